@@ -1,0 +1,1 @@
+//! Turns validated events into metrics and per-minute figures.

@@ -1,0 +1,1 @@
+//! What crosses the wire: contracts, signatures, topics, headers and codes. No I/O, no clock.

@@ -1,0 +1,98 @@
+//! Writes validated events to PostgreSQL, one row per source and event id, whatever is retried, replayed, crashed or rebalanced.
+//!
+//! A batch of `events.validated.v1` is one transaction ([`store`]): new rows are inserted, further deliveries recorded as duplicates,
+//! and the offsets moved by compare-and-set. Only then is the batch committed to Kafka, which is advisory: on assignment the stage goes
+//! on at the database's offsets ([`handler`]). What PostgreSQL refuses for its content, and the same id with other content, is
+//! dead-lettered first; the offsets move past it after the dead letter is acknowledged.
+
+pub mod handler;
+pub mod metrics;
+pub mod store;
+
+use contracts::Secret;
+use runtime::config::{Common, ConfigError};
+use runtime::consumer::{self, StageArgs};
+use runtime::health::Health;
+use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::registry::{Registry, RegistryArgs};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the persistence role.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub stage: StageArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub registry: RegistryArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub database: DatabaseArgs,
+    /// Topic of validated events
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    pub topic_validated: String,
+    /// Consumer group
+    #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = "eventflow-persistence")]
+    pub group: String,
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseArgs {
+    /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
+    #[arg(long, env = "EVENTFLOW_DATABASE_URL", hide_env_values = true, default_value = "postgres://eventflow@127.0.0.1:5432/eventflow")]
+    pub database_url: Secret,
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.common.kafka.check()?;
+        store::connect_options(&self.database.database_url)?;
+        Registry::new(&self.registry).map(drop)
+    }
+}
+
+/// Runs the role until `shutdown`.
+///
+/// # Errors
+/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    config.check()?;
+    let health = Health::new();
+    let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
+    metrics::describe();
+    let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));
+    consume(&config, health, shutdown.clone()).await?;
+    shutdown.cancel();
+    ops.await??;
+    Ok(())
+}
+
+/// The stage without its operations endpoints, for `run` and for the demo.
+///
+/// # Errors
+/// As [`run`].
+pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kafka = &config.common.kafka;
+    let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
+    publisher.warm_up(&[&config.stage.topic_dlq], &health, Duration::from_secs(5)).await;
+    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
+    let registry = Registry::new(&config.registry)?;
+    let Some(store) = store::Store::open(&config.database.database_url, kafka, &health, &shutdown).await? else {
+        return Ok(());
+    };
+    let handler = handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current());
+    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
+    consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
+    publisher.drain(Duration::from_secs(5)).await;
+    Ok(())
+}

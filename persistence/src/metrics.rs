@@ -1,0 +1,26 @@
+//! Names and meanings of this role's metrics.
+
+use metrics::{Unit, describe_counter, describe_histogram};
+
+/// Rows inserted.
+pub const STORED: &str = "eventflow_persistence_events_stored_total";
+/// Further deliveries of stored events.
+pub const DUPLICATES: &str = "eventflow_persistence_events_duplicate_total";
+/// Deliveries of a stored event's id with other content.
+pub const CONFLICTS: &str = "eventflow_persistence_events_conflicting_total";
+/// Rows PostgreSQL refused.
+pub const REFUSED: &str = "eventflow_persistence_rows_refused_total";
+/// From the webhook's receipt to the committed row.
+pub const AGE_SECONDS: &str = "eventflow_persistence_webhook_to_row_seconds";
+/// One transaction.
+pub const TRANSACTION_SECONDS: &str = "eventflow_persistence_transaction_duration_seconds";
+
+/// Registers help texts and units.
+pub fn describe() {
+    describe_counter!(STORED, "Rows inserted, one an event");
+    describe_counter!(DUPLICATES, "Further deliveries of stored events, same content");
+    describe_counter!(CONFLICTS, "Deliveries of a stored event's id with other content, dead-lettered");
+    describe_counter!(REFUSED, "Rows PostgreSQL refused, dead-lettered");
+    describe_histogram!(AGE_SECONDS, Unit::Seconds, "From the webhook's receipt at the edge to the committed row");
+    describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Duration of one storing transaction");
+}

@@ -1,0 +1,1 @@
+//! The edge: verifies webhooks and publishes them, answering only after the broker acknowledged.

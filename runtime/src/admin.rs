@@ -1,0 +1,170 @@
+//! One-off work on a cluster: topics, its identity, and reading a topic's state from outside.
+
+use crate::kafka::KafkaArgs;
+use anyhow::Context;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Creates the topics that are missing. Returns those it created; an existing topic is left as it is.
+///
+/// # Errors
+/// The broker's reason for the first topic it refused.
+pub async fn create_topics(kafka: &KafkaArgs, topics: &[(&str, i32)], replication: i32) -> anyhow::Result<Vec<String>> {
+    let client = AdminClient::<DefaultClientContext>::from_config(&kafka.client_config("admin"))?;
+    let min_isr = if replication >= 3 { "2" } else { "1" };
+    let wanted: Vec<_> = topics
+        .iter()
+        .map(|(name, partitions)| {
+            NewTopic::new(name, *partitions, TopicReplication::Fixed(replication)).set("min.insync.replicas", min_isr)
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(DEADLINE)).request_timeout(Some(DEADLINE));
+    let mut created = Vec::new();
+    for answer in client.create_topics(&wanted, &options).await.context("cannot create topics")? {
+        match answer {
+            Ok(name) => created.push(name),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => anyhow::bail!("topic {name} cannot be created: {code}"),
+        }
+    }
+    Ok(created)
+}
+
+/// The cluster's identity, which never changes. Offsets of one cluster mean nothing on another.
+///
+/// # Errors
+/// When no broker answers in time.
+pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<String> {
+    let client = AdminClient::<DefaultClientContext>::from_config(&kafka.client_config("admin"))?;
+    let asked = tokio::task::spawn_blocking(move || client.inner().fetch_cluster_id(deadline));
+    asked.await?.context("no broker told its cluster id in time")
+}
+
+/// Low and high watermark of every partition of a topic: what can still be read, and where the next record goes.
+///
+/// # Errors
+/// When the topic is unknown or no broker answers in time.
+pub fn watermarks(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+    let consumer = inspector(kafka)?;
+    let partitions = partitions(&consumer, topic)?;
+    partitions
+        .into_iter()
+        .map(|partition| {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+            Ok((partition, low, high))
+        })
+        .collect()
+}
+
+/// A group's committed next offsets on a topic; `None` where it never committed.
+///
+/// # Errors
+/// When the topic is unknown or no broker answers in time.
+pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+    let mut config = kafka.client_config("admin");
+    config.set("group.id", group);
+    let consumer = BaseConsumer::from_config(&config)?;
+    let mut list = TopicPartitionList::new();
+    for partition in partitions(&consumer, topic)? {
+        list.add_partition(topic, partition);
+    }
+    let answer = consumer.committed_offsets(list, DEADLINE)?;
+    Ok(answer
+        .elements()
+        .iter()
+        .map(|element| {
+            let next = match element.offset() {
+                Offset::Offset(next) => Some(next),
+                Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+            };
+            (element.partition(), next)
+        })
+        .collect())
+}
+
+/// A record read from outside the pipeline, owned.
+#[derive(Debug, Clone)]
+pub struct OwnedRecord {
+    /// Partition
+    pub partition: i32,
+    /// Offset
+    pub offset: i64,
+    /// Milliseconds since the epoch
+    pub timestamp_ms: i64,
+    /// Key
+    pub key: Option<Vec<u8>>,
+    /// Value
+    pub value: Option<Vec<u8>>,
+    /// Headers in order
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl OwnedRecord {
+    /// The first header of that name, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
+    }
+}
+
+/// Reads all of a topic, from its low to its present high watermarks, outside any group.
+///
+/// # Errors
+/// When the topic is unknown, or reading stands still for the deadline.
+pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecord>> {
+    let consumer = inspector(kafka)?;
+    let mut ends = std::collections::BTreeMap::new();
+    let mut list = TopicPartitionList::new();
+    for partition in partitions(&consumer, topic)? {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+        if high > low {
+            list.add_partition_offset(topic, partition, Offset::Offset(low))?;
+            ends.insert(partition, high);
+        }
+    }
+    consumer.assign(&list)?;
+    let mut records = Vec::new();
+    let mut stands_still_at = std::time::Instant::now() + DEADLINE;
+    while !ends.is_empty() {
+        anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {topic} stands still at {ends:?}");
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let message = message?;
+        let record = crate::record::Record::of(&message);
+        stands_still_at = std::time::Instant::now() + DEADLINE;
+        if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+            ends.remove(&record.partition);
+        }
+        records.push(OwnedRecord {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.payload.map(<[u8]>::to_vec),
+            headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        });
+    }
+    Ok(records)
+}
+
+fn inspector(kafka: &KafkaArgs) -> anyhow::Result<BaseConsumer> {
+    let mut config = kafka.client_config("inspector");
+    config.set("group.id", "eventflow-inspector").set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+    Ok(BaseConsumer::from_config(&config)?)
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), DEADLINE)?;
+    let topic_metadata = metadata.topics().first().with_context(|| format!("topic {topic} is unknown"))?;
+    if let Some(error) = topic_metadata.error() {
+        anyhow::bail!("topic {topic}: {:?}", RDKafkaErrorCode::from(error));
+    }
+    Ok(topic_metadata.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+}

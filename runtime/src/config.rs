@@ -1,0 +1,67 @@
+//! What every role is told at start. Each role's `Config` flattens [`Common`]; flags and environment are one text, `--help` is the manual.
+
+use crate::kafka::KafkaArgs;
+use crate::ops::OpsArgs;
+use contracts::Secret;
+
+/// Settings all roles share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// Write logs as JSON, one object a line, instead of text
+    #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
+    pub log_json: bool,
+    /// Check the configuration, say what is wrong with it, and exit
+    #[arg(long, default_value_t = false)]
+    pub check: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ops: OpsArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub kafka: KafkaArgs,
+}
+
+/// A setting that cannot work. The process exits with code 2 and names it.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct ConfigError {
+    /// The flag, as typed: `--webhook-secret`
+    pub setting: String,
+    /// What is wrong and what to do
+    pub problem: String,
+}
+
+impl ConfigError {
+    /// `setting` as typed on the command line, `problem` says what to do.
+    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { setting: setting.into(), problem: problem.into() }
+    }
+
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        "bad_configuration"
+    }
+}
+
+/// Resolves a secret reference: `env:NAME` or `file:/path` (one trailing newline is dropped).
+///
+/// # Errors
+/// A sentence naming the variable or file, never its content.
+pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
+    if let Some(name) = reference.strip_prefix("env:") {
+        return match std::env::var(name) {
+            Ok(value) if !value.is_empty() => Ok(Secret::new(value)),
+            Ok(_) => Err(format!("environment variable {name} is empty")),
+            Err(_) => Err(format!("environment variable {name} is not set")),
+        };
+    }
+    if let Some(path) = reference.strip_prefix("file:") {
+        let mut bytes = std::fs::read(path).map_err(|error| format!("cannot read secret file {path}: {error}"))?;
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        }
+        return if bytes.is_empty() { Err(format!("secret file {path} is empty")) } else { Ok(Secret::new(bytes)) };
+    }
+    Err("a secret is named by env:NAME or file:/path, never written in the file".to_owned())
+}

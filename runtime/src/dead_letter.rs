@@ -1,0 +1,72 @@
+//! What a dead letter says of itself: the record unchanged, and headers that say why, where and when.
+//!
+//! The first names follow KIP-1191 (`__dlq.errors.*`), so that tools for share groups read them; the rest are ours.
+
+use crate::record::Record;
+use contracts::Rejection;
+use contracts::headers::{self as h, dlq};
+use rdkafka::message::{Header, OwnedHeaders};
+
+/// Who dead-letters, and since when.
+#[derive(Debug, Clone)]
+pub(crate) struct Author<'a> {
+    pub(crate) stage: &'a str,
+    pub(crate) group: &'a str,
+    /// Microseconds since the epoch
+    pub(crate) now_micros: i64,
+    /// How often this stage has tried the record
+    pub(crate) attempts: u32,
+}
+
+/// The headers of a dead letter: all of the record's own, in order, unchanged, then ours.
+/// A record that was dead-lettered before keeps its first-failed time and loses the rest of the older verdict.
+pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Author<'_>) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(24);
+    for (key, value) in record.headers() {
+        if !dlq::ALL.contains(&key) && key != h::RAW {
+            headers = headers.insert(Header { key, value });
+        }
+    }
+    let (raw_partition, raw_offset) = record.raw();
+    let now = author.now_micros.to_string();
+    let first = record.header_text(dlq::FIRST_FAILED_AT).unwrap_or(&now);
+    let detail = match &rejection.pointer {
+        Some(pointer) => format!("{pointer}: {}", rejection.detail),
+        None => rejection.detail.clone(),
+    };
+    let texts = [
+        (h::RAW, format!("{raw_partition}:{raw_offset}")),
+        (dlq::ERRORS_TOPIC, record.topic.to_owned()),
+        (dlq::ERRORS_PARTITION, record.partition.to_string()),
+        (dlq::ERRORS_OFFSET, record.offset.to_string()),
+        (dlq::ERRORS_GROUP, author.group.to_owned()),
+        (dlq::ERRORS_DELIVERY_COUNT, author.attempts.to_string()),
+        (dlq::ERRORS_MESSAGE, detail.clone()),
+        (dlq::STAGE, author.stage.to_owned()),
+        (dlq::GROUP, author.group.to_owned()),
+        (dlq::CODE, rejection.code.code().to_owned()),
+        (dlq::DETAIL, detail),
+        (dlq::DISPOSITION, rejection.code.disposition().to_owned()),
+        (dlq::ATTEMPTS, author.attempts.to_string()),
+        (dlq::FIRST_FAILED_AT, first.to_owned()),
+        (dlq::LAST_FAILED_AT, now.clone()),
+        (dlq::SERVICE_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    for (key, value) in &texts {
+        headers = headers.insert(Header { key, value: Some(value) });
+    }
+    headers
+}
+
+/// The headers of a record made from `record`: those that still apply, then `ef.raw`.
+pub(crate) fn forwarded(record: &Record<'_>) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(h::CARRIED.len() + 1);
+    for (key, value) in record.headers() {
+        if h::CARRIED.contains(&key) {
+            headers = headers.insert(Header { key, value });
+        }
+    }
+    let (partition, offset) = record.raw();
+    let raw = format!("{partition}:{offset}");
+    headers.insert(Header { key: h::RAW, value: Some(&raw) })
+}

@@ -1,0 +1,46 @@
+//! What a role says of itself: named checks, each fine or with a reason.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The checks of one role. Cheap to clone; all clones are the same checks.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    checks: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+}
+
+impl Health {
+    /// No checks yet: ready.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets one check. A change is logged once, at the moment it happens.
+    pub fn set(&self, check: &'static str, state: Result<(), String>) {
+        let state = state.err();
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = checks.insert(check, state.clone());
+        drop(checks);
+        match (before.flatten(), state) {
+            (was, Some(reason)) if was.as_ref() != Some(&reason) => {
+                tracing::warn!(event = "check_failing", check, reason);
+            }
+            (Some(was), None) => tracing::info!(event = "check_recovered", check, was),
+            (_, _) => {}
+        }
+    }
+
+    /// True when no check fails.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).values().all(Option::is_none)
+    }
+
+    /// The failing checks with their reasons, in name order.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<(&'static str, String)> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.iter().filter_map(|(check, reason)| Some((*check, reason.clone()?))).collect()
+    }
+}

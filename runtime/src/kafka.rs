@@ -1,0 +1,181 @@
+//! How a client connects to Kafka: one set of settings for every role.
+
+use crate::config::ConfigError;
+use crate::health::Health;
+use contracts::Secret;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// Connection and security settings.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KafkaArgs {
+    /// Kafka brokers, comma separated host:port
+    #[arg(long, env = "EVENTFLOW_KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
+    pub kafka_brokers: String,
+    /// How to talk to the brokers
+    #[arg(long, env = "EVENTFLOW_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
+    pub kafka_security: Security,
+    /// PEM file of the certificate authority that signed the brokers' certificates
+    #[arg(long, env = "EVENTFLOW_KAFKA_CA")]
+    pub kafka_ca: Option<String>,
+    /// PEM file of this client's certificate (mTLS)
+    #[arg(long, env = "EVENTFLOW_KAFKA_CERTIFICATE", requires = "kafka_key")]
+    pub kafka_certificate: Option<String>,
+    /// PEM file of this client's private key (mTLS)
+    #[arg(long, env = "EVENTFLOW_KAFKA_KEY")]
+    pub kafka_key: Option<String>,
+    /// SASL mechanism
+    #[arg(long, env = "EVENTFLOW_KAFKA_SASL_MECHANISM", default_value = "SCRAM-SHA-512")]
+    pub kafka_sasl_mechanism: String,
+    /// SASL user name
+    #[arg(long, env = "EVENTFLOW_KAFKA_USERNAME")]
+    pub kafka_username: Option<String>,
+    /// SASL password
+    #[arg(long, env = "EVENTFLOW_KAFKA_PASSWORD", hide_env_values = true)]
+    pub kafka_password: Option<Secret>,
+    /// Any further librdkafka setting, name=value; may be repeated
+    #[arg(long = "kafka-config", env = "EVENTFLOW_KAFKA_CONFIG", value_delimiter = ';')]
+    pub kafka_config: Vec<String>,
+}
+
+/// Transport and authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Security {
+    /// No encryption, no authentication: loopback and trusted networks only
+    Plaintext,
+    /// TLS; with a certificate and key of our own: mTLS
+    Tls,
+    /// SASL over TLS
+    SaslTls,
+    /// SASL without encryption: test set-ups only
+    SaslPlaintext,
+}
+
+impl KafkaArgs {
+    /// Settings for a broker that needs no security.
+    #[must_use]
+    pub fn plaintext(brokers: impl Into<String>) -> Self {
+        Self {
+            kafka_brokers: brokers.into(),
+            kafka_security: Security::Plaintext,
+            kafka_ca: None,
+            kafka_certificate: None,
+            kafka_key: None,
+            kafka_sasl_mechanism: "SCRAM-SHA-512".to_owned(),
+            kafka_username: None,
+            kafka_password: None,
+            kafka_config: Vec::new(),
+        }
+    }
+
+    /// Refuses what cannot work, before anything connects.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.kafka_brokers.trim().is_empty() {
+            return Err(ConfigError::new("--kafka-brokers", "at least one host:port is needed"));
+        }
+        let sasl = matches!(self.kafka_security, Security::SaslTls | Security::SaslPlaintext);
+        if sasl && self.kafka_username.is_none() {
+            return Err(ConfigError::new("--kafka-username", "SASL needs a user name"));
+        }
+        if sasl && self.kafka_password.is_none() {
+            return Err(ConfigError::new("--kafka-password", "SASL needs a password; set EVENTFLOW_KAFKA_PASSWORD"));
+        }
+        for (flag, path) in [
+            ("--kafka-ca", &self.kafka_ca),
+            ("--kafka-certificate", &self.kafka_certificate),
+            ("--kafka-key", &self.kafka_key),
+        ] {
+            if let Some(path) = path
+                && let Err(error) = std::fs::File::open(path)
+            {
+                return Err(ConfigError::new(flag, format!("cannot read {path}: {error}")));
+            }
+        }
+        for pair in &self.kafka_config {
+            if !pair.contains('=') {
+                return Err(ConfigError::new("--kafka-config", format!("{pair:?} is not name=value")));
+            }
+        }
+        self.client_config("check").create_native_config().map_err(|error| {
+            // librdkafka's text names the property, and values of secrets are not part of it.
+            ConfigError::new("--kafka-config", error.to_string())
+        })?;
+        Ok(())
+    }
+
+    pub(crate) fn client_config(&self, client_id: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.kafka_brokers)
+            .set("client.id", format!("eventflow-{client_id}"))
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set(
+                "security.protocol",
+                match self.kafka_security {
+                    Security::Plaintext => "plaintext",
+                    Security::Tls => "ssl",
+                    Security::SaslTls => "sasl_ssl",
+                    Security::SaslPlaintext => "sasl_plaintext",
+                },
+            );
+        if matches!(self.kafka_security, Security::SaslTls | Security::SaslPlaintext) {
+            config.set("sasl.mechanism", &self.kafka_sasl_mechanism);
+        }
+        let files = [
+            ("ssl.ca.location", &self.kafka_ca),
+            ("ssl.certificate.location", &self.kafka_certificate),
+            ("ssl.key.location", &self.kafka_key),
+            ("sasl.username", &self.kafka_username),
+        ];
+        for (name, value) in files {
+            if let Some(value) = value {
+                config.set(name, value);
+            }
+        }
+        if let Some(password) = &self.kafka_password {
+            config.set("sasl.password", String::from_utf8_lossy(password.expose()));
+        }
+        for (name, value) in self.kafka_config.iter().filter_map(|pair| pair.split_once('=')) {
+            config.set(name.trim(), value.trim());
+        }
+        config
+    }
+}
+
+/// The health check every Kafka client of a role reports to.
+pub(crate) const CHECK: &str = "kafka";
+
+/// Turns what librdkafka reports in the background into the `kafka` check. Single lost connections are routine and
+/// retried by the client; what a person must see is: nobody reachable, nobody lets us in, or a fatal client.
+pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &str) {
+    let serious = matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::CriticalSystemResource
+                | RDKafkaErrorCode::Resolve
+        )
+    );
+    if serious {
+        health.set(CHECK, Err(format!("{}: {reason}", code_of(error))));
+    } else {
+        tracing::debug!(event = "kafka_client_notice", error = %error, reason);
+    }
+}
+
+/// The librdkafka error code in snake_case-ish form, for reasons and logs.
+pub(crate) fn code_of(error: &KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| "kafka_error".to_owned(), |code| format!("{code:?}"))
+}

@@ -1,0 +1,133 @@
+//! Schemas by id, from any Confluent-compatible registry, through `schema_registry_converter`. There is no other path to a schema.
+
+use crate::config::ConfigError;
+use contracts::Secret;
+use contracts::datum::Decoder;
+use schema_registry_converter::async_impl::avro::AvroDecoder;
+use schema_registry_converter::async_impl::schema_registry::{SrSettings, post_schema};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameStrategy, SuppliedSchema};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the schema registry is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RegistryArgs {
+    /// URL of a Confluent-compatible schema registry
+    #[arg(long, env = "EVENTFLOW_REGISTRY_URL", default_value = "http://127.0.0.1:8081")]
+    pub registry_url: String,
+    /// User name for the registry (basic authorization)
+    #[arg(long, env = "EVENTFLOW_REGISTRY_USERNAME")]
+    pub registry_username: Option<String>,
+    /// Password for the registry
+    #[arg(long, env = "EVENTFLOW_REGISTRY_PASSWORD", hide_env_values = true)]
+    pub registry_password: Option<Secret>,
+}
+
+impl RegistryArgs {
+    /// A registry that needs no password.
+    #[must_use]
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { registry_url: url.into(), registry_username: None, registry_password: None }
+    }
+}
+
+/// Why a schema is not known.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry is down, refuses us, or answers nonsense: wait
+    #[error("schema registry: {0}")]
+    Unavailable(String),
+    /// The registry answered that it has no such schema id
+    #[error("the schema registry has no schema {0}")]
+    UnknownId(i32),
+    /// The schema exists and is not one of ours
+    #[error("schema {id} cannot be used: {problem}")]
+    Unusable {
+        /// Schema id
+        id: i32,
+        /// What is wrong with it
+        problem: String,
+    },
+}
+
+impl RegistryError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "registry_unavailable",
+            Self::UnknownId(_) => "unknown_schema_id",
+            Self::Unusable { .. } => "unusable_schema",
+        }
+    }
+}
+
+/// A client of the registry. What it learned is kept: ids never change their meaning.
+pub struct Registry {
+    settings: SrSettings,
+    schemas: AvroDecoder,
+    decoders: HashMap<i32, Arc<Decoder>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("decoders", &self.decoders.len()).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Every call to the registry ends within two seconds.
+    ///
+    /// # Errors
+    /// A URL the HTTP client refuses.
+    pub fn new(args: &RegistryArgs) -> Result<Self, ConfigError> {
+        let mut builder = SrSettings::new_builder(args.registry_url.trim_end_matches('/').to_owned());
+        builder.set_timeout(Duration::from_secs(2));
+        if let Some(user) = &args.registry_username {
+            let password = args.registry_password.as_ref().map(|p| String::from_utf8_lossy(p.expose()).into_owned());
+            builder.set_basic_authorization(user, password.as_deref());
+        }
+        let settings = builder.build().map_err(|error| ConfigError::new("--registry-url", error.to_string()))?;
+        Ok(Self { schemas: AvroDecoder::new(settings.clone()), settings, decoders: HashMap::new() })
+    }
+
+    /// The id under which records of this schema are written to `topic` (subject by TopicRecordName).
+    /// Registering the same schema again answers the same id, so this is safe on every start.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`] whatever the registry answers: no record is at fault.
+    pub async fn register(&self, topic: &str, record_name: &str, avsc: &str) -> Result<i32, RegistryError> {
+        let supplied = SuppliedSchema::new(Some(record_name.to_owned()), SchemaType::Avro, avsc.to_owned());
+        let subject = SubjectNameStrategy::TopicRecordNameStrategyWithSchema(topic.to_owned(), supplied.clone());
+        let subject = subject.get_subject().map_err(unavailable)?;
+        let registered = post_schema(&self.settings, subject, supplied).await.map_err(unavailable)?;
+        i32::try_from(registered.id).map_err(|_| RegistryError::Unavailable(format!("schema id {} is out of range", registered.id)))
+    }
+
+    /// The decoder of a schema id, asked for once.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; only `UnknownId` and `Unusable` are a record's fault.
+    pub async fn decoder(&mut self, id: i32) -> Result<Arc<Decoder>, RegistryError> {
+        if let Some(decoder) = self.decoders.get(&id) {
+            return Ok(Arc::clone(decoder));
+        }
+        let asked = u32::try_from(id).map_err(|_| RegistryError::UnknownId(id))?;
+        let schema = self.schemas.get_schema(asked).await.map_err(|error| {
+            // The crate keeps what it takes for permanent; a registry that is mended must be asked again.
+            self.schemas.remove_errors_from_cache();
+            if error.to_string().contains("404") { RegistryError::UnknownId(id) } else { unavailable(error) }
+        })?;
+        let decoder = Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable { id, problem: problem.to_string() })?;
+        let decoder = Arc::new(decoder);
+        self.decoders.insert(id, Arc::clone(&decoder));
+        Ok(decoder)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
+fn unavailable(error: SRCError) -> RegistryError {
+    RegistryError::Unavailable(error.to_string())
+}

@@ -1,0 +1,1 @@
+//! A misbehaving payment provider, and the load generator.

@@ -1,0 +1,1 @@
+//! Checks raw records against their contracts and publishes the validated ones.
