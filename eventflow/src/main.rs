@@ -1,1 +1,145 @@
-fn main() {}
+//! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
+
+mod admin;
+mod demo;
+
+use clap::{Parser, Subcommand};
+use runtime::config::ConfigError;
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+/// Signed webhooks in, accounted-for rows out.
+#[derive(Debug, Parser)]
+#[command(name = "eventflow", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value, made once")]
+enum Role {
+    /// Verify webhooks and publish them to the raw topic
+    Producer(producer::Config),
+    /// Check raw records against their contracts; publish the validated ones, dead-letter the rest
+    Validator(validator::Config),
+    /// Turn validated events into metrics and per-minute figures
+    Analytics(analytics::Config),
+    /// Write validated events to PostgreSQL, one row an event
+    Persistence(persistence::Config),
+    /// Play a misbehaving payment provider, or generate load
+    Simulator(simulator::Config),
+    /// Serve the contracts' schemas, Confluent-compatible
+    Registry(registry::Config),
+    /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
+    Demo(demo::Config),
+    /// One-off work: topics, migrations, checks
+    Admin(admin::Config),
+}
+
+impl Role {
+    fn log_json(&self) -> bool {
+        match self {
+            Self::Producer(config) => config.common.log_json,
+            Self::Validator(config) => config.common.log_json,
+            Self::Analytics(config) => config.common.log_json,
+            Self::Persistence(config) => config.common.log_json,
+            Self::Simulator(config) => config.log_json,
+            Self::Registry(config) => config.log_json,
+            Self::Demo(_) | Self::Admin(_) => false,
+        }
+    }
+
+    /// `--check`: what is wrong with the configuration, without running.
+    fn check(&self) -> Option<Result<(), ConfigError>> {
+        match self {
+            Self::Producer(config) => config.common.check.then(|| config.check()),
+            Self::Validator(config) => config.common.check.then(|| config.check()),
+            Self::Analytics(config) => config.common.check.then(|| config.check()),
+            Self::Persistence(config) => config.common.check.then(|| config.check()),
+            Self::Simulator(config) => config.check.then(|| config.validate()),
+            Self::Registry(config) => config.check.then(|| config.validate()),
+            Self::Demo(_) | Self::Admin(_) => None,
+        }
+    }
+
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        match self {
+            Self::Producer(config) => producer::run(config, shutdown).await,
+            Self::Validator(config) => validator::run(config, shutdown).await,
+            Self::Analytics(config) => analytics::run(config, shutdown).await,
+            Self::Persistence(config) => persistence::run(config, shutdown).await,
+            Self::Simulator(config) => simulator::run(config, shutdown).await,
+            Self::Registry(config) => registry::run(config, shutdown).await,
+            Self::Demo(config) => demo::run(config, shutdown).await,
+            Self::Admin(config) => admin::run(config, shutdown).await,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let role = Cli::parse().role;
+    if !matches!(role, Role::Demo(_)) {
+        runtime::telemetry::init(role.log_json());
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error.into()),
+    };
+    let result = match role.check() {
+        Some(Ok(())) => {
+            println!("configuration is fine");
+            Ok(())
+        }
+        Some(Err(error)) => Err(error.into()),
+        None => runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            tokio::spawn(cancel_on_signal(shutdown.clone()));
+            role.run(shutdown).await
+        }),
+    };
+    // A blocked background call must not keep a finished role alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// Exit code 2 for configuration, 1 for everything else; the cause on one line.
+#[expect(clippy::print_stderr, reason = "the last word of the process, whatever the log filter")]
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("eventflow: {error:#}");
+    if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// SIGINT and SIGTERM ask for a drain; a second one ends the process at once.
+async fn cancel_on_signal(shutdown: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        tracing::error!(event = "signals_unavailable", "the process can only be killed");
+        return;
+    };
+    for seen in 0.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if seen > 0 {
+            std::process::exit(130);
+        }
+        tracing::info!(event = "stopping", "draining; once more to stop at once");
+        shutdown.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,225 @@
-//! The edge: verifies webhooks and publishes them, answering only after the broker acknowledged.
+//! The edge: verifies webhooks and publishes them. A 2xx is sent only after the broker acknowledged the record.
+//!
+//! The way of one request, in order of cost: cheap header checks, admission (in-flight bound), the body with its limits, the MAC over the
+//! same bytes, freshness, the source's quota, publish, await the acknowledgement, answer ([`webhook`], [`ingest`], [`error`]).
+//! Nothing is parsed before it is verified, and what is published are the signed bytes, verbatim.
+
+pub mod error;
+pub mod ingest;
+pub mod metrics;
+pub mod openapi;
+pub mod quota;
+pub mod server;
+pub mod webhook;
+
+use axum::Router;
+use axum::routing::{get, post};
+use contracts::Secret;
+use contracts::source::Sources;
+use quota::Quotas;
+use runtime::config::{Common, ConfigError, resolve_secret};
+use runtime::health::Health;
+use runtime::publisher::{Publisher, PublisherSettings};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the producer role.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+    /// Address vendors post to
+    #[arg(long, env = "EVENTFLOW_PRODUCER_LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// File of sources (vendors); without it there is one, payment-authorized
+    #[arg(long, env = "EVENTFLOW_SOURCES")]
+    pub sources: Option<PathBuf>,
+    /// Secret of the built-in source payment-authorized
+    #[arg(long, env = "EVENTFLOW_WEBHOOK_SECRET", hide_env_values = true)]
+    pub webhook_secret: Option<Secret>,
+    /// API key of /api/ingest; without it the endpoint is closed
+    #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
+    pub ingest_api_key: Option<Secret>,
+    /// Topic of raw events
+    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
+    pub topic_raw: String,
+    /// Milliseconds to wait for the broker's acknowledgement before answering 503
+    #[arg(long, env = "EVENTFLOW_PUBLISH_DEADLINE_MS", default_value_t = 1500)]
+    pub publish_deadline_ms: u64,
+    /// Requests worked on at once; more are answered 503
+    #[arg(long, env = "EVENTFLOW_MAX_IN_FLIGHT", default_value_t = 4096)]
+    pub max_in_flight: usize,
+    /// Records waiting for acknowledgement; more are answered 503
+    #[arg(long, env = "EVENTFLOW_QUEUE_RECORDS", default_value_t = 100_000)]
+    pub queue_records: usize,
+    /// Mebibytes of records waiting for acknowledgement
+    #[arg(long, env = "EVENTFLOW_QUEUE_MEBIBYTES", default_value_t = 128)]
+    pub queue_mebibytes: usize,
+    /// Milliseconds a record may wait for company before it is sent
+    #[arg(long, env = "EVENTFLOW_LINGER_MS", default_value_t = 1)]
+    pub linger_ms: u64,
+    /// Most events in one batch request
+    #[arg(long, env = "EVENTFLOW_BATCH_MAX_EVENTS", default_value_t = 1000)]
+    pub batch_max_events: usize,
+    /// Failed verifications a second and source that get their true answer; more are answered 429
+    #[arg(long, env = "EVENTFLOW_FAILURES_PER_SECOND", default_value_t = 50)]
+    pub failures_per_second: u32,
+    /// Milliseconds a client has to send its request's headers
+    #[arg(long, env = "EVENTFLOW_HEADER_TIMEOUT_MS", default_value_t = 5000)]
+    pub header_timeout_ms: u64,
+    /// Milliseconds a client has to send its request's body
+    #[arg(long, env = "EVENTFLOW_BODY_TIMEOUT_MS", default_value_t = 10_000)]
+    pub body_timeout_ms: u64,
+    /// Connections open at once; more wait
+    #[arg(long, env = "EVENTFLOW_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub max_connections: usize,
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.common.kafka.check()?;
+        for (setting, value) in [
+            ("--max-in-flight", self.max_in_flight),
+            ("--queue-records", self.queue_records),
+            ("--batch-max-events", self.batch_max_events),
+            ("--max-connections", self.max_connections),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::new(setting, "must be at least 1"));
+            }
+        }
+        if self.batch_max_events > self.queue_records {
+            return Err(ConfigError::new("--batch-max-events", "must not be more than --queue-records, or a full batch could never be accepted"));
+        }
+        self.load_sources().map(drop)
+    }
+
+    fn load_sources(&self) -> Result<Sources, ConfigError> {
+        if let Some(path) = &self.sources {
+            let bad = |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+            return Sources::from_toml(&text, &resolve_secret).map_err(|error| bad(error.to_string()));
+        }
+        match &self.webhook_secret {
+            Some(secret) if !secret.expose().is_empty() => Ok(Sources::builtin(secret.clone())),
+            Some(_) | None => Err(ConfigError::new(
+                "--webhook-secret",
+                "the built-in source needs its secret: set EVENTFLOW_WEBHOOK_SECRET, or name your vendors with --sources FILE",
+            )),
+        }
+    }
+}
+
+/// What every request shares.
+#[derive(Debug)]
+pub struct Edge {
+    pub(crate) sources: Sources,
+    pub(crate) quotas: Quotas,
+    pub(crate) publisher: Publisher,
+    pub(crate) topic: String,
+    pub(crate) publish_deadline: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) batch_max_events: usize,
+    pub(crate) ingest_api_key: Option<Secret>,
+    pub(crate) in_flight: Semaphore,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Edge {
+    /// The shared state for these settings.
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn new(config: &Config, publisher: Publisher, shutdown: CancellationToken) -> Result<Self, ConfigError> {
+        let sources = config.load_sources()?;
+        Ok(Self {
+            quotas: Quotas::new(&sources, config.failures_per_second),
+            sources,
+            publisher,
+            topic: config.topic_raw.clone(),
+            publish_deadline: Duration::from_millis(config.publish_deadline_ms),
+            body_timeout: Duration::from_millis(config.body_timeout_ms),
+            batch_max_events: config.batch_max_events,
+            ingest_api_key: config.ingest_api_key.clone(),
+            in_flight: Semaphore::new(config.max_in_flight),
+            shutdown,
+        })
+    }
+}
+
+/// The public routes.
+pub fn app(edge: Arc<Edge>, health: Health) -> Router {
+    let ready = health;
+    Router::new()
+        .route("/api/webhooks/{source}", post(webhook::receive))
+        .route("/api/webhooks/{source}/", post(webhook::receive))
+        .route("/api/webhooks/{source}/batch", post(webhook::receive_batch))
+        .route("/api/webhooks/{source}/batch/", post(webhook::receive_batch))
+        .route("/api/ingest", post(ingest::receive))
+        .route("/api/ingest/", post(ingest::receive))
+        .route("/health", get(|| async { axum::Json(serde_json::json!({"status": "alive"})) }))
+        .route("/ready", get(move || async move { runtime::ops::ready_answer(&ready) }))
+        .merge(openapi::routes())
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(edge)
+}
+
+/// Runs the role until `shutdown`: then it stops accepting, finishes what is in flight, and says what was left.
+///
+/// # Errors
+/// Bad configuration ([`ConfigError`]) or a fatal client error.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    config.check()?;
+    let health = Health::new();
+    let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
+    let ops = tokio::spawn(runtime::ops::serve(ops, runtime::ops::routes(health.clone()), shutdown.clone()));
+    let listener = runtime::ops::bind("--listen", config.listen).await?;
+    serve(&config, listener, health, shutdown.clone()).await?;
+    shutdown.cancel();
+    ops.await??;
+    Ok(())
+}
+
+/// The edge on a given listener, for `run` and for the demo.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(config: &Config, listener: tokio::net::TcpListener, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+    metrics::describe();
+    let settings = PublisherSettings {
+        client_id: "producer".to_owned(),
+        record_timeout: Duration::from_millis(config.publish_deadline_ms),
+        queue_records: config.queue_records,
+        queue_bytes: config.queue_mebibytes << 20,
+        linger: Duration::from_millis(config.linger_ms),
+    };
+    let publisher = Publisher::new(&config.common.kafka, &settings, &health)?;
+    publisher.warm_up(&[&config.topic_raw], &health, Duration::from_secs(5)).await;
+    tokio::spawn(publisher.clone().watch(config.topic_raw.clone(), health.clone(), shutdown.clone()));
+    let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
+    tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);
+    let drained = server::serve(
+        listener,
+        app(edge, health.clone()),
+        Duration::from_millis(config.header_timeout_ms),
+        config.max_connections,
+        Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
+        shutdown,
+    );
+    drained.await?;
+    health.set("draining", Err("stopping".to_owned()));
+    let left = publisher.drain(Duration::from_millis(config.publish_deadline_ms)).await;
+    tracing::info!(event = "edge_drained", left_unacknowledged = left);
+    anyhow::ensure!(!publisher.has_failed(), "fatal producer error; the process must be restarted");
+    Ok(())
+}

@@ -65,3 +65,33 @@ pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
     }
     Err("a secret is named by env:NAME or file:/path, never written in the file".to_owned())
 }
+
+/// The built-in contracts and those of a directory, one folder an event type.
+///
+/// # Errors
+/// Names the folder and the file.
+pub fn load_contracts(directory: Option<&std::path::Path>) -> Result<contracts::contract::Contracts, ConfigError> {
+    use contracts::contract::{ContractFiles, Contracts};
+    let bad = |problem: String| ConfigError::new("--contracts", problem);
+    let mut files = Contracts::builtin_files();
+    if let Some(directory) = directory {
+        let entries = std::fs::read_dir(directory).map_err(|error| bad(format!("cannot read {}: {error}", directory.display())))?;
+        for entry in entries {
+            let folder = entry.map_err(|error| bad(error.to_string()))?.path();
+            if !folder.is_dir() {
+                continue;
+            }
+            let read = |name: &str| {
+                let path = folder.join(name);
+                std::fs::read_to_string(&path).map_err(|error| bad(format!("cannot read {}: {error}", path.display())))
+            };
+            let event_type = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let schema_id = match read("schema-id") {
+                Ok(text) => Some(text.trim().parse().map_err(|_| bad(format!("{}/schema-id is not a number", folder.display())))?),
+                Err(_) => None,
+            };
+            files.push(ContractFiles { event_type, schema_json: read("schema.json")?, record_avsc: read("record.avsc")?, schema_id });
+        }
+    }
+    Contracts::compile(files).map_err(|error| bad(error.to_string()))
+}

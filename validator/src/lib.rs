@@ -1,1 +1,154 @@
-//! Checks raw records against their contracts and publishes the validated ones.
+//! Checks raw records against their contracts: what passes is published as Avro, what breaks a rule is dead-lettered with its code.
+//!
+//! `events.raw.v1` → [`contracts::contract`] → `events.validated.v1`, same key, with `ef.raw` saying which raw record it was made from.
+//! Schema ids come from the registry; while it or the broker is down the stage waits and nothing is dead-lettered.
+
+pub mod metrics;
+
+use bytes::BytesMut;
+use contracts::contract::Contracts;
+use contracts::framing;
+use runtime::config::{Common, ConfigError};
+use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
+use runtime::health::Health;
+use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::registry::{Registry, RegistryArgs};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the validator role.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub stage: StageArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub registry: RegistryArgs,
+    /// Directory of further event contracts, one folder an event type
+    #[arg(long, env = "EVENTFLOW_CONTRACTS")]
+    pub contracts: Option<PathBuf>,
+    /// Topic of raw events
+    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
+    pub topic_raw: String,
+    /// Topic of validated events
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    pub topic_validated: String,
+    /// Consumer group
+    #[arg(long, env = "EVENTFLOW_VALIDATOR_GROUP", default_value = "eventflow-validator")]
+    pub group: String,
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.common.kafka.check()?;
+        Registry::new(&self.registry)?;
+        runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+    }
+}
+
+/// Runs the role until `shutdown`.
+///
+/// # Errors
+/// Bad configuration or a fatal client error.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    config.check()?;
+    let health = Health::new();
+    let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
+    metrics::describe();
+    let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));
+    consume(&config, health, shutdown.clone()).await?;
+    shutdown.cancel();
+    ops.await??;
+    Ok(())
+}
+
+/// The stage without its operations endpoints, for `run` and for the demo.
+///
+/// # Errors
+/// As [`run`].
+pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kafka = &config.common.kafka;
+    let contracts = runtime::config::load_contracts(config.contracts.as_deref())?;
+    let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
+    publisher.warm_up(&[&config.topic_validated, &config.stage.topic_dlq], &health, Duration::from_secs(5)).await;
+    tokio::spawn(publisher.clone().watch(config.topic_validated.clone(), health.clone(), shutdown.clone()));
+    let handler = Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
+    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()]);
+    consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
+    publisher.drain(Duration::from_secs(5)).await;
+    Ok(())
+}
+
+/// The validating stage.
+#[derive(Debug)]
+pub struct Validator {
+    contracts: Contracts,
+    registry: Registry,
+    topic: Arc<str>,
+    runtime: tokio::runtime::Handle,
+    /// Schema ids by event type, as the registry gave them.
+    schema_ids: HashMap<String, i32>,
+    /// Where values are built; each record takes its part of it without an allocation of its own.
+    buffer: BytesMut,
+    scratch: Vec<u8>,
+}
+
+impl Validator {
+    /// Publishes to `topic`. Nothing is asked of the registry before the first batch.
+    #[must_use]
+    pub fn new(contracts: Contracts, registry: Registry, topic: &str, runtime: tokio::runtime::Handle) -> Self {
+        Self { contracts, registry, topic: topic.into(), runtime, schema_ids: HashMap::new(), buffer: BytesMut::new(), scratch: Vec::new() }
+    }
+
+    /// Learns the ids of all contracts, once.
+    fn register(&mut self) -> Result<(), Transient> {
+        if self.schema_ids.len() == self.contracts.iter().count() {
+            return Ok(());
+        }
+        for contract in self.contracts.iter() {
+            let registering = self.registry.register(&self.topic, &contract.record_name, &contract.record_avsc);
+            let id = self.runtime.block_on(registering).map_err(|error| Transient::wait(error.code(), error))?;
+            tracing::info!(event = "schema_registered", event_type = contract.event_type, schema_id = id);
+            self.schema_ids.insert(contract.event_type.clone(), id);
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Validator {
+    fn stage(&self) -> &'static str {
+        "validator"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        self.register()?;
+        let started = Instant::now();
+        let outcomes = batch
+            .iter()
+            .map(|record| match self.contracts.validate(record.value()) {
+                Err(rejection) => Outcome::Reject(rejection),
+                Ok(event) => {
+                    self.scratch.clear();
+                    // Every contract was registered above.
+                    framing::frame(self.schema_ids.get(&event.contract().event_type).copied().unwrap_or_default(), &mut self.scratch);
+                    event.encode(&mut self.scratch);
+                    self.buffer.extend_from_slice(&self.scratch);
+                    Outcome::Forward { topic: Arc::clone(&self.topic), value: self.buffer.split().freeze() }
+                }
+            })
+            .collect();
+        ::metrics::histogram!(metrics::BATCH_SECONDS).record(started.elapsed());
+        Ok(outcomes)
+    }
+}

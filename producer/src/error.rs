@@ -1,0 +1,197 @@
+//! What the edge answers when it does not accept: `application/problem+json` (RFC 9457) with a stable `code`.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use contracts::signature::SignatureError;
+use runtime::publisher::PublishError;
+
+/// Why a request was not accepted. Every variant is one answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// 400 or 401, by the signature error
+    #[error("{0}")]
+    Signature(#[from] SignatureError),
+    /// 400
+    #[error("the body is empty")]
+    EmptyBody,
+    /// 400
+    #[error("the body ended or broke before it was complete")]
+    BrokenBody,
+    /// 400; the connection closes, since what follows on it cannot be trusted
+    #[error("both content-length and transfer-encoding were sent")]
+    AmbiguousLength,
+    /// 400
+    #[error("the batch cannot be split into events: {0}")]
+    MalformedBatch(String),
+    /// 400
+    #[error("the batch has more than {0} events; send it in parts")]
+    TooManyEvents(usize),
+    /// 400
+    #[error("the payload is not a JSON object")]
+    MalformedPayload,
+    /// 401
+    #[error("the API key is missing or wrong")]
+    BadApiKey,
+    /// 403
+    #[error("this endpoint is closed: no API key is configured")]
+    IngestClosed,
+    /// 404
+    #[error("no source of this name")]
+    UnknownSource,
+    /// 404
+    #[error("nothing is here; see /docs")]
+    NotFound,
+    /// 405
+    #[error("this method is not allowed here; see /docs")]
+    MethodNotAllowed,
+    /// 408; the connection closes
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// 413
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    /// 415
+    #[error("content-encoding is not supported; send the body as it was signed")]
+    UnsupportedEncoding,
+    /// 429
+    #[error("over the source's quota")]
+    OverQuota {
+        /// Seconds to wait
+        retry_after_seconds: u64,
+    },
+    /// 429
+    #[error("too many failed verifications")]
+    TooManyFailures {
+        /// Seconds to wait
+        retry_after_seconds: u64,
+    },
+    /// 503
+    #[error("too many requests in flight")]
+    Overloaded,
+    /// 503
+    #[error("shutting down")]
+    Draining,
+    /// 503, or 413 when the broker finds the record too large
+    #[error("not accepted by the broker: {0}")]
+    Publish(#[from] PublishError),
+}
+
+impl ApiError {
+    /// Stable code: the problem document's `code` and the metric label.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Signature(error) => error.code(),
+            Self::EmptyBody => "empty_body",
+            Self::BrokenBody => "broken_body",
+            Self::AmbiguousLength => "ambiguous_length",
+            Self::MalformedBatch(_) => "malformed_batch",
+            Self::TooManyEvents(_) => "too_many_events",
+            Self::MalformedPayload => "malformed_payload",
+            Self::BadApiKey => "bad_api_key",
+            Self::IngestClosed => "ingest_closed",
+            Self::UnknownSource => "unknown_source",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyTooLarge(_) => "body_too_large",
+            Self::UnsupportedEncoding => "unsupported_encoding",
+            Self::OverQuota { .. } => "over_quota",
+            Self::TooManyFailures { .. } => "too_many_failures",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::Publish(error) => error.code(),
+        }
+    }
+
+    /// HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Signature(error) if error.is_malformed() => StatusCode::BAD_REQUEST,
+            Self::Signature(_) | Self::BadApiKey => StatusCode::UNAUTHORIZED,
+            Self::EmptyBody
+            | Self::BrokenBody
+            | Self::AmbiguousLength
+            | Self::MalformedBatch(_)
+            | Self::TooManyEvents(_)
+            | Self::MalformedPayload => StatusCode::BAD_REQUEST,
+            Self::IngestClosed => StatusCode::FORBIDDEN,
+            Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge(_) | Self::Publish(PublishError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::OverQuota { .. } | Self::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded
+            | Self::Draining
+            | Self::Publish(PublishError::QueueFull | PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::OverQuota { retry_after_seconds } | Self::TooManyFailures { retry_after_seconds } => Some(*retry_after_seconds),
+            Self::Overloaded | Self::Publish(PublishError::QueueFull) => Some(1),
+            Self::Draining | Self::Publish(PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => Some(2),
+            Self::Signature(_)
+            | Self::EmptyBody
+            | Self::BrokenBody
+            | Self::AmbiguousLength
+            | Self::MalformedBatch(_)
+            | Self::TooManyEvents(_)
+            | Self::MalformedPayload
+            | Self::BadApiKey
+            | Self::IngestClosed
+            | Self::UnknownSource
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::BodyTimeout
+            | Self::BodyTooLarge(_)
+            | Self::UnsupportedEncoding
+            | Self::Publish(PublishError::TooLarge) => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        // What the broker said is for us, not for the vendor.
+        let detail = match &self {
+            Self::Publish(error) => match error {
+                PublishError::TooLarge => "the record is larger than the broker takes".to_owned(),
+                PublishError::QueueFull | PublishError::NotAcknowledged(_) | PublishError::Refused(_) => {
+                    "not acknowledged in time; send it again, a duplicate is harmless".to_owned()
+                }
+            },
+            other => other.to_string(),
+        };
+        let problem = serde_json::json!({
+            "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "code": self.code(), "detail": detail,
+        });
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::AmbiguousLength | Self::BodyTimeout | Self::BodyTooLarge(_) | Self::Draining) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Any path that is not ours.
+pub async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+/// A path of ours, another method.
+pub async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
