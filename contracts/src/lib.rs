@@ -1,1 +1,21 @@
-//! What crosses the wire: contracts, signatures, topics, headers and codes. No I/O, no clock.
+//! What crosses the wire: contracts, signatures, topics, headers and codes. Pure: no I/O, no clock, no tokio.
+//!
+//! Reading order: [`source`] who may post, [`scheme`] and [`signature`] how that is proven, [`contract`] what they may post,
+//! [`money`] what an amount is, [`datum`] and [`framing`] what consumers read, [`rejection`] why a record cannot go on,
+//! [`topics`] and [`headers`] the names.
+
+pub mod contract;
+pub mod datum;
+pub mod framing;
+pub mod headers;
+pub mod money;
+mod plan;
+mod rejection;
+pub mod scheme;
+mod secret;
+pub mod signature;
+pub mod source;
+pub mod topics;
+
+pub use rejection::{Rejection, RejectionCode};
+pub use secret::Secret;

@@ -1,0 +1,179 @@
+//! Money is decimal from end to end: digits and a scale, never a float.
+
+use crate::{Rejection, RejectionCode};
+use std::sync::LazyLock;
+
+/// ISO 4217 currencies with other than two minor digits, and all active ones with two.
+const ZERO: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF";
+const TWO: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CNY COP \
+    COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD \
+    KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON \
+    RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG";
+const THREE: &str = "BHD IQD JOD KWD LYD OMR TND";
+const FOUR: &str = "CLF UYW";
+
+/// Fraction digits of an ISO 4217 currency; none for what is no active currency code in capitals.
+#[must_use]
+pub fn minor_digits(currency: &str) -> Option<u32> {
+    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    static DIGITS: LazyLock<Vec<Option<u32>>> = LazyLock::new(|| {
+        let mut table = vec![None; 26 * 26 * 26];
+        for (list, digits) in [(TWO, 2), (ZERO, 0), (THREE, 3), (FOUR, 4)] {
+            list.split_ascii_whitespace().for_each(|code| table[place(code.as_bytes())] = Some(digits));
+        }
+        table
+    });
+    DIGITS[place(currency.as_bytes())]
+}
+
+/// The place of three capitals in a table of all of them.
+fn place(code: &[u8]) -> usize {
+    code.iter().fold(0, |place, letter| place * 26 + usize::from(letter - b'A'))
+}
+
+/// An exact decimal: `unscaled` / 10^`scale`, without trailing zeros in the fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decimal {
+    /// All digits
+    pub unscaled: i128,
+    /// Fraction digits
+    pub scale: u32,
+}
+
+impl Decimal {
+    /// Reads a JSON number's text (or the same in a string) digit for digit: sign, digits, fraction, exponent.
+    ///
+    /// # Errors
+    /// `invalid_amount` for anything else, `amount_out_of_range` beyond 38 digits.
+    pub fn parse(text: &str) -> Result<Self, RejectionCode> {
+        let (negative, rest) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match rest.find(['e', 'E']) {
+            Some(at) => (&rest[..at], rest[at + 1..].parse::<i32>().map_err(|_| exponent_fault(&rest[at + 1..]))?),
+            None => (rest, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+            Some(_) => return Err(RejectionCode::InvalidAmount),
+            None => (mantissa, ""),
+        };
+        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return Err(RejectionCode::InvalidAmount);
+        }
+        let fraction = fraction.trim_end_matches('0');
+        let mut unscaled: i128 = 0;
+        for digit in whole.bytes().chain(fraction.bytes()) {
+            unscaled = unscaled.checked_mul(10).and_then(|n| n.checked_add(i128::from(digit - b'0'))).ok_or(RejectionCode::AmountOutOfRange)?;
+        }
+        if unscaled == 0 {
+            return Ok(Self { unscaled: 0, scale: 0 });
+        }
+        let mut scale = i64::try_from(fraction.len()).map_err(|_| RejectionCode::AmountOutOfRange)? - i64::from(exponent);
+        while scale < 0 {
+            unscaled = unscaled.checked_mul(10).ok_or(RejectionCode::AmountOutOfRange)?;
+            scale += 1;
+        }
+        while scale > 0 && unscaled % 10 == 0 {
+            unscaled /= 10;
+            scale -= 1;
+        }
+        let scale = u32::try_from(scale).map_err(|_| RejectionCode::AmountTooPrecise)?;
+        Ok(Self { unscaled: if negative { -unscaled } else { unscaled }, scale })
+    }
+
+    /// The same number with exactly `scale` fraction digits; none when that would lose digits or overflow.
+    #[must_use]
+    pub fn rescaled(self, scale: u32) -> Option<i128> {
+        10_i128.checked_pow(scale.checked_sub(self.scale)?)?.checked_mul(self.unscaled)
+    }
+}
+
+fn exponent_fault(text: &str) -> RejectionCode {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if numeric { RejectionCode::AmountOutOfRange } else { RejectionCode::InvalidAmount }
+}
+
+/// The text of `unscaled` / 10^`scale`, without trailing zeros in the fraction.
+#[must_use]
+pub fn text(unscaled: i128, scale: u32) -> String {
+    let digits = unscaled.unsigned_abs().to_string();
+    let scale = scale as usize;
+    let padded = if digits.len() <= scale { format!("{digits:0>width$}", width = scale + 1) } else { digits };
+    let (whole, fraction) = padded.split_at(padded.len() - scale);
+    let fraction = fraction.trim_end_matches('0');
+    let sign = if unscaled < 0 { "-" } else { "" };
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+/// Applies the rules of an amount in its currency: positive, no more significant fraction digits than the currency has (49.900 EUR is
+/// 49.9 and fine), and within `precision` digits at `scale`, where it is stored.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn check_amount(amount: &str, currency: Option<&str>, precision: u32, scale: u32) -> Result<i128, Rejection> {
+    let reject = |code, detail: String| Rejection::new(code, None, detail);
+    let shown: String = amount.chars().take(64).collect();
+    let decimal = Decimal::parse(amount).map_err(|code| reject(code, format!("{shown:?} {}", code.meaning())))?;
+    if decimal.unscaled <= 0 {
+        return Err(reject(RejectionCode::AmountNotPositive, format!("{shown} is not above zero")));
+    }
+    if let Some(currency) = currency
+        && let Some(digits) = minor_digits(currency)
+        && decimal.scale > digits
+    {
+        return Err(reject(RejectionCode::AmountTooPrecise, format!("{shown} has more than the {digits} fraction digits of {currency}")));
+    }
+    if decimal.scale > scale {
+        return Err(reject(RejectionCode::AmountTooPrecise, format!("{shown} has more than {scale} fraction digits")));
+    }
+    let limit = 10_i128.checked_pow(precision).unwrap_or(i128::MAX);
+    decimal
+        .rescaled(scale)
+        .filter(|unscaled| *unscaled < limit)
+        .ok_or_else(|| reject(RejectionCode::AmountOutOfRange, format!("{shown} has more than {precision} digits at {scale} fraction digits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_taken_digit_for_digit() {
+        for (given, exact) in [
+            ("0.1", "0.1"), ("12345678901.2345", "12345678901.2345"), ("1e2", "100"), ("49.90", "49.9"), ("1E+2", "100"), ("12.5e-1", "1.25"),
+            ("0", "0"), ("-0.50", "-0.5"), ("100", "100"), ("79228162514264337593543950336", "79228162514264337593543950336"), ("0.10000000000000000000000001", "0.10000000000000000000000001"),
+        ] {
+            let decimal = Decimal::parse(given).unwrap();
+            assert_eq!(text(decimal.unscaled, decimal.scale), exact, "{given}");
+        }
+        for bad in ["", "-", ".", "1.", ".5", "1e", "1,5", "0x1", "NaN", "1 ", "１", "+1", "1e1e1", "1.-2"] {
+            assert_eq!(Decimal::parse(bad), Err(RejectionCode::InvalidAmount), "{bad}");
+        }
+        for huge in ["1e99", "1e99999999999", "999999999999999999999999999999999999999999"] {
+            assert_eq!(Decimal::parse(huge), Err(RejectionCode::AmountOutOfRange), "{huge}");
+        }
+    }
+
+    #[test]
+    fn a_currency_bounds_the_fraction() {
+        let code = |amount, currency| check_amount(amount, Some(currency), 28, 4).map_err(|rejection| rejection.code);
+        assert_eq!(code("49.90", "EUR"), Ok(499_000));
+        assert_eq!(code("49.900", "EUR"), Ok(499_000));
+        assert_eq!(code("49.901", "EUR"), Err(RejectionCode::AmountTooPrecise));
+        assert_eq!(code("1.5", "JPY"), Err(RejectionCode::AmountTooPrecise));
+        assert_eq!(code("1.234", "KWD"), Ok(12_340));
+        assert_eq!(code("12345678901.2345", "CLF"), Ok(123_456_789_012_345));
+        assert_eq!(code("0.00", "EUR"), Err(RejectionCode::AmountNotPositive));
+        assert_eq!(code("-1", "EUR"), Err(RejectionCode::AmountNotPositive));
+        assert_eq!(code("1e24", "EUR"), Err(RejectionCode::AmountOutOfRange));
+        assert_eq!(code("999999999999999999999999", "EUR"), Ok(9_999_999_999_999_999_999_999_990_000));
+        for bad in ["eur", "EU", "XXX", "EURO", "ZZZ", "É1"] {
+            assert_eq!(minor_digits(bad), None, "{bad}");
+        }
+    }
+}

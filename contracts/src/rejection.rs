@@ -1,0 +1,94 @@
+//! A rejection: why a record, by its own fault, cannot go on.
+
+/// Longest detail, in bytes.
+const DETAIL_BYTES: usize = 300;
+
+/// Why one record is dead-lettered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", code.code())]
+pub struct Rejection {
+    /// What rule
+    pub code: RejectionCode,
+    /// Where in the JSON, as a pointer
+    pub pointer: Option<String>,
+    /// For people: bounded, without control characters, never the whole body
+    pub detail: String,
+}
+
+impl Rejection {
+    /// Bounds and cleans the detail.
+    #[must_use]
+    pub fn new(code: RejectionCode, pointer: Option<String>, detail: impl Into<String>) -> Self {
+        let detail: String = detail.into();
+        let mut clean = String::with_capacity(detail.len().min(DETAIL_BYTES));
+        for character in detail.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+            if clean.len() + character.len_utf8() > DETAIL_BYTES {
+                break;
+            }
+            clean.push(character);
+        }
+        Self { code, pointer, detail: clean }
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident = $code:literal, $disposition:literal, $meaning:literal;)*) => {
+        /// Every rule a record can break.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum RejectionCode {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl RejectionCode {
+            /// All codes, in the order of this file.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Stable code.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// What kind of fault: `poison` (cannot be read), `contract` (breaks a rule), `conflict`, `refused` (by the database), `exhausted`.
+            #[must_use]
+            pub fn disposition(self) -> &'static str {
+                match self { $(Self::$variant => $disposition,)* }
+            }
+
+            /// One line for people.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    EmptyBody = "empty_body", "poison", "The record has no value";
+    NotUtf8 = "not_utf8", "poison", "The body is not UTF-8";
+    NotJson = "not_json", "poison", "The body is not JSON";
+    NotAnObject = "not_an_object", "poison", "The body is JSON, but not an object";
+    TooDeep = "too_deep", "poison", "The JSON is nested more than 128 levels deep";
+    DuplicateField = "duplicate_field", "contract", "A field is there twice";
+    MissingField = "missing_field", "contract", "A required field is missing";
+    WrongType = "wrong_type", "contract", "A field has the wrong JSON type";
+    BlankField = "blank_field", "contract", "An id is empty or only white space";
+    TooLong = "too_long", "contract", "A field is longer than its contract allows";
+    UnknownEventType = "unknown_event_type", "contract", "No contract for this event type";
+    UnsupportedSchemaVersion = "unsupported_schema_version", "contract", "The contract does not have this schema version";
+    InvalidTimestamp = "invalid_timestamp", "contract", "A time is not RFC 3339";
+    TimestampWithoutZone = "timestamp_without_zone", "contract", "A time has no zone";
+    InvalidAmount = "invalid_amount", "contract", "The amount is not a decimal number";
+    AmountNotPositive = "amount_not_positive", "contract", "The amount is zero or less";
+    AmountTooPrecise = "amount_too_precise", "contract", "The amount has more fraction digits than its currency";
+    AmountOutOfRange = "amount_out_of_range", "contract", "The amount has more digits than can be stored";
+    UnknownCurrency = "unknown_currency", "contract", "Not an ISO 4217 currency in capitals";
+    ValueNotAllowed = "value_not_allowed", "contract", "The value is not one of those allowed";
+    BadFrame = "bad_frame", "poison", "The value is not Confluent-framed";
+    UnknownSchemaId = "unknown_schema_id", "poison", "The schema registry does not know the schema id";
+    BadDatum = "bad_datum", "poison", "The Avro does not fit its schema";
+    Conflict = "conflict", "conflict", "The event id is stored with other content";
+    RowRefused = "row_refused", "refused", "PostgreSQL refuses the row for its content";
+    ReplaysExhausted = "replays_exhausted", "exhausted", "Replayed as often as allowed";
+}

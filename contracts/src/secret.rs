@@ -1,0 +1,51 @@
+//! A secret: bytes that are never shown.
+
+use sha2::{Digest, Sha256};
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+use subtle::ConstantTimeEq;
+
+/// Key material, a password or a URL that holds one. `Debug` and `Display` print `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps the bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes, for the one place that needs them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Compares in constant time; digests are compared, so that not even the length shows.
+    #[must_use]
+    pub fn ct_eq(&self, given: &[u8]) -> bool {
+        Sha256::digest(&self.0).ct_eq(&Sha256::digest(given)).into()
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
