@@ -6,7 +6,6 @@
 use crate::money;
 use apache_avro::Schema;
 use apache_avro::schema::InnerDecimalSchema;
-use std::fmt::Write;
 
 /// Data or a schema that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -198,12 +197,12 @@ impl<'a> Reader<'a> {
                 1 => "true",
                 _ => return Err(DatumError("a boolean is neither 0 nor 1".to_owned())),
             }),
-            Node::Int => drop(write!(out, "{}", self.long()?)),
+            Node::Int => out.push_str(&self.long()?.to_string()),
             Node::Text => push_json_text(self.text()?, out),
             Node::Bytes => push_json_text(&hex::encode(self.bytes()?), out),
             Node::Decimal { scale } => {
                 let unscaled = decimal_from(self.bytes()?)?;
-                drop(write!(out, "\"{}\"", money::text(unscaled, *scale)));
+                push_json_text(&money::text(unscaled, *scale), out);
             }
             Node::TimestampMicros => push_time(self.long()?, out)?,
             Node::TimestampMillis => push_time(self.long()?.saturating_mul(1000), out)?,

@@ -1,7 +1,9 @@
 //! Contracts as data: every example, exact amounts, and apache-avro as the judge of what is written and read.
 
 use apache_avro::types::Value;
-use apache_avro::{Schema, from_avro_datum};
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
 use contracts::contract::{Contract, ContractFiles, Contracts, backward_compatible};
 use contracts::datum::Decoder;
 use contracts::{RejectionCode, framing};
@@ -45,10 +47,10 @@ fn every_valid_example_passes_and_reads_back() {
         assert!(event.payload_json.contains(r#""payment_id":"pay_1001""#) && !event.payload_json.contains("extra"), "{}", event.payload_json);
         let schema = Schema::parse_str(&contract.record_avsc).unwrap();
         let mut rest = datum.as_slice();
-        let Value::Record(fields) = from_avro_datum(&schema, &mut rest, None).unwrap() else { panic!("no record") };
+        let Value::Record(fields) = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut rest).unwrap() else { panic!("no record") };
         assert!(rest.is_empty());
         assert_eq!(fields[0].1, Value::String(event.event_id.clone()));
-        assert_eq!(apache_avro::to_avro_datum(&schema, Value::Record(fields)).unwrap(), datum, "byte for byte what apache-avro writes");
+        assert_eq!(GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(Value::Record(fields)).unwrap(), datum, "byte for byte what apache-avro writes");
     });
 }
 

@@ -21,10 +21,16 @@ pub struct Record<'a> {
     headers: HeadersOf<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum HeadersOf<'a> {
     Client(Option<&'a rdkafka::message::BorrowedHeaders>),
     Given(&'a [(&'a str, &'a [u8])]),
+}
+
+impl std::fmt::Debug for HeadersOf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("headers")
+    }
 }
 
 impl<'a> Record<'a> {
