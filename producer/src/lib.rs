@@ -40,7 +40,7 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_SOURCES")]
     pub sources: Option<PathBuf>,
     /// Secret of the built-in source payment-authorized
-    #[arg(long, env = "EVENTFLOW_WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     pub webhook_secret: Option<Secret>,
     /// API key of /api/ingest; without it the endpoint is closed
     #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
@@ -113,7 +113,7 @@ impl Config {
             Some(secret) if !secret.expose().is_empty() => Ok(Sources::builtin(secret.clone())),
             Some(_) | None => Err(ConfigError::new(
                 "--webhook-secret",
-                "the built-in source needs its secret: set EVENTFLOW_WEBHOOK_SECRET, or name your vendors with --sources FILE",
+                "the built-in source needs its secret: set EVENTFLOW_WEBHOOK_SIGNING_SECRET, or name your vendors with --sources FILE",
             )),
         }
     }

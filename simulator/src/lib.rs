@@ -1,1 +1,255 @@
 //! A misbehaving payment provider, and the load generator.
+//!
+//! It plays the outsider: it knows how to sign and post, and nothing of Kafka. `POST /authorize` announces one payment as the original's
+//! simulator did; [`stream`] announces many, with faults among them; [`load`] measures.
+
+pub mod delivery;
+pub mod event;
+pub mod load;
+pub mod metrics;
+pub mod stream;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use delivery::{Deliverer, DeliveryArgs};
+use event::{Fault, Payment, Rate, build};
+use runtime::config::ConfigError;
+use runtime::health::Health;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use stream::StreamSettings;
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the simulator role.
+#[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Config {
+    #[command(subcommand)]
+    #[allow(missing_docs)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub delivery: DeliveryArgs,
+    /// Address of POST /authorize, /health, /ready and /metrics
+    #[arg(long, env = "SIMULATOR_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Share of events delivered twice
+    #[arg(long, env = "SIMULATOR_DUPLICATE_RATE", default_value_t = 0.05)]
+    pub duplicate_rate: f64,
+    /// Share of events with one of the original's four corruptions
+    #[arg(long, env = "SIMULATOR_CORRUPTION_RATE", default_value_t = 0.01)]
+    pub corruption_rate: f64,
+    /// Further faults, fault=share; may be repeated
+    #[arg(long = "fault", env = "SIMULATOR_FAULTS", value_delimiter = ',')]
+    pub faults: Vec<Rate>,
+    /// Announce payments without being asked
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_ENABLED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub auto_stream_enabled: bool,
+    /// Payments a second
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_RPS", default_value_t = 5.0)]
+    pub auto_stream_rps: f64,
+    /// Amount of every payment
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_AMOUNT", default_value = "49.90")]
+    pub auto_stream_amount: String,
+    /// Currency of every payment
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_CURRENCY", default_value = "USD")]
+    pub auto_stream_currency: String,
+    /// Prefix of payment ids
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_PAYMENT_PREFIX", default_value = "pay_stream")]
+    pub auto_stream_payment_prefix: String,
+    /// Prefix of order ids
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_ORDER_PREFIX", default_value = "ord_stream")]
+    pub auto_stream_order_prefix: String,
+    /// Seed of everything random; without it every run differs
+    #[arg(long, env = "SIMULATOR_SEED")]
+    pub seed: Option<u64>,
+    /// Write one JSON line a delivery: what was sent and answered
+    #[arg(long, env = "SIMULATOR_JOURNAL")]
+    pub journal: Option<PathBuf>,
+    /// Write logs as JSON
+    #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
+    pub log_json: bool,
+    /// Check the configuration and exit
+    #[arg(long, default_value_t = false)]
+    pub check: bool,
+}
+
+/// What else the simulator can do.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// Generate load and measure it
+    Load(load::LoadArgs),
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        Deliverer::new(&self.delivery)?;
+        for (setting, share) in [("--duplicate-rate", self.duplicate_rate), ("--corruption-rate", self.corruption_rate)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(ConfigError::new(setting, "must be between 0 and 1"));
+            }
+        }
+        if contracts::money::Decimal::parse(&self.auto_stream_amount).is_err() {
+            return Err(ConfigError::new("--auto-stream-amount", "must be a decimal number"));
+        }
+        Ok(())
+    }
+
+    fn faults(&self) -> Vec<Rate> {
+        let mut faults = self.faults.clone();
+        faults.push(Rate { fault: Fault::Duplicate, share: self.duplicate_rate });
+        faults.extend(Fault::CORRUPTIONS.map(|fault| Rate { fault, share: self.corruption_rate / 4.0 }));
+        faults
+    }
+}
+
+/// Runs the provider, or the load generator, until done or `shutdown`.
+///
+/// # Errors
+/// Bad configuration, or the address is taken.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    if let Some(Command::Load(args)) = &config.command {
+        let report = load::run(args, shutdown).await?;
+        println!("{}", if args.json { serde_json::to_string(&report)? } else { report.to_string() });
+        return Ok(());
+    }
+    config.validate()?;
+    let listener = runtime::ops::bind("--listen", config.listen).await?;
+    serve(config, listener, shutdown).await
+}
+
+/// The provider on a given listener.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(config: Config, listener: tokio::net::TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    metrics::describe();
+    let deliverer = Deliverer::new(&config.delivery)?;
+    let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
+    tracing::info!(event = "listening", role = "simulator", address = %listener.local_addr()?, seed, auto_stream = config.auto_stream_enabled);
+    let provider = Arc::new(Provider { deliverer: deliverer.clone(), config: config.clone(), rng: Mutex::new(fastrand::Rng::with_seed(seed)) });
+    let streaming = config.auto_stream_enabled.then(|| {
+        let settings = StreamSettings {
+            rate: config.auto_stream_rps,
+            seed,
+            faults: config.faults(),
+            concurrency: 256,
+            amount: Some(config.auto_stream_amount.clone()),
+            currency: Some(config.auto_stream_currency.clone()),
+            payment_prefix: config.auto_stream_payment_prefix.clone(),
+            order_prefix: config.auto_stream_order_prefix.clone(),
+            journal: config.journal.clone(),
+        };
+        let stop = shutdown.clone();
+        tokio::spawn(async move { stream::stream(&settings, &deliverer, stream::Shared::default(), stop).await })
+    });
+    let routes = app(provider).merge(runtime::ops::routes(Health::new()));
+    runtime::ops::serve(listener, routes, shutdown).await?;
+    if let Some(streaming) = streaming {
+        streaming.await??;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Provider {
+    deliverer: Deliverer,
+    config: Config,
+    rng: Mutex<fastrand::Rng>,
+}
+
+fn app(provider: Arc<Provider>) -> Router {
+    Router::new()
+        .route("/authorize", post(authorize))
+        .route("/", get(|| async { "EventFlow payment provider simulator: POST /authorize" }))
+        .with_state(provider)
+}
+
+/// The original's request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthorizeRequest {
+    payment_id: String,
+    order_id: String,
+    amount: Box<RawValue>,
+    currency: String,
+    #[serde(default)]
+    force_duplicate: bool,
+    #[serde(default)]
+    force_corruption: bool,
+}
+
+impl AuthorizeRequest {
+    fn payment(&self) -> Result<Payment, &'static str> {
+        let amount = self.amount.get().trim_matches('"');
+        if self.payment_id.is_empty() || self.order_id.is_empty() {
+            return Err("payment_id and order_id must not be empty");
+        }
+        if contracts::money::Decimal::parse(amount).map_or(true, |amount| amount.unscaled <= 0) {
+            return Err("amount must be a decimal number above 0");
+        }
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err("currency must be three capitals");
+        }
+        Ok(Payment { payment_id: self.payment_id.clone(), order_id: self.order_id.clone(), amount: amount.to_owned(), currency: self.currency.clone() })
+    }
+}
+
+async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Bytes) -> Response {
+    let unprocessable = |detail: String| (StatusCode::UNPROCESSABLE_ENTITY, Json(serde_json::json!({"detail": detail}))).into_response();
+    let request: AuthorizeRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return unprocessable(error.to_string()),
+    };
+    let payment = match request.payment() {
+        Ok(payment) => payment,
+        Err(problem) => return unprocessable(problem.to_owned()),
+    };
+    let (event, corruption, duplicate, mut rng) = {
+        let mut rng = provider.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let corrupt = request.force_corruption || rng.f64() < provider.config.corruption_rate;
+        let corruption = if corrupt { rng.choice(Fault::CORRUPTIONS) } else { None };
+        let event = build(&payment, corruption, now_micros(), &mut rng);
+        let duplicate = request.force_duplicate || rng.f64() < provider.config.duplicate_rate;
+        let own = fastrand::Rng::with_seed(rng.u64(..));
+        (event, corruption, duplicate, own)
+    };
+    for fault in corruption.into_iter().chain(duplicate.then_some(Fault::Duplicate)) {
+        ::metrics::counter!(metrics::FAULTS, "fault" => fault.name()).increment(1);
+    }
+    let view = |delivered: &delivery::Delivered| {
+        serde_json::json!({"ok": delivered.ok, "attempts": delivered.attempts, "status_code": delivered.statuses.last(), "message": delivered.message})
+    };
+    let primary = provider.deliverer.deliver(&event, None, &mut rng).await;
+    if !primary.ok {
+        ::metrics::counter!(metrics::AUTHORIZE_REQUESTS, "result" => "failed").increment(1);
+        let detail = serde_json::json!({"detail": {
+            "status": "delivery_failed", "event_id": event.id, "attempts": primary.attempts, "webhook_url": provider.config.delivery.webhook_url,
+            "last_status_code": primary.statuses.last(), "last_error": primary.message,
+        }});
+        return (StatusCode::BAD_GATEWAY, Json(detail)).into_response();
+    }
+    let second = if duplicate { Some(provider.deliverer.deliver(&event, None, &mut rng).await) } else { None };
+    ::metrics::counter!(metrics::AUTHORIZE_REQUESTS, "result" => "accepted").increment(1);
+    Json(serde_json::json!({
+        "status": "accepted", "event_id": event.id, "corrupted": corruption.is_some(), "corruption_mode": corruption.map(Fault::name),
+        "primary_delivery": view(&primary), "duplicate_sent": duplicate, "duplicate_delivery": second.as_ref().map(view),
+    }))
+    .into_response()
+}
+
+/// Microseconds since the epoch.
+pub(crate) fn now_micros() -> i64 {
+    delivery::micros(SystemTime::now())
+}

@@ -1,0 +1,204 @@
+//! Events as the provider makes them, and the faults it makes them with.
+
+use fastrand::Rng;
+use std::fmt;
+use std::str::FromStr;
+
+/// A payment to announce.
+#[derive(Debug, Clone)]
+pub struct Payment {
+    /// Payment id
+    pub payment_id: String,
+    /// Order id
+    pub order_id: String,
+    /// Decimal text, taken digit for digit
+    pub amount: String,
+    /// ISO 4217
+    pub currency: String,
+}
+
+/// A body about to be posted.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Event id
+    pub id: String,
+    /// Bytes that are signed and posted
+    pub body: Vec<u8>,
+}
+
+/// What the provider gets wrong. The first four are the original's corruptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// No provider_auth_id: dead-lettered
+    MissingProviderAuthId,
+    /// Amount -1: dead-lettered
+    NegativeAmount,
+    /// Empty order id: dead-lettered
+    BlankOrderId,
+    /// Currency in lower case: dead-lettered
+    CurrencyLowercase,
+    /// The same event delivered twice: stored once, a duplicate
+    Duplicate,
+    /// Signed with the wrong secret: refused
+    BadSignature,
+    /// Signed ten minutes ago: refused
+    StaleTimestamp,
+    /// Signed ten minutes ahead: refused
+    FutureTimestamp,
+    /// Authentic, but not JSON: dead-lettered
+    NotJson,
+    /// Authentic, but cut off: dead-lettered
+    TruncatedBody,
+    /// A stored event's id with another amount: a conflict, dead-lettered
+    Conflicting,
+    /// Delivered after a pause, so after later events: stored
+    Delayed,
+    /// Two events delivered in the wrong order: stored
+    Reordered,
+    /// The body trickles in: stored
+    SlowBody,
+    /// Twenty events at once: stored
+    Burst,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::MissingProviderAuthId,
+        Self::NegativeAmount,
+        Self::BlankOrderId,
+        Self::CurrencyLowercase,
+        Self::Duplicate,
+        Self::BadSignature,
+        Self::StaleTimestamp,
+        Self::FutureTimestamp,
+        Self::NotJson,
+        Self::TruncatedBody,
+        Self::Conflicting,
+        Self::Delayed,
+        Self::Reordered,
+        Self::SlowBody,
+        Self::Burst,
+    ];
+    /// The original's.
+    pub const CORRUPTIONS: [Self; 4] = [Self::MissingProviderAuthId, Self::NegativeAmount, Self::BlankOrderId, Self::CurrencyLowercase];
+
+    /// Stable name: metric label, journal, flag.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingProviderAuthId => "missing_provider_auth_id",
+            Self::NegativeAmount => "negative_amount",
+            Self::BlankOrderId => "blank_order_id",
+            Self::CurrencyLowercase => "currency_lowercase",
+            Self::Duplicate => "duplicate",
+            Self::BadSignature => "bad_signature",
+            Self::StaleTimestamp => "stale_timestamp",
+            Self::FutureTimestamp => "future_timestamp",
+            Self::NotJson => "not_json",
+            Self::TruncatedBody => "truncated_body",
+            Self::Conflicting => "conflicting",
+            Self::Delayed => "delayed",
+            Self::Reordered => "reordered",
+            Self::SlowBody => "slow_body",
+            Self::Burst => "burst",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A fault and how often: `stale_timestamp=0.02`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// What
+    pub fault: Fault,
+    /// Share of events, 0 to 1
+    pub share: f64,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, share) = text.split_once('=').ok_or_else(|| format!("{text:?} is not fault=share"))?;
+        let known = || Fault::ALL.map(Fault::name).join(", ");
+        let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("no fault {name:?}; known are {}", known()))?;
+        let share: f64 = share.parse().map_err(|_| format!("{share:?} is not a number"))?;
+        if (0.0..=1.0).contains(&share) { Ok(Self { fault, share }) } else { Err(format!("{share} is not between 0 and 1")) }
+    }
+}
+
+/// A version 4 UUID from a seeded generator, so that a run can be repeated.
+pub fn uuid(rng: &mut Rng) -> String {
+    uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid().to_string()
+}
+
+/// Builds the event of a payment, with a corruption if one is asked for. `now_micros` is its time.
+pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut Rng) -> Event {
+    let id = uuid(rng);
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_micros) * 1000).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let timestamp = time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let auth = format!("auth_{:012x}", rng.u64(..) & 0xffff_ffff_ffff);
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let amount = if fault == Some(Fault::NegativeAmount) { "-1" } else { &payment.amount };
+    let order = if fault == Some(Fault::BlankOrderId) { "" } else { &payment.order_id };
+    let lower = payment.currency.to_lowercase();
+    let currency = if fault == Some(Fault::CurrencyLowercase) { &lower } else { &payment.currency };
+    let auth_field = if fault == Some(Fault::MissingProviderAuthId) { String::new() } else { format!(r#","provider_auth_id":"{auth}""#) };
+    // The amount is written as given: a float would not survive its own digits.
+    let mut body = format!(
+        r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"source":"external-payment-simulator","timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
+        text(&payment.payment_id),
+        text(order),
+        text(currency),
+    )
+    .into_bytes();
+    match fault {
+        Some(Fault::NotJson) => body = format!("event {id} payment authorized").into_bytes(),
+        Some(Fault::TruncatedBody) => body.truncate(body.len() * 2 / 3),
+        _ => {}
+    }
+    Event { id, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::contract::Contracts;
+
+    fn payment() -> Payment {
+        Payment { payment_id: "p".to_owned(), order_id: "o".to_owned(), amount: "12345678901.23".to_owned(), currency: "EUR".to_owned() }
+    }
+
+    #[test]
+    fn each_corruption_breaks_the_rule_it_names_and_nothing_else_does() {
+        let contracts = Contracts::builtin();
+        for (fault, code) in [
+            (Some(Fault::MissingProviderAuthId), Some("missing_field")),
+            (Some(Fault::NegativeAmount), Some("amount_not_positive")),
+            (Some(Fault::BlankOrderId), Some("blank_field")),
+            (Some(Fault::CurrencyLowercase), Some("unknown_currency")),
+            (Some(Fault::NotJson), Some("not_json")),
+            (Some(Fault::TruncatedBody), Some("not_json")),
+            (Some(Fault::SlowBody), None),
+            (None, None),
+        ] {
+            let event = build(&payment(), fault, 1_700_000_000_000_000, &mut Rng::with_seed(1));
+            assert_eq!(contracts.validate(&event.body).err().map(|rejection| rejection.code.code()), code, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_events() {
+        let make = |seed| build(&payment(), None, 1, &mut Rng::with_seed(seed)).body;
+        assert_eq!(make(7), make(7));
+        assert_ne!(make(7), make(8));
+        assert_eq!("burst=0.5".parse(), Ok(Rate { fault: Fault::Burst, share: 0.5 }));
+        assert!("burst=2".parse::<Rate>().is_err() && "burts=0".parse::<Rate>().unwrap_err().contains("burst"));
+    }
+}

@@ -1,0 +1,184 @@
+//! A stream of events with faults among them, seeded so that a run can be repeated.
+
+use crate::delivery::{Deliverer, Delivered};
+use crate::event::{Event, Fault, Payment, Rate, build};
+use crate::metrics;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How to stream.
+#[derive(Debug, Clone)]
+pub struct StreamSettings {
+    /// Events a second
+    pub rate: f64,
+    /// Seed of everything random
+    pub seed: u64,
+    /// Faults and their shares
+    pub faults: Vec<Rate>,
+    /// Most deliveries at once
+    pub concurrency: usize,
+    /// Amount of every payment; none varies it
+    pub amount: Option<String>,
+    /// Currency of every payment; none varies it
+    pub currency: Option<String>,
+    /// Prefix of payment ids
+    pub payment_prefix: String,
+    /// Prefix of order ids
+    pub order_prefix: String,
+    /// Where to write one JSON line a delivery
+    pub journal: Option<PathBuf>,
+}
+
+/// What was sent and answered, so far.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Tally {
+    /// Deliveries begun (retries of one are one)
+    pub sent: u64,
+    /// Deliveries answered 2xx at last
+    pub accepted: u64,
+    /// Deliveries refused at last, by code
+    pub refused: BTreeMap<String, u64>,
+    /// Deliveries that ended without an answer: they may have been accepted
+    pub unanswered: u64,
+    /// 2xx answers
+    pub answers_2xx: u64,
+    /// Attempts without a 2xx that a retry followed, or that ended it: each may have been accepted all the same
+    pub unsure_attempts: u64,
+    /// Faults injected
+    pub faults: BTreeMap<String, u64>,
+}
+
+/// Shared with whoever watches.
+pub type Shared = Arc<Mutex<Tally>>;
+
+/// Streams until `stop`, then waits for what is under way.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub async fn stream(settings: &StreamSettings, deliverer: &Deliverer, tally: Shared, stop: CancellationToken) -> anyhow::Result<()> {
+    let journal = match &settings.journal {
+        Some(path) => Some(Arc::new(Mutex::new(std::io::BufWriter::new(std::fs::File::create(path)?)))),
+        None => None,
+    };
+    let mut rng = fastrand::Rng::with_seed(settings.seed);
+    let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+    let mut deliveries = JoinSet::new();
+    let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / settings.rate.max(0.1)));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    let mut index = 0_u64;
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        let fault = choose(&settings.faults, &mut rng);
+        for _ in 0..if fault == Some(Fault::Burst) { 20 } else { 1 } {
+            index += 1;
+            let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else { break };
+            let plan = plan(settings, index, fault, &mut rng);
+            let (deliverer, tally, journal) = (deliverer.clone(), Arc::clone(&tally), journal.clone());
+            let mut rng = fastrand::Rng::with_seed(rng.u64(..));
+            deliveries.spawn(async move {
+                for step in plan {
+                    tokio::time::sleep(step.pause).await;
+                    note_sent(&tally, step.fault);
+                    let delivered = deliverer.deliver(&step.event, step.fault, &mut rng).await;
+                    note_answer(&tally, &delivered);
+                    if let Some(journal) = &journal {
+                        write_line(journal, &step, &delivered);
+                    }
+                }
+                drop(place);
+            });
+        }
+        while deliveries.try_join_next().is_some() {}
+    }
+    while deliveries.join_next().await.is_some() {}
+    if let Some(journal) = journal {
+        journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+    }
+    Ok(())
+}
+
+/// One delivery of a plan.
+struct Step {
+    event: Event,
+    fault: Option<Fault>,
+    pause: Duration,
+}
+
+fn choose(faults: &[Rate], rng: &mut fastrand::Rng) -> Option<Fault> {
+    let mut draw = rng.f64();
+    faults.iter().find(|rate| {
+        draw -= rate.share;
+        draw < 0.0
+    }).map(|rate| rate.fault)
+}
+
+/// The deliveries one event and its fault make.
+fn plan(settings: &StreamSettings, index: u64, fault: Option<Fault>, rng: &mut fastrand::Rng) -> Vec<Step> {
+    const CURRENCIES: [(&str, u32); 5] = [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("GBP", 2)];
+    let (currency, digits) = rng.choice(CURRENCIES).unwrap_or(("USD", 2));
+    let amount = contracts::money::text(i128::from(rng.u64(1..10_000_000)), digits);
+    let payment = Payment {
+        payment_id: format!("{}_{index}", settings.payment_prefix),
+        order_id: format!("{}_{index}", settings.order_prefix),
+        amount: settings.amount.clone().unwrap_or(amount),
+        currency: settings.currency.clone().unwrap_or_else(|| currency.to_owned()),
+    };
+    let now = crate::now_micros();
+    let event = build(&payment, fault, now, rng);
+    let step = |event: Event, fault, millis| Step { event, fault, pause: Duration::from_millis(millis) };
+    match fault {
+        Some(Fault::Duplicate) => vec![step(event.clone(), None, 0), step(event, fault, rng.u64(0..200))],
+        Some(Fault::Conflicting) => {
+            let other = Payment { amount: "1".to_owned(), ..payment.clone() };
+            let mut changed = build(&other, None, now, rng);
+            let text = String::from_utf8_lossy(&changed.body).replace(&changed.id, &event.id);
+            changed = Event { id: event.id.clone(), body: text.into_bytes() };
+            vec![step(event, None, 0), step(changed, fault, 0)]
+        }
+        Some(Fault::Delayed) => vec![step(event, fault, rng.u64(100..1000))],
+        Some(Fault::Reordered) => {
+            let later = Payment { order_id: format!("{}_later", payment.order_id), ..payment };
+            let later = build(&later, None, now + 1000, rng);
+            vec![step(later, fault, 0), step(event, fault, 0)]
+        }
+        _ => vec![step(event, fault, 0)],
+    }
+}
+
+fn note_sent(tally: &Shared, fault: Option<Fault>) {
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.sent += 1;
+    if let Some(fault) = fault {
+        *tally.faults.entry(fault.name().to_owned()).or_default() += 1;
+        ::metrics::counter!(metrics::FAULTS, "fault" => fault.name()).increment(1);
+    }
+}
+
+fn note_answer(tally: &Shared, delivered: &Delivered) {
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    // A 503 or no answer leaves open whether the broker has the record; a 4xx does not.
+    tally.unsure_attempts += delivered.statuses.iter().filter(|status| status.is_none_or(|status| status >= 500)).count() as u64;
+    if delivered.ok {
+        tally.accepted += 1;
+        tally.answers_2xx += 1;
+    } else if delivered.statuses.last().is_some_and(Option::is_some) {
+        *tally.refused.entry(delivered.code.clone().unwrap_or_else(|| "unknown".to_owned())).or_default() += 1;
+    } else {
+        tally.unanswered += 1;
+    }
+}
+
+fn write_line(journal: &Mutex<std::io::BufWriter<std::fs::File>>, step: &Step, delivered: &Delivered) {
+    let line = serde_json::json!({
+        "event_id": step.event.id, "source": "payment-authorized", "fault": step.fault.map(Fault::name), "ok": delivered.ok,
+        "attempts": delivered.attempts, "statuses": delivered.statuses, "code": delivered.code,
+    });
+    if let Err(error) = writeln!(journal.lock().unwrap_or_else(PoisonError::into_inner), "{line}") {
+        tracing::error!(event = "journal_write_failed", %error);
+    }
+}
