@@ -36,6 +36,9 @@ pub struct Config {
     /// Topic of validated events
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
     pub topic_validated: String,
+    /// On start read the whole topic instead of the last hour: for brokers without a time index, such as the embedded one
+    #[arg(long, env = "EVENTFLOW_ANALYTICS_FROM_BEGINNING", default_value_t = false)]
+    pub from_beginning: bool,
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_ANALYTICS_GROUP", default_value = "eventflow-analytics")]
     pub group: String,
@@ -89,7 +92,7 @@ pub async fn serve(config: &Config, listener: tokio::net::TcpListener, health: H
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("analytics"), &health)?;
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
-    let handler = Analytics::new(Registry::new(&config.registry)?, figures, tokio::runtime::Handle::current());
+    let handler = Analytics::new(Registry::new(&config.registry)?, figures, config.from_beginning, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
     consumer::run(settings, handler, publisher, health, shutdown.clone()).await?;
     shutdown.cancel();
@@ -102,6 +105,7 @@ pub async fn serve(config: &Config, listener: tokio::net::TcpListener, health: H
 pub struct Analytics {
     registry: Registry,
     figures: Shared,
+    from_beginning: bool,
     runtime: tokio::runtime::Handle,
     /// Next offsets already counted by the counters, so that re-reading the window after a rebalance counts nothing twice
     counted: HashMap<i32, i64>,
@@ -110,8 +114,8 @@ pub struct Analytics {
 impl Analytics {
     /// A stage that shares its figures.
     #[must_use]
-    pub fn new(registry: Registry, figures: Shared, runtime: tokio::runtime::Handle) -> Self {
-        Self { registry, figures, runtime, counted: HashMap::new() }
+    pub fn new(registry: Registry, figures: Shared, from_beginning: bool, runtime: tokio::runtime::Handle) -> Self {
+        Self { registry, figures, from_beginning, runtime, counted: HashMap::new() }
     }
 
     fn measure(&mut self, record: &Record<'_>, now_micros: i64) -> Result<(), Transient> {
@@ -179,6 +183,9 @@ impl Handler for Analytics {
     }
 
     fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+        if self.from_beginning {
+            return Ok(vec![Start::Beginning; partitions.len()]);
+        }
         let since = now_micros() / 1000 - WINDOW_MINUTES * 60_000;
         Ok(vec![Start::Since(since); partitions.len()])
     }

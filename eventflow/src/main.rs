@@ -2,6 +2,7 @@
 
 mod admin;
 mod demo;
+mod ledger;
 
 use clap::{Parser, Subcommand};
 use runtime::config::ConfigError;

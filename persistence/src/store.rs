@@ -75,6 +75,19 @@ pub enum RowFate {
     Refused(String),
 }
 
+/// What the database holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Summary {
+    /// Rows
+    pub stored: i64,
+    /// Further deliveries
+    pub duplicates: i64,
+    /// Median seconds from receipt to row
+    pub p50_seconds: Option<f64>,
+    /// 99th percentile
+    pub p99_seconds: Option<f64>,
+}
+
 /// The database of the persistence role.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -121,6 +134,26 @@ impl Store {
         }
     }
 
+    /// How many events are stored, how many further deliveries are recorded, and the seconds from receipt to row (p50, p99) of the
+    /// newest `window` rows.
+    ///
+    /// # Errors
+    /// [`Transient`]
+    pub async fn summary(&self, window: i64) -> Result<Summary, Transient> {
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM duplicates), p[1], p[2] FROM (
+                 SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM stored_at - received_at)::float8) AS p
+                 FROM (SELECT stored_at, received_at FROM events ORDER BY seq DESC LIMIT $1) newest) quantiles",
+        )
+        .bind(window)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(classify)?;
+        let get = |index| row.try_get::<i64, _>(index).map_err(classify);
+        let quantile = |index| row.try_get::<Option<f64>, _>(index).map_err(classify);
+        Ok(Summary { stored: get(0)?, duplicates: get(1)?, p50_seconds: quantile(2)?, p99_seconds: quantile(3)? })
+    }
+
     async fn prepare(&self, kafka: &KafkaArgs) -> Result<(), Transient> {
         let cluster = runtime::admin::cluster_id(kafka, Duration::from_secs(3)).await;
         let cluster = cluster.map_err(|error| Transient::wait("kafka_unavailable", error))?;
@@ -151,15 +184,14 @@ impl Store {
     /// # Errors
     /// [`Transient`], fatal when a migration itself fails.
     pub async fn migrate(&self) -> Result<(), Transient> {
-        let mut connection = self.pool.acquire().await.map_err(classify)?;
         // Two instances creating one schema at once collide in the catalogue in spite of IF NOT EXISTS.
-        let created = sqlx::query("CREATE SCHEMA IF NOT EXISTS persistence").execute(&mut *connection).await;
+        let created = sqlx::query("CREATE SCHEMA IF NOT EXISTS persistence").execute(&self.pool).await;
         if let Err(error) = created
             && sqlstate(&error).as_deref() != Some("23505")
         {
             return Err(classify(error));
         }
-        sqlx::migrate!().run(&mut *connection).await.map_err(|error| match error {
+        sqlx::migrate!().run(&self.pool).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => classify(error),
             other => Transient::fatal("migration_failed", other),
         })

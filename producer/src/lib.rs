@@ -41,7 +41,7 @@ pub struct Config {
     pub sources: Option<PathBuf>,
     /// Secret of the built-in source payment-authorized
     #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
-    pub webhook_secret: Option<Secret>,
+    pub webhook_signing_secret: Option<Secret>,
     /// API key of /api/ingest; without it the endpoint is closed
     #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
     pub ingest_api_key: Option<Secret>,
@@ -109,10 +109,10 @@ impl Config {
             let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
             return Sources::from_toml(&text, &resolve_secret).map_err(|error| bad(error.to_string()));
         }
-        match &self.webhook_secret {
+        match &self.webhook_signing_secret {
             Some(secret) if !secret.expose().is_empty() => Ok(Sources::builtin(secret.clone())),
             Some(_) | None => Err(ConfigError::new(
-                "--webhook-secret",
+                "--webhook-signing-secret",
                 "the built-in source needs its secret: set EVENTFLOW_WEBHOOK_SIGNING_SECRET, or name your vendors with --sources FILE",
             )),
         }

@@ -37,6 +37,12 @@ impl Health {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).values().all(Option::is_none)
     }
 
+    /// True before any check was set: nothing is known yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The failing checks with their reasons, in name order.
     #[must_use]
     pub fn reasons(&self) -> Vec<(&'static str, String)> {

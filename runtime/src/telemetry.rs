@@ -12,7 +12,12 @@ const SECONDS: &[f64] = &[
 /// Starts logging to standard error: text for people or JSON for machines. `EVENTFLOW_LOG` filters (default `info`).
 /// A second call does nothing, so tests may call it freely.
 pub fn init(json: bool) {
-    let filter = EnvFilter::try_from_env("EVENTFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info,librdkafka=off"));
+    init_at(json, "info,librdkafka=off");
+}
+
+/// As [`init`], with another default filter.
+pub fn init_at(json: bool, default: &str) {
+    let filter = EnvFilter::try_from_env("EVENTFLOW_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
         registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
