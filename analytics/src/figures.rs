@@ -1,143 +1,316 @@
-//! Per-minute figures: counts and exact amounts, recomputed from the log after a restart.
+//! Per-minute figures of the last hour, recomputed from the log: counts and exact amounts, by partition.
+//!
+//! An event belongs to the minute the edge received it in, which never changes however often it is re-published. Each partition's figures
+//! say which offsets they cover, and an offset is counted once. A restart forgets everything and reads the hour again from Kafka; a
+//! rebalance goes on where the figures end. So what is exposed is always what the log says, never a total of several runs.
+//! Memory is bounded by minutes, event types, ISO currencies and [`RECENT_RAW`], never by events.
 
-use contracts::money::{Decimal, text};
-use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use contracts::money::{self, Decimal};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-/// Minutes kept.
+/// Minutes kept, the current one included.
 pub const WINDOW_MINUTES: i64 = 60;
-/// Most event types and currencies a minute distinguishes; the rest is counted as `other`.
-const MAX_SERIES: usize = 200;
-/// Fraction digits amounts are summed at.
-const SCALE: u32 = 4;
+/// Milliseconds of a minute.
+pub const MINUTE_MS: i64 = 60_000;
+/// Most event types told apart; further ones are `other`. Validated records only ever name contracts, so this is a backstop.
+pub const MAX_EVENT_TYPES: usize = 64;
+/// Raw coordinates remembered a partition. What a validator publishes again after a crash is at most the batches it had not
+/// committed, so a second copy comes soon after the first.
+pub const RECENT_RAW: usize = 16_384;
+/// Name of event types and currencies that are not told apart.
+pub const OTHER: &str = "other";
+
+/// What an event says of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `payment.authorized.*`
+    Authorized,
+    /// `payment.refunded.*`
+    Refunded,
+    /// Any other event type
+    Other,
+}
+
+impl Kind {
+    /// By the event type's name, so that a new version of a contract is of the same kind.
+    #[must_use]
+    pub fn of(event_type: &str) -> Self {
+        let is = |family: &str| event_type.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if is("payment.authorized") {
+            Self::Authorized
+        } else if is("payment.refunded") {
+            Self::Refunded
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Metric label.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Authorized => "authorized",
+            Self::Refunded => "refunded",
+            Self::Other => OTHER,
+        }
+    }
+}
+
+/// An active ISO 4217 currency, or none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency(Option<([u8; 3], u32)>);
+
+impl Currency {
+    fn of(code: Option<&str>) -> Self {
+        Self(code.and_then(|code| Some((code.as_bytes().try_into().ok()?, money::minor_digits(code)?))))
+    }
+
+    /// Its code, or `other`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.as_ref().and_then(|(code, _)| std::str::from_utf8(code).ok()).unwrap_or(OTHER)
+    }
+
+    /// Exact text of an amount in minor units; none for `other`, whose amounts cannot be added up.
+    #[must_use]
+    pub fn text(&self, minor: i128) -> Option<String> {
+        self.0.map(|(_, digits)| money::text(minor, digits))
+    }
+
+    fn minor(self, amount: &str) -> Option<i128> {
+        Decimal::parse(amount).ok()?.rescaled(self.0?.1)
+    }
+}
+
+/// One validated event, as the figures see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// Partition of the validated record
+    pub partition: i32,
+    /// Partition and offset of the raw record it was made from
+    pub raw: (i32, i64),
+    /// When the edge received it, milliseconds since the epoch
+    pub received_at_ms: i64,
+    /// From [`Figures::event_type`]
+    pub event_type: usize,
+    /// Exact decimal text
+    pub amount: Option<&'a str>,
+    /// ISO 4217 code
+    pub currency: Option<&'a str>,
+}
+
+/// What became of an observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// It is in its minute's figures
+    Counted,
+    /// Its raw record was counted before: the validator published it twice
+    Duplicate,
+    /// It was received more than an hour ago, or in the future
+    OutsideWindow,
+}
+
+/// Events and amounts of one kind in one currency.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Events
+    pub events: u64,
+    /// Those of them whose amount is not added up: none, no ISO currency, or more fraction digits than the currency has
+    pub without_amount: u64,
+    /// The amounts of the others, in the currency's minor unit
+    pub minor: i128,
+}
 
 /// What one minute adds up to.
-#[derive(Debug, Default)]
-struct Minute {
-    /// Raw coordinates counted: the same raw record, validated twice, counts once
-    seen: HashSet<(i32, i64)>,
-    /// By event type and currency: events, and the sum of amounts at four fraction digits
-    sums: BTreeMap<(String, String), (u64, i128)>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Minute {
+    /// Events by event type
+    pub events: BTreeMap<usize, u64>,
+    /// Payments by kind and currency
+    pub sums: BTreeMap<(Kind, Currency), Sum>,
 }
 
-/// The last hour, minute by minute of the records' Kafka time.
+impl Minute {
+    /// Adds another minute's figures to these.
+    pub fn add(&mut self, other: &Self) {
+        for (event_type, events) in &other.events {
+            *self.events.entry(*event_type).or_default() += events;
+        }
+        for (key, sum) in &other.sums {
+            let total = self.sums.entry(*key).or_default();
+            total.events += sum.events;
+            total.without_amount += sum.without_amount;
+            total.minor = total.minor.saturating_add(sum.minor);
+        }
+    }
+
+    /// Events of one kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: Kind) -> u64 {
+        self.sums.iter().filter(|((of, _), _)| *of == kind).map(|(_, sum)| sum.events).sum()
+    }
+
+    /// Refunds an authorization; none without authorizations.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
+    pub fn refund_ratio(&self) -> Option<f64> {
+        let authorized = self.of_kind(Kind::Authorized);
+        (authorized > 0).then(|| self.of_kind(Kind::Refunded) as f64 / authorized as f64)
+    }
+}
+
+/// What one partition's figures cover.
+#[derive(Debug, Default)]
+struct Partition {
+    first: i64,
+    next: i64,
+    /// When the last record was looked at, milliseconds since the epoch
+    touched_ms: i64,
+    minutes: BTreeMap<i64, Minute>,
+    recent: HashSet<(i32, i64)>,
+    order: VecDeque<(i32, i64)>,
+}
+
+impl Partition {
+    /// True when these coordinates are not among the recent ones; then they are.
+    fn is_first(&mut self, raw: (i32, i64)) -> bool {
+        if !self.recent.insert(raw) {
+            return false;
+        }
+        self.order.push_back(raw);
+        if self.order.len() > RECENT_RAW
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.recent.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// The offsets one partition's figures were made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    /// Partition
+    pub partition: i32,
+    /// First offset read
+    pub first: i64,
+    /// Offset after the last one read
+    pub next: i64,
+}
+
+/// The last hour of the partitions this instance reads.
 #[derive(Debug, Default)]
 pub struct Figures {
-    minutes: BTreeMap<i64, Minute>,
-}
-
-/// One line of `/api/stats`.
-#[derive(Debug, Serialize, PartialEq, Eq)]
-pub struct Line {
-    /// Event type
-    pub event_type: String,
-    /// ISO 4217
-    pub currency: String,
-    /// Events
-    pub events: u64,
-    /// Exact decimal text
-    pub amount: String,
-}
-
-/// One minute of `/api/stats`.
-#[derive(Debug, Serialize, PartialEq)]
-pub struct MinuteView {
-    /// Unix seconds of its start
-    pub minute: i64,
-    /// Events
-    pub events: u64,
-    /// Refunds as a share of authorizations and refunds; none without either
-    pub refund_ratio: Option<f64>,
-    /// By event type and currency
-    pub lines: Vec<Line>,
+    names: Vec<String>,
+    places: HashMap<String, usize>,
+    partitions: BTreeMap<i32, Partition>,
 }
 
 impl Figures {
-    /// Counts an event once.
-    pub fn add(&mut self, timestamp_ms: i64, raw: (i32, i64), event_type: &str, currency: Option<&str>, amount: Option<&str>) {
-        let minute = timestamp_ms.div_euclid(60_000);
-        let newest = self.minutes.last_key_value().map_or(minute, |(newest, _)| *newest);
-        if minute <= newest - WINDOW_MINUTES {
-            return;
-        }
-        while self.minutes.first_key_value().is_some_and(|(oldest, _)| *oldest <= minute - WINDOW_MINUTES) {
-            self.minutes.pop_first();
-        }
-        let figures = self.minutes.entry(minute).or_default();
-        if !figures.seen.insert(raw) {
-            return;
-        }
-        let mut series = (event_type.to_owned(), currency.unwrap_or("none").to_owned());
-        if figures.sums.len() >= MAX_SERIES && !figures.sums.contains_key(&series) {
-            series = ("other".to_owned(), "other".to_owned());
-        }
-        let sum = figures.sums.entry(series).or_default();
-        sum.0 += 1;
-        if let Some(amount) = amount.and_then(|amount| Decimal::parse(amount).ok()).and_then(|amount| amount.rescaled(SCALE)) {
-            sum.1 = sum.1.saturating_add(amount);
-        }
-    }
-
-    /// All minutes, oldest first.
+    /// No figures yet; these event types are known from the start.
     #[must_use]
-    pub fn view(&self) -> Vec<MinuteView> {
-        self.minutes.iter().map(|(minute, figures)| view(*minute, figures)).collect()
+    pub fn new<'a>(event_types: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut figures = Self::default();
+        figures.names.push(OTHER.to_owned());
+        for name in event_types {
+            figures.event_type(name);
+        }
+        figures
     }
 
-    /// One minute, by its number since the epoch.
+    /// The place of an event type, for [`Observation`]; 0 is `other`.
+    pub fn event_type(&mut self, name: &str) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        if self.names.len() > MAX_EVENT_TYPES {
+            return 0;
+        }
+        self.names.push(name.to_owned());
+        self.places.insert(name.to_owned(), self.names.len() - 1);
+        self.names.len() - 1
+    }
+
+    /// The name at a place.
     #[must_use]
-    pub fn minute(&self, minute: i64) -> Option<MinuteView> {
-        self.minutes.get(&minute).map(|figures| view(minute, figures))
-    }
-}
-
-fn view(minute: i64, figures: &Minute) -> MinuteView {
-    let count = |kind: &str| figures.sums.iter().filter(|((event_type, _), _)| event_type.starts_with(kind)).map(|(_, (events, _))| *events).sum::<u64>();
-    let (authorized, refunded) = (count("payment.authorized."), count("payment.refunded."));
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts of one minute")]
-    let refund_ratio = (authorized + refunded > 0).then(|| refunded as f64 / (authorized + refunded) as f64);
-    let lines: Vec<Line> = figures
-        .sums
-        .iter()
-        .map(|((event_type, currency), (events, amount))| Line { event_type: event_type.clone(), currency: currency.clone(), events: *events, amount: text(*amount, SCALE) })
-        .collect();
-    MinuteView { minute: minute * 60, events: lines.iter().map(|line| line.events).sum(), refund_ratio, lines }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_log_read_twice_adds_up_to_the_same_figures() {
-        let mut figures = Figures::default();
-        for _ in 0..2 {
-            figures.add(60_000, (0, 1), "payment.authorized.v1", Some("EUR"), Some("0.1"));
-            figures.add(60_001, (0, 2), "payment.authorized.v1", Some("EUR"), Some("0.2"));
-            figures.add(119_999, (1, 1), "payment.refunded.v1", Some("EUR"), Some("0.3"));
-            figures.add(120_000, (0, 3), "payment.authorized.v1", Some("JPY"), Some("5"));
-        }
-        let view = figures.view();
-        assert_eq!(view.len(), 2);
-        assert_eq!((view[0].minute, view[0].events), (60, 3));
-        assert_eq!(view[0].lines[0].amount, "0.3");
-        assert!((view[0].refund_ratio.unwrap() - 1.0 / 3.0).abs() < 1e-9);
+    pub fn name(&self, event_type: usize) -> &str {
+        self.names.get(event_type).map_or(OTHER, String::as_str)
     }
 
-    #[test]
-    fn memory_is_bounded_in_time_and_in_names() {
-        let mut figures = Figures::default();
-        for minute in 0..200 {
-            figures.add(minute * 60_000, (0, minute), "a", None, None);
+    /// All event types told apart so far, `other` first.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The partitions this instance reads from now on; figures of others are dropped, another instance exposes them. Answers where
+    /// to go on: the offset after the last one covered, or none when the partition is new, or was not looked at for as long as the
+    /// window; then its figures are made anew.
+    pub fn assign(&mut self, partitions: &[i32], now_ms: i64) -> Vec<Option<i64>> {
+        let oldest = now_ms - WINDOW_MINUTES * MINUTE_MS;
+        self.partitions.retain(|number, partition| partitions.contains(number) && partition.touched_ms > oldest);
+        partitions.iter().map(|number| self.partitions.get(number).map(|partition| partition.next)).collect()
+    }
+
+    /// Covers one offset. False when it was covered before: then nothing of the record may be counted again.
+    pub fn begin(&mut self, partition: i32, offset: i64, now_ms: i64) -> bool {
+        let covered =
+            self.partitions.entry(partition).or_insert_with(|| Partition { first: offset, next: offset, ..Partition::default() });
+        covered.touched_ms = now_ms;
+        let is_new = offset >= covered.next;
+        covered.next = covered.next.max(offset + 1);
+        is_new
+    }
+
+    /// Counts one event whose offset was begun.
+    pub fn note(&mut self, seen: &Observation<'_>, now_ms: i64) -> Noted {
+        let (minute, now) = (seen.received_at_ms.div_euclid(MINUTE_MS), now_ms.div_euclid(MINUTE_MS));
+        let kind = Kind::of(self.name(seen.event_type));
+        let partition = self.partitions.entry(seen.partition).or_default();
+        if !partition.is_first(seen.raw) {
+            return Noted::Duplicate;
         }
-        assert_eq!(figures.view().len(), 60);
-        figures.add(0, (9, 9), "late", None, None);
-        assert_eq!(figures.view()[0].minute, 140 * 60);
-        for name in 0..500 {
-            figures.add(199 * 60_000, (1, name), &format!("t{name}"), None, None);
+        // The edge's clock may be a little ahead of ours.
+        if minute <= now - WINDOW_MINUTES || minute > now + 1 {
+            return Noted::OutsideWindow;
         }
-        let last = figures.minute(199).unwrap();
-        assert_eq!(last.events, 501);
-        assert!(last.lines.len() <= MAX_SERIES + 1);
+        while partition.minutes.first_key_value().is_some_and(|(oldest, _)| *oldest <= now - WINDOW_MINUTES) {
+            partition.minutes.pop_first();
+        }
+        let figures = partition.minutes.entry(minute).or_default();
+        *figures.events.entry(seen.event_type).or_default() += 1;
+        let currency = Currency::of(seen.currency);
+        let sum = figures.sums.entry((kind, currency)).or_default();
+        sum.events += 1;
+        match seen.amount.and_then(|amount| currency.minor(amount)) {
+            Some(minor) => sum.minor = sum.minor.saturating_add(minor),
+            None => sum.without_amount += 1,
+        }
+        Noted::Counted
+    }
+
+    /// The minutes of the window that had events, of all partitions together, oldest first. Minutes are counted from the epoch.
+    #[must_use]
+    pub fn window(&self, now_ms: i64) -> BTreeMap<i64, Minute> {
+        let oldest = now_ms.div_euclid(MINUTE_MS) - WINDOW_MINUTES + 1;
+        let mut window: BTreeMap<i64, Minute> = BTreeMap::new();
+        for (minute, figures) in self.partitions.values().flat_map(|partition| partition.minutes.range(oldest..)) {
+            window.entry(*minute).or_default().add(figures);
+        }
+        window
+    }
+
+    /// One minute of all partitions together.
+    #[must_use]
+    pub fn minute(&self, minute: i64) -> Minute {
+        let mut total = Minute::default();
+        self.partitions.values().filter_map(|partition| partition.minutes.get(&minute)).for_each(|figures| total.add(figures));
+        total
+    }
+
+    /// What was read, by partition.
+    #[must_use]
+    pub fn covered(&self) -> Vec<Covered> {
+        self.partitions.iter().map(|(&partition, read)| Covered { partition, first: read.first, next: read.next }).collect()
     }
 }

@@ -1,25 +1,36 @@
 //! Turns validated events into metrics and per-minute figures.
 //!
-//! Counters count from this process's start, as Prometheus expects. The per-minute figures at `/api/stats` are another thing: on
-//! assignment the stage goes back an hour in the log and recomputes them, each raw record once, so a restart neither loses nor doubles
-//! one ([`figures`]). While it re-reads, counters count only what it has not passed before: see [`Analytics`].
+//! Two kinds of numbers, kept apart:
+//! - Counters and histograms count what this process did since it started, as Prometheus expects. A start reads the last hour again; those
+//!   events have `phase="catch_up"`, so `phase="live"` is what never counts an event of the log twice across restarts.
+//! - The per-minute figures ([`figures`]), at `/api/stats` ([`stats`]) and as `last_minute` gauges, are a function of the log alone: on
+//!   start the stage does not go on at its committed offsets but an hour back (`Start::Since`), and computes them anew. A restart therefore
+//!   neither loses nor doubles one. Within a run every offset is counted once, whatever is redelivered, and a raw record that the
+//!   validator published twice counts once. A vendor's own further deliveries are events of their own here; PostgreSQL tells them apart.
+//!
+//! The stage watches and decides nothing: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
 
 pub mod figures;
+pub mod handler;
 pub mod metrics;
+pub mod stats;
 
 use axum::Json;
 use axum::routing::get;
-use contracts::framing;
-use figures::{Figures, WINDOW_MINUTES};
+use contracts::contract::Contracts;
+use figures::Figures;
+use handler::Analytics;
 use runtime::config::{Common, ConfigError};
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Start, Transient};
+use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
-use runtime::registry::{Registry, RegistryArgs, RegistryError};
-use std::collections::HashMap;
+use runtime::registry::{Registry, RegistryArgs};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
+
+/// How often the gauges of the last full minute are set.
+const EXPOSE_EVERY: Duration = Duration::from_secs(1);
 
 /// Settings of the analytics role.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,9 +47,6 @@ pub struct Config {
     /// Topic of validated events
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
     pub topic_validated: String,
-    /// On start read the whole topic instead of the last hour: for brokers without a time index, such as the embedded one
-    #[arg(long, env = "EVENTFLOW_ANALYTICS_FROM_BEGINNING", default_value_t = false)]
-    pub from_beginning: bool,
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_ANALYTICS_GROUP", default_value = "eventflow-analytics")]
     pub group: String,
@@ -55,18 +63,19 @@ impl Config {
     }
 }
 
-/// Figures shared with `/api/stats`.
+/// Figures shared by the stage, `/api/stats` and the gauges.
 pub type Shared = Arc<Mutex<Figures>>;
+
+/// Figures that know the built-in contracts from the start; those of further ones appear with their first event.
+#[must_use]
+pub fn no_figures() -> Shared {
+    Arc::new(Mutex::new(Figures::new(Contracts::builtin().iter().map(|contract| contract.event_type.as_str()))))
+}
 
 /// `/api/stats`: the last hour, minute by minute.
 pub fn routes(figures: Shared) -> axum::Router {
-    axum::Router::new().route(
-        "/api/stats",
-        get(move || async move {
-            let view = figures.lock().unwrap_or_else(PoisonError::into_inner).view();
-            Json(serde_json::json!({"minutes": view}))
-        }),
-    )
+    let answer = move || async move { Json(stats::stats(&figures.lock().unwrap_or_else(PoisonError::into_inner), now_ms())) };
+    axum::Router::new().route("/api/stats", get(answer))
 }
 
 /// Runs the role until `shutdown`.
@@ -80,19 +89,25 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     serve(&config, listener, health, shutdown).await
 }
 
-/// The stage and its endpoints on a given listener, for `run` and for the demo.
+/// The stage and its endpoints on a given listener, for [`run`] and for the demo.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(config: &Config, listener: tokio::net::TcpListener, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
-    metrics::describe();
-    let figures = Shared::default();
+pub async fn serve(
+    config: &Config,
+    listener: tokio::net::TcpListener,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let figures = no_figures();
     let endpoints = routes(Arc::clone(&figures)).merge(runtime::ops::routes(health.clone()));
+    metrics::describe();
     let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(expose(Arc::clone(&figures))));
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("analytics"), &health)?;
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
-    let handler = Analytics::new(Registry::new(&config.registry)?, figures, config.from_beginning, tokio::runtime::Handle::current());
+    let handler = Analytics::new(Registry::new(&config.registry)?, figures, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
     consumer::run(settings, handler, publisher, health, shutdown.clone()).await?;
     shutdown.cancel();
@@ -100,98 +115,18 @@ pub async fn serve(config: &Config, listener: tokio::net::TcpListener, health: H
     Ok(())
 }
 
-/// The measuring stage. It never dead-letters: what it cannot read, persistence reads too and dead-letters; here it is an error counted.
-#[derive(Debug)]
-pub struct Analytics {
-    registry: Registry,
-    figures: Shared,
-    from_beginning: bool,
-    runtime: tokio::runtime::Handle,
-    /// Next offsets already counted by the counters, so that re-reading the window after a rebalance counts nothing twice
-    counted: HashMap<i32, i64>,
-}
-
-impl Analytics {
-    /// A stage that shares its figures.
-    #[must_use]
-    pub fn new(registry: Registry, figures: Shared, from_beginning: bool, runtime: tokio::runtime::Handle) -> Self {
-        Self { registry, figures, from_beginning, runtime, counted: HashMap::new() }
-    }
-
-    fn measure(&mut self, record: &Record<'_>, now_micros: i64) -> Result<(), Transient> {
-        let first_time = self.counted.get(&record.partition).is_none_or(|next| record.offset >= *next);
-        if first_time {
-            self.counted.insert(record.partition, record.offset + 1);
-        }
-        let error = |code: &'static str| {
-            if first_time {
-                ::metrics::counter!(metrics::ERRORS, "code" => code).increment(1);
-            }
-            Ok(())
-        };
-        let Ok((schema_id, datum)) = framing::unframe(record.value()) else { return error("bad_frame") };
-        let decoder = match self.runtime.block_on(self.registry.decoder(schema_id)) {
-            Ok(decoder) => decoder,
-            Err(unavailable @ RegistryError::Unavailable(_)) => return Err(Transient::wait(unavailable.code(), unavailable)),
-            Err(RegistryError::UnknownId(_) | RegistryError::Unusable { .. }) => return error("unknown_schema_id"),
-        };
-        let Ok(event) = decoder.decode(datum) else { return error("bad_datum") };
-        if first_time {
-            // Event types are those of registered schemas: a bounded set.
-            ::metrics::counter!(metrics::PROCESSED, "event_type" => event.event_type.clone(), "partition" => record.partition.to_string()).increment(1);
-            #[expect(clippy::cast_precision_loss, reason = "seconds for a histogram")]
-            ::metrics::histogram!(metrics::EVENT_AGE).record((now_micros - event.occurred_at_micros).max(0) as f64 / 1e6);
-        }
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).add(
-            record.timestamp_ms,
-            record.raw(),
-            &event.event_type,
-            event.currency.as_deref(),
-            event.amount.as_deref(),
-        );
-        Ok(())
-    }
-
-    /// Exposes the last full minute.
-    fn expose(&self, now_micros: i64) {
-        let minute = now_micros.div_euclid(60_000_000) - 1;
-        let Some(view) = self.figures.lock().unwrap_or_else(PoisonError::into_inner).minute(minute) else { return };
-        ::metrics::gauge!(metrics::REFUND_RATIO).set(view.refund_ratio.unwrap_or(0.0));
-        for line in view.lines {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge for a graph; exact figures are at /api/stats")]
-            ::metrics::gauge!(metrics::LAST_MINUTE_EVENTS, "event_type" => line.event_type.clone()).set(line.events as f64);
-            let amount: f64 = line.amount.parse().unwrap_or(0.0);
-            ::metrics::gauge!(metrics::LAST_MINUTE_AMOUNT, "event_type" => line.event_type, "currency" => line.currency).set(amount);
-        }
+/// Keeps the gauges at the last full minute, events or not.
+async fn expose(figures: Shared) {
+    let mut gauges = metrics::LastMinute::default();
+    let mut tick = tokio::time::interval(EXPOSE_EVERY);
+    loop {
+        tick.tick().await;
+        gauges.expose(&figures.lock().unwrap_or_else(PoisonError::into_inner), now_ms());
     }
 }
 
-impl Handler for Analytics {
-    fn stage(&self) -> &'static str {
-        "analytics"
-    }
-
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
-        let started = Instant::now();
-        let now = now_micros();
-        for record in batch {
-            self.measure(record, now)?;
-        }
-        self.expose(now);
-        ::metrics::histogram!(metrics::PROCESSING).record(started.elapsed());
-        Ok(batch.iter().map(|_| Outcome::Done).collect())
-    }
-
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
-        if self.from_beginning {
-            return Ok(vec![Start::Beginning; partitions.len()]);
-        }
-        let since = now_micros() / 1000 - WINDOW_MINUTES * 60_000;
-        Ok(vec![Start::Since(since); partitions.len()])
-    }
-}
-
-fn now_micros() -> i64 {
+/// Milliseconds since the epoch.
+fn now_ms() -> i64 {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }

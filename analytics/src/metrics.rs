@@ -1,29 +1,82 @@
-//! Names and meanings of this role's metrics.
+//! Names and meanings of this role's metrics, and the gauges of the last full minute.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use crate::figures::{Currency, Figures, Kind, MINUTE_MS};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use std::collections::BTreeSet;
 
-/// Events processed, by `event_type` and `partition`.
+/// Events processed, by `event_type`, `partition` and `phase`: `live`, or `catch_up` for those published before this stage took the partition.
 pub const PROCESSED: &str = "eventflow_analytics_events_processed_total";
 /// Records that could not be read, by `code`.
 pub const ERRORS: &str = "eventflow_analytics_errors_total";
-/// From the event's own time to its processing.
+/// Second copies of a raw record, left out of the per-minute figures.
+pub const DUPLICATES: &str = "eventflow_analytics_events_duplicate_total";
+/// Events received outside the last hour, left out of the per-minute figures.
+pub const OUTSIDE_WINDOW: &str = "eventflow_analytics_events_outside_window_total";
+/// From the event's own time to its processing; live events only.
 pub const EVENT_AGE: &str = "eventflow_analytics_event_age_seconds";
-/// Processing of one batch.
+/// From the webhook's receipt at the edge to its processing; live events only.
+pub const RECEIPT_AGE: &str = "eventflow_analytics_webhook_to_figures_seconds";
+/// Processing of one event: its share of its batch's.
 pub const PROCESSING: &str = "eventflow_analytics_processing_duration_seconds";
 /// Events of the last full minute, by `event_type`.
 pub const LAST_MINUTE_EVENTS: &str = "eventflow_analytics_last_minute_events";
-/// Amount of the last full minute, by `event_type` and `currency`.
+/// Payments of the last full minute, by `kind`: authorized, refunded, other.
+pub const LAST_MINUTE_PAYMENTS: &str = "eventflow_analytics_last_minute_payments";
+/// Amount of the last full minute, by `kind` and `currency`.
 pub const LAST_MINUTE_AMOUNT: &str = "eventflow_analytics_last_minute_amount";
-/// Refunded share of the last full minute's payments.
+/// Refunds an authorization in the last full minute; 0 without authorizations.
 pub const REFUND_RATIO: &str = "eventflow_analytics_last_minute_refund_ratio";
 
 /// Registers help texts and units.
 pub fn describe() {
-    describe_counter!(PROCESSED, "Events processed, by event type and partition");
-    describe_counter!(ERRORS, "Records that could not be read, by code");
-    describe_histogram!(EVENT_AGE, Unit::Seconds, "From the event's own time to its processing");
-    describe_histogram!(PROCESSING, Unit::Seconds, "Processing of one batch");
-    describe_gauge!(LAST_MINUTE_EVENTS, "Events of the last full minute, by event type");
-    describe_gauge!(LAST_MINUTE_AMOUNT, "Amount of the last full minute, by event type and currency; exact figures are at /api/stats");
-    describe_gauge!(REFUND_RATIO, "Refunds of the last full minute as a share of its authorizations and refunds");
+    describe_counter!(
+        PROCESSED,
+        "Events processed since the start, by event type, partition and phase (catch_up: published before this stage took the partition)"
+    );
+    describe_counter!(ERRORS, "Records that could not be read, by code; persistence dead-letters them");
+    describe_counter!(DUPLICATES, "Second copies of a raw record, left out of the per-minute figures");
+    describe_counter!(OUTSIDE_WINDOW, "Events received outside the last hour, left out of the per-minute figures");
+    describe_histogram!(EVENT_AGE, Unit::Seconds, "From the event's own time to its processing; live events only");
+    describe_histogram!(RECEIPT_AGE, Unit::Seconds, "From the webhook's receipt at the edge to its processing; live events only");
+    describe_histogram!(PROCESSING, Unit::Seconds, "Processing of one event: its share of its batch's");
+    describe_gauge!(LAST_MINUTE_EVENTS, "Events received in the last full minute, by event type");
+    describe_gauge!(LAST_MINUTE_PAYMENTS, "Payments of the last full minute, by kind");
+    describe_gauge!(
+        LAST_MINUTE_AMOUNT,
+        "Amount of the last full minute, by kind and currency; Prometheus keeps floats, exact digits are at /api/stats"
+    );
+    describe_gauge!(REFUND_RATIO, "Refunds an authorization in the last full minute; 0 without authorizations");
+}
+
+/// The gauges of the last full minute. It remembers which it has set, so that one without events falls to zero.
+#[derive(Debug, Default)]
+pub struct LastMinute {
+    amounts: BTreeSet<(Kind, Currency)>,
+}
+
+impl LastMinute {
+    /// Sets every gauge to the minute that ended last.
+    pub fn expose(&mut self, figures: &Figures, now_ms: i64) {
+        let minute = figures.minute(now_ms.div_euclid(MINUTE_MS) - 1);
+        for (place, name) in figures.names().iter().enumerate() {
+            let events = minute.events.get(&place).copied().unwrap_or(0);
+            gauge!(LAST_MINUTE_EVENTS, "event_type" => name.clone()).set(count(events));
+        }
+        for kind in [Kind::Authorized, Kind::Refunded, Kind::Other] {
+            gauge!(LAST_MINUTE_PAYMENTS, "kind" => kind.name()).set(count(minute.of_kind(kind)));
+        }
+        gauge!(REFUND_RATIO).set(minute.refund_ratio().unwrap_or(0.0));
+        self.amounts.extend(minute.sums.keys());
+        for key @ (kind, currency) in &self.amounts {
+            let minor = minute.sums.get(key).map_or(0, |sum| sum.minor);
+            if let Some(amount) = currency.text(minor).and_then(|text| text.parse::<f64>().ok()) {
+                gauge!(LAST_MINUTE_AMOUNT, "kind" => kind.name(), "currency" => currency.name().to_owned()).set(amount);
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count for a gauge")]
+fn count(events: u64) -> f64 {
+    events as f64
 }

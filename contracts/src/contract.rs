@@ -149,8 +149,9 @@ impl Contracts {
         if body.is_empty() {
             return Err(Rejection::new(RejectionCode::EmptyBody, None, "the record has no value"));
         }
-        let text = std::str::from_utf8(body)
-            .map_err(|error| Rejection::new(RejectionCode::NotUtf8, None, format!("byte {} is not UTF-8", error.valid_up_to())))?;
+        let text = std::str::from_utf8(body).map_err(|error| {
+            Rejection::new(RejectionCode::NotUtf8, None, format!("byte {} is not UTF-8", error.valid_up_to()))
+        })?;
         plan::check_depth(body)?;
         let event_type = plan::event_type(text)?;
         let contract = self.by_type.get(&*event_type).ok_or_else(|| {

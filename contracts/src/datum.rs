@@ -118,10 +118,16 @@ fn compile(schema: &Schema, depth: usize) -> Result<Node, DatumError> {
         Schema::TimestampMicros => Node::TimestampMicros,
         Schema::TimestampMillis => Node::TimestampMillis,
         Schema::Enum(symbols) => Node::Enum(symbols.symbols.clone()),
-        Schema::Union(union) => Node::Union(union.variants().iter().map(|variant| compile(variant, depth + 1)).collect::<Result<_, _>>()?),
+        Schema::Union(union) => {
+            Node::Union(union.variants().iter().map(|variant| compile(variant, depth + 1)).collect::<Result<_, _>>()?)
+        }
         Schema::Array(array) => Node::Array(Box::new(compile(&array.items, depth + 1)?)),
         Schema::Record(record) => Node::Record(
-            record.fields.iter().map(|field| Ok((field.name.clone(), compile(&field.schema, depth + 1)?))).collect::<Result<_, DatumError>>()?,
+            record
+                .fields
+                .iter()
+                .map(|field| Ok((field.name.clone(), compile(&field.schema, depth + 1)?)))
+                .collect::<Result<_, DatumError>>()?,
         ),
         other => return Err(DatumError(format!("Avro type {other:?} is not supported in contracts"))),
     })
@@ -183,7 +189,11 @@ impl<'a> Reader<'a> {
             };
             // Decimals and these ids are written as JSON strings; escapes are rare.
             let written = &out[from..];
-            noted[note] = if written.contains('\\') { serde_json::from_str(written).ok() } else { written.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned) };
+            noted[note] = if written.contains('\\') {
+                serde_json::from_str(written).ok()
+            } else {
+                written.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned)
+            };
         }
         out.push('}');
         Ok(())
@@ -257,7 +267,8 @@ fn push_json_text(text: &str, out: &mut String) {
 }
 
 fn push_time(micros: i64, out: &mut String) -> Result<(), DatumError> {
-    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).map_err(|_| DatumError("a time is out of range".to_owned()))?;
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
+        .map_err(|_| DatumError("a time is out of range".to_owned()))?;
     let text = time.format(&time::format_description::well_known::Rfc3339).map_err(|error| DatumError(error.to_string()))?;
     push_json_text(&text, out);
     Ok(())

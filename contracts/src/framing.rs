@@ -16,6 +16,10 @@ pub fn frame(schema_id: i32, out: &mut Vec<u8>) {
 pub fn unframe(value: &[u8]) -> Result<(i32, &[u8]), Rejection> {
     match value {
         [0, a, b, c, d, datum @ ..] => Ok((i32::from_be_bytes([*a, *b, *c, *d]), datum)),
-        _ => Err(Rejection::new(RejectionCode::BadFrame, None, format!("{} bytes that do not begin with a zero byte and a schema id", value.len()))),
+        _ => Err(Rejection::new(
+            RejectionCode::BadFrame,
+            None,
+            format!("{} bytes that do not begin with a zero byte and a schema id", value.len()),
+        )),
     }
 }

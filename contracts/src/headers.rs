@@ -26,8 +26,7 @@ pub const REPLAY_COUNT: &str = "ef.replay_count";
 pub const EDITED_BY: &str = "ef.edited_by";
 
 /// Headers that still apply to a record made from another one. The signature headers do not: they sign the raw bytes.
-pub const CARRIED: &[&str] =
-    &[SOURCE, EVENT_ID, RECEIVED_AT, SCHEME, SECRET_ID, TRACEPARENT, REPLAY_ID, REPLAY_COUNT, EDITED_BY];
+pub const CARRIED: &[&str] = &[SOURCE, EVENT_ID, RECEIVED_AT, SCHEME, SECRET_ID, TRACEPARENT, REPLAY_ID, REPLAY_COUNT, EDITED_BY];
 
 /// Headers of a dead letter.
 pub mod dlq {
@@ -64,7 +63,20 @@ pub mod dlq {
 
     /// All of them.
     pub const ALL: &[&str] = &[
-        ERRORS_TOPIC, ERRORS_PARTITION, ERRORS_OFFSET, ERRORS_GROUP, ERRORS_DELIVERY_COUNT, ERRORS_MESSAGE, STAGE, GROUP, CODE, DETAIL,
-        DISPOSITION, ATTEMPTS, FIRST_FAILED_AT, LAST_FAILED_AT, SERVICE_VERSION,
+        ERRORS_TOPIC,
+        ERRORS_PARTITION,
+        ERRORS_OFFSET,
+        ERRORS_GROUP,
+        ERRORS_DELIVERY_COUNT,
+        ERRORS_MESSAGE,
+        STAGE,
+        GROUP,
+        CODE,
+        DETAIL,
+        DISPOSITION,
+        ATTEMPTS,
+        FIRST_FAILED_AT,
+        LAST_FAILED_AT,
+        SERVICE_VERSION,
     ];
 }

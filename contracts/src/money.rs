@@ -67,7 +67,10 @@ impl Decimal {
         let fraction = fraction.trim_end_matches('0');
         let mut unscaled: i128 = 0;
         for digit in whole.bytes().chain(fraction.bytes()) {
-            unscaled = unscaled.checked_mul(10).and_then(|n| n.checked_add(i128::from(digit - b'0'))).ok_or(RejectionCode::AmountOutOfRange)?;
+            unscaled = unscaled
+                .checked_mul(10)
+                .and_then(|n| n.checked_add(i128::from(digit - b'0')))
+                .ok_or(RejectionCode::AmountOutOfRange)?;
         }
         if unscaled == 0 {
             return Ok(Self { unscaled: 0, scale: 0 });
@@ -126,16 +129,18 @@ pub fn check_amount(amount: &str, currency: Option<&str>, precision: u32, scale:
         && let Some(digits) = minor_digits(currency)
         && decimal.scale > digits
     {
-        return Err(reject(RejectionCode::AmountTooPrecise, format!("{shown} has more than the {digits} fraction digits of {currency}")));
+        return Err(reject(
+            RejectionCode::AmountTooPrecise,
+            format!("{shown} has more than the {digits} fraction digits of {currency}"),
+        ));
     }
     if decimal.scale > scale {
         return Err(reject(RejectionCode::AmountTooPrecise, format!("{shown} has more than {scale} fraction digits")));
     }
     let limit = 10_i128.checked_pow(precision).unwrap_or(i128::MAX);
-    decimal
-        .rescaled(scale)
-        .filter(|unscaled| *unscaled < limit)
-        .ok_or_else(|| reject(RejectionCode::AmountOutOfRange, format!("{shown} has more than {precision} digits at {scale} fraction digits")))
+    decimal.rescaled(scale).filter(|unscaled| *unscaled < limit).ok_or_else(|| {
+        reject(RejectionCode::AmountOutOfRange, format!("{shown} has more than {precision} digits at {scale} fraction digits"))
+    })
 }
 
 #[cfg(test)]
@@ -145,8 +150,17 @@ mod tests {
     #[test]
     fn amounts_are_taken_digit_for_digit() {
         for (given, exact) in [
-            ("0.1", "0.1"), ("12345678901.2345", "12345678901.2345"), ("1e2", "100"), ("49.90", "49.9"), ("1E+2", "100"), ("12.5e-1", "1.25"),
-            ("0", "0"), ("-0.50", "-0.5"), ("100", "100"), ("79228162514264337593543950336", "79228162514264337593543950336"), ("0.10000000000000000000000001", "0.10000000000000000000000001"),
+            ("0.1", "0.1"),
+            ("12345678901.2345", "12345678901.2345"),
+            ("1e2", "100"),
+            ("49.90", "49.9"),
+            ("1E+2", "100"),
+            ("12.5e-1", "1.25"),
+            ("0", "0"),
+            ("-0.50", "-0.5"),
+            ("100", "100"),
+            ("79228162514264337593543950336", "79228162514264337593543950336"),
+            ("0.10000000000000000000000001", "0.10000000000000000000000001"),
         ] {
             let decimal = Decimal::parse(given).unwrap();
             assert_eq!(text(decimal.unscaled, decimal.scale), exact, "{given}");

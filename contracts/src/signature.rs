@@ -175,7 +175,10 @@ impl Verifier {
     /// No key, an empty or undecodable secret, a template without the body, or one that needs what the scheme does not have.
     pub fn new(mut scheme: Scheme, keys: Vec<Key>, public_url: Option<String>) -> Result<Self, SchemeError> {
         let bad = |problem: String| Err(SchemeError(problem));
-        for header in [Some(&mut scheme.signature_header), scheme.timestamp_header.as_mut(), scheme.id_header.as_mut()].into_iter().flatten() {
+        for header in [Some(&mut scheme.signature_header), scheme.timestamp_header.as_mut(), scheme.id_header.as_mut()]
+            .into_iter()
+            .flatten()
+        {
             header.make_ascii_lowercase();
             if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
                 return bad(format!("{header:?} is not a header name"));
@@ -207,11 +210,14 @@ impl Verifier {
         let mut ready = Vec::with_capacity(keys.len());
         for key in keys {
             let bytes = decode_key(&scheme, &key)?;
-            let keyed = Keyed::new(scheme.algorithm, &bytes).ok_or_else(|| SchemeError(format!("secret {:?} cannot be a key", key.id)))?;
+            let keyed = Keyed::new(scheme.algorithm, &bytes)
+                .ok_or_else(|| SchemeError(format!("secret {:?} cannot be a key", key.id)))?;
             ready.push(ReadyKey { id: key.id, not_after: key.not_after, keyed });
         }
-        let kept_headers =
-            [scheme.id_header.clone(), scheme.timestamp_header.clone(), Some(scheme.signature_header.clone())].into_iter().flatten().collect();
+        let kept_headers = [scheme.id_header.clone(), scheme.timestamp_header.clone(), Some(scheme.signature_header.clone())]
+            .into_iter()
+            .flatten()
+            .collect();
         Ok(Self { scheme, template, public_url: public_url.unwrap_or_default(), keys: ready, kept_headers })
     }
 
@@ -279,7 +285,8 @@ impl Verifier {
         for key in &self.keys {
             let digest = self.mac(key, presented.id, presented.timestamp_text, body);
             // Shapes were checked: all are of the digest's length.
-            let matches = presented.signatures.iter().fold(subtle::Choice::from(0), |found, signature| found | signature.ct_eq(&digest));
+            let matches =
+                presented.signatures.iter().fold(subtle::Choice::from(0), |found, signature| found | signature.ct_eq(&digest));
             if bool::from(matches) {
                 matching = Some(key);
                 if !is_expired(key, now) {

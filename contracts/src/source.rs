@@ -150,7 +150,8 @@ impl Sources {
 fn build(entry: Entry, resolve: &dyn Fn(&str) -> Result<Secret, String>) -> Result<Source, String> {
     let (scheme_name, mut scheme) = match entry.scheme {
         SchemeEntry::Preset(name) => {
-            let scheme = Scheme::preset(&name).ok_or_else(|| format!("scheme {name:?} is unknown; presets are eventflow, standard-webhooks, github"))?;
+            let scheme = Scheme::preset(&name)
+                .ok_or_else(|| format!("scheme {name:?} is unknown; presets are eventflow, standard-webhooks, github"))?;
             (name, scheme)
         }
         SchemeEntry::Custom(scheme) => ("custom".to_owned(), *scheme),
@@ -205,7 +206,9 @@ impl Locator {
                 return Ok(Place::Header(name.to_ascii_lowercase()));
             }
             match place.strip_prefix('/') {
-                Some(path) => Ok(Place::Pointer(path.split('/').map(|field| field.replace("~1", "/").replace("~0", "~")).collect())),
+                Some(path) => {
+                    Ok(Place::Pointer(path.split('/').map(|field| field.replace("~1", "/").replace("~0", "~")).collect()))
+                }
                 None => Err(format!("{place:?} is neither a JSON pointer (/a/b) nor header:name")),
             }
         };
@@ -317,20 +320,39 @@ mod tests {
         assert_eq!(find(&["/a/b"], r#"{"a":"b"}"#), None);
         assert_eq!(find(&["/a"], "not json"), None);
         assert_eq!(find(&["/a"], &format!(r#"{{"a":"{}"}}"#, "x".repeat(257))), None);
-        assert_eq!(find(&["/a"], &format!(r#"{{"b":{}1{},"a":"deep"}}"#, "[".repeat(500), "]".repeat(500))).as_deref(), Some("deep"), "what is skipped is not recursed into");
+        assert_eq!(
+            find(&["/a"], &format!(r#"{{"b":{}1{},"a":"deep"}}"#, "[".repeat(500), "]".repeat(500))).as_deref(),
+            Some("deep"),
+            "what is skipped is not recursed into"
+        );
     }
 
     #[test]
     fn a_bad_file_names_the_source_and_the_field() {
-        let resolve = |reference: &str| if reference == "env:S" { Ok(Secret::new("s")) } else { Err(format!("{reference} is not set")) };
+        let resolve =
+            |reference: &str| if reference == "env:S" { Ok(Secret::new("s")) } else { Err(format!("{reference} is not set")) };
         let parse = |text: &str| Sources::from_toml(text, &resolve).map(|_| ()).unwrap_err().0;
         let entry = |rest: &str| format!("[[source]]\nname = \"acme\"\n{rest}");
-        assert!(parse(&entry("scheme = \"nope\"\nsecrets = [{id = \"a\", from = \"env:S\"}]")).contains("source \"acme\": scheme \"nope\" is unknown"));
-        assert!(parse(&entry("scheme = \"github\"\nsecrets = [{id = \"a\", from = \"env:T\"}]")).contains("secret \"a\": env:T is not set"));
+        assert!(
+            parse(&entry("scheme = \"nope\"\nsecrets = [{id = \"a\", from = \"env:S\"}]"))
+                .contains("source \"acme\": scheme \"nope\" is unknown")
+        );
+        assert!(
+            parse(&entry("scheme = \"github\"\nsecrets = [{id = \"a\", from = \"env:T\"}]"))
+                .contains("secret \"a\": env:T is not set")
+        );
         assert!(parse(&entry("scheme = \"github\"\nsecrets = []")).contains("at least one secret"));
         assert!(parse(&entry("scheme = \"github\"\nsecrets = []\ntypo = 1")).contains("typo"));
-        assert!(parse(&entry("scheme = \"github\"\ntolerance_seconds = 5\nsecrets = [{id = \"a\", from = \"env:S\"}]")).contains("tolerance_seconds"));
-        let good = Sources::from_toml(&entry("scheme = \"github\"\nevent_id = \"header:X-GitHub-Delivery\"\nsecrets = [{id = \"a\", from = \"env:S\", not_after = \"2030-01-01T00:00:00Z\"}]"), &resolve);
+        assert!(
+            parse(&entry("scheme = \"github\"\ntolerance_seconds = 5\nsecrets = [{id = \"a\", from = \"env:S\"}]"))
+                .contains("tolerance_seconds")
+        );
+        let good = Sources::from_toml(
+            &entry(
+                "scheme = \"github\"\nevent_id = \"header:X-GitHub-Delivery\"\nsecrets = [{id = \"a\", from = \"env:S\", not_after = \"2030-01-01T00:00:00Z\"}]",
+            ),
+            &resolve,
+        );
         assert_eq!(good.unwrap().get("acme").unwrap().scheme_name, "github");
     }
 }

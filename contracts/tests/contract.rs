@@ -1,8 +1,8 @@
 //! Contracts as data: every example, exact amounts, and apache-avro as the judge of what is written and read.
 
-use apache_avro::types::Value;
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use contracts::contract::{Contract, ContractFiles, Contracts, backward_compatible};
 use contracts::datum::Decoder;
@@ -44,13 +44,23 @@ fn every_valid_example_passes_and_reads_back() {
         let event = Decoder::new(&contract.record_avsc).unwrap().decode(&datum).unwrap();
         assert_eq!(event.event_type, contract.event_type, "{name}");
         assert_eq!(event.currency.as_deref(), Some("EUR"));
-        assert!(event.payload_json.contains(r#""payment_id":"pay_1001""#) && !event.payload_json.contains("extra"), "{}", event.payload_json);
+        assert!(
+            event.payload_json.contains(r#""payment_id":"pay_1001""#) && !event.payload_json.contains("extra"),
+            "{}",
+            event.payload_json
+        );
         let schema = Schema::parse_str(&contract.record_avsc).unwrap();
         let mut rest = datum.as_slice();
-        let Value::Record(fields) = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut rest).unwrap() else { panic!("no record") };
+        let Value::Record(fields) = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut rest).unwrap() else {
+            panic!("no record")
+        };
         assert!(rest.is_empty());
         assert_eq!(fields[0].1, Value::String(event.event_id.clone()));
-        assert_eq!(GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(Value::Record(fields)).unwrap(), datum, "byte for byte what apache-avro writes");
+        assert_eq!(
+            GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(Value::Record(fields)).unwrap(),
+            datum,
+            "byte for byte what apache-avro writes"
+        );
     });
 }
 
@@ -74,7 +84,11 @@ fn what_is_no_event_at_all_has_its_code() {
     assert_eq!(code(b"{}"), RejectionCode::MissingField);
     assert_eq!(code(br#"{"event_type":5}"#), RejectionCode::WrongType);
     assert_eq!(code(format!(r#"{{"a":{}{}}}"#, "[".repeat(128), "]".repeat(128)).as_bytes()), RejectionCode::TooDeep);
-    assert_eq!(code(format!(r#"{{"a":"{}"}}"#, "[{".repeat(500)).as_bytes()), RejectionCode::MissingField, "brackets in a string are no nesting");
+    assert_eq!(
+        code(format!(r#"{{"a":"{}"}}"#, "[{".repeat(500)).as_bytes()),
+        RejectionCode::MissingField,
+        "brackets in a string are no nesting"
+    );
     let rejection = contracts.validate(body("0", "EUR").as_bytes()).map(|_| ()).unwrap_err();
     assert_eq!(rejection.pointer.as_deref(), Some("/payload/amount"));
     let long = contracts.validate(format!("\u{7}{}", "x".repeat(9999)).as_bytes()).map(|_| ()).unwrap_err();
@@ -85,7 +99,14 @@ fn what_is_no_event_at_all_has_its_code() {
 fn amounts_survive_digit_for_digit() {
     let contracts = Contracts::builtin();
     let decoder = Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
-    for (given, currency, exact) in [("0.1", "EUR", "0.1"), ("12345678901.2345", "CLF", "12345678901.2345"), ("1e2", "EUR", "100"), ("49.90", "EUR", "49.9"), ("\"49.90\"", "EUR", "49.9"), ("9007199254740993", "JPY", "9007199254740993")] {
+    for (given, currency, exact) in [
+        ("0.1", "EUR", "0.1"),
+        ("12345678901.2345", "CLF", "12345678901.2345"),
+        ("1e2", "EUR", "100"),
+        ("49.90", "EUR", "49.9"),
+        ("\"49.90\"", "EUR", "49.9"),
+        ("9007199254740993", "JPY", "9007199254740993"),
+    ] {
         let event = decoder.decode(&encode(&contracts, body(given, currency).as_bytes())).unwrap();
         assert_eq!(event.amount.as_deref(), Some(exact), "{given}");
         assert_eq!(event.payment_id.as_deref(), Some("p\"1"));
@@ -108,7 +129,11 @@ fn a_new_event_type_needs_no_code() {
         schema_id: Some(77),
     };
     let contracts = Contracts::compile([files.clone()]).unwrap();
-    let event = |payload: &str| format!(r#"{{"payload":{payload},"event_id":"1","event_type":"parcel.sent.v1","schema_version":1,"source":"x","timestamp":"2026-01-02T03:04:05Z"}}"#);
+    let event = |payload: &str| {
+        format!(
+            r#"{{"payload":{payload},"event_id":"1","event_type":"parcel.sent.v1","schema_version":1,"source":"x","timestamp":"2026-01-02T03:04:05Z"}}"#
+        )
+    };
     let datum = encode(&contracts, event(r#"{"parcel_id":"a","express":true,"grams":-5}"#).as_bytes());
     let read = Decoder::new(&files.record_avsc).unwrap().decode(&datum).unwrap();
     assert_eq!(read.payload_json, r#"{"grams":-5,"express":true,"parcel_id":"a","size":null}"#);
@@ -117,11 +142,17 @@ fn a_new_event_type_needs_no_code() {
     assert_eq!(code(r#"{"parcel_id":"a","express":true,"size":"m"}"#), RejectionCode::ValueNotAllowed);
     for (wrong, says) in [("\"type\":\"boolean\"", "pattern"), ("\"express\"]", "express")] {
         let mut broken = files.clone();
-        broken.schema_json = if says == "pattern" { broken.schema_json.replace(wrong, "\"type\":\"string\",\"pattern\":\"x\"") } else { broken.schema_json.replace(",\"express\"]", "]") };
+        broken.schema_json = if says == "pattern" {
+            broken.schema_json.replace(wrong, "\"type\":\"string\",\"pattern\":\"x\"")
+        } else {
+            broken.schema_json.replace(",\"express\"]", "]")
+        };
         assert!(Contracts::compile([broken]).unwrap_err().0.contains(says));
     }
     assert!(Contracts::compile([files.clone(), files.clone()]).is_err());
-    let wider = files.record_avsc.replace(r#"{"name":"grams""#, r#"{"name":"carrier","type":["null","string"],"default":null},{"name":"grams""#);
+    let wider = files
+        .record_avsc
+        .replace(r#"{"name":"grams""#, r#"{"name":"carrier","type":["null","string"],"default":null},{"name":"grams""#);
     assert!(backward_compatible(&files.record_avsc, &wider).is_ok());
     assert!(backward_compatible(&files.record_avsc, &wider.replace(r#","default":null"#, "")).is_err());
 }

@@ -94,16 +94,27 @@ fn every_fault_has_its_own_error() {
     ] {
         assert_eq!(verifier.verify(&given, b"body", NOW), Err(expected), "{given:?}");
     }
-    for (now, expected) in [(NOW + 300, None), (NOW + 301, Some(SignatureError::TooOld)), (NOW - 300, None), (NOW - 301, Some(SignatureError::InFuture))] {
+    for (now, expected) in [
+        (NOW + 300, None),
+        (NOW + 301, Some(SignatureError::TooOld)),
+        (NOW - 300, None),
+        (NOW - 301, Some(SignatureError::InFuture)),
+    ] {
         assert_eq!(verifier.verify(&good, b"body", now).err(), expected, "{now}");
     }
-    assert_eq!(verifier.verify(&with(&stamp, &flipped), b"body", NOW + 9999), Err(Mismatch), "freshness cannot be probed without the secret");
+    assert_eq!(
+        verifier.verify(&with(&stamp, &flipped), b"body", NOW + 9999),
+        Err(Mismatch),
+        "freshness cannot be probed without the secret"
+    );
 }
 
 #[test]
 fn secrets_rotate_and_the_verdict_says_which_one_matched() {
-    let verifier = verifier("eventflow", vec![key("new", "n", None), key("old", "o", Some(NOW)), key("gone", "g", Some(NOW - 1))]);
-    let verdict = |index| verifier.verify(&signed(&verifier, NOW, b"b", index), b"b", NOW).map(|verdict| verdict.secret_id.to_owned());
+    let verifier =
+        verifier("eventflow", vec![key("new", "n", None), key("old", "o", Some(NOW)), key("gone", "g", Some(NOW - 1))]);
+    let verdict =
+        |index| verifier.verify(&signed(&verifier, NOW, b"b", index), b"b", NOW).map(|verdict| verdict.secret_id.to_owned());
     assert_eq!(verdict(0), Ok("new".to_owned()));
     assert_eq!(verdict(1), Ok("old".to_owned()));
     assert_eq!(verdict(2), Err(SignatureError::SecretExpired));
@@ -111,7 +122,9 @@ fn secrets_rotate_and_the_verdict_says_which_one_matched() {
 
 #[test]
 fn what_cannot_work_is_refused_at_start_and_secrets_never_show() {
-    let refuse = |preset: &str, secret: &str| Verifier::new(Scheme::preset(preset).unwrap(), vec![key("k", secret, None)], None).map(|_| ()).unwrap_err().0;
+    let refuse = |preset: &str, secret: &str| {
+        Verifier::new(Scheme::preset(preset).unwrap(), vec![key("k", secret, None)], None).map(|_| ()).unwrap_err().0
+    };
     assert!(refuse("eventflow", "").contains("empty"));
     assert!(refuse("standard-webhooks", "whsec_").contains("empty"));
     assert!(!refuse("standard-webhooks", "whsec_topsecret!!").contains("topsecret"));
@@ -121,7 +134,12 @@ fn what_cannot_work_is_refused_at_start_and_secrets_never_show() {
     assert!(Verifier::new(scheme.clone(), vec![key("k", "s", None)], None).unwrap_err().0.contains("{bodies}"));
     scheme.template = "{body}".to_owned();
     assert!(Verifier::new(scheme, vec![key("k", "s", None)], None).unwrap_err().0.contains("freshness"));
-    let shown = format!("{:?} {:?} {}", verifier("eventflow", vec![key("k", "topsecret", None)]), key("k", "topsecret", None), Secret::new("topsecret"));
+    let shown = format!(
+        "{:?} {:?} {}",
+        verifier("eventflow", vec![key("k", "topsecret", None)]),
+        key("k", "topsecret", None),
+        Secret::new("topsecret")
+    );
     assert!(!shown.contains("topsecret"), "{shown}");
     assert!(Secret::new("abc").ct_eq(b"abc") && !Secret::new("abc").ct_eq(b"abd") && !Secret::new("abc").ct_eq(b"ab"));
 }

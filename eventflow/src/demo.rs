@@ -112,13 +112,15 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
 
     let secret = uuid_like(config.seed);
     let common = |listen: &str| -> Vec<String> {
-        let mut flags = vec!["demo".to_owned(), format!("--kafka-brokers={}", kafka.kafka_brokers), format!("--ops-listen={listen}")];
+        let mut flags =
+            vec!["demo".to_owned(), format!("--kafka-brokers={}", kafka.kafka_brokers), format!("--ops-listen={listen}")];
         flags.extend(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
         flags
     };
     let with = |more: &[String]| [common("127.0.0.1:0"), more.to_vec()].concat();
     let registry_flag = format!("--registry-url={registry_url}");
-    let producer: producer::Config = parse(&with(&[format!("--webhook-signing-secret={secret}"), "--ingest-api-key=demo".to_owned()]))?;
+    let producer: producer::Config =
+        parse(&with(&[format!("--webhook-signing-secret={secret}"), "--ingest-api-key=demo".to_owned()]))?;
     let validator: validator::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
     let mut analytics: analytics::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
     analytics.from_beginning = embedded.is_some();
@@ -236,7 +238,11 @@ async fn settle(watch: &mut Watch, tally: &stream::Shared) -> anyhow::Result<Led
     }
 }
 
-async fn wait_until_ready(roles: &[&Health], running: &mut JoinSet<anyhow::Result<()>>, shutdown: &CancellationToken) -> anyhow::Result<()> {
+async fn wait_until_ready(
+    roles: &[&Health],
+    running: &mut JoinSet<anyhow::Result<()>>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + DRAIN;
     while !roles.iter().all(|health| health.is_ready() && !health.is_empty()) {
         let reasons: Vec<_> = roles.iter().flat_map(|health| health.reasons()).collect();

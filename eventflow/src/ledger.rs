@@ -60,19 +60,22 @@ impl Watch {
     }
 
     async fn count(&self) -> anyhow::Result<Counts> {
+        // Against the stream: what is counted at an end was counted at every step before it, so nothing in flight looks negative.
+        let summary = self.store.summary(1000).await?;
         let kafka = self.kafka.clone();
         let ends = tokio::task::spawn_blocking(move || {
-            [topics::RAW, topics::VALIDATED, topics::DLQ].map(|topic| {
+            [topics::DLQ, topics::VALIDATED, topics::RAW].map(|topic| {
                 runtime::admin::watermarks(&kafka, topic).map(|marks| marks.into_iter().map(|(_, _, high)| high).sum::<i64>())
             })
         });
-        let [raw, validated, dead] = ends.await?;
-        Ok(Counts { raw: raw?, validated: validated?, dead: dead?, summary: self.store.summary(1000).await? })
+        let [dead, validated, raw] = ends.await?;
+        Ok(Counts { raw: raw?, validated: validated?, dead: dead?, summary })
     }
 
     pub(crate) async fn look(&mut self, tally: &Shared) -> anyhow::Result<Ledger> {
         let now = self.count().await?;
-        let Tally { sent, accepted, refused, unanswered, unsure_attempts, faults, .. } = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Tally { sent, accepted, refused, unanswered, unsure_attempts, faults, .. } =
+            tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let raw_records = now.raw - self.before.raw;
         let stored = now.summary.stored - self.before.summary.stored;
         let duplicates = now.summary.duplicates - self.before.summary.duplicates;
@@ -120,8 +123,16 @@ impl Ledger {
         let milliseconds = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0} ms"));
         format!(
             "sent {:>7}  accepted {:>7}  refused {:>5}  validated {:>7}  stored {:>7}  duplicates {:>5}  dead letters {:>5}  in flight {:>4}  webhook-to-row p50 {} p99 {}\n",
-            self.sent, self.accepted, refused, self.validated_records, self.stored, self.duplicates, self.dead_lettered, self.in_flight,
-            milliseconds(self.p50_ms), milliseconds(self.p99_ms)
+            self.sent,
+            self.accepted,
+            refused,
+            self.validated_records,
+            self.stored,
+            self.duplicates,
+            self.dead_lettered,
+            self.in_flight,
+            milliseconds(self.p50_ms),
+            milliseconds(self.p99_ms)
         )
     }
 
@@ -149,7 +160,8 @@ impl Ledger {
             line(&format!("    {code}"), count.to_string());
         }
         line("+ unaccounted for", self.in_flight.to_string());
-        let verdict = if self.faults().is_empty() { "every accepted webhook has exactly one fate" } else { "THE BOOKS DO NOT BALANCE" };
+        let verdict =
+            if self.faults().is_empty() { "every accepted webhook has exactly one fate" } else { "THE BOOKS DO NOT BALANCE" };
         format!("\n{out}\n  {verdict}\n")
     }
 
@@ -158,14 +170,22 @@ impl Ledger {
         let refused: u64 = self.refused.values().sum();
         let mut faults = Vec::new();
         if self.sent != refused + self.unanswered + self.accepted {
-            faults.push(format!("sent {} is not refused {refused} + unanswered {} + accepted {}", self.sent, self.unanswered, self.accepted));
+            faults.push(format!(
+                "sent {} is not refused {refused} + unanswered {} + accepted {}",
+                self.sent, self.unanswered, self.accepted
+            ));
         }
         let raw = u64::try_from(self.raw_records).unwrap_or(0);
         if raw < self.accepted {
             faults.push(format!("{} were accepted, but only {raw} records are in {}", self.accepted, topics::RAW));
         }
         if raw > self.accepted + self.unsure_attempts {
-            faults.push(format!("{raw} records are in {}, but only {} were accepted and {} left unsure", topics::RAW, self.accepted, self.unsure_attempts));
+            faults.push(format!(
+                "{raw} records are in {}, but only {} were accepted and {} left unsure",
+                topics::RAW,
+                self.accepted,
+                self.unsure_attempts
+            ));
         }
         if self.in_flight != 0 {
             faults.push(format!("{} records have no fate", self.in_flight));

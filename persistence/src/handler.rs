@@ -30,7 +30,14 @@ impl Persistence {
     /// A stage that has not been assigned anything yet.
     #[must_use]
     pub fn new(store: Store, registry: Registry, group: &str, runtime: tokio::runtime::Handle) -> Self {
-        Self { store, registry, group: group.to_owned(), runtime, positions: Positions::new(), after_dead_letters: BTreeMap::new() }
+        Self {
+            store,
+            registry,
+            group: group.to_owned(),
+            runtime,
+            positions: Positions::new(),
+            after_dead_letters: BTreeMap::new(),
+        }
     }
 
     /// Decodes a record into a row, or says why it cannot be one.
@@ -77,7 +84,10 @@ impl Persistence {
         for (record, outcome) in batch.iter().zip(&outcomes) {
             if matches!(outcome, Outcome::Reject(_)) {
                 let place = (record.topic.to_owned(), record.partition);
-                let end = ends.iter().find(|end| end.topic == record.topic && end.partition == record.partition).map_or(0, |end| end.next);
+                let end = ends
+                    .iter()
+                    .find(|end| end.topic == record.topic && end.partition == record.partition)
+                    .map_or(0, |end| end.next);
                 self.after_dead_letters.entry(place).or_insert((end, 0)).1 += 1;
             }
         }
@@ -105,7 +115,12 @@ fn ends_of<'a>(batch: &[Record<'a>]) -> Vec<End<'a>> {
         match ends.iter_mut().find(|end| end.partition == record.partition && end.topic == record.topic) {
             Some(end) => end.next = record.offset + 1,
             None => {
-                ends.push(End { topic: record.topic, partition: record.partition, first: record.offset, next: record.offset + 1 });
+                ends.push(End {
+                    topic: record.topic,
+                    partition: record.partition,
+                    first: record.offset,
+                    next: record.offset + 1,
+                });
             }
         }
     }
@@ -158,6 +173,9 @@ impl Handler for Persistence {
         let runtime = self.runtime.clone();
         self.positions = runtime.block_on(self.store.positions(&self.group, partitions))?;
         // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
-        Ok(partitions.iter().map(|place| self.positions.get(place).copied().flatten().map_or(Start::Beginning, Start::Offset)).collect())
+        Ok(partitions
+            .iter()
+            .map(|place| self.positions.get(place).copied().flatten().map_or(Start::Beginning, Start::Offset))
+            .collect())
     }
 }

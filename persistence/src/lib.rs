@@ -45,7 +45,12 @@ pub struct Config {
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
     /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
-    #[arg(long, env = "EVENTFLOW_DATABASE_URL", hide_env_values = true, default_value = "postgres://eventflow@127.0.0.1:5432/eventflow")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "postgres://eventflow@127.0.0.1:5432/eventflow"
+    )]
     pub database_url: Secret,
 }
 

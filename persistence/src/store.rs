@@ -99,12 +99,17 @@ pub struct Store {
 /// # Errors
 /// [`ConfigError`] without the URL's content, which may hold a password.
 pub fn connect_options(url: &Secret) -> Result<PgConnectOptions, ConfigError> {
-    let bad = |problem: &str| ConfigError::new("--database-url", format!("{problem}; expected postgres://user:password@host:port/database?sslmode=..."));
+    let bad = |problem: &str| {
+        ConfigError::new("--database-url", format!("{problem}; expected postgres://user:password@host:port/database?sslmode=..."))
+    };
     let text = std::str::from_utf8(url.expose()).map_err(|_| bad("not UTF-8"))?;
     let options = PgConnectOptions::from_str(text).map_err(|_| bad("not a PostgreSQL URL"))?;
-    Ok(options
-        .application_name("eventflow-persistence")
-        .options([("search_path", SCHEMA), ("statement_timeout", "20s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")]))
+    Ok(options.application_name("eventflow-persistence").options([
+        ("search_path", SCHEMA),
+        ("statement_timeout", "20s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+    ]))
 }
 
 impl Store {
@@ -113,7 +118,12 @@ impl Store {
     ///
     /// # Errors
     /// Bad configuration, a failed migration, or a database that has seen another cluster.
-    pub async fn open(url: &Secret, kafka: &KafkaArgs, health: &Health, shutdown: &CancellationToken) -> anyhow::Result<Option<Self>> {
+    pub async fn open(
+        url: &Secret,
+        kafka: &KafkaArgs,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
         let options = connect_options(url)?;
         let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(3)).connect_lazy_with(options);
         let store = Self { pool };
@@ -192,7 +202,9 @@ impl Store {
             return Err(classify(error));
         }
         sqlx::migrate!().run(&self.pool).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => classify(error),
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+                classify(error)
+            }
             other => Transient::fatal("migration_failed", other),
         })
     }
@@ -227,7 +239,8 @@ impl Store {
             Err(error) if is_row_fault(&error) => Box::pin(bisect(&mut transaction, rows)).await.map_err(classify)?,
             other => other.map_err(classify)?,
         };
-        let duplicates: Vec<&Row<'_>> = rows.iter().zip(&fates).filter(|(_, fate)| **fate == RowFate::Duplicate).map(|(row, _)| row).collect();
+        let duplicates: Vec<&Row<'_>> =
+            rows.iter().zip(&fates).filter(|(_, fate)| **fate == RowFate::Duplicate).map(|(row, _)| row).collect();
         let new_duplicates = record_duplicates(&mut transaction, &duplicates).await.map_err(classify)?;
         let held: Vec<(&str, i32, i64)> = rows
             .iter()
@@ -239,7 +252,11 @@ impl Store {
         let mut moved = Positions::new();
         for end in ends {
             let place = (end.topic.to_owned(), end.partition);
-            let first_held = held.iter().filter(|(topic, partition, _)| *topic == end.topic && *partition == end.partition).map(|(_, _, offset)| *offset).min();
+            let first_held = held
+                .iter()
+                .filter(|(topic, partition, _)| *topic == end.topic && *partition == end.partition)
+                .map(|(_, _, offset)| *offset)
+                .min();
             let count = |wanted: &RowFate| {
                 let here = |row: &&Row<'_>| row.partition == end.partition && row.topic == end.topic;
                 rows.iter().zip(&fates).filter(|(row, fate)| here(row) && *fate == wanted).count()
@@ -365,7 +382,10 @@ async fn lookup(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Exist
     .bind(rows.iter().map(|row| row.event.event_id.as_str()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    found.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)))).collect()
+    found
+        .iter()
+        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))))
+        .collect()
 }
 
 /// A raw record inserted here is `Stored` once; its second copy in the same batch, like one from an earlier transaction, is `StoredBefore`.
@@ -454,7 +474,13 @@ async fn positions(connection: &mut PgConnection, group: &str, partitions: &[(St
 /// When the database is not where we left it, either our own last commit arrived without its answer, or another member has had the
 /// partition: then the true offset is taken. Rows are safe either way (one per id); the offset only ever moves forward over what was
 /// settled. An offset behind the batch is a gap nobody has read: the process ends and starts again from the database.
-async fn move_offset(connection: &mut PgConnection, group: &str, end: &End<'_>, from: Option<i64>, step: &Step) -> Result<i64, Transient> {
+async fn move_offset(
+    connection: &mut PgConnection,
+    group: &str,
+    end: &End<'_>,
+    from: Option<i64>,
+    step: &Step,
+) -> Result<i64, Transient> {
     let mut from = from;
     for _ in 0..2 {
         let moved = match from {
@@ -487,7 +513,13 @@ async fn move_offset(connection: &mut PgConnection, group: &str, end: &End<'_>, 
         from = now.get(&place).copied().flatten();
         tracing::warn!(event = "offset_moved_elsewhere", topic = end.topic, partition = end.partition, database = ?from, batch_first = end.first, batch_next = end.next);
         if from.is_none_or(|next| next < end.first) {
-            return Err(Transient::fatal("offset_behind", format!("the database's offset of {}:{} was set back to {from:?}; starting again from there", end.topic, end.partition)));
+            return Err(Transient::fatal(
+                "offset_behind",
+                format!(
+                    "the database's offset of {}:{} was set back to {from:?}; starting again from there",
+                    end.topic, end.partition
+                ),
+            ));
         }
     }
     Err(Transient::wait("offset_contended", "another member is moving the same offset"))
@@ -506,16 +538,22 @@ fn is_row_fault(error: &sqlx::Error) -> bool {
 fn classify(error: sqlx::Error) -> Transient {
     let Some(state) = sqlstate(&error) else {
         return match error {
-            sqlx::Error::Configuration(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::TypeNotFound { .. } => {
-                Transient::fatal("database_error", error)
-            }
+            sqlx::Error::Configuration(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::TypeNotFound { .. } => Transient::fatal("database_error", error),
             _ => Transient::wait("database_unavailable", error),
         };
     };
     match state.get(..2).unwrap_or_default() {
         // Wrong password, no such database, missing rights: an operator mends these while we wait.
-        "08" | "53" | "57" | "40" | "55" | "28" | "3D" | "25" | "58" | "XX" => Transient::wait("database_unavailable", format!("{error} (SQLSTATE {state})")),
-        "42" => Transient::wait("database_schema", format!("{error} (SQLSTATE {state}); was the database migrated by a newer version, or are rights missing?")),
+        "08" | "53" | "57" | "40" | "55" | "28" | "3D" | "25" | "58" | "XX" => {
+            Transient::wait("database_unavailable", format!("{error} (SQLSTATE {state})"))
+        }
+        "42" => Transient::wait(
+            "database_schema",
+            format!("{error} (SQLSTATE {state}); was the database migrated by a newer version, or are rights missing?"),
+        ),
         _ => Transient::fatal("database_error", format!("{error} (SQLSTATE {state})")),
     }
 }

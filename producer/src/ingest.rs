@@ -36,7 +36,8 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
     if !key.ct_eq(given.as_bytes()) {
         return Err(ApiError::BadApiKey);
     }
-    let traceparent = runtime::traceparent::carry_or_make(request.headers().get("traceparent").map(axum::http::HeaderValue::as_bytes));
+    let traceparent =
+        runtime::traceparent::carry_or_make(request.headers().get("traceparent").map(axum::http::HeaderValue::as_bytes));
     let body = read_body(edge, request.into_body(), LIMIT).await?;
     let payload: &RawValue = serde_json::from_slice(&body).map_err(|_| ApiError::MalformedPayload)?;
     if !payload.get().starts_with('{') {
@@ -57,7 +58,8 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
     struct Entity {
         payment_id: Option<String>,
     }
-    let entity = serde_json::from_str::<Entity>(payload.get()).ok().and_then(|entity| entity.payment_id).filter(|id| !id.is_empty());
+    let entity =
+        serde_json::from_str::<Entity>(payload.get()).ok().and_then(|entity| entity.payment_id).filter(|id| !id.is_empty());
     let received_at = received_at.to_string();
     let headers: [(&str, &[u8]); 6] = [
         (h::SOURCE, SOURCE.as_bytes()),

@@ -98,7 +98,10 @@ impl Config {
             }
         }
         if self.batch_max_events > self.queue_records {
-            return Err(ConfigError::new("--batch-max-events", "must not be more than --queue-records, or a full batch could never be accepted"));
+            return Err(ConfigError::new(
+                "--batch-max-events",
+                "must not be more than --queue-records, or a full batch could never be accepted",
+            ));
         }
         self.load_sources().map(drop)
     }
@@ -194,7 +197,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(config: &Config, listener: tokio::net::TcpListener, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    config: &Config,
+    listener: tokio::net::TcpListener,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     metrics::describe();
     let settings = PublisherSettings {
         client_id: "producer".to_owned(),

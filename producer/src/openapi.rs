@@ -16,8 +16,14 @@ pub(crate) fn routes() -> Router<Arc<Edge>> {
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
-    let source = json!({"name": "source", "in": "path", "required": true, "schema": {"type": "string"}, "example": "payment-authorized"});
-    let refused = |status: &str, what: &str| (status.to_owned(), json!({"description": what, "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}));
+    let source =
+        json!({"name": "source", "in": "path", "required": true, "schema": {"type": "string"}, "example": "payment-authorized"});
+    let refused = |status: &str, what: &str| {
+        (
+            status.to_owned(),
+            json!({"description": what, "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}),
+        )
+    };
     let answers = |accepted: Value| {
         let mut all: serde_json::Map<String, Value> = [
             refused("400", "missing, duplicated or malformed signature header; empty or broken body; both Content-Length and Transfer-Encoding"),
@@ -31,7 +37,10 @@ pub fn document() -> Value {
         ]
         .into_iter()
         .collect();
-        all.insert("200".to_owned(), json!({"description": "acknowledged by the broker", "content": {"application/json": {"schema": accepted}}}));
+        all.insert(
+            "200".to_owned(),
+            json!({"description": "acknowledged by the broker", "content": {"application/json": {"schema": accepted}}}),
+        );
         all
     };
     let one = json!({"type": "object", "required": ["status", "source"], "properties": {

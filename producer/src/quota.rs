@@ -45,7 +45,9 @@ impl Quotas {
         let events = u32::try_from(events).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         match bucket.check_n(events) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(until)) => Err(ApiError::OverQuota { retry_after_seconds: until.wait_time_from(self.clock.now()).as_secs() + 1 }),
+            Ok(Err(until)) => {
+                Err(ApiError::OverQuota { retry_after_seconds: until.wait_time_from(self.clock.now()).as_secs() + 1 })
+            }
             Err(_) => Err(ApiError::OverQuota { retry_after_seconds: 1 }),
         }
     }
@@ -54,6 +56,10 @@ impl Quotas {
     #[must_use]
     pub fn failed(&self, source: &str, error: ApiError) -> ApiError {
         let bucket = self.sources.get(source).and_then(|buckets| buckets.failures.as_ref());
-        if bucket.is_some_and(|bucket| bucket.check().is_ok()) { error } else { ApiError::TooManyFailures { retry_after_seconds: 1 } }
+        if bucket.is_some_and(|bucket| bucket.check().is_ok()) {
+            error
+        } else {
+            ApiError::TooManyFailures { retry_after_seconds: 1 }
+        }
     }
 }

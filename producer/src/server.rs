@@ -108,7 +108,8 @@ fn is_ambiguous(read: &[u8]) -> bool {
     }
     let head = memchr::memmem::find(read, b"\r\n\r\n").map_or(read, |end| &read[..end]);
     let has = |name: &[u8]| {
-        head.split(|byte| *byte == b'\n').any(|line| line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name))
+        head.split(|byte| *byte == b'\n')
+            .any(|line| line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name))
     };
     // Most requests have no Transfer-Encoding: one pass over a few hundred bytes.
     has(b"transfer-encoding") && has(b"content-length")
@@ -127,7 +128,11 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[std::io::IoSlice<'_>]) -> Poll<std::io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 

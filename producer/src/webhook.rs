@@ -82,7 +82,8 @@ async fn receive_many(edge: &Edge, name: &str, request: Request<Body>) -> Result
 
 /// The cheap checks, then the body within its limits of size and time.
 async fn read(edge: &Edge, source: &Source, request: Request<Body>, limit: usize) -> Result<(HeaderMap, Bytes), ApiError> {
-    let ambiguous = request.extensions().get::<crate::server::AmbiguousLength>().is_some_and(crate::server::AmbiguousLength::seen);
+    let ambiguous =
+        request.extensions().get::<crate::server::AmbiguousLength>().is_some_and(crate::server::AmbiguousLength::seen);
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     if ambiguous || (headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING)) {
@@ -116,7 +117,10 @@ pub(crate) async fn read_body(edge: &Edge, body: Body, limit: usize) -> Result<B
 }
 
 fn verify<'a>(edge: &'a Edge, source: &'a Source, headers: &HeaderMap, body: &[u8]) -> Result<Verdict<'a>, ApiError> {
-    source.verifier.verify(headers, body, now_micros() / 1_000_000).map_err(|error| edge.quotas.failed(&source.name, error.into()))
+    source
+        .verifier
+        .verify(headers, body, now_micros() / 1_000_000)
+        .map_err(|error| edge.quotas.failed(&source.name, error.into()))
 }
 
 /// Waits for the acknowledgements of everything in the batch.

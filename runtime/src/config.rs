@@ -75,7 +75,8 @@ pub fn load_contracts(directory: Option<&std::path::Path>) -> Result<contracts::
     let bad = |problem: String| ConfigError::new("--contracts", problem);
     let mut files = Contracts::builtin_files();
     if let Some(directory) = directory {
-        let entries = std::fs::read_dir(directory).map_err(|error| bad(format!("cannot read {}: {error}", directory.display())))?;
+        let entries =
+            std::fs::read_dir(directory).map_err(|error| bad(format!("cannot read {}: {error}", directory.display())))?;
         for entry in entries {
             let folder = entry.map_err(|error| bad(error.to_string()))?.path();
             if !folder.is_dir() {
@@ -87,10 +88,17 @@ pub fn load_contracts(directory: Option<&std::path::Path>) -> Result<contracts::
             };
             let event_type = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let schema_id = match read("schema-id") {
-                Ok(text) => Some(text.trim().parse().map_err(|_| bad(format!("{}/schema-id is not a number", folder.display())))?),
+                Ok(text) => {
+                    Some(text.trim().parse().map_err(|_| bad(format!("{}/schema-id is not a number", folder.display())))?)
+                }
                 Err(_) => None,
             };
-            files.push(ContractFiles { event_type, schema_json: read("schema.json")?, record_avsc: read("record.avsc")?, schema_id });
+            files.push(ContractFiles {
+                event_type,
+                schema_json: read("schema.json")?,
+                record_avsc: read("record.avsc")?,
+                schema_id,
+            });
         }
     }
     Contracts::compile(files).map_err(|error| bad(error.to_string()))

@@ -206,8 +206,12 @@ pub async fn run<H: Handler + 'static>(
     })?;
     let report = ended.await.map_err(|_| anyhow::anyhow!("the {stage} thread panicked; its offsets are uncommitted"))??;
     tracing::info!(
-        event = "stage_drained", stage, done = report.done, forwarded = report.forwarded,
-        dead_lettered = report.dead_lettered, left_unsettled = report.left_unsettled
+        event = "stage_drained",
+        stage,
+        done = report.done,
+        forwarded = report.forwarded,
+        dead_lettered = report.dead_lettered,
+        left_unsettled = report.left_unsettled
     );
     Ok(report)
 }
@@ -232,7 +236,19 @@ fn consume<H: Handler>(
     let consumer = connect(&settings, &health, stage)?;
     let breaker = Breaker::new(settings.breaker);
     let report = Report::default();
-    let mut turn = Loop { settings, handler, stage, publisher, health, shutdown, runtime, breaker, report, consumer: &consumer, early: Vec::new() };
+    let mut turn = Loop {
+        settings,
+        handler,
+        stage,
+        publisher,
+        health,
+        shutdown,
+        runtime,
+        breaker,
+        report,
+        consumer: &consumer,
+        early: Vec::new(),
+    };
     let result = turn.until_shutdown();
     let report = turn.report;
     // What is settled is committed even when the loop ends in an error: it has reached its next home.
@@ -319,7 +335,12 @@ impl<'c, H: Handler> Loop<'c, H> {
                 metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage).record(started.elapsed());
             } else {
                 self.report.left_unsettled += batch.len() as u64;
-                tracing::warn!(event = "batch_let_go", stage = self.stage, records = batch.len(), "uncommitted; it is read again");
+                tracing::warn!(
+                    event = "batch_let_go",
+                    stage = self.stage,
+                    records = batch.len(),
+                    "uncommitted; it is read again"
+                );
             }
         }
         Ok(())
@@ -356,7 +377,8 @@ impl<'c, H: Handler> Loop<'c, H> {
     /// Turns starts into offsets the client can be assigned.
     fn resolve(&self, partitions: &[(String, i32)], starts: &[Start]) -> Result<TopicPartitionList, Transient> {
         let unknown = |error: KafkaError| Transient::wait("kafka_unavailable", format!("cannot learn where to start: {error}"));
-        let (mut list, mut committed, mut since) = (TopicPartitionList::new(), TopicPartitionList::new(), TopicPartitionList::new());
+        let (mut list, mut committed, mut since) =
+            (TopicPartitionList::new(), TopicPartitionList::new(), TopicPartitionList::new());
         if starts.len() != partitions.len() {
             return Err(Transient::fatal("handler_contract", "one start a partition is needed"));
         }
@@ -374,7 +396,10 @@ impl<'c, H: Handler> Loop<'c, H> {
         }
         let deadline = Duration::from_secs(5);
         for (asked, answer) in [
-            (committed.count(), if committed.count() > 0 { self.consumer.committed_offsets(committed, deadline) } else { Ok(committed) }),
+            (
+                committed.count(),
+                if committed.count() > 0 { self.consumer.committed_offsets(committed, deadline) } else { Ok(committed) },
+            ),
             (since.count(), if since.count() > 0 { self.consumer.offsets_for_times(since, deadline) } else { Ok(since) }),
         ] {
             if asked == 0 {
@@ -432,7 +457,11 @@ impl<'c, H: Handler> Loop<'c, H> {
                         .to_owned()),
                 );
             }
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed,
+            ) => {
                 self.health.set(kafka::CHECK, Err(format!("{}: {error}", kafka::code_of(error))));
             }
             Some(_) | None => tracing::debug!(event = "poll_notice", stage = self.stage, %error),
@@ -504,8 +533,17 @@ impl<'c, H: Handler> Loop<'c, H> {
                     Outcome::Done => continue,
                     Outcome::Forward { topic, value } => (&**topic, Some(&**value), dead_letter::forwarded(record)),
                     Outcome::Reject(rejection) => {
-                        let author = dead_letter::Author { stage: self.stage, group: &self.settings.group, now_micros: now_micros(), attempts };
-                        (self.settings.dead_letter_topic.as_str(), record.payload, dead_letter::headers(record, rejection, &author))
+                        let author = dead_letter::Author {
+                            stage: self.stage,
+                            group: &self.settings.group,
+                            now_micros: now_micros(),
+                            attempts,
+                        };
+                        (
+                            self.settings.dead_letter_topic.as_str(),
+                            record.payload,
+                            dead_letter::headers(record, rejection, &author),
+                        )
                     }
                 };
                 match publishing.add_with(OutRecord { topic, key: record.key, value, headers: &[] }, headers) {
@@ -517,7 +555,8 @@ impl<'c, H: Handler> Loop<'c, H> {
             failed.extend(unacknowledged.into_iter().map(|(place, error)| (sent[place], error)));
             let Some((_, error)) = failed.first() else { break };
             anyhow::ensure!(!self.publisher.has_failed(), "fatal producer error: {error}; the process must be restarted");
-            let world = Transient::wait(error.code(), format!("{} of {} records not published: {error}", failed.len(), pending.len()));
+            let world =
+                Transient::wait(error.code(), format!("{} of {} records not published: {error}", failed.len(), pending.len()));
             if self.wait(&world, attempt, generation, records)? == Waited::LetGo {
                 return Ok(false);
             }

@@ -83,11 +83,9 @@ impl KafkaArgs {
         if sasl && self.kafka_password.is_none() {
             return Err(ConfigError::new("--kafka-password", "SASL needs a password; set EVENTFLOW_KAFKA_PASSWORD"));
         }
-        for (flag, path) in [
-            ("--kafka-ca", &self.kafka_ca),
-            ("--kafka-certificate", &self.kafka_certificate),
-            ("--kafka-key", &self.kafka_key),
-        ] {
+        for (flag, path) in
+            [("--kafka-ca", &self.kafka_ca), ("--kafka-certificate", &self.kafka_certificate), ("--kafka-key", &self.kafka_key)]
+        {
             if let Some(path) = path
                 && let Err(error) = std::fs::File::open(path)
             {

@@ -11,7 +11,9 @@ use std::process::{Command, Stdio};
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// No server programs on this machine
-    #[error("no PostgreSQL server programs found: install the package postgresql (apt-get install postgresql), or set EVENTFLOW_PG_BIN to the folder with initdb and pg_ctl, or use --database-url")]
+    #[error(
+        "no PostgreSQL server programs found: install the package postgresql (apt-get install postgresql), or set EVENTFLOW_PG_BIN to the folder with initdb and pg_ctl, or use --database-url"
+    )]
     NotInstalled,
     /// A program failed
     #[error("{program} failed: {output}")]
@@ -162,7 +164,10 @@ fn find_programs() -> Option<PathBuf> {
         std::cmp::Reverse(version)
     });
     let path = std::env::var_os("PATH").unwrap_or_default();
-    told.into_iter().chain(packaged).chain(std::env::split_paths(&path)).find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+    told.into_iter()
+        .chain(packaged)
+        .chain(std::env::split_paths(&path))
+        .find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
 }
 
 /// As root: the user to run as. Otherwise none.

@@ -103,7 +103,8 @@ impl Registry {
         let subject = SubjectNameStrategy::TopicRecordNameStrategyWithSchema(topic.to_owned(), supplied.clone());
         let subject = subject.get_subject().map_err(unavailable)?;
         let registered = post_schema(&self.settings, subject, supplied).await.map_err(unavailable)?;
-        i32::try_from(registered.id).map_err(|_| RegistryError::Unavailable(format!("schema id {} is out of range", registered.id)))
+        i32::try_from(registered.id)
+            .map_err(|_| RegistryError::Unavailable(format!("schema id {} is out of range", registered.id)))
     }
 
     /// The decoder of a schema id, asked for once.
@@ -120,7 +121,8 @@ impl Registry {
             self.schemas.remove_errors_from_cache();
             if error.to_string().contains("404") { RegistryError::UnknownId(id) } else { unavailable(error) }
         })?;
-        let decoder = Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable { id, problem: problem.to_string() })?;
+        let decoder =
+            Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable { id, problem: problem.to_string() })?;
         let decoder = Arc::new(decoder);
         self.decoders.insert(id, Arc::clone(&decoder));
         Ok(decoder)

@@ -44,7 +44,8 @@ mod tests {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(carry_or_make(Some(good.as_bytes())), good);
         assert_eq!(trace_id(good), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        for bad in ["", "00-0-0-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", &good[..54], &good.to_uppercase()] {
+        for bad in ["", "00-0-0-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", &good[..54], &good.to_uppercase()]
+        {
             let made = carry_or_make(Some(bad.as_bytes()));
             assert_ne!(made, bad);
             assert!(is_valid(&made), "{made}");

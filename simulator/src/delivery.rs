@@ -16,7 +16,13 @@ pub struct DeliveryArgs {
     #[arg(long, env = "EVENTFLOW_WEBHOOK_URL", default_value = "http://localhost:8000/api/webhooks/payment-authorized")]
     pub webhook_url: String,
     /// Secret they are signed with
-    #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true, hide_default_value = true, default_value = "eventflow-local-secret")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET",
+        hide_env_values = true,
+        hide_default_value = true,
+        default_value = "eventflow-local-secret"
+    )]
     pub webhook_signing_secret: Secret,
     /// Seconds an attempt may take
     #[arg(long, env = "SIMULATOR_WEBHOOK_TIMEOUT_SECONDS", default_value_t = 3.0)]
@@ -63,7 +69,8 @@ pub struct Deliverer {
 pub(crate) fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
     let bad = |problem: String| ConfigError::new("--webhook-signing-secret", problem);
     let scheme = Scheme::preset("eventflow").ok_or_else(|| bad("the scheme is missing".to_owned()))?;
-    Verifier::new(scheme, vec![Key { id: "simulator".to_owned(), secret, not_after: None }], None).map_err(|error| bad(error.to_string()))
+    Verifier::new(scheme, vec![Key { id: "simulator".to_owned(), secret, not_after: None }], None)
+        .map_err(|error| bad(error.to_string()))
 }
 
 impl Deliverer {
@@ -147,7 +154,9 @@ impl Deliverer {
                 let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok().map(str::to_owned));
                 let retry_after = header.and_then(|value| parse_retry_after(&value, now));
                 delivered.message = response.text().await.unwrap_or_default();
-                delivered.code = serde_json::from_str::<serde_json::Value>(&delivered.message).ok().and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
+                delivered.code = serde_json::from_str::<serde_json::Value>(&delivered.message)
+                    .ok()
+                    .and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
                 (Some(status), retry_after)
             }
         }
@@ -170,7 +179,8 @@ fn parse_retry_after(value: &str, now: i64) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let format = time::macros::format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let format =
+        time::macros::format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     let at = time::PrimitiveDateTime::parse(value.trim(), format).ok()?.assume_utc().unix_timestamp();
     Some(Duration::from_secs(u64::try_from(at - now).unwrap_or(0)))
 }

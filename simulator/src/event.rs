@@ -81,7 +81,8 @@ impl Fault {
         Self::Burst,
     ];
     /// The original's.
-    pub const CORRUPTIONS: [Self; 4] = [Self::MissingProviderAuthId, Self::NegativeAmount, Self::BlankOrderId, Self::CurrencyLowercase];
+    pub const CORRUPTIONS: [Self; 4] =
+        [Self::MissingProviderAuthId, Self::NegativeAmount, Self::BlankOrderId, Self::CurrencyLowercase];
 
     /// Stable name: metric label, journal, flag.
     #[must_use]
@@ -127,7 +128,10 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, share) = text.split_once('=').ok_or_else(|| format!("{text:?} is not fault=share"))?;
         let known = || Fault::ALL.map(Fault::name).join(", ");
-        let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("no fault {name:?}; known are {}", known()))?;
+        let fault = Fault::ALL
+            .into_iter()
+            .find(|fault| fault.name() == name)
+            .ok_or_else(|| format!("no fault {name:?}; known are {}", known()))?;
         let share: f64 = share.parse().map_err(|_| format!("{share:?} is not a number"))?;
         if (0.0..=1.0).contains(&share) { Ok(Self { fault, share }) } else { Err(format!("{share} is not between 0 and 1")) }
     }
@@ -141,7 +145,8 @@ pub fn uuid(rng: &mut Rng) -> String {
 /// Builds the event of a payment, with a corruption if one is asked for. `now_micros` is its time.
 pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut Rng) -> Event {
     let id = uuid(rng);
-    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_micros) * 1000).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_micros) * 1000)
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     let timestamp = time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
     let auth = format!("auth_{:012x}", rng.u64(..) & 0xffff_ffff_ffff);
     let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -149,7 +154,8 @@ pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut
     let order = if fault == Some(Fault::BlankOrderId) { "" } else { &payment.order_id };
     let lower = payment.currency.to_lowercase();
     let currency = if fault == Some(Fault::CurrencyLowercase) { &lower } else { &payment.currency };
-    let auth_field = if fault == Some(Fault::MissingProviderAuthId) { String::new() } else { format!(r#","provider_auth_id":"{auth}""#) };
+    let auth_field =
+        if fault == Some(Fault::MissingProviderAuthId) { String::new() } else { format!(r#","provider_auth_id":"{auth}""#) };
     // The amount is written as given: a float would not survive its own digits.
     let mut body = format!(
         r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"source":"external-payment-simulator","timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
@@ -172,7 +178,12 @@ mod tests {
     use contracts::contract::Contracts;
 
     fn payment() -> Payment {
-        Payment { payment_id: "p".to_owned(), order_id: "o".to_owned(), amount: "12345678901.23".to_owned(), currency: "EUR".to_owned() }
+        Payment {
+            payment_id: "p".to_owned(),
+            order_id: "o".to_owned(),
+            amount: "12345678901.23".to_owned(),
+            currency: "EUR".to_owned(),
+        }
     }
 
     #[test]

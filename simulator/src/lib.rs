@@ -138,7 +138,11 @@ pub async fn serve(config: Config, listener: tokio::net::TcpListener, shutdown: 
     let deliverer = Deliverer::new(&config.delivery)?;
     let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
     tracing::info!(event = "listening", role = "simulator", address = %listener.local_addr()?, seed, auto_stream = config.auto_stream_enabled);
-    let provider = Arc::new(Provider { deliverer: deliverer.clone(), config: config.clone(), rng: Mutex::new(fastrand::Rng::with_seed(seed)) });
+    let provider = Arc::new(Provider {
+        deliverer: deliverer.clone(),
+        config: config.clone(),
+        rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+    });
     let streaming = config.auto_stream_enabled.then(|| {
         let settings = StreamSettings {
             rate: config.auto_stream_rps,
@@ -202,12 +206,18 @@ impl AuthorizeRequest {
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err("currency must be three capitals");
         }
-        Ok(Payment { payment_id: self.payment_id.clone(), order_id: self.order_id.clone(), amount: amount.to_owned(), currency: self.currency.clone() })
+        Ok(Payment {
+            payment_id: self.payment_id.clone(),
+            order_id: self.order_id.clone(),
+            amount: amount.to_owned(),
+            currency: self.currency.clone(),
+        })
     }
 }
 
 async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Bytes) -> Response {
-    let unprocessable = |detail: String| (StatusCode::UNPROCESSABLE_ENTITY, Json(serde_json::json!({"detail": detail}))).into_response();
+    let unprocessable =
+        |detail: String| (StatusCode::UNPROCESSABLE_ENTITY, Json(serde_json::json!({"detail": detail}))).into_response();
     let request: AuthorizeRequest = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => return unprocessable(error.to_string()),
@@ -228,9 +238,7 @@ async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Byte
     for fault in corruption.into_iter().chain(duplicate.then_some(Fault::Duplicate)) {
         ::metrics::counter!(metrics::FAULTS, "fault" => fault.name()).increment(1);
     }
-    let view = |delivered: &delivery::Delivered| {
-        serde_json::json!({"ok": delivered.ok, "attempts": delivered.attempts, "status_code": delivered.statuses.last(), "message": delivered.message})
-    };
+    let view = |delivered: &delivery::Delivered| serde_json::json!({"ok": delivered.ok, "attempts": delivered.attempts, "status_code": delivered.statuses.last(), "message": delivered.message});
     let primary = provider.deliverer.deliver(&event, None, &mut rng).await;
     if !primary.ok {
         ::metrics::counter!(metrics::AUTHORIZE_REQUESTS, "result" => "failed").increment(1);

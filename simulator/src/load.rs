@@ -27,7 +27,13 @@ pub struct LoadArgs {
     #[arg(long, env = "EVENTFLOW_WEBHOOK_URL", default_value = "http://localhost:8000/api/webhooks/payment-authorized")]
     pub url: String,
     /// Secret requests are signed with
-    #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true, hide_default_value = true, default_value = "eventflow-local-secret")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET",
+        hide_env_values = true,
+        hide_default_value = true,
+        default_value = "eventflow-local-secret"
+    )]
     pub secret: Secret,
     /// Requests a second, open loop
     #[arg(long, default_value_t = 1000.0)]
@@ -103,7 +109,11 @@ impl fmt::Display for LoadReport {
         for (status, count) in &self.answers {
             write!(f, " {status}: {count}")?;
         }
-        write!(f, "\nlatency ms  p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}", self.p50_ms, self.p99_ms, self.p999_ms, self.max_ms)
+        write!(
+            f,
+            "\nlatency ms  p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
+            self.p50_ms, self.p99_ms, self.p999_ms, self.max_ms
+        )
     }
 }
 
@@ -137,7 +147,8 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
     let connections = args.connections.max(1);
     let mut workers = tokio::task::JoinSet::new();
     for worker in 0..connections {
-        let (target, journal, shutdown, rate, max) = (Arc::clone(&target), journal.clone(), shutdown.clone(), args.rate, args.max);
+        let (target, journal, shutdown, rate, max) =
+            (Arc::clone(&target), journal.clone(), shutdown.clone(), args.rate, args.max);
         // Requests are dealt to the connections in turn; this one has every `connections`-th.
         let share = args.requests.map(|all| all / connections as u64 + u64::from((worker as u64) < all % connections as u64));
         workers.spawn(async move {
@@ -194,9 +205,14 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
     }
     let seconds = started.elapsed().as_secs_f64();
     let requests: u64 = answers.values().sum();
-    anyhow::ensure!(requests == 0 || answers.keys().any(|status| status != "none"), "no answer from {}: is the producer running?", target.address);
+    anyhow::ensure!(
+        requests == 0 || answers.keys().any(|status| status != "none"),
+        "no answer from {}: is the producer running?",
+        target.address
+    );
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let (per_second, milliseconds) = (|count: u64| count as f64 / seconds, |quantile: f64| latency.value_at_quantile(quantile) as f64 / 1000.0);
+    let (per_second, milliseconds) =
+        (|count: u64| count as f64 / seconds, |quantile: f64| latency.value_at_quantile(quantile) as f64 / 1000.0);
     Ok(LoadReport {
         requests,
         events_accepted: accepted,
@@ -224,7 +240,13 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     }
     let path = url.path().trim_end_matches('/');
     let path = if args.batch > 1 { format!("{path}/batch") } else { path.to_owned() };
-    Ok(Target { address: format!("{host}:{port}"), host: format!("{host}:{port}"), path, verifier: signer(args.secret.clone())?, batch: args.batch })
+    Ok(Target {
+        address: format!("{host}:{port}"),
+        host: format!("{host}:{port}"),
+        path,
+        verifier: signer(args.secret.clone())?,
+        batch: args.batch,
+    })
 }
 
 /// Writes a signed request of `batch` fresh events.
@@ -248,7 +270,13 @@ fn compose(target: &Target, body: &mut Vec<u8>, request: &mut Vec<u8>, ids: &mut
     }
     request.clear();
     let kind = if target.batch > 1 { "application/x-ndjson" } else { "application/json" };
-    drop(write!(request, "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n", target.path, target.host, body.len()));
+    drop(write!(
+        request,
+        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n",
+        target.path,
+        target.host,
+        body.len()
+    ));
     for (name, value) in target.verifier.sign(None, unix_seconds(), body, 0) {
         drop(write!(request, "{name}: {value}\r\n"));
     }
@@ -299,7 +327,11 @@ fn parse_answer(bytes: &[u8]) -> Option<(u16, usize, bool)> {
     let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..head_end]).ok()?;
     let status = head.get(9..12)?.parse().ok()?;
-    let header = |name: &str| head.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()));
+    let header = |name: &str| {
+        head.lines().find_map(|line| {
+            line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        })
+    };
     let body: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     Some((status, head_end + body, header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))))
 }
@@ -322,7 +354,11 @@ mod tests {
                     let event: serde_json::Value = serde_json::from_slice(line).unwrap();
                     ids.insert(event["event_id"].as_str().unwrap().to_owned());
                 }
-                if authentic && ids.len() <= 150 { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE }
+                if authentic && ids.len() <= 150 {
+                    axum::http::StatusCode::OK
+                } else {
+                    axum::http::StatusCode::SERVICE_UNAVAILABLE
+                }
             }),
         );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,6 @@
 //! A stream of events with faults among them, seeded so that a run can be repeated.
 
-use crate::delivery::{Deliverer, Delivered};
+use crate::delivery::{Delivered, Deliverer};
 use crate::event::{Event, Fault, Payment, Rate, build};
 use crate::metrics;
 use std::collections::BTreeMap;
@@ -61,7 +61,12 @@ pub type Shared = Arc<Mutex<Tally>>;
 ///
 /// # Errors
 /// When the journal cannot be written.
-pub async fn stream(settings: &StreamSettings, deliverer: &Deliverer, tally: Shared, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn stream(
+    settings: &StreamSettings,
+    deliverer: &Deliverer,
+    tally: Shared,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let journal = match &settings.journal {
         Some(path) => Some(Arc::new(Mutex::new(std::io::BufWriter::new(std::fs::File::create(path)?)))),
         None => None,
@@ -111,10 +116,13 @@ struct Step {
 
 fn choose(faults: &[Rate], rng: &mut fastrand::Rng) -> Option<Fault> {
     let mut draw = rng.f64();
-    faults.iter().find(|rate| {
-        draw -= rate.share;
-        draw < 0.0
-    }).map(|rate| rate.fault)
+    faults
+        .iter()
+        .find(|rate| {
+            draw -= rate.share;
+            draw < 0.0
+        })
+        .map(|rate| rate.fault)
 }
 
 /// The deliveries one event and its fault make.

@@ -83,7 +83,8 @@ pub async fn consume(config: &Config, health: Health, shutdown: CancellationToke
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
     publisher.warm_up(&[&config.topic_validated, &config.stage.topic_dlq], &health, Duration::from_secs(5)).await;
     tokio::spawn(publisher.clone().watch(config.topic_validated.clone(), health.clone(), shutdown.clone()));
-    let handler = Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
+    let handler =
+        Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()]);
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
@@ -108,7 +109,15 @@ impl Validator {
     /// Publishes to `topic`. Nothing is asked of the registry before the first batch.
     #[must_use]
     pub fn new(contracts: Contracts, registry: Registry, topic: &str, runtime: tokio::runtime::Handle) -> Self {
-        Self { contracts, registry, topic: topic.into(), runtime, schema_ids: HashMap::new(), buffer: BytesMut::new(), scratch: Vec::new() }
+        Self {
+            contracts,
+            registry,
+            topic: topic.into(),
+            runtime,
+            schema_ids: HashMap::new(),
+            buffer: BytesMut::new(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Learns the ids of all contracts, once.
@@ -141,7 +150,10 @@ impl Handler for Validator {
                 Ok(event) => {
                     self.scratch.clear();
                     // Every contract was registered above.
-                    framing::frame(self.schema_ids.get(&event.contract().event_type).copied().unwrap_or_default(), &mut self.scratch);
+                    framing::frame(
+                        self.schema_ids.get(&event.contract().event_type).copied().unwrap_or_default(),
+                        &mut self.scratch,
+                    );
                     event.encode(&mut self.scratch);
                     self.buffer.extend_from_slice(&self.scratch);
                     Outcome::Forward { topic: Arc::clone(&self.topic), value: self.buffer.split().freeze() }

@@ -72,7 +72,8 @@ impl Compiler<'_> {
         let mut fields = Vec::with_capacity(properties.len());
         for (name, property) in properties {
             let pointer = format!("{at}/{name}");
-            let avro = record.and_then(|record| record.fields.iter().find(|field| field.name == *name)).map(|field| &field.schema);
+            let avro =
+                record.and_then(|record| record.fields.iter().find(|field| field.name == *name)).map(|field| &field.schema);
             let kind = if property["type"] == "object" {
                 let inner = match avro {
                     Some(Schema::Record(inner)) => Some(inner),
@@ -84,7 +85,9 @@ impl Compiler<'_> {
                 let slot = self.slots;
                 self.slots += 1;
                 self.paths.push((pointer.clone(), slot, required.contains(&name.as_str())));
-                let rule = self.rule(property, avro, currency, &pointer).map_err(|problem| format!("schema.json: {pointer}: {problem}"))?;
+                let rule = self
+                    .rule(property, avro, currency, &pointer)
+                    .map_err(|problem| format!("schema.json: {pointer}: {problem}"))?;
                 Kind::Value { slot, rule }
             };
             fields.push(Field { name: name.clone(), pointer, required: required.contains(&name.as_str()), kind });
@@ -94,7 +97,9 @@ impl Compiler<'_> {
 
     fn rule(&self, property: &Value, avro: Option<&Schema>, currency: Option<usize>, pointer: &str) -> Result<Rule, String> {
         let known = ["type", "const", "enum", "maxLength", "minLength", "format", "x-eventflow"];
-        if let Some(keyword) = property.as_object().into_iter().flatten().map(|(k, _)| k.as_str()).find(|k| !known.contains(k) && !NOTES.contains(k)) {
+        if let Some(keyword) =
+            property.as_object().into_iter().flatten().map(|(k, _)| k.as_str()).find(|k| !known.contains(k) && !NOTES.contains(k))
+        {
             return Err(format!("keyword {keyword:?} is not supported"));
         }
         let max_length = match &property["maxLength"] {
@@ -103,7 +108,9 @@ impl Compiler<'_> {
         };
         let rule = match (property["x-eventflow"].as_str(), property["type"].as_str()) {
             (Some("amount"), _) => {
-                let Some(Schema::Decimal(decimal)) = avro.map(not_null) else { return Err("an amount needs a decimal in record.avsc".to_owned()) };
+                let Some(Schema::Decimal(decimal)) = avro.map(not_null) else {
+                    return Err("an amount needs a decimal in record.avsc".to_owned());
+                };
                 if !matches!(decimal.inner, InnerDecimalSchema::Bytes) || decimal.precision > 38 {
                     return Err("an amount needs bytes, decimal of at most 38 digits".to_owned());
                 }
@@ -138,7 +145,9 @@ impl Compiler<'_> {
         };
         let Some(avro) = avro else { return Ok(rule) };
         let fits = match (&rule, not_null(avro)) {
-            (Rule::Text { .. } | Rule::Currency, Schema::String) | (Rule::Time, Schema::TimestampMicros) | (Rule::Boolean, Schema::Boolean) => true,
+            (Rule::Text { .. } | Rule::Currency, Schema::String)
+            | (Rule::Time, Schema::TimestampMicros)
+            | (Rule::Boolean, Schema::Boolean) => true,
             (Rule::Integer { .. }, Schema::Long | Schema::Int) => true,
             _ => false,
         };
@@ -168,7 +177,9 @@ impl Compiler<'_> {
                 return Err(format!("record.avsc: {pointer} is not in schema.json"));
             };
             if null_branch.is_none() && !required {
-                return Err(format!("record.avsc: {pointer} is always written, so schema.json must require it (or make it a union with null)"));
+                return Err(format!(
+                    "record.avsc: {pointer} is always written, so schema.json must require it (or make it a union with null)"
+                ));
             }
             self.writes.push(Write { slot: *slot, null_branch });
         }

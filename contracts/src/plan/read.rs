@@ -87,7 +87,11 @@ impl Plan {
         let read = Fill { object: &self.root, filling: &mut filling }.deserialize(&mut json).and_then(|()| json.end());
         if let Err(error) = read {
             return Err(filling.rejection.unwrap_or_else(|| {
-                Rejection::new(RejectionCode::NotJson, None, format!("not JSON at line {} column {}", error.line(), error.column()))
+                Rejection::new(
+                    RejectionCode::NotJson,
+                    None,
+                    format!("not JSON at line {} column {}", error.line(), error.column()),
+                )
             }));
         }
         let mut slots: Vec<Slot<'a>> = filling.slots.into_iter().map(|slot| slot.map_or(Slot::Missing, self::slot)).collect();
@@ -240,7 +244,9 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
             let text = match &slots[at] {
                 Slot::Number(text) if !text.starts_with(['{', '[']) => *text,
                 Slot::Text(text) => text,
-                Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => return wrong("a number, or a string of one"),
+                Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => {
+                    return wrong("a number, or a string of one");
+                }
             };
             let currency = currency.and_then(|slot| match &slots[slot] {
                 Slot::Text(text) => Some(&**text),
@@ -256,7 +262,10 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
             let Slot::Number(text) = &slots[at] else { return wrong("an integer") };
             let Ok(number) = text.parse::<i64>() else { return wrong("an integer") };
             if version.is_some_and(|version| version != number) {
-                return reject(RejectionCode::UnsupportedSchemaVersion, format!("{number} is not {}", version.unwrap_or_default()));
+                return reject(
+                    RejectionCode::UnsupportedSchemaVersion,
+                    format!("{number} is not {}", version.unwrap_or_default()),
+                );
             }
             Ok(Some(Slot::Long(number)))
         }
@@ -269,11 +278,19 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
 
 /// RFC 3339 with its zone, as microseconds since the epoch. Digits beyond microseconds are cut; a leap second (:60) counts as the second before.
 fn parse_time(text: &str) -> Result<i64, Rejection> {
-    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().and_then(|time| i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).ok());
+    let parse = |text: &str| {
+        OffsetDateTime::parse(text, &Rfc3339)
+            .ok()
+            .and_then(|time| i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).ok())
+    };
     let shown: String = text.chars().take(40).collect();
     parse(text).ok_or_else(|| {
         if !text.ends_with(['Z', 'z']) && parse(&format!("{text}Z")).is_some() {
-            Rejection::new(RejectionCode::TimestampWithoutZone, None, format!("{shown:?} has no zone; end it with Z or an offset"))
+            Rejection::new(
+                RejectionCode::TimestampWithoutZone,
+                None,
+                format!("{shown:?} has no zone; end it with Z or an offset"),
+            )
         } else {
             Rejection::new(RejectionCode::InvalidTimestamp, None, format!("{shown:?} is not RFC 3339"))
         }

@@ -1,0 +1,149 @@
+//! The stage: from framed Avro to figures. It gives no record its fate.
+
+use crate::figures::{Figures, MINUTE_MS, Noted, Observation, WINDOW_MINUTES};
+use crate::{Shared, metrics as names, now_ms};
+use contracts::datum::Event;
+use contracts::{RejectionCode, framing, headers};
+use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
+use runtime::registry::{Registry, RegistryError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+/// Longest a batch waits for the registry: below the group's `max.poll.interval.ms`.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The measuring stage. It never dead-letters: what it cannot read, persistence cannot read either and dead-letters, and one record has one
+/// fate; here it is an error counted. It also re-reads an hour on every start, and a dead letter each time would be wrong.
+#[derive(Debug)]
+pub struct Analytics {
+    registry: Registry,
+    figures: Shared,
+    runtime: tokio::runtime::Handle,
+    /// When each partition became ours, milliseconds since the epoch: what was published before is caught up with, not live
+    taken_ms: HashMap<i32, i64>,
+}
+
+/// What a record turned out to be: an event, or the code of why it cannot be read.
+type Read = Result<Event, &'static str>;
+
+impl Analytics {
+    /// A stage that shares its figures.
+    #[must_use]
+    pub fn new(registry: Registry, figures: Shared, runtime: tokio::runtime::Handle) -> Self {
+        Self { registry, figures, runtime, taken_ms: HashMap::new() }
+    }
+
+    /// Reads every record before anything is counted, so that a wait counts nothing twice.
+    async fn read(registry: &mut Registry, batch: &[Record<'_>]) -> Result<Vec<Read>, Transient> {
+        let mut events = Vec::with_capacity(batch.len());
+        for record in batch {
+            let (schema_id, datum) = match framing::unframe(record.value()) {
+                Ok(framed) => framed,
+                Err(rejection) => {
+                    events.push(Err(rejection.code.code()));
+                    continue;
+                }
+            };
+            events.push(match registry.decoder(schema_id).await {
+                Ok(decoder) => decoder.decode(datum).map_err(|_| RejectionCode::BadDatum.code()),
+                Err(error @ RegistryError::Unavailable(_)) => {
+                    return Err(Transient::wait(error.code(), error));
+                }
+                Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => Err(error.code()),
+            });
+        }
+        Ok(events)
+    }
+
+    fn measure(&self, batch: &[Record<'_>], events: &[Read], now_ms: i64) {
+        let mut processed: BTreeMap<(usize, i32, &'static str), u64> = BTreeMap::new();
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        for (record, event) in batch.iter().zip(events) {
+            if !figures.begin(record.partition, record.offset, now_ms) {
+                continue;
+            }
+            match event {
+                Ok(event) => {
+                    let event_type = figures.event_type(&event.event_type);
+                    let live = self.taken_ms.get(&record.partition).is_none_or(|taken| record.timestamp_ms >= *taken);
+                    *processed.entry((event_type, record.partition, if live { "live" } else { "catch_up" })).or_default() += 1;
+                    count(&mut figures, record, event, event_type, live, now_ms);
+                }
+                Err(code) => ::metrics::counter!(names::ERRORS, "code" => *code).increment(1),
+            }
+        }
+        for ((event_type, partition, phase), events) in processed {
+            let event_type = figures.name(event_type).to_owned();
+            ::metrics::counter!(names::PROCESSED, "event_type" => event_type, "partition" => partition.to_string(), "phase" => phase)
+                .increment(events);
+        }
+    }
+}
+
+fn count(figures: &mut Figures, record: &Record<'_>, event: &Event, event_type: usize, live: bool, now_ms: i64) {
+    let received_at_ms = received_at_ms(record);
+    if live {
+        ::metrics::histogram!(names::EVENT_AGE).record(seconds(now_ms.saturating_sub(event.occurred_at_micros / 1000)));
+        ::metrics::histogram!(names::RECEIPT_AGE).record(seconds(now_ms.saturating_sub(received_at_ms)));
+    }
+    let seen = Observation {
+        partition: record.partition,
+        raw: record.raw(),
+        received_at_ms,
+        event_type,
+        amount: event.amount.as_deref(),
+        currency: event.currency.as_deref(),
+    };
+    match figures.note(&seen, now_ms) {
+        Noted::Counted => {}
+        Noted::Duplicate => ::metrics::counter!(names::DUPLICATES).increment(1),
+        Noted::OutsideWindow => ::metrics::counter!(names::OUTSIDE_WINDOW).increment(1),
+    }
+}
+
+/// When the edge received it; without that header, Kafka's time of the record.
+fn received_at_ms(record: &Record<'_>) -> i64 {
+    let micros = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok());
+    micros.map_or(record.timestamp_ms, |micros| micros / 1000)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for a histogram")]
+fn seconds(ms: i64) -> f64 {
+    ms.max(0) as f64 / 1000.0
+}
+
+impl Handler for Analytics {
+    fn stage(&self) -> &'static str {
+        "analytics"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        let started = Instant::now();
+        let runtime = self.runtime.clone();
+        let events = runtime.block_on(async {
+            tokio::time::timeout(DEADLINE, Self::read(&mut self.registry, batch)).await.unwrap_or_else(|_| {
+                Err(Transient::wait("registry_unavailable", "the schema registry took too long; trying again"))
+            })
+        })?;
+        self.measure(batch, &events, now_ms());
+        let share = u32::try_from(batch.len()).ok().and_then(|records| started.elapsed().checked_div(records));
+        ::metrics::histogram!(names::PROCESSING).record_many(share.unwrap_or_default(), batch.len());
+        Ok(batch.iter().map(|_| Outcome::Done).collect())
+    }
+
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+        let now = now_ms();
+        let numbers: Vec<i32> = partitions.iter().map(|(_, number)| *number).collect();
+        let ends = self.figures.lock().unwrap_or_else(PoisonError::into_inner).assign(&numbers, now);
+        self.taken_ms.retain(|number, _| numbers.contains(number));
+        for (number, end) in numbers.iter().zip(&ends) {
+            if end.is_none() {
+                self.taken_ms.insert(*number, now);
+            }
+        }
+        // A record is published after it was received; the spare minute is for clocks that differ.
+        let window = Start::Since((now.div_euclid(MINUTE_MS) - WINDOW_MINUTES) * MINUTE_MS);
+        Ok(ends.into_iter().map(|end| end.map_or(window, Start::Offset)).collect())
+    }
+}

@@ -1,0 +1,130 @@
+//! `/api/stats`: the last hour for a person, minute by minute. Amounts are exact decimal text.
+
+use crate::figures::{Figures, Kind, MINUTE_MS, Minute, WINDOW_MINUTES};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The answer. It is about the partitions this instance reads; several instances add up.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct Stats {
+    /// RFC 3339
+    pub generated_at: String,
+    /// Minutes looked back on, the current one included
+    pub window_minutes: i64,
+    /// The offsets the figures were made from
+    pub partitions: Vec<PartitionStats>,
+    /// All minutes together
+    pub total: Tally,
+    /// Oldest first; a minute that is not here had no event
+    pub minutes: Vec<MinuteStats>,
+}
+
+/// The offsets of one partition.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Partition of the validated topic
+    pub partition: i32,
+    /// First offset read
+    pub first_offset: i64,
+    /// Offset after the last one read
+    pub next_offset: i64,
+}
+
+/// One minute, by when the edge received the events.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct MinuteStats {
+    /// Its start, RFC 3339
+    pub minute: String,
+    /// False while the minute lasts. Events that took longer than that to get here are added later all the same
+    pub complete: bool,
+    /// Its figures
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// Events and amounts.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct Tally {
+    /// Events
+    pub events: u64,
+    /// Events by event type
+    pub by_event_type: BTreeMap<String, u64>,
+    /// Payments authorized
+    pub authorized: Side,
+    /// Payments refunded
+    pub refunded: Side,
+    /// Everything else
+    pub other: Side,
+    /// Refunds an authorization, by count; null without authorizations
+    pub refund_ratio: Option<f64>,
+}
+
+/// One kind of payment event.
+#[derive(Debug, Default, Serialize, PartialEq, Eq)]
+pub struct Side {
+    /// Events
+    pub events: u64,
+    /// Exact amounts by ISO 4217 currency
+    pub amounts: BTreeMap<String, String>,
+    /// Events that are in none of the amounts: they have none, or no currency of the ISO table
+    pub without_amount: u64,
+}
+
+/// The view of the figures now.
+#[must_use]
+pub fn stats(figures: &Figures, now_ms: i64) -> Stats {
+    let now = now_ms.div_euclid(MINUTE_MS);
+    let window = figures.window(now_ms);
+    let mut total = Minute::default();
+    window.values().for_each(|minute| total.add(minute));
+    Stats {
+        generated_at: rfc3339(now_ms),
+        window_minutes: WINDOW_MINUTES,
+        partitions: figures
+            .covered()
+            .into_iter()
+            .map(|read| PartitionStats { partition: read.partition, first_offset: read.first, next_offset: read.next })
+            .collect(),
+        total: tally(figures, &total),
+        minutes: window
+            .iter()
+            .map(|(minute, sums)| MinuteStats {
+                minute: rfc3339(minute * MINUTE_MS),
+                complete: *minute < now,
+                tally: tally(figures, sums),
+            })
+            .collect(),
+    }
+}
+
+fn tally(figures: &Figures, minute: &Minute) -> Tally {
+    Tally {
+        events: minute.events.values().sum(),
+        by_event_type: minute.events.iter().map(|(place, events)| (figures.name(*place).to_owned(), *events)).collect(),
+        authorized: side(minute, Kind::Authorized),
+        refunded: side(minute, Kind::Refunded),
+        other: side(minute, Kind::Other),
+        refund_ratio: minute.refund_ratio(),
+    }
+}
+
+fn side(minute: &Minute, kind: Kind) -> Side {
+    let mut side = Side::default();
+    for ((_, currency), sum) in minute.sums.iter().filter(|((of, _), _)| *of == kind) {
+        side.events += sum.events;
+        side.without_amount += sum.without_amount;
+        if let Some(amount) = currency.text(sum.minor).filter(|_| sum.events > sum.without_amount) {
+            side.amounts.insert(currency.name().to_owned(), amount);
+        }
+    }
+    side
+}
+
+fn rfc3339(ms: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
