@@ -102,13 +102,14 @@ pub async fn serve(
     let figures = no_figures();
     let endpoints = routes(Arc::clone(&figures)).merge(runtime::ops::routes(health.clone()));
     metrics::describe();
-    let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
-    tokio::spawn(shutdown.clone().run_until_cancelled_owned(expose(Arc::clone(&figures))));
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("analytics"), &health)?;
+    let registry = Registry::new(&config.registry)?;
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
-    let handler = Analytics::new(Registry::new(&config.registry)?, figures, tokio::runtime::Handle::current());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(expose(Arc::clone(&figures))));
+    let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
+    let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
     consumer::run(settings, handler, publisher, health, shutdown.clone()).await?;
     shutdown.cancel();
     ops.await??;
