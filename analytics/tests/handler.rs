@@ -8,19 +8,14 @@ use analytics::figures::MINUTE_MS;
 use analytics::handler::Analytics;
 use analytics::stats::{Stats, stats};
 use analytics::{Shared, no_figures};
-use common::{Schemas, framed};
+use common::{Schemas, framed, now_ms};
 use contracts::headers;
 use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
 use runtime::registry::{Registry, RegistryArgs};
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 use tokio::runtime::Runtime;
 
 const TOPIC: &str = contracts::topics::VALIDATED;
-
-fn now_ms() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
 
 /// A validated record of which a borrowed [`Record`] is made.
 struct Given {

@@ -10,6 +10,7 @@ use contracts::framing;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 /// The contracts' schemas by id, over real HTTP.
 pub(crate) struct Schemas {
@@ -55,4 +56,9 @@ pub(crate) fn framed(event_type: &str, amount: &str, currency: &str) -> Vec<u8> 
     framing::frame(validated.contract().schema_id.unwrap(), &mut value);
     validated.encode(&mut value);
     value
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
