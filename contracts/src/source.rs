@@ -118,7 +118,7 @@ impl Sources {
     /// # Panics
     /// When the secret is empty; callers check that first.
     #[must_use]
-    pub fn builtin(secret: Secret) -> Self {
+    pub fn builtin(secret: &Secret) -> Self {
         let entry = Entry {
             name: "payment-authorized".to_owned(),
             scheme: SchemeEntry::Preset("eventflow".to_owned()),

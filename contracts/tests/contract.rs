@@ -1,5 +1,7 @@
 //! Contracts as data: every example, exact amounts, and apache-avro as the judge of what is written and read.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
@@ -55,7 +57,7 @@ fn every_valid_example_passes_and_reads_back() {
             panic!("no record")
         };
         assert!(rest.is_empty());
-        assert_eq!(fields[0].1, Value::String(event.event_id.clone()));
+        assert_eq!(fields[0].1, Value::String(event.event_id));
         assert_eq!(
             GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(Value::Record(fields)).unwrap(),
             datum,

@@ -88,7 +88,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
 
     let started = Instant::now();
     let wanted = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
-    let (embedded, kafka) = match &config.kafka {
+    let (_embedded, kafka) = match &config.kafka {
         Some(brokers) => {
             let kafka = KafkaArgs::plaintext(brokers);
             runtime::admin::create_topics(&kafka, &wanted, 1).await?;
@@ -122,8 +122,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     let producer: producer::Config =
         parse(&with(&[format!("--webhook-signing-secret={secret}"), "--ingest-api-key=demo".to_owned()]))?;
     let validator: validator::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
-    let mut analytics: analytics::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
-    analytics.from_beginning = embedded.is_some();
+    let analytics: analytics::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
     let mut persistence: persistence::Config = parse(&with(&[registry_flag]))?;
     persistence.database.database_url = database_url.clone();
     let subjects = registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
@@ -131,7 +130,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     // The roles outlive the traffic: they stop once everything accepted has its fate.
     let roles = CancellationToken::new();
     let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let (edge, checks, rows) = (Health::new(), Health::new(), Health::new());
+    let (edge, checks, figures, rows) = (Health::new(), Health::new(), Health::new(), Health::new());
     running.spawn(registry::serve(registry_at, subjects, roles.clone()));
     running.spawn(runtime::ops::serve(validator_at, runtime::ops::routes(checks.clone()), roles.clone()));
     running.spawn(runtime::ops::serve(persistence_at, runtime::ops::routes(rows.clone()), roles.clone()));
@@ -140,8 +139,9 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     running.spawn(async move { producer::serve(&producer, producer_at, health, stop).await });
     let (stop, health) = (roles.clone(), checks.clone());
     running.spawn(async move { validator::consume(&validator, health, stop).await });
-    let stop = roles.clone();
-    running.spawn(async move { analytics::serve(&analytics, analytics_at, Health::new(), stop).await });
+    // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
+    let (stop, health) = (roles.clone(), figures.clone());
+    running.spawn(async move { analytics::serve(&analytics, analytics_at, health, stop).await });
     let (stop, health) = (roles.clone(), rows.clone());
     running.spawn(async move { persistence::consume(&persistence, health, stop).await });
 
@@ -156,7 +156,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     running.spawn(simulator::serve(simulator, simulator_at, roles.clone()));
 
     let mut watch = Watch::open(kafka.clone(), &database_url, &shutdown).await?;
-    let ready = wait_until_ready(&[&edge, &checks, &rows], &mut running, &shutdown).await;
+    let ready = wait_until_ready(&[&edge, &checks, &figures, &rows], &mut running, &shutdown).await;
     if let Err(error) = ready {
         roles.cancel();
         return Err(error);

@@ -236,7 +236,12 @@ impl Store {
         let started = Instant::now();
         let mut transaction = self.pool.begin().await.map_err(classify)?;
         let fates = match insert(&mut transaction, rows).await {
-            Err(error) if is_row_fault(&error) => Box::pin(bisect(&mut transaction, rows)).await.map_err(classify)?,
+            Err(error) if is_row_fault(&error) => {
+                // The statement has spoilt the transaction; savepoints are paid for only from here on.
+                transaction.rollback().await.map_err(classify)?;
+                transaction = self.pool.begin().await.map_err(classify)?;
+                Box::pin(bisect(&mut transaction, rows)).await.map_err(classify)?
+            }
             other => other.map_err(classify)?,
         };
         let duplicates: Vec<&Row<'_>> =

@@ -113,7 +113,7 @@ impl Config {
             return Sources::from_toml(&text, &resolve_secret).map_err(|error| bad(error.to_string()));
         }
         match &self.webhook_signing_secret {
-            Some(secret) if !secret.expose().is_empty() => Ok(Sources::builtin(secret.clone())),
+            Some(secret) if !secret.expose().is_empty() => Ok(Sources::builtin(secret)),
             Some(_) | None => Err(ConfigError::new(
                 "--webhook-signing-secret",
                 "the built-in source needs its secret: set EVENTFLOW_WEBHOOK_SIGNING_SECRET, or name your vendors with --sources FILE",

@@ -20,7 +20,6 @@ pub struct OpsArgs {
 }
 
 /// The routes, for roles that serve them beside their own.
-#[must_use]
 pub fn routes(health: Health) -> Router {
     let handle = telemetry::metrics_handle();
     let ready = health.clone();

@@ -75,7 +75,7 @@ impl PrivatePostgres {
             command.arg("--pwfile").arg(&password_file).arg("-D").arg(&data);
         })?;
         std::fs::remove_file(&password_file)?;
-        let durability = if durable { "" } else { "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n" };
+        let durability = if durable { "" } else { "fsync = off\nfull_page_writes = off\n" };
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nshared_buffers = 128MB\nmax_wal_size = 2GB\nmax_connections = 60\n{durability}"
         );

@@ -142,7 +142,7 @@ impl Deliverer {
             request = request.header(name, value);
         }
         let body = event.body.clone();
-        request = if fault == Some(Fault::SlowBody) { request.body(trickle(body)) } else { request.body(body) };
+        request = if fault == Some(Fault::SlowBody) { request.body(trickle(&body)) } else { request.body(body) };
         match request.send().await {
             Err(error) => {
                 delivered.message = error.to_string();
@@ -164,7 +164,7 @@ impl Deliverer {
 }
 
 /// A body in four parts with pauses between.
-fn trickle(body: Vec<u8>) -> reqwest::Body {
+fn trickle(body: &[u8]) -> reqwest::Body {
     let parts: Vec<Bytes> = body.chunks(body.len().div_ceil(4).max(1)).map(Bytes::copy_from_slice).collect();
     let parts = futures_util::stream::unfold(parts.into_iter(), |mut parts| async move {
         let part = parts.next()?;

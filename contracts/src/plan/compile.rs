@@ -144,13 +144,13 @@ impl Compiler<'_> {
             (None, other) => return Err(format!("type {other:?} is not supported")),
         };
         let Some(avro) = avro else { return Ok(rule) };
-        let fits = match (&rule, not_null(avro)) {
+        let fits = matches!(
+            (&rule, not_null(avro)),
             (Rule::Text { .. } | Rule::Currency, Schema::String)
-            | (Rule::Time, Schema::TimestampMicros)
-            | (Rule::Boolean, Schema::Boolean) => true,
-            (Rule::Integer { .. }, Schema::Long | Schema::Int) => true,
-            _ => false,
-        };
+                | (Rule::Time, Schema::TimestampMicros)
+                | (Rule::Boolean, Schema::Boolean)
+                | (Rule::Integer { .. }, Schema::Long | Schema::Int)
+        );
         if fits { Ok(rule) } else { Err(format!("does not fit {:?} in record.avsc", not_null(avro))) }
     }
 

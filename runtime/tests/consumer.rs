@@ -1,0 +1,241 @@
+//! The loop on the embedded broker, with faults injected: what is committed is what has reached its next home.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use bytes::Bytes;
+use contracts::headers::{self, dlq};
+use contracts::{Rejection, RejectionCode};
+use runtime::admin::{committed, read_all};
+use runtime::breaker::BreakerSettings;
+use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Report, Transient};
+use runtime::embedded::{EmbeddedBroker, Fault, Request};
+use runtime::health::Health;
+use runtime::kafka::KafkaArgs;
+use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(40);
+
+/// Rejects values that begin with `bad`, forwards the rest; waits while the world is down.
+#[derive(Clone, Default)]
+struct Sorter {
+    world_is_down: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    seen: Arc<Mutex<Vec<(i32, i64)>>>,
+}
+
+impl Handler for Sorter {
+    fn stage(&self) -> &'static str {
+        "sorter"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.world_is_down.load(Ordering::SeqCst) {
+            return Err(Transient::wait("test_outage", "down on purpose"));
+        }
+        self.seen.lock().unwrap().extend(batch.iter().map(|record| (record.partition, record.offset)));
+        let outcome = |record: &Record<'_>| {
+            if record.value().starts_with(b"bad") {
+                Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "said so"))
+            } else {
+                Outcome::Forward { topic: "out".into(), value: Bytes::copy_from_slice(record.value()) }
+            }
+        };
+        Ok(batch.iter().map(outcome).collect())
+    }
+}
+
+struct Stage {
+    broker: EmbeddedBroker,
+    kafka: KafkaArgs,
+    health: Health,
+    sorter: Sorter,
+    publisher: Publisher,
+    stop: CancellationToken,
+    running: Option<JoinHandle<anyhow::Result<Report>>>,
+}
+
+impl Stage {
+    async fn start(breaker: BreakerSettings) -> Self {
+        let broker = EmbeddedBroker::start(&[("in", 2), ("out", 2), ("dead", 1)]).unwrap();
+        let kafka = broker.kafka();
+        let health = Health::new();
+        let settings = PublisherSettings { record_timeout: Duration::from_secs(2), ..PublisherSettings::stage("test") };
+        let publisher = Publisher::new(&kafka, &settings, &health).unwrap();
+        let mut stage =
+            Self { broker, kafka, health, sorter: Sorter::default(), publisher, stop: CancellationToken::new(), running: None };
+        stage.run(breaker);
+        stage
+    }
+
+    fn run(&mut self, breaker: BreakerSettings) {
+        let settings = ConsumerSettings {
+            kafka: self.kafka.clone(),
+            group: "g".to_owned(),
+            topics: vec!["in".to_owned()],
+            dead_letter_topic: "dead".to_owned(),
+            batch_records: 100,
+            batch_bytes: 1 << 20,
+            batch_age: Duration::from_millis(5),
+            publish_deadline: Duration::from_secs(3),
+            breaker,
+        };
+        self.stop = CancellationToken::new();
+        let (sorter, publisher, health, stop) =
+            (self.sorter.clone(), self.publisher.clone(), self.health.clone(), self.stop.clone());
+        self.running = Some(tokio::spawn(consumer::run(settings, sorter, publisher, health, stop)));
+    }
+
+    async fn send(&self, values: &[&str]) {
+        let mut batch = self.publisher.batch(values.len());
+        for value in values {
+            let headers: [(&str, &[u8]); 2] = [(headers::SOURCE, b"s"), ("x-signature", b"\x01\xff")];
+            batch.add(OutRecord { topic: "in", key: Some(b"k"), value: Some(value.as_bytes()), headers: &headers }).unwrap();
+        }
+        assert_eq!(batch.wait(DEADLINE).await, vec![]);
+    }
+
+    fn count(&self, topic: &str) -> usize {
+        read_all(&self.kafka, topic).unwrap().len()
+    }
+
+    fn committed(&self) -> i64 {
+        committed(&self.kafka, "g", "in").unwrap().into_iter().filter_map(|(_, next)| next).sum()
+    }
+
+    async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}; not ready because {:?}", self.health.reasons());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn finish(&mut self) -> Report {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.running.take().unwrap()).await.unwrap().unwrap().unwrap()
+    }
+}
+
+const NO_BREAKER: BreakerSettings = BreakerSettings { share: 2.0, window: 10 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_record_among_good_ones_is_dead_lettered_unchanged_and_the_rest_goes_on() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.send(&["one", "bad \u{7} two", "three"]).await;
+    stage.until("everything settled", |stage| stage.committed() == 3).await;
+    let report = stage.finish().await;
+    assert_eq!(report, Report { done: 0, forwarded: 2, dead_lettered: 1, left_unsettled: 0 });
+    let dead = read_all(&stage.kafka, "dead").unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].value.as_deref(), Some("bad \u{7} two".as_bytes()));
+    assert_eq!(dead[0].key.as_deref(), Some(&b"k"[..]));
+    assert_eq!(dead[0].headers[1], ("x-signature".to_owned(), Some(vec![1, 255])), "headers as they were");
+    for (name, value) in [(dlq::CODE, "not_json"), (dlq::STAGE, "sorter"), (dlq::ERRORS_TOPIC, "in"), (dlq::ERRORS_GROUP, "g")] {
+        assert_eq!(dead[0].header(name).as_deref(), Some(value), "{name}");
+    }
+    let out = read_all(&stage.kafka, "out").unwrap();
+    assert!(out.iter().all(|record| record.header(headers::RAW).is_some() && record.header("x-signature").is_none()));
+    assert_eq!(out[0].header(headers::SOURCE).as_deref(), Some("s"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.send(&["warm"]).await;
+    stage.until("assigned", |stage| stage.committed() == 1).await;
+    let warm = stage.count("out");
+    stage.send(&["bad"]).await;
+    stage.broker.fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
+    stage.send_ignoring_acks(&["bad two"]).await;
+    stage.until("the refusal shows in /ready", |stage| stage.health.reasons().iter().any(|(check, _)| *check == "world")).await;
+    assert_eq!(stage.count("out"), warm);
+    let before = stage.committed();
+    assert!(before <= 2, "nothing refused is committed");
+    stage.broker.stop_failing();
+    stage.until("the dead letters arrive", |stage| stage.committed() as usize == stage.count("in")).await;
+    stage.until("ready again", |stage| stage.health.is_ready()).await;
+    assert_eq!(stage.finish().await.left_unsettled, 0);
+    assert_eq!(stage.count("dead"), stage.count("in") - 1);
+}
+
+impl Stage {
+    async fn send_ignoring_acks(&self, values: &[&str]) {
+        for value in values {
+            let record = OutRecord { topic: "in", key: None, value: Some(value.as_bytes()), headers: &[] };
+            drop(self.publisher.publish(record, Duration::from_millis(10)).await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.sorter.world_is_down.store(true, Ordering::SeqCst);
+    stage.send(&["one", "two", "three"]).await;
+    stage.until("asked again and again", |stage| stage.sorter.asked.load(Ordering::SeqCst) >= 4).await;
+    assert_eq!(stage.committed(), 0);
+    assert!(stage.health.reasons().iter().any(|(check, reason)| *check == "world" && reason.contains("test_outage")));
+    stage.sorter.world_is_down.store(false, Ordering::SeqCst);
+    stage.until("settled", |stage| stage.committed() == 3).await;
+    assert_eq!(stage.finish().await.dead_lettered, 0);
+    assert_eq!((stage.count("out"), stage.count("dead")), (3, 0));
+    assert!(stage.health.is_ready());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.sorter.world_is_down.store(true, Ordering::SeqCst);
+    stage.send(&["one", "bad"]).await;
+    stage.until("held", |stage| stage.sorter.asked.load(Ordering::SeqCst) >= 2).await;
+    let report = stage.finish().await;
+    assert!(report.left_unsettled >= 1, "{report:?}");
+    assert_eq!(stage.committed(), 0);
+    stage.sorter.world_is_down.store(false, Ordering::SeqCst);
+    stage.run(NO_BREAKER);
+    stage.until("read again", |stage| stage.committed() == 2).await;
+    let report = stage.finish().await;
+    assert_eq!((report.forwarded, report.dead_lettered), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_deploy_trips_the_breaker_and_does_not_drain_the_topic() {
+    let mut stage = Stage::start(BreakerSettings { share: 0.5, window: 20 }).await;
+    stage.send(&vec!["bad"; 300]).await;
+    stage.until("the breaker opens", |stage| stage.health.reasons().iter().any(|(check, _)| *check == "breaker")).await;
+    let asked = stage.sorter.asked.load(Ordering::SeqCst);
+    stage.until("it looks again", |stage| stage.sorter.asked.load(Ordering::SeqCst) > asked + 1).await;
+    assert!(stage.count("dead") < 20, "{}", stage.count("dead"));
+    let report = stage.finish().await;
+    assert!(report.dead_lettered < 20 && stage.committed() < 20);
+    stage.run(NO_BREAKER);
+    stage.until("a person let them through", |stage| stage.committed() == 300).await;
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_member_takes_over_and_no_record_is_lost_or_forwarded_twice() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    let values: Vec<String> = (0..400).map(|number| number.to_string()).collect();
+    let texts: Vec<&str> = values.iter().map(String::as_str).collect();
+    stage.send(&texts[..200]).await;
+    stage.until("the first half", |stage| stage.committed() == 200).await;
+    let (first, stop) = (stage.running.take().unwrap(), stage.stop.clone());
+    stage.run(NO_BREAKER);
+    stop.cancel();
+    first.await.unwrap().unwrap();
+    stage.send(&texts[200..]).await;
+    stage.until("the second half", |stage| stage.committed() == 400).await;
+    stage.finish().await;
+    let mut out: Vec<Vec<u8>> = read_all(&stage.kafka, "out").unwrap().into_iter().filter_map(|record| record.value).collect();
+    assert_eq!(out.len(), 400);
+    out.sort();
+    out.dedup();
+    assert_eq!(out.len(), 400);
+}
