@@ -75,6 +75,17 @@ pub enum RowFate {
     Refused(String),
 }
 
+/// The fate of one raw record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// Raw partition and offset
+    pub raw: (i32, i64),
+    /// Event id
+    pub event_id: String,
+    /// `stored` or `duplicate`
+    pub fate: String,
+}
+
 /// What the database holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Summary {
@@ -142,6 +153,26 @@ impl Store {
             }
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+
+    /// The fate of every raw record this database knows, from the view others may read.
+    ///
+    /// # Errors
+    /// [`Transient`]
+    pub async fn fates(&self) -> Result<Vec<Fate>, Transient> {
+        let rows = sqlx::query("SELECT raw_partition, raw_offset, event_id, fate FROM event_fates")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(classify)?;
+        rows.iter()
+            .map(|row| {
+                Ok(Fate {
+                    raw: (row.try_get(0).map_err(classify)?, row.try_get(1).map_err(classify)?),
+                    event_id: row.try_get(2).map_err(classify)?,
+                    fate: row.try_get(3).map_err(classify)?,
+                })
+            })
+            .collect()
     }
 
     /// How many events are stored, how many further deliveries are recorded, and the seconds from receipt to row (p50, p99) of the

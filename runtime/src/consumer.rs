@@ -195,6 +195,7 @@ pub async fn run<H: Handler + 'static>(
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Report> {
+    health.set(group::CHECK, Err("no partitions assigned yet".to_owned()));
     let runtime = tokio::runtime::Handle::current();
     let (done, ended) = tokio::sync::oneshot::channel();
     let stage = handler.stage();
@@ -281,7 +282,6 @@ fn connect(settings: &ConsumerSettings, health: &Health, stage: &'static str) ->
         }
     }
     let consumer = GroupConsumer::from_config_and_context(&config, Member::new(health.clone(), stage))?;
-    health.set(group::CHECK, Err("no partitions assigned yet".to_owned()));
     consumer.subscribe(&settings.topics.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(consumer)
 }

@@ -37,6 +37,14 @@ impl Health {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).values().all(Option::is_none)
     }
 
+    /// Fails a check that is fine now; a reason that is there already is more specific and stays.
+    pub fn fail_if_fine(&self, check: &'static str, reason: String) {
+        let fine = self.checks.lock().unwrap_or_else(PoisonError::into_inner).get(check).is_none_or(Option::is_none);
+        if fine {
+            self.set(check, Err(reason));
+        }
+    }
+
     /// True before any check was set: nothing is known yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

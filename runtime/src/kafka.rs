@@ -166,7 +166,11 @@ pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &st
                 | RDKafkaErrorCode::Resolve
         )
     );
-    if serious {
+    let vague = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve));
+    if vague {
+        // "All brokers down" follows every refused log-in and would hide it.
+        health.fail_if_fine(CHECK, format!("{}: {reason}", code_of(error)));
+    } else if serious {
         health.set(CHECK, Err(format!("{}: {reason}", code_of(error))));
     } else {
         tracing::debug!(event = "kafka_client_notice", error = %error, reason);

@@ -234,15 +234,18 @@ impl Publisher {
         for topic in topics {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             if let Err(reason) = self.probe(topic, left).await {
-                health.set(kafka::CHECK, Err(reason));
+                health.fail_if_fine(kafka::CHECK, reason);
                 return;
             }
         }
         while !self.is_warm() && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let state = if self.is_warm() { Ok(()) } else { Err("the broker has not given a producer id yet".to_owned()) };
-        health.set(kafka::CHECK, state);
+        if self.is_warm() {
+            health.set(kafka::CHECK, Ok(()));
+        } else {
+            health.fail_if_fine(kafka::CHECK, "the broker has not given a producer id yet".to_owned());
+        }
     }
 
     /// Asks the broker for the topic's metadata; clears or sets nothing.

@@ -119,7 +119,9 @@ impl Registry {
         let schema = self.schemas.get_schema(asked).await.map_err(|error| {
             // The crate keeps what it takes for permanent; a registry that is mended must be asked again.
             self.schemas.remove_errors_from_cache();
-            if error.to_string().contains("404") { RegistryError::UnknownId(id) } else { unavailable(error) }
+            let text = error.to_string();
+            // Confluent's own answer for an id it does not have; a proxy's 404 page, or a port with 404 in it, is no such answer.
+            if text.contains("failed with status 404") && text.contains("40403") { RegistryError::UnknownId(id) } else { unavailable(error) }
         })?;
         let decoder =
             Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable { id, problem: problem.to_string() })?;

@@ -1,0 +1,9 @@
+//! The whole pipeline, every role a process of its own, proven from outside: on a real Apache Kafka with processes killed, the broker
+//! stopped and members joining, over SCRAM and mTLS; and embedded, as the demo runs it.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod embedded;
+mod real;
+mod secure;
+mod world;

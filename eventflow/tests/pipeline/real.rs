@@ -1,0 +1,128 @@
+//! 20,000 events of all kinds on a real Apache Kafka, while processes are killed, the broker stops and a second member joins.
+
+use crate::secure::load;
+use crate::world::{RealKafka, SECRET, World};
+use simulator::delivery::{Deliverer, DeliveryArgs};
+use simulator::event::{Fault, Rate};
+use simulator::stream::{self, StreamSettings};
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+
+
+fn deliverer(edge: &str) -> Deliverer {
+    Deliverer::new(&DeliveryArgs {
+        webhook_url: format!("http://{edge}/api/webhooks/payment-authorized"),
+        webhook_signing_secret: contracts::Secret::new(SECRET),
+        webhook_timeout_seconds: 5.0,
+        max_attempts: 60,
+        backoff_base_seconds: 0.2,
+        backoff_max_seconds: 1.0,
+        backoff_jitter_seconds: 0.2,
+    })
+    .unwrap()
+}
+
+fn sent(tally: &stream::Shared) -> u64 {
+    tally.lock().unwrap().sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_rebalances() {
+    let Some(kafka) = RealKafka::start("twenty_thousand_events", false) else { return };
+    let flags = vec![format!("--kafka-brokers={}", kafka.get("BOOTSTRAP")), "--kafka-config=session.timeout.ms=6000".to_owned()];
+    let world = World::new(kafka.plain(), flags).await;
+    let _registry = world.role("registry", &[]);
+    let producer = world.role("producer", &[]);
+    let mut validator = world.role("validator", &[]);
+    let mut persistence = world.role("persistence", &[]);
+    let analytics = world.role("analytics", &[]);
+    for role in [&producer, &validator, &persistence, &analytics] {
+        role.until_ready().await;
+    }
+    let journal = tempfile::NamedTempFile::new().unwrap();
+    let settings = StreamSettings {
+        rate: 1500.0,
+        seed: 7,
+        faults: Fault::ALL.map(|fault| Rate { fault, share: if fault == Fault::Burst { 0.001 } else { 0.01 } }).to_vec(),
+        concurrency: 2000,
+        amount: None,
+        currency: None,
+        payment_prefix: "pay".to_owned(),
+        order_prefix: "ord".to_owned(),
+        journal: Some(journal.path().to_owned()),
+    };
+    let (tally, stop) = (stream::Shared::default(), CancellationToken::new());
+    let (shared, stopping, deliverer) = (tally.clone(), stop.clone(), deliverer(&world.edge));
+    let streaming = tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
+    let reached = async |count: u64| {
+        while sent(&tally) < count {
+            assert!(!streaming.is_finished());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+
+    reached(1_500).await;
+    validator.kill();
+    validator = world.role("validator", &[]);
+    reached(3_700).await;
+    persistence.kill();
+    persistence = world.role("persistence", &[]);
+    reached(6_000).await;
+    let second = world.role("validator", &[]);
+    second.until_ready().await;
+    reached(9_000).await;
+    assert_eq!(second.terminate(), Some(0), "SIGTERM under load drains and exits 0");
+    reached(10_000).await;
+    kafka.stop(false);
+    let silent = load(&world, 5).await;
+    assert_eq!(silent.answers.keys().collect::<Vec<_>>(), ["503"], "no 200 while the broker is down");
+    kafka.restart();
+    reached(14_000).await;
+    world.postgres.stop_server().unwrap();
+    reached(sent(&tally) + 500).await;
+    world.postgres.start_server().unwrap();
+    reached(16_000).await;
+    persistence.kill();
+    persistence = world.role("persistence", &[]);
+    reached(20_000).await;
+    stop.cancel();
+    streaming.await.unwrap().unwrap();
+
+    let (counts, ids) = world.account().await;
+    let tally = tally.lock().unwrap().clone();
+    assert!(tally.answers_2xx >= 15_000 && tally.unanswered == 0, "{tally:?}");
+    let raw: usize = counts.values().sum();
+    assert!(raw as u64 >= tally.accepted, "accepted {} but only {raw} are durable", tally.accepted);
+    for kind in ["stored", "duplicate", "dead_lettered conflict", "dead_lettered not_json", "dead_lettered missing_field"] {
+        assert!(counts.get(kind).copied().unwrap_or(0) > 0, "{kind}: {counts:?}");
+    }
+    // P4: what was dead-lettered was broken on purpose; no outage made one.
+    let expected: HashSet<&str> =
+        ["amount_not_positive", "blank_field", "conflict", "missing_field", "not_json", "unknown_currency"].into();
+    for kind in counts.keys().filter_map(|kind| kind.strip_prefix("dead_lettered ")) {
+        assert!(expected.contains(kind), "{counts:?}");
+    }
+    // P1, P5: every event that got a 2xx and was sound is a row.
+    let sound = ["duplicate", "delayed", "reordered", "slow_body", "burst"];
+    let mut checked = 0;
+    for line in std::fs::read_to_string(journal.path()).unwrap().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let fault = line["fault"].as_str();
+        if line["ok"] == true && fault.is_none_or(|fault| sound.contains(&fault)) {
+            assert!(ids.contains(line["event_id"].as_str().unwrap()), "{line} is not stored");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10_000);
+    let (_, metrics) = validator.ask("/metrics").await.unwrap();
+    assert!(
+        metrics.contains("eventflow_consumer_lag_seconds") && metrics.contains("# HELP eventflow_consumer_records_settled_total")
+    );
+    for role in [producer, validator, persistence, analytics] {
+        let log = role.log.clone();
+        assert_eq!(role.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
+        assert!(!std::fs::read_to_string(log).unwrap().contains(SECRET), "P9");
+    }
+}

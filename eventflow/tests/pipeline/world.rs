@@ -1,0 +1,258 @@
+//! A broker, a database and the roles as processes; all gone when dropped.
+
+use contracts::{Secret, headers, topics};
+use persistence::store::Store;
+use runtime::admin::read_all;
+use runtime::kafka::KafkaArgs;
+use runtime::postgres::PrivatePostgres;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const SECRET: &str = "pipeline-test-secret";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
+
+/// A real Apache Kafka, started by `infra/kafka/local/kafka`.
+pub(crate) struct RealKafka {
+    script: PathBuf,
+    pub(crate) directory: TempDir,
+    env: HashMap<String, String>,
+}
+
+impl RealKafka {
+    /// None, with a loud line, when this machine cannot run one; a panic where nothing may be skipped.
+    pub(crate) fn start(test: &str, secure: bool) -> Option<Self> {
+        let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from) else {
+            let why = "no Apache Kafka here; run script/test, which fetches it";
+            assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "{test} may not be skipped: {why}");
+            // Straight to the terminal: libtest would keep it to itself.
+            writeln!(std::io::stderr(), "SKIPPED: {test}: {why}").unwrap();
+            return None;
+        };
+        let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
+        let mut kafka = Self { script, directory, env: HashMap::new() };
+        kafka.env = kafka.call(if secure { &["start", "--secure"] } else { &["start"] });
+        Some(kafka)
+    }
+
+    fn call(&self, command: &[&str]) -> HashMap<String, String> {
+        let mut run = Command::new(&self.script);
+        run.arg(command[0]).arg("--dir").arg(self.directory.path()).args(&command[1..]);
+        let output = run.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> &str {
+        &self.env[key]
+    }
+
+    pub(crate) fn plain(&self) -> KafkaArgs {
+        KafkaArgs::plaintext(self.get("BOOTSTRAP"))
+    }
+
+    pub(crate) fn stop(&self, kill: bool) {
+        self.call(if kill { &["stop", "--kill"] } else { &["stop"] });
+    }
+
+    pub(crate) fn restart(&self) {
+        self.call(&["restart"]);
+    }
+}
+
+impl Drop for RealKafka {
+    fn drop(&mut self) {
+        let mut stop = Command::new(&self.script);
+        stop.arg("stop").arg("--kill").arg("--dir").arg(self.directory.path()).stdin(Stdio::null());
+        if let Err(error) = stop.status() {
+            writeln!(std::io::stderr(), "the broker of {} may be left running: {error}", self.directory.path().display()).ok();
+        }
+    }
+}
+
+/// A role as a process; killed when dropped.
+pub(crate) struct Role {
+    child: Child,
+    pub(crate) log: PathBuf,
+    pub(crate) ops: String,
+}
+
+impl Role {
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "does not end: {}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Status and text of one of its operations endpoints.
+    pub(crate) async fn ask(&self, path: &str) -> Option<(u16, String)> {
+        let response = reqwest::get(format!("http://{}{path}", self.ops)).await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.ask("/ready").await;
+            if answer.as_ref().is_some_and(|(status, _)| *status == 200) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not ready: {answer:?}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+pub(crate) fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The database and the flags every role shares.
+pub(crate) struct World {
+    pub(crate) postgres: PrivatePostgres,
+    pub(crate) kafka_flags: Vec<String>,
+    pub(crate) admin: KafkaArgs,
+    logs: TempDir,
+    pub(crate) edge: String,
+    registry: String,
+    started: std::cell::Cell<u32>,
+}
+
+impl World {
+    pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
+        let wanted = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
+        let deadline = Instant::now() + DEADLINE;
+        while let Err(error) = runtime::admin::create_topics(&admin, &wanted, 1).await {
+            assert!(Instant::now() < deadline, "{error:#}");
+        }
+        let postgres = PrivatePostgres::start(false).unwrap();
+        let logs = tempfile::tempdir().unwrap();
+        Self { postgres, kafka_flags, admin, logs, edge: free_address(), registry: free_address(), started: 0.into() }
+    }
+
+    pub(crate) fn role(&self, role: &str, flags: &[&str]) -> Role {
+        self.role_with(role, flags, &self.kafka_flags)
+    }
+
+    pub(crate) fn role_with(&self, role: &str, flags: &[&str], kafka_flags: &[String]) -> Role {
+        self.started.set(self.started.get() + 1);
+        let log = self.logs.path().join(format!("{role}-{}", self.started.get()));
+        let ops = if role == "registry" { self.registry.clone() } else { free_address() };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        command.arg(role).args(flags);
+        match role {
+            "registry" => {
+                command.args(["--listen", &self.registry]);
+            }
+            _ => {
+                command.args(["--ops-listen", &ops]).args(kafka_flags);
+            }
+        }
+        match role {
+            "producer" => {
+                command.args(["--listen", &self.edge, "--webhook-signing-secret", SECRET]);
+            }
+            "validator" | "analytics" => {
+                command.args(["--registry-url", &format!("http://{}", self.registry)]);
+            }
+            "persistence" => {
+                command.args(["--registry-url", &format!("http://{}", self.registry), "--database-url", &self.postgres.url()]);
+            }
+            _ => {}
+        }
+        let file = std::fs::File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Role { child: command.spawn().unwrap(), log, ops }
+    }
+
+    pub(crate) async fn store(&self) -> Store {
+        let url = Secret::new(self.postgres.url());
+        Store::open(&url, &self.admin, &runtime::health::Health::new(), &CancellationToken::new()).await.unwrap().unwrap()
+    }
+
+    /// Waits until every raw record has a fate, then proves that each has exactly one. Answers how many of each.
+    pub(crate) async fn account(&self) -> (BTreeMap<String, usize>, std::collections::HashSet<String>) {
+        let store = self.store().await;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let admin = self.admin.clone();
+            let (raw, dead) = tokio::task::spawn_blocking(move || {
+                (read_all(&admin, topics::RAW).unwrap(), read_all(&admin, topics::DLQ).unwrap())
+            })
+            .await
+            .unwrap();
+            let mut fates: HashMap<(i32, i64), Vec<String>> = HashMap::new();
+            let mut ids = std::collections::HashSet::new();
+            for fate in store.fates().await.unwrap() {
+                ids.insert(fate.event_id);
+                fates.entry(fate.raw).or_default().push(fate.fate);
+            }
+            for record in &dead {
+                let text = record.header(headers::RAW).unwrap();
+                let (partition, offset) = text.split_once(':').unwrap();
+                let fate = format!("dead_lettered {}", record.header(headers::dlq::CODE).unwrap());
+                let all = fates.entry((partition.parse().unwrap(), offset.parse().unwrap())).or_default();
+                // A crash between the dead letter's acknowledgement and the commit makes a second copy of the same verdict.
+                if !all.contains(&fate) {
+                    all.push(fate);
+                }
+            }
+            let missing: Vec<_> = raw.iter().filter(|record| !fates.contains_key(&(record.partition, record.offset))).collect();
+            if missing.is_empty() {
+                let mut counts = BTreeMap::new();
+                for (raw, all) in &fates {
+                    assert_eq!(all.len(), 1, "raw {raw:?} has {all:?}");
+                    *counts.entry(all[0].clone()).or_default() += 1;
+                }
+                assert_eq!(fates.len(), raw.len(), "no fate without its raw record");
+                for record in &dead {
+                    let text = record.header(headers::RAW).unwrap();
+                    let original = raw.iter().find(|raw| format!("{}:{}", raw.partition, raw.offset) == text).unwrap();
+                    if record.header(headers::dlq::STAGE).as_deref() == Some("validator") {
+                        assert_eq!((&record.value, &record.key), (&original.value, &original.key), "verbatim");
+                        assert!(original.headers.iter().all(|header| record.headers.contains(header)), "headers unchanged");
+                    }
+                }
+                return (counts, ids);
+            }
+            if Instant::now() > deadline {
+                for log in std::fs::read_dir(self.logs.path()).unwrap().flatten() {
+                    let text = std::fs::read_to_string(log.path()).unwrap();
+                    let tail: Vec<&str> = text.lines().rev().take(15).collect();
+                    println!("{}:\n  {}", log.path().display(), tail.join("\n  "));
+                }
+                panic!("{} of {} have no fate, such as {}:{}", missing.len(), raw.len(), missing[0].partition, missing[0].offset);
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+}
