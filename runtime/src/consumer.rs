@@ -366,6 +366,8 @@ impl<'c, H: Handler> Loop<'c, H> {
                 continue;
             }
             self.consumer.assign(&starts)?;
+            // A partition lost while the stage waited is still paused in the client when it comes back.
+            self.consumer.resume(&starts)?;
             self.health.set(WORLD, Ok(()));
             self.health.set(group::CHECK, Ok(()));
             #[expect(clippy::cast_precision_loss, reason = "a count of partitions")]
@@ -395,6 +397,12 @@ impl<'c, H: Handler> Loop<'c, H> {
             .map_err(unknown)?;
         }
         let deadline = Duration::from_secs(5);
+        // Learned before the times are asked, so that nothing published in between is beyond both.
+        let mut ends = Vec::new();
+        for element in since.elements() {
+            let (_, end) = self.consumer.fetch_watermarks(element.topic(), element.partition(), deadline).map_err(unknown)?;
+            ends.push((element.topic().to_owned(), element.partition(), end));
+        }
         for (asked, answer) in [
             (
                 committed.count(),
@@ -409,6 +417,10 @@ impl<'c, H: Handler> Loop<'c, H> {
                 element.error().map_err(unknown)?;
                 let offset = match element.offset() {
                     Offset::Invalid => Offset::Beginning,
+                    // The client would look the end up later and pass over what is published meanwhile.
+                    Offset::End => Offset::Offset(
+                        ends.iter().find(|end| end.0 == element.topic() && end.1 == element.partition()).map_or(0, |end| end.2),
+                    ),
                     known => known,
                 };
                 list.add_partition_offset(element.topic(), element.partition(), offset).map_err(unknown)?;

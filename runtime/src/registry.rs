@@ -121,7 +121,11 @@ impl Registry {
             self.schemas.remove_errors_from_cache();
             let text = error.to_string();
             // Confluent's own answer for an id it does not have; a proxy's 404 page, or a port with 404 in it, is no such answer.
-            if text.contains("failed with status 404") && text.contains("40403") { RegistryError::UnknownId(id) } else { unavailable(error) }
+            if text.contains("failed with status 404") && text.contains("40403") {
+                RegistryError::UnknownId(id)
+            } else {
+                unavailable(error)
+            }
         })?;
         let decoder =
             Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable { id, problem: problem.to_string() })?;

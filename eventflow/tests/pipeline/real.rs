@@ -1,6 +1,6 @@
 //! 20,000 events of all kinds on a real Apache Kafka, while processes are killed, the broker stops and a second member joins.
 
-use crate::secure::load;
+use crate::secure::{load, until_reason};
 use crate::world::{RealKafka, SECRET, World};
 use simulator::delivery::{Deliverer, DeliveryArgs};
 use simulator::event::{Fault, Rate};
@@ -8,8 +8,6 @@ use simulator::stream::{self, StreamSettings};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-
 
 fn deliverer(edge: &str) -> Deliverer {
     Deliverer::new(&DeliveryArgs {
@@ -78,6 +76,8 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
     kafka.stop(false);
     let silent = load(&world, 5).await;
     assert_eq!(silent.answers.keys().collect::<Vec<_>>(), ["503"], "no 200 while the broker is down");
+    // Long enough for the group to have given up on its members.
+    until_reason(&validator, "took the partitions away").await;
     kafka.restart();
     reached(14_000).await;
     world.postgres.stop_server().unwrap();

@@ -21,7 +21,7 @@ pub(crate) async fn load(world: &World, requests: u64) -> simulator::load::LoadR
     run(&args, CancellationToken::new()).await.unwrap()
 }
 
-async fn until_reason(role: &Role, wanted: &str) -> String {
+pub(crate) async fn until_reason(role: &Role, wanted: &str) -> String {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some((503, text)) = role.ask("/ready").await
