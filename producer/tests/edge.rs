@@ -256,7 +256,7 @@ async fn the_server_refuses_ambiguous_lengths_and_slow_headers_and_drains() {
         answer.starts_with("HTTP/1.1 400") && answer.contains("ambiguous_length") && answer.contains("connection: close"),
         "{answer}"
     );
-    assert_eq!(talk(b"POST /api/webh".to_vec()).await.contains(" 200 "), false, "half a head is cut off");
+    assert!(!talk(b"POST /api/webh".to_vec()).await.contains(" 200 "), "half a head is cut off");
     for garbage in [&b"\x00\x01\x02\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", b"POST  HTTP/1.1\r\n\r\n"] {
         let answer = talk(garbage.to_vec()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
