@@ -219,8 +219,9 @@ impl Verifier {
             Some(name) => Some(single(headers, name)?),
             None => None,
         };
-        let unusable =
-            |id: &str| id.is_empty() || id.len() > MAX_ID_BYTES || self.id_borders.iter().any(|border| id.contains(border.as_str()));
+        let unusable = |id: &str| {
+            id.is_empty() || id.len() > MAX_ID_BYTES || self.id_borders.iter().any(|border| id.contains(border.as_str()))
+        };
         if id.is_some_and(unusable) {
             return Err(SignatureError::MalformedHeader);
         }
