@@ -193,7 +193,7 @@ mod tests {
             (&["/a"], &deep, Some("deep")),
             (&["/a/a/a/b"], &deep_on_the_way, None),
         ] {
-            assert_eq!(find(places, body.as_bytes()).as_deref(), expected, "{places:?} in {:.80}", body);
+            assert_eq!(find(places, body.as_bytes()).as_deref(), expected, "{places:?} in {body:.80}");
         }
         assert_eq!(find(&["/a"], b"{\"a\":\"\xff\"}"), None, "not UTF-8");
         let borrowed = Locator::parse(["/a"]).unwrap();
