@@ -44,7 +44,7 @@ install_missing() {
 
 has_postgres() { ls /usr/lib/postgresql/*/bin/initdb || command -v initdb; }
 has_header() { echo "#include <$1>" | cc -E - ; }
-has_java() { [ "$(java -version 2>&1 | sed -n '1s/.*"\([0-9]*\).*/\1/p')" -ge 17 ]; }
+has_java() { [ "$(java -version 2>&1 | sed -n '1s/[^"]*"\([0-9]*\).*/\1/p')" -ge 17 ]; }
 
 set_up_build() {
     need ca-certificates "certificates to download crates" test -e /etc/ssl/certs/ca-certificates.crt

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const SECRET: &str = "pipeline-test-secret";
-pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 
 /// A real Apache Kafka, started by `infra/kafka/local/kafka`.
 pub(crate) struct RealKafka {
