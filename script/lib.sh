@@ -7,6 +7,7 @@ say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 
 # need PACKAGE REASON TEST...: notes a Debian package to install when the test fails.
 missing=()
+updated=no
 need() {
     local package=$1 reason=$2
     shift 2
@@ -16,57 +17,89 @@ need() {
     fi
 }
 
+# Sets `as` to what it takes to be root: nothing, or sudo. Fails where neither works without a password.
+as=()
+become_root() {
+    [ "$(id -u)" -eq 0 ] && return
+    command -v sudo >/dev/null && sudo -n true 2>/dev/null && as=(sudo)
+}
+
+# Installs what `need` noted, or fails having said what to do.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return
-    if ! command -v apt-get >/dev/null; then
-        say "this machine has no apt-get; install what is named above and run this again"
-        exit 2
-    fi
-    local as=()
-    if [ "$(id -u)" -ne 0 ]; then
-        if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-            as=(sudo)
-        else
-            say "not root: run this once, then this script again:"
-            echo "sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
-            exit 2
-        fi
-    fi
-    # PostgreSQL's package must not make and start a cluster of its own: EventFlow runs private ones.
-    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
-        "${as[@]}" mkdir -p /etc/postgresql-common
-        echo "create_main_cluster = false" | "${as[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
-    fi
-    "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    local packages=("${missing[@]}")
     missing=()
+    if ! command -v apt-get >/dev/null; then
+        say "this machine has no apt-get: install what is named above, then run this again"
+        return 1
+    fi
+    if ! become_root; then
+        say "not root: run this once, then this script again:"
+        echo "sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages[*]}" >&2
+        return 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    if [ "$updated" = no ]; then
+        "${as[@]}" apt-get update -qq || return 1
+        updated=yes
+    fi
+    # PostgreSQL's package would start a cluster of its own; EventFlow runs private ones.
+    local settings=/etc/postgresql-common/createcluster.conf
+    if [[ " ${packages[*]} " == *" postgresql "* ]] && ! grep -qs '^create_main_cluster' "$settings"; then
+        "${as[@]}" mkdir -p "${settings%/*}"
+        echo "create_main_cluster = false" | "${as[@]}" tee -a "$settings" >/dev/null
+    fi
+    "${as[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${packages[@]}" >/dev/null || {
+        say "apt-get could not install ${packages[*]}"
+        return 1
+    }
 }
 
 has_postgres() { ls /usr/lib/postgresql/*/bin/initdb || command -v initdb; }
-has_header() { echo "#include <$1>" | cc -E - ; }
-has_java() { [ "$(java -version 2>&1 | sed -n '1s/[^"]*"\([0-9]*\).*/\1/p')" -ge 17 ]; }
+has_header() { echo "#include <$1>" | cc -E -; }
+has_java() {
+    local version
+    version=$(java -version 2>&1 | sed -n 's/^[^"]* version "\([0-9]*\).*/\1/p')
+    [ "${version:-0}" -ge 17 ]
+}
 
+# The pinned toolchain's version, such as 1.95.0.
+pinned() { sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml; }
+has_rust() { [ "$(printf '%s\n' "$(pinned)" "$(rustc --version | cut -d' ' -f2)" | sort -V | head -1)" = "$(pinned)" ] && cargo --version; }
+
+set_up_rust() {
+    # shellcheck disable=SC1091
+    [ ! -e "$HOME/.cargo/env" ] || . "$HOME/.cargo/env"
+    has_rust >/dev/null 2>&1 && return
+    if ! command -v rustup >/dev/null; then
+        say "needs Rust $(pinned): installing rustup for this user"
+        local installer
+        installer=$(mktemp)
+        curl --proto '=https' --tlsv1.2 -sSfL -o "$installer" https://static.rust-lang.org/rustup/rustup-init.sh ||
+            { say "cannot fetch rustup: install Rust $(pinned), then run this again"; return 1; }
+        sh "$installer" -y -q --profile minimal --default-toolchain none --no-modify-path >&2 || return 1
+        rm -f "$installer"
+        # shellcheck disable=SC1091
+        . "$HOME/.cargo/env"
+    fi
+    say "needs Rust $(pinned): fetching the toolchain"
+    rustup toolchain install --profile minimal -c clippy -c rustfmt "$(pinned)" >&2
+    has_rust >/dev/null || { say "Rust $(pinned) does not run here"; return 1; }
+}
+
+# What it takes to build and run. Ends the script with 2 if that cannot be had.
 set_up_build() {
     need ca-certificates "certificates to download crates" test -e /etc/ssl/certs/ca-certificates.crt
     need curl "to fetch the Rust toolchain" command -v curl
     need gcc "the Kafka client is built from C" command -v cc
     need g++ "the Kafka client's build checks for it" command -v c++
+    need libc6-dev "headers for C" has_header stdlib.h
     need make "the Kafka client is built from C" command -v make
     need pkg-config "to find OpenSSL" command -v pkg-config
-    need postgresql "the database" has_postgres
-    install_missing
     need libssl-dev "TLS to Kafka" has_header openssl/ssl.h
     need zlib1g-dev "compression to Kafka" has_header zlib.h
-    install_missing
-    if ! command -v cargo >/dev/null; then
-        # shellcheck disable=SC1091
-        [ -e "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
-    fi
-    if ! command -v cargo >/dev/null; then
-        say "needs Rust: installing rustup for this user"
-        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none >/dev/null
-        # shellcheck disable=SC1091
-        . "$HOME/.cargo/env"
-    fi
-    cargo --version >&2
+    need postgresql "the database" has_postgres
+    install_missing || exit 2
+    set_up_rust || exit 2
+    say "$(rustc --version)"
 }

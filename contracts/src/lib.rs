@@ -8,6 +8,8 @@ pub mod contract;
 pub mod datum;
 pub mod framing;
 pub mod headers;
+mod locator;
+mod mac;
 pub mod money;
 mod plan;
 mod rejection;
@@ -15,6 +17,7 @@ pub mod scheme;
 mod secret;
 pub mod signature;
 pub mod source;
+mod template;
 pub mod topics;
 
 pub use rejection::{Rejection, RejectionCode};

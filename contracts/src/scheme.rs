@@ -98,7 +98,10 @@ pub struct Freshness {
 }
 
 impl Scheme {
-    /// The schemes known by name: `eventflow` (the original's), `standard-webhooks`, `github`.
+    /// Names of the presets.
+    pub const PRESETS: [&'static str; 3] = ["eventflow", "standard-webhooks", "github"];
+
+    /// The schemes known by name, one of [`Scheme::PRESETS`]; `eventflow` is the original's.
     #[must_use]
     pub fn preset(name: &str) -> Option<Self> {
         let five_minutes = Some(Freshness { past_seconds: 300, future_seconds: 300 });

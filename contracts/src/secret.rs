@@ -6,8 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 use subtle::ConstantTimeEq;
 
-/// Key material, a password or a URL that holds one. `Debug` and `Display` print `[redacted]`.
-#[derive(Clone, PartialEq, Eq)]
+/// Key material, a password or a URL that holds one. `Debug` and `Display` print `[redacted]`; `==` is as constant in time as
+/// [`Secret::ct_eq`].
+#[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
@@ -29,6 +30,14 @@ impl Secret {
         Sha256::digest(&self.0).ct_eq(&Sha256::digest(given)).into()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.ct_eq(&other.0)
+    }
+}
+
+impl Eq for Secret {}
 
 impl FromStr for Secret {
     type Err = Infallible;

@@ -1,14 +1,13 @@
 //! Signing and verifying, over the raw bytes, before anything is parsed. One type does both; `now` is an argument.
 
 use crate::Secret;
-use crate::scheme::{Algorithm, Encoding, Scheme};
+use crate::mac::{Digest, Keyed};
+use crate::scheme::{Encoding, Scheme};
+use crate::template::{Filling, Part, Template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use http::HeaderMap;
-use sha1::Sha1;
-use sha2::{Sha256, Sha512};
-use subtle::ConstantTimeEq;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use subtle::Choice;
 
 /// Most signatures looked at in one header.
 const MAX_SIGNATURES: usize = 16;
@@ -100,49 +99,7 @@ pub struct Presented<'h> {
     /// The raw text received: the signed string is built from it, never from the number.
     timestamp_text: Option<&'h str>,
     timestamp: Option<i64>,
-    signatures: Vec<Vec<u8>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Literal(String),
-    Id,
-    Timestamp,
-    Url,
-    Body,
-}
-
-#[derive(Clone)]
-enum Keyed {
-    Sha256(Hmac<Sha256>),
-    Sha512(Hmac<Sha512>),
-    Sha1(Hmac<Sha1>),
-}
-
-impl Keyed {
-    fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
-        Some(match algorithm {
-            Algorithm::HmacSha256 => Self::Sha256(KeyInit::new_from_slice(key).ok()?),
-            Algorithm::HmacSha512 => Self::Sha512(KeyInit::new_from_slice(key).ok()?),
-            Algorithm::HmacSha1 => Self::Sha1(KeyInit::new_from_slice(key).ok()?),
-        })
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(mac) => mac.update(bytes),
-            Self::Sha512(mac) => mac.update(bytes),
-            Self::Sha1(mac) => mac.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Sha256(mac) => mac.finalize().into_bytes().to_vec(),
-            Self::Sha512(mac) => mac.finalize().into_bytes().to_vec(),
-            Self::Sha1(mac) => mac.finalize().into_bytes().to_vec(),
-        }
-    }
+    signatures: Vec<Digest>,
 }
 
 struct ReadyKey {
@@ -155,7 +112,9 @@ struct ReadyKey {
 /// A scheme with its keys, compiled.
 pub struct Verifier {
     scheme: Scheme,
-    template: Vec<Part>,
+    template: Template,
+    /// What an id may not contain.
+    id_borders: Vec<String>,
     public_url: String,
     keys: Vec<ReadyKey>,
     kept_headers: Vec<String>,
@@ -172,7 +131,8 @@ impl Verifier {
     /// Compiles a scheme with its keys. `public_url` is the URL vendors sign, for schemes that sign it: configured, never rebuilt from a request.
     ///
     /// # Errors
-    /// No key, an empty or undecodable secret, a template without the body, or one that needs what the scheme does not have.
+    /// No key, an empty or undecodable secret, a template without the body, one that needs what the scheme does not have, or a scheme
+    /// whose own signatures it would refuse (a separator inside the prefix, two headers of one name, ...).
     pub fn new(mut scheme: Scheme, keys: Vec<Key>, public_url: Option<String>) -> Result<Self, SchemeError> {
         let bad = |problem: String| Err(SchemeError(problem));
         for header in [Some(&mut scheme.signature_header), scheme.timestamp_header.as_mut(), scheme.id_header.as_mut()]
@@ -180,29 +140,29 @@ impl Verifier {
             .flatten()
         {
             header.make_ascii_lowercase();
-            if http::HeaderName::from_bytes(header.as_bytes()).is_err() {
+            if HeaderName::from_bytes(header.as_bytes()).is_err() {
                 return bad(format!("{header:?} is not a header name"));
             }
         }
-        let template = parse_template(&scheme.template).map_err(SchemeError)?;
-        if template.iter().filter(|part| **part == Part::Body).count() != 1 {
-            return bad("the template must have {body} exactly once".to_owned());
-        }
+        let template = Template::parse(&scheme.template).map_err(SchemeError)?;
         let has_timestamp = scheme.timestamp_header.is_some() || scheme.timestamp_prefix.is_some();
-        if (template.contains(&Part::Timestamp) || scheme.freshness.is_some()) && !has_timestamp {
+        if (template.has(&Part::Timestamp) || scheme.freshness.is_some()) && !has_timestamp {
             return bad("the template or freshness needs a timestamp_header or timestamp_prefix".to_owned());
         }
-        if scheme.freshness.is_some() && !template.contains(&Part::Timestamp) {
+        if scheme.freshness.is_some() && !template.has(&Part::Timestamp) {
             return bad("freshness of a time stamp that is not signed proves nothing: put {timestamp} in the template".to_owned());
         }
-        if template.contains(&Part::Id) && scheme.id_header.is_none() {
+        if template.has(&Part::Id) && scheme.id_header.is_none() {
             return bad("the template needs an id_header".to_owned());
         }
-        if template.contains(&Part::Url) && public_url.is_none() {
+        if template.has(&Part::Url) && public_url.as_deref().is_none_or(str::is_empty) {
             return bad("the template needs public_url".to_owned());
         }
         if scheme.timestamp_prefix.is_some() && scheme.separator.is_none() {
             return bad("timestamp_prefix needs a separator".to_owned());
+        }
+        if scheme.timestamp_prefix.is_some() && scheme.timestamp_header.is_some() {
+            return bad("the time stamp has one place: timestamp_header or timestamp_prefix".to_owned());
         }
         if keys.is_empty() {
             return bad("at least one secret is needed".to_owned());
@@ -218,7 +178,30 @@ impl Verifier {
             .into_iter()
             .flatten()
             .collect();
-        Ok(Self { scheme, template, public_url: public_url.unwrap_or_default(), keys: ready, kept_headers })
+        let id_borders = template.id_borders();
+        let public_url = public_url.unwrap_or_default();
+        let verifier = Self { scheme, template, id_borders, public_url, keys: ready, kept_headers };
+        if verifier.reads_its_own_signature() {
+            Ok(verifier)
+        } else {
+            bad("a signature made by this scheme could not be read back: look at prefix, separator, timestamp_prefix and header names"
+                .to_owned())
+        }
+    }
+
+    /// Whether what is signed is also what is found: catches every way in which syntax fields can contradict each other.
+    fn reads_its_own_signature(&self) -> bool {
+        let (id, timestamp) = ("a", 1_700_000_000);
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.sign(Some(id), timestamp, b"", 0) {
+            let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return false };
+            headers.append(name, value);
+        }
+        let digest = self.mac(&self.keys[0], Some(id), Some(&timestamp.to_string()), b"");
+        self.precheck(&headers).is_ok_and(|read| {
+            matches!(read.signatures.as_slice(), [only] if bool::from(only.ct_eq(&digest)))
+                && read.timestamp.is_none_or(|read| read == timestamp)
+        })
     }
 
     /// Lower-case names of the headers to keep with the body, so that it can be verified again later.
@@ -236,7 +219,10 @@ impl Verifier {
             Some(name) => Some(single(headers, name)?),
             None => None,
         };
-        if id.is_some_and(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
+        let unusable = |id: &str| {
+            id.is_empty() || id.len() > MAX_ID_BYTES || self.id_borders.iter().any(|border| id.contains(border.as_str()))
+        };
+        if id.is_some_and(unusable) {
             return Err(SignatureError::MalformedHeader);
         }
         let mut timestamp_text = match &self.scheme.timestamp_header {
@@ -284,9 +270,8 @@ impl Verifier {
         let mut matching = None;
         for key in &self.keys {
             let digest = self.mac(key, presented.id, presented.timestamp_text, body);
-            // Shapes were checked: all are of the digest's length.
-            let matches =
-                presented.signatures.iter().fold(subtle::Choice::from(0), |found, signature| found | signature.ct_eq(&digest));
+            // No early exit: which of several signatures matched does not show in the time taken.
+            let matches = presented.signatures.iter().fold(Choice::from(0), |found, signature| found | signature.ct_eq(&digest));
             if bool::from(matches) {
                 matching = Some(key);
                 if !is_expired(key, now) {
@@ -317,10 +302,7 @@ impl Verifier {
     pub fn sign(&self, id: Option<&str>, timestamp: i64, body: &[u8], key_index: usize) -> Vec<(String, String)> {
         let timestamp = timestamp.to_string();
         let digest = self.mac(&self.keys[key_index], id, Some(&timestamp), body);
-        let encoded = match self.scheme.encoding {
-            Encoding::Hex => hex::encode(digest),
-            Encoding::Base64 => STANDARD.encode(digest),
-        };
+        let encoded = digest.encode(self.scheme.encoding);
         let mut signature = format!("{}{encoded}", self.scheme.prefix);
         if let (Some(prefix), Some(separator)) = (&self.scheme.timestamp_prefix, self.scheme.separator) {
             signature = format!("{prefix}{timestamp}{separator}{signature}");
@@ -336,29 +318,16 @@ impl Verifier {
         headers
     }
 
-    fn mac(&self, key: &ReadyKey, id: Option<&str>, timestamp: Option<&str>, body: &[u8]) -> Vec<u8> {
+    fn mac(&self, key: &ReadyKey, id: Option<&str>, timestamp: Option<&str>, body: &[u8]) -> Digest {
         let mut mac = key.keyed.clone();
-        for part in &self.template {
-            match part {
-                Part::Literal(text) => mac.update(text.as_bytes()),
-                Part::Id => mac.update(id.unwrap_or_default().as_bytes()),
-                Part::Timestamp => mac.update(timestamp.unwrap_or_default().as_bytes()),
-                Part::Url => mac.update(self.public_url.as_bytes()),
-                Part::Body => mac.update(body),
-            }
-        }
+        let (id, timestamp) = (id.unwrap_or_default(), timestamp.unwrap_or_default());
+        self.template.feed(&mut mac, &Filling { id, timestamp, url: &self.public_url, body });
         mac.finish()
     }
 
     /// Decodes a signature of exactly the digest's length.
-    fn decode(&self, encoded: &str) -> Result<Vec<u8>, SignatureError> {
-        let length = self.scheme.algorithm.digest_bytes();
-        let decoded = match self.scheme.encoding {
-            Encoding::Hex if encoded.len() == length * 2 => hex::decode(encoded).ok(),
-            Encoding::Base64 if encoded.len() == length.div_ceil(3) * 4 => STANDARD.decode(encoded).ok(),
-            Encoding::Hex | Encoding::Base64 => None,
-        };
-        decoded.filter(|digest| digest.len() == length).ok_or(SignatureError::MalformedHeader)
+    fn decode(&self, encoded: &str) -> Result<Digest, SignatureError> {
+        Digest::decode(encoded, self.scheme.encoding, self.scheme.algorithm.digest_bytes()).ok_or(SignatureError::MalformedHeader)
     }
 }
 
@@ -380,29 +349,6 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, SignatureEr
 fn parse_timestamp(text: &str) -> Option<i64> {
     let shape = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     if shape { text.parse().ok() } else { None }
-}
-
-fn parse_template(text: &str) -> Result<Vec<Part>, String> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(open) = rest.find('{') {
-        if open > 0 {
-            parts.push(Part::Literal(rest[..open].to_owned()));
-        }
-        let close = rest[open..].find('}').ok_or("the template has a { without }")? + open;
-        parts.push(match &rest[open + 1..close] {
-            "id" => Part::Id,
-            "timestamp" => Part::Timestamp,
-            "url" => Part::Url,
-            "body" => Part::Body,
-            other => return Err(format!("the template has {{{other}}}; known are {{id}}, {{timestamp}}, {{url}}, {{body}}")),
-        });
-        rest = &rest[close + 1..];
-    }
-    if !rest.is_empty() {
-        parts.push(Part::Literal(rest.to_owned()));
-    }
-    Ok(parts)
 }
 
 fn decode_key(scheme: &Scheme, key: &Key) -> Result<Vec<u8>, SchemeError> {

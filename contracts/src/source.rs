@@ -1,19 +1,21 @@
 //! Sources are data: a vendor is an entry of `sources.toml`.
 
+pub use crate::locator::Locator;
+
 use crate::Secret;
 use crate::scheme::{Freshness, Scheme};
 use crate::signature::{Key, SchemeError, Verifier};
-use http::HeaderMap;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::borrow::Cow;
-use std::cell::RefCell;
-use std::fmt;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use toml::{Table, Value};
 
-/// Longest event id or entity key, in bytes.
-const MAX_ID_BYTES: usize = 256;
+/// Largest body of one event, in bytes, when the source does not say.
+const BODY_LIMIT_BYTES: usize = 256 << 10;
+/// Largest body of a batch, in bytes, when the source does not say.
+const BATCH_LIMIT_BYTES: usize = 4 << 20;
 
-/// The sources file cannot work. Names the source and the field.
+/// The sources file cannot work. Names the source and the field, and never a value that could be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);
@@ -43,74 +45,40 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Sources(Vec<Source>);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    source: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    name: String,
-    scheme: SchemeEntry,
-    secrets: Vec<SecretEntry>,
-    tolerance_seconds: Option<u32>,
-    public_url: Option<String>,
-    #[serde(default)]
-    event_id: Places,
-    #[serde(default)]
-    entity_key: Places,
-    body_limit_bytes: Option<usize>,
-    batch_limit_bytes: Option<usize>,
-    quota_per_second: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SchemeEntry {
-    Preset(String),
-    Custom(Box<Scheme>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SecretEntry {
-    id: String,
-    from: String,
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    not_after: Option<time::OffsetDateTime>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Places {
-    #[default]
-    None,
-    One(String),
-    Several(Vec<String>),
-}
+/// Gives the secret behind a reference.
+type Resolve<'a> = &'a dyn Fn(&str) -> Result<Secret, String>;
 
 impl Sources {
     /// Parses `sources.toml`. `resolve` is given each secret's reference (`env:NAME`, `file:/path`).
     ///
     /// # Errors
-    /// [`SourceError`] naming the source and what is wrong.
+    /// [`SourceError`] naming the source, the field and what is wrong with it.
     pub fn from_toml(text: &str, resolve: &dyn Fn(&str) -> Result<Secret, String>) -> Result<Self, SourceError> {
-        let file: File = toml::from_str(text).map_err(|error| SourceError(error.to_string()))?;
-        let mut sources: Vec<Source> = Vec::with_capacity(file.source.len());
-        for entry in file.source {
-            let name = entry.name.clone();
+        // The parser's own display quotes the line, and a line may hold a secret that does not belong there.
+        let mut file: Table = toml::from_str(text).map_err(|error| {
+            let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(""));
+            SourceError(format!("line {}: {}", before.matches('\n').count() + 1, error.message()))
+        })?;
+        let tables = match file.remove("source") {
+            Some(Value::Array(tables)) if !tables.is_empty() => tables,
+            Some(_) | None => return Err(SourceError("there is no source: start each one with [[source]]".to_owned())),
+        };
+        refuse_rest(&file, "source").map_err(SourceError)?;
+        let mut sources: Vec<Source> = Vec::with_capacity(tables.len());
+        for (index, table) in tables.into_iter().enumerate() {
+            let unnamed = |problem: String| SourceError(format!("source number {}: {problem}", index + 1));
+            let Value::Table(mut table) = table else { return Err(unnamed("write it as [[source]]".to_owned())) };
+            let name: String = required(&mut table, "name").map_err(unnamed)?;
             let bad = |problem: String| SourceError(format!("source {name:?}: {problem}"));
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-                return Err(bad("a name has lower-case letters, digits and dashes".to_owned()));
+                return Err(bad("name: only lower-case letters, digits and dashes".to_owned()));
             }
             if sources.iter().any(|source| source.name == name) {
-                return Err(bad("is there twice".to_owned()));
+                return Err(bad("name: is there twice".to_owned()));
             }
-            sources.push(build(entry, resolve).map_err(bad)?);
+            sources.push(Source::parse(name.clone(), table, resolve).map_err(bad)?);
         }
-        if sources.is_empty() { Err(SourceError("no source".to_owned())) } else { Ok(Self(sources)) }
+        Ok(Self(sources))
     }
 
     /// The one built-in source, `payment-authorized`, which signs as the original does.
@@ -119,20 +87,15 @@ impl Sources {
     /// When the secret is empty; callers check that first.
     #[must_use]
     pub fn builtin(secret: &Secret) -> Self {
-        let entry = Entry {
-            name: "payment-authorized".to_owned(),
-            scheme: SchemeEntry::Preset("eventflow".to_owned()),
-            secrets: vec![SecretEntry { id: "default".to_owned(), from: String::new(), not_after: None }],
-            tolerance_seconds: None,
-            public_url: None,
-            event_id: Places::One("/event_id".to_owned()),
-            entity_key: Places::One("/payload/payment_id".to_owned()),
-            body_limit_bytes: None,
-            batch_limit_bytes: None,
-            quota_per_second: None,
-        };
-        let source = build(entry, &|_| Ok(secret.clone()));
-        Self(vec![source.unwrap_or_else(|problem| panic!("the built-in source: {problem}"))])
+        let text = r#"
+            [[source]]
+            name = "payment-authorized"
+            scheme = "eventflow"
+            secrets = [{ id = "default", from = "builtin" }]
+            event_id = "/event_id"
+            entity_key = "/payload/payment_id"
+        "#;
+        Self::from_toml(text, &|_| Ok(secret.clone())).unwrap_or_else(|problem| panic!("the built-in source: {problem}"))
     }
 
     /// A source by name.
@@ -141,218 +104,122 @@ impl Sources {
         self.0.iter().find(|source| source.name == name)
     }
 
-    /// All of them.
+    /// All of them, in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
         self.0.iter()
     }
 }
 
-fn build(entry: Entry, resolve: &dyn Fn(&str) -> Result<Secret, String>) -> Result<Source, String> {
-    let (scheme_name, mut scheme) = match entry.scheme {
-        SchemeEntry::Preset(name) => {
+impl Source {
+    fn parse(name: String, mut table: Table, resolve: Resolve<'_>) -> Result<Self, String> {
+        let (scheme_name, mut scheme) = parse_scheme(&mut table)?;
+        if let Some(seconds) = optional(&mut table, "tolerance_seconds")? {
+            if scheme.freshness.is_none() {
+                return Err("tolerance_seconds: this scheme has no freshness rule".to_owned());
+            }
+            scheme.freshness = Some(Freshness { past_seconds: seconds, future_seconds: seconds });
+        }
+        let keys = parse_secrets(&mut table, resolve)?;
+        let public_url = optional(&mut table, "public_url")?;
+        let event_id = parse_locator(&mut table, "event_id")?;
+        let entity_key = parse_locator(&mut table, "entity_key")?;
+        let body_limit_bytes = at_least_one(&mut table, "body_limit_bytes")?.unwrap_or(BODY_LIMIT_BYTES);
+        let batch_limit_bytes = at_least_one(&mut table, "batch_limit_bytes")?.unwrap_or(BATCH_LIMIT_BYTES.max(body_limit_bytes));
+        let quota_per_second = at_least_one(&mut table, "quota_per_second")?;
+        refuse_rest(
+            &table,
+            "name, scheme, tolerance_seconds, secrets, public_url, event_id, entity_key, body_limit_bytes, batch_limit_bytes, \
+             quota_per_second",
+        )?;
+        let verifier = Verifier::new(scheme, keys, public_url).map_err(|SchemeError(problem)| problem)?;
+        Ok(Self { name, verifier, scheme_name, event_id, entity_key, body_limit_bytes, batch_limit_bytes, quota_per_second })
+    }
+}
+
+/// A preset by name, or a table that describes another scheme.
+fn parse_scheme(table: &mut Table) -> Result<(String, Scheme), String> {
+    match table.get("scheme") {
+        Some(Value::String(name)) => {
+            let name = name.clone();
+            table.remove("scheme");
             let scheme = Scheme::preset(&name)
-                .ok_or_else(|| format!("scheme {name:?} is unknown; presets are eventflow, standard-webhooks, github"))?;
-            (name, scheme)
+                .ok_or_else(|| format!("scheme: {name:?} is unknown; presets are {}", Scheme::PRESETS.join(", ")))?;
+            Ok((name, scheme))
         }
-        SchemeEntry::Custom(scheme) => ("custom".to_owned(), *scheme),
+        Some(_) | None => Ok(("custom".to_owned(), required(table, "scheme")?)),
+    }
+}
+
+/// The secrets. No error shows a value of theirs: people do put the secret itself where its reference belongs.
+fn parse_secrets(table: &mut Table, resolve: Resolve<'_>) -> Result<Vec<Key>, String> {
+    let shape = || "secrets: a list of { id = \"...\", from = \"env:NAME or file:/path\" } with at least one in it".to_owned();
+    let Some(Value::Array(entries)) = table.remove("secrets") else { return Err(shape()) };
+    if entries.is_empty() {
+        return Err(shape());
+    }
+    let mut keys: Vec<Key> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let Value::Table(mut entry) = entry else { return Err(shape()) };
+        let (Some(Value::String(id)), Some(Value::String(from))) = (entry.remove("id"), entry.remove("from")) else {
+            return Err(shape());
+        };
+        let bad = |problem: &str| format!("secrets: {id:?}: {problem}");
+        let not_after = match entry.remove("not_after") {
+            None => None,
+            Some(value) => {
+                Some(unix_seconds(&value).ok_or_else(|| bad("not_after: a time with its zone, as 2030-01-01T00:00:00Z"))?)
+            }
+        };
+        refuse_rest(&entry, "id, from, not_after").map_err(|problem| bad(&problem))?;
+        if id.trim().is_empty() || keys.iter().any(|key| key.id == id) {
+            return Err(bad("each id must be there once, and not be blank"));
+        }
+        let secret = resolve(&from).map_err(|problem| bad(&problem))?;
+        keys.push(Key { id, secret, not_after });
+    }
+    Ok(keys)
+}
+
+/// A time, written as text or as TOML's own.
+fn unix_seconds(value: &Value) -> Option<i64> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Datetime(time) => time.to_string(),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Array(_) | Value::Table(_) => return None,
     };
-    if let Some(seconds) = entry.tolerance_seconds {
-        if scheme.freshness.is_none() {
-            return Err("tolerance_seconds is for schemes with a signed timestamp".to_owned());
+    OffsetDateTime::parse(&text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+/// One place or several, tried in order.
+fn parse_locator(table: &mut Table, field: &str) -> Result<Locator, String> {
+    let places: Vec<String> = match table.get(field) {
+        Some(Value::String(place)) => {
+            let place = place.clone();
+            table.remove(field);
+            vec![place]
         }
-        scheme.freshness = Some(Freshness { past_seconds: seconds, future_seconds: seconds });
-    }
-    let mut keys: Vec<Key> = Vec::with_capacity(entry.secrets.len());
-    for secret in entry.secrets {
-        if keys.iter().any(|key| key.id == secret.id) {
-            return Err(format!("secret {:?} is there twice", secret.id));
-        }
-        let value = resolve(&secret.from).map_err(|problem| format!("secret {:?}: {problem}", secret.id))?;
-        keys.push(Key { id: secret.id, secret: value, not_after: secret.not_after.map(time::OffsetDateTime::unix_timestamp) });
-    }
-    let body_limit_bytes = entry.body_limit_bytes.unwrap_or(256 << 10);
-    Ok(Source {
-        name: entry.name,
-        verifier: Verifier::new(scheme, keys, entry.public_url).map_err(|SchemeError(problem)| problem)?,
-        scheme_name,
-        event_id: Locator::new(entry.event_id)?,
-        entity_key: Locator::new(entry.entity_key)?,
-        body_limit_bytes,
-        batch_limit_bytes: entry.batch_limit_bytes.unwrap_or((4 << 20).max(body_limit_bytes)),
-        quota_per_second: entry.quota_per_second,
-    })
+        Some(_) => required(table, field)?,
+        None => Vec::new(),
+    };
+    Locator::parse(places).map_err(|problem| format!("{field}: {problem}"))
 }
 
-/// Where an id is: places tried in order.
-#[derive(Debug, Clone, Default)]
-pub struct Locator(Vec<Place>);
-
-#[derive(Debug, Clone)]
-enum Place {
-    Header(String),
-    /// Field names from the root; arrays are not entered
-    Pointer(Vec<String>),
+fn required<T: DeserializeOwned>(table: &mut Table, field: &str) -> Result<T, String> {
+    optional(table, field)?.ok_or_else(|| format!("{field}: is missing"))
 }
 
-impl Locator {
-    fn new(places: Places) -> Result<Self, String> {
-        let places = match places {
-            Places::None => Vec::new(),
-            Places::One(place) => vec![place],
-            Places::Several(places) => places,
-        };
-        let parse = |place: String| {
-            if let Some(name) = place.strip_prefix("header:") {
-                return Ok(Place::Header(name.to_ascii_lowercase()));
-            }
-            match place.strip_prefix('/') {
-                Some(path) => {
-                    Ok(Place::Pointer(path.split('/').map(|field| field.replace("~1", "/").replace("~0", "~")).collect()))
-                }
-                None => Err(format!("{place:?} is neither a JSON pointer (/a/b) nor header:name")),
-            }
-        };
-        Ok(Self(places.into_iter().map(parse).collect::<Result<_, _>>()?))
-    }
+fn optional<T: DeserializeOwned>(table: &mut Table, field: &str) -> Result<Option<T>, String> {
+    let value = table.remove(field).map(Value::try_into).transpose();
+    value.map_err(|error| format!("{field}: {}", error.to_string().trim_end().replace('\n', ", ")))
+}
 
-    /// The id: a JSON string or integer, or a header. None when it is missing, blank or longer than 256 bytes. Reads the body only as far
-    /// as it must, builds no tree, and never fails on what is not JSON.
-    #[must_use]
-    pub fn find<'a>(&self, headers: &'a HeaderMap, body: &'a [u8]) -> Option<Cow<'a, str>> {
-        let usable = |id: &Cow<'a, str>| !id.trim().is_empty() && id.len() <= MAX_ID_BYTES;
-        self.0.iter().find_map(|place| {
-            match place {
-                Place::Header(name) => headers.get(name).and_then(|value| value.to_str().ok()).map(Cow::Borrowed),
-                Place::Pointer(path) => {
-                    let found = RefCell::new(None);
-                    let mut json = serde_json::Deserializer::from_slice(body);
-                    // What comes after the field does not matter here: the result is taken even when the rest is broken.
-                    drop(Seek { path, found: &found }.deserialize(&mut json));
-                    found.into_inner()
-                }
-            }
-            .filter(usable)
-        })
+fn at_least_one<T: DeserializeOwned + PartialEq + From<u8>>(table: &mut Table, field: &str) -> Result<Option<T>, String> {
+    match optional(table, field)? {
+        Some(number) if number == T::from(0) => Err(format!("{field}: must be at least 1")),
+        number => Ok(number),
     }
 }
 
-/// Walks to a field and stops there.
-struct Seek<'p, 'de> {
-    path: &'p [String],
-    found: &'p RefCell<Option<Cow<'de, str>>>,
-}
-
-/// A JSON string, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> DeserializeSeed<'de> for Seek<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seek<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object on the way to an id")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let Some((name, rest)) = self.path.split_first() else { return Ok(()) };
-        while let Some(Text(key)) = map.next_key()? {
-            if key == name.as_str() {
-                return map.next_value_seed(Seek { path: rest, found: self.found });
-            }
-            map.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
-        self.keep(Cow::Borrowed(text));
-        Ok(())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.keep(Cow::Owned(text.to_owned()));
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.keep(Cow::Owned(number.to_string()));
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.keep(Cow::Owned(number.to_string()));
-        Ok(())
-    }
-}
-
-impl<'de> Seek<'_, 'de> {
-    fn keep(&self, id: Cow<'de, str>) {
-        if self.path.is_empty() {
-            *self.found.borrow_mut() = Some(id);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn locator(places: &[&str]) -> Locator {
-        Locator::new(Places::Several(places.iter().map(|place| (*place).to_owned()).collect())).unwrap()
-    }
-
-    #[test]
-    fn an_id_is_found_where_the_source_says_and_nowhere_else() {
-        let headers: HeaderMap = [("x-id".parse().unwrap(), "h1".parse().unwrap())].into_iter().collect();
-        let find = |places: &[&str], body: &str| locator(places).find(&headers, body.as_bytes()).map(Cow::into_owned);
-        assert_eq!(find(&["/event_id"], r#"{"a":{"event_id":"no"},"event_id":"yes"}"#).as_deref(), Some("yes"));
-        assert_eq!(find(&["/a/b"], r#"{"a":{"b":17},"broken"#).as_deref(), Some("17"));
-        assert_eq!(find(&["/a", "header:X-Id"], r#"{"a":"  "}"#).as_deref(), Some("h1"));
-        assert_eq!(find(&["/a"], r#"{"a":{"b":1}}"#), None);
-        assert_eq!(find(&["/a/b"], r#"{"a":"b"}"#), None);
-        assert_eq!(find(&["/a"], "not json"), None);
-        assert_eq!(find(&["/a"], &format!(r#"{{"a":"{}"}}"#, "x".repeat(257))), None);
-        assert_eq!(
-            find(&["/a"], &format!(r#"{{"b":{}1{},"a":"deep"}}"#, "[".repeat(500), "]".repeat(500))).as_deref(),
-            Some("deep"),
-            "what is skipped is not recursed into"
-        );
-    }
-
-    #[test]
-    fn a_bad_file_names_the_source_and_the_field() {
-        let resolve =
-            |reference: &str| if reference == "env:S" { Ok(Secret::new("s")) } else { Err(format!("{reference} is not set")) };
-        let parse = |text: &str| Sources::from_toml(text, &resolve).map(|_| ()).unwrap_err().0;
-        let entry = |rest: &str| format!("[[source]]\nname = \"acme\"\n{rest}");
-        assert!(
-            parse(&entry("scheme = \"nope\"\nsecrets = [{id = \"a\", from = \"env:S\"}]"))
-                .contains("source \"acme\": scheme \"nope\" is unknown")
-        );
-        assert!(
-            parse(&entry("scheme = \"github\"\nsecrets = [{id = \"a\", from = \"env:T\"}]"))
-                .contains("secret \"a\": env:T is not set")
-        );
-        assert!(parse(&entry("scheme = \"github\"\nsecrets = []")).contains("at least one secret"));
-        assert!(parse(&entry("scheme = \"github\"\nsecrets = []\ntypo = 1")).contains("typo"));
-        assert!(
-            parse(&entry("scheme = \"github\"\ntolerance_seconds = 5\nsecrets = [{id = \"a\", from = \"env:S\"}]"))
-                .contains("tolerance_seconds")
-        );
-        let good = Sources::from_toml(
-            &entry(
-                "scheme = \"github\"\nevent_id = \"header:X-GitHub-Delivery\"\nsecrets = [{id = \"a\", from = \"env:S\", not_after = \"2030-01-01T00:00:00Z\"}]",
-            ),
-            &resolve,
-        );
-        assert_eq!(good.unwrap().get("acme").unwrap().scheme_name, "github");
-    }
+fn refuse_rest(table: &Table, known: &str) -> Result<(), String> {
+    table.keys().next().map_or(Ok(()), |field| Err(format!("unknown field {field:?}; known are {known}")))
 }

@@ -1,11 +1,22 @@
 //! A private PostgreSQL for demonstrations and tests: the machine's own binaries, a cluster of its own, gone when dropped.
 //!
 //! PostgreSQL refuses to run as root, so as root the programs run as `postgres` or, without that user, `nobody`.
+//!
+//! The cluster goes with its owner even when the owner is killed: a small shell waits for the end of a pipe that only the owner
+//! holds open, then stops the server and deletes the files. Should that shell be killed as well, the files stay in the
+//! temporary folder; a server whose files are deleted notices within a minute and ends by itself.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// No program of PostgreSQL's may take longer than this.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until the owner's end of the pipe closes, then leaves nothing.
+const WATCH: &str = r#"cat >/dev/null; "$1/pg_ctl" stop -m immediate -w -t 30 -s -D "$2/data"; rm -rf "$2""#;
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +55,7 @@ impl PostgresError {
 #[derive(Debug)]
 pub struct PrivatePostgres {
     programs: PathBuf,
+    watch: Option<Child>,
     directory: tempfile::TempDir,
     user: Option<(u32, u32)>,
     port: u16,
@@ -62,8 +74,10 @@ impl PrivatePostgres {
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid))?;
         }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let cluster = Self { programs, directory, user, port, password: uuid::Uuid::new_v4().simple().to_string() };
+        let port = free_port()?;
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let mut cluster = Self { programs, watch: None, directory, user, port, password };
+        cluster.watch = Some(cluster.watch()?);
         let password_file = cluster.directory.path().join("password");
         std::fs::write(&password_file, &cluster.password)?;
         if let Some((uid, gid)) = user {
@@ -104,9 +118,18 @@ impl PrivatePostgres {
     /// What `pg_ctl` said.
     pub fn start_server(&self) -> Result<(), PostgresError> {
         let log = self.directory.path().join("log");
-        self.run("pg_ctl", |command| {
-            command.args(["start", "-w", "-t", "30", "-s"]).arg("-D").arg(self.data()).arg("-l").arg(log);
-        })
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let started = self.run("pg_ctl", |command| {
+                command.args(["start", "-w", "-t", "30", "-s"]).arg("-D").arg(self.data()).arg("-l").arg(&log);
+            });
+            // After a kill the last backends take a moment to notice, and keep the shared memory until then.
+            let waits = matches!(&started, Err(PostgresError::Failed { output, .. }) if output.contains("shared memory block"));
+            if !waits || Instant::now() >= deadline {
+                return started;
+            }
+            pause();
+        }
     }
 
     /// Stops the server: connections are cut, as in an outage.
@@ -119,44 +142,128 @@ impl PrivatePostgres {
         })
     }
 
+    /// Kills the server with SIGKILL, as the kernel does when memory runs out. [`Self::start_server`] brings it back.
+    ///
+    /// # Errors
+    /// What `pg_ctl` said, or that the server does not run.
+    pub fn kill_server(&self) -> Result<(), PostgresError> {
+        let lock = self.data().join("postmaster.pid");
+        let pid = std::fs::read_to_string(&lock)?.lines().next().unwrap_or_default().trim().to_owned();
+        self.run("pg_ctl", |command| {
+            command.args(["kill", "KILL", &pid]);
+        })?;
+        let deadline = Instant::now() + DEADLINE;
+        while !has_ended(&pid) && Instant::now() < deadline {
+            pause();
+        }
+        // Where nobody reaps the dead process, PostgreSQL would take it for a running server.
+        std::fs::remove_file(&lock)?;
+        Ok(())
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    fn run(&self, program: &'static str, arguments: impl FnOnce(&mut Command)) -> Result<(), PostgresError> {
-        let mut command = Command::new(self.programs.join(program));
-        arguments(&mut command);
-        command.current_dir(self.directory.path()).env("HOME", self.directory.path()).env("LC_ALL", "C").stdin(Stdio::null());
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C").stdin(Stdio::null());
         if let Some((uid, gid)) = self.user {
             command.uid(uid).gid(gid);
         }
+        command
+    }
+
+    fn run(&self, program: &'static str, arguments: impl FnOnce(&mut Command)) -> Result<(), PostgresError> {
+        let mut command = self.command(self.programs.join(program));
+        arguments(&mut command);
+        command.current_dir(self.directory.path()).env("HOME", self.directory.path());
         // The server inherits what pg_ctl writes to: a file, or reading its output would last as long as the server.
-        let said = tempfile::tempfile()?;
-        let status = command.stdout(said.try_clone()?).stderr(said.try_clone()?).status()?;
-        if status.success() {
+        let mut said = tempfile::tempfile()?;
+        let mut child = command.stdout(said.try_clone()?).stderr(said.try_clone()?).spawn().map_err(|error| {
+            if error.kind() != std::io::ErrorKind::PermissionDenied {
+                return PostgresError::Io(error);
+            }
+            let folder = self.directory.path().display();
+            let output = format!("{error}: is {folder} in a folder every user may enter? set TMPDIR to one that is");
+            PostgresError::Failed { program, output }
+        })?;
+        if wait(&mut child)?.is_some_and(|status| status.success()) {
             return Ok(());
         }
         let mut output = String::new();
-        let mut said = said;
         std::io::Seek::rewind(&mut said)?;
         std::io::Read::read_to_string(&mut said, &mut output)?;
         let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(5).collect();
         Err(PostgresError::Failed { program, output: format!("{} {}", output.trim(), tail.join("; ")) })
     }
+
+    /// The shell that ends the cluster when this process ends. A group of its own keeps a Ctrl-C at the terminal from it.
+    fn watch(&self) -> Result<Child, PostgresError> {
+        let mut command = self.command("sh");
+        command.args(["-c", WATCH, "eventflow-postgres-watch"]).arg(&self.programs).arg(self.directory.path());
+        command.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(command.spawn()?)
+    }
 }
 
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
-        if let Err(error) = self.stop_server() {
+        let Some(mut watch) = self.watch.take() else { return };
+        drop(watch.stdin.take());
+        if let Err(error) = wait(&mut watch) {
             tracing::debug!(event = "private_postgres_stop", %error);
         }
     }
 }
 
-/// The folder with `initdb` and `pg_ctl`: as told, on the path, or where Debian keeps them, newest first.
+/// How the child ended; none if it had to be killed at the deadline.
+fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        pause();
+    }
+}
+
+/// Whether no such process runs: it is gone, or dead and not yet reaped.
+fn has_ended(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|state| state.starts_with('Z')))
+}
+
+#[expect(clippy::disallowed_methods, reason = "between two looks at a condition with a deadline")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
+}
+
+/// A free port below the ones the kernel gives to outgoing connections: while the server is stopped, none of them takes it.
+fn free_port() -> std::io::Result<u16> {
+    let mut last = None;
+    for _ in 0..100 {
+        let port = 15_000 + u16::from_le_bytes([uuid::Uuid::new_v4().as_bytes()[0], uuid::Uuid::new_v4().as_bytes()[1]]) % 16_000;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()))
+}
+
+/// The folder with `initdb` and `pg_ctl`: as told, or where Debian keeps them, newest first, or on the path.
 fn find_programs() -> Option<PathBuf> {
-    let told = std::env::var_os("EVENTFLOW_PG_BIN").map(PathBuf::from);
+    let complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
+    if let Some(told) = std::env::var_os("EVENTFLOW_PG_BIN") {
+        return Some(PathBuf::from(told)).filter(complete);
+    }
     let mut packaged: Vec<PathBuf> =
         std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
     packaged.sort_by_key(|path| {
@@ -164,10 +271,7 @@ fn find_programs() -> Option<PathBuf> {
         std::cmp::Reverse(version)
     });
     let path = std::env::var_os("PATH").unwrap_or_default();
-    told.into_iter()
-        .chain(packaged)
-        .chain(std::env::split_paths(&path))
-        .find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+    packaged.into_iter().chain(std::env::split_paths(&path)).find(complete)
 }
 
 /// As root: the user to run as. Otherwise none.
@@ -182,4 +286,84 @@ fn unprivileged_user() -> Option<(u32, u32)> {
         let mut parts = line.split(':').skip(2);
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpStream;
+
+    /// Authentication request 10 of the protocol: SASL.
+    const SASL: u32 = 10;
+
+    /// What the server asks a user for before letting it in, or none if nothing listens.
+    fn asks_for(port: u16) -> Option<u32> {
+        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let parameters = b"user\0eventflow\0database\0postgres\0\0";
+        let mut startup = u32::try_from(parameters.len() + 8).unwrap().to_be_bytes().to_vec();
+        startup.extend(196_608_u32.to_be_bytes());
+        startup.extend(parameters);
+        server.write_all(&startup).ok()?;
+        let mut answer = [0; 9];
+        server.read_exact(&mut answer).ok()?;
+        (answer[0] == b'R').then(|| u32::from_be_bytes([answer[5], answer[6], answer[7], answer[8]]))
+    }
+
+    fn eventually(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+            pause();
+        }
+    }
+
+    #[test]
+    fn a_cluster_wants_a_password_survives_a_stop_and_a_kill_and_leaves_nothing() {
+        let cluster = PrivatePostgres::start(false).unwrap();
+        let (port, directory) = (cluster.port, cluster.directory.path().to_owned());
+        assert_eq!(asks_for(port), Some(SASL));
+        cluster.stop_server().unwrap();
+        assert_eq!(asks_for(port), None);
+        assert!(matches!(cluster.kill_server(), Err(PostgresError::Io(_))), "there is nothing to kill");
+        cluster.start_server().unwrap();
+        assert_eq!(asks_for(port), Some(SASL));
+        cluster.kill_server().unwrap();
+        assert_eq!(asks_for(port), None);
+        cluster.start_server().unwrap();
+        assert_eq!(asks_for(port), Some(SASL));
+        drop(cluster);
+        assert_eq!(asks_for(port), None);
+        assert!(!directory.exists());
+    }
+
+    /// The test runs itself once more, as the owner that is killed.
+    #[test]
+    fn a_killed_owner_takes_its_cluster_along() {
+        const OWNER: &str = "EVENTFLOW_TEST_POSTGRES_OWNER";
+        if std::env::var_os(OWNER).is_some() {
+            let cluster = PrivatePostgres::start(false).unwrap();
+            let line = format!("\nowns {} {}\n", cluster.port, cluster.directory.path().display());
+            std::io::stdout().write_all(line.as_bytes()).unwrap();
+            // Held until the kill; should the other test be gone, until it closes this pipe.
+            std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+            return;
+        }
+        let mut owner = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "postgres::tests::a_killed_owner_takes_its_cluster_along"])
+            .env(OWNER, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let owns = lines.filter_map(|line| line.strip_prefix("owns ").map(str::to_owned)).next().unwrap();
+        let (port, directory) = owns.split_once(' ').unwrap();
+        let port = port.parse().unwrap();
+        assert_eq!(asks_for(port), Some(SASL));
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        eventually("the server ends and its files go", || asks_for(port).is_none() && !Path::new(directory).exists());
+    }
 }

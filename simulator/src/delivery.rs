@@ -54,6 +54,8 @@ pub struct Delivered {
     pub message: String,
     /// The problem document's code of the last answer
     pub code: Option<String>,
+    /// The wait before each attempt but the first
+    pub waits: Vec<Duration>,
 }
 
 /// Posts signed webhooks.
@@ -63,6 +65,12 @@ pub struct Deliverer {
     args: DeliveryArgs,
     verifier: std::sync::Arc<Verifier>,
     impostor: std::sync::Arc<Verifier>,
+    source: String,
+}
+
+/// The source a webhook URL names: the last part of its path.
+pub(crate) fn source_of(url: &reqwest::Url) -> String {
+    url.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Signs as the built-in source expects.
@@ -79,23 +87,45 @@ impl Deliverer {
     /// # Errors
     /// Names the setting.
     pub fn new(args: &DeliveryArgs) -> Result<Self, ConfigError> {
-        reqwest::Url::parse(&args.webhook_url).map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
+        let url = reqwest::Url::parse(&args.webhook_url).map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(ConfigError::new("--webhook-url", "must begin with http:// or https://"));
+        }
+        for (setting, seconds) in [
+            ("--backoff-base-seconds", args.backoff_base_seconds),
+            ("--backoff-max-seconds", args.backoff_max_seconds),
+            ("--backoff-jitter-seconds", args.backoff_jitter_seconds),
+        ] {
+            if !(0.0..=3600.0).contains(&seconds) {
+                return Err(ConfigError::new(setting, "must be between 0 and 3600"));
+            }
+        }
         if !(args.webhook_timeout_seconds > 0.0 && args.webhook_timeout_seconds < 3600.0) {
-            return Err(ConfigError::new("--webhook-timeout-seconds", "must be above 0"));
+            return Err(ConfigError::new("--webhook-timeout-seconds", "must be above 0 and below 3600"));
         }
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs_f64(args.webhook_timeout_seconds))
             .no_proxy()
+            // A redirected POST becomes a GET, and its 200 would pass for an acceptance.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
         let verifier = signer(args.webhook_signing_secret.clone())?.into();
         let impostor = signer(Secret::new("not the provider's secret"))?.into();
-        Ok(Self { client, args: args.clone(), verifier, impostor })
+        Ok(Self { client, args: args.clone(), verifier, impostor, source: source_of(&url) })
     }
 
-    /// Delivers an event, with what its fault asks for, until a 2xx, a refusal that will not change, or the last attempt.
+    /// The source the webhook URL names.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Delivers an event, with what its fault asks for, until a 2xx, a refusal that will not change, or the last attempt. Attempts, their
+    /// timeout and the longest wait bound the time it takes.
     pub async fn deliver(&self, event: &Event, fault: Option<Fault>, rng: &mut fastrand::Rng) -> Delivered {
-        let mut delivered = Delivered { ok: false, attempts: 0, statuses: Vec::new(), message: String::new(), code: None };
+        let mut delivered =
+            Delivered { ok: false, attempts: 0, statuses: Vec::new(), message: String::new(), code: None, waits: Vec::new() };
         while delivered.attempts < self.args.max_attempts.max(1) {
             delivered.attempts += 1;
             let started = Instant::now();
@@ -117,7 +147,9 @@ impl Deliverer {
                 break;
             }
             ::metrics::counter!(metrics::WEBHOOK_RETRIES).increment(1);
-            tokio::time::sleep(self.backoff(delivered.attempts, retry_after, rng)).await;
+            let wait = self.backoff(delivered.attempts, retry_after, rng);
+            delivered.waits.push(wait);
+            tokio::time::sleep(wait).await;
         }
         delivered
     }
@@ -221,5 +253,10 @@ mod tests {
         }
         assert!(deliverer.backoff(1, Some(Duration::from_secs(9)), &mut rng) >= Duration::from_secs(9));
         assert!(deliverer.backoff(1, Some(Duration::from_secs(99_999)), &mut rng) <= Duration::from_secs(60));
+        assert!(Deliverer::new(&DeliveryArgs { webhook_url: "ftp://x/y".to_owned(), ..args.clone() }).is_err());
+        for seconds in [f64::NAN, -1.0, f64::INFINITY] {
+            assert!(Deliverer::new(&DeliveryArgs { backoff_base_seconds: seconds, ..args.clone() }).is_err(), "{seconds}");
+            assert!(Deliverer::new(&DeliveryArgs { webhook_timeout_seconds: seconds, ..args.clone() }).is_err(), "{seconds}");
+        }
     }
 }

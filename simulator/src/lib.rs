@@ -5,6 +5,7 @@
 
 pub mod delivery;
 pub mod event;
+pub mod journal;
 pub mod load;
 pub mod metrics;
 pub mod stream;
@@ -50,7 +51,7 @@ pub struct Config {
     #[arg(long = "fault", env = "SIMULATOR_FAULTS", value_delimiter = ',')]
     pub faults: Vec<Rate>,
     /// Announce payments without being asked
-    #[arg(long, env = "SIMULATOR_AUTO_STREAM_ENABLED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "SIMULATOR_AUTO_STREAM_ENABLED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub auto_stream_enabled: bool,
     /// Payments a second
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_RPS", default_value_t = 5.0)]
@@ -70,7 +71,7 @@ pub struct Config {
     /// Seed of everything random; without it every run differs
     #[arg(long, env = "SIMULATOR_SEED")]
     pub seed: Option<u64>,
-    /// Write one JSON line a delivery: what was sent and answered
+    /// Write one JSON line a delivery of the stream: what was sent and answered
     #[arg(long, env = "SIMULATOR_JOURNAL")]
     pub journal: Option<PathBuf>,
     /// Write logs as JSON
@@ -100,8 +101,14 @@ impl Config {
                 return Err(ConfigError::new(setting, "must be between 0 and 1"));
             }
         }
-        if contracts::money::Decimal::parse(&self.auto_stream_amount).is_err() {
-            return Err(ConfigError::new("--auto-stream-amount", "must be a decimal number"));
+        if self.faults().iter().map(|rate| rate.share).sum::<f64>() > 1.0 {
+            return Err(ConfigError::new("--fault", "all shares, duplicates and corruptions included, must not exceed 1"));
+        }
+        if !(0.1..=1e6).contains(&self.auto_stream_rps) {
+            return Err(ConfigError::new("--auto-stream-rps", "must be between 0.1 and 1000000"));
+        }
+        if contracts::money::Decimal::parse(&self.auto_stream_amount).map_or(true, |amount| amount.unscaled <= 0) {
+            return Err(ConfigError::new("--auto-stream-amount", "must be a decimal number above 0"));
         }
         Ok(())
     }
@@ -141,7 +148,8 @@ pub async fn serve(config: Config, listener: tokio::net::TcpListener, shutdown: 
     let provider = Arc::new(Provider {
         deliverer: deliverer.clone(),
         config: config.clone(),
-        rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+        // Not the stream's own sequence, or both would draw the same ids.
+        rng: Mutex::new(fastrand::Rng::with_seed(!seed)),
     });
     let streaming = config.auto_stream_enabled.then(|| {
         let settings = StreamSettings {
@@ -236,7 +244,7 @@ async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Byte
         (event, corruption, duplicate, own)
     };
     for fault in corruption.into_iter().chain(duplicate.then_some(Fault::Duplicate)) {
-        ::metrics::counter!(metrics::FAULTS, "fault" => fault.name()).increment(1);
+        metrics::count_fault(fault);
     }
     let view = |delivered: &delivery::Delivered| serde_json::json!({"ok": delivered.ok, "attempts": delivered.attempts, "status_code": delivered.statuses.last(), "message": delivered.message});
     let primary = provider.deliverer.deliver(&event, None, &mut rng).await;

@@ -1,24 +1,30 @@
 //! The load generator: `eventflow simulator load`.
 //!
-//! Open loop: every request has a time it should have been sent at, and latency counts from then, so a stalled server cannot hide the
-//! requests it kept from being sent (coordinated omission). `--max` is closed loop, as fast as the connections go. Every event has an id of
-//! its own and every request is signed. The client writes HTTP/1.1 by hand on kept connections: a load generator that costs more than
-//! the server measures itself.
+//! Open loop: requests are due at fixed times, any free connection sends the next one, and latency counts from the time it was due, so a
+//! stalled server cannot hide the requests it kept from being sent (coordinated omission). What was due and could not be sent before the
+//! end is reported as unsent, and counts in the latencies with the time it had waited by then. The timer's resolution is 1 ms; how late
+//! requests left is reported beside the latencies that contain it. `--max` is closed loop, as fast as the connections go. Every event has
+//! an id of its own and every request is signed. The client writes HTTP/1.1 by hand on kept connections, since a load generator that costs
+//! more than the server measures itself.
 
-use crate::delivery::{signer, unix_seconds};
+mod compose;
+mod wire;
+
+use crate::delivery::{signer, source_of};
+use crate::journal::{Journal, Line};
+use compose::Composer;
 use contracts::Secret;
 use contracts::signature::Verifier;
 use hdrhistogram::Histogram;
 use runtime::config::ConfigError;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use wire::Wire;
 
 /// What load, against what.
 #[derive(Debug, Clone, clap::Args)]
@@ -79,8 +85,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// What was measured.
 #[derive(Debug, serde::Serialize)]
 pub struct LoadReport {
-    /// Requests answered
+    /// Requests sent
     pub requests: u64,
+    /// Requests that were due and could not be sent before the end
+    pub unsent: u64,
     /// Events in requests answered 2xx
     pub events_accepted: u64,
     /// Answers by status; `none` where no answer came
@@ -99,11 +107,16 @@ pub struct LoadReport {
     pub p999_ms: f64,
     /// Milliseconds
     pub max_ms: f64,
+    /// Milliseconds by which requests left later than due, the generator's own share of the latencies
+    pub late_p99_ms: f64,
 }
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "requests    {} in {:.1} s = {:.0}/s", self.requests, self.seconds, self.requests_per_second)?;
+        if self.unsent > 0 {
+            writeln!(f, "unsent      {}: due, but no connection was free before the end", self.unsent)?;
+        }
         writeln!(f, "accepted    {} events = {:.0}/s", self.events_accepted, self.events_per_second)?;
         write!(f, "answers    ")?;
         for (status, count) in &self.answers {
@@ -111,8 +124,8 @@ impl fmt::Display for LoadReport {
         }
         write!(
             f,
-            "\nlatency ms  p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
-            self.p50_ms, self.p99_ms, self.p999_ms, self.max_ms
+            "\nlatency ms  p50 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}  (sent late: p99 {:.2})",
+            self.p50_ms, self.p99_ms, self.p999_ms, self.max_ms, self.late_p99_ms
         )
     }
 }
@@ -121,267 +134,182 @@ struct Target {
     address: String,
     host: String,
     path: String,
+    source: String,
     verifier: Verifier,
     batch: usize,
 }
 
-#[derive(Default)]
+/// What all workers share.
+struct Run {
+    target: Target,
+    journal: Option<Journal>,
+    shutdown: CancellationToken,
+    /// The next request nobody has taken
+    next: AtomicU64,
+    started: Instant,
+    ends: Instant,
+    limit: u64,
+    /// Requests a second; none is as fast as it goes
+    rate: Option<f64>,
+}
+
 struct Tally {
-    answers: BTreeMap<String, u64>,
+    answers: BTreeMap<Option<u16>, u64>,
     accepted: u64,
-    latency: Option<Histogram<u64>>,
+    unsent: u64,
+    latency: Histogram<u64>,
+    late: Histogram<u64>,
+}
+
+impl Tally {
+    fn new() -> anyhow::Result<Self> {
+        // A microsecond to a minute and a half, three digits.
+        let histogram = Histogram::new_with_bounds(1, 100_000_000, 3)?;
+        Ok(Self { answers: BTreeMap::new(), accepted: 0, unsent: 0, latency: histogram.clone(), late: histogram })
+    }
 }
 
 /// Runs the load.
 ///
 /// # Errors
-/// Bad settings, or no connection at all.
+/// Bad settings, no answer at all, or a journal that could not be written whole.
 pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result<LoadReport> {
-    let target = Arc::new(target(args)?);
-    let journal = match &args.journal {
-        Some(path) => Some(Arc::new(std::sync::Mutex::new(std::io::BufWriter::new(std::fs::File::create(path)?)))),
-        None => None,
-    };
+    let target = target(args)?;
+    let journal = args.journal.as_deref().map(Journal::create).transpose()?;
     let started = Instant::now();
-    let ends = started + args.duration;
-    let connections = args.connections.max(1);
+    let run = Arc::new(Run {
+        target,
+        journal,
+        shutdown,
+        next: AtomicU64::new(0),
+        started,
+        ends: started + args.duration,
+        limit: args.requests.unwrap_or(u64::MAX),
+        rate: (!args.max).then_some(args.rate),
+    });
     let mut workers = tokio::task::JoinSet::new();
-    for worker in 0..connections {
-        let (target, journal, shutdown, rate, max) =
-            (Arc::clone(&target), journal.clone(), shutdown.clone(), args.rate, args.max);
-        // Requests are dealt to the connections in turn; this one has every `connections`-th.
-        let share = args.requests.map(|all| all / connections as u64 + u64::from((worker as u64) < all % connections as u64));
-        workers.spawn(async move {
-            let mut tally = Tally { latency: Histogram::new_with_bounds(1, 60_000_000, 3).ok(), ..Tally::default() };
-            let mut connection: Option<TcpStream> = None;
-            let (mut body, mut request, mut answer) = (Vec::new(), Vec::new(), vec![0; 16 << 10]);
-            let mut ids = Vec::new();
-            for turn in 0_u64.. {
-                #[expect(clippy::cast_precision_loss, reason = "a schedule in seconds")]
-                let due = started + Duration::from_secs_f64((turn * connections as u64 + worker as u64) as f64 / rate);
-                let due = if max { Instant::now() } else { due };
-                if due >= ends || Instant::now() >= ends || share.is_some_and(|share| turn >= share) || shutdown.is_cancelled() {
-                    break;
-                }
-                if !max {
-                    tokio::time::sleep_until(due.into()).await;
-                }
-                ids.clear();
-                compose(&target, &mut body, &mut request, &mut ids);
-                let status = exchange(&target, &mut connection, &request, &mut answer).await;
-                let waited = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
-                if let Some(latency) = &mut tally.latency {
-                    latency.saturating_record(waited.max(1));
-                }
-                let label = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-                if let Some(journal) = &journal {
-                    let mut journal = journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    for id in &ids {
-                        if let Err(error) = writeln!(journal, r#"{{"event_id":"{id}","status":{}}}"#, status.unwrap_or(0)) {
-                            tracing::error!(event = "journal_write_failed", %error);
-                        }
-                    }
-                }
-                if matches!(status, Some(200..=299)) {
-                    tally.accepted += target.batch as u64;
-                }
-                *tally.answers.entry(label).or_default() += 1;
-            }
-            tally
-        });
+    for _ in 0..args.connections.max(1) {
+        workers.spawn(work(Arc::clone(&run)));
     }
-    let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
-    let (mut answers, mut accepted) = (BTreeMap::<String, u64>::new(), 0);
+    let mut total = Tally::new()?;
     while let Some(tally) = workers.join_next().await {
-        let tally = tally?;
-        accepted += tally.accepted;
-        tally.answers.into_iter().for_each(|(status, count)| *answers.entry(status).or_default() += count);
-        if let Some(more) = tally.latency {
-            latency.add(more)?;
-        }
-    }
-    if let Some(journal) = journal {
-        journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).flush()?;
+        let tally = tally??;
+        total.accepted += tally.accepted;
+        total.unsent += tally.unsent;
+        tally.answers.into_iter().for_each(|(status, count)| *total.answers.entry(status).or_default() += count);
+        total.latency.add(tally.latency)?;
+        total.late.add(tally.late)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let requests: u64 = answers.values().sum();
+    if let Some(journal) = &run.journal {
+        journal.finish()?;
+    }
+    let requests: u64 = total.answers.values().sum();
     anyhow::ensure!(
-        requests == 0 || answers.keys().any(|status| status != "none"),
+        requests == 0 || total.answers.keys().any(Option::is_some),
         "no answer from {}: is the producer running?",
-        target.address
+        run.target.address
     );
+    Ok(report(&total, requests, seconds))
+}
+
+fn report(total: &Tally, requests: u64, seconds: f64) -> LoadReport {
+    let label = |status: &Option<u16>| status.map_or_else(|| "none".to_owned(), |status| status.to_string());
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let (per_second, milliseconds) =
-        (|count: u64| count as f64 / seconds, |quantile: f64| latency.value_at_quantile(quantile) as f64 / 1000.0);
-    Ok(LoadReport {
+    let (per_second, milliseconds) = (
+        |count: u64| count as f64 / seconds,
+        |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0,
+    );
+    LoadReport {
         requests,
-        events_accepted: accepted,
-        answers,
+        unsent: total.unsent,
+        events_accepted: total.accepted,
+        answers: total.answers.iter().map(|(status, count)| (label(status), *count)).collect(),
         seconds,
         requests_per_second: per_second(requests),
-        events_per_second: per_second(accepted),
-        p50_ms: milliseconds(0.5),
-        p99_ms: milliseconds(0.99),
-        p999_ms: milliseconds(0.999),
-        max_ms: milliseconds(1.0),
-    })
+        events_per_second: per_second(total.accepted),
+        p50_ms: milliseconds(&total.latency, 0.5),
+        p99_ms: milliseconds(&total.latency, 0.99),
+        p999_ms: milliseconds(&total.latency, 0.999),
+        max_ms: milliseconds(&total.latency, 1.0),
+        late_p99_ms: milliseconds(&total.late, 0.99),
+    }
+}
+
+/// One connection: takes the next request, waits until it is due, sends it, awaits its answer.
+async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new()?;
+    let mut wire = Wire::new(&run.target.address);
+    let mut composer = Composer::new(&run.target);
+    loop {
+        let index = run.next.fetch_add(1, Ordering::Relaxed);
+        if index >= run.limit {
+            break;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a schedule in seconds")]
+        let due = match run.rate {
+            Some(rate) => run.started + Duration::from_secs_f64((index as f64 / rate).min(1e9)),
+            None => Instant::now(),
+        };
+        if due >= run.ends {
+            break;
+        }
+        if run.rate.is_some() {
+            let waited = run.shutdown.run_until_cancelled(tokio::time::sleep_until(due.into())).await;
+            if waited.is_none() && Instant::now() < due {
+                break;
+            }
+        }
+        let now = Instant::now();
+        if now >= run.ends || run.shutdown.is_cancelled() {
+            if run.rate.is_none() {
+                break;
+            }
+            // Goes on to the next: everything that was due is counted.
+            tally.unsent += 1;
+            tally.latency.saturating_record(micros(now - due));
+            continue;
+        }
+        tally.late.saturating_record(micros(now - due));
+        composer.compose(&run.target);
+        let status = wire.exchange(&composer.request).await;
+        tally.latency.saturating_record(micros(due.elapsed()));
+        let ok = matches!(status, Some(200..=299));
+        if ok {
+            tally.accepted += run.target.batch as u64;
+        }
+        *tally.answers.entry(status).or_default() += 1;
+        if let Some(journal) = &run.journal {
+            for id in &composer.ids {
+                let event_id = &id.to_string();
+                let (source, expected, statuses) = (&run.target.source, Line::expected(None), &[status]);
+                journal.write(&Line { event_id, source, fault: None, expected, ok, attempts: 1, statuses, code: None });
+            }
+        }
+    }
+    Ok(tally)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
 }
 
 fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     let bad = |problem: &str| ConfigError::new("--url", problem);
     let url = reqwest::Url::parse(&args.url).map_err(|error| bad(&error.to_string()))?;
     if url.scheme() != "http" {
-        return Err(bad("the load generator speaks http only; put it behind the load balancer"));
+        return Err(bad("the load generator speaks http only; send to the producer itself, behind whatever ends TLS"));
     }
     let host = url.host_str().ok_or_else(|| bad("has no host"))?;
-    let port = url.port_or_known_default().unwrap_or(80);
-    if args.batch == 0 || !(args.max || args.rate > 0.0) {
-        return Err(ConfigError::new("--batch", "--batch and --rate must be above 0"));
+    let address = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+    if !(1..=100_000).contains(&args.batch) {
+        return Err(ConfigError::new("--batch", "must be between 1 and 100000"));
+    }
+    if !(args.max || args.rate.is_finite() && args.rate > 0.0) {
+        return Err(ConfigError::new("--rate", "must be above 0; --max sends as fast as the connections go"));
     }
     let path = url.path().trim_end_matches('/');
     let path = if args.batch > 1 { format!("{path}/batch") } else { path.to_owned() };
-    Ok(Target {
-        address: format!("{host}:{port}"),
-        host: format!("{host}:{port}"),
-        path,
-        verifier: signer(args.secret.clone())?,
-        batch: args.batch,
-    })
-}
-
-/// Writes a signed request of `batch` fresh events.
-fn compose(target: &Target, body: &mut Vec<u8>, request: &mut Vec<u8>, ids: &mut Vec<uuid::Uuid>) {
-    body.clear();
-    let now = time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
-    for place in 0..target.batch {
-        let id = uuid::Uuid::now_v7();
-        ids.push(id);
-        if place > 0 {
-            body.push(b'\n');
-        }
-        let cents = id.as_u128() % 99_999 + 1;
-        // Writing to a Vec cannot fail.
-        drop(write!(
-            body,
-            r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"source":"load","timestamp":"{now}","payload":{{"payment_id":"pay_{id}","order_id":"ord_1","amount":{}.{:02},"currency":"EUR","provider_auth_id":"auth_1"}}}}"#,
-            cents / 100,
-            cents % 100
-        ));
-    }
-    request.clear();
-    let kind = if target.batch > 1 { "application/x-ndjson" } else { "application/json" };
-    drop(write!(
-        request,
-        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n",
-        target.path,
-        target.host,
-        body.len()
-    ));
-    for (name, value) in target.verifier.sign(None, unix_seconds(), body, 0) {
-        drop(write!(request, "{name}: {value}\r\n"));
-    }
-    request.extend_from_slice(b"\r\n");
-    request.extend_from_slice(body);
-}
-
-/// Sends a request and reads the whole answer; the status, or none. Ten seconds at most.
-async fn exchange(target: &Target, connection: &mut Option<TcpStream>, request: &[u8], answer: &mut [u8]) -> Option<u16> {
-    let attempt = async {
-        let stream = match connection.take() {
-            Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect(&target.address).await.ok()?;
-                stream.set_nodelay(true).ok()?;
-                stream
-            }
-        };
-        let stream = connection.insert(stream);
-        stream.write_all(request).await.ok()?;
-        let mut filled = 0;
-        loop {
-            let read = stream.read(answer.get_mut(filled..)?).await.ok()?;
-            if read == 0 {
-                return None;
-            }
-            filled += read;
-            if let Some((status, length, close)) = parse_answer(&answer[..filled]) {
-                if filled < length {
-                    continue;
-                }
-                if close {
-                    *connection = None;
-                }
-                return Some(status);
-            }
-        }
-    };
-    let status = tokio::time::timeout(Duration::from_secs(10), attempt).await.ok().flatten();
-    if status.is_none() {
-        *connection = None;
-    }
-    status
-}
-
-/// Status, total length and whether the connection closes, once the head is complete.
-fn parse_answer(bytes: &[u8]) -> Option<(u16, usize, bool)> {
-    let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&bytes[..head_end]).ok()?;
-    let status = head.get(9..12)?.parse().ok()?;
-    let header = |name: &str| {
-        head.lines().find_map(|line| {
-            line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-        })
-    };
-    let body: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    Some((status, head_end + body, header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::routing::post;
-
-    #[tokio::test]
-    async fn every_request_is_signed_unique_and_counted() {
-        let ids = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
-        let seen = Arc::clone(&ids);
-        let app = axum::Router::new().route(
-            "/w/batch",
-            post(move |headers: axum::http::HeaderMap, body: axum::body::Bytes| async move {
-                let authentic = signer(Secret::new("s")).unwrap().verify(&headers, &body, unix_seconds()).is_ok();
-                let mut ids = seen.lock().unwrap();
-                for line in body.split(|byte| *byte == b'\n') {
-                    let event: serde_json::Value = serde_json::from_slice(line).unwrap();
-                    ids.insert(event["event_id"].as_str().unwrap().to_owned());
-                }
-                if authentic && ids.len() <= 150 {
-                    axum::http::StatusCode::OK
-                } else {
-                    axum::http::StatusCode::SERVICE_UNAVAILABLE
-                }
-            }),
-        );
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/w", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        let args = LoadArgs {
-            url,
-            secret: Secret::new("s"),
-            rate: 1.0,
-            max: true,
-            batch: 5,
-            duration: Duration::from_secs(30),
-            requests: Some(40),
-            connections: 1,
-            journal: None,
-            json: false,
-        };
-        let report = run(&args, CancellationToken::new()).await.unwrap();
-        assert_eq!(report.requests, 40);
-        assert_eq!(ids.lock().unwrap().len(), 200);
-        assert_eq!(report.events_accepted, 150);
-        assert_eq!(report.answers, BTreeMap::from([("200".to_owned(), 30), ("503".to_owned(), 10)]));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(parse_duration("soon").is_err());
-    }
+    let verifier = signer(args.secret.clone())?;
+    Ok(Target { host: address.clone(), address, path, source: source_of(&url), verifier, batch: args.batch })
 }

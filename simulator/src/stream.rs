@@ -2,9 +2,9 @@
 
 use crate::delivery::{Delivered, Deliverer};
 use crate::event::{Event, Fault, Payment, Rate, build};
+use crate::journal::{Journal, Line};
 use crate::metrics;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,24 +57,21 @@ pub struct Tally {
 /// Shared with whoever watches.
 pub type Shared = Arc<Mutex<Tally>>;
 
-/// Streams until `stop`, then waits for what is under way.
+/// Streams until `stop`, then waits for what is under way. Returns the final tally.
 ///
 /// # Errors
-/// When the journal cannot be written.
+/// When the journal could not be written whole, or a delivery panicked: its tally would not add up.
 pub async fn stream(
     settings: &StreamSettings,
     deliverer: &Deliverer,
     tally: Shared,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let journal = match &settings.journal {
-        Some(path) => Some(Arc::new(Mutex::new(std::io::BufWriter::new(std::fs::File::create(path)?)))),
-        None => None,
-    };
+) -> anyhow::Result<Tally> {
+    let journal = settings.journal.as_deref().map(Journal::create).transpose()?.map(Arc::new);
     let mut rng = fastrand::Rng::with_seed(settings.seed);
     let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
     let mut deliveries = JoinSet::new();
-    let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / settings.rate.max(0.1)));
+    let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / settings.rate.clamp(0.1, 1e6)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut index = 0_u64;
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
@@ -82,7 +79,7 @@ pub async fn stream(
         for _ in 0..if fault == Some(Fault::Burst) { 20 } else { 1 } {
             index += 1;
             let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else { break };
-            let plan = plan(settings, index, fault, &mut rng);
+            let plan = plan(settings, index, fault, crate::now_micros(), &mut rng);
             let (deliverer, tally, journal) = (deliverer.clone(), Arc::clone(&tally), journal.clone());
             let mut rng = fastrand::Rng::with_seed(rng.u64(..));
             deliveries.spawn(async move {
@@ -92,22 +89,28 @@ pub async fn stream(
                     let delivered = deliverer.deliver(&step.event, step.fault, &mut rng).await;
                     note_answer(&tally, &delivered);
                     if let Some(journal) = &journal {
-                        write_line(journal, &step, &delivered);
+                        journal.write(&line(deliverer.source(), &step, &delivered));
                     }
                 }
                 drop(place);
             });
         }
-        while deliveries.try_join_next().is_some() {}
+        while let Some(delivery) = deliveries.try_join_next() {
+            delivery?;
+        }
     }
-    while deliveries.join_next().await.is_some() {}
+    while let Some(delivery) = deliveries.join_next().await {
+        delivery?;
+    }
     if let Some(journal) = journal {
-        journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+        journal.finish()?;
     }
-    Ok(())
+    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(tally)
 }
 
 /// One delivery of a plan.
+#[derive(Debug, PartialEq)]
 struct Step {
     event: Event,
     fault: Option<Fault>,
@@ -125,8 +128,8 @@ fn choose(faults: &[Rate], rng: &mut fastrand::Rng) -> Option<Fault> {
         .map(|rate| rate.fault)
 }
 
-/// The deliveries one event and its fault make.
-fn plan(settings: &StreamSettings, index: u64, fault: Option<Fault>, rng: &mut fastrand::Rng) -> Vec<Step> {
+/// The deliveries one event and its fault make at `now`, in microseconds.
+fn plan(settings: &StreamSettings, index: u64, fault: Option<Fault>, now: i64, rng: &mut fastrand::Rng) -> Vec<Step> {
     const CURRENCIES: [(&str, u32); 5] = [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("GBP", 2)];
     let (currency, digits) = rng.choice(CURRENCIES).unwrap_or(("USD", 2));
     let amount = contracts::money::text(i128::from(rng.u64(1..10_000_000)), digits);
@@ -136,7 +139,6 @@ fn plan(settings: &StreamSettings, index: u64, fault: Option<Fault>, rng: &mut f
         amount: settings.amount.clone().unwrap_or(amount),
         currency: settings.currency.clone().unwrap_or_else(|| currency.to_owned()),
     };
-    let now = crate::now_micros();
     let event = build(&payment, fault, now, rng);
     let step = |event: Event, fault, millis| Step { event, fault, pause: Duration::from_millis(millis) };
     match fault {
@@ -163,11 +165,13 @@ fn note_sent(tally: &Shared, fault: Option<Fault>) {
     tally.sent += 1;
     if let Some(fault) = fault {
         *tally.faults.entry(fault.name().to_owned()).or_default() += 1;
-        ::metrics::counter!(metrics::FAULTS, "fault" => fault.name()).increment(1);
+        metrics::count_fault(fault);
     }
 }
 
 fn note_answer(tally: &Shared, delivered: &Delivered) {
+    let result = if delivered.ok { "accepted" } else { "failed" };
+    ::metrics::counter!(metrics::AUTO_STREAM_EVENTS, "result" => result).increment(1);
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     // A 503 or no answer leaves open whether the broker has the record; a 4xx does not.
     tally.unsure_attempts += delivered.statuses.iter().filter(|status| status.is_none_or(|status| status >= 500)).count() as u64;
@@ -181,12 +185,52 @@ fn note_answer(tally: &Shared, delivered: &Delivered) {
     }
 }
 
-fn write_line(journal: &Mutex<std::io::BufWriter<std::fs::File>>, step: &Step, delivered: &Delivered) {
-    let line = serde_json::json!({
-        "event_id": step.event.id, "source": "payment-authorized", "fault": step.fault.map(Fault::name), "ok": delivered.ok,
-        "attempts": delivered.attempts, "statuses": delivered.statuses, "code": delivered.code,
-    });
-    if let Err(error) = writeln!(journal.lock().unwrap_or_else(PoisonError::into_inner), "{line}") {
-        tracing::error!(event = "journal_write_failed", %error);
+fn line<'a>(source: &'a str, step: &'a Step, delivered: &'a Delivered) -> Line<'a> {
+    Line {
+        event_id: &step.event.id,
+        source,
+        fault: step.fault.map(Fault::name),
+        expected: Line::expected(step.fault),
+        ok: delivered.ok,
+        attempts: delivered.attempts,
+        statuses: &delivered.statuses,
+        code: delivered.code.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_and_clock_make_the_same_deliveries() {
+        let settings = StreamSettings {
+            rate: 1.0,
+            seed: 0,
+            faults: Fault::ALL.map(|fault| Rate { fault, share: 0.05 }).to_vec(),
+            concurrency: 1,
+            amount: None,
+            currency: None,
+            payment_prefix: "pay".to_owned(),
+            order_prefix: "ord".to_owned(),
+            journal: None,
+        };
+        let run = |seed| -> Vec<Step> {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let step = |index| {
+                let fault = choose(&settings.faults, &mut rng);
+                plan(&settings, index, fault, 1_700_000_000_000_000, &mut rng)
+            };
+            (0..500).flat_map(step).collect()
+        };
+        let steps = run(7);
+        assert_eq!(steps, run(7));
+        assert_ne!(steps, run(8));
+        for fault in Fault::ALL {
+            assert!(steps.iter().any(|step| step.fault == Some(fault)), "{fault} in 500 events at 5 %");
+        }
+        let ids: std::collections::HashSet<_> = steps.iter().map(|step| &step.event.id).collect();
+        let again = steps.iter().filter(|step| matches!(step.fault, Some(Fault::Duplicate | Fault::Conflicting))).count();
+        assert_eq!(ids.len() + again, steps.len(), "only these two send an id again");
     }
 }

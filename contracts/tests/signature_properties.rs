@@ -1,0 +1,88 @@
+//! Properties of every scheme: what is signed verifies, nothing else does, and any header gets an answer.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use contracts::Secret;
+use contracts::scheme::Scheme;
+use contracts::signature::{Key, SignatureError, Verifier};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+fn schemes() -> Vec<Verifier> {
+    let custom = [
+        r#"{"signature_header":"s","template":"{timestamp}.{body}","prefix":"v1=","separator":",","timestamp_prefix":"t=",
+            "freshness":{"past_seconds":300,"future_seconds":60}}"#,
+        r#"{"signature_header":"s","template":"{url}{body}","encoding":"base64","algorithm":"hmac-sha1"}"#,
+        r#"{"signature_header":"s","template":"v0:{timestamp}:{body}","timestamp_header":"t","algorithm":"hmac-sha512"}"#,
+    ];
+    let presets = Scheme::PRESETS.map(|name| Scheme::preset(name).unwrap()).into_iter();
+    let schemes = presets.chain(custom.map(|text| serde_json::from_str(text).unwrap()));
+    let key = || Key { id: "k".to_owned(), secret: Secret::new("d2hhdCBhIHNlY3JldA=="), not_after: None };
+    schemes.map(|scheme| Verifier::new(scheme, vec![key()], Some("https://a.example/x".to_owned())).unwrap()).collect()
+}
+
+fn signed(verifier: &Verifier, at: i64, body: &[u8]) -> HeaderMap {
+    let headers = verifier.sign(Some("msg_1"), at, body, 0).into_iter();
+    headers.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(value).unwrap())).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_signed_verifies_and_no_other_body_does(body in proptest::collection::vec(any::<u8>(), 0..200), at in 0_i64..4_000_000_000, bit in any::<prop::sample::Index>()) {
+        for verifier in schemes() {
+            let given = signed(&verifier, at, &body);
+            prop_assert!(verifier.precheck(&given).is_ok());
+            prop_assert_eq!(verifier.verify(&given, &body, at).unwrap().secret_id, "k");
+            let mut other = body.clone();
+            if other.is_empty() { other.push(0) } else { let bit = bit.index(body.len() * 8); other[bit / 8] ^= 1 << (bit % 8); }
+            prop_assert_eq!(verifier.verify(&given, &other, at), Err(SignatureError::Mismatch));
+            let mut longer = body.clone();
+            longer.push(b'\n');
+            prop_assert_eq!(verifier.verify(&given, &longer, at), Err(SignatureError::Mismatch));
+        }
+    }
+
+    /// Any bit of any header that is signed or is the signature. Only the case of hexadecimal carries no meaning.
+    #[test]
+    fn no_other_header_verifies(body in "[a-z]{0,20}", at in 1_000_000_000_i64..4_000_000_000, place in any::<prop::sample::Index>()) {
+        for verifier in schemes() {
+            let given = signed(&verifier, at, body.as_bytes());
+            for name in verifier.signature_headers().filter(|name| *name != "x-github-delivery") {
+                let mut bytes = given[name].as_bytes().to_vec();
+                let bit = place.index(bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let Ok(flipped) = HeaderValue::from_bytes(&bytes) else { continue };
+                let mut other = given.clone();
+                other.insert(name.parse::<HeaderName>().unwrap(), flipped);
+                let verdict = verifier.verify(&other, body.as_bytes(), at);
+                let case_only = bytes.eq_ignore_ascii_case(given[name].as_bytes());
+                prop_assert!(verdict.is_err() || case_only, "{}: {:?} for {:?}", name, other[name], given[name]);
+                if let Err(error) = verdict {
+                    prop_assert!(error == SignatureError::Mismatch || error.is_malformed(), "{:?}", error);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_headers_get_an_answer(
+        values in proptest::collection::vec(prop_oneof![
+            proptest::collection::vec(0x20_u8..=0xff, 0..140),
+            "(v1,|v1=|t=|sha256=|[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=|[0-9]{1,20}|[ ,=]){0,6}".prop_map(String::into_bytes),
+        ], 6),
+        now in any::<i64>(),
+    ) {
+        for verifier in schemes() {
+            let mut given = HeaderMap::new();
+            for (name, bytes) in verifier.signature_headers().zip(&values) {
+                if let Ok(value) = HeaderValue::from_bytes(bytes) {
+                    given.append(name.parse::<HeaderName>().unwrap(), value);
+                }
+            }
+            let quick = verifier.precheck(&given).map(drop);
+            let full = verifier.verify(&given, b"body", now);
+            prop_assert!(full.is_err());
+            prop_assert_eq!(quick.is_err(), full.unwrap_err().is_malformed(), "what is refused by shape is refused before the body");
+        }
+    }
+}
