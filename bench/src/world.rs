@@ -1,0 +1,122 @@
+//! The broker, the registry, and the flags every role needs to find them.
+
+use crate::process::Process;
+use contracts::topics;
+use runtime::kafka::KafkaArgs;
+use std::time::{Duration, Instant};
+
+/// The secret requests are signed with here.
+const SECRET: &str = "bench-secret";
+
+/// What the roles live in.
+pub(crate) struct World {
+    pub(crate) broker: Process,
+    pub(crate) kafka: KafkaArgs,
+    registry: Process,
+}
+
+impl World {
+    pub(crate) async fn start(partitions: i32) -> anyhow::Result<Self> {
+        let mut broker = Process::part("broker", &[format!("--partitions={partitions}")])?;
+        let kafka = KafkaArgs::plaintext(&broker.first_line()?);
+        let mut registry = Process::role("registry", &["--listen={address}".to_owned()])?;
+        registry.until_ready().await?;
+        Ok(Self { broker, kafka, registry })
+    }
+
+    /// Flags of a role: the broker, its operations endpoints, and those given.
+    pub(crate) fn flags(&self, more: &[String]) -> Vec<String> {
+        let mut flags = vec![
+            format!("--kafka-brokers={}", self.kafka.kafka_brokers),
+            "--kafka-config=session.timeout.ms=6000".to_owned(),
+            "--kafka-config=fetch.wait.max.ms=5".to_owned(),
+            "--ops-listen={address}".to_owned(),
+        ];
+        flags.extend_from_slice(more);
+        flags
+    }
+
+    /// A producer that is ready, and its address for webhooks.
+    pub(crate) async fn producer(&self) -> anyhow::Result<(Process, String)> {
+        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let flags = self.flags(&[format!("--listen={listen}"), format!("--webhook-signing-secret={SECRET}")]);
+        let mut producer = Process::role("producer", &flags)?;
+        producer.until_ready().await?;
+        Ok((producer, listen.to_string()))
+    }
+
+    pub(crate) async fn validator(&self) -> anyhow::Result<Process> {
+        Process::role("validator", &self.flags(&[self.registry_flag()]))
+    }
+
+    pub(crate) fn persistence(&self, database_url: &str) -> anyhow::Result<Process> {
+        Process::role("persistence", &self.flags(&[self.registry_flag(), format!("--database-url={database_url}")]))
+    }
+
+    pub(crate) fn analytics(&self) -> anyhow::Result<Process> {
+        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        Process::role("analytics", &self.flags(&[self.registry_flag(), format!("--listen={listen}")]))
+    }
+
+    fn registry_flag(&self) -> String {
+        format!("--registry-url=http://{}", self.registry.address)
+    }
+
+    /// How many records were ever published to a topic, and whether it still has them all.
+    pub(crate) async fn count(&self, topic: &'static str) -> anyhow::Result<u64> {
+        let kafka = self.kafka.clone();
+        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic)).await??;
+        anyhow::ensure!(
+            marks.iter().all(|(_, low, _)| *low == 0),
+            "the embedded broker dropped records of {topic}: use fewer --events"
+        );
+        Ok(u64::try_from(marks.iter().map(|(_, _, high)| high).sum::<i64>())?)
+    }
+
+    /// Fills the raw topic through the producer, in batches.
+    pub(crate) async fn fill(&self, events: u64) -> anyhow::Result<()> {
+        let (_producer, address) = self.producer().await?;
+        let load = load(
+            &address,
+            &["--max", "--batch=50", "--connections=8", "--for=120s", &format!("--requests={}", events.div_ceil(50))],
+        )?;
+        load.output()?;
+        let published = self.count(topics::RAW).await?;
+        anyhow::ensure!(published >= events, "only {published} of {events} events were published");
+        Ok(())
+    }
+}
+
+/// The load generator against a producer.
+pub(crate) fn load(address: &str, flags: &[&str]) -> anyhow::Result<Process> {
+    let mut arguments = vec![
+        "load".to_owned(),
+        format!("--url=http://{address}/api/webhooks/payment-authorized"),
+        format!("--secret={SECRET}"),
+        "--json".to_owned(),
+    ];
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    Process::role("simulator", &arguments)
+}
+
+/// Looks every few milliseconds until `count` reaches `target`; gives what `seen` says at the first and at the last record.
+pub(crate) async fn until<T>(
+    target: u64,
+    mut count: impl AsyncFnMut() -> anyhow::Result<u64>,
+    mut seen: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<((u64, Instant, T), (u64, Instant, T))> {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let mut first = None;
+    loop {
+        let now = count().await?;
+        let look = (now, Instant::now(), seen()?);
+        if now >= target {
+            return Ok((first.ok_or_else(|| anyhow::anyhow!("done before the first look: use more --events"))?, look));
+        }
+        if now > 0 && first.is_none() {
+            first = Some(look);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "stands still at {now} of {target}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
