@@ -25,7 +25,7 @@ pub struct Analytics {
 }
 
 /// What a record turned out to be: an event, or the code of why it cannot be read.
-type Read = Result<Event, &'static str>;
+type Read<'a> = Result<Event<'a>, &'static str>;
 
 impl Analytics {
     /// A stage that shares its figures.
@@ -35,7 +35,7 @@ impl Analytics {
     }
 
     /// Reads every record before anything is counted, so that a wait counts nothing twice.
-    async fn read(registry: &mut Registry, batch: &[Record<'_>]) -> Result<Vec<Read>, Transient> {
+    async fn read<'a>(registry: &mut Registry, batch: &[Record<'a>]) -> Result<Vec<Read<'a>>, Transient> {
         let mut events = Vec::with_capacity(batch.len());
         for record in batch {
             let (schema_id, datum) = match framing::unframe(record.value()) {
@@ -56,19 +56,20 @@ impl Analytics {
         Ok(events)
     }
 
-    fn measure(&self, batch: &[Record<'_>], events: &[Read], now_ms: i64) {
+    fn measure(&self, batch: &[Record<'_>], events: &[Read<'_>], now_ms: i64) {
         let mut processed: BTreeMap<(usize, i32, &'static str), u64> = BTreeMap::new();
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let ages = Ages { event: ::metrics::histogram!(names::EVENT_AGE), receipt: ::metrics::histogram!(names::RECEIPT_AGE) };
         for (record, event) in batch.iter().zip(events) {
             if !figures.begin(record.partition, record.offset, now_ms) {
                 continue;
             }
             match event {
                 Ok(event) => {
-                    let event_type = figures.event_type(&event.event_type);
+                    let event_type = figures.event_type(event.event_type);
                     let live = self.taken_ms.get(&record.partition).is_none_or(|taken| record.timestamp_ms >= *taken);
                     *processed.entry((event_type, record.partition, if live { "live" } else { "catch_up" })).or_default() += 1;
-                    count(&mut figures, record, event, event_type, live, now_ms);
+                    count(&mut figures, record, event, event_type, live.then_some(&ages), now_ms);
                 }
                 Err(code) => ::metrics::counter!(names::ERRORS, "code" => *code).increment(1),
             }
@@ -81,15 +82,22 @@ impl Analytics {
     }
 }
 
-fn count(figures: &mut Figures, record: &Record<'_>, event: &Event, event_type: usize, live: bool, now_ms: i64) {
+/// The histograms of how old live events are.
+struct Ages {
+    event: ::metrics::Histogram,
+    receipt: ::metrics::Histogram,
+}
+
+/// `ages` is given for live records.
+fn count(figures: &mut Figures, record: &Record<'_>, event: &Event<'_>, event_type: usize, ages: Option<&Ages>, now_ms: i64) {
     let received_at_ms = received_at_ms(record);
-    if live {
-        ::metrics::histogram!(names::EVENT_AGE).record(seconds(now_ms.saturating_sub(event.occurred_at_micros / 1000)));
-        ::metrics::histogram!(names::RECEIPT_AGE).record(seconds(now_ms.saturating_sub(received_at_ms)));
+    if let Some(ages) = ages {
+        ages.event.record(seconds(now_ms.saturating_sub(event.occurred_at_micros / 1000)));
+        ages.receipt.record(seconds(now_ms.saturating_sub(received_at_ms)));
     }
     let seen = Observation {
         partition: record.partition,
-        raw: record.raw(),
+        raw: record.raw().unwrap_or((record.partition, record.offset)),
         received_at_ms,
         event_type,
         amount: event.amount.as_deref(),

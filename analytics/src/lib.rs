@@ -26,7 +26,7 @@ use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often the gauges of the last full minute are set.
@@ -128,6 +128,5 @@ async fn expose(figures: Shared) {
 
 /// Milliseconds since the epoch.
 fn now_ms() -> i64 {
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    runtime::clock::now_micros() / 1000
 }

@@ -6,31 +6,32 @@
 use crate::money;
 use apache_avro::Schema;
 use apache_avro::schema::InnerDecimalSchema;
+use std::borrow::Cow;
 
 /// Data or a schema that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DatumError(pub String);
 
-/// A validated event as consumers see it.
+/// A validated event as consumers see it. Texts are the datum's own bytes wherever they can be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Event {
+pub struct Event<'a> {
     /// Event id
-    pub event_id: String,
+    pub event_id: &'a str,
     /// Event type
-    pub event_type: String,
+    pub event_type: &'a str,
     /// Schema version, as text
-    pub schema_version: String,
+    pub schema_version: Cow<'a, str>,
     /// The envelope's source field
-    pub source: String,
+    pub source: &'a str,
     /// Microseconds since the epoch
     pub occurred_at_micros: i64,
     /// Exact decimal text of `payload.amount`
-    pub amount: Option<String>,
+    pub amount: Option<Cow<'a, str>>,
     /// `payload.currency`
-    pub currency: Option<String>,
+    pub currency: Option<Cow<'a, str>>,
     /// `payload.payment_id`
-    pub payment_id: Option<String>,
+    pub payment_id: Option<Cow<'a, str>>,
     /// The `payload` record as compact JSON; decimals are strings of their exact digits, times RFC 3339 in UTC
     pub payload_json: String,
 }
@@ -77,7 +78,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Truncated or left-over bytes, and values the schema does not allow.
-    pub fn decode(&self, datum: &[u8]) -> Result<Event, DatumError> {
+    pub fn decode<'a>(&self, datum: &'a [u8]) -> Result<Event<'a>, DatumError> {
         let mut reader = Reader { rest: datum };
         let mut event = Event::default();
         for (name, node) in &self.fields {
@@ -90,12 +91,12 @@ impl Decoder {
                     reader.record(fields, &mut event.payload_json, &mut noted)?;
                     [event.amount, event.currency, event.payment_id] = noted;
                 }
-                ("event_id", Node::Text) => event.event_id = reader.text()?.to_owned(),
-                ("event_type", Node::Text) => event.event_type = reader.text()?.to_owned(),
-                ("source", Node::Text) => event.source = reader.text()?.to_owned(),
-                ("schema_version", Node::Text) => event.schema_version = reader.text()?.to_owned(),
-                ("schema_version", Node::Int) => event.schema_version = reader.long()?.to_string(),
-                (_, other) => reader.json(other, &mut String::new())?,
+                ("event_id", Node::Text) => event.event_id = reader.text()?,
+                ("event_type", Node::Text) => event.event_type = reader.text()?,
+                ("source", Node::Text) => event.source = reader.text()?,
+                ("schema_version", Node::Text) => event.schema_version = Cow::Borrowed(reader.text()?),
+                ("schema_version", Node::Int) => event.schema_version = Cow::Owned(reader.long()?.to_string()),
+                (_, other) => drop(reader.json(other, &mut String::new())?),
             }
         }
         if reader.rest.is_empty() { Ok(event) } else { Err(DatumError(format!("{} bytes are left over", reader.rest.len()))) }
@@ -171,7 +172,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Writes a record as JSON and notes its amount, currency and payment id.
-    fn record(&mut self, fields: &[(String, Node)], out: &mut String, noted: &mut [Option<String>; 3]) -> Result<(), DatumError> {
+    fn record(
+        &mut self,
+        fields: &[(String, Node)],
+        out: &mut String,
+        noted: &mut [Option<Cow<'a, str>>; 3],
+    ) -> Result<(), DatumError> {
         out.push('{');
         for (place, (name, node)) in fields.iter().enumerate() {
             if place > 0 {
@@ -179,27 +185,20 @@ impl<'a> Reader<'a> {
             }
             push_json_text(name, out);
             out.push(':');
-            let from = out.len();
-            self.json(node, out)?;
-            let note = match name.as_str() {
-                "amount" => 0,
-                "currency" => 1,
-                "payment_id" => 2,
-                _ => continue,
-            };
-            // Decimals and these ids are written as JSON strings; escapes are rare.
-            let written = &out[from..];
-            noted[note] = if written.contains('\\') {
-                serde_json::from_str(written).ok()
-            } else {
-                written.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned)
-            };
+            let text = self.json(node, out)?;
+            match name.as_str() {
+                "amount" => noted[0] = text,
+                "currency" => noted[1] = text,
+                "payment_id" => noted[2] = text,
+                _ => {}
+            }
         }
         out.push('}');
         Ok(())
     }
 
-    fn json(&mut self, node: &Node, out: &mut String) -> Result<(), DatumError> {
+    /// Writes a value as JSON; gives back what was a string, an enum or a decimal.
+    fn json(&mut self, node: &Node, out: &mut String) -> Result<Option<Cow<'a, str>>, DatumError> {
         match node {
             Node::Null => out.push_str("null"),
             Node::Boolean => out.push_str(match self.take(1)?[0] {
@@ -208,50 +207,61 @@ impl<'a> Reader<'a> {
                 _ => return Err(DatumError("a boolean is neither 0 nor 1".to_owned())),
             }),
             Node::Int => out.push_str(&self.long()?.to_string()),
-            Node::Text => push_json_text(self.text()?, out),
+            Node::Text => {
+                let text = self.text()?;
+                push_json_text(text, out);
+                return Ok(Some(Cow::Borrowed(text)));
+            }
             Node::Bytes => push_json_text(&hex::encode(self.bytes()?), out),
             Node::Decimal { scale } => {
-                let unscaled = decimal_from(self.bytes()?)?;
-                push_json_text(&money::text(unscaled, *scale), out);
+                let text = money::text(decimal_from(self.bytes()?)?, *scale);
+                push_json_text(&text, out);
+                return Ok(Some(Cow::Owned(text)));
             }
             Node::TimestampMicros => push_time(self.long()?, out)?,
             Node::TimestampMillis => push_time(self.long()?.saturating_mul(1000), out)?,
             Node::Enum(symbols) => {
                 let index = usize::try_from(self.long()?).ok().and_then(|index| symbols.get(index));
-                push_json_text(index.ok_or_else(|| DatumError("an enum has no such symbol".to_owned()))?, out);
+                let symbol = index.ok_or_else(|| DatumError("an enum has no such symbol".to_owned()))?;
+                push_json_text(symbol, out);
+                return Ok(Some(Cow::Owned(symbol.clone())));
             }
             Node::Union(variants) => {
                 let variant = usize::try_from(self.long()?).ok().and_then(|index| variants.get(index));
-                self.json(variant.ok_or_else(|| DatumError("a union has no such branch".to_owned()))?, out)?;
+                return self.json(variant.ok_or_else(|| DatumError("a union has no such branch".to_owned()))?, out);
             }
-            Node::Array(item) => {
-                out.push('[');
-                let mut first = true;
-                loop {
-                    let mut count = self.long()?;
-                    if count == 0 {
-                        break;
-                    }
-                    if count < 0 {
-                        // A negative count is followed by the block's size in bytes.
-                        self.long()?;
-                        count = count.checked_neg().ok_or_else(|| DatumError("a block count is out of range".to_owned()))?;
-                    }
-                    for _ in 0..count {
-                        if !std::mem::replace(&mut first, false) {
-                            out.push(',');
-                        }
-                        let before = self.rest.len();
-                        self.json(item, out)?;
-                        if self.rest.len() == before {
-                            return Err(DatumError("an array of nothing".to_owned()));
-                        }
-                    }
-                }
-                out.push(']');
-            }
+            Node::Array(item) => self.array(item, out)?,
             Node::Record(fields) => self.record(fields, out, &mut [None, None, None])?,
         }
+        Ok(None)
+    }
+
+    /// Writes an array: blocks of a count and as many items, until a count of zero.
+    fn array(&mut self, item: &Node, out: &mut String) -> Result<(), DatumError> {
+        out.push('[');
+        let mut first = true;
+        loop {
+            let mut count = self.long()?;
+            if count == 0 {
+                break;
+            }
+            if count < 0 {
+                // A negative count is followed by the block's size in bytes.
+                self.long()?;
+                count = count.checked_neg().ok_or_else(|| DatumError("a block count is out of range".to_owned()))?;
+            }
+            for _ in 0..count {
+                if !std::mem::replace(&mut first, false) {
+                    out.push(',');
+                }
+                let before = self.rest.len();
+                self.json(item, out)?;
+                if self.rest.len() == before {
+                    return Err(DatumError("an array of nothing".to_owned()));
+                }
+            }
+        }
+        out.push(']');
         Ok(())
     }
 }

@@ -117,7 +117,9 @@ pub struct Verifier {
     id_borders: Vec<String>,
     public_url: String,
     keys: Vec<ReadyKey>,
-    kept_headers: Vec<String>,
+    signature_header: HeaderName,
+    timestamp_header: Option<HeaderName>,
+    id_header: Option<HeaderName>,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -140,10 +142,13 @@ impl Verifier {
             .flatten()
         {
             header.make_ascii_lowercase();
-            if HeaderName::from_bytes(header.as_bytes()).is_err() {
-                return bad(format!("{header:?} is not a header name"));
-            }
         }
+        let name_of = |header: &String| {
+            HeaderName::from_bytes(header.as_bytes()).map_err(|_| SchemeError(format!("{header:?} is not a header name")))
+        };
+        let signature_header = name_of(&scheme.signature_header)?;
+        let timestamp_header = scheme.timestamp_header.as_ref().map(name_of).transpose()?;
+        let id_header = scheme.id_header.as_ref().map(name_of).transpose()?;
         let template = Template::parse(&scheme.template).map_err(SchemeError)?;
         let has_timestamp = scheme.timestamp_header.is_some() || scheme.timestamp_prefix.is_some();
         if (template.has(&Part::Timestamp) || scheme.freshness.is_some()) && !has_timestamp {
@@ -174,13 +179,10 @@ impl Verifier {
                 .ok_or_else(|| SchemeError(format!("secret {:?} cannot be a key", key.id)))?;
             ready.push(ReadyKey { id: key.id, not_after: key.not_after, keyed });
         }
-        let kept_headers = [scheme.id_header.clone(), scheme.timestamp_header.clone(), Some(scheme.signature_header.clone())]
-            .into_iter()
-            .flatten()
-            .collect();
         let id_borders = template.id_borders();
         let public_url = public_url.unwrap_or_default();
-        let verifier = Self { scheme, template, id_borders, public_url, keys: ready, kept_headers };
+        let verifier =
+            Self { scheme, template, id_borders, public_url, keys: ready, signature_header, timestamp_header, id_header };
         if verifier.reads_its_own_signature() {
             Ok(verifier)
         } else {
@@ -204,9 +206,9 @@ impl Verifier {
         })
     }
 
-    /// Lower-case names of the headers to keep with the body, so that it can be verified again later.
-    pub fn signature_headers(&self) -> impl Iterator<Item = &str> {
-        self.kept_headers.iter().map(String::as_str)
+    /// The headers to keep with the body, so that it can be verified again later.
+    pub fn signature_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        [&self.id_header, &self.timestamp_header].into_iter().flatten().chain([&self.signature_header])
     }
 
     /// Checks presence and shape, before the body is read: no MAC is computed for what cannot match.
@@ -214,8 +216,8 @@ impl Verifier {
     /// # Errors
     /// One of the malformed [`SignatureError`]s.
     pub fn precheck<'h>(&self, headers: &'h HeaderMap) -> Result<Presented<'h>, SignatureError> {
-        let signature = single(headers, &self.scheme.signature_header)?;
-        let id = match &self.scheme.id_header {
+        let signature = single(headers, &self.signature_header)?;
+        let id = match &self.id_header {
             Some(name) => Some(single(headers, name)?),
             None => None,
         };
@@ -225,7 +227,7 @@ impl Verifier {
         if id.is_some_and(unusable) {
             return Err(SignatureError::MalformedHeader);
         }
-        let mut timestamp_text = match &self.scheme.timestamp_header {
+        let mut timestamp_text = match &self.timestamp_header {
             Some(name) => Some(single(headers, name)?),
             None => None,
         };
@@ -336,7 +338,7 @@ fn is_expired(key: &ReadyKey, now: i64) -> bool {
 }
 
 /// The one value of a header, as visible ASCII.
-fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, SignatureError> {
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, SignatureError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or(SignatureError::MissingHeader)?;
     if values.next().is_some() {

@@ -12,6 +12,9 @@ use toml::{Table, Value};
 
 /// Largest body of one event, in bytes, when the source does not say.
 const BODY_LIMIT_BYTES: usize = 256 << 10;
+/// Most that may be configured for one event. A dead letter carries the body verbatim and headers that say why, and both must fit into a
+/// record of Kafka's default size (1,000,000 bytes at the client): what the edge accepts can always be dead-lettered.
+pub const LARGEST_BODY_BYTES: usize = 900_000;
 /// Largest body of a batch, in bytes, when the source does not say.
 const BATCH_LIMIT_BYTES: usize = 4 << 20;
 
@@ -124,6 +127,11 @@ impl Source {
         let event_id = parse_locator(&mut table, "event_id")?;
         let entity_key = parse_locator(&mut table, "entity_key")?;
         let body_limit_bytes = at_least_one(&mut table, "body_limit_bytes")?.unwrap_or(BODY_LIMIT_BYTES);
+        if body_limit_bytes > LARGEST_BODY_BYTES {
+            return Err(format!(
+                "body_limit_bytes: must be at most {LARGEST_BODY_BYTES}, so that the event fits into a Kafka record with its headers"
+            ));
+        }
         let batch_limit_bytes = at_least_one(&mut table, "batch_limit_bytes")?.unwrap_or(BATCH_LIMIT_BYTES.max(body_limit_bytes));
         let quota_per_second = at_least_one(&mut table, "quota_per_second")?;
         refuse_rest(

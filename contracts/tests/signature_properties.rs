@@ -53,7 +53,7 @@ proptest! {
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 let Ok(flipped) = HeaderValue::from_bytes(&bytes) else { continue };
                 let mut other = given.clone();
-                other.insert(name.parse::<HeaderName>().unwrap(), flipped);
+                other.insert(name.clone(), flipped);
                 let verdict = verifier.verify(&other, body.as_bytes(), at);
                 let case_only = bytes.eq_ignore_ascii_case(given[name].as_bytes());
                 prop_assert!(verdict.is_err() || case_only, "{}: {:?} for {:?}", name, other[name], given[name]);
@@ -76,7 +76,7 @@ proptest! {
             let mut given = HeaderMap::new();
             for (name, bytes) in verifier.signature_headers().zip(&values) {
                 if let Ok(value) = HeaderValue::from_bytes(bytes) {
-                    given.append(name.parse::<HeaderName>().unwrap(), value);
+                    given.append(name.clone(), value);
                 }
             }
             let quick = verifier.precheck(&given).map(drop);

@@ -70,7 +70,8 @@ fn every_field_is_taken() {
         ]
         event_id = ["header:Webhook-Id", "/id"]
         entity_key = "/data/customer"
-        body_limit_bytes = 5_000_000
+        body_limit_bytes = 900_000
+        batch_limit_bytes = 5_000_000
         quota_per_second = 7
 
         [[source]]
@@ -92,8 +93,8 @@ fn every_field_is_taken() {
     };
     let sources = Sources::from_toml(text, &keys).unwrap();
     let acme = sources.get("acme").unwrap();
-    assert_eq!(acme.body_limit_bytes, 5_000_000);
-    assert_eq!(acme.batch_limit_bytes, 5_000_000, "a batch of one event fits");
+    assert_eq!(acme.body_limit_bytes, 900_000);
+    assert_eq!(acme.batch_limit_bytes, 5_000_000);
     assert_eq!(acme.quota_per_second, Some(7));
     let verdict = |key: usize, now: i64| {
         acme.verifier.verify(&signed(acme, NOW, b"{}", key), b"{}", now).map(|verdict| verdict.secret_id.to_owned())
@@ -130,6 +131,7 @@ fn a_bad_file_names_the_source_and_the_field() {
         (github("tolerance_seconds = 5"), vec![source, "tolerance_seconds: this scheme has no freshness rule"]),
         (github("quota_per_second = 0"), vec![source, "quota_per_second: must be at least 1"]),
         (github("quota_per_second = -1"), vec![source, "quota_per_second: ", "-1"]),
+        (github("body_limit_bytes = 900_001"), vec![source, "body_limit_bytes: ", "900000"]),
         (github("body_limit_bytes = \"1 MB\""), vec![source, "body_limit_bytes: "]),
         (github("batch_limit_bytes = 0"), vec![source, "batch_limit_bytes: must be at least 1"]),
         (github("event_id = \"event_id\""), vec![source, "event_id: \"event_id\" is neither a JSON pointer"]),

@@ -1,7 +1,8 @@
 //! The books of a run: what was sent, what was accepted, and the fate of every accepted event.
 
 use contracts::{Secret, headers, topics};
-use persistence::store::{Store, Summary};
+use persistence::report::Summary;
+use persistence::store::Store;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use simulator::stream::{Shared, Tally};

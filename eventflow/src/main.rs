@@ -9,6 +9,10 @@ use runtime::config::ConfigError;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
+/// Records and their headers are made on one thread and freed on another, which glibc's allocator answers with contention.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Signed webhooks in, accounted-for rows out.
 #[derive(Debug, Parser)]
 #[command(name = "eventflow", version, about, propagate_version = true)]

@@ -1,14 +1,11 @@
 //! The stage: from framed Avro to rows, one outcome a record.
 
-use crate::store::{Row, RowFate, Store};
+use crate::offsets::{Ends, Place, Positions};
+use crate::rows::{Row, RowFate};
+use crate::store::{DEADLINE, Store, silent};
 use contracts::{Rejection, RejectionCode, framing, headers};
 use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
 use runtime::registry::{Registry, RegistryError};
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Longest a handler works on one batch: below the group's `max.poll.interval.ms`.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The persistence stage.
 #[derive(Debug)]
@@ -19,112 +16,63 @@ pub struct Persistence {
     runtime: tokio::runtime::Handle,
     /// The database's next offsets of what we are assigned; `None` where it has none yet.
     positions: Positions,
-    /// Where the offsets go once the batch's dead letters are acknowledged, and how many there were, by partition.
-    after_dead_letters: BTreeMap<(String, i32), (i64, i64)>,
+    /// What the last batch covered, until its dead letters are acknowledged.
+    unsettled: Option<Ends>,
 }
-
-/// Next offsets by topic and partition.
-pub type Positions = BTreeMap<(String, i32), Option<i64>>;
 
 impl Persistence {
     /// A stage that has not been assigned anything yet.
     #[must_use]
     pub fn new(store: Store, registry: Registry, group: &str, runtime: tokio::runtime::Handle) -> Self {
-        Self {
-            store,
-            registry,
-            group: group.to_owned(),
-            runtime,
-            positions: Positions::new(),
-            after_dead_letters: BTreeMap::new(),
-        }
+        Self { store, registry, group: group.to_owned(), runtime, positions: Positions::new(), unsettled: None }
     }
 
     /// Decodes a record into a row, or says why it cannot be one.
-    async fn row<'a>(registry: &mut Registry, record: &Record<'a>) -> Result<Result<Row<'a>, Rejection>, Transient> {
+    async fn row<'a>(&mut self, record: &Record<'a>, end: usize) -> Result<Result<Row<'a>, Rejection>, Transient> {
         let (schema_id, datum) = match framing::unframe(record.value()) {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let decoder = match registry.decoder(schema_id).await {
+        let decoder = match self.registry.decoder(schema_id).await {
             Ok(decoder) => decoder,
             Err(error @ RegistryError::Unavailable(_)) => return Err(Transient::wait(error.code(), error)),
             Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
                 return Ok(Err(Rejection::new(RejectionCode::UnknownSchemaId, None, error.to_string())));
             }
         };
-        Ok(match decoder.decode(datum) {
-            Ok(event) => Ok(Row::new(record, schema_id, datum, event)),
-            Err(error) => Err(Rejection::new(RejectionCode::BadDatum, None, error.to_string())),
-        })
+        let bad = |problem: String| Rejection::new(RejectionCode::BadDatum, None, problem);
+        Ok(decoder
+            .decode(datum)
+            .map_err(|error| bad(error.to_string()))
+            .and_then(|event| Row::new(record, end, schema_id, datum, event).map_err(|problem| bad(problem.to_owned()))))
     }
 
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
         let mut rows = Vec::with_capacity(batch.len());
-        let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(batch.len());
+        let mut rejections: Vec<Option<Rejection>> = Vec::with_capacity(batch.len());
+        let mut ends = Ends::default();
         for record in batch {
-            outcomes.push(match Self::row(&mut self.registry, record).await? {
+            let end = ends.cover(record);
+            rejections.push(match self.row(record, end).await? {
                 Ok(row) => {
                     rows.push(row);
                     None
                 }
-                Err(rejection) => Some(Outcome::Reject(rejection)),
+                Err(rejection) => {
+                    ends.hold(end, record.offset);
+                    Some(rejection)
+                }
             });
         }
-        let undecoded: Vec<_> =
-            batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_some()).map(|(record, _)| *record).collect();
-        let ends = ends_of(batch);
-        let stored = self.store.write(&self.group, &rows, &undecoded, &ends, &mut self.positions).await?;
-        let mut fates = stored.into_iter();
-        let outcomes: Vec<Outcome> = outcomes
-            .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(|| fates.next().map_or(Outcome::Done, outcome_of)))
-            .collect();
-        self.after_dead_letters.clear();
-        for (record, outcome) in batch.iter().zip(&outcomes) {
-            if matches!(outcome, Outcome::Reject(_)) {
-                let place = (record.topic.to_owned(), record.partition);
-                let end = ends
-                    .iter()
-                    .find(|end| end.topic == record.topic && end.partition == record.partition)
-                    .map_or(0, |end| end.next);
-                self.after_dead_letters.entry(place).or_insert((end, 0)).1 += 1;
-            }
-        }
+        let mut fates = self.store.write(&self.group, &rows, &mut ends, &mut self.positions).await?.into_iter();
+        self.unsettled = Some(ends);
         note_age(batch);
-        Ok(outcomes)
+        let outcome = |rejection: Option<Rejection>| match rejection {
+            Some(rejection) => Outcome::Reject(rejection),
+            None => fates.next().map_or(Outcome::Done, outcome_of),
+        };
+        Ok(rejections.into_iter().map(outcome).collect())
     }
-}
-
-/// What a batch covers of one partition.
-#[derive(Debug, Clone, Copy)]
-pub struct End<'a> {
-    /// Topic
-    pub topic: &'a str,
-    /// Partition
-    pub partition: i32,
-    /// First offset in the batch
-    pub first: i64,
-    /// Offset after the last in the batch
-    pub next: i64,
-}
-
-fn ends_of<'a>(batch: &[Record<'a>]) -> Vec<End<'a>> {
-    let mut ends: Vec<End<'a>> = Vec::new();
-    for record in batch {
-        match ends.iter_mut().find(|end| end.partition == record.partition && end.topic == record.topic) {
-            Some(end) => end.next = record.offset + 1,
-            None => {
-                ends.push(End {
-                    topic: record.topic,
-                    partition: record.partition,
-                    first: record.offset,
-                    next: record.offset + 1,
-                });
-            }
-        }
-    }
-    ends
 }
 
 fn outcome_of(fate: RowFate) -> Outcome {
@@ -136,13 +84,19 @@ fn outcome_of(fate: RowFate) -> Outcome {
 }
 
 fn note_age(batch: &[Record<'_>]) {
-    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000;
+    let now = runtime::clock::now_micros();
+    let age = metrics::histogram!(crate::metrics::AGE_SECONDS);
     for record in batch {
-        if let Some(received) = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse::<i128>().ok()) {
+        if let Some(received) = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok()) {
             #[expect(clippy::cast_precision_loss, reason = "seconds for a histogram")]
-            metrics::histogram!(crate::metrics::AGE_SECONDS).record((now - received).max(0) as f64 / 1e6);
+            age.record(now.saturating_sub(received).max(0) as f64 / 1e6);
         }
     }
+}
+
+/// Runs database work to its end, or to the deadline.
+fn within<T>(runtime: &tokio::runtime::Handle, work: impl Future<Output = Result<T, Transient>>) -> Result<T, Transient> {
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(silent())) })
 }
 
 impl Handler for Persistence {
@@ -152,26 +106,20 @@ impl Handler for Persistence {
 
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
         let runtime = self.runtime.clone();
-        runtime.block_on(async {
-            tokio::time::timeout(DEADLINE, self.settle(batch))
-                .await
-                .unwrap_or_else(|_| Err(Transient::wait("database_timeout", "the batch took too long; trying again")))
-        })
+        within(&runtime, self.settle(batch))
     }
 
     fn settled(&mut self) -> Result<(), Transient> {
-        if self.after_dead_letters.is_empty() {
-            return Ok(());
+        let Some(ends) = &self.unsettled else { return Ok(()) };
+        if ends.has_dead_letters() {
+            within(&self.runtime, self.store.move_past_dead_letters(&self.group, ends, &mut self.positions))?;
         }
-        let runtime = self.runtime.clone();
-        runtime.block_on(self.store.move_past_dead_letters(&self.group, &self.after_dead_letters, &mut self.positions))?;
-        self.after_dead_letters.clear();
+        self.unsettled = None;
         Ok(())
     }
 
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
-        let runtime = self.runtime.clone();
-        self.positions = runtime.block_on(self.store.positions(&self.group, partitions))?;
+    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, Transient> {
+        self.positions = within(&self.runtime, self.store.positions(&self.group, partitions))?;
         // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
         Ok(partitions
             .iter()

@@ -5,8 +5,12 @@
 //! on at the database's offsets ([`handler`]). What PostgreSQL refuses for its content, and the same id with other content, is
 //! dead-lettered first; the offsets move past it after the dead letter is acknowledged.
 
+mod fault;
 pub mod handler;
 pub mod metrics;
+pub mod offsets;
+pub mod report;
+pub mod rows;
 pub mod store;
 
 use contracts::Secret;

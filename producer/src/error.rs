@@ -25,7 +25,7 @@ pub enum ApiError {
     #[error("the batch cannot be split into events: {0}")]
     MalformedBatch(String),
     /// 400
-    #[error("the batch has more than {0} events; send it in parts")]
+    #[error("the batch has more than {0} events, which is what may be sent at once; send it in parts")]
     TooManyEvents(usize),
     /// 400
     #[error("the payload is not a JSON object")]
@@ -51,6 +51,9 @@ pub enum ApiError {
     /// 413
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(usize),
+    /// 413
+    #[error("an event of the batch is larger than {0} bytes")]
+    EventTooLarge(usize),
     /// 415
     #[error("content-encoding is not supported; send the body as it was signed")]
     UnsupportedEncoding,
@@ -96,6 +99,7 @@ impl ApiError {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge(_) => "body_too_large",
+            Self::EventTooLarge(_) => "event_too_large",
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::OverQuota { .. } => "over_quota",
             Self::TooManyFailures { .. } => "too_many_failures",
@@ -121,7 +125,9 @@ impl ApiError {
             Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge(_) | Self::Publish(PublishError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge(_) | Self::EventTooLarge(_) | Self::Publish(PublishError::TooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OverQuota { .. } | Self::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded
@@ -151,6 +157,7 @@ impl ApiError {
             | Self::MethodNotAllowed
             | Self::BodyTimeout
             | Self::BodyTooLarge(_)
+            | Self::EventTooLarge(_)
             | Self::UnsupportedEncoding
             | Self::Publish(PublishError::TooLarge) => None,
         }

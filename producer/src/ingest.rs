@@ -1,7 +1,7 @@
 //! `POST /api/ingest`: a bare payment payload from a trusted caller becomes an envelope, as in the original. Needs an API key.
 
 use crate::error::ApiError;
-use crate::webhook::{now_micros, read_body, settle};
+use crate::webhook::{Accepted, read_body, settle};
 use crate::{Edge, metrics};
 use axum::Json;
 use axum::body::Body;
@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use contracts::headers as h;
-use runtime::publisher::OutRecord;
+use runtime::clock::now_micros;
+use runtime::publisher::{OutRecord, RecordHeaders};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
@@ -61,17 +62,17 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
     let entity =
         serde_json::from_str::<Entity>(payload.get()).ok().and_then(|entity| entity.payment_id).filter(|id| !id.is_empty());
     let received_at = received_at.to_string();
-    let headers: [(&str, &[u8]); 6] = [
-        (h::SOURCE, SOURCE.as_bytes()),
-        (h::EVENT_ID, event_id.as_bytes()),
-        (h::RECEIVED_AT, received_at.as_bytes()),
-        (h::SCHEME, b"api-key"),
-        (h::CONTENT_TYPE, b"application/json"),
-        (h::TRACEPARENT, traceparent.as_bytes()),
-    ];
+    let headers = RecordHeaders::new(6)
+        .with(h::SOURCE, Some(SOURCE))
+        .with(h::EVENT_ID, Some(&event_id))
+        .with(h::RECEIVED_AT, Some(&received_at))
+        .with(h::SCHEME, Some("api-key"))
+        .with(h::CONTENT_TYPE, Some("application/json"))
+        .with(h::TRACEPARENT, Some(&traceparent));
     let mut batch = edge.publisher.batch(1);
     let key = entity.as_deref().unwrap_or(&event_id).as_bytes();
-    batch.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers: &headers })?;
-    settle(edge, SOURCE, batch, 1).await?;
-    Ok(Json(serde_json::json!({"status": "accepted", "event_id": event_id, "source": SOURCE})).into_response())
+    batch.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers })?;
+    settle(edge, batch).await?;
+    ::metrics::counter!(metrics::EVENTS, "source" => SOURCE).increment(1);
+    Ok(Json(Accepted::one(SOURCE, Some(&event_id))).into_response())
 }

@@ -97,6 +97,12 @@ impl Config {
                 return Err(ConfigError::new(setting, "must be at least 1"));
             }
         }
+        if self.publish_deadline_ms <= self.linger_ms {
+            return Err(ConfigError::new(
+                "--publish-deadline-ms",
+                "must be more than --linger-ms, or nothing is ever sent in time",
+            ));
+        }
         if self.batch_max_events > self.queue_records {
             return Err(ConfigError::new(
                 "--batch-max-events",
@@ -126,6 +132,7 @@ impl Config {
 #[derive(Debug)]
 pub struct Edge {
     pub(crate) sources: Sources,
+    pub(crate) meters: metrics::Meters,
     pub(crate) quotas: Quotas,
     pub(crate) publisher: Publisher,
     pub(crate) topic: String,
@@ -145,6 +152,7 @@ impl Edge {
     pub fn new(config: &Config, publisher: Publisher, shutdown: CancellationToken) -> Result<Self, ConfigError> {
         let sources = config.load_sources()?;
         Ok(Self {
+            meters: metrics::Meters::new(&sources),
             quotas: Quotas::new(&sources, config.failures_per_second),
             sources,
             publisher,
@@ -213,19 +221,24 @@ pub async fn serve(
     };
     let publisher = Publisher::new(&config.common.kafka, &settings, &health)?;
     publisher.warm_up(&[&config.topic_raw], &health, Duration::from_secs(5)).await;
-    tokio::spawn(publisher.clone().watch(config.topic_raw.clone(), health.clone(), shutdown.clone()));
-    let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
+    let (stop, watched, health_of) = (shutdown.child_token(), publisher.clone(), health.clone());
+    let (topic, ending) = (config.topic_raw.clone(), stop.clone());
+    tokio::spawn(async move {
+        watched.watch(topic, health_of, ending.clone()).await;
+        // A client that failed for good never publishes again: end, so that whoever runs the role starts it anew.
+        ending.cancel();
+    });
+    let edge = Arc::new(Edge::new(config, publisher.clone(), stop.clone())?);
     tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);
     let drained = server::serve(
         listener,
-        app(edge, health.clone()),
+        app(edge, health),
         Duration::from_millis(config.header_timeout_ms),
         config.max_connections,
         Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
-        shutdown,
+        stop,
     );
     drained.await?;
-    health.set("draining", Err("stopping".to_owned()));
     let left = publisher.drain(Duration::from_millis(config.publish_deadline_ms)).await;
     tracing::info!(event = "edge_drained", left_unacknowledged = left);
     anyhow::ensure!(!publisher.has_failed(), "fatal producer error; the process must be restarted");

@@ -12,12 +12,13 @@ use contracts::headers as h;
 use contracts::signature::Verdict;
 use contracts::source::Source;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use runtime::publisher::{Batch, OutRecord};
+use runtime::clock::now_micros;
+use runtime::publisher::{Batch, OutRecord, RecordHeaders};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// Receives one event.
 pub async fn receive(State(edge): State<Arc<Edge>>, Path(name): Path<String>, request: Request<Body>) -> Response {
@@ -34,15 +35,35 @@ pub async fn receive_batch(State(edge): State<Arc<Edge>>, Path(name): Path<Strin
 }
 
 fn answer(edge: &Edge, name: &str, started: Instant, result: Result<Response, ApiError>) -> Response {
-    // Only configured names become labels: the path is the client's.
-    let source = edge.sources.get(name).map_or_else(|| "unknown".to_owned(), |source| source.name.clone());
-    let code = result.as_ref().map_or_else(ApiError::code, |_| "accepted");
-    ::metrics::counter!(metrics::REQUESTS, "source" => source, "code" => code).increment(1);
-    ::metrics::histogram!(metrics::REQUEST_SECONDS).record(started.elapsed());
+    edge.meters.request_seconds.record(started.elapsed());
     result.unwrap_or_else(|error| {
+        // Only configured names become labels: the path is the client's.
+        let source = edge.sources.get(name).map_or_else(|| "unknown".to_owned(), |source| source.name.clone());
+        ::metrics::counter!(metrics::REQUESTS, "source" => source, "code" => error.code()).increment(1);
         tracing::debug!(event = "request_refused", code = error.code());
         error.into_response()
     })
+}
+
+/// The answer to what was accepted.
+#[derive(serde::Serialize)]
+pub(crate) struct Accepted<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<Option<&'a str>>,
+    source: &'a str,
+}
+
+impl<'a> Accepted<'a> {
+    pub(crate) fn one(source: &'a str, event_id: Option<&'a str>) -> Self {
+        Self { status: "accepted", accepted: None, event_id: Some(event_id), source }
+    }
+
+    fn many(source: &'a str, events: usize) -> Self {
+        Self { status: "accepted", accepted: Some(events), event_id: None, source }
+    }
 }
 
 async fn receive_one(edge: &Edge, name: &str, request: Request<Body>) -> Result<Response, ApiError> {
@@ -51,12 +72,13 @@ async fn receive_one(edge: &Edge, name: &str, request: Request<Body>) -> Result<
     let (headers, body) = read(edge, source, request, source.body_limit_bytes).await?;
     let verdict = verify(edge, source, &headers, &body)?;
     edge.quotas.admit(&source.name, 1)?;
+    let common = common_headers(source, &headers, &verdict);
     let event_id = source.event_id.find(&headers, &body);
-    let context = Context::new(source, &headers, &verdict, None);
     let mut batch = edge.publisher.batch(1);
-    context.publish(&mut batch, edge, &body, event_id.as_deref())?;
-    settle(edge, &source.name, batch, 1).await?;
-    Ok(Json(serde_json::json!({"status": "accepted", "event_id": event_id, "source": source.name})).into_response())
+    publish(edge, source, &headers, common, &mut batch, &body, event_id.as_deref())?;
+    settle(edge, batch).await?;
+    edge.meters.accepted(&source.name, 1);
+    Ok(Json(Accepted::one(&source.name, event_id.as_deref())).into_response())
 }
 
 async fn receive_many(edge: &Edge, name: &str, request: Request<Body>) -> Result<Response, ApiError> {
@@ -68,16 +90,21 @@ async fn receive_many(edge: &Edge, name: &str, request: Request<Body>) -> Result
     if events.len() > edge.batch_max_events {
         return Err(ApiError::TooManyEvents(edge.batch_max_events));
     }
+    if events.iter().any(|event| event.len() > source.body_limit_bytes) {
+        return Err(ApiError::EventTooLarge(source.body_limit_bytes));
+    }
     edge.quotas.admit(&source.name, events.len())?;
     // A part cannot be verified alone: each says which signed body it is a part of.
     let whole = format!("sha256:{}", hex::encode(Sha256::digest(&body)));
-    let context = Context::new(source, &headers, &verdict, Some(&whole));
+    let common = common_headers(source, &headers, &verdict).with(h::BATCH, Some(&whole));
     let mut batch = edge.publisher.batch(events.len());
     for event in &events {
-        context.publish(&mut batch, edge, event, source.event_id.find(&headers, event).as_deref())?;
+        let event_id = source.event_id.find(&headers, event);
+        publish(edge, source, &headers, common.clone(), &mut batch, event, event_id.as_deref())?;
     }
-    settle(edge, &source.name, batch, events.len()).await?;
-    Ok(Json(serde_json::json!({"status": "accepted", "accepted": events.len(), "source": source.name})).into_response())
+    settle(edge, batch).await?;
+    edge.meters.accepted(&source.name, events.len());
+    Ok(Json(Accepted::many(&source.name, events.len())).into_response())
 }
 
 /// The cheap checks, then the body within its limits of size and time.
@@ -124,15 +151,11 @@ fn verify<'a>(edge: &'a Edge, source: &'a Source, headers: &HeaderMap, body: &[u
 }
 
 /// Waits for the acknowledgements of everything in the batch.
-pub(crate) async fn settle(edge: &Edge, source: &str, batch: Batch, events: usize) -> Result<(), ApiError> {
+pub(crate) async fn settle(edge: &Edge, batch: Batch) -> Result<(), ApiError> {
     let started = Instant::now();
     let failed = batch.wait(edge.publish_deadline).await;
-    ::metrics::histogram!(metrics::ACK_SECONDS).record(started.elapsed());
-    if let Some((_, error)) = failed.into_iter().next() {
-        return Err(error.into());
-    }
-    ::metrics::counter!(metrics::EVENTS, "source" => source.to_owned()).increment(events as u64);
-    Ok(())
+    edge.meters.ack_seconds.record(started.elapsed());
+    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error.into()))
 }
 
 /// NDJSON, or a JSON array, by its first byte. The parts are the body's own bytes.
@@ -146,59 +169,40 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, ApiError> {
     if lines.is_empty() { Err(ApiError::EmptyBody) } else { Ok(lines) }
 }
 
-/// What all records of one request have in common.
-struct Context<'a> {
-    source: &'a Source,
-    headers: &'a HeaderMap,
-    secret_id: &'a str,
-    received_at: String,
-    traceparent: String,
-    whole: Option<&'a str>,
-}
-
-impl<'a> Context<'a> {
-    fn new(source: &'a Source, headers: &'a HeaderMap, verdict: &'a Verdict<'_>, whole: Option<&'a str>) -> Self {
-        Self {
-            source,
-            headers,
-            secret_id: verdict.secret_id,
-            received_at: now_micros().to_string(),
-            traceparent: runtime::traceparent::carry_or_make(headers.get("traceparent").map(header::HeaderValue::as_bytes)),
-            whole,
+/// The headers that all records of one request have in common.
+fn common_headers(source: &Source, headers: &HeaderMap, verdict: &Verdict<'_>) -> RecordHeaders {
+    let traceparent = runtime::traceparent::carry_or_make(headers.get("traceparent").map(header::HeaderValue::as_bytes));
+    let mut common = RecordHeaders::new(12)
+        .with(h::SOURCE, Some(&source.name))
+        .with(h::RECEIVED_AT, Some(&now_micros().to_string()))
+        .with(h::SCHEME, Some(&source.scheme_name))
+        .with(h::SECRET_ID, Some(verdict.secret_id))
+        .with(h::TRACEPARENT, Some(&traceparent));
+    for name in source.verifier.signature_headers() {
+        if let Some(value) = headers.get(name) {
+            common = common.with(name.as_str(), Some(value));
         }
     }
-
-    fn publish(&self, batch: &mut Batch, edge: &Edge, body: &[u8], event_id: Option<&str>) -> Result<(), ApiError> {
-        let entity_key: Option<Cow<'_, str>> = self.source.entity_key.find(self.headers, body);
-        let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(12);
-        headers.push((h::SOURCE, self.source.name.as_bytes()));
-        if let Some(event_id) = event_id {
-            headers.push((h::EVENT_ID, event_id.as_bytes()));
-        }
-        headers.push((h::RECEIVED_AT, self.received_at.as_bytes()));
-        headers.push((h::SCHEME, self.source.scheme_name.as_bytes()));
-        headers.push((h::SECRET_ID, self.secret_id.as_bytes()));
-        for name in self.source.verifier.signature_headers() {
-            if let Some(value) = self.headers.get(name) {
-                headers.push((name, value.as_bytes()));
-            }
-        }
-        if let Some(whole) = self.whole {
-            headers.push((h::BATCH, whole.as_bytes()));
-        }
-        if let Some(content_type) = self.headers.get(header::CONTENT_TYPE) {
-            headers.push((h::CONTENT_TYPE, content_type.as_bytes()));
-        }
-        headers.push((h::TRACEPARENT, self.traceparent.as_bytes()));
-        // Events of one entity keep their order; without a key a record goes to any partition, never to one hot one.
-        let key = entity_key.as_deref().or(event_id).map(str::as_bytes);
-        batch.add(OutRecord { topic: &edge.topic, key, value: Some(body), headers: &headers })?;
-        Ok(())
+    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
+        common = common.with(h::CONTENT_TYPE, Some(content_type));
     }
+    common
 }
 
-/// Microseconds since the epoch.
-pub(crate) fn now_micros() -> i64 {
-    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+/// Hands one event to the Kafka client.
+fn publish(
+    edge: &Edge,
+    source: &Source,
+    headers: &HeaderMap,
+    common: RecordHeaders,
+    batch: &mut Batch,
+    body: &[u8],
+    event_id: Option<&str>,
+) -> Result<(), ApiError> {
+    let entity_key: Option<Cow<'_, str>> = source.entity_key.find(headers, body);
+    let headers = if event_id.is_some() { common.with(h::EVENT_ID, event_id) } else { common };
+    // Events of one entity keep their order; without a key a record goes to any partition, never to one hot one.
+    let key = entity_key.as_deref().or(event_id).map(str::as_bytes);
+    batch.add(OutRecord { topic: &edge.topic, key, value: Some(body), headers })?;
+    Ok(())
 }

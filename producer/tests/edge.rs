@@ -160,6 +160,7 @@ async fn every_refusal_has_its_status_and_code() {
         (request(PATH, event, &good, &[("content-encoding", "gzip")]), 415, "unsupported_encoding"),
         (request(PATH, event, &good, &[("content-length", "5"), ("transfer-encoding", "chunked")]), 400, "ambiguous_length"),
         (request(&format!("{PATH}/batch"), b"[1,", &sign(b"[1,", SECRET, now()), &[]), 400, "malformed_batch"),
+        (request(&format!("{PATH}/batch"), &big, &sign(&big, SECRET, now()), &[]), 413, "event_too_large"),
         (request(&format!("{PATH}/batch"), b"1\n2\n3\n4", &sign(b"1\n2\n3\n4", SECRET, now()), &[]), 400, "too_many_events"),
         (request("/api/ingest", b"{}", &[], &[]), 401, "bad_api_key"),
         (request("/api/ingest", b"{}", &[], &[("x-api-key", "the-kez")]), 401, "bad_api_key"),
@@ -278,4 +279,15 @@ fn bad_configuration_names_the_setting_and_no_secret() {
     command.write_long_help(&mut help).unwrap();
     let shown = format!("{:?} {}", config(&[]), String::from_utf8(help).unwrap());
     assert!(!shown.contains(SECRET) && shown.contains("[redacted]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_can_never_publish_again_ends_the_role() {
+    let broker = EmbeddedBroker::start(&[("events.raw.v1", 1)]).unwrap();
+    broker.fail(BrokerRequest::InitProducerId, vec![Fault::ClusterAuthorizationFailed; 20]);
+    let config = config(&[&format!("--kafka-brokers={}", broker.kafka().kafka_brokers)]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let role = producer::serve(&config, listener, Health::new(), CancellationToken::new());
+    let ended = tokio::time::timeout(Duration::from_secs(60), role).await.unwrap();
+    assert!(ended.unwrap_err().to_string().contains("must be restarted"));
 }

@@ -10,12 +10,6 @@ pub struct BreakerSettings {
     pub window: usize,
 }
 
-impl Default for BreakerSettings {
-    fn default() -> Self {
-        Self { share: 0.5, window: 200 }
-    }
-}
-
 /// A sliding window over the last verdicts.
 #[derive(Debug)]
 pub struct Breaker {
@@ -51,12 +45,6 @@ impl Breaker {
         }
     }
 
-    /// Forgets the past: a person said go on, or the share fell.
-    pub fn reset(&mut self) {
-        self.window.clear();
-        self.rejected = 0;
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "window sizes are small")]
     fn is_over(&self, rejected: usize, seen: usize) -> bool {
         seen * 2 >= self.settings.window && rejected as f64 > self.settings.share * seen as f64
@@ -85,7 +73,5 @@ mod tests {
         assert!(breaker.would_open([true; 11].into_iter()));
         breaker.admit([true; 10].into_iter());
         assert!(breaker.would_open([true; 1].into_iter()));
-        breaker.reset();
-        assert!(!breaker.would_open([true; 1].into_iter()));
     }
 }

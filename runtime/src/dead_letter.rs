@@ -2,10 +2,10 @@
 //!
 //! The first names follow KIP-1191 (`__dlq.errors.*`), so that tools for share groups read them; the rest are ours.
 
+use crate::publisher::RecordHeaders;
 use crate::record::Record;
 use contracts::Rejection;
 use contracts::headers::{self as h, dlq};
-use rdkafka::message::{Header, OwnedHeaders};
 
 /// Who dead-letters, and since when.
 #[derive(Debug, Clone)]
@@ -20,14 +20,16 @@ pub(crate) struct Author<'a> {
 
 /// The headers of a dead letter: all of the record's own, in order, unchanged, then ours.
 /// A record that was dead-lettered before keeps its first-failed time and loses the rest of the older verdict.
-pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Author<'_>) -> OwnedHeaders {
-    let mut headers = OwnedHeaders::new_with_capacity(24);
+pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Author<'_>) -> RecordHeaders {
+    let mut headers = RecordHeaders::new(24);
     for (key, value) in record.headers() {
-        if !dlq::ALL.contains(&key) && key != h::RAW {
-            headers = headers.insert(Header { key, value });
+        if !dlq::ALL.contains(&key) {
+            headers = headers.with(key, value);
         }
     }
-    let (raw_partition, raw_offset) = record.raw();
+    if record.header(h::RAW).is_none() {
+        headers = headers.with(h::RAW, Some(&format!("{}:{}", record.partition, record.offset)));
+    }
     let now = author.now_micros.to_string();
     let first = record.header_text(dlq::FIRST_FAILED_AT).unwrap_or(&now);
     let detail = match &rejection.pointer {
@@ -35,7 +37,6 @@ pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Autho
         None => rejection.detail.clone(),
     };
     let texts = [
-        (h::RAW, format!("{raw_partition}:{raw_offset}")),
         (dlq::ERRORS_TOPIC, record.topic.to_owned()),
         (dlq::ERRORS_PARTITION, record.partition.to_string()),
         (dlq::ERRORS_OFFSET, record.offset.to_string()),
@@ -53,20 +54,20 @@ pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Autho
         (dlq::SERVICE_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
     ];
     for (key, value) in &texts {
-        headers = headers.insert(Header { key, value: Some(value) });
+        headers = headers.with(key, Some(value));
     }
     headers
 }
 
 /// The headers of a record made from `record`: those that still apply, then `ef.raw`.
-pub(crate) fn forwarded(record: &Record<'_>) -> OwnedHeaders {
-    let mut headers = OwnedHeaders::new_with_capacity(h::CARRIED.len() + 1);
+pub(crate) fn forwarded(record: &Record<'_>) -> RecordHeaders {
+    let mut headers = RecordHeaders::new(h::CARRIED.len() + 1);
     for (key, value) in record.headers() {
         if h::CARRIED.contains(&key) {
-            headers = headers.insert(Header { key, value });
+            headers = headers.with(key, value);
         }
     }
-    let (partition, offset) = record.raw();
+    let (partition, offset) = record.raw().unwrap_or((record.partition, record.offset));
     let raw = format!("{partition}:{offset}");
-    headers.insert(Header { key: h::RAW, value: Some(&raw) })
+    headers.with(h::RAW, Some(&raw))
 }

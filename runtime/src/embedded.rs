@@ -27,6 +27,24 @@ pub enum Request {
     OffsetCommit,
     /// Reading
     Fetch,
+    /// Staying in a group
+    Heartbeat,
+    /// Asking for an idempotent producer's id
+    InitProducerId,
+}
+
+impl Request {
+    const ALL: [Self; 5] = [Self::Produce, Self::OffsetCommit, Self::Fetch, Self::Heartbeat, Self::InitProducerId];
+
+    fn key(self) -> RDKafkaApiKey {
+        match self {
+            Self::Produce => RDKafkaApiKey::Produce,
+            Self::OffsetCommit => RDKafkaApiKey::OffsetCommit,
+            Self::Fetch => RDKafkaApiKey::Fetch,
+            Self::Heartbeat => RDKafkaApiKey::Heartbeat,
+            Self::InitProducerId => RDKafkaApiKey::InitProducerId,
+        }
+    }
 }
 
 /// Errors it can be told to answer.
@@ -40,6 +58,10 @@ pub enum Fault {
     TopicAuthorizationFailed,
     /// Permanent: the record is too large
     RecordTooLarge,
+    /// Permanent: no right to produce idempotently
+    ClusterAuthorizationFailed,
+    /// Fatal: another member has this group instance id
+    FencedInstanceId,
 }
 
 impl EmbeddedBroker {
@@ -80,11 +102,6 @@ impl EmbeddedBroker {
     /// The next requests of that kind, one each, are answered with these errors.
     pub fn fail(&self, request: Request, faults: Vec<Fault>) {
         self.tell(move |cluster| {
-            let key = match request {
-                Request::Produce => RDKafkaApiKey::Produce,
-                Request::OffsetCommit => RDKafkaApiKey::OffsetCommit,
-                Request::Fetch => RDKafkaApiKey::Fetch,
-            };
             let errors: Vec<_> = faults
                 .iter()
                 .map(|fault| match fault {
@@ -92,17 +109,19 @@ impl EmbeddedBroker {
                     Fault::RequestTimedOut => RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
                     Fault::TopicAuthorizationFailed => RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
                     Fault::RecordTooLarge => RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                    Fault::ClusterAuthorizationFailed => RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+                    Fault::FencedInstanceId => RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
                 })
                 .collect();
-            cluster.request_errors(key, &errors);
+            cluster.request_errors(request.key(), &errors);
         });
     }
 
     /// Takes back the errors not yet answered.
     pub fn stop_failing(&self) {
         self.tell(|cluster| {
-            for key in [RDKafkaApiKey::Produce, RDKafkaApiKey::OffsetCommit, RDKafkaApiKey::Fetch] {
-                cluster.clear_request_errors(key);
+            for request in Request::ALL {
+                cluster.clear_request_errors(request.key());
             }
         });
     }

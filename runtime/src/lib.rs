@@ -4,15 +4,15 @@
 //! [`config`] what every role is told at start, [`telemetry`] logs and metrics, [`health`] and [`ops`] what a role says of itself,
 //! [`kafka`] how a client connects, [`publisher`] a record is published when the broker has acknowledged it,
 //! [`record`] what is consumed, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad deploy,
-//! [`dead_letter`] what a dead letter says of itself, [`registry`] schemas by id, [`embedded`] and [`postgres`] for demonstrations and tests.
+//! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id, [`embedded`] and [`postgres`] for demonstrations and tests.
 
 pub mod admin;
 pub mod breaker;
+pub mod clock;
 pub mod config;
 pub mod consumer;
-pub mod dead_letter;
+mod dead_letter;
 pub mod embedded;
-mod group;
 pub mod health;
 pub mod kafka;
 pub mod metrics;

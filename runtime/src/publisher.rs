@@ -4,18 +4,23 @@
 //! acknowledgement is in. What a record needs until then is freed by the delivery report, not by the waiter, so an HTTP client
 //! that goes away in the middle harms nothing. Nothing here ever flushes: rust-rdkafka's flush works in steps of 100 ms.
 
+mod batch;
+mod error;
+
+pub use batch::{Batch, OutRecord, RecordHeaders};
+pub use error::PublishError;
+
 use crate::health::Health;
 use crate::kafka::{self, KafkaArgs};
 use crate::metrics as names;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use rdkafka::producer::{Producer, ThreadedProducer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Bounds of a publisher.
 #[derive(Debug, Clone)]
@@ -46,94 +51,14 @@ impl PublisherSettings {
     }
 }
 
-/// Why a record is not (known to be) in Kafka.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// The bound on queued records or bytes is reached
-    #[error("the publish queue is full")]
-    QueueFull,
-    /// No acknowledgement in time; the record may or may not be in Kafka
-    #[error("not acknowledged in time: {0}")]
-    NotAcknowledged(String),
-    /// The record is larger than the broker takes
-    #[error("the record is larger than the broker takes")]
-    TooLarge,
-    /// The broker refused: rights, unknown topic, or a fatal client
-    #[error("refused by the broker: {0}")]
-    Refused(String),
-}
-
-impl PublishError {
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::QueueFull => "publish_queue_full",
-            Self::NotAcknowledged(_) => "publish_not_acknowledged",
-            Self::TooLarge => "record_too_large",
-            Self::Refused(_) => "publish_refused",
-        }
-    }
-}
-
-/// A record to publish. Bytes are copied before `add` returns.
-#[derive(Debug, Clone, Copy)]
-pub struct OutRecord<'a> {
-    /// Topic name
-    pub topic: &'a str,
-    /// Partitioned by this (murmur2, as Java clients do); none is spread at random
-    pub key: Option<&'a [u8]>,
-    /// Value; `None` is Kafka's null
-    pub value: Option<&'a [u8]>,
-    /// Record headers in order
-    pub headers: &'a [(&'a str, &'a [u8])],
-}
-
-#[derive(Clone)]
-enum State {
-    Pending,
-    Acknowledged,
-    Failed(PublishError),
-}
-
-/// What the records of one batch share.
-struct Tally {
-    states: Mutex<Vec<State>>,
-    /// Records without a delivery report, plus one while the batch is open.
-    remaining: AtomicUsize,
-    settled: Notify,
-}
-
-impl Tally {
-    fn finish_one(&self) {
-        if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.settled.notify_one();
-        }
-    }
-
-    fn states(&self) -> std::sync::MutexGuard<'_, Vec<State>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What librdkafka holds for one record until its delivery report.
-struct Receipt {
-    tally: Arc<Tally>,
-    index: usize,
-}
-
 struct Reports {
     health: Health,
     /// True once the broker gave this producer its id: before, a first send takes half a second.
     warm: AtomicBool,
-    failed: AtomicBool,
 }
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.failed.store(true, Ordering::Release);
-        }
         kafka::note_client_error(&self.health, &error, reason);
     }
 
@@ -157,42 +82,11 @@ impl ClientContext for Reports {
     }
 }
 
-impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<Receipt>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
-        let state = match result {
-            Ok(_) => State::Acknowledged,
-            Err((error, _)) => State::Failed(classify(error)),
-        };
-        receipt.tally.states()[receipt.index] = state;
-        receipt.tally.finish_one();
-    }
-}
-
-fn classify(error: &KafkaError) -> PublishError {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::QueueFull) => PublishError::QueueFull,
-        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => PublishError::TooLarge,
-        Some(
-            RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownPartition
-            | RDKafkaErrorCode::InvalidTopic
-            | RDKafkaErrorCode::Fatal,
-        ) => PublishError::Refused(error.to_string()),
-        // Everything else is the world's: it may pass, and the record may already be there.
-        Some(_) | None => PublishError::NotAcknowledged(error.to_string()),
-    }
-}
-
 /// Publishes to Kafka. Clones share one librdkafka producer.
 #[derive(Clone)]
 pub struct Publisher {
     producer: Arc<ThreadedProducer<Reports>>,
-    published: Arc<str>,
+    published: metrics::Counter,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -222,9 +116,12 @@ impl Publisher {
             // A lost request is tried again within the record's own deadline.
             .set("retry.backoff.ms", "50")
             .set("topic.metadata.refresh.interval.ms", "30000");
-        let reports = Reports { health: health.clone(), warm: AtomicBool::new(false), failed: AtomicBool::new(false) };
+        let reports = Reports { health: health.clone(), warm: AtomicBool::new(false) };
         let producer = ThreadedProducer::from_config_and_context(&config, reports)?;
-        Ok(Self { producer: Arc::new(producer), published: settings.client_id.as_str().into() })
+        // The recorder first: a handle made before it counts into the void.
+        crate::telemetry::metrics_handle();
+        let published = metrics::counter!(names::PUBLISHED, "client" => settings.client_id.clone());
+        Ok(Self { producer: Arc::new(producer), published })
     }
 
     /// Waits until the broker has given this producer its id and the topics' metadata is here, so that the first record
@@ -271,14 +168,19 @@ impl Publisher {
         asked.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Keeps the `kafka` check honest until `shutdown`: while it fails, asks the broker every second and clears it once it answers.
-    pub async fn watch(self, topic: String, health: Health, shutdown: tokio_util::sync::CancellationToken) {
+    /// Keeps the `kafka` check honest: while it fails, asks the broker every second and clears it once it answers.
+    /// Ends at `shutdown`, or when the client is beyond repair ([`has_failed`](Self::has_failed)).
+    pub async fn watch(self, topic: String, health: Health, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            let failing = health.reasons().iter().any(|(check, _)| *check == kafka::CHECK);
-            if failing && !self.has_failed() {
+            if self.has_failed() {
+                return health
+                    .set(kafka::CHECK, Err("the Kafka client failed for good; the process must be restarted".to_owned()));
+            }
+            let failing = || health.reasons().iter().any(|(check, _)| *check == kafka::CHECK);
+            if failing() {
                 let probe = self.probe(&topic, Duration::from_secs(2)).await;
-                if probe.is_ok() || !health.reasons().iter().any(|(check, _)| *check == kafka::CHECK) {
+                if probe.is_ok() || !failing() {
                     health.set(kafka::CHECK, probe);
                 }
             }
@@ -294,7 +196,7 @@ impl Publisher {
     /// True after a fatal client error: nothing will be published any more, the process must be restarted.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.producer.context().failed.load(Ordering::Acquire)
+        self.producer.client().fatal_error().is_some()
     }
 
     /// Records queued or in flight.
@@ -303,12 +205,10 @@ impl Publisher {
         usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
     }
 
-    /// Starts a batch expecting about `records` records.
+    /// Starts a batch of at most `records` records.
     #[must_use]
     pub fn batch(&self, records: usize) -> Batch {
-        let tally =
-            Tally { states: Mutex::new(Vec::with_capacity(records)), remaining: AtomicUsize::new(1), settled: Notify::new() };
-        Batch { publisher: self.clone(), tally: Arc::new(tally) }
+        Batch::new(self.clone(), records)
     }
 
     /// Publishes one record and waits for its acknowledgement.
@@ -331,80 +231,5 @@ impl Publisher {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.in_flight()
-    }
-}
-
-/// Records awaited together.
-pub struct Batch {
-    publisher: Publisher,
-    tally: Arc<Tally>,
-}
-
-impl std::fmt::Debug for Batch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("records", &self.tally.states().len()).finish_non_exhaustive()
-    }
-}
-
-impl Batch {
-    /// Hands a record to the Kafka client.
-    ///
-    /// # Errors
-    /// [`PublishError::QueueFull`] at once when the bound is reached. The record is then not part of the batch.
-    pub fn add(&mut self, record: OutRecord<'_>) -> Result<(), PublishError> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in record.headers {
-            headers = headers.insert(Header { key, value: Some(*value) });
-        }
-        self.add_with(record, headers)
-    }
-
-    pub(crate) fn add_with(&mut self, record: OutRecord<'_>, headers: OwnedHeaders) -> Result<(), PublishError> {
-        let index = {
-            let mut states = self.tally.states();
-            states.push(State::Pending);
-            states.len() - 1
-        };
-        self.tally.remaining.fetch_add(1, Ordering::AcqRel);
-        let receipt = Box::new(Receipt { tally: Arc::clone(&self.tally), index });
-        let mut base = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(record.topic, receipt).headers(headers);
-        base.key = record.key;
-        base.payload = record.value;
-        self.publisher.producer.send(base).map_err(|(error, _)| {
-            self.tally.states().pop();
-            self.tally.finish_one();
-            let error = classify(&error);
-            metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
-            error
-        })
-    }
-
-    /// Waits for every acknowledgement. Returns the records (by their place in the batch) that are not known to be in Kafka: none is success.
-    /// At the deadline those without a report count as not acknowledged; the client goes on with them in the background.
-    pub async fn wait(self, deadline: Duration) -> Vec<(usize, PublishError)> {
-        self.tally.finish_one();
-        let settled = async {
-            while self.tally.remaining.load(Ordering::Acquire) > 0 {
-                self.tally.settled.notified().await;
-            }
-        };
-        let in_time = tokio::time::timeout(deadline, settled).await.is_ok();
-        // After the deadline reports may still arrive for these places: they get a copy, the tally keeps its own.
-        let states = if in_time { std::mem::take(&mut *self.tally.states()) } else { self.tally.states().clone() };
-        let acknowledged = states.iter().filter(|state| matches!(state, State::Acknowledged)).count();
-        metrics::counter!(names::PUBLISHED, "client" => Arc::clone(&self.publisher.published)).increment(acknowledged as u64);
-        let failed: Vec<_> = states
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, state)| match state {
-                State::Acknowledged => None,
-                State::Pending => Some((index, PublishError::NotAcknowledged("no acknowledgement in time".to_owned()))),
-                State::Failed(error) => Some((index, error)),
-            })
-            .collect();
-        for (_, error) in &failed {
-            metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
-        }
-        failed
     }
 }

@@ -88,12 +88,12 @@ impl<'a> Record<'a> {
         client.chain(given.iter().map(|(key, value)| (*key, Some(*value))))
     }
 
-    /// Coordinates of the raw record this one was made from: its `ef.raw` header, or where it is itself.
+    /// Coordinates of the raw record this one was made from: its `ef.raw` header, or where it is itself when it has none.
+    /// `None` when the header is there and names no place.
     #[must_use]
-    pub fn raw(&self) -> (i32, i64) {
-        self.header_text(contracts::headers::RAW)
-            .and_then(|text| text.split_once(':'))
-            .and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)))
-            .unwrap_or((self.partition, self.offset))
+    pub fn raw(&self) -> Option<(i32, i64)> {
+        let Some(text) = self.header(contracts::headers::RAW) else { return Some((self.partition, self.offset)) };
+        let (partition, offset) = std::str::from_utf8(text).ok()?.split_once(':')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
     }
 }

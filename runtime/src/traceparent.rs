@@ -7,8 +7,8 @@ pub fn carry_or_make(given: Option<&[u8]>) -> String {
     match given.and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|text| is_valid(text)) {
         Some(text) => text.to_owned(),
         None => {
-            let span = uuid::Uuid::new_v4().as_u64_pair().0;
-            format!("00-{}-{span:016x}-01", uuid::Uuid::new_v4().simple())
+            // Unique, not secret; never all zeros.
+            format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))
         }
     }
 }

@@ -7,11 +7,11 @@ use contracts::headers::{self, dlq};
 use contracts::{Rejection, RejectionCode};
 use runtime::admin::{committed, read_all};
 use runtime::breaker::BreakerSettings;
-use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Report, Transient};
+use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Report, Start, Transient};
 use runtime::embedded::{EmbeddedBroker, Fault, Request};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
+use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ struct Sorter {
     world_is_down: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
     seen: Arc<Mutex<Vec<(i32, i64)>>>,
+    /// Where partition 0 is read from; unset: where the group is.
+    start: Arc<Mutex<Option<Start>>>,
 }
 
 impl Handler for Sorter {
@@ -47,6 +49,11 @@ impl Handler for Sorter {
             }
         };
         Ok(batch.iter().map(outcome).collect())
+    }
+
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+        let first = *self.start.lock().unwrap();
+        Ok(partitions.iter().map(|(_, number)| first.filter(|_| *number == 0).unwrap_or(Start::Committed)).collect())
     }
 }
 
@@ -94,8 +101,8 @@ impl Stage {
     async fn send(&self, values: &[&str]) {
         let mut batch = self.publisher.batch(values.len());
         for value in values {
-            let headers: [(&str, &[u8]); 2] = [(headers::SOURCE, b"s"), ("x-signature", b"\x01\xff")];
-            batch.add(OutRecord { topic: "in", key: Some(b"k"), value: Some(value.as_bytes()), headers: &headers }).unwrap();
+            let headers = [(headers::SOURCE, &b"s"[..]), ("x-signature", b"\x01\xff")].into_iter().collect();
+            batch.add(OutRecord { topic: "in", key: Some(b"k"), value: Some(value.as_bytes()), headers }).unwrap();
         }
         assert_eq!(batch.wait(DEADLINE).await, vec![]);
     }
@@ -167,7 +174,7 @@ async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
 impl Stage {
     async fn send_ignoring_acks(&self, values: &[&str]) {
         for value in values {
-            let record = OutRecord { topic: "in", key: None, value: Some(value.as_bytes()), headers: &[] };
+            let record = OutRecord { topic: "in", key: None, value: Some(value.as_bytes()), headers: RecordHeaders::new(0) };
             drop(self.publisher.publish(record, Duration::from_millis(10)).await);
         }
     }
@@ -238,4 +245,66 @@ async fn a_second_member_takes_over_and_no_record_is_lost_or_forwarded_twice() {
     out.sort();
     out.dedup();
     assert_eq!(out.len(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_is_made_again_without_another_record() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.send(&["warm"]).await;
+    stage.until("assigned", |stage| stage.committed() == 1).await;
+    stage.broker.fail(Request::OffsetCommit, vec![Fault::TopicAuthorizationFailed; 3]);
+    stage.send(&["one"]).await;
+    stage.until("committed all the same", |stage| stage.committed() == 2).await;
+    let counted = runtime::telemetry::metrics_handle().render();
+    assert!(counted.contains("eventflow_consumer_commit_failures_total"), "{counted}");
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_settled_when_it_stops_is_committed_when_it_has_stopped() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.send(&["warm"]).await;
+    stage.until("assigned", |stage| stage.committed() == 1).await;
+    stage.send(&["one", "two", "bad"]).await;
+    stage.until("forwarded", |stage| stage.count("out") == 3 && stage.count("dead") == 1).await;
+    let report = stage.finish().await;
+    assert_eq!((report.forwarded, report.dead_lettered, report.left_unsettled), (3, 1, 0));
+    assert_eq!(stage.committed(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_is_gone_stays_visible_while_other_partitions_go_on() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.send(&["warm"]).await;
+    stage.until("assigned", |stage| stage.committed() == 1).await;
+    stage.finish().await;
+    *stage.sorter.start.lock().unwrap() = Some(Start::Offset(1_000_000));
+    stage.run(NO_BREAKER);
+    let gone = |stage: &Stage| stage.health.reasons().iter().any(|(check, _)| *check == "offset");
+    stage.until("the gap shows in /ready", gone).await;
+    let seen = |stage: &Stage| stage.sorter.seen.lock().unwrap().iter().filter(|(number, _)| *number == 1).count();
+    for round in 1..=5 {
+        let before = seen(&stage);
+        // No key: both partitions get their share.
+        stage.send_ignoring_acks(&["x"; 20]).await;
+        stage.until("the other partition goes on", |stage| seen(stage) > before).await;
+        assert!(gone(&stage), "round {round}: {:?}", stage.health.reasons());
+    }
+    assert!(!stage.health.is_ready());
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fatal_error_of_the_client_ends_the_stage() {
+    let mut stage = Stage::start(NO_BREAKER).await;
+    stage.send(&["warm"]).await;
+    stage.until("assigned", |stage| stage.committed() == 1).await;
+    stage.finish().await;
+    stage.kafka.kafka_config.push("group.instance.id=one".to_owned());
+    stage.run(NO_BREAKER);
+    stage.send(&["again"]).await;
+    stage.until("assigned again", |stage| stage.committed() == 2).await;
+    stage.broker.fail(Request::Heartbeat, vec![Fault::FencedInstanceId; 3]);
+    let ended = tokio::time::timeout(DEADLINE, stage.running.take().unwrap()).await.unwrap().unwrap();
+    assert!(ended.unwrap_err().to_string().contains("fatal consumer error"));
 }

@@ -7,7 +7,7 @@ use contracts::Secret;
 use contracts::scheme::Scheme;
 use contracts::signature::{Key, Verifier};
 use runtime::config::ConfigError;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How deliveries are tried.
 #[derive(Debug, Clone, clap::Args)]
@@ -219,12 +219,7 @@ fn parse_retry_after(value: &str, now: i64) -> Option<Duration> {
 
 /// Seconds since the epoch.
 pub(crate) fn unix_seconds() -> i64 {
-    crate::now_micros() / 1_000_000
-}
-
-/// Microseconds since the epoch, of a system time.
-pub(crate) fn micros(time: SystemTime) -> i64 {
-    i64::try_from(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
+    runtime::clock::now_micros() / 1_000_000
 }
 
 #[cfg(test)]

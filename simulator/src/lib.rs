@@ -24,7 +24,6 @@ use serde_json::value::RawValue;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 use stream::StreamSettings;
 use tokio_util::sync::CancellationToken;
 
@@ -238,7 +237,7 @@ async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Byte
         let mut rng = provider.rng.lock().unwrap_or_else(PoisonError::into_inner);
         let corrupt = request.force_corruption || rng.f64() < provider.config.corruption_rate;
         let corruption = if corrupt { rng.choice(Fault::CORRUPTIONS) } else { None };
-        let event = build(&payment, corruption, now_micros(), &mut rng);
+        let event = build(&payment, corruption, runtime::clock::now_micros(), &mut rng);
         let duplicate = request.force_duplicate || rng.f64() < provider.config.duplicate_rate;
         let own = fastrand::Rng::with_seed(rng.u64(..));
         (event, corruption, duplicate, own)
@@ -263,9 +262,4 @@ async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Byte
         "primary_delivery": view(&primary), "duplicate_sent": duplicate, "duplicate_delivery": second.as_ref().map(view),
     }))
     .into_response()
-}
-
-/// Microseconds since the epoch.
-pub(crate) fn now_micros() -> i64 {
-    delivery::micros(SystemTime::now())
 }

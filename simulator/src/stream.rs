@@ -79,7 +79,7 @@ pub async fn stream(
         for _ in 0..if fault == Some(Fault::Burst) { 20 } else { 1 } {
             index += 1;
             let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else { break };
-            let plan = plan(settings, index, fault, crate::now_micros(), &mut rng);
+            let plan = plan(settings, index, fault, runtime::clock::now_micros(), &mut rng);
             let (deliverer, tally, journal) = (deliverer.clone(), Arc::clone(&tally), journal.clone());
             let mut rng = fastrand::Rng::with_seed(rng.u64(..));
             deliveries.spawn(async move {

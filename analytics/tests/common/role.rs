@@ -81,7 +81,12 @@ pub(crate) async fn publish(kafka: &KafkaArgs, raw_offsets: Range<i64>, received
     for offset in raw_offsets {
         let (raw, key, value) = (format!("0:{offset}"), offset.to_string(), value(offset));
         let headers = [(headers::RAW, raw.as_bytes()), (headers::RECEIVED_AT, received_at.as_bytes())];
-        let record = OutRecord { topic: topics::VALIDATED, key: Some(key.as_bytes()), value: Some(&value), headers: &headers };
+        let record = OutRecord {
+            topic: topics::VALIDATED,
+            key: Some(key.as_bytes()),
+            value: Some(&value),
+            headers: headers.into_iter().collect(),
+        };
         publisher.publish(record, Duration::from_secs(10)).await.unwrap();
     }
 }

@@ -1,0 +1,206 @@
+//! Rows: inserted, or told why not.
+
+use crate::fault::{is_row_fault, sqlstate};
+use contracts::datum::Event;
+use contracts::headers;
+use runtime::consumer::Record;
+use sha2::{Digest, Sha256};
+use sqlx::{Acquire, PgConnection, Row as _};
+use std::collections::{HashMap, HashSet};
+use time::OffsetDateTime;
+
+/// Raw partition and offset.
+pub(crate) type Raw = (i32, i64);
+
+/// A validated event, ready to be a row.
+#[derive(Debug)]
+pub struct Row<'a> {
+    source: &'a str,
+    entity_key: Option<&'a str>,
+    received_at: Option<OffsetDateTime>,
+    occurred_at: OffsetDateTime,
+    secret_id: Option<&'a str>,
+    trace_id: Option<&'a str>,
+    schema_id: i32,
+    content_hash: [u8; 32],
+    pub(crate) raw: Raw,
+    event: Event<'a>,
+    /// Its partition's place among the batch's ends
+    pub(crate) end: usize,
+    pub(crate) offset: i64,
+}
+
+impl<'a> Row<'a> {
+    /// `datum` is the event's Avro, whose SHA-256 tells a duplicate from a conflict; `end` its partition's place among the batch's ends.
+    ///
+    /// # Errors
+    /// What cannot be a row: a raw record that is not named, or a time no calendar has.
+    pub fn new(record: &Record<'a>, end: usize, schema_id: i32, datum: &[u8], event: Event<'a>) -> Result<Self, &'static str> {
+        let received = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse().ok());
+        Ok(Self {
+            source: record.header_text(headers::SOURCE).unwrap_or(event.source),
+            entity_key: record.key.and_then(|key| std::str::from_utf8(key).ok()),
+            received_at: received.and_then(time_of),
+            occurred_at: time_of(event.occurred_at_micros).ok_or("its time is beyond the calendar")?,
+            secret_id: record.header_text(headers::SECRET_ID),
+            trace_id: record.header_text(headers::TRACEPARENT).and_then(runtime::traceparent::trace_id),
+            schema_id,
+            content_hash: Sha256::digest(datum).into(),
+            raw: record.raw().ok_or("its ef.raw header names no raw record")?,
+            event,
+            end,
+            offset: record.offset,
+        })
+    }
+}
+
+fn time_of(micros: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowFate {
+    /// Inserted by this transaction
+    Stored,
+    /// This very raw record was stored or counted before: a replayed batch
+    StoredBefore,
+    /// A further delivery, same content
+    Duplicate,
+    /// Same id, other content
+    Conflict(String),
+    /// PostgreSQL refuses it for what it is
+    Refused(String),
+}
+
+/// Inserts what is new and classifies the rest. One statement inserts, one looks up what was there.
+pub(crate) async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    macro_rules! column {
+        (|$row:ident| $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
+    }
+    let inserted = sqlx::query(
+        "INSERT INTO events (source, event_id, event_type, schema_version, entity_key, occurred_at, received_at, amount, currency,
+                             payload, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset)
+         SELECT source, event_id, event_type, schema_version, entity_key, occurred_at, received_at, amount::numeric, currency,
+                payload::jsonb, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset
+         FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[],
+                     $9::text[], $10::text[], $11::bytea[], $12::integer[], $13::text[], $14::text[], $15::integer[], $16::bigint[])
+              AS batch (source, event_id, event_type, schema_version, entity_key, occurred_at, received_at, amount, currency,
+                        payload, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset)
+         ON CONFLICT (source, event_id) DO NOTHING
+         RETURNING raw_partition, raw_offset",
+    )
+    .bind(column!(|row| row.source))
+    .bind(column!(|row| row.event.event_id))
+    .bind(column!(|row| row.event.event_type))
+    .bind(column!(|row| &*row.event.schema_version))
+    .bind(column!(|row| row.entity_key))
+    .bind(column!(|row| row.occurred_at))
+    .bind(column!(|row| row.received_at))
+    .bind(column!(|row| row.event.amount.as_deref()))
+    .bind(column!(|row| row.event.currency.as_deref()))
+    .bind(column!(|row| row.event.payload_json.as_str()))
+    .bind(column!(|row| row.content_hash.as_slice()))
+    .bind(column!(|row| row.schema_id))
+    .bind(column!(|row| row.secret_id))
+    .bind(column!(|row| row.trace_id))
+    .bind(column!(|row| row.raw.0))
+    .bind(column!(|row| row.raw.1))
+    .fetch_all(&mut *connection)
+    .await?;
+    if inserted.len() == rows.len() {
+        return Ok(vec![RowFate::Stored; rows.len()]);
+    }
+    let mut new = raws(&inserted)?;
+    let existing = lookup(connection, rows).await?;
+    rows.iter().map(|row| fate_of(row, &mut new, &existing)).collect()
+}
+
+/// Raw coordinates that a statement returned.
+fn raws(returned: &[sqlx::postgres::PgRow]) -> Result<HashSet<Raw>, sqlx::Error> {
+    returned.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// Stored rows by (source, event id): their content hash and raw coordinates.
+type Existing = HashMap<(String, String), (Vec<u8>, Raw)>;
+
+async fn lookup(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Existing, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT e.source, e.event_id, e.content_hash, e.raw_partition, e.raw_offset
+         FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
+         JOIN events e ON e.source = batch.source AND e.event_id = batch.event_id",
+    )
+    .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.event.event_id).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    found
+        .iter()
+        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, (row.try_get(3)?, row.try_get(4)?)))))
+        .collect()
+}
+
+/// A raw record inserted here is `Stored` once; its second copy in the same batch, like one from an earlier transaction, is `StoredBefore`.
+fn fate_of(row: &Row<'_>, new: &mut HashSet<Raw>, existing: &Existing) -> Result<RowFate, sqlx::Error> {
+    // Not inserted and not there: somebody deleted it between the two statements. Tried again, it is inserted.
+    let place = (row.source.to_owned(), row.event.event_id.to_owned());
+    let (hash, raw) = existing.get(&place).ok_or(sqlx::Error::RowNotFound)?;
+    Ok(if *raw == row.raw {
+        if new.remove(raw) { RowFate::Stored } else { RowFate::StoredBefore }
+    } else if *hash == row.content_hash {
+        RowFate::Duplicate
+    } else {
+        RowFate::Conflict(format!(
+            "event {} of source {} is stored with other content, from raw record {}:{}",
+            row.event.event_id, row.source, raw.0, raw.1
+        ))
+    })
+}
+
+/// One row of the batch is at fault: halves it, inside the same transaction, down to that row.
+pub(crate) async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
+    let mut savepoint = connection.begin().await?;
+    let error = match insert(&mut savepoint, rows).await {
+        Ok(fates) => {
+            savepoint.commit().await?;
+            return Ok(fates);
+        }
+        Err(error) if is_row_fault(&error) => error,
+        Err(error) => return Err(error),
+    };
+    savepoint.rollback().await?;
+    if rows.len() == 1 {
+        let (code, message) = (sqlstate(&error).unwrap_or_default(), error.as_database_error().map_or("", |e| e.message()));
+        return Ok(vec![RowFate::Refused(format!("PostgreSQL refuses the row: {message} (SQLSTATE {code})"))]);
+    }
+    let (left, right) = rows.split_at(rows.len() / 2);
+    let mut fates = Box::pin(bisect(connection, left)).await?;
+    fates.extend(Box::pin(bisect(connection, right)).await?);
+    Ok(fates)
+}
+
+/// Records further deliveries; returns those that were not recorded before.
+pub(crate) async fn record_duplicates(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<HashSet<Raw>, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let recorded = sqlx::query(
+        "INSERT INTO duplicates (raw_partition, raw_offset, source, event_id, received_at)
+         SELECT * FROM UNNEST($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[])
+         ON CONFLICT DO NOTHING
+         RETURNING raw_partition, raw_offset",
+    )
+    .bind(rows.iter().map(|row| row.raw.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.raw.1).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.event.event_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.received_at).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    raws(&recorded)
+}

@@ -1,0 +1,167 @@
+//! Records awaited together, with one waiter.
+
+use super::error::{PublishError, classify};
+use super::{Publisher, Reports};
+use crate::metrics as names;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Headers of a record, in order. A copy is cheaper than making them again.
+#[derive(Debug, Clone)]
+pub struct RecordHeaders(pub(crate) OwnedHeaders);
+
+impl RecordHeaders {
+    /// None yet, with room for `capacity`.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self(OwnedHeaders::new_with_capacity(capacity))
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, key: &str, value: Option<&(impl AsRef<[u8]> + ?Sized)>) -> Self {
+        Self(self.0.insert(Header { key, value: value.map(AsRef::as_ref) }))
+    }
+}
+
+impl<'a, V: AsRef<[u8]>> FromIterator<(&'a str, V)> for RecordHeaders {
+    fn from_iter<I: IntoIterator<Item = (&'a str, V)>>(headers: I) -> Self {
+        headers.into_iter().fold(Self::new(8), |all, (key, value)| all.with(key, Some(&value)))
+    }
+}
+
+/// A record to publish. Key and value are copied before [`Batch::add`] returns.
+#[derive(Debug)]
+pub struct OutRecord<'a> {
+    /// Topic name
+    pub topic: &'a str,
+    /// Partitioned by this (murmur2, as Java clients do); none is spread at random
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` is Kafka's null
+    pub value: Option<&'a [u8]>,
+    /// Record headers
+    pub headers: RecordHeaders,
+}
+
+/// What the records of one batch share.
+struct Tally {
+    /// By place in the batch.
+    acknowledged: Box<[AtomicBool]>,
+    failures: Mutex<Vec<(usize, PublishError)>>,
+    /// Records without a delivery report, plus one while the batch is open.
+    remaining: AtomicUsize,
+    settled: Notify,
+}
+
+impl Tally {
+    fn finish_one(&self) {
+        if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.settled.notify_one();
+        }
+    }
+
+    fn failures(&self) -> std::sync::MutexGuard<'_, Vec<(usize, PublishError)>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What librdkafka holds for one record until its delivery report.
+pub(super) struct Receipt {
+    tally: Arc<Tally>,
+    place: usize,
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Receipt>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
+        match result {
+            Ok(_) => receipt.tally.acknowledged[receipt.place].store(true, Ordering::Release),
+            Err((error, _)) => receipt.tally.failures().push((receipt.place, classify(error))),
+        }
+        receipt.tally.finish_one();
+    }
+}
+
+/// Records awaited together.
+pub struct Batch {
+    publisher: Publisher,
+    tally: Arc<Tally>,
+    records: usize,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+impl Batch {
+    pub(super) fn new(publisher: Publisher, capacity: usize) -> Self {
+        let tally = Tally {
+            acknowledged: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
+            failures: Mutex::default(),
+            remaining: AtomicUsize::new(1),
+            settled: Notify::new(),
+        };
+        Self { publisher, tally: Arc::new(tally), records: 0 }
+    }
+
+    /// Hands a record to the Kafka client.
+    ///
+    /// # Errors
+    /// [`PublishError::QueueFull`] at once when the publisher's bound, or the batch's own, is reached. The record is then not part of the batch.
+    pub fn add(&mut self, record: OutRecord<'_>) -> Result<(), PublishError> {
+        if self.records == self.tally.acknowledged.len() {
+            return Err(PublishError::QueueFull);
+        }
+        self.tally.remaining.fetch_add(1, Ordering::AcqRel);
+        let receipt = Box::new(Receipt { tally: Arc::clone(&self.tally), place: self.records });
+        let mut base = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(record.topic, receipt).headers(record.headers.0);
+        base.key = record.key;
+        base.payload = record.value;
+        match self.publisher.producer.send(base) {
+            Ok(()) => {
+                self.records += 1;
+                Ok(())
+            }
+            Err((error, _)) => {
+                self.tally.finish_one();
+                let error = classify(&error);
+                metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for every acknowledgement. Returns the records (by their place in the batch) that are not known to be in Kafka: none is success.
+    /// At the deadline those without a report count as not acknowledged; the client goes on with them in the background.
+    pub async fn wait(self, deadline: Duration) -> Vec<(usize, PublishError)> {
+        self.tally.finish_one();
+        let settled = async {
+            while self.tally.remaining.load(Ordering::Acquire) > 0 {
+                self.tally.settled.notified().await;
+            }
+        };
+        let in_time = tokio::time::timeout(deadline, settled).await.is_ok();
+        // A copy: after the deadline further reports may still arrive.
+        let mut failed = self.tally.failures().clone();
+        if !in_time {
+            let silent = |place: &usize| {
+                !self.tally.acknowledged[*place].load(Ordering::Acquire) && !failed.iter().any(|(known, _)| known == place)
+            };
+            let silent: Vec<_> = (0..self.records).filter(silent).collect();
+            let error = PublishError::NotAcknowledged("no acknowledgement in time".to_owned());
+            failed.extend(silent.into_iter().map(|place| (place, error.clone())));
+        }
+        self.publisher.published.increment((self.records - failed.len()) as u64);
+        for (_, error) in &failed {
+            metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
+        }
+        failed
+    }
+}
