@@ -39,7 +39,7 @@ impl Quotas {
     /// Takes `events` from an authentic source's quota.
     ///
     /// # Errors
-    /// [`ApiError::OverQuota`]; a batch larger than the whole quota is never admitted and told to wait a second.
+    /// [`ApiError::OverQuota`], or [`ApiError::TooManyEvents`] for a batch larger than the whole quota: waiting would never admit it.
     pub fn admit(&self, source: &str, events: usize) -> Result<(), ApiError> {
         let Some(bucket) = self.sources.get(source).and_then(|buckets| buckets.events.as_ref()) else { return Ok(()) };
         let events = u32::try_from(events).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
@@ -48,7 +48,7 @@ impl Quotas {
             Ok(Err(until)) => {
                 Err(ApiError::OverQuota { retry_after_seconds: until.wait_time_from(self.clock.now()).as_secs() + 1 })
             }
-            Err(_) => Err(ApiError::OverQuota { retry_after_seconds: 1 }),
+            Err(capacity) => Err(ApiError::TooManyEvents(usize::try_from(capacity.0).unwrap_or(usize::MAX))),
         }
     }
 
