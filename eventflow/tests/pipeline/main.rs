@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod contracts;
 mod embedded;
+mod post;
 mod real;
 mod secure;
+mod shutdown;
 mod world;
