@@ -20,7 +20,7 @@ use axum::routing::get;
 use contracts::contract::Contracts;
 use figures::Figures;
 use handler::Analytics;
-use runtime::config::{Common, ConfigError};
+use runtime::config::{Common, ConfigError, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -59,6 +59,8 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
+        check_stage(&self.stage, &self.group)?;
+        check_topic("--topic-validated", &self.topic_validated)?;
         Registry::new(&self.registry).map(drop)
     }
 }

@@ -14,7 +14,7 @@ pub mod rows;
 pub mod store;
 
 use contracts::Secret;
-use runtime::config::{Common, ConfigError};
+use runtime::config::{Common, ConfigError, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -58,6 +58,20 @@ pub struct DatabaseArgs {
     pub database_url: Secret,
 }
 
+impl DatabaseArgs {
+    /// Refuses what is no PostgreSQL URL; it is never quoted, since it holds a password.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let url = self.database_url.expose();
+        if !url.starts_with(b"postgres://") && !url.starts_with(b"postgresql://") {
+            return Err(ConfigError::new("--database-url", "must begin with postgres:// or postgresql://"));
+        }
+        store::connect_options(&self.database_url).map(drop)
+    }
+}
+
 impl Config {
     /// Refuses what cannot work.
     ///
@@ -65,7 +79,9 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        store::connect_options(&self.database.database_url)?;
+        check_stage(&self.stage, &self.group)?;
+        check_topic("--topic-validated", &self.topic_validated)?;
+        self.database.check()?;
         Registry::new(&self.registry).map(drop)
     }
 }

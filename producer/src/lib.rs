@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use contracts::Secret;
 use contracts::source::Sources;
 use quota::Quotas;
-use runtime::config::{Common, ConfigError, resolve_secret};
+use runtime::config::{Common, ConfigError, check_range, check_topic, resolve_secret};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use std::net::SocketAddr;
@@ -87,21 +87,22 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        for (setting, value) in [
-            ("--max-in-flight", self.max_in_flight),
-            ("--queue-records", self.queue_records),
-            ("--batch-max-events", self.batch_max_events),
-            ("--max-connections", self.max_connections),
+        check_topic("--topic-raw", &self.topic_raw)?;
+        for (setting, value, most) in [
+            ("--max-in-flight", self.max_in_flight as u64, 1_000_000),
+            ("--queue-records", self.queue_records as u64, 10_000_000),
+            ("--queue-mebibytes", self.queue_mebibytes as u64, 1 << 20),
+            ("--max-connections", self.max_connections as u64, 1_000_000),
+            // For the Kafka client 0 would mean to try for ever.
+            ("--publish-deadline-ms", self.publish_deadline_ms, 600_000),
+            ("--header-timeout-ms", self.header_timeout_ms, 600_000),
+            ("--body-timeout-ms", self.body_timeout_ms, 600_000),
         ] {
-            if value == 0 {
-                return Err(ConfigError::new(setting, "must be at least 1"));
-            }
+            check_range(setting, value, 1..=most)?;
         }
-        if self.publish_deadline_ms <= self.linger_ms {
-            return Err(ConfigError::new(
-                "--publish-deadline-ms",
-                "must be more than --linger-ms, or nothing is ever sent in time",
-            ));
+        check_range("--batch-max-events", self.batch_max_events as u64, 1..=u64::MAX)?;
+        if self.linger_ms >= self.publish_deadline_ms {
+            return Err(ConfigError::new("--linger-ms", "must be below --publish-deadline-ms"));
         }
         if self.batch_max_events > self.queue_records {
             return Err(ConfigError::new(

@@ -39,7 +39,7 @@ impl Quotas {
     /// Takes `events` from an authentic source's quota.
     ///
     /// # Errors
-    /// [`ApiError::OverQuota`]; [`ApiError::TooManyEvents`] for a batch larger than the whole quota, which no waiting would let in.
+    /// [`ApiError::OverQuota`], or [`ApiError::TooManyEvents`] for a batch larger than the whole quota: waiting would never admit it.
     pub fn admit(&self, source: &str, events: usize) -> Result<(), ApiError> {
         let Some(bucket) = self.sources.get(source).and_then(|buckets| buckets.events.as_ref()) else { return Ok(()) };
         let events = u32::try_from(events).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);

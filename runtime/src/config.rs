@@ -1,8 +1,10 @@
 //! What every role is told at start. Each role's `Config` flattens [`Common`]; flags and environment are one text, `--help` is the manual.
 
+use crate::consumer::StageArgs;
 use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
 use contracts::Secret;
+use std::ops::RangeInclusive;
 
 /// Settings all roles share.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,6 +44,46 @@ impl ConfigError {
     pub fn code(&self) -> &'static str {
         "bad_configuration"
     }
+}
+
+/// Refuses a number the setting cannot be.
+///
+/// # Errors
+/// Names the setting and its bounds.
+pub fn check_range(setting: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(setting, format!("must be between {} and {}", range.start(), range.end())))
+}
+
+/// Refuses a topic name that Kafka would refuse: <https://kafka.apache.org/documentation/#topicconfigs>
+///
+/// # Errors
+/// Names the setting.
+pub fn check_topic(setting: &str, name: &str) -> Result<(), ConfigError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=249).contains(&name.len()) && name.bytes().all(legal) && !matches!(name, "." | "..") {
+        return Ok(());
+    }
+    Err(ConfigError::new(setting, "not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens"))
+}
+
+/// Refuses what no consuming stage can work with.
+///
+/// # Errors
+/// Names the setting.
+pub fn check_stage(stage: &StageArgs, group: &str) -> Result<(), ConfigError> {
+    check_range("--batch-records", stage.batch_records as u64, 1..=1_000_000)?;
+    check_range("--batch-age-ms", stage.batch_age_ms, 0..=60_000)?;
+    check_range("--breaker-window", stage.breaker_window as u64, 1..=1_000_000)?;
+    if stage.breaker_share.is_nan() || stage.breaker_share < 0.0 {
+        return Err(ConfigError::new("--breaker-share", "must be 0 or more"));
+    }
+    if group.trim().is_empty() {
+        return Err(ConfigError::new("--group", "a consumer group needs a name"));
+    }
+    check_topic("--topic-dlq", &stage.topic_dlq)
 }
 
 /// Resolves a secret reference: `env:NAME` or `file:/path` (one trailing newline is dropped).

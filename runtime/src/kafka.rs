@@ -34,7 +34,7 @@ pub struct KafkaArgs {
     #[arg(long, env = "EVENTFLOW_KAFKA_PASSWORD", hide_env_values = true)]
     pub kafka_password: Option<Secret>,
     /// Any further librdkafka setting, name=value; may be repeated
-    #[arg(long = "kafka-config", env = "EVENTFLOW_KAFKA_CONFIG", value_delimiter = ';')]
+    #[arg(long = "kafka-config", env = "EVENTFLOW_KAFKA_CONFIG", value_delimiter = ';', hide_env_values = true)]
     pub kafka_config: Vec<String>,
 }
 
@@ -93,15 +93,19 @@ impl KafkaArgs {
             }
         }
         for pair in &self.kafka_config {
+            // Not quoted: it may be what follows a semicolon in a password.
             if !pair.contains('=') {
-                return Err(ConfigError::new("--kafka-config", format!("{pair:?} is not name=value")));
+                return Err(ConfigError::new("--kafka-config", "not name=value; several are separated by semicolons"));
             }
         }
-        self.client_config("check").create_native_config().map_err(|error| {
-            // librdkafka's text names the property, and values of secrets are not part of it.
-            ConfigError::new("--kafka-config", error.to_string())
-        })?;
-        Ok(())
+        self.client_config("check").create_native_config().map(drop).map_err(|error| match error {
+            // The value may be a password whose property is misspelled.
+            KafkaError::ClientConfig(_, problem, name, value) => {
+                let problem = if value.is_empty() { problem } else { problem.replace(&value, "...") };
+                ConfigError::new("--kafka-config", format!("{name}: {problem}"))
+            }
+            other => ConfigError::new("--kafka-config", other.to_string()),
+        })
     }
 
     pub(crate) fn client_config(&self, client_id: &str) -> ClientConfig {

@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, clap::Args)]
 pub struct RegistryArgs {
     /// URL of a Confluent-compatible schema registry
-    #[arg(long, env = "EVENTFLOW_REGISTRY_URL", default_value = "http://127.0.0.1:8081")]
+    #[arg(long, env = "EVENTFLOW_REGISTRY_URL", hide_env_values = true, default_value = "http://127.0.0.1:8081")]
     pub registry_url: String,
     /// User name for the registry (basic authorization)
     #[arg(long, env = "EVENTFLOW_REGISTRY_USERNAME")]
@@ -83,6 +83,12 @@ impl Registry {
     /// # Errors
     /// A URL the HTTP client refuses.
     pub fn new(args: &RegistryArgs) -> Result<Self, ConfigError> {
+        // Not quoted: it may hold a password.
+        let url = args.registry_url.parse::<axum::http::Uri>().ok();
+        let url = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+        if url.is_none_or(|url| url.host().is_none_or(str::is_empty)) {
+            return Err(ConfigError::new("--registry-url", "not an http:// or https:// URL"));
+        }
         let mut builder = SrSettings::new_builder(args.registry_url.trim_end_matches('/').to_owned());
         builder.set_timeout(Duration::from_secs(2));
         if let Some(user) = &args.registry_username {

@@ -13,7 +13,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeliveryArgs {
     /// Where webhooks are posted
-    #[arg(long, env = "EVENTFLOW_WEBHOOK_URL", default_value = "http://localhost:8000/api/webhooks/payment-authorized")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_WEBHOOK_URL",
+        hide_env_values = true,
+        default_value = "http://localhost:8000/api/webhooks/payment-authorized"
+    )]
     pub webhook_url: String,
     /// Secret they are signed with
     #[arg(

@@ -30,7 +30,12 @@ use wire::Wire;
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
     /// Webhook URL, http only; batches go to its /batch
-    #[arg(long, env = "EVENTFLOW_WEBHOOK_URL", default_value = "http://localhost:8000/api/webhooks/payment-authorized")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_WEBHOOK_URL",
+        hide_env_values = true,
+        default_value = "http://localhost:8000/api/webhooks/payment-authorized"
+    )]
     pub url: String,
     /// Secret requests are signed with
     #[arg(

@@ -8,7 +8,7 @@ pub mod metrics;
 use bytes::BytesMut;
 use contracts::contract::Contracts;
 use contracts::framing;
-use runtime::config::{Common, ConfigError};
+use runtime::config::{Common, ConfigError, check_stage, check_topic};
 use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -52,6 +52,9 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
+        check_stage(&self.stage, &self.group)?;
+        check_topic("--topic-raw", &self.topic_raw)?;
+        check_topic("--topic-validated", &self.topic_validated)?;
         Registry::new(&self.registry)?;
         runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
     }

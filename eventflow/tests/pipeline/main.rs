@@ -3,7 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod contracts;
 mod embedded;
+mod post;
 mod real;
+mod secrets;
 mod secure;
+mod shutdown;
 mod world;

@@ -3,6 +3,7 @@
 use contracts::{Secret, headers, topics};
 use persistence::store::Store;
 use runtime::admin::read_all;
+use runtime::embedded::EmbeddedBroker;
 use runtime::kafka::KafkaArgs;
 use runtime::postgres::PrivatePostgres;
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const SECRET: &str = "pipeline-test-secret";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
+const TOPICS: [(&str, i32); 3] = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
 
 /// A real Apache Kafka, started by `infra/kafka/local/kafka`.
 pub(crate) struct RealKafka {
@@ -144,19 +146,47 @@ pub(crate) struct World {
     logs: TempDir,
     pub(crate) edge: String,
     registry: String,
+    /// `user:password@` in the registry's URL
+    pub(crate) registry_login: &'static str,
+    /// Further environment of every role
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Folder of further event contracts
+    pub(crate) contracts: Option<String>,
     started: std::cell::Cell<u32>,
+}
+
+/// The embedded broker, in this process, and the flags that lead a role in another one to it.
+pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
+    let broker = EmbeddedBroker::start(&TOPICS).unwrap();
+    let kafka = broker.kafka();
+    let mut flags = vec![format!("--kafka-brokers={}", kafka.kafka_brokers)];
+    flags.extend(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
+    (broker, flags)
 }
 
 impl World {
     pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
-        let wanted = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
         let deadline = Instant::now() + DEADLINE;
-        while let Err(error) = runtime::admin::create_topics(&admin, &wanted, 1).await {
+        while let Err(error) = runtime::admin::create_topics(&admin, &TOPICS, 1).await {
             assert!(Instant::now() < deadline, "{error:#}");
         }
-        let postgres = PrivatePostgres::start(false).unwrap();
-        let logs = tempfile::tempdir().unwrap();
-        Self { postgres, kafka_flags, admin, logs, edge: free_address(), registry: free_address(), started: 0.into() }
+        Self::on(admin, kafka_flags)
+    }
+
+    /// On a cluster that has the topics.
+    pub(crate) fn on(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
+        Self {
+            postgres: PrivatePostgres::start(false).unwrap(),
+            kafka_flags,
+            admin,
+            logs: tempfile::tempdir().unwrap(),
+            edge: free_address(),
+            registry: free_address(),
+            registry_login: "",
+            environment: Vec::new(),
+            contracts: None,
+            started: 0.into(),
+        }
     }
 
     pub(crate) fn role(&self, role: &str, flags: &[&str]) -> Role {
@@ -168,7 +198,11 @@ impl World {
         let log = self.logs.path().join(format!("{role}-{}", self.started.get()));
         let ops = if role == "registry" { self.registry.clone() } else { free_address() };
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-        command.arg(role).args(flags);
+        command.arg(role).args(flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator"].contains(&role)) {
+            command.args(["--contracts", contracts]);
+        }
+        let registry_url = format!("http://{}{}", self.registry_login, self.registry);
         match role {
             "registry" => {
                 command.args(["--listen", &self.registry]);
@@ -182,10 +216,10 @@ impl World {
                 command.args(["--listen", &self.edge, "--webhook-signing-secret", SECRET]);
             }
             "validator" | "analytics" => {
-                command.args(["--registry-url", &format!("http://{}", self.registry)]);
+                command.args(["--registry-url", &registry_url]);
             }
             "persistence" => {
-                command.args(["--registry-url", &format!("http://{}", self.registry), "--database-url", &self.postgres.url()]);
+                command.args(["--registry-url", &registry_url, "--database-url", &self.postgres.url()]);
             }
             _ => {}
         }
@@ -197,6 +231,13 @@ impl World {
     pub(crate) async fn store(&self) -> Store {
         let url = Secret::new(self.postgres.url());
         Store::open(&url, &self.admin, &runtime::health::Health::new(), &CancellationToken::new()).await.unwrap().unwrap()
+    }
+
+    /// One row of the database, as JSON whose numbers keep their digits.
+    pub(crate) async fn row(&self, event_id: &str) -> String {
+        let pool = sqlx::PgPool::connect(&self.postgres.url()).await.unwrap();
+        let query = sqlx::query_scalar("SELECT row_to_json(events)::text FROM persistence.events WHERE event_id = $1");
+        query.bind(event_id).fetch_one(&pool).await.unwrap()
     }
 
     /// Waits until every raw record has a fate, then proves that each has exactly one. Answers how many of each.

@@ -1,0 +1,41 @@
+//! Signed posts, one at a time.
+
+use contracts::Secret;
+use contracts::scheme::Scheme;
+use contracts::signature::{Key, Verifier};
+use std::time::{Duration, SystemTime};
+
+/// A sound event of the built-in source.
+pub(crate) fn authorized(event_id: &str) -> String {
+    serde_json::json!({
+        "event_id": event_id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "test",
+        "timestamp": "2026-01-02T03:04:05Z",
+        "payload": {
+            "payment_id": format!("pay-{event_id}"), "order_id": "ord", "provider_auth_id": "auth", "amount": "1.50", "currency": "EUR",
+        },
+    })
+    .to_string()
+}
+
+/// A client that gives up after ten seconds.
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build().unwrap()
+}
+
+/// Posts a body, signed with `secret`; its status and answer.
+pub(crate) async fn post(
+    client: &reqwest::Client,
+    edge: &str,
+    body: String,
+    secret: &str,
+) -> Result<(u16, serde_json::Value), reqwest::Error> {
+    let key = Key { id: "k".to_owned(), secret: Secret::new(secret), not_after: None };
+    let verifier = Verifier::new(Scheme::preset("eventflow").unwrap(), vec![key], None).unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let mut request = client.post(format!("http://{edge}/api/webhooks/payment-authorized"));
+    for (name, value) in verifier.sign(None, i64::try_from(now).unwrap(), body.as_bytes(), 0) {
+        request = request.header(name, value);
+    }
+    let response = request.header("content-type", "application/json").body(body).send().await?;
+    Ok((response.status().as_u16(), response.json().await?))
+}
