@@ -13,7 +13,7 @@ pub(crate) async fn measure(runs: usize, seconds: u64) -> anyhow::Result<()> {
         let (mut ours, mut base, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..runs {
             let world = World::start(4).await?;
-            let (producer, address) = world.producer().await?;
+            let (producer, address) = world.producer(&[]).await?;
             let (run, latency) = under_load(&address, &flags, seconds, &[&producer, &world.broker]).await?;
             ours.push(run);
             latencies.push(latency);

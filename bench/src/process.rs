@@ -38,7 +38,7 @@ impl Process {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let arguments = arguments.iter().map(|argument| argument.replace("{address}", &address));
         let mut command = Command::new(program);
-        command.args(arguments).env("RUST_LOG", "warn").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments).env("EVENTFLOW_LOG", "error,librdkafka=off").stdin(Stdio::piped()).stdout(Stdio::piped());
         Ok(Self { name, child: command.spawn().with_context(|| format!("cannot start {name}"))?, address })
     }
 

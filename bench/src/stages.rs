@@ -12,9 +12,9 @@ use std::time::Instant;
 pub(crate) async fn validator(runs: usize, events: u64) -> anyhow::Result<()> {
     let (mut ours, mut base) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let world = World::start(64).await?;
+        let world = World::start(16).await?;
         world.fill(events).await?;
-        let validator = world.validator().await?;
+        let validator = world.validator()?;
         ours.push(drain(&world, topics::VALIDATED, events, &validator).await?);
         drop(validator);
         let arguments =
@@ -29,7 +29,7 @@ pub(crate) async fn validator(runs: usize, events: u64) -> anyhow::Result<()> {
 /// From the first record in `topic` to the last.
 async fn drain(world: &World, topic: &'static str, events: u64, stage: &Process) -> anyhow::Result<Run> {
     let look = || Ok([stage.cpu()?, world.broker.cpu()?]);
-    let ((first, began, before), (last, ended, after)) = until(events, async || world.count(topic).await, look).await?;
+    let ((first, began, before), (last, ended, after)) = until(events, async || world.count_kept(topic).await, look).await?;
     Ok(Run {
         events: last - first,
         took: ended - began,
@@ -45,9 +45,9 @@ const COLUMNS: &str = "source, event_id, event_type, schema_version, entity_key,
 pub(crate) async fn persistence(runs: usize, events: u64) -> anyhow::Result<()> {
     let (mut ours, mut base) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let world = World::start(64).await?;
+        let world = World::start(16).await?;
         world.fill(events).await?;
-        let validator = world.validator().await?;
+        let validator = world.validator()?;
         drain(&world, topics::VALIDATED, events, &validator).await?;
         drop(validator);
         let cluster = tokio::task::spawn_blocking(|| PrivatePostgres::start(true)).await??;

@@ -23,8 +23,8 @@ impl Pipeline {
     async fn start(partitions: i32) -> anyhow::Result<Self> {
         let world = World::start(partitions).await?;
         let cluster = tokio::task::spawn_blocking(|| PrivatePostgres::start(true)).await??;
-        let (producer, address) = world.producer().await?;
-        let mut validator = world.validator().await?;
+        let (producer, address) = world.producer(&[]).await?;
+        let mut validator = world.validator()?;
         let mut persistence = world.persistence(&cluster.url())?;
         validator.until_ready().await?;
         persistence.until_ready().await?;
@@ -46,9 +46,11 @@ impl Pipeline {
         let raw = self.world.count(topics::RAW).await?;
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let stored: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM persistence.event_fates").fetch_one(&mut self.database).await?;
-            let settled = u64::try_from(stored)? + self.world.count(topics::DLQ).await?;
+            let stored: Option<i64> =
+                sqlx::query_scalar("SELECT (sum(stored) + sum(duplicate))::bigint FROM persistence.consumer_offsets")
+                    .fetch_one(&mut self.database)
+                    .await?;
+            let settled = u64::try_from(stored.unwrap_or(0))? + self.world.count(topics::DLQ).await?;
             if settled >= raw {
                 return Ok(settled);
             }
@@ -62,7 +64,7 @@ impl Pipeline {
 pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> {
     for (what, partitions, flags) in [
         ("end to end, one event a POST (goal 40000 event/s)", 4, ["--batch=1", "--connections=256"]),
-        ("end to end, 50 events a POST (goal 120000 event/s)", 8, ["--batch=50", "--connections=8"]),
+        ("end to end, 50 events a POST (goal 120000 event/s)", 16, ["--batch=50", "--connections=8"]),
     ] {
         let (mut stored, mut accepted) = (Vec::new(), Vec::new());
         for _ in 0..runs {
@@ -120,8 +122,8 @@ pub(crate) async fn at_rest() -> anyhow::Result<()> {
         let began = Instant::now();
         let mut role = match start {
             "registry" => Process::role("registry", &["--listen={address}".to_owned()])?,
-            "producer" => world.producer().await?.0,
-            "validator" => world.validator().await?,
+            "producer" => world.producer(&[]).await?.0,
+            "validator" => world.validator()?,
             "analytics" => world.analytics()?,
             _ => world.persistence(&cluster.url())?,
         };

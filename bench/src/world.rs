@@ -37,15 +37,16 @@ impl World {
     }
 
     /// A producer that is ready, and its address for webhooks.
-    pub(crate) async fn producer(&self) -> anyhow::Result<(Process, String)> {
+    pub(crate) async fn producer(&self, more: &[&str]) -> anyhow::Result<(Process, String)> {
         let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let flags = self.flags(&[format!("--listen={listen}"), format!("--webhook-signing-secret={SECRET}")]);
+        let mut flags = self.flags(&[format!("--listen={listen}"), format!("--webhook-signing-secret={SECRET}")]);
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let mut producer = Process::role("producer", &flags)?;
         producer.until_ready().await?;
         Ok((producer, listen.to_string()))
     }
 
-    pub(crate) async fn validator(&self) -> anyhow::Result<Process> {
+    pub(crate) fn validator(&self) -> anyhow::Result<Process> {
         Process::role("validator", &self.flags(&[self.registry_flag()]))
     }
 
@@ -62,8 +63,15 @@ impl World {
         format!("--registry-url=http://{}", self.registry.address)
     }
 
-    /// How many records were ever published to a topic, and whether it still has them all.
+    /// How many records were ever published to a topic.
     pub(crate) async fn count(&self, topic: &'static str) -> anyhow::Result<u64> {
+        let kafka = self.kafka.clone();
+        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic)).await??;
+        Ok(u64::try_from(marks.iter().map(|(_, _, high)| high).sum::<i64>())?)
+    }
+
+    /// As [`count`](Self::count), of a topic that still has all of them: the embedded broker keeps 5 MiB a partition.
+    pub(crate) async fn count_kept(&self, topic: &'static str) -> anyhow::Result<u64> {
         let kafka = self.kafka.clone();
         let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic)).await??;
         anyhow::ensure!(
@@ -73,15 +81,13 @@ impl World {
         Ok(u64::try_from(marks.iter().map(|(_, _, high)| high).sum::<i64>())?)
     }
 
-    /// Fills the raw topic through the producer, in batches.
+    /// Fills the raw topic through the producer, in requests of many events and after a long linger: large Kafka batches, as a backlog has them.
     pub(crate) async fn fill(&self, events: u64) -> anyhow::Result<()> {
-        let (_producer, address) = self.producer().await?;
-        let load = load(
-            &address,
-            &["--max", "--batch=50", "--connections=8", "--for=120s", &format!("--requests={}", events.div_ceil(50))],
-        )?;
-        load.output()?;
-        let published = self.count(topics::RAW).await?;
+        let (_producer, address) = self.producer(&["--linger-ms=100", "--publish-deadline-ms=10000"]).await?;
+        let requests = format!("--requests={}", events.div_ceil(500));
+        let load = load(&address, &["--max", "--batch=500", "--connections=64", "--for=120s", &requests])?;
+        tokio::task::spawn_blocking(move || load.output()).await??;
+        let published = self.count_kept(topics::RAW).await?;
         anyhow::ensure!(published >= events, "only {published} of {events} events were published");
         Ok(())
     }

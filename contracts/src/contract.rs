@@ -153,11 +153,12 @@ impl Contracts {
             Rejection::new(RejectionCode::NotUtf8, None, format!("byte {} is not UTF-8", error.valid_up_to()))
         })?;
         plan::check_depth(body)?;
-        let event_type = plan::event_type(text)?;
-        let contract = self.by_type.get(&*event_type).ok_or_else(|| {
+        let Some(contract) = plan::peek_event_type(text).and_then(|event_type| self.by_type.get(&*event_type)) else {
+            let event_type = plan::event_type(text)?;
             let shown: String = event_type.chars().take(100).collect();
-            Rejection::new(RejectionCode::UnknownEventType, Some("/event_type".to_owned()), format!("no contract for {shown:?}"))
-        })?;
+            let detail = format!("no contract for {shown:?}");
+            return Err(Rejection::new(RejectionCode::UnknownEventType, Some("/event_type".to_owned()), detail));
+        };
         let slots = contract.plan.read(text)?;
         Ok(Validated { contract, slots })
     }

@@ -4,7 +4,7 @@ mod compile;
 mod read;
 
 pub(crate) use compile::compile;
-pub(crate) use read::{check_depth, event_type};
+pub(crate) use read::{check_depth, event_type, peek_event_type};
 
 use crate::datum::{push_bytes, push_decimal, push_long};
 use std::borrow::Cow;

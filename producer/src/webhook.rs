@@ -165,7 +165,9 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, ApiError> {
         let parts: Vec<_> = parts.into_iter().map(|part| part.get().as_bytes()).collect();
         return if parts.is_empty() { Err(ApiError::EmptyBody) } else { Ok(parts) };
     }
-    let lines: Vec<_> = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect();
+    let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
+    let lines = ends.scan(0, |start, end| Some(&body[std::mem::replace(start, end)..end]));
+    let lines: Vec<_> = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { Err(ApiError::EmptyBody) } else { Ok(lines) }
 }
 

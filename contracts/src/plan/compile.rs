@@ -27,6 +27,9 @@ pub(crate) fn compile(event_type: &str, schema_json: &str, record_avsc: &str) ->
     Ok((plan, record.name.fullname(None)))
 }
 
+/// Most fields of one object: which were seen is kept in one word.
+const MAX_FIELDS: usize = 64;
+
 struct Compiler<'c> {
     event_type: &'c str,
     slots: usize,
@@ -56,6 +59,9 @@ impl Compiler<'_> {
         }
         let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let Some(properties) = schema["properties"].as_object() else { return fail("properties are needed".to_owned()) };
+        if properties.len() > MAX_FIELDS {
+            return fail(format!("at most {MAX_FIELDS} fields an object are supported"));
+        }
         if let Some(stray) = required.iter().find(|name| !properties.contains_key(**name)) {
             return fail(format!("required field {stray:?} is not among the properties"));
         }

@@ -4,7 +4,7 @@ use super::{Kind, Object, Plan, Rule, Slot};
 use crate::money::{check_amount, minor_digits};
 use crate::{Rejection, RejectionCode};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -40,7 +40,35 @@ pub(crate) fn check_depth(body: &[u8]) -> Result<(), Rejection> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The body's event type, found without reading further than it must; for a body without one, what is wrong with it.
+/// The body's first event type, found without reading further than it must. What is wrong with the rest is found when it is read.
+pub(crate) fn peek_event_type(text: &str) -> Option<Cow<'_, str>> {
+    struct Peek<'f, 'de>(&'f mut Option<&'de RawValue>);
+    impl<'de> Visitor<'de> for Peek<'_, 'de> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+            while let Some(Text(key)) = map.next_key()? {
+                if key == "event_type" {
+                    *self.0 = Some(map.next_value()?);
+                    return Ok(());
+                }
+                map.next_value::<IgnoredAny>()?;
+            }
+            Ok(())
+        }
+    }
+    let mut found = None;
+    // It ends in an error wherever something comes after the event type.
+    drop(serde_json::Deserializer::from_str(text).deserialize_map(Peek(&mut found)));
+    match slot(found?) {
+        Slot::Text(text) => Some(text),
+        Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => None,
+    }
+}
+
+/// The event type of a body that names no contract; for a body without one, what is wrong with it.
 pub(crate) fn event_type(text: &str) -> Result<Cow<'_, str>, Rejection> {
     struct Find;
     impl<'de> Visitor<'de> for Find {
@@ -82,19 +110,20 @@ pub(crate) fn event_type(text: &str) -> Result<Cow<'_, str>, Rejection> {
 impl Plan {
     /// Reads a body into slots and applies the rules.
     pub(crate) fn read<'a>(&self, text: &'a str) -> Result<Vec<Slot<'a>>, Rejection> {
-        let mut filling = Filling { slots: vec![None; self.slots], rejection: None };
+        let mut filling = Filling { slots: vec![Slot::Missing; self.slots], rejection: None };
         let mut json = serde_json::Deserializer::from_str(text);
-        let read = Fill { object: &self.root, filling: &mut filling }.deserialize(&mut json).and_then(|()| json.end());
+        let read =
+            Fill { object: &self.root, pointer: "", filling: &mut filling }.deserialize(&mut json).and_then(|()| json.end());
         if let Err(error) = read {
             return Err(filling.rejection.unwrap_or_else(|| {
-                Rejection::new(
-                    RejectionCode::NotJson,
-                    None,
-                    format!("not JSON at line {} column {}", error.line(), error.column()),
-                )
+                if serde_json::from_str::<IgnoredAny>(text).is_ok() {
+                    return Rejection::new(RejectionCode::WrongType, None, "an object is expected where a number is");
+                }
+                let at = format!("line {} column {}", error.line(), error.column());
+                Rejection::new(RejectionCode::NotJson, None, format!("not JSON at {at}"))
             }));
         }
-        let mut slots: Vec<Slot<'a>> = filling.slots.into_iter().map(|slot| slot.map_or(Slot::Missing, self::slot)).collect();
+        let mut slots = filling.slots;
         check_presence(&self.root, &slots)?;
         check_rules(&self.root, &mut slots)?;
         Ok(slots)
@@ -102,20 +131,36 @@ impl Plan {
 }
 
 struct Filling<'a> {
-    slots: Vec<Option<&'a RawValue>>,
+    slots: Vec<Slot<'a>>,
     rejection: Option<Rejection>,
 }
 
+impl Filling<'_> {
+    /// Notes the first broken rule; reading ends.
+    fn refuse<E: serde::de::Error>(&mut self, code: RejectionCode, pointer: &str, detail: &str) -> E {
+        self.rejection.get_or_insert_with(|| Rejection::new(code, Some(pointer.to_owned()), detail));
+        E::custom(detail)
+    }
+}
+
+/// Reads one object, and those inside it, in one pass.
 struct Fill<'p, 'f, 'a> {
     object: &'p Object,
+    pointer: &'p str,
     filling: &'f mut Filling<'a>,
+}
+
+impl Fill<'_, '_, '_> {
+    fn wrong_type<E: serde::de::Error>(self) -> Result<(), E> {
+        Err(self.filling.refuse(RejectionCode::WrongType, self.pointer, "must be an object"))
+    }
 }
 
 impl<'a> DeserializeSeed<'a> for Fill<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -136,30 +181,46 @@ impl<'a> Visitor<'a> for Fill<'_, '_, 'a> {
             let field = &self.object.fields[place];
             let bit = 1_u64 << (place % 64);
             if seen & bit != 0 {
-                let twice = Rejection::new(RejectionCode::DuplicateField, Some(field.pointer.clone()), "is there twice");
-                self.filling.rejection.get_or_insert(twice);
-                return Err(M::Error::custom("duplicate field"));
+                return Err(self.filling.refuse(RejectionCode::DuplicateField, &field.pointer, "is there twice"));
             }
             seen |= bit;
             match &field.kind {
-                Kind::Value { slot, .. } => self.filling.slots[*slot] = Some(map.next_value()?),
+                Kind::Value { slot, .. } => self.filling.slots[*slot] = self::slot(map.next_value()?),
                 Kind::Object(object) => {
-                    let raw: &'a RawValue = map.next_value()?;
-                    if raw.get() == "null" {
-                        continue;
-                    }
-                    if !raw.get().starts_with('{') {
-                        let wrong = Rejection::new(RejectionCode::WrongType, Some(field.pointer.clone()), "must be an object");
-                        self.filling.rejection.get_or_insert(wrong);
-                        return Err(M::Error::custom("wrong type"));
-                    }
-                    let mut inner = serde_json::Deserializer::from_str(raw.get());
-                    let fill = Fill { object, filling: &mut *self.filling };
-                    fill.deserialize(&mut inner).map_err(M::Error::custom)?;
+                    map.next_value_seed(Fill { object, pointer: &field.pointer, filling: &mut *self.filling })?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Null is as good as missing.
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
+        self.wrong_type()
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
+        self.wrong_type()
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
+        self.wrong_type()
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        self.wrong_type()
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+        self.wrong_type()
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, _: S) -> Result<(), S::Error> {
+        self.wrong_type()
     }
 }
 
