@@ -3,7 +3,7 @@
 use crate::offsets::{Ends, Place, Positions};
 use crate::rows::{Row, RowFate};
 use crate::store::{DEADLINE, Store, silent};
-use contracts::{Rejection, RejectionCode, framing, headers};
+use contracts::{Rejection, RejectionCode, framing};
 use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
 use runtime::registry::{Registry, RegistryError};
 
@@ -66,7 +66,7 @@ impl Persistence {
         }
         let mut fates = self.store.write(&self.group, &rows, &mut ends, &mut self.positions).await?.into_iter();
         self.unsettled = Some(ends);
-        note_age(batch);
+        note_age(&rows);
         let outcome = |rejection: Option<Rejection>| match rejection {
             Some(rejection) => Outcome::Reject(rejection),
             None => fates.next().map_or(Outcome::Done, outcome_of),
@@ -83,15 +83,9 @@ fn outcome_of(fate: RowFate) -> Outcome {
     }
 }
 
-fn note_age(batch: &[Record<'_>]) {
-    let now = runtime::clock::now_micros();
-    let age = metrics::histogram!(crate::metrics::AGE_SECONDS);
-    for record in batch {
-        if let Some(received) = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok()) {
-            #[expect(clippy::cast_precision_loss, reason = "seconds for a histogram")]
-            age.record(now.saturating_sub(received).max(0) as f64 / 1e6);
-        }
-    }
+fn note_age(rows: &[Row<'_>]) {
+    let (now, age) = (time::OffsetDateTime::now_utc(), metrics::histogram!(crate::metrics::AGE_SECONDS));
+    rows.iter().filter_map(|row| row.age_seconds(now)).for_each(|seconds| age.record(seconds));
 }
 
 /// Runs database work to its end, or to the deadline.

@@ -37,7 +37,7 @@ impl Ends {
         let next = record.offset + 1;
         let same = |end: &End| end.place.1 == record.partition && end.place.0 == record.topic;
         if let Some(index) = self.0.iter().position(same) {
-            self.0[index].next = next;
+            self.0[index].next = self.0[index].next.max(next);
             return index;
         }
         let place = (record.topic.to_owned(), record.partition);

@@ -36,14 +36,25 @@ impl<'a> Row<'a> {
     /// # Errors
     /// What cannot be a row: a raw record that is not named, or a time no calendar has.
     pub fn new(record: &Record<'a>, end: usize, schema_id: i32, datum: &[u8], event: Event<'a>) -> Result<Self, &'static str> {
-        let received = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse().ok());
+        let (mut source, mut received_at, mut secret_id, mut trace_id) = (event.source, None, None, None);
+        // One walk: looking a header up by its name walks them all.
+        for (name, value) in record.headers() {
+            let Some(text) = value.and_then(|bytes| std::str::from_utf8(bytes).ok()) else { continue };
+            match name {
+                headers::SOURCE => source = text,
+                headers::RECEIVED_AT => received_at = text.parse().ok().and_then(time_of),
+                headers::SECRET_ID => secret_id = Some(text),
+                headers::TRACEPARENT => trace_id = runtime::traceparent::trace_id(text),
+                _ => {}
+            }
+        }
         Ok(Self {
-            source: record.header_text(headers::SOURCE).unwrap_or(event.source),
+            source,
             entity_key: record.key.and_then(|key| std::str::from_utf8(key).ok()),
-            received_at: received.and_then(time_of),
+            received_at,
             occurred_at: time_of(event.occurred_at_micros).ok_or("its time is beyond the calendar")?,
-            secret_id: record.header_text(headers::SECRET_ID),
-            trace_id: record.header_text(headers::TRACEPARENT).and_then(runtime::traceparent::trace_id),
+            secret_id,
+            trace_id,
             schema_id,
             content_hash: Sha256::digest(datum).into(),
             raw: record.raw().ok_or("its ef.raw header names no raw record")?,
@@ -51,6 +62,15 @@ impl<'a> Row<'a> {
             end,
             offset: record.offset,
         })
+    }
+
+    fn key(&self) -> (String, String) {
+        (self.source.to_owned(), self.event.event_id.to_owned())
+    }
+
+    /// Seconds from the edge's receipt until `now`, when the edge said.
+    pub(crate) fn age_seconds(&self, now: OffsetDateTime) -> Option<f64> {
+        self.received_at.map(|received| (now - received).as_seconds_f64().max(0.0))
     }
 }
 
@@ -92,8 +112,7 @@ pub(crate) async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> R
                      $9::text[], $10::text[], $11::bytea[], $12::integer[], $13::text[], $14::text[], $15::integer[], $16::bigint[])
               AS batch (source, event_id, event_type, schema_version, entity_key, occurred_at, received_at, amount, currency,
                         payload, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset)
-         ON CONFLICT (source, event_id) DO NOTHING
-         RETURNING raw_partition, raw_offset",
+         ON CONFLICT (source, event_id) DO NOTHING",
     )
     .bind(column!(|row| row.source))
     .bind(column!(|row| row.event.event_id))
@@ -111,27 +130,39 @@ pub(crate) async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> R
     .bind(column!(|row| row.trace_id))
     .bind(column!(|row| row.raw.0))
     .bind(column!(|row| row.raw.1))
-    .fetch_all(&mut *connection)
-    .await?;
-    if inserted.len() == rows.len() {
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let inserted = usize::try_from(inserted).unwrap_or(usize::MAX);
+    if inserted == rows.len() {
         return Ok(vec![RowFate::Stored; rows.len()]);
     }
-    let mut new = raws(&inserted)?;
     let existing = lookup(connection, rows).await?;
+    // Of the rows that are from our own raw records, the youngest are those just inserted. Asking the insert to return them would
+    // cost every batch what only one with duplicates needs.
+    let mut ours: Vec<(i64, Raw)> = rows
+        .iter()
+        .filter_map(|row| existing.get(&row.key()).filter(|stored| stored.raw == row.raw).map(|stored| (stored.seq, row.raw)))
+        .collect();
+    ours.sort_unstable();
+    ours.dedup();
+    let mut new: HashSet<Raw> = ours.into_iter().rev().take(inserted).map(|(_, raw)| raw).collect();
     rows.iter().map(|row| fate_of(row, &mut new, &existing)).collect()
 }
 
-/// Raw coordinates that a statement returned.
-fn raws(returned: &[sqlx::postgres::PgRow]) -> Result<HashSet<Raw>, sqlx::Error> {
-    returned.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+/// A stored row.
+struct Stored {
+    content_hash: Vec<u8>,
+    raw: Raw,
+    seq: i64,
 }
 
-/// Stored rows by (source, event id): their content hash and raw coordinates.
-type Existing = HashMap<(String, String), (Vec<u8>, Raw)>;
+/// Stored rows by (source, event id).
+type Existing = HashMap<(String, String), Stored>;
 
 async fn lookup(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Existing, sqlx::Error> {
     let found = sqlx::query(
-        "SELECT e.source, e.event_id, e.content_hash, e.raw_partition, e.raw_offset
+        "SELECT e.source, e.event_id, e.content_hash, e.raw_partition, e.raw_offset, e.seq
          FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
          JOIN events e ON e.source = batch.source AND e.event_id = batch.event_id",
     )
@@ -141,23 +172,26 @@ async fn lookup(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Exist
     .await?;
     found
         .iter()
-        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, (row.try_get(3)?, row.try_get(4)?)))))
+        .map(|row| {
+            let raw = (row.try_get(3)?, row.try_get(4)?);
+            let stored = Stored { content_hash: row.try_get(2)?, raw, seq: row.try_get(5)? };
+            Ok(((row.try_get(0)?, row.try_get(1)?), stored))
+        })
         .collect()
 }
 
 /// A raw record inserted here is `Stored` once; its second copy in the same batch, like one from an earlier transaction, is `StoredBefore`.
 fn fate_of(row: &Row<'_>, new: &mut HashSet<Raw>, existing: &Existing) -> Result<RowFate, sqlx::Error> {
     // Not inserted and not there: somebody deleted it between the two statements. Tried again, it is inserted.
-    let place = (row.source.to_owned(), row.event.event_id.to_owned());
-    let (hash, raw) = existing.get(&place).ok_or(sqlx::Error::RowNotFound)?;
-    Ok(if *raw == row.raw {
-        if new.remove(raw) { RowFate::Stored } else { RowFate::StoredBefore }
-    } else if *hash == row.content_hash {
+    let stored = existing.get(&row.key()).ok_or(sqlx::Error::RowNotFound)?;
+    Ok(if stored.raw == row.raw {
+        if new.remove(&stored.raw) { RowFate::Stored } else { RowFate::StoredBefore }
+    } else if stored.content_hash == row.content_hash {
         RowFate::Duplicate
     } else {
         RowFate::Conflict(format!(
             "event {} of source {} is stored with other content, from raw record {}:{}",
-            row.event.event_id, row.source, raw.0, raw.1
+            row.event.event_id, row.source, stored.raw.0, stored.raw.1
         ))
     })
 }
@@ -202,5 +236,5 @@ pub(crate) async fn record_duplicates(connection: &mut PgConnection, rows: &[&Ro
     .bind(rows.iter().map(|row| row.received_at).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    raws(&recorded)
+    recorded.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

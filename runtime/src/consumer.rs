@@ -63,7 +63,7 @@ pub struct ConsumerSettings {
 #[derive(Debug, Clone, clap::Args)]
 pub struct StageArgs {
     /// Most records a batch
-    #[arg(long, env = "EVENTFLOW_BATCH_RECORDS", default_value_t = 1000)]
+    #[arg(long, env = "EVENTFLOW_BATCH_RECORDS", default_value_t = 4000)]
     pub batch_records: usize,
     /// Most milliseconds a batch waits for more records after its first
     #[arg(long, env = "EVENTFLOW_BATCH_AGE_MS", default_value_t = 2)]

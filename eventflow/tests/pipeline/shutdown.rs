@@ -88,7 +88,14 @@ impl Load {
 
 /// Every 200 is a record, and every other answer says to come again.
 fn judge(broker: &EmbeddedBroker, told: &Told) {
-    let records = read_all(&broker.kafka(), topics::RAW).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    // A broker that was gone takes a moment to be back.
+    let records = loop {
+        match read_all(&broker.kafka(), topics::RAW) {
+            Ok(records) => break records,
+            Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
+        }
+    };
     let durable: HashSet<String> = records.iter().map(|record| record.header(headers::EVENT_ID).unwrap()).collect();
     let lost: Vec<_> = told.accepted.difference(&durable).collect();
     assert!(lost.is_empty(), "{} of {} accepted events are not in the topic: {lost:?}", lost.len(), told.accepted.len());
