@@ -1,7 +1,7 @@
 //! `POST /api/ingest`: a bare payment payload from a trusted caller becomes an envelope, as in the original. Needs an API key.
 
 use crate::error::ApiError;
-use crate::webhook::{now_micros, read_body, settle};
+use crate::webhook::{Events, now_micros, read_body};
 use crate::{Edge, metrics};
 use axum::Json;
 use axum::body::Body;
@@ -69,9 +69,9 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
         (h::CONTENT_TYPE, b"application/json"),
         (h::TRACEPARENT, traceparent.as_bytes()),
     ];
-    let mut batch = edge.publisher.batch(1);
+    let mut events = Events::of(edge, SOURCE, 1);
     let key = entity.as_deref().unwrap_or(&event_id).as_bytes();
-    batch.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers: &headers })?;
-    settle(edge, SOURCE, batch, 1).await?;
+    events.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers: &headers })?;
+    events.settle(edge).await?;
     Ok(Json(serde_json::json!({"status": "accepted", "event_id": event_id, "source": SOURCE})).into_response())
 }

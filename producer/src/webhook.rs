@@ -12,7 +12,7 @@ use contracts::headers as h;
 use contracts::signature::Verdict;
 use contracts::source::Source;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use runtime::publisher::{Batch, OutRecord};
+use runtime::publisher::{Batch, OutRecord, PublishError};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -53,9 +53,9 @@ async fn receive_one(edge: &Edge, name: &str, request: Request<Body>) -> Result<
     edge.quotas.admit(&source.name, 1)?;
     let event_id = source.event_id.find(&headers, &body);
     let context = Context::new(source, &headers, &verdict, None);
-    let mut batch = edge.publisher.batch(1);
-    context.publish(&mut batch, edge, &body, event_id.as_deref())?;
-    settle(edge, &source.name, batch, 1).await?;
+    let mut events = Events::of(edge, &source.name, 1);
+    context.publish(&mut events, edge, &body, event_id.as_deref())?;
+    events.settle(edge).await?;
     Ok(Json(serde_json::json!({"status": "accepted", "event_id": event_id, "source": source.name})).into_response())
 }
 
@@ -72,11 +72,11 @@ async fn receive_many(edge: &Edge, name: &str, request: Request<Body>) -> Result
     // A part cannot be verified alone: each says which signed body it is a part of.
     let whole = format!("sha256:{}", hex::encode(Sha256::digest(&body)));
     let context = Context::new(source, &headers, &verdict, Some(&whole));
-    let mut batch = edge.publisher.batch(events.len());
+    let mut published = Events::of(edge, &source.name, events.len());
     for event in &events {
-        context.publish(&mut batch, edge, event, source.event_id.find(&headers, event).as_deref())?;
+        context.publish(&mut published, edge, event, source.event_id.find(&headers, event).as_deref())?;
     }
-    settle(edge, &source.name, batch, events.len()).await?;
+    published.settle(edge).await?;
     Ok(Json(serde_json::json!({"status": "accepted", "accepted": events.len(), "source": source.name})).into_response())
 }
 
@@ -123,16 +123,50 @@ fn verify<'a>(edge: &'a Edge, source: &'a Source, headers: &HeaderMap, body: &[u
         .map_err(|error| edge.quotas.failed(&source.name, error.into()))
 }
 
-/// Waits for the acknowledgements of everything in the batch.
-pub(crate) async fn settle(edge: &Edge, source: &str, batch: Batch, events: usize) -> Result<(), ApiError> {
-    let started = Instant::now();
-    let failed = batch.wait(edge.publish_deadline).await;
-    ::metrics::histogram!(metrics::ACK_SECONDS).record(started.elapsed());
-    if let Some((_, error)) = failed.into_iter().next() {
-        return Err(error.into());
+/// The events of one request, from the Kafka client to their acknowledgements.
+pub(crate) struct Events<'a> {
+    batch: Batch,
+    unconfirmed: Unconfirmed<'a>,
+}
+
+/// Events that may be in the topic without a 200: counted however the request ends, also when its client goes away in the middle.
+struct Unconfirmed<'a> {
+    source: &'a str,
+    events: u64,
+}
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        if self.events > 0 {
+            ::metrics::counter!(metrics::UNCONFIRMED, "source" => self.source.to_owned()).increment(self.events);
+        }
     }
-    ::metrics::counter!(metrics::EVENTS, "source" => source.to_owned()).increment(events as u64);
-    Ok(())
+}
+
+impl<'a> Events<'a> {
+    pub(crate) fn of(edge: &Edge, source: &'a str, expected: usize) -> Self {
+        Self { batch: edge.publisher.batch(expected), unconfirmed: Unconfirmed { source, events: 0 } }
+    }
+
+    pub(crate) fn add(&mut self, record: OutRecord<'_>) -> Result<(), PublishError> {
+        self.batch.add(record)?;
+        self.unconfirmed.events += 1;
+        Ok(())
+    }
+
+    /// Waits for every acknowledgement.
+    pub(crate) async fn settle(self, edge: &Edge) -> Result<(), ApiError> {
+        let Self { batch, mut unconfirmed } = self;
+        let started = Instant::now();
+        let failed = batch.wait(edge.publish_deadline).await;
+        ::metrics::histogram!(metrics::ACK_SECONDS).record(started.elapsed());
+        if let Some((_, error)) = failed.into_iter().next() {
+            return Err(error.into());
+        }
+        let accepted = std::mem::take(&mut unconfirmed.events);
+        ::metrics::counter!(metrics::EVENTS, "source" => unconfirmed.source.to_owned()).increment(accepted);
+        Ok(())
+    }
 }
 
 /// NDJSON, or a JSON array, by its first byte. The parts are the body's own bytes.
@@ -168,7 +202,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn publish(&self, batch: &mut Batch, edge: &Edge, body: &[u8], event_id: Option<&str>) -> Result<(), ApiError> {
+    fn publish(&self, events: &mut Events<'_>, edge: &Edge, body: &[u8], event_id: Option<&str>) -> Result<(), ApiError> {
         let entity_key: Option<Cow<'_, str>> = self.source.entity_key.find(self.headers, body);
         let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(12);
         headers.push((h::SOURCE, self.source.name.as_bytes()));
@@ -192,7 +226,7 @@ impl<'a> Context<'a> {
         headers.push((h::TRACEPARENT, self.traceparent.as_bytes()));
         // Events of one entity keep their order; without a key a record goes to any partition, never to one hot one.
         let key = entity_key.as_deref().or(event_id).map(str::as_bytes);
-        batch.add(OutRecord { topic: &edge.topic, key, value: Some(body), headers: &headers })?;
+        events.add(OutRecord { topic: &edge.topic, key, value: Some(body), headers: &headers })?;
         Ok(())
     }
 }
