@@ -47,6 +47,8 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             }
         }
         Work::Migrate { kafka, database } => {
+            kafka.check()?;
+            database.check()?;
             if persistence::store::Store::open(&database.database_url, &kafka, &Health::new(), &shutdown).await?.is_some() {
                 println!("the database is up to date");
             }

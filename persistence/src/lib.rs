@@ -54,6 +54,24 @@ pub struct DatabaseArgs {
     pub database_url: Secret,
 }
 
+impl DatabaseArgs {
+    /// Refuses what is no PostgreSQL URL; nothing connects.
+    ///
+    /// # Errors
+    /// Names the setting, and nothing of the URL, which may hold a password.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        // The parser takes any scheme, and reads `me:secret@host` as one.
+        let url = self.database_url.expose();
+        if !(url.starts_with(b"postgres://") || url.starts_with(b"postgresql://")) {
+            return Err(ConfigError::new(
+                "--database-url",
+                "must begin with postgres://, as postgres://user:password@host:port/database",
+            ));
+        }
+        store::connect_options(&self.database_url).map(drop)
+    }
+}
+
 impl Config {
     /// Refuses what cannot work.
     ///
@@ -61,7 +79,7 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        store::connect_options(&self.database.database_url)?;
+        self.database.check()?;
         Registry::new(&self.registry).map(drop)
     }
 }
@@ -89,12 +107,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
-    publisher.warm_up(&[&config.stage.topic_dlq], &health, Duration::from_secs(5)).await;
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
     let registry = Registry::new(&config.registry)?;
-    let Some(store) = store::Store::open(&config.database.database_url, kafka, &health, &shutdown).await? else {
-        return Ok(());
-    };
+    let topics = [config.stage.topic_dlq.as_str()];
+    let (store, ()) = tokio::join!(
+        store::Store::open(&config.database.database_url, kafka, &health, &shutdown),
+        publisher.warm_up(&topics, &health, Duration::from_secs(5)),
+    );
+    let Some(store) = store? else { return Ok(()) };
     let handler = handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
