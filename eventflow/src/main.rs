@@ -1,8 +1,12 @@
 //! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
 
 mod admin;
+mod counters;
 mod demo;
 mod ledger;
+mod live;
+mod pipeline;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use runtime::config::ConfigError;
