@@ -64,9 +64,10 @@ pub(crate) struct Config {
 }
 
 const AFTER_HELP: &str = "\
-Ctrl-C (or --for) stops the traffic, waits up to 30 s for what is in flight and prints the final table; Ctrl-C again stops at once.
-Exit codes: 0 every accepted webhook has exactly one fate; 1 one has not, a role failed, or it was stopped before it was up; 2 it could
-not start (a taken port, no PostgreSQL, no disk, an unreachable --kafka or --database-url); 130 stopped at once. Nothing is left running,
+Ctrl-C or --for stops the traffic, waits up to 30 s for what is in flight and prints the final table. Ctrl-C again stops at once.
+
+Exit codes: 0 every accepted webhook has exactly one fate; 1 one has not, a role failed, or it was stopped before it was up; 2 it could \
+not start (a taken port, no PostgreSQL, no disk, an unreachable --kafka or --database-url); 130 stopped at once. Nothing is left running, \
 and nothing on disk.";
 
 /// How long the end waits for what is in flight.

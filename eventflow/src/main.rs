@@ -13,9 +13,30 @@ use runtime::config::ConfigError;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
+/// How a role lives, at the end of each one's `--help`.
+const SERVICE: &str = "\
+Every flag can be given by the environment variable named with it; the flag wins. EVENTFLOW_LOG filters the log (default info; debug, \
+warn, or by module as in info,producer=debug).
+
+SIGTERM or Ctrl-C: stop taking work, finish what is in hand, commit, exit 0. A second one: exit 130 at once; nothing is lost, what is \
+not committed is read again.
+
+Exit codes: 0 stopped as asked; 1 cannot go on (the last line says why and what to do); 2 bad configuration (the last line names the \
+setting).
+
+/health: the process is alive. /ready: 200 when it can do its job now, else 503 with every failing check, its reason and what to do. An \
+outage of Kafka, the registry or PostgreSQL never ends a role and never dead-letters: it waits and goes on by itself.";
+
 /// Signed webhooks in, accounted-for rows out.
 #[derive(Debug, Parser)]
-#[command(name = "eventflow", version, about, propagate_version = true)]
+#[command(
+    name = "eventflow",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Try it: eventflow demo --for 30s. In production run each role as a service of its own: producer, validator, analytics, \
+                  persistence, and registry unless you have a schema registry. `eventflow <role> --help` is its manual."
+)]
 struct Cli {
     #[command(subcommand)]
     role: Role,
@@ -25,20 +46,25 @@ struct Cli {
 #[allow(clippy::large_enum_variant, reason = "one value, made once")]
 enum Role {
     /// Verify webhooks and publish them to the raw topic
+    #[command(after_help = SERVICE)]
     Producer(producer::Config),
     /// Check raw records against their contracts; publish the validated ones, dead-letter the rest
+    #[command(after_help = SERVICE)]
     Validator(validator::Config),
     /// Turn validated events into metrics and per-minute figures
+    #[command(after_help = SERVICE)]
     Analytics(analytics::Config),
     /// Write validated events to PostgreSQL, one row an event
+    #[command(after_help = SERVICE)]
     Persistence(persistence::Config),
     /// Play a misbehaving payment provider, or generate load
     Simulator(simulator::Config),
     /// Serve the contracts' schemas, Confluent-compatible
+    #[command(after_help = SERVICE)]
     Registry(registry::Config),
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
     Demo(demo::Config),
-    /// One-off work: topics, migrations, checks
+    /// One-off work: create the topics, migrate the database
     Admin(admin::Config),
 }
 

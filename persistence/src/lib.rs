@@ -46,6 +46,7 @@ pub struct Config {
 pub struct DatabaseArgs {
     /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
     #[arg(
+        help_heading = "Database",
         long,
         env = "EVENTFLOW_DATABASE_URL",
         hide_env_values = true,

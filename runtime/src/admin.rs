@@ -45,7 +45,7 @@ pub async fn create_topics(kafka: &KafkaArgs, topics: &[(&str, i32)], replicatio
 pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<String> {
     let client = AdminClient::<DefaultClientContext>::from_config(&kafka.client_config("admin"))?;
     let asked = tokio::task::spawn_blocking(move || client.inner().fetch_cluster_id(deadline));
-    asked.await?.context("no broker told its cluster id in time")
+    asked.await?.context("no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?")
 }
 
 /// Low and high watermark of every partition of a topic: what can still be read, and where the next record goes.
