@@ -11,15 +11,19 @@ mod watch;
 use clap::{Parser, Subcommand};
 use runtime::config::ConfigError;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How long a role may take to stop: less than the 30 s after which supervisors kill.
+const STOP: Duration = Duration::from_secs(25);
 
 /// How a role lives, at the end of each one's `--help`.
 const SERVICE: &str = "\
 Every flag can be given by the environment variable named with it; the flag wins. EVENTFLOW_LOG filters the log (default info; debug, \
 warn, or by module as in info,producer=debug).
 
-SIGTERM or Ctrl-C: stop taking work, finish what is in hand, commit, exit 0. A second one: exit 130 at once; nothing is lost, what is \
-not committed is read again.
+SIGTERM or Ctrl-C: stop taking work, finish what is in hand, commit, exit 0; after 25 s exit 1. A second one: exit 130 at once. Nothing \
+is lost either way: what is not committed is read again.
 
 Exit codes: 0 stopped as asked; 1 cannot go on (the last line says why and what to do); 2 bad configuration (the last line names the \
 setting).
@@ -126,15 +130,31 @@ fn main() -> ExitCode {
         None => runtime.block_on(async {
             let shutdown = CancellationToken::new();
             tokio::spawn(cancel_on_signal(shutdown.clone()));
-            role.run(shutdown).await
+            // The demo bounds its own end, which takes a drain of everything.
+            let patience = if matches!(role, Role::Demo(_)) { Duration::MAX } else { STOP };
+            let too_late = overdue(shutdown.clone(), patience);
+            tokio::select! {
+                result = role.run(shutdown) => result,
+                error = too_late => Err(error),
+            }
         }),
     };
     // A blocked background call must not keep a finished role alive.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_secs(2));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
+}
+
+/// Ends a stop that takes too long: a Kafka client without a broker closes only after minutes.
+async fn overdue(shutdown: CancellationToken, patience: Duration) -> anyhow::Error {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
+    anyhow::anyhow!(
+        "not stopped within {} s, as when Kafka is down; nothing is lost: what is not committed is read again",
+        patience.as_secs()
+    )
 }
 
 /// Exit code 2 for configuration, 1 for everything else; the cause on one line.
@@ -159,7 +179,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
         if seen > 0 {
             std::process::exit(130);
         }
-        tracing::info!(event = "stopping", "draining; once more to stop at once");
+        tracing::info!(event = "stopping", "finishing what is in hand; a second signal stops at once");
         shutdown.cancel();
     }
 }

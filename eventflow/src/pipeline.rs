@@ -201,13 +201,17 @@ impl Pipeline {
         }
     }
 
-    /// Stops the roles, then the database and the broker.
+    /// Stops the roles, then the database and the broker. Without a broker a Kafka client would take minutes to close: it is left to the
+    /// end of the process.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.roles.stop.cancel();
-        while let Some(role) = self.roles.running.join_next().await {
-            role??;
-        }
-        Ok(())
+        let all = async {
+            while let Some(role) = self.roles.running.join_next().await {
+                role??;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, all).await.unwrap_or(Ok(()))
     }
 }
 
