@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -176,7 +176,12 @@ impl Tail {
         while !ends.is_empty() {
             anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {} stands still at {ends:?}", self.topic);
             let Some(message) = self.consumer.poll(Duration::from_millis(100)) else { continue };
-            let message = message?;
+            let message = match message {
+                Ok(message) => message,
+                // Notes of an outage, also of one long over: the deadline says when it is too long.
+                Err(error) if is_connectivity(&error) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let record = crate::record::Record::of(&message);
             stands_still_at = std::time::Instant::now() + DEADLINE;
             self.next.insert(record.partition, record.offset + 1);
@@ -194,6 +199,18 @@ impl Tail {
         }
         Ok(records)
     }
+}
+
+fn is_connectivity(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
 }
 
 fn inspector(kafka: &KafkaArgs) -> anyhow::Result<BaseConsumer> {
