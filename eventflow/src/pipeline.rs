@@ -87,8 +87,8 @@ impl Roles {
 }
 
 impl Pipeline {
-    /// Starts everything. PostgreSQL is the slowest but for the group join, which lasts three seconds on the embedded broker: what
-    /// needs no database joins meanwhile.
+    /// Starts everything. PostgreSQL is the slowest but for the group join, which lasts three seconds on the embedded broker: the stages
+    /// join while it is being made.
     ///
     /// A shutdown does not cut off the database half-made, which would leave it behind: it is waited for, then taken down.
     pub(crate) async fn start(config: &Config, ports: Ports, shutdown: &CancellationToken) -> anyhow::Result<Self> {
@@ -139,6 +139,13 @@ impl Pipeline {
         let delivery = settings.delivery.clone();
         roles.spawn("simulator", simulator::serve(settings, ports.simulator, stop.clone()));
 
+        let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
+        let (health, end) = (roles.health("persistence"), stop.clone());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let url = async { told.await.context("the database did not come up") };
+        roles.spawn("persistence", serve(ports.persistence, routes(health.clone()), stop));
+        roles.spawn("persistence", async move { persistence::consume_early(&settings, url, health, end).await });
+
         let (postgres, database_url) = match (private, &config.database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
@@ -150,12 +157,8 @@ impl Pipeline {
             }
             (None, url) => (None, url.clone().unwrap_or_else(|| Secret::new(""))),
         };
-        let mut settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
-        settings.database.database_url = database_url.clone();
-        settings.check()?;
-        let (health, end) = (roles.health("persistence"), stop.clone());
-        roles.spawn("persistence", serve(ports.persistence, routes(health.clone()), stop));
-        roles.spawn("persistence", async move { persistence::consume(&settings, health, end).await });
+        // Should the role have ended meanwhile, that is the news.
+        tell.send(database_url.clone()).ok();
         Ok(Self {
             roles,
             _stop: guard,

@@ -101,7 +101,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     Ok(())
 }
 
-/// The stage without its operations endpoints, for `run` and for the demo.
+/// The stage without its operations endpoints. It joins its group once the database is usable: an instance that cannot reach it must
+/// not take partitions from those that can.
 ///
 /// # Errors
 /// As [`run`].
@@ -109,15 +110,57 @@ pub async fn consume(config: &Config, health: Health, shutdown: CancellationToke
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
-    let registry = Registry::new(&config.registry)?;
     let topics = [config.stage.topic_dlq.as_str()];
-    let (store, ()) = tokio::join!(
-        store::Store::open(&config.database.database_url, kafka, &health, &shutdown),
+    let (handler, ()) = tokio::join!(
+        open(config, &config.database.database_url, &health, &shutdown),
         publisher.warm_up(&topics, &health, Duration::from_secs(5)),
     );
-    let Some(store) = store? else { return Ok(()) };
-    let handler = handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current());
-    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
+    let Some(handler) = handler? else { return Ok(()) };
+    settle(config, handler, publisher, health, shutdown).await
+}
+
+/// As [`consume`], for the demo: its database is still being made when the stage joins its group, which nobody else is in.
+///
+/// # Errors
+/// As [`run`], and when the database does not come up.
+pub async fn consume_early(
+    config: &Config,
+    database_url: impl Future<Output = anyhow::Result<Secret>>,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("persistence"), &health)?;
+    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
+    let (ready, opening) = tokio::sync::oneshot::channel();
+    let opened = async {
+        if let Some(handler) = open(config, &database_url.await?, &health, &shutdown).await? {
+            drop(ready.send(handler));
+        }
+        anyhow::Ok(())
+    };
+    let handler = handler::Early::new(opening);
+    tokio::try_join!(opened, settle(config, handler, publisher, health.clone(), shutdown.clone())).map(drop)
+}
+
+async fn open(
+    config: &Config,
+    database_url: &Secret,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<handler::Persistence>> {
+    let registry = Registry::new(&config.registry)?;
+    let store = store::Store::open(database_url, &config.common.kafka, health, shutdown).await?;
+    Ok(store.map(|store| handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current())))
+}
+
+async fn settle<H: consumer::Handler + 'static>(
+    config: &Config,
+    handler: H,
+    publisher: Publisher,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let settings = config.stage.settings(&config.common.kafka, &config.group, vec![config.topic_validated.clone()]);
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())
