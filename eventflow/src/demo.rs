@@ -1,25 +1,25 @@
 //! `eventflow demo`: every role in one process, an embedded broker, a private PostgreSQL, simulated vendors with faults, and at the end a
 //! table that accounts for every event.
 
-use crate::ledger::{Ledger, Watch};
-use clap::{Args, FromArgMatches};
-use contracts::{Secret, topics};
+use crate::counters::Counters;
+use crate::ledger::Ledger;
+use crate::live::Live;
+use crate::pipeline::{PATIENCE, Pipeline, Ports, STOPPED};
+use crate::watch::Watch;
+use anyhow::Context;
+use clap::Args;
+use contracts::Secret;
 use runtime::config::ConfigError;
-use runtime::embedded::EmbeddedBroker;
-use runtime::health::Health;
-use runtime::kafka::KafkaArgs;
-use runtime::ops::bind;
-use runtime::postgres::PrivatePostgres;
 use simulator::delivery::Deliverer;
 use simulator::event::{Fault, Rate};
 use simulator::stream::{self, StreamSettings};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::Write;
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Settings of the demo.
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Config {
     /// Stop after this long, as 30s or 2m; without it, at Ctrl-C
     #[arg(long = "for", value_parser = simulator::load::parse_duration)]
@@ -30,239 +30,180 @@ pub(crate) struct Config {
     /// Seed of the simulated traffic
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Print the final table as JSON, and no live table
+    /// Print only the final table, as JSON
     #[arg(long, default_value_t = false)]
     json: bool,
     /// No faults in the traffic
     #[arg(long, default_value_t = false)]
     no_faults: bool,
-    /// Use these brokers instead of the embedded one
+    /// Use these brokers (plaintext) instead of the embedded one; nobody else may publish to the topics meanwhile
     #[arg(long)]
-    kafka: Option<String>,
-    /// Use this PostgreSQL instead of a private one
+    pub(crate) kafka: Option<String>,
+    /// Use this PostgreSQL instead of a private one, which needs the server programs on this machine. A new, empty database, unless
+    /// --kafka is the cluster it was used with before
     #[arg(long, hide_env_values = true)]
-    database_url: Option<Secret>,
+    pub(crate) database_url: Option<Secret>,
     /// Port of the producer
     #[arg(long, default_value_t = 8000)]
-    producer_port: u16,
+    pub(crate) producer_port: u16,
     /// Port of the validator's operations endpoints
     #[arg(long, default_value_t = 8001)]
-    validator_port: u16,
+    pub(crate) validator_port: u16,
     /// Port of analytics and /api/stats
     #[arg(long, default_value_t = 8002)]
-    analytics_port: u16,
+    pub(crate) analytics_port: u16,
     /// Port of persistence's operations endpoints
     #[arg(long, default_value_t = 8003)]
-    persistence_port: u16,
+    pub(crate) persistence_port: u16,
     /// Port of the simulator
     #[arg(long, default_value_t = 8080)]
-    simulator_port: u16,
+    pub(crate) simulator_port: u16,
     /// Port of the schema registry
     #[arg(long, default_value_t = 8081)]
-    registry_port: u16,
+    pub(crate) registry_port: u16,
 }
+
+const AFTER_HELP: &str = "\
+Ctrl-C or --for stops the traffic, waits up to 30 s for what is in flight and prints the final table. Ctrl-C again stops at once.
+
+Exit codes: 0 every accepted webhook has exactly one fate; 1 one has not, a role failed, or it was stopped before it was up; 2 it could \
+not start (a taken port, no PostgreSQL, no disk, an unreachable --kafka or --database-url); 130 stopped at once. Nothing is left running, \
+and nothing on disk.";
 
 /// How long the end waits for what is in flight.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Without `--for`: longer than anybody watches.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    runtime::telemetry::init_at(false, "error,librdkafka=off");
-    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    // All ports first: a taken one must be known before anything is started.
-    let producer_at = bind("--producer-port", local(config.producer_port)).await?;
-    let validator_at = bind("--validator-port", local(config.validator_port)).await?;
-    let analytics_at = bind("--analytics-port", local(config.analytics_port)).await?;
-    let persistence_at = bind("--persistence-port", local(config.persistence_port)).await?;
-    let simulator_at = bind("--simulator-port", local(config.simulator_port)).await?;
-    let registry_at = bind("--registry-port", local(config.registry_port)).await?;
-    let registry_url = format!("http://{}", registry_at.local_addr()?);
-    let webhook_url = format!("http://{}/api/webhooks/payment-authorized", producer_at.local_addr()?);
-    let addresses = [
-        ("producer", producer_at.local_addr()?, "POST /api/webhooks/payment-authorized, /docs, /ready"),
-        ("validator", validator_at.local_addr()?, "/ready, /metrics"),
-        ("analytics", analytics_at.local_addr()?, "/api/stats, /ready, /metrics"),
-        ("persistence", persistence_at.local_addr()?, "/ready, /metrics"),
-        ("simulator", simulator_at.local_addr()?, "POST /authorize"),
-        ("registry", registry_at.local_addr()?, "/subjects"),
-    ];
-
+    runtime::telemetry::init_at(false, "error,librdkafka=off,rdkafka=off");
+    // Before the roles count anything.
+    runtime::telemetry::metrics_handle();
+    if !(0.1..=1e6).contains(&config.rate) {
+        return Err(ConfigError::new("--rate", "must be between 0.1 and 1000000").into());
+    }
+    if let Some(database_url) = &config.database_url {
+        persistence::DatabaseArgs { database_url: database_url.clone() }.check()?;
+    }
     let started = Instant::now();
-    let wanted = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
-    let (_embedded, kafka) = match &config.kafka {
-        Some(brokers) => {
-            let kafka = KafkaArgs::plaintext(brokers);
-            runtime::admin::create_topics(&kafka, &wanted, 1).await?;
-            (None, kafka)
-        }
-        None => {
-            let broker = EmbeddedBroker::start(&wanted)?;
-            let kafka = broker.kafka();
-            (Some(broker), kafka)
-        }
-    };
-    let (private, database_url) = match &config.database_url {
-        Some(url) => (None, url.clone()),
-        None => {
-            let cluster = tokio::task::spawn_blocking(|| PrivatePostgres::start(true)).await?;
-            let cluster = cluster.map_err(|error| ConfigError::new("--database-url", error.to_string()))?;
-            let url = Secret::new(cluster.url());
-            (Some(cluster), url)
-        }
-    };
-
-    let secret = uuid_like(config.seed);
-    let common = |listen: &str| -> Vec<String> {
-        let mut flags =
-            vec!["demo".to_owned(), format!("--kafka-brokers={}", kafka.kafka_brokers), format!("--ops-listen={listen}")];
-        flags.extend(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
-        flags
-    };
-    let with = |more: &[String]| [common("127.0.0.1:0"), more.to_vec()].concat();
-    let registry_flag = format!("--registry-url={registry_url}");
-    let producer: producer::Config =
-        parse(&with(&[format!("--webhook-signing-secret={secret}"), "--ingest-api-key=demo".to_owned()]))?;
-    let validator: validator::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
-    let analytics: analytics::Config = parse(&with(std::slice::from_ref(&registry_flag)))?;
-    let mut persistence: persistence::Config = parse(&with(&[registry_flag]))?;
-    persistence.database.database_url = database_url.clone();
-    let subjects = registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
-
-    // The roles outlive the traffic: they stop once everything accepted has its fate.
-    let roles = CancellationToken::new();
-    let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let (edge, checks, figures, rows) = (Health::new(), Health::new(), Health::new(), Health::new());
-    running.spawn(registry::serve(registry_at, subjects, roles.clone()));
-    running.spawn(runtime::ops::serve(validator_at, runtime::ops::routes(checks.clone()), roles.clone()));
-    running.spawn(runtime::ops::serve(persistence_at, runtime::ops::routes(rows.clone()), roles.clone()));
-    let stop = roles.clone();
-    let health = edge.clone();
-    running.spawn(async move { producer::serve(&producer, producer_at, health, stop).await });
-    let (stop, health) = (roles.clone(), checks.clone());
-    running.spawn(async move { validator::consume(&validator, health, stop).await });
-    // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
-    let (stop, health) = (roles.clone(), figures.clone());
-    running.spawn(async move { analytics::serve(&analytics, analytics_at, health, stop).await });
-    let (stop, health) = (roles.clone(), rows.clone());
-    running.spawn(async move { persistence::consume(&persistence, health, stop).await });
-
-    let simulator: simulator::Config = parse(&[
-        "demo".to_owned(),
-        format!("--webhook-url={webhook_url}"),
-        format!("--webhook-signing-secret={secret}"),
-        "--duplicate-rate=0".to_owned(),
-        "--corruption-rate=0".to_owned(),
-    ])?;
-    let deliverer = Deliverer::new(&simulator.delivery)?;
-    running.spawn(simulator::serve(simulator, simulator_at, roles.clone()));
-
-    let mut watch = Watch::open(kafka.clone(), &database_url, &shutdown).await?;
-    let ready = wait_until_ready(&[&edge, &checks, &figures, &rows], &mut running, &shutdown).await;
-    if let Err(error) = ready {
-        roles.cancel();
-        return Err(error);
-    }
+    let ports = Ports::bind(&config).await?;
+    let mut pipeline = Pipeline::start(&config, ports, &shutdown).await?;
+    let watch = Watch::open(pipeline.kafka.clone(), &pipeline.database_url, PATIENCE, &shutdown).await;
+    let mut watch = watch.map_err(|error| ConfigError::new("--database-url", format!("{error:#}")))?;
+    let ready = shutdown.run_until_cancelled(pipeline.ready()).await;
+    ready.context(STOPPED)??;
+    let mut out = std::io::stdout();
     if !config.json {
-        println!("EventFlow is up after {:.1} s. Look at:", started.elapsed().as_secs_f64());
-        for (role, address, what) in addresses {
-            println!("  {role:<12} http://{address}  {what}");
-        }
-        println!();
+        write!(out, "{}", welcome(&pipeline, started.elapsed()))?;
     }
 
-    let faults = if config.no_faults { Vec::new() } else { demo_faults() };
-    let settings = StreamSettings {
+    let (traffic, tally) = (CancellationToken::new(), stream::Shared::default());
+    let stop_traffic = traffic.clone().drop_guard();
+    let (settings, shared) = (traffic_of(&config), tally.clone());
+    let deliverer = Deliverer::new(&pipeline.delivery)?;
+    let streaming = tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, traffic).await });
+    let end = tokio::time::sleep(config.duration.unwrap_or(FOREVER));
+    tokio::pin!(end);
+    watch.first_row_seconds = tokio::select! {
+        seconds = first_row(started) => seconds,
+        () = shutdown.cancelled() => None,
+        why = pipeline.ended() => return Err(why),
+    };
+    if let (false, Some(seconds)) = (config.json, watch.first_row_seconds) {
+        writeln!(out, "The first row was stored {seconds:.1} s after the start.\n")?;
+    }
+
+    let mut live = Live::new(config.json);
+    let mut last = Ledger::default();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let look = async |tick: &mut tokio::time::Interval| {
+        tick.tick().await;
+        watch.look(&tally).await
+    };
+    loop {
+        let seen = tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = &mut end => break,
+            why = pipeline.ended() => return Err(why),
+            seen = look(&mut tick) => seen,
+        };
+        let mut problems = pipeline.problems();
+        match seen {
+            Ok(ledger) => last = ledger,
+            // An outage is waited for, by the roles and here.
+            Err(error) => problems.push(format!("cannot look at the books: {error:#}")),
+        }
+        live.show(&last, &problems)?;
+    }
+    drop(stop_traffic);
+    if !config.json {
+        writeln!(out, "\nThe traffic has stopped; waiting for what is in flight. Ctrl-C again stops at once.")?;
+    }
+    streaming.await??;
+    let ledger = settle(&watch, &tally).await?;
+    let problems = pipeline.problems();
+    pipeline.stop().await?;
+    if config.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&ledger)?)?;
+    } else {
+        write!(out, "{}", ledger.table())?;
+    }
+    let wrong = [ledger.faults(), problems].concat();
+    anyhow::ensure!(ledger.faults().is_empty(), "the books do not balance: {}", wrong.join("; "));
+    Ok(())
+}
+
+/// Where to look and what to try.
+fn welcome(pipeline: &Pipeline, took: Duration) -> String {
+    let mut text = format!("EventFlow is up after {:.1} s. Look at:\n", took.as_secs_f64());
+    for (role, address, what) in &pipeline.addresses {
+        text.push_str(&format!("  {role:<12} http://{address}  {what}\n"));
+    }
+    text.push_str("Send something yourself; it is accounted for as \"from others\":\n");
+    let payment = r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR"}"#;
+    text.push_str(&format!("  curl http://{}/authorize -d '{payment}'\n", pipeline.simulator));
+    text.push_str(&format!("  eventflow simulator load --url {} --rate 50\n", pipeline.delivery.webhook_url));
+    text
+}
+
+/// The traffic of the demo's own vendors.
+fn traffic_of(config: &Config) -> StreamSettings {
+    let share = |fault| if fault == Fault::Burst { 0.002 } else { 0.01 };
+    let faults = Fault::ALL.into_iter().map(|fault| Rate { fault, share: share(fault) }).collect();
+    StreamSettings {
         rate: config.rate,
         seed: config.seed,
-        faults,
+        faults: if config.no_faults { Vec::new() } else { faults },
         concurrency: 512,
         amount: None,
         currency: None,
         payment_prefix: "pay".to_owned(),
         order_prefix: "ord".to_owned(),
         journal: None,
-    };
-    let tally = stream::Shared::default();
-    let traffic = CancellationToken::new();
-    let (stop, shared) = (traffic.clone(), tally.clone());
-    let mut streaming = tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stop).await });
-    let until = config.duration.map(|duration| tokio::time::Instant::now() + duration);
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let ended = loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break Ok(()),
-            () = async { match until { Some(until) => tokio::time::sleep_until(until).await, None => std::future::pending().await } } => break Ok(()),
-            Some(role) = running.join_next() => break role?.and(Err(anyhow::anyhow!("a role ended by itself"))),
-            _ = tick.tick() => {
-                let ledger = watch.look(&tally).await?;
-                if !config.json {
-                    print!("{}", ledger.live());
-                }
-            }
+    }
+}
+
+/// Seconds from the start to the first stored row; none if there is none for a while.
+async fn first_row(started: Instant) -> Option<f64> {
+    let deadline = Instant::now() + PATIENCE;
+    while Counters::now().sum(persistence::metrics::STORED) == 0 {
+        if Instant::now() > deadline {
+            return None;
         }
-    };
-    traffic.cancel();
-    if !config.json {
-        println!("\nstopping: waiting for what is in flight");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    (&mut streaming).await??;
-    ended?;
-    let ledger = settle(&mut watch, &tally).await?;
-    roles.cancel();
-    while let Some(role) = running.join_next().await {
-        role??;
-    }
-    drop(private);
-    if config.json {
-        println!("{}", serde_json::to_string_pretty(&ledger)?);
-    } else {
-        print!("{}", ledger.table());
-    }
-    let wrong = ledger.faults();
-    anyhow::ensure!(wrong.is_empty(), "the books do not balance: {}", wrong.join("; "));
-    Ok(())
+    Some(started.elapsed().as_secs_f64())
 }
 
-/// What the demo's vendors get wrong.
-fn demo_faults() -> Vec<Rate> {
-    Fault::ALL.into_iter().map(|fault| Rate { fault, share: if fault == Fault::Burst { 0.002 } else { 0.01 } }).collect()
-}
-
-async fn settle(watch: &mut Watch, tally: &stream::Shared) -> anyhow::Result<Ledger> {
+/// The final books, once everything accepted has its fate or the wait for it is over.
+async fn settle(watch: &Watch, tally: &stream::Shared) -> anyhow::Result<Ledger> {
     let deadline = Instant::now() + DRAIN;
     loop {
-        let ledger = watch.look(tally).await?;
-        if ledger.in_flight == 0 || Instant::now() > deadline {
-            return watch.finish(ledger).await;
+        let ledger = async { watch.finish(watch.look(tally).await?).await }.await;
+        if Instant::now() > deadline || ledger.as_ref().is_ok_and(|ledger| ledger.in_flight == 0) {
+            return ledger;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-async fn wait_until_ready(
-    roles: &[&Health],
-    running: &mut JoinSet<anyhow::Result<()>>,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + DRAIN;
-    while !roles.iter().all(|health| health.is_ready() && !health.is_empty()) {
-        let reasons: Vec<_> = roles.iter().flat_map(|health| health.reasons()).collect();
-        anyhow::ensure!(Instant::now() < deadline, "not ready after {} s: {reasons:?}", DRAIN.as_secs());
-        anyhow::ensure!(!shutdown.is_cancelled(), "stopped before it was ready");
-        tokio::select! {
-            Some(role) = running.join_next() => return role?.and(Err(anyhow::anyhow!("a role ended by itself"))),
-            () = tokio::time::sleep(Duration::from_millis(20)) => {}
-        }
-    }
-    Ok(())
-}
-
-/// A role's settings, as its own command line would read them.
-fn parse<A: Args + FromArgMatches>(flags: &[String]) -> anyhow::Result<A> {
-    let matches = A::augment_args(clap::Command::new("demo")).try_get_matches_from(flags)?;
-    Ok(A::from_arg_matches(&matches)?)
-}
-
-/// The demo's own webhook secret.
-fn uuid_like(seed: u64) -> String {
-    format!("demo-{seed:016x}")
 }

@@ -1,21 +1,50 @@
 //! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
 
 mod admin;
+mod counters;
 mod demo;
 mod ledger;
+mod live;
+mod pipeline;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use runtime::config::ConfigError;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Records and their headers are made on one thread and freed on another, which glibc's allocator answers with contention.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long a role may take to stop: less than the 30 s after which supervisors kill.
+const STOP: Duration = Duration::from_secs(25);
+
+/// How a role lives, at the end of each one's `--help`.
+const SERVICE: &str = "\
+Every flag can be given by the environment variable named with it; the flag wins. EVENTFLOW_LOG filters the log (default info; debug, \
+warn, or by module as in info,producer=debug).
+
+SIGTERM or Ctrl-C: stop taking work, finish what is in hand, commit, exit 0; after 25 s exit 1. A second one: exit 130 at once. Nothing \
+is lost either way: what is not committed is read again.
+
+Exit codes: 0 stopped as asked; 1 cannot go on (the last line says why and what to do); 2 bad configuration (the last line names the \
+setting).
+
+/health: the process is alive. /ready: 200 when it can do its job now, else 503 with every failing check, its reason and what to do. An \
+outage of Kafka, the registry or PostgreSQL never ends a role and never dead-letters: it waits and goes on by itself.";
+
 /// Signed webhooks in, accounted-for rows out.
 #[derive(Debug, Parser)]
-#[command(name = "eventflow", version, about, propagate_version = true)]
+#[command(
+    name = "eventflow",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Try it: eventflow demo --for 30s. In production run each role as a service of its own: producer, validator, analytics, \
+                  persistence, and registry unless you have a schema registry. `eventflow <role> --help` is its manual."
+)]
 struct Cli {
     #[command(subcommand)]
     role: Role,
@@ -25,20 +54,25 @@ struct Cli {
 #[allow(clippy::large_enum_variant, reason = "one value, made once")]
 enum Role {
     /// Verify webhooks and publish them to the raw topic
+    #[command(after_help = SERVICE)]
     Producer(producer::Config),
     /// Check raw records against their contracts; publish the validated ones, dead-letter the rest
+    #[command(after_help = SERVICE)]
     Validator(validator::Config),
     /// Turn validated events into metrics and per-minute figures
+    #[command(after_help = SERVICE)]
     Analytics(analytics::Config),
     /// Write validated events to PostgreSQL, one row an event
+    #[command(after_help = SERVICE)]
     Persistence(persistence::Config),
     /// Play a misbehaving payment provider, or generate load
     Simulator(simulator::Config),
     /// Serve the contracts' schemas, Confluent-compatible
+    #[command(after_help = SERVICE)]
     Registry(registry::Config),
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
     Demo(demo::Config),
-    /// One-off work: topics, migrations, checks
+    /// One-off work: create the topics, migrate the database
     Admin(admin::Config),
 }
 
@@ -100,15 +134,31 @@ fn main() -> ExitCode {
         None => runtime.block_on(async {
             let shutdown = CancellationToken::new();
             tokio::spawn(cancel_on_signal(shutdown.clone()));
-            role.run(shutdown).await
+            // The demo bounds its own end, which takes a drain of everything.
+            let patience = if matches!(role, Role::Demo(_)) { Duration::MAX } else { STOP };
+            let too_late = overdue(shutdown.clone(), patience);
+            tokio::select! {
+                result = role.run(shutdown) => result,
+                error = too_late => Err(error),
+            }
         }),
     };
     // A blocked background call must not keep a finished role alive.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_secs(2));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
+}
+
+/// Ends a stop that takes too long: a Kafka client without a broker closes only after minutes.
+async fn overdue(shutdown: CancellationToken, patience: Duration) -> anyhow::Error {
+    shutdown.cancelled().await;
+    tokio::time::sleep(patience).await;
+    anyhow::anyhow!(
+        "not stopped within {} s, as when Kafka is down; nothing is lost: what is not committed is read again",
+        patience.as_secs()
+    )
 }
 
 /// Exit code 2 for configuration, 1 for everything else; the cause on one line.
@@ -133,7 +183,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
         if seen > 0 {
             std::process::exit(130);
         }
-        tracing::info!(event = "stopping", "draining; once more to stop at once");
+        tracing::info!(event = "stopping", "finishing what is in hand; a second signal stops at once");
         shutdown.cancel();
     }
 }

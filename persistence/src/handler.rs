@@ -6,6 +6,7 @@ use crate::store::{DEADLINE, Store, silent};
 use contracts::{Rejection, RejectionCode, framing};
 use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
 use runtime::registry::{Registry, RegistryError};
+use tokio::sync::oneshot;
 
 /// The persistence stage.
 #[derive(Debug)]
@@ -72,6 +73,44 @@ impl Persistence {
             None => fates.next().map_or(Outcome::Done, outcome_of),
         };
         Ok(rejections.into_iter().map(outcome).collect())
+    }
+}
+
+/// The stage while its database is still being made: a member of its group that waits.
+#[derive(Debug)]
+pub(crate) struct Early {
+    opening: oneshot::Receiver<Persistence>,
+    stage: Option<Persistence>,
+}
+
+impl Early {
+    pub(crate) fn new(opening: oneshot::Receiver<Persistence>) -> Self {
+        Self { opening, stage: None }
+    }
+
+    fn opened(&mut self) -> Result<&mut Persistence, Transient> {
+        if self.stage.is_none() {
+            self.stage = self.opening.try_recv().ok();
+        }
+        self.stage.as_mut().ok_or_else(|| Transient::wait("database_unavailable", "the database is not up yet"))
+    }
+}
+
+impl Handler for Early {
+    fn stage(&self) -> &'static str {
+        "persistence"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        self.opened()?.handle(batch)
+    }
+
+    fn settled(&mut self) -> Result<(), Transient> {
+        self.opened()?.settled()
+    }
+
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+        self.opened()?.positions(partitions)
     }
 }
 

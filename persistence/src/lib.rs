@@ -50,6 +50,7 @@ pub struct Config {
 pub struct DatabaseArgs {
     /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
     #[arg(
+        help_heading = "Database",
         long,
         env = "EVENTFLOW_DATABASE_URL",
         hide_env_values = true,
@@ -59,14 +60,18 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// Refuses what is no PostgreSQL URL; it is never quoted, since it holds a password.
+    /// Refuses what is no PostgreSQL URL; nothing connects.
     ///
     /// # Errors
-    /// Names the setting.
+    /// Names the setting, and nothing of the URL, which may hold a password.
     pub fn check(&self) -> Result<(), ConfigError> {
+        // The parser takes any scheme, and reads `me:secret@host` as one.
         let url = self.database_url.expose();
-        if !url.starts_with(b"postgres://") && !url.starts_with(b"postgresql://") {
-            return Err(ConfigError::new("--database-url", "must begin with postgres:// or postgresql://"));
+        if !(url.starts_with(b"postgres://") || url.starts_with(b"postgresql://")) {
+            return Err(ConfigError::new(
+                "--database-url",
+                "must begin with postgres://, as postgres://user:password@host:port/database",
+            ));
         }
         store::connect_options(&self.database_url).map(drop)
     }
@@ -102,21 +107,66 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     Ok(())
 }
 
-/// The stage without its operations endpoints, for `run` and for the demo.
+/// The stage without its operations endpoints. It joins its group once the database is usable: an instance that cannot reach it must
+/// not take partitions from those that can.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
-    publisher.warm_up(&[&config.stage.topic_dlq], &health, Duration::from_secs(5)).await;
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
-    let registry = Registry::new(&config.registry)?;
-    let Some(store) = store::Store::open(&config.database.database_url, kafka, &health, &shutdown).await? else {
-        return Ok(());
+    let topics = [config.stage.topic_dlq.as_str()];
+    let (handler, ()) = tokio::join!(
+        open(config, &config.database.database_url, &health, &shutdown),
+        publisher.warm_up(&topics, &health, Duration::from_secs(5)),
+    );
+    let Some(handler) = handler? else { return Ok(()) };
+    settle(config, handler, publisher, health, shutdown).await
+}
+
+/// As [`consume`], for the demo: its database is still being made when the stage joins its group, which nobody else is in.
+///
+/// # Errors
+/// As [`run`], and when the database does not come up.
+pub async fn consume_early(
+    config: &Config,
+    database_url: impl Future<Output = anyhow::Result<Secret>>,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("persistence"), &health)?;
+    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
+    let (ready, opening) = tokio::sync::oneshot::channel();
+    let opened = async {
+        if let Some(handler) = open(config, &database_url.await?, &health, &shutdown).await? {
+            drop(ready.send(handler));
+        }
+        anyhow::Ok(())
     };
-    let handler = handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current());
-    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
+    let handler = handler::Early::new(opening);
+    tokio::try_join!(opened, settle(config, handler, publisher, health.clone(), shutdown.clone())).map(drop)
+}
+
+async fn open(
+    config: &Config,
+    database_url: &Secret,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<handler::Persistence>> {
+    let registry = Registry::new(&config.registry)?;
+    let store = store::Store::open(database_url, &config.common.kafka, health, shutdown).await?;
+    Ok(store.map(|store| handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current())))
+}
+
+async fn settle<H: consumer::Handler + 'static>(
+    config: &Config,
+    handler: H,
+    publisher: Publisher,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let settings = config.stage.settings(&config.common.kafka, &config.group, vec![config.topic_validated.clone()]);
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())

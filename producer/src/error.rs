@@ -138,7 +138,26 @@ impl ApiError {
         }
     }
 
-    fn retry_after_seconds(&self) -> Option<u64> {
+    /// For people, and for strangers: what the broker said is for us, not for the vendor.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Publish(PublishError::TooLarge) => "the record is larger than the broker takes".to_owned(),
+            Self::Publish(PublishError::QueueFull | PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => {
+                "not acknowledged in time; send it again, a duplicate is harmless".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// The problem document.
+    pub(crate) fn problem(&self) -> serde_json::Value {
+        let status = self.status();
+        serde_json::json!({
+            "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "code": self.code(), "detail": self.detail(),
+        })
+    }
+
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::OverQuota { retry_after_seconds } | Self::TooManyFailures { retry_after_seconds } => Some(*retry_after_seconds),
             Self::Overloaded | Self::Publish(PublishError::QueueFull) => Some(1),
@@ -166,21 +185,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status();
-        // What the broker said is for us, not for the vendor.
-        let detail = match &self {
-            Self::Publish(error) => match error {
-                PublishError::TooLarge => "the record is larger than the broker takes".to_owned(),
-                PublishError::QueueFull | PublishError::NotAcknowledged(_) | PublishError::Refused(_) => {
-                    "not acknowledged in time; send it again, a duplicate is harmless".to_owned()
-                }
-            },
-            other => other.to_string(),
-        };
-        let problem = serde_json::json!({
-            "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "code": self.code(), "detail": detail,
-        });
-        let mut response = (status, Json(problem)).into_response();
+        let mut response = (self.status(), Json(self.problem())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds() {

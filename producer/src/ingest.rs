@@ -1,7 +1,8 @@
 //! `POST /api/ingest`: a bare payment payload from a trusted caller becomes an envelope, as in the original. Needs an API key.
 
 use crate::error::ApiError;
-use crate::webhook::{Accepted, read_body, settle};
+use crate::publishing::{Accepted, Events};
+use crate::webhook::read_body;
 use crate::{Edge, metrics};
 use axum::Json;
 use axum::body::Body;
@@ -15,16 +16,17 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The source name of what comes in here.
-const SOURCE: &str = "ingest";
+pub(crate) const SOURCE: &str = "ingest";
 /// Largest payload, in bytes.
 const LIMIT: usize = 256 << 10;
 
 /// Receives a bare payload.
 pub async fn receive(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response {
     let result = ingest(&edge, request).await;
-    let code = result.as_ref().map_or_else(ApiError::code, |_| "accepted");
-    ::metrics::counter!(metrics::REQUESTS, "source" => SOURCE, "code" => code).increment(1);
-    result.unwrap_or_else(IntoResponse::into_response)
+    result.unwrap_or_else(|error| {
+        ::metrics::counter!(metrics::REQUESTS, "source" => SOURCE, "code" => error.code()).increment(1);
+        error.into_response()
+    })
 }
 
 async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiError> {
@@ -69,10 +71,9 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
         .with(h::SCHEME, Some("api-key"))
         .with(h::CONTENT_TYPE, Some("application/json"))
         .with(h::TRACEPARENT, Some(&traceparent));
-    let mut batch = edge.publisher.batch(1);
+    let mut events = Events::of(edge, SOURCE, 1);
     let key = entity.as_deref().unwrap_or(&event_id).as_bytes();
-    batch.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers })?;
-    settle(edge, batch).await?;
-    ::metrics::counter!(metrics::EVENTS, "source" => SOURCE).increment(1);
+    events.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers })?;
+    events.settle(edge).await?;
     Ok(Json(Accepted::one(SOURCE, Some(&event_id))).into_response())
 }

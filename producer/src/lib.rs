@@ -8,6 +8,7 @@ pub mod error;
 pub mod ingest;
 pub mod metrics;
 pub mod openapi;
+mod publishing;
 pub mod quota;
 pub mod server;
 pub mod webhook;

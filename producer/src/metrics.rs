@@ -8,6 +8,8 @@ use std::collections::HashMap;
 pub const REQUESTS: &str = "eventflow_producer_requests_total";
 /// Events accepted, by `source`.
 pub const EVENTS: &str = "eventflow_producer_events_accepted_total";
+/// Events handed to the Kafka client and not answered 200, by `source`.
+pub const UNCONFIRMED: &str = "eventflow_producer_events_unconfirmed_total";
 /// From the request's headers to the answer.
 pub const REQUEST_SECONDS: &str = "eventflow_producer_request_duration_seconds";
 /// From hand-over to the Kafka client to the last acknowledgement.
@@ -17,6 +19,10 @@ pub const ACK_SECONDS: &str = "eventflow_producer_acknowledgement_duration_secon
 pub fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by source and code");
     describe_counter!(EVENTS, "Events accepted, by source");
+    describe_counter!(
+        UNCONFIRMED,
+        "Events handed to the Kafka client and not answered 200 (no acknowledgement in time, or the client went away), by source; they may be in the topic"
+    );
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From the request's headers to the answer");
     describe_histogram!(ACK_SECONDS, Unit::Seconds, "From hand-over to the Kafka client to the last acknowledgement");
 }
@@ -32,19 +38,21 @@ impl Meters {
     pub(crate) fn new(sources: &Sources) -> Self {
         // The recorder first: a handle made before it counts into the void.
         runtime::telemetry::metrics_handle();
-        let accepted = sources.iter().map(|source| {
-            let requests = counter!(REQUESTS, "source" => source.name.clone(), "code" => "accepted");
-            (source.name.clone(), (requests, counter!(EVENTS, "source" => source.name.clone())))
-        });
-        let accepted = accepted.collect();
+        let names = sources.iter().map(|source| source.name.as_str()).chain([crate::ingest::SOURCE]).map(str::to_owned);
+        let meters = |name: String| {
+            let requests = counter!(REQUESTS, "source" => name.clone(), "code" => "accepted");
+            let events = counter!(EVENTS, "source" => name.clone());
+            (name, (requests, events))
+        };
+        let accepted = names.map(meters).collect();
         Self { request_seconds: histogram!(REQUEST_SECONDS), ack_seconds: histogram!(ACK_SECONDS), accepted }
     }
 
     /// One accepted request with this many events.
-    pub(crate) fn accepted(&self, source: &str, events: usize) {
+    pub(crate) fn accepted(&self, source: &str, events: u64) {
         if let Some((requests, accepted)) = self.accepted.get(source) {
             requests.increment(1);
-            accepted.increment(events as u64);
+            accepted.increment(events);
         }
     }
 }

@@ -1,91 +1,210 @@
 //! `/openapi.json` describes the edge, `/docs` shows it; the page's assets are compiled in and load nothing from elsewhere.
 
 use crate::Edge;
+use crate::error::ApiError;
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use contracts::signature::SignatureError;
+use runtime::publisher::PublishError;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa_swagger_ui::SwaggerUi;
 
 pub(crate) fn routes() -> Router<Arc<Edge>> {
-    Router::new()
-        .route("/openapi.json", get(|| async { Json(document()) }))
-        .merge(SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")))
+    // The page would show documents to a validator elsewhere, and offer to load others.
+    let page = utoipa_swagger_ui::Config::from("/openapi.json")
+        .validator_url("none")
+        .use_base_layout()
+        .doc_expansion("list")
+        .default_models_expand_depth(0);
+    Router::new().route("/openapi.json", get(|| async { Json(document()) })).merge(SwaggerUi::new("/docs").config(page))
+}
+
+/// What any endpoint that publishes may refuse.
+fn of_publishing() -> Vec<ApiError> {
+    vec![
+        ApiError::EmptyBody,
+        ApiError::BrokenBody,
+        ApiError::BodyTimeout,
+        ApiError::BodyTooLarge(256 << 10),
+        ApiError::Overloaded,
+        ApiError::Draining,
+        PublishError::TooLarge.into(),
+        PublishError::QueueFull.into(),
+        PublishError::NotAcknowledged(String::new()).into(),
+        PublishError::Refused(String::new()).into(),
+    ]
+}
+
+fn of_webhooks() -> Vec<ApiError> {
+    let mut all = of_publishing();
+    all.extend([
+        SignatureError::MissingHeader.into(),
+        SignatureError::DuplicateHeader.into(),
+        SignatureError::MalformedHeader.into(),
+        SignatureError::Mismatch.into(),
+        SignatureError::TooOld.into(),
+        SignatureError::InFuture.into(),
+        SignatureError::SecretExpired.into(),
+        ApiError::AmbiguousLength,
+        ApiError::UnknownSource,
+        ApiError::UnsupportedEncoding,
+        ApiError::OverQuota { retry_after_seconds: 1 },
+        ApiError::TooManyFailures { retry_after_seconds: 1 },
+    ]);
+    all
+}
+
+fn of_batches() -> Vec<ApiError> {
+    let mut all = of_webhooks();
+    all.extend([ApiError::MalformedBatch("expected value at line 1 column 1".to_owned()), ApiError::TooManyEvents(1000)]);
+    all
+}
+
+fn of_ingest() -> Vec<ApiError> {
+    let mut all = of_publishing();
+    all.extend([ApiError::MalformedPayload, ApiError::BadApiKey, ApiError::IngestClosed]);
+    all
+}
+
+/// The answers of an endpoint: 200, and every refusal by status with its codes and an example of each.
+fn answers(accepted: &Value, errors: &[ApiError]) -> Value {
+    let mut by_status: BTreeMap<u16, Vec<&ApiError>> = BTreeMap::new();
+    for error in errors {
+        by_status.entry(error.status().as_u16()).or_default().push(error);
+    }
+    let mut all = Map::new();
+    all.insert(
+        "200".to_owned(),
+        json!({"description": "Acknowledged by all in-sync replicas", "content": {"application/json": {"schema": accepted}}}),
+    );
+    for (status, errors) in by_status {
+        let codes: Vec<_> = errors.iter().map(|error| error.code()).collect();
+        let lines: Vec<_> = errors.iter().map(|error| format!("- `{}`: {}", error.code(), error.detail())).collect();
+        let examples: Map<_, _> =
+            errors.iter().map(|error| (error.code().to_owned(), json!({"value": error.problem()}))).collect();
+        let schema = json!({"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": {"code": {"enum": codes}}}]});
+        let mut answer = json!({
+            "description": lines.join("\n"),
+            "content": {"application/problem+json": {"schema": schema, "examples": examples}},
+        });
+        if errors.iter().any(|error| error.retry_after_seconds().is_some()) {
+            answer["headers"] = json!({"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}});
+        }
+        all.insert(status.to_string(), answer);
+    }
+    Value::Object(all)
 }
 
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
-    let source =
-        json!({"name": "source", "in": "path", "required": true, "schema": {"type": "string"}, "example": "payment-authorized"});
-    let refused = |status: &str, what: &str| {
-        (
-            status.to_owned(),
-            json!({"description": what, "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}),
-        )
+    let header =
+        |name: &str, what: &str| json!({"name": name, "in": "header", "description": what, "schema": {"type": "string"}});
+    let parameters = json!([
+        {"name": "source", "in": "path", "required": true, "description": "A configured vendor", "schema": {"type": "string"}, "example": "payment-authorized"},
+        header("X-Provider-Timestamp", "payment-authorized: Unix seconds, within the tolerance of 300"),
+        header("X-Provider-Signature", "payment-authorized: hex HMAC-SHA256, with the vendor's secret, of the timestamp, a dot and the body"),
+    ]);
+    let accepted = |name: &str, schema: Value| {
+        let mut properties = json!({"status": {"const": "accepted"}, "source": {"type": "string"}});
+        properties[name] = schema;
+        json!({"type": "object", "required": ["status", name, "source"], "properties": properties})
     };
-    let answers = |accepted: Value| {
-        let mut all: serde_json::Map<String, Value> = [
-            refused("400", "missing, duplicated or malformed signature header; empty or broken body; both Content-Length and Transfer-Encoding"),
-            refused("401", "bad signature, or a timestamp outside the tolerance"),
-            refused("404", "unknown source"),
-            refused("408", "the body did not arrive in time"),
-            refused("413", "body too large"),
-            refused("415", "unsupported content encoding"),
-            refused("429", "over the source's quota; see Retry-After"),
-            refused("503", "not acknowledged in time, overloaded or draining; see Retry-After and send it again: duplicates are harmless"),
-        ]
-        .into_iter()
-        .collect();
-        all.insert(
-            "200".to_owned(),
-            json!({"description": "acknowledged by the broker", "content": {"application/json": {"schema": accepted}}}),
-        );
-        all
-    };
-    let one = json!({"type": "object", "required": ["status", "source"], "properties": {
-        "status": {"const": "accepted"}, "event_id": {"type": ["string", "null"]}, "source": {"type": "string"}}});
-    let many = json!({"type": "object", "required": ["status", "accepted", "source"], "properties": {
-        "status": {"const": "accepted"}, "accepted": {"type": "integer"}, "source": {"type": "string"}}});
+    let one = accepted("event_id", json!({"type": ["string", "null"], "description": "null where the body has none"}));
+    let many = accepted("accepted", json!({"type": "integer", "description": "events"}));
+    let body = |schema: &str| json!({"required": true, "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
+    let state = |what: &str| json!({"description": what, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ready"}}}});
     json!({
         "openapi": "3.1.0",
-        "info": {"title": "EventFlow", "version": env!("CARGO_PKG_VERSION"), "description":
-            "Signed webhooks in. A 200 means the event is durable; every accepted event ends stored, duplicate or dead-lettered."},
+        "info": {
+            "title": "EventFlow", "version": env!("CARGO_PKG_VERSION"), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Signed webhooks in. A 200 means the event is durable; every accepted event ends stored, duplicate or \
+                dead-lettered. Everything else is a problem document (RFC 9457) with a stable `code`. After 429, 503 or no answer, send \
+                the same request again: duplicates are harmless."},
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "webhooks", "description": "For vendors: signed"},
+            {"name": "ingest", "description": "For trusted callers: an API key instead of a signature"},
+            {"name": "operations", "description": "For load balancers"}],
         "paths": {
             "/api/webhooks/{source}": {"post": {
-                "summary": "Receive one signed event", "parameters": [source],
-                "description": "The built-in source signs with X-Provider-Timestamp (Unix seconds) and X-Provider-Signature = hex HMAC-SHA256 of `{timestamp}.` + body.",
-                "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Event"}}}},
-                "responses": answers(one.clone())}},
+                "tags": ["webhooks"], "operationId": "receiveEvent", "summary": "Receive one signed event", "parameters": parameters,
+                "description": "Which headers carry the signature is the source's configuration; those of the built-in source are below. \
+                    An authentic body that breaks its contract is accepted too, and dead-lettered with its reason.",
+                "requestBody": body("Event"), "responses": answers(&one, &of_webhooks())}},
             "/api/webhooks/{source}/batch": {"post": {
-                "summary": "Receive many events under one signature", "parameters": [source],
-                "description": "200 only when every event is acknowledged; otherwise send all again.",
+                "tags": ["webhooks"], "operationId": "receiveBatch", "summary": "Receive many events under one signature",
+                "parameters": parameters, "description": "200 only when every event is acknowledged; otherwise send all again.",
                 "requestBody": {"required": true, "content": {
-                    "application/x-ndjson": {"schema": {"type": "string"}},
+                    "application/x-ndjson": {"schema": {"type": "string", "description": "One event a line"}},
                     "application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Event"}}}}},
-                "responses": answers(many)}},
+                "responses": answers(&many, &of_batches())}},
             "/api/ingest": {"post": {
-                "summary": "Receive a bare payload from a trusted caller", "security": [{"apiKey": []}],
-                "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Payment"}}}},
-                "responses": answers(one)}},
-            "/health": {"get": {"summary": "Alive", "responses": {"200": {"description": "alive"}}}},
-            "/ready": {"get": {"summary": "Can do its job now", "responses": {"200": {"description": "ready"}, "503": {"description": "not ready, with reasons"}}}}
+                "tags": ["ingest"], "operationId": "ingestPayment", "summary": "Receive a bare payment", "security": [{"apiKey": []}],
+                "description": "It becomes an event of the source `ingest` with a new id.",
+                "requestBody": body("Payment"), "responses": answers(&one, &of_ingest())}},
+            "/health": {"get": {
+                "tags": ["operations"], "operationId": "health", "summary": "Alive", "responses": {"200": {
+                    "description": "Alive", "content": {"application/json": {"schema": {
+                        "type": "object", "required": ["status"], "properties": {"status": {"const": "alive"}}}}}}}}},
+            "/ready": {"get": {
+                "tags": ["operations"], "operationId": "ready", "summary": "Can do its job now",
+                "responses": {"200": state("Ready"), "503": state("Not ready, with every failing check and its reason")}}}
         },
         "components": {
             "securitySchemes": {"apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
             "schemas": {
                 "Payment": {"type": "object", "required": ["payment_id", "order_id", "amount", "currency"], "properties": {
-                    "payment_id": {"type": "string"}, "order_id": {"type": "string"},
-                    "amount": {"type": ["number", "string"], "description": "taken digit for digit", "example": "49.90"},
-                    "currency": {"type": "string", "example": "EUR"}, "provider_auth_id": {"type": "string"}}},
+                    "payment_id": {"type": "string", "example": "pay_1"}, "order_id": {"type": "string", "example": "ord_1"},
+                    "amount": {"type": ["number", "string"], "description": "Taken digit for digit", "example": "49.90"},
+                    "currency": {"type": "string", "example": "EUR"}, "provider_auth_id": {"type": "string", "example": "auth_1"}}},
                 "Event": {"type": "object", "required": ["event_id", "event_type", "schema_version", "source", "timestamp", "payload"], "properties": {
-                    "event_id": {"type": "string"}, "event_type": {"type": "string", "example": "payment.authorized.v1"},
-                    "schema_version": {"type": "integer", "example": 1}, "source": {"type": "string"},
+                    "event_id": {"type": "string", "example": "evt_1"}, "event_type": {"type": "string", "example": "payment.authorized.v1"},
+                    "schema_version": {"type": "integer", "example": 1}, "source": {"type": "string", "example": "payment-provider"},
                     "timestamp": {"type": "string", "format": "date-time"}, "payload": {"$ref": "#/components/schemas/Payment"}}},
+                "Ready": {"type": "object", "required": ["ready", "reasons"], "properties": {
+                    "ready": {"type": "boolean"}, "reasons": {"type": "array", "items": {"type": "object", "required": ["check", "reason"],
+                        "properties": {"check": {"type": "string"}, "reason": {"type": "string"}}}}}},
                 "Problem": {"type": "object", "required": ["type", "title", "status", "code", "detail"], "properties": {
-                    "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-                    "code": {"type": "string", "description": "stable"}, "detail": {"type": "string"}}}
+                    "type": {"type": "string", "format": "uri-reference"}, "title": {"type": "string"}, "status": {"type": "integer"},
+                    "code": {"type": "string", "description": "Stable"}, "detail": {"type": "string"}}}
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// README's table of the edge's answers, the enum and the document say the same.
+    #[test]
+    fn the_document_has_every_code_of_the_readme_and_no_other() {
+        let readme = include_str!("../../README.md");
+        let table = readme.split("## What the edge answers").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+        let rows = table.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+        let told: BTreeSet<&str> = rows.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+        let errors = [of_batches(), of_ingest(), vec![ApiError::NotFound, ApiError::MethodNotAllowed]].concat();
+        let known: BTreeSet<&str> = errors.iter().map(ApiError::code).collect();
+        assert_eq!(told, known);
+        let text = document().to_string();
+        for error in [of_batches(), of_ingest()].concat() {
+            assert!(text.contains(&format!("- `{}`: ", error.code())), "{}", error.code());
+        }
+    }
+
+    #[test]
+    fn a_status_says_its_codes_and_when_to_come_back() {
+        let document = document();
+        let answers = &document["paths"]["/api/webhooks/{source}"]["post"]["responses"];
+        let statuses: Vec<_> = answers.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(statuses, ["200", "400", "401", "404", "408", "413", "415", "429", "503"]);
+        let codes = &answers["429"]["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
+        assert_eq!(codes, &json!(["over_quota", "too_many_failures"]));
+        assert!(answers["429"]["headers"]["Retry-After"].is_object() && answers["503"]["headers"]["Retry-After"].is_object());
+        assert!(answers["401"]["headers"].is_null());
+    }
 }

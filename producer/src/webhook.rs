@@ -1,6 +1,7 @@
 //! `POST /api/webhooks/{source}` and `/batch`: verify, publish, await the acknowledgement, answer.
 
 use crate::error::ApiError;
+use crate::publishing::{Accepted, Events};
 use crate::{Edge, metrics};
 use axum::Json;
 use axum::body::Body;
@@ -13,7 +14,7 @@ use contracts::signature::Verdict;
 use contracts::source::Source;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use runtime::clock::now_micros;
-use runtime::publisher::{Batch, OutRecord, RecordHeaders};
+use runtime::publisher::{OutRecord, RecordHeaders};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -45,27 +46,6 @@ fn answer(edge: &Edge, name: &str, started: Instant, result: Result<Response, Ap
     })
 }
 
-/// The answer to what was accepted.
-#[derive(serde::Serialize)]
-pub(crate) struct Accepted<'a> {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<Option<&'a str>>,
-    source: &'a str,
-}
-
-impl<'a> Accepted<'a> {
-    pub(crate) fn one(source: &'a str, event_id: Option<&'a str>) -> Self {
-        Self { status: "accepted", accepted: None, event_id: Some(event_id), source }
-    }
-
-    fn many(source: &'a str, events: usize) -> Self {
-        Self { status: "accepted", accepted: Some(events), event_id: None, source }
-    }
-}
-
 async fn receive_one(edge: &Edge, name: &str, request: Request<Body>) -> Result<Response, ApiError> {
     let source = edge.sources.get(name).ok_or(ApiError::UnknownSource)?;
     let _permit = edge.in_flight.try_acquire().map_err(|_| ApiError::Overloaded)?;
@@ -74,10 +54,9 @@ async fn receive_one(edge: &Edge, name: &str, request: Request<Body>) -> Result<
     edge.quotas.admit(&source.name, 1)?;
     let common = common_headers(source, &headers, &verdict);
     let event_id = source.event_id.find(&headers, &body);
-    let mut batch = edge.publisher.batch(1);
-    publish(edge, source, &headers, common, &mut batch, &body, event_id.as_deref())?;
-    settle(edge, batch).await?;
-    edge.meters.accepted(&source.name, 1);
+    let mut events = Events::of(edge, &source.name, 1);
+    publish(edge, source, &headers, common, &mut events, &body, event_id.as_deref())?;
+    events.settle(edge).await?;
     Ok(Json(Accepted::one(&source.name, event_id.as_deref())).into_response())
 }
 
@@ -97,13 +76,12 @@ async fn receive_many(edge: &Edge, name: &str, request: Request<Body>) -> Result
     // A part cannot be verified alone: each says which signed body it is a part of.
     let whole = format!("sha256:{}", hex::encode(Sha256::digest(&body)));
     let common = common_headers(source, &headers, &verdict).with(h::BATCH, Some(&whole));
-    let mut batch = edge.publisher.batch(events.len());
+    let mut published = Events::of(edge, &source.name, events.len());
     for event in &events {
         let event_id = source.event_id.find(&headers, event);
-        publish(edge, source, &headers, common.clone(), &mut batch, event, event_id.as_deref())?;
+        publish(edge, source, &headers, common.clone(), &mut published, event, event_id.as_deref())?;
     }
-    settle(edge, batch).await?;
-    edge.meters.accepted(&source.name, events.len());
+    published.settle(edge).await?;
     Ok(Json(Accepted::many(&source.name, events.len())).into_response())
 }
 
@@ -150,14 +128,6 @@ fn verify<'a>(edge: &'a Edge, source: &'a Source, headers: &HeaderMap, body: &[u
         .map_err(|error| edge.quotas.failed(&source.name, error.into()))
 }
 
-/// Waits for the acknowledgements of everything in the batch.
-pub(crate) async fn settle(edge: &Edge, batch: Batch) -> Result<(), ApiError> {
-    let started = Instant::now();
-    let failed = batch.wait(edge.publish_deadline).await;
-    edge.meters.ack_seconds.record(started.elapsed());
-    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error.into()))
-}
-
 /// NDJSON, or a JSON array, by its first byte. The parts are the body's own bytes.
 fn split(body: &[u8]) -> Result<Vec<&[u8]>, ApiError> {
     if body.trim_ascii_start().first() == Some(&b'[') {
@@ -197,7 +167,7 @@ fn publish(
     source: &Source,
     headers: &HeaderMap,
     common: RecordHeaders,
-    batch: &mut Batch,
+    events: &mut Events<'_>,
     body: &[u8],
     event_id: Option<&str>,
 ) -> Result<(), ApiError> {
@@ -205,6 +175,6 @@ fn publish(
     let headers = if event_id.is_some() { common.with(h::EVENT_ID, event_id) } else { common };
     // Events of one entity keep their order; without a key a record goes to any partition, never to one hot one.
     let key = entity_key.as_deref().or(event_id).map(str::as_bytes);
-    batch.add(OutRecord { topic: &edge.topic, key, value: Some(body), headers })?;
+    events.add(OutRecord { topic: &edge.topic, key, value: Some(body), headers })?;
     Ok(())
 }

@@ -210,8 +210,16 @@ async fn a_silent_broker_is_503_within_the_deadline_and_never_200() {
     }
 }
 
+/// Events handed to the Kafka client and not answered 200, in all tests of this process.
+fn unconfirmed() -> u64 {
+    let text = runtime::telemetry::metrics_handle().render();
+    let counter = format!("{}{{source=\"payment-authorized\"}} ", producer::metrics::UNCONFIRMED);
+    text.lines().find_map(|line| line.strip_prefix(&counter)).map_or(0, |count| count.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_is_503_at_once_and_a_gone_client_harms_nothing() {
+async fn a_full_queue_is_503_at_once_and_a_gone_client_harms_nothing_and_is_counted() {
+    let before = unconfirmed();
     let world = world(&["--publish-deadline-ms", "20000"], 3).await;
     world.broker.set_round_trip(Duration::from_secs(2));
     // Three clients whose requests are under way give up: their records stay in flight and are freed by the delivery report.
@@ -219,6 +227,7 @@ async fn a_full_queue_is_503_at_once_and_a_gone_client_harms_nothing() {
         let post = tokio::time::timeout(Duration::from_millis(100), world.post(PATH, EVENT));
         assert!(post.await.is_err(), "no answer before the acknowledgement");
     }
+    assert!(unconfirmed() >= before + 3, "in the topic or not: nobody was told");
     let (status, body, _) = world.post(PATH, EVENT).await;
     assert_eq!((status, body["code"].as_str()), (503, Some("publish_queue_full")), "{body}");
     world.broker.set_round_trip(Duration::ZERO);

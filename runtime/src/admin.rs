@@ -6,8 +6,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -44,7 +45,7 @@ pub async fn create_topics(kafka: &KafkaArgs, topics: &[(&str, i32)], replicatio
 pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<String> {
     let client = AdminClient::<DefaultClientContext>::from_config(&kafka.client_config("admin"))?;
     let asked = tokio::task::spawn_blocking(move || client.inner().fetch_cluster_id(deadline));
-    asked.await?.context("no broker told its cluster id in time")
+    asked.await?.context("no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?")
 }
 
 /// Low and high watermark of every partition of a topic: what can still be read, and where the next record goes.
@@ -120,38 +121,96 @@ impl OwnedRecord {
 /// # Errors
 /// When the topic is unknown, or reading stands still for the deadline.
 pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecord>> {
-    let consumer = inspector(kafka)?;
-    let mut ends = std::collections::BTreeMap::new();
-    let mut list = TopicPartitionList::new();
-    for partition in partitions(&consumer, topic)? {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
-        if high > low {
-            list.add_partition_offset(topic, partition, Offset::Offset(low))?;
-            ends.insert(partition, high);
-        }
+    Tail::from(kafka, topic, |low, _| low)?.read()
+}
+
+/// Reads a topic as it grows, outside any group; no record twice.
+pub struct Tail {
+    consumer: BaseConsumer,
+    topic: String,
+    /// Where each partition is read on
+    next: BTreeMap<i32, i64>,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("topic", &self.topic).field("next", &self.next).finish_non_exhaustive()
     }
-    consumer.assign(&list)?;
-    let mut records = Vec::new();
-    let mut stands_still_at = std::time::Instant::now() + DEADLINE;
-    while !ends.is_empty() {
-        anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {topic} stands still at {ends:?}");
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let message = message?;
-        let record = crate::record::Record::of(&message);
-        stands_still_at = std::time::Instant::now() + DEADLINE;
-        if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
-            ends.remove(&record.partition);
-        }
-        records.push(OwnedRecord {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.payload.map(<[u8]>::to_vec),
-            headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
-        });
+}
+
+impl Tail {
+    /// Starts at the topic's present end.
+    ///
+    /// # Errors
+    /// When the topic is unknown or no broker answers in time.
+    pub fn at_the_end(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Self> {
+        Self::from(kafka, topic, |_, high| high)
     }
-    Ok(records)
+
+    fn from(kafka: &KafkaArgs, topic: &str, start: impl Fn(i64, i64) -> i64) -> anyhow::Result<Self> {
+        let consumer = inspector(kafka)?;
+        let (mut next, mut list) = (BTreeMap::new(), TopicPartitionList::new());
+        for partition in partitions(&consumer, topic)? {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+            next.insert(partition, start(low, high));
+            list.add_partition_offset(topic, partition, Offset::Offset(start(low, high)))?;
+        }
+        consumer.assign(&list)?;
+        Ok(Self { consumer, topic: topic.to_owned(), next })
+    }
+
+    /// What was published since the last call, up to the present end.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or reading stands still for the deadline.
+    pub fn read(&mut self) -> anyhow::Result<Vec<OwnedRecord>> {
+        let mut ends = BTreeMap::new();
+        for (partition, next) in &self.next {
+            let (_, high) = self.consumer.fetch_watermarks(&self.topic, *partition, DEADLINE)?;
+            if high > *next {
+                ends.insert(*partition, high);
+            }
+        }
+        let mut records = Vec::new();
+        let mut stands_still_at = std::time::Instant::now() + DEADLINE;
+        while !ends.is_empty() {
+            anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {} stands still at {ends:?}", self.topic);
+            let Some(message) = self.consumer.poll(Duration::from_millis(100)) else { continue };
+            let message = match message {
+                Ok(message) => message,
+                // Notes of an outage, also of one long over: the deadline says when it is too long.
+                Err(error) if is_connectivity(&error) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let record = crate::record::Record::of(&message);
+            stands_still_at = std::time::Instant::now() + DEADLINE;
+            self.next.insert(record.partition, record.offset + 1);
+            if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+                ends.remove(&record.partition);
+            }
+            records.push(OwnedRecord {
+                partition: record.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.payload.map(<[u8]>::to_vec),
+                headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+            });
+        }
+        Ok(records)
+    }
+}
+
+fn is_connectivity(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
 }
 
 fn inspector(kafka: &KafkaArgs) -> anyhow::Result<BaseConsumer> {

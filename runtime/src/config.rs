@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 /// Settings all roles share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// Write logs as JSON, one object a line, instead of text
+    /// Write logs (to standard error) as JSON, one object a line, instead of text
     #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
     pub log_json: bool,
     /// Check the configuration, say what is wrong with it, and exit

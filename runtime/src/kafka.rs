@@ -10,31 +10,37 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 #[derive(Debug, Clone, clap::Args)]
 pub struct KafkaArgs {
     /// Kafka brokers, comma separated host:port
-    #[arg(long, env = "EVENTFLOW_KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
     pub kafka_brokers: String,
     /// How to talk to the brokers
-    #[arg(long, env = "EVENTFLOW_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
     pub kafka_security: Security,
     /// PEM file of the certificate authority that signed the brokers' certificates
-    #[arg(long, env = "EVENTFLOW_KAFKA_CA")]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_CA")]
     pub kafka_ca: Option<String>,
     /// PEM file of this client's certificate (mTLS)
-    #[arg(long, env = "EVENTFLOW_KAFKA_CERTIFICATE", requires = "kafka_key")]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_CERTIFICATE", requires = "kafka_key")]
     pub kafka_certificate: Option<String>,
     /// PEM file of this client's private key (mTLS)
-    #[arg(long, env = "EVENTFLOW_KAFKA_KEY")]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_KEY")]
     pub kafka_key: Option<String>,
     /// SASL mechanism
-    #[arg(long, env = "EVENTFLOW_KAFKA_SASL_MECHANISM", default_value = "SCRAM-SHA-512")]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_SASL_MECHANISM", default_value = "SCRAM-SHA-512")]
     pub kafka_sasl_mechanism: String,
     /// SASL user name
-    #[arg(long, env = "EVENTFLOW_KAFKA_USERNAME")]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_USERNAME")]
     pub kafka_username: Option<String>,
     /// SASL password
-    #[arg(long, env = "EVENTFLOW_KAFKA_PASSWORD", hide_env_values = true)]
+    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_PASSWORD", hide_env_values = true)]
     pub kafka_password: Option<Secret>,
-    /// Any further librdkafka setting, name=value; may be repeated
-    #[arg(long = "kafka-config", env = "EVENTFLOW_KAFKA_CONFIG", value_delimiter = ';', hide_env_values = true)]
+    /// Any further librdkafka setting, name=value; may be repeated (separated by ; in the variable)
+    #[arg(
+        help_heading = "Kafka",
+        long = "kafka-config",
+        env = "EVENTFLOW_KAFKA_CONFIG",
+        value_delimiter = ';',
+        hide_env_values = true
+    )]
     pub kafka_config: Vec<String>,
 }
 
@@ -171,13 +177,39 @@ pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &st
         )
     );
     let vague = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve));
+    let reason = format!("{} ({}: {reason})", advice(error), code_of(error));
     if vague {
         // "All brokers down" follows every refused log-in and would hide it.
-        health.fail_if_fine(CHECK, format!("{}: {reason}", code_of(error)));
+        health.fail_if_fine(CHECK, reason);
     } else if serious {
-        health.set(CHECK, Err(format!("{}: {reason}", code_of(error))));
+        health.set(CHECK, Err(reason));
     } else {
         tracing::debug!(event = "kafka_client_notice", error = %error, reason);
+    }
+}
+
+/// What is wrong and what to do, for whoever was woken by it.
+fn advice(error: &KafkaError) -> &'static str {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AllBrokersDown) => {
+            "no broker can be reached; trying on. Is Kafka up, and are --kafka-brokers and --kafka-security right?"
+        }
+        Some(RDKafkaErrorCode::Resolve) => "a broker's host name cannot be resolved; trying on. Is --kafka-brokers right?",
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+            "the broker refuses the log-in; check --kafka-username, EVENTFLOW_KAFKA_PASSWORD and --kafka-sasl-mechanism"
+        }
+        Some(RDKafkaErrorCode::SSL) => {
+            "TLS failed; check --kafka-ca, --kafka-certificate, --kafka-key and the broker's host name"
+        }
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed,
+        ) => "this Kafka user lacks a right; grant it with the cluster's ACLs",
+        Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::CriticalSystemResource) => {
+            "the Kafka client cannot go on; restart the process, nothing is lost"
+        }
+        Some(_) | None => "the Kafka client reports",
     }
 }
 

@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 /// No program of PostgreSQL's may take longer than this.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until the owner's end of the pipe closes, then leaves nothing.
-const WATCH: &str = r#"cat >/dev/null; "$1/pg_ctl" stop -m immediate -w -t 30 -s -D "$2/data"; rm -rf "$2""#;
+/// Waits until the owner's end of the pipe closes, then leaves nothing. An `initdb` that outlives its owner may still be writing: then the
+/// folder is not empty at its removal, and is removed again.
+const WATCH: &str = r#"cat >/dev/null; "$1/pg_ctl" stop -m immediate -w -t 30 -s -D "$2/data"
+for try in 1 2 3 4 5; do rm -rf "$2" && break; sleep 1; done"#;
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +37,7 @@ pub enum PostgresError {
         output: String,
     },
     /// Files or ports
-    #[error("cannot prepare a private PostgreSQL: {0}")]
+    #[error("cannot prepare its files: {0}; they go to TMPDIR ({tmp}), which must exist, be writable and have 200 MB free", tmp = std::env::temp_dir().display())]
     Io(#[from] std::io::Error),
 }
 
@@ -195,8 +197,10 @@ impl PrivatePostgres {
         std::io::Seek::rewind(&mut said)?;
         std::io::Read::read_to_string(&mut said, &mut output)?;
         let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(5).collect();
-        Err(PostgresError::Failed { program, output: format!("{} {}", output.trim(), tail.join("; ")) })
+        // The log has all starts; the last lines are of this one.
+        let log: Vec<&str> = log.lines().collect();
+        let newest = log[log.len().saturating_sub(5)..].join("\n");
+        Err(PostgresError::Failed { program, output: gist(&format!("{output}\n{newest}")) })
     }
 
     /// The shell that ends the cluster when this process ends. A group of its own keeps a Ctrl-C at the terminal from it.
@@ -216,6 +220,23 @@ impl Drop for PrivatePostgres {
             tracing::debug!(event = "private_postgres_stop", %error);
         }
     }
+}
+
+/// What went wrong, out of all that a program and the server's log say, on one line.
+fn gist(output: &str) -> String {
+    let tells =
+        |line: &&str| ["FATAL:", "PANIC:", "ERROR:", "error:", "could not", "cannot"].iter().any(|word| line.contains(word));
+    let mut lines: Vec<&str> = output.lines().filter(tells).collect();
+    if lines.is_empty() {
+        lines = output.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines.drain(..lines.len().saturating_sub(3));
+    }
+    lines.truncate(5);
+    let mut gist = lines.join("; ");
+    if output.contains("No space left on device") {
+        gist.push_str("; free some space, or set TMPDIR to a folder on another disk");
+    }
+    gist
 }
 
 /// How the child ended; none if it had to be killed at the deadline.
@@ -317,6 +338,17 @@ mod tests {
             assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
             pause();
         }
+    }
+
+    #[test]
+    fn the_gist_of_a_failure_is_one_line_that_says_what_to_do() {
+        let output =
+            "creating directory /x ... ok\n[1] FATAL:  could not extend file: No space left on device\n[1] HINT:  Check.\n";
+        assert_eq!(
+            gist(output),
+            "[1] FATAL:  could not extend file: No space left on device; free some space, or set TMPDIR to a folder on another disk"
+        );
+        assert_eq!(gist("1\n2\n\n3\n4\n"), "2; 3; 4");
     }
 
     #[test]

@@ -15,13 +15,19 @@ use std::time::Duration;
 #[derive(Debug, Clone, clap::Args)]
 pub struct RegistryArgs {
     /// URL of a Confluent-compatible schema registry
-    #[arg(long, env = "EVENTFLOW_REGISTRY_URL", hide_env_values = true, default_value = "http://127.0.0.1:8081")]
+    #[arg(
+        help_heading = "Schema registry",
+        long,
+        env = "EVENTFLOW_REGISTRY_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8081"
+    )]
     pub registry_url: String,
     /// User name for the registry (basic authorization)
-    #[arg(long, env = "EVENTFLOW_REGISTRY_USERNAME")]
+    #[arg(help_heading = "Schema registry", long, env = "EVENTFLOW_REGISTRY_USERNAME")]
     pub registry_username: Option<String>,
     /// Password for the registry
-    #[arg(long, env = "EVENTFLOW_REGISTRY_PASSWORD", hide_env_values = true)]
+    #[arg(help_heading = "Schema registry", long, env = "EVENTFLOW_REGISTRY_PASSWORD", hide_env_values = true)]
     pub registry_password: Option<Secret>,
 }
 

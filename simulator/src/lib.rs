@@ -43,10 +43,12 @@ pub struct Config {
     /// Share of events delivered twice
     #[arg(long, env = "SIMULATOR_DUPLICATE_RATE", default_value_t = 0.05)]
     pub duplicate_rate: f64,
-    /// Share of events with one of the original's four corruptions
+    /// Share of events with one of the four corruptions missing_provider_auth_id, negative_amount, blank_order_id, currency_lowercase
     #[arg(long, env = "SIMULATOR_CORRUPTION_RATE", default_value_t = 0.01)]
     pub corruption_rate: f64,
-    /// Further faults, fault=share; may be repeated
+    /// Further faults, fault=share; may be repeated. Dead-lettered: missing_provider_auth_id, negative_amount, blank_order_id,
+    /// currency_lowercase, not_json, truncated_body, conflicting (same id, other content). Refused: bad_signature, stale_timestamp,
+    /// future_timestamp. Harmless: duplicate, delayed, reordered, slow_body, burst
     #[arg(long = "fault", env = "SIMULATOR_FAULTS", value_delimiter = ',')]
     pub faults: Vec<Rate>,
     /// Announce payments without being asked

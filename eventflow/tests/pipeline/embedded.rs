@@ -1,39 +1,150 @@
 //! The demo, as a newcomer runs it.
 
-use crate::world::free_address;
-use std::process::{Command, Stdio};
+use crate::world::{DEADLINE, free_address};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-fn demo(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-    command.arg("demo").args(flags).stdin(Stdio::null());
-    for role in ["producer", "validator", "analytics", "persistence", "simulator", "registry"] {
-        let address = free_address();
-        command.arg(format!("--{role}-port={}", address.rsplit(':').next().unwrap()));
+const ROLES: [&str; 6] = ["producer", "validator", "analytics", "persistence", "simulator", "registry"];
+
+/// A demo on free ports, with a temporary folder of its own.
+struct Demo {
+    command: Command,
+    addresses: Vec<String>,
+    temporary: TempDir,
+}
+
+impl Demo {
+    fn new(flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        let temporary = tempfile::tempdir().unwrap();
+        // The private PostgreSQL runs as another user when the tests run as root.
+        std::fs::set_permissions(temporary.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        command.arg("demo").args(flags).env("TMPDIR", temporary.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let addresses: Vec<String> = ROLES.iter().map(|_| free_address()).collect();
+        for (role, address) in ROLES.iter().zip(&addresses) {
+            command.arg(format!("--{role}-port={}", address.rsplit(':').next().unwrap()));
+        }
+        Self { command, addresses, temporary }
     }
-    command
+
+    fn address(&self, role: &str) -> &str {
+        &self.addresses[ROLES.iter().position(|name| *name == role).unwrap()]
+    }
+
+    /// Runs it to its end. Nothing may be left in the temporary folder.
+    fn run(mut self) -> (Option<i32>, String, String) {
+        let running = self.command.spawn().unwrap();
+        end(running, &self.temporary)
+    }
+}
+
+fn end(running: Child, temporary: &TempDir) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = running.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (text, said) = (text(stdout), text(stderr));
+    assert!(
+        is_empty(temporary.path()),
+        "left behind: {:?}\n{text}\n{said}",
+        std::fs::read_dir(temporary.path()).unwrap().collect::<Vec<_>>()
+    );
+    (status.code(), text, said)
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).unwrap().next().is_none()
+}
+
+async fn until_ready(address: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    while !reqwest::get(format!("http://{address}/ready")).await.is_ok_and(|answer| answer.status().is_success()) {
+        assert!(Instant::now() < deadline, "{address} is not ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// One sentence that names the setting, exit code 2, nothing left.
+fn refuses(demo: Demo, words: &[&str]) {
+    let (code, text, said) = demo.run();
+    assert_eq!(code, Some(2), "{text}\n{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word} is not in: {said}");
+    }
 }
 
 #[test]
 fn the_demo_accounts_for_every_event_with_faults_injected() {
-    let output = demo(&["--for", "6s", "--json", "--seed", "3", "--rate", "150"]).output().unwrap();
-    let (text, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}\n{said}");
+    let (code, text, said) = Demo::new(&["--for", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
+    assert_eq!(code, Some(0), "{text}\n{said}");
     let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
     let number = |name: &str| ledger[name].as_i64().unwrap();
     assert!(number("accepted") > 100, "{ledger}");
-    assert_eq!(number("in_flight"), 0);
+    assert_eq!((number("in_flight"), number("accepted_from_others")), (0, 0));
     assert_eq!(number("raw_records"), number("stored") + number("duplicates") + number("dead_lettered"));
     assert!(number("duplicates") > 0 && number("dead_lettered") > 0, "{ledger}");
+    assert!(ledger["first_row_seconds"].as_f64().unwrap() > 0.0, "{ledger}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_send_while_the_demo_runs_is_accounted_for_and_a_signal_ends_it_well() {
+    let mut demo = Demo::new(&["--json"]);
+    let running = demo.command.spawn().unwrap();
+    for role in ["producer", "validator", "analytics", "persistence"] {
+        until_ready(demo.address(role)).await;
+    }
+    let payment = r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR","force_duplicate":true}"#;
+    let authorize = format!("http://{}/authorize", demo.address("simulator"));
+    let answer = reqwest::Client::new().post(authorize).body(payment).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
+    let load = format!("--url=http://{}/api/webhooks/payment-authorized", demo.address("producer"));
+    let mut others = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+    others.args(["simulator", "load", "--batch", "3", "--requests", "20", "--rate", "100", &load]).stdout(Stdio::null());
+    assert!(others.status().unwrap().success());
+    Command::new("kill").arg(running.id().to_string()).status().unwrap();
+    let (code, text, said) = end(running, &demo.temporary);
+    assert_eq!(code, Some(0), "{text}\n{said}");
+    let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(ledger["accepted_from_others"], 62, "{ledger}");
 }
 
 #[test]
 fn a_taken_port_is_a_sentence_and_exit_code_2() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-    command.args(["demo", "--for", "1s"]).arg(format!("--producer-port={port}")).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("--producer-port") && said.contains("choose another"), "{said}");
+    let mut demo = Demo::new(&[]);
+    demo.command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+    demo.command.args(["demo", "--for", "1s"]).arg(format!("--producer-port={port}")).stdin(Stdio::null());
+    demo.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    refuses(demo, &["--producer-port", "choose another"]);
+}
+
+#[test]
+fn no_postgresql_is_a_sentence_that_names_the_package() {
+    let mut demo = Demo::new(&[]);
+    demo.command.env("EVENTFLOW_PG_BIN", demo.temporary.path());
+    refuses(demo, &["apt-get install postgresql", "--database-url"]);
+}
+
+#[test]
+fn no_place_for_the_database_is_a_sentence() {
+    let mut demo = Demo::new(&[]);
+    demo.command.env("TMPDIR", "/nowhere/at/all");
+    refuses(demo, &["TMPDIR", "/nowhere/at/all"]);
+}
+
+#[test]
+fn a_database_url_that_cannot_work_is_a_sentence_without_its_password() {
+    refuses(Demo::new(&["--database-url", "me:hunter2@localhost"]), &["--database-url", "postgres://"]);
+    let closed = format!("postgres://me:hunter2@{}/x", free_address());
+    let (code, _, said) = Demo::new(&["--database-url", &closed]).run();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("is it running") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn an_unreachable_broker_is_a_sentence() {
+    refuses(Demo::new(&["--kafka", &free_address()]), &["--kafka", "is it running"]);
 }
