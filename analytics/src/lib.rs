@@ -107,7 +107,7 @@ pub async fn serve(
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("analytics"), &health)?;
     let registry = Registry::new(&config.registry)?;
-    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
+    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(expose(Arc::clone(&figures))));
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);

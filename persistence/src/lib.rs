@@ -115,11 +115,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
-    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
+    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
     let topics = [config.stage.topic_dlq.as_str()];
     let (handler, ()) = tokio::join!(
         open(config, &config.database.database_url, &health, &shutdown),
-        publisher.warm_up(&topics, &health, Duration::from_secs(5)),
+        publisher.warm_up(&topics, Duration::from_secs(5)),
     );
     let Some(handler) = handler? else { return Ok(()) };
     settle(config, handler, publisher, health, shutdown).await
@@ -136,7 +136,7 @@ pub async fn consume_early(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("persistence"), &health)?;
-    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), health.clone(), shutdown.clone()));
+    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
     let (ready, opening) = tokio::sync::oneshot::channel();
     let opened = async {
         if let Some(handler) = open(config, &database_url.await?, &health, &shutdown).await? {

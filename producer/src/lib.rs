@@ -222,15 +222,9 @@ pub async fn serve(
         linger: Duration::from_millis(config.linger_ms),
     };
     let publisher = Publisher::new(&config.common.kafka, &settings, &health)?;
-    publisher.warm_up(&[&config.topic_raw], &health, Duration::from_secs(5)).await;
-    let (stop, watched, health_of) = (shutdown.child_token(), publisher.clone(), health.clone());
-    let (topic, ending) = (config.topic_raw.clone(), stop.clone());
-    tokio::spawn(async move {
-        watched.watch(topic, health_of, ending.clone()).await;
-        // A client that failed for good never publishes again: end, so that whoever runs the role starts it anew.
-        ending.cancel();
-    });
-    let edge = Arc::new(Edge::new(config, publisher.clone(), stop.clone())?);
+    publisher.warm_up(&[&config.topic_raw], Duration::from_secs(5)).await;
+    tokio::spawn(publisher.clone().watch(config.topic_raw.clone(), shutdown.clone()));
+    let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
     tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);
     let drained = server::serve(
         listener,
@@ -238,11 +232,10 @@ pub async fn serve(
         Duration::from_millis(config.header_timeout_ms),
         config.max_connections,
         Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
-        stop,
+        shutdown,
     );
     drained.await?;
     let left = publisher.drain(Duration::from_millis(config.publish_deadline_ms)).await;
     tracing::info!(event = "edge_drained", left_unacknowledged = left);
-    anyhow::ensure!(!publisher.has_failed(), "fatal producer error; the process must be restarted");
     Ok(())
 }

@@ -58,7 +58,11 @@ fn of_webhooks() -> Vec<ApiError> {
 
 fn of_batches() -> Vec<ApiError> {
     let mut all = of_webhooks();
-    all.extend([ApiError::MalformedBatch("expected value at line 1 column 1".to_owned()), ApiError::TooManyEvents(1000)]);
+    all.extend([
+        ApiError::MalformedBatch("expected value at line 1 column 1".to_owned()),
+        ApiError::TooManyEvents(1000),
+        ApiError::EventTooLarge(256 << 10),
+    ]);
     all
 }
 

@@ -59,7 +59,7 @@ async fn world(flags: &[&str], queue_records: usize) -> World {
         ..PublisherSettings::stage("test")
     };
     let publisher = Publisher::new(&broker.kafka(), &settings, &health).unwrap();
-    publisher.warm_up(&["events.raw.v1"], &health, Duration::from_secs(20)).await;
+    publisher.warm_up(&["events.raw.v1"], Duration::from_secs(20)).await;
     assert!(publisher.is_warm());
     let edge = Arc::new(Edge::new(&config, publisher.clone(), shutdown.clone()).unwrap());
     World { app: app(edge, health), broker, publisher, shutdown }
@@ -291,12 +291,43 @@ fn bad_configuration_names_the_setting_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_can_never_publish_again_ends_the_role() {
+async fn a_client_that_failed_for_good_is_made_anew_once_the_right_is_granted() {
     let broker = EmbeddedBroker::start(&[("events.raw.v1", 1)]).unwrap();
-    broker.fail(BrokerRequest::InitProducerId, vec![Fault::ClusterAuthorizationFailed; 20]);
+    broker.fail(BrokerRequest::InitProducerId, vec![Fault::ClusterAuthorizationFailed; 100]);
     let config = config(&[&format!("--kafka-brokers={}", broker.kafka().kafka_brokers)]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let role = producer::serve(&config, listener, Health::new(), CancellationToken::new());
-    let ended = tokio::time::timeout(Duration::from_secs(60), role).await.unwrap();
-    assert!(ended.unwrap_err().to_string().contains("must be restarted"));
+    let (health, shutdown) = (Health::new(), CancellationToken::new());
+    let address = listener.local_addr().unwrap();
+    let (serving, checks, stop) = (config.clone(), health.clone(), shutdown.clone());
+    let role = tokio::spawn(async move { producer::serve(&serving, listener, checks, stop).await });
+    let denied = || health.reasons().iter().any(|(_, reason)| reason.contains("ClusterAuthorizationFailed"));
+    until("the missing right shows in /ready", || std::future::ready(denied())).await;
+    until("no 200 without it", async || post(address).await == Some(503)).await;
+    broker.stop_failing();
+    until("accepted again", async || post(address).await == Some(200)).await;
+    until("ready again", || std::future::ready(health.is_ready())).await;
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(30), role).await.unwrap().unwrap().unwrap();
+    assert_eq!(read_all(&broker.kafka(), "events.raw.v1").unwrap().len(), 1);
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !done().await {
+        assert!(std::time::Instant::now() < deadline, "{what}: not within a minute");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The status of one signed webhook.
+async fn post(address: std::net::SocketAddr) -> Option<u16> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let mut head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n", EVENT.len());
+    for (name, value) in sign(EVENT.as_bytes(), SECRET, now()) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{head}\r\n{EVENT}").as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    answer.get(9..12)?.parse().ok()
 }

@@ -54,7 +54,7 @@ async fn world(quota: u32, failures_per_second: u32) -> World {
     let broker = EmbeddedBroker::start(&[("events.raw.v1", 2)]).unwrap();
     let health = Health::new();
     let publisher = Publisher::new(&broker.kafka(), &PublisherSettings::stage("test"), &health).unwrap();
-    publisher.warm_up(&["events.raw.v1"], &health, Duration::from_secs(20)).await;
+    publisher.warm_up(&["events.raw.v1"], Duration::from_secs(20)).await;
     assert!(publisher.is_warm());
     let edge = Edge::new(&config.unwrap(), publisher, CancellationToken::new()).unwrap();
     World { broker, app: app(Arc::new(edge), health) }

@@ -13,12 +13,13 @@ pub use error::PublishError;
 use crate::health::Health;
 use crate::kafka::{self, KafkaArgs};
 use crate::metrics as names;
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, ThreadedProducer};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -82,10 +83,15 @@ impl ClientContext for Reports {
     }
 }
 
+type Client = ThreadedProducer<Reports>;
+
 /// Publishes to Kafka. Clones share one librdkafka producer.
 #[derive(Clone)]
 pub struct Publisher {
-    producer: Arc<ThreadedProducer<Reports>>,
+    /// Replaced when it failed for good.
+    client: Arc<RwLock<Arc<Client>>>,
+    config: ClientConfig,
+    health: Health,
     published: metrics::Counter,
 }
 
@@ -116,17 +122,21 @@ impl Publisher {
             // A lost request is tried again within the record's own deadline.
             .set("retry.backoff.ms", "50")
             .set("topic.metadata.refresh.interval.ms", "30000");
-        let reports = Reports { health: health.clone(), warm: AtomicBool::new(false) };
-        let producer = ThreadedProducer::from_config_and_context(&config, reports)?;
+        let client = Arc::new(RwLock::new(Arc::new(connect(&config, health)?)));
         // The recorder first: a handle made before it counts into the void.
         crate::telemetry::metrics_handle();
         let published = metrics::counter!(names::PUBLISHED, "client" => settings.client_id.clone());
-        Ok(Self { producer: Arc::new(producer), published })
+        Ok(Self { client, config, health: health.clone(), published })
+    }
+
+    fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until the broker has given this producer its id and the topics' metadata is here, so that the first record
     /// is as quick as the rest. Sets the `kafka` check either way; an unreachable broker is no error, the role comes up unready.
-    pub async fn warm_up(&self, topics: &[&str], health: &Health, deadline: Duration) {
+    pub async fn warm_up(&self, topics: &[&str], deadline: Duration) {
+        let health = &self.health;
         let until = tokio::time::Instant::now() + deadline;
         for topic in topics {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
@@ -150,65 +160,76 @@ impl Publisher {
     /// # Errors
     /// The reason the topic cannot be published to.
     pub async fn probe(&self, topic: &str, deadline: Duration) -> Result<(), String> {
-        let (publisher, name) = (self.clone(), topic.to_owned());
+        let (client, name) = (self.client(), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = publisher
-                .producer
-                .client()
-                .fetch_metadata(Some(&name), deadline)
-                .map_err(|error| format!("{}: no metadata of topic {name}", kafka::code_of(&error)))?;
-            match metadata.topics().first().map(rdkafka::metadata::MetadataTopic::error) {
+            let metadata = client.client().fetch_metadata(Some(&name), deadline).map_err(|error| {
+                format!("{}: no broker tells about topic {name}; is the cluster up and reachable?", kafka::code_of(&error))
+            })?;
+            match metadata.topics().first().map(|topic| topic.error().map(RDKafkaErrorCode::from)) {
                 Some(None) => Ok(()),
-                Some(Some(error)) => {
-                    Err(format!("topic {name}: {:?}; create it with `eventflow admin topics`", RDKafkaErrorCode::from(error)))
-                }
+                Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(format!(
+                    "topic {name}: TopicAuthorizationFailed; this Kafka user lacks the right to it, grant it with the cluster's ACLs"
+                )),
+                Some(Some(error)) => Err(format!("topic {name}: {error:?}; create it with `eventflow admin topics`")),
                 None => Err(format!("topic {name} is unknown; create it with `eventflow admin topics`")),
             }
         });
         asked.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Keeps the `kafka` check honest: while it fails, asks the broker every second and clears it once it answers.
-    /// Ends at `shutdown`, or when the client is beyond repair ([`has_failed`](Self::has_failed)).
-    pub async fn watch(self, topic: String, health: Health, shutdown: CancellationToken) {
+    /// Keeps the `kafka` check honest until `shutdown`: while it fails, asks the broker every second and clears it once it answers.
+    /// A client that failed for good is made anew: what it held was reported as not acknowledged, and a mended right or cluster
+    /// then needs no restart.
+    pub async fn watch(self, topic: String, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            if self.has_failed() {
-                return health
-                    .set(kafka::CHECK, Err("the Kafka client failed for good; the process must be restarted".to_owned()));
+            if let Some((code, reason)) = self.client().client().fatal_error() {
+                tracing::error!(event = "kafka_client_failed", ?code, reason, "made anew");
+                self.health.fail_if_fine(kafka::CHECK, format!("{code:?}: {reason}"));
+                self.replace().await;
+                continue;
             }
-            let failing = || health.reasons().iter().any(|(check, _)| *check == kafka::CHECK);
+            let failing = || self.health.reasons().iter().any(|(check, _)| *check == kafka::CHECK);
             if failing() {
                 let probe = self.probe(&topic, Duration::from_secs(2)).await;
-                if probe.is_ok() || !failing() {
-                    health.set(kafka::CHECK, probe);
+                if probe.is_err() && failing() {
+                    continue;
+                }
+                if probe.is_err() || self.is_warm() {
+                    self.health.set(kafka::CHECK, probe);
                 }
             }
+        }
+    }
+
+    async fn replace(&self) {
+        let fresh = match connect(&self.config, &self.health) {
+            Ok(client) => Arc::new(client),
+            Err(error) => return tracing::error!(event = "kafka_client_refused", %error),
+        };
+        let failed = std::mem::replace(&mut *self.client.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        // Its end waits for its threads.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(failed)).await {
+            tracing::error!(event = "kafka_client_end", %error);
         }
     }
 
     /// True once the broker gave this producer its id.
     #[must_use]
     pub fn is_warm(&self) -> bool {
-        self.producer.context().warm.load(Ordering::Acquire)
-    }
-
-    /// True after a fatal client error: nothing will be published any more, the process must be restarted.
-    #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.producer.client().fatal_error().is_some()
+        self.client().context().warm.load(Ordering::Acquire)
     }
 
     /// Records queued or in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+        usize::try_from(self.client().in_flight_count()).unwrap_or(0)
     }
 
     /// Starts a batch of at most `records` records.
     #[must_use]
     pub fn batch(&self, records: usize) -> Batch {
-        Batch::new(self.clone(), records)
+        Batch::new(self.client(), self.published.clone(), records)
     }
 
     /// Publishes one record and waits for its acknowledgement.
@@ -232,4 +253,9 @@ impl Publisher {
         }
         self.in_flight()
     }
+}
+
+fn connect(config: &ClientConfig, health: &Health) -> anyhow::Result<Client> {
+    let reports = Reports { health: health.clone(), warm: AtomicBool::new(false) };
+    Ok(ThreadedProducer::from_config_and_context(config, reports)?)
 }

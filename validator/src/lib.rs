@@ -84,8 +84,8 @@ pub async fn consume(config: &Config, health: Health, shutdown: CancellationToke
     let kafka = &config.common.kafka;
     let contracts = runtime::config::load_contracts(config.contracts.as_deref())?;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
-    publisher.warm_up(&[&config.topic_validated, &config.stage.topic_dlq], &health, Duration::from_secs(5)).await;
-    tokio::spawn(publisher.clone().watch(config.topic_validated.clone(), health.clone(), shutdown.clone()));
+    publisher.warm_up(&[&config.topic_validated, &config.stage.topic_dlq], Duration::from_secs(5)).await;
+    tokio::spawn(publisher.clone().watch(config.topic_validated.clone(), shutdown.clone()));
     let handler =
         Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()]);

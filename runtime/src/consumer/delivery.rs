@@ -33,7 +33,6 @@ impl<H: Handler> Loop<'_, H> {
             let unacknowledged = self.runtime.block_on(publishing.wait(self.settings.publish_deadline));
             failed.extend(unacknowledged.into_iter().map(|(place, error)| (sent[place], error)));
             let Some((_, error)) = failed.first() else { break };
-            anyhow::ensure!(!self.publisher.has_failed(), "fatal producer error: {error}; the process must be restarted");
             let world =
                 Transient::wait(error.code(), format!("{} of {} records not published: {error}", failed.len(), pending.len()));
             if self.wait(&world, attempt, generation, records)? == Waited::LetGo {

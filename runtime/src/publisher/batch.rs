@@ -1,7 +1,7 @@
 //! Records awaited together, with one waiter.
 
 use super::error::{PublishError, classify};
-use super::{Publisher, Reports};
+use super::{Client, Reports};
 use crate::metrics as names;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext};
@@ -89,7 +89,8 @@ impl ProducerContext for Reports {
 
 /// Records awaited together.
 pub struct Batch {
-    publisher: Publisher,
+    client: Arc<Client>,
+    published: metrics::Counter,
     tally: Arc<Tally>,
     records: usize,
 }
@@ -101,14 +102,14 @@ impl std::fmt::Debug for Batch {
 }
 
 impl Batch {
-    pub(super) fn new(publisher: Publisher, capacity: usize) -> Self {
+    pub(super) fn new(client: Arc<Client>, published: metrics::Counter, capacity: usize) -> Self {
         let tally = Tally {
             acknowledged: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
             failures: Mutex::default(),
             remaining: AtomicUsize::new(1),
             settled: Notify::new(),
         };
-        Self { publisher, tally: Arc::new(tally), records: 0 }
+        Self { client, published, tally: Arc::new(tally), records: 0 }
     }
 
     /// Hands a record to the Kafka client.
@@ -124,7 +125,7 @@ impl Batch {
         let mut base = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(record.topic, receipt).headers(record.headers.0);
         base.key = record.key;
         base.payload = record.value;
-        match self.publisher.producer.send(base) {
+        match self.client.send(base) {
             Ok(()) => {
                 self.records += 1;
                 Ok(())
@@ -158,7 +159,7 @@ impl Batch {
             let error = PublishError::NotAcknowledged("no acknowledgement in time".to_owned());
             failed.extend(silent.into_iter().map(|place| (place, error.clone())));
         }
-        self.publisher.published.increment((self.records - failed.len()) as u64);
+        self.published.increment((self.records - failed.len()) as u64);
         for (_, error) in &failed {
             metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
         }
