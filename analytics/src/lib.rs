@@ -86,7 +86,7 @@ pub fn routes(figures: Shared) -> axum::Router {
 /// Bad configuration or a fatal client error.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     config.check()?;
-    let health = Health::new();
+    let health = Health::starting();
     let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
     serve(&config, listener, health, shutdown).await
 }

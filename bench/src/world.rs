@@ -55,8 +55,7 @@ impl World {
     }
 
     pub(crate) fn analytics(&self) -> anyhow::Result<Process> {
-        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        Process::role("analytics", &self.flags(&[self.registry_flag(), format!("--listen={listen}")]))
+        Process::role("analytics", &self.flags(&[self.registry_flag()]))
     }
 
     fn registry_flag(&self) -> String {

@@ -80,7 +80,7 @@ impl Roles {
     }
 
     fn health(&mut self, role: &'static str) -> Health {
-        let health = Health::new();
+        let health = Health::starting();
         self.health.push((role, health.clone()));
         health
     }
@@ -175,7 +175,7 @@ impl Pipeline {
     /// Waits until every role can do its job.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
-        while !self.roles.health.iter().all(|(_, health)| health.is_ready() && !health.is_empty()) {
+        while !self.roles.health.iter().all(|(_, health)| health.is_ready()) {
             anyhow::ensure!(Instant::now() < deadline, "not ready after {} s: {}", START.as_secs(), self.problems().join("; "));
             tokio::select! {
                 ended = self.ended() => return Err(ended),

@@ -97,7 +97,7 @@ impl Config {
 /// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     config.check()?;
-    let health = Health::new();
+    let health = Health::starting();
     let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
     metrics::describe();
     let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));

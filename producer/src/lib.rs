@@ -193,7 +193,7 @@ pub fn app(edge: Arc<Edge>, health: Health) -> Router {
 /// Bad configuration ([`ConfigError`]) or a fatal client error.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     config.check()?;
-    let health = Health::new();
+    let health = Health::starting();
     let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
     let ops = tokio::spawn(runtime::ops::serve(ops, runtime::ops::routes(health.clone()), shutdown.clone()));
     let listener = runtime::ops::bind("--listen", config.listen).await?;
@@ -223,6 +223,7 @@ pub async fn serve(
     };
     let publisher = Publisher::new(&config.common.kafka, &settings, &health)?;
     publisher.warm_up(&[&config.topic_raw], Duration::from_secs(5)).await;
+    health.started();
     tokio::spawn(publisher.clone().watch(config.topic_raw.clone(), shutdown.clone()));
     let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
     tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);

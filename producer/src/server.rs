@@ -108,8 +108,10 @@ fn is_ambiguous(read: &[u8]) -> bool {
     }
     let head = memchr::memmem::find(read, b"\r\n\r\n").map_or(read, |end| &read[..end]);
     let has = |name: &[u8]| {
-        head.split(|byte| *byte == b'\n')
-            .any(|line| line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name))
+        memchr::memchr_iter(b'\n', head).any(|line| {
+            let line = &head[line + 1..];
+            line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name)
+        })
     };
     // Most requests have no Transfer-Encoding: one pass over a few hundred bytes.
     has(b"transfer-encoding") && has(b"content-length")

@@ -121,7 +121,12 @@ pub async fn run<H: Handler + 'static>(
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Report> {
-    health.set(assignment::CHECK, Err("no partitions assigned yet".to_owned()));
+    health.set(
+        assignment::CHECK,
+        Err("the group has not given this instance its partitions yet; that takes a few seconds, or Kafka is not reachable"
+            .to_owned()),
+    );
+    health.started();
     let runtime = tokio::runtime::Handle::current();
     let (done, ended) = tokio::sync::oneshot::channel();
     let stage = handler.stage();

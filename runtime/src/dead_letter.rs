@@ -62,12 +62,16 @@ pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Autho
 /// The headers of a record made from `record`: those that still apply, then `ef.raw`.
 pub(crate) fn forwarded(record: &Record<'_>) -> RecordHeaders {
     let mut headers = RecordHeaders::new(h::CARRIED.len() + 1);
+    let mut raw = None;
     for (key, value) in record.headers() {
         if h::CARRIED.contains(&key) {
             headers = headers.with(key, value);
+        } else if key == h::RAW {
+            raw = value;
         }
     }
-    let (partition, offset) = record.raw().unwrap_or((record.partition, record.offset));
-    let raw = format!("{partition}:{offset}");
-    headers.with(h::RAW, Some(&raw))
+    match raw {
+        Some(raw) => headers.with(h::RAW, Some(raw)),
+        None => headers.with(h::RAW, Some(&format!("{}:{}", record.partition, record.offset))),
+    }
 }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The check of a role that has none of its own yet.
+const START: &str = "start";
+
 /// The checks of one role. Cheap to clone; all clones are the same checks.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
@@ -14,6 +17,18 @@ impl Health {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Of a role that is starting: not ready before [`started`](Self::started), when its own checks are there.
+    #[must_use]
+    pub fn starting() -> Self {
+        let checks = BTreeMap::from([(START, Some("starting".to_owned()))]);
+        Self { checks: Arc::new(Mutex::new(checks)) }
+    }
+
+    /// From here on the role's own checks tell.
+    pub fn started(&self) {
+        self.set(START, Ok(()));
     }
 
     /// Sets one check. A change is logged once, at the moment it happens.
@@ -45,16 +60,26 @@ impl Health {
         }
     }
 
-    /// True before any check was set: nothing is known yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.checks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
     /// The failing checks with their reasons, in name order.
     #[must_use]
     pub fn reasons(&self) -> Vec<(&'static str, String)> {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.iter().filter_map(|(check, reason)| Some((*check, reason.clone()?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_not_ready_before_its_own_checks_are_there() {
+        let health = Health::starting();
+        assert!(!health.is_ready());
+        health.set("kafka", Err("down".to_owned()));
+        health.started();
+        assert_eq!(health.reasons(), [("kafka", "down".to_owned())]);
+        health.set("kafka", Ok(()));
+        assert!(health.is_ready());
     }
 }

@@ -120,6 +120,8 @@ impl KafkaArgs {
             .set("bootstrap.servers", &self.kafka_brokers)
             .set("client.id", format!("eventflow-{client_id}"))
             .set("socket.keepalive.enable", "true")
+            // A broker that hangs is given up after this, not after a minute.
+            .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set(

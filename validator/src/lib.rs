@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use contracts::contract::Contracts;
 use contracts::framing;
 use runtime::config::{Common, ConfigError, check_stage, check_topic};
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
+use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Start, Transient};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
@@ -66,7 +66,7 @@ impl Config {
 /// Bad configuration or a fatal client error.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     config.check()?;
-    let health = Health::new();
+    let health = Health::starting();
     let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
     metrics::describe();
     let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));
@@ -109,7 +109,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Publishes to `topic`. Nothing is asked of the registry before the first batch.
+    /// Publishes to `topic`. Nothing is asked of the registry before partitions are assigned.
     #[must_use]
     pub fn new(contracts: Contracts, registry: Registry, topic: &str, runtime: tokio::runtime::Handle) -> Self {
         Self {
@@ -143,8 +143,13 @@ impl Handler for Validator {
         "validator"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    /// Without the registry nothing can be validated: no record is taken before it has answered.
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
         self.register()?;
+        Ok(vec![Start::Committed; partitions.len()])
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
         let started = Instant::now();
         let outcomes = batch
             .iter()
@@ -152,7 +157,7 @@ impl Handler for Validator {
                 Err(rejection) => Outcome::Reject(rejection),
                 Ok(event) => {
                     self.scratch.clear();
-                    // Every contract was registered above.
+                    // Every contract was registered before the first record was taken.
                     framing::frame(
                         self.schema_ids.get(&event.contract().event_type).copied().unwrap_or_default(),
                         &mut self.scratch,

@@ -70,7 +70,11 @@ impl ConsumerContext for Member {
         }
         let lost = consumer.assignment_lost();
         if lost {
-            self.health.set(CHECK, Err("the group took the partitions away; rejoining".to_owned()));
+            self.health.set(
+                CHECK,
+                Err("the group took the partitions away, since this instance was not heard of in time; rejoining by itself"
+                    .to_owned()),
+            );
         }
         self.set_assigned(None);
         tracing::info!(event = "partitions_revoked", stage = self.stage, count = partitions.len(), lost);
