@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Linux counts CPU time in these (`getconf CLK_TCK`).
@@ -35,7 +36,7 @@ impl Process {
     }
 
     fn start(name: &'static str, program: PathBuf, arguments: &[String]) -> anyhow::Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = free_address()?;
         let arguments = arguments.iter().map(|argument| argument.replace("{address}", &address));
         let mut command = Command::new(program);
         command.args(arguments).env("EVENTFLOW_LOG", "error,librdkafka=off").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -94,6 +95,18 @@ impl Drop for Process {
         // Already gone is as good.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// An address nobody listens on, below the ports the kernel gives to outgoing connections, and not given before.
+pub(crate) fn free_address() -> anyhow::Result<String> {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        anyhow::ensure!(port < 32_000, "no free port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(format!("127.0.0.1:{port}"));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The broker, the registry, and the flags every role needs to find them.
 
-use crate::process::Process;
+use crate::process::{Process, free_address};
 use contracts::topics;
 use runtime::kafka::KafkaArgs;
 use std::time::{Duration, Instant};
@@ -38,12 +38,12 @@ impl World {
 
     /// A producer that is ready, and its address for webhooks.
     pub(crate) async fn producer(&self, more: &[&str]) -> anyhow::Result<(Process, String)> {
-        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let listen = free_address()?;
         let mut flags = self.flags(&[format!("--listen={listen}"), format!("--webhook-signing-secret={SECRET}")]);
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let mut producer = Process::role("producer", &flags)?;
         producer.until_ready().await?;
-        Ok((producer, listen.to_string()))
+        Ok((producer, listen))
     }
 
     pub(crate) fn validator(&self) -> anyhow::Result<Process> {

@@ -1,7 +1,7 @@
 //! The one consumer loop. It never steps over a record.
 //!
-//! A batch is polled on an OS thread of its own ([`turn`]), handed to the stage's [`Handler`], and every record gets one [`Outcome`]:
-//! done, forwarded, or rejected. What is forwarded or dead-lettered is published and acknowledged ([`delivery`]) before any offset of the
+//! A batch is polled on an OS thread of its own ([`turn`]), handed to the stage's [`Handler`] (in pieces, if the stage publishes much), and
+//! every record gets one [`Outcome`]: done, forwarded, or rejected. What is forwarded or dead-lettered is published and acknowledged ([`delivery`]) before any offset of the
 //! batch is stored; the client commits stored offsets every [`COMMIT_EVERY`] and when partitions leave. So a committed offset always ends
 //! a prefix in which every record has its next home.
 //!
@@ -49,6 +49,9 @@ pub struct ConsumerSettings {
     pub dead_letter_topic: String,
     /// Most records a batch
     pub batch_records: usize,
+    /// Records handed to the handler at once. What comes out of one piece is on its way to the broker while the next is in hand; a stage
+    /// that publishes nothing takes the batch whole
+    pub piece_records: usize,
     /// Most bytes of values a batch
     pub batch_bytes: usize,
     /// How long a batch waits for more after its first record
@@ -89,6 +92,7 @@ impl StageArgs {
             topics,
             dead_letter_topic: self.topic_dlq.clone(),
             batch_records: self.batch_records.max(1),
+            piece_records: usize::MAX,
             batch_bytes: 16 << 20,
             batch_age: Duration::from_millis(self.batch_age_ms),
             publish_deadline: Duration::from_secs(12),

@@ -87,6 +87,7 @@ impl Stage {
             topics: vec!["in".to_owned()],
             dead_letter_topic: "dead".to_owned(),
             batch_records: 100,
+            piece_records: 7,
             batch_bytes: 1 << 20,
             batch_age: Duration::from_millis(5),
             publish_deadline: Duration::from_secs(3),

@@ -89,10 +89,14 @@ pub async fn consume(config: &Config, health: Health, shutdown: CancellationToke
     let handler =
         Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
     let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()]);
+    let settings = consumer::ConsumerSettings { piece_records: PIECE_RECORDS, ..settings };
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())
 }
+
+/// Large enough to amortise a piece, small enough that the first records are on their way early.
+const PIECE_RECORDS: usize = 500;
 
 /// The validating stage.
 #[derive(Debug)]

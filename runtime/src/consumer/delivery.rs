@@ -5,43 +5,64 @@ use super::waiting::Waited;
 use super::{Handler, Outcome, Record, Transient};
 use crate::clock::now_micros;
 use crate::dead_letter;
-use crate::publisher::{OutRecord, PublishError};
+use crate::publisher::{self, OutRecord, PublishError};
+
+/// Records of a batch on their way to the broker.
+pub(super) struct Flight {
+    publishing: publisher::Batch,
+    /// By place in the flight: the record's place in the batch.
+    sent: Vec<usize>,
+    failed: Vec<(usize, PublishError)>,
+}
 
 impl<H: Handler> Loop<'_, H> {
-    /// Publishes what the outcomes ask for and waits for every acknowledgement; what fails is tried again until the world is back.
-    /// `attempts` is how often the stage has tried the batch. False: let go.
-    pub(super) fn publish(
+    pub(super) fn flight(&self, records: usize) -> Flight {
+        Flight { publishing: self.publisher.batch(records), sent: Vec::with_capacity(records), failed: Vec::new() }
+    }
+
+    /// Hands what the outcomes ask for to the Kafka client, which sends it in the background. `places` are those of the records in the batch;
+    /// `attempts` is how often the stage has tried them.
+    pub(super) fn send(
+        &self,
+        flight: &mut Flight,
+        places: impl Iterator<Item = usize>,
+        records: &[Record<'_>],
+        outcomes: &[Outcome],
+        attempts: u32,
+    ) {
+        for place in places {
+            let Some(record) = self.made_from(&records[place], &outcomes[place], attempts) else { continue };
+            match flight.publishing.add(record) {
+                Ok(()) => flight.sent.push(place),
+                Err(error) => flight.failed.push((place, error)),
+            }
+        }
+    }
+
+    /// Waits for every acknowledgement; what fails is sent again until the world is back. False: let go.
+    pub(super) fn land(
         &mut self,
+        mut flight: Flight,
         records: &[Record<'_>],
         outcomes: &[Outcome],
         attempts: u32,
         generation: u64,
     ) -> anyhow::Result<bool> {
-        let mut pending: Vec<usize> = (0..outcomes.len()).filter(|&i| !matches!(outcomes[i], Outcome::Done)).collect();
-        let mut attempt = 0;
-        while !pending.is_empty() {
-            let mut sent = Vec::with_capacity(pending.len());
-            let mut failed: Vec<(usize, PublishError)> = Vec::new();
-            let mut publishing = self.publisher.batch(pending.len());
-            for &index in &pending {
-                let Some(record) = self.made_from(&records[index], &outcomes[index], attempts) else { continue };
-                match publishing.add(record) {
-                    Ok(()) => sent.push(index),
-                    Err(error) => failed.push((index, error)),
-                }
-            }
+        for attempt in 0.. {
+            let Flight { publishing, sent, mut failed } = flight;
             let unacknowledged = self.runtime.block_on(publishing.wait(self.settings.publish_deadline));
             failed.extend(unacknowledged.into_iter().map(|(place, error)| (sent[place], error)));
             let Some((_, error)) = failed.first() else { break };
-            let world =
-                Transient::wait(error.code(), format!("{} of {} records not published: {error}", failed.len(), pending.len()));
+            let reason = format!("{} of {} records not published: {error}", failed.len(), failed.len().max(sent.len()));
+            let world = Transient::wait(error.code(), reason);
             if self.wait(&world, attempt, generation, records)? == Waited::LetGo {
                 return Ok(false);
             }
-            attempt += 1;
-            pending = failed.into_iter().map(|(index, _)| index).collect();
+            let mut pending: Vec<usize> = failed.into_iter().map(|(place, _)| place).collect();
             // In the topic's order again, since failures come in any.
             pending.sort_unstable();
+            flight = self.flight(pending.len());
+            self.send(&mut flight, pending.into_iter(), records, outcomes, attempts);
         }
         Ok(true)
     }

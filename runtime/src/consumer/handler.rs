@@ -10,7 +10,7 @@ pub trait Handler: Send {
     /// The stage's name, in metrics, logs and dead letters.
     fn stage(&self) -> &'static str;
 
-    /// Settles a batch: exactly one outcome a record, in order. Called again with the same records after a [`Transient`],
+    /// Settles a batch, or a piece of one: exactly one outcome a record, in order. Called again with the same records after a [`Transient`],
     /// so a handler must not do twice what it did once. Every wait inside has a deadline well below `max.poll.interval.ms`.
     ///
     /// # Errors

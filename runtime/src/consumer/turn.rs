@@ -126,33 +126,20 @@ impl<'c, H: Handler> Loop<'c, H> {
         metrics::counter!(names::RECORDS_CONSUMED, "stage" => self.stage).increment(records.len() as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch size")]
         metrics::histogram!(names::BATCH_RECORDS, "stage" => self.stage).record(records.len() as f64);
-        let mut attempt = 0;
-        let outcomes = loop {
-            match self.handler.handle(&records) {
-                Ok(outcomes) => {
-                    anyhow::ensure!(outcomes.len() == records.len(), "{}: one outcome a record is needed", self.stage);
-                    let verdicts = || outcomes.iter().map(|outcome| outcome.rejection().is_some());
-                    if !self.breaker.would_open(verdicts()) {
-                        self.breaker.admit(verdicts());
-                        break outcomes;
-                    }
-                    if self.hold(&outcomes, attempt, generation, &records)? == Waited::LetGo {
-                        return Ok(false);
-                    }
-                }
-                Err(error) if error.fatal => return Err(error.into()),
-                Err(error) => {
-                    if self.wait(&error, attempt, generation, &records)? == Waited::LetGo {
-                        return Ok(false);
-                    }
-                }
-            }
-            attempt += 1;
-        };
-        if !self.publish(&records, &outcomes, attempt + 1, generation)? {
+        let mut outcomes = Vec::with_capacity(records.len());
+        let mut flight = self.flight(records.len());
+        let mut attempts = 1;
+        for piece in records.chunks(self.settings.piece_records) {
+            let Some((judged, tried)) = self.judge(piece, &records, generation)? else { return Ok(false) };
+            attempts = attempts.max(tried);
+            let places = outcomes.len()..outcomes.len() + judged.len();
+            outcomes.extend(judged);
+            self.send(&mut flight, places, &records, &outcomes, attempts);
+        }
+        if !self.land(flight, &records, &outcomes, attempts, generation)? {
             return Ok(false);
         }
-        attempt = 0;
+        let mut attempt = 0;
         while let Err(error) = self.handler.settled() {
             if error.fatal {
                 return Err(error.into());
@@ -168,6 +155,34 @@ impl<'c, H: Handler> Loop<'c, H> {
         metrics::gauge!(names::BREAKER_OPEN, "stage" => self.stage).set(0.0);
         self.count(&outcomes);
         Ok(true)
+    }
+
+    /// The outcomes of a piece of the batch, once the world and the breaker let them through, and how often it was tried. None: let go.
+    fn judge(
+        &mut self,
+        piece: &[Record<'_>],
+        batch: &[Record<'_>],
+        generation: u64,
+    ) -> anyhow::Result<Option<(Vec<Outcome>, u32)>> {
+        for attempt in 0.. {
+            let waited = match self.handler.handle(piece) {
+                Ok(outcomes) => {
+                    anyhow::ensure!(outcomes.len() == piece.len(), "{}: one outcome a record is needed", self.stage);
+                    let verdicts = || outcomes.iter().map(|outcome| outcome.rejection().is_some());
+                    if !self.breaker.would_open(verdicts()) {
+                        self.breaker.admit(verdicts());
+                        return Ok(Some((outcomes, attempt + 1)));
+                    }
+                    self.hold(&outcomes, attempt, generation, batch)?
+                }
+                Err(error) if error.fatal => return Err(error.into()),
+                Err(error) => self.wait(&error, attempt, generation, batch)?,
+            };
+            if waited == Waited::LetGo {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn note_lag(&self, records: &[Record<'_>]) {
