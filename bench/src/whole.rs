@@ -64,7 +64,7 @@ impl Pipeline {
 pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> {
     for (what, partitions, flags) in [
         ("end to end, one event a POST (goal 40000 event/s)", 8, ["--batch=1", "--connections=256"]),
-        ("end to end, 50 events a POST (goal 120000 event/s)", 16, ["--batch=50", "--connections=8"]),
+        ("end to end, 50 events a POST (goal 120000 event/s)", 16, ["--batch=50", "--connections=24"]),
     ] {
         let (mut stored, mut accepted) = (Vec::new(), Vec::new());
         for _ in 0..runs {
