@@ -159,7 +159,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The reason the topic cannot be published to.
-    pub async fn probe(&self, topic: &str, deadline: Duration) -> Result<(), String> {
+    async fn probe(&self, topic: &str, deadline: Duration) -> Result<(), String> {
         let (client, name) = (self.client(), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
             let metadata = client.client().fetch_metadata(Some(&name), deadline).map_err(|error| {
@@ -221,8 +221,7 @@ impl Publisher {
     }
 
     /// Records queued or in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         usize::try_from(self.client().in_flight_count()).unwrap_or(0)
     }
 
