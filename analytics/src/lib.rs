@@ -110,7 +110,8 @@ pub async fn serve(
     tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
     tokio::spawn(shutdown.clone().run_until_cancelled_owned(expose(Arc::clone(&figures))));
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
-    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()]);
+    // No retry topic: what persistence could not store was counted here when it was validated.
+    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()], None);
     let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
     consumer::run(settings, handler, publisher, health, shutdown.clone()).await?;
     shutdown.cancel();

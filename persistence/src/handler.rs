@@ -30,6 +30,9 @@ impl Persistence {
 
     /// Decodes a record into a row, or says why it cannot be one.
     async fn row<'a>(&mut self, record: &Record<'a>, end: usize) -> Result<Result<Row<'a>, Rejection>, Transient> {
+        if let Some(rejection) = record.refused_replay() {
+            return Ok(Err(rejection));
+        }
         let (schema_id, datum) = match framing::unframe(record.value()) {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),

@@ -14,13 +14,17 @@ pub mod rows;
 pub mod store;
 
 use contracts::Secret;
-use runtime::config::{Common, ConfigError, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
+use runtime::replay::RetryArgs;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// Default consumer group.
+pub const GROUP: &str = "eventflow-persistence";
 
 /// Settings of the persistence role.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,6 +37,9 @@ pub struct Config {
     pub stage: StageArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub retry: RetryArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub registry: RegistryArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -41,7 +48,7 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
     pub topic_validated: String,
     /// Consumer group
-    #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = "eventflow-persistence")]
+    #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = GROUP)]
     pub group: String,
 }
 
@@ -86,6 +93,8 @@ impl Config {
         self.common.kafka.check()?;
         check_stage(&self.stage, &self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
+        let others = [("--topic-validated", &*self.topic_validated), ("--topic-dlq", &self.stage.topic_dlq)];
+        check_retry(&self.retry, &self.group, &others)?;
         self.database.check()?;
         Registry::new(&self.registry).map(drop)
     }
@@ -166,7 +175,8 @@ async fn settle<H: consumer::Handler + 'static>(
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let settings = config.stage.settings(&config.common.kafka, &config.group, vec![config.topic_validated.clone()]);
+    let (topics, retry) = (vec![config.topic_validated.clone()], config.retry.of(&config.group));
+    let settings = config.stage.settings(&config.common.kafka, &config.group, topics, Some(retry));
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())

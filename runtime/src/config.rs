@@ -3,6 +3,7 @@
 use crate::consumer::StageArgs;
 use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
+use crate::replay::RetryArgs;
 use contracts::Secret;
 use std::ops::RangeInclusive;
 
@@ -84,6 +85,25 @@ pub fn check_stage(stage: &StageArgs, group: &str) -> Result<(), ConfigError> {
         return Err(ConfigError::new("--group", "a consumer group needs a name"));
     }
     check_topic("--topic-dlq", &stage.topic_dlq)
+}
+
+/// Refuses a retry topic that cannot work; `others` are the topics the stage reads and writes, by setting.
+///
+/// # Errors
+/// Names the setting.
+pub fn check_retry(retry: &RetryArgs, group: &str, others: &[(&str, &str)]) -> Result<(), ConfigError> {
+    const SETTING: &str = "--topic-retry";
+    let topic = retry.of(group).topic;
+    if retry.topic_retry.is_none() && check_topic(SETTING, &topic).is_err() {
+        return Err(ConfigError::new(SETTING, format!("{topic}, the default for this group, is not a topic name; give one")));
+    }
+    check_topic(SETTING, &topic)?;
+    match others.iter().find(|(_, other)| *other == topic) {
+        None => Ok(()),
+        Some((setting, _)) => {
+            Err(ConfigError::new(SETTING, format!("{topic} is also {setting}; replays need a topic of their own")))
+        }
+    }
 }
 
 /// Resolves a secret reference: `env:NAME` or `file:/path` (one trailing newline is dropped).

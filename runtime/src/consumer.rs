@@ -13,6 +13,7 @@
 mod assignment;
 mod delivery;
 mod handler;
+mod topics;
 mod turn;
 mod waiting;
 
@@ -24,6 +25,7 @@ use crate::config::ConfigError;
 use crate::health::Health;
 use crate::kafka::KafkaArgs;
 use crate::publisher::Publisher;
+use crate::replay::Retry;
 use assignment::{GroupConsumer, Member};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
@@ -45,6 +47,8 @@ pub struct ConsumerSettings {
     pub group: String,
     /// Topics read
     pub topics: Vec<String>,
+    /// Read beside them: where replays for this group alone come
+    pub retry: Option<Retry>,
     /// Where rejections go
     pub dead_letter_topic: String,
     /// Most records a batch
@@ -60,6 +64,13 @@ pub struct ConsumerSettings {
     pub publish_deadline: Duration,
     /// When to stop dead-lettering
     pub breaker: BreakerSettings,
+}
+
+impl ConsumerSettings {
+    /// Every topic read.
+    fn read(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(String::as_str).chain(self.retry.iter().map(|retry| retry.topic.as_str()))
+    }
 }
 
 /// Tuning of a consuming stage, as flags.
@@ -83,13 +94,15 @@ pub struct StageArgs {
 }
 
 impl StageArgs {
-    /// Settings of a stage reading `topic` as `group`.
+    /// Settings of a stage reading `topics` as `group`. A stage that can fail takes its replays from `retry`; one that cannot says
+    /// `None`, and sees a replayed record only as often as the stage before it forwards it.
     #[must_use]
-    pub fn settings(&self, kafka: &KafkaArgs, group: &str, topics: Vec<String>) -> ConsumerSettings {
+    pub fn settings(&self, kafka: &KafkaArgs, group: &str, topics: Vec<String>, retry: Option<Retry>) -> ConsumerSettings {
         ConsumerSettings {
             kafka: kafka.clone(),
             group: group.to_owned(),
             topics,
+            retry,
             dead_letter_topic: self.topic_dlq.clone(),
             batch_records: self.batch_records.max(1),
             piece_records: usize::MAX,
@@ -163,7 +176,7 @@ fn consume<H: Handler>(
 ) -> anyhow::Result<Report> {
     let member = Member::new(health.clone(), handler.stage());
     let consumer = GroupConsumer::from_config_and_context(&client_config(&settings)?, member)?;
-    consumer.subscribe(&settings.topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+    consumer.subscribe(&settings.read().collect::<Vec<_>>())?;
     turn::Loop::new(settings, handler, publisher, health, shutdown, runtime, &consumer).until_shutdown()
 }
 

@@ -3,7 +3,7 @@
 //! Knows Kafka and HTTP, not payments. Reading order:
 //! [`config`] what every role is told at start, [`telemetry`] logs and metrics, [`health`] and [`ops`] what a role says of itself,
 //! [`kafka`] how a client connects, [`publisher`] a record is published when the broker has acknowledged it,
-//! [`record`] what is consumed, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad deploy,
+//! [`record`] what is consumed, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad deploy, [`replay`] what comes back,
 //! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id, [`embedded`] and [`postgres`] for demonstrations and tests.
 
 pub mod admin;
@@ -21,5 +21,6 @@ pub mod postgres;
 pub mod publisher;
 pub mod record;
 pub mod registry;
+pub mod replay;
 pub mod telemetry;
 pub mod traceparent;

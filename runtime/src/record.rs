@@ -19,6 +19,8 @@ pub struct Record<'a> {
     /// Value; `None` is Kafka's null
     pub payload: Option<&'a [u8]>,
     headers: HeadersOf<'a>,
+    /// Of a record of the group's retry topic: how often it may have been replayed
+    pub(crate) replay_limit: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +47,19 @@ impl<'a> Record<'a> {
         payload: Option<&'a [u8]>,
         headers: &'a [(&'a str, &'a [u8])],
     ) -> Self {
-        Self { topic, partition, offset, timestamp_ms, key, payload, headers: HeadersOf::Given(headers) }
+        Self { topic, partition, offset, timestamp_ms, key, payload, headers: HeadersOf::Given(headers), replay_limit: None }
+    }
+
+    /// The same record, of the group's retry topic.
+    #[must_use]
+    pub fn as_replay(self, limit: u32) -> Self {
+        Self { replay_limit: Some(limit), ..self }
+    }
+
+    /// Whether it was read from the group's retry topic.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.replay_limit.is_some()
     }
 
     pub(crate) fn of(message: &'a BorrowedMessage<'_>) -> Self {
@@ -57,6 +71,7 @@ impl<'a> Record<'a> {
             key: message.key(),
             payload: message.payload(),
             headers: HeadersOf::Client(message.headers()),
+            replay_limit: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Checks raw records against their contracts: what passes is published as Avro, what breaks a rule is dead-lettered with its code.
 //!
 //! `events.raw.v1` → [`contracts::contract`] → `events.validated.v1`, same key, with `ef.raw` saying which raw record it was made from.
+//! `events.retry.<group>.v1` is read beside it: a replay is checked like any record, and made from the raw record it says.
 //! Schema ids come from the registry; while it or the broker is down the stage waits and nothing is dead-lettered.
 
 pub mod metrics;
@@ -8,16 +9,20 @@ pub mod metrics;
 use bytes::BytesMut;
 use contracts::contract::Contracts;
 use contracts::framing;
-use runtime::config::{Common, ConfigError, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
 use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Start, Transient};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
+use runtime::replay::RetryArgs;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+/// Default consumer group.
+pub const GROUP: &str = "eventflow-validator";
 
 /// Settings of the validator role.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +33,9 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub stage: StageArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub retry: RetryArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub registry: RegistryArgs,
@@ -41,7 +49,7 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
     pub topic_validated: String,
     /// Consumer group
-    #[arg(long, env = "EVENTFLOW_VALIDATOR_GROUP", default_value = "eventflow-validator")]
+    #[arg(long, env = "EVENTFLOW_VALIDATOR_GROUP", default_value = GROUP)]
     pub group: String,
 }
 
@@ -55,6 +63,12 @@ impl Config {
         check_stage(&self.stage, &self.group)?;
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
+        let others = [
+            ("--topic-raw", &*self.topic_raw),
+            ("--topic-validated", &self.topic_validated),
+            ("--topic-dlq", &self.stage.topic_dlq),
+        ];
+        check_retry(&self.retry, &self.group, &others)?;
         Registry::new(&self.registry)?;
         runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
     }
@@ -88,7 +102,8 @@ pub async fn consume(config: &Config, health: Health, shutdown: CancellationToke
     tokio::spawn(publisher.clone().watch(config.topic_validated.clone(), shutdown.clone()));
     let handler =
         Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
-    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()]);
+    let retry = config.retry.of(&config.group);
+    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()], Some(retry));
     let settings = consumer::ConsumerSettings { piece_records: PIECE_RECORDS, ..settings };
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
@@ -157,7 +172,7 @@ impl Handler for Validator {
         let started = Instant::now();
         let outcomes = batch
             .iter()
-            .map(|record| match self.contracts.validate(record.value()) {
+            .map(|record| match record.refused_replay().map_or_else(|| self.contracts.validate(record.value()), Err) {
                 Err(rejection) => Outcome::Reject(rejection),
                 Ok(event) => {
                     self.scratch.clear();

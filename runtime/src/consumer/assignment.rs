@@ -1,7 +1,7 @@
 //! Membership of the group: assignments are noted inside `poll` and settled by the loop, between batches.
 
 use super::turn::Loop;
-use super::waiting::{BREAKER, OFFSET, TOPIC, WORLD, Waited};
+use super::waiting::{BREAKER, OFFSET, RIGHTS, WORLD, Waited};
 use super::{Handler, Start, Transient};
 use crate::health::Health;
 use crate::kafka;
@@ -119,7 +119,7 @@ impl<H: Handler> Loop<'_, H> {
             // A partition lost while the stage waited is still paused in the client when it comes back.
             self.consumer.resume(&starts)?;
             // Whatever was wrong was with the partitions of before.
-            for check in [WORLD, BREAKER, TOPIC, OFFSET, CHECK] {
+            for check in [WORLD, BREAKER, RIGHTS, OFFSET, CHECK] {
                 self.health.set(check, Ok(()));
             }
             metrics::gauge!(names::BREAKER_OPEN, "stage" => self.stage).set(0.0);

@@ -1,7 +1,7 @@
 //! One turn after the other: collect a batch, settle it, store its offsets.
 
 use super::assignment::GroupConsumer;
-use super::waiting::{BREAKER, TOPIC, WORLD, Waited};
+use super::waiting::{BREAKER, RIGHTS, WORLD, Waited};
 use super::{ConsumerSettings, Handler, Outcome, Record, Report};
 use crate::breaker::Breaker;
 use crate::clock::now_micros;
@@ -30,6 +30,8 @@ pub(super) struct Loop<'c, H> {
     pub(super) consumer: &'c GroupConsumer,
     /// Records that came out of a paused client all the same: first in the next batch.
     pub(super) early: Vec<BorrowedMessage<'c>>,
+    /// When to look again for topics that are missing.
+    pub(super) look_at: Option<Instant>,
     breaker: Breaker,
     report: Report,
 }
@@ -47,12 +49,13 @@ impl<'c, H: Handler> Loop<'c, H> {
         let breaker = Breaker::new(settings.breaker);
         let stage = handler.stage();
         let (early, report) = (Vec::new(), Report::default());
-        Self { settings, handler, stage, publisher, health, shutdown, runtime, consumer, early, breaker, report }
+        Self { settings, handler, stage, publisher, health, shutdown, runtime, consumer, early, look_at: None, breaker, report }
     }
 
     pub(super) fn until_shutdown(mut self) -> anyhow::Result<Report> {
         while !self.shutdown.is_cancelled() {
             self.settle_assignment()?;
+            self.look_for_topics();
             let generation = self.consumer.context().generation();
             let batch = self.collect()?;
             if !self.is_current(generation) {
@@ -121,7 +124,7 @@ impl<'c, H: Handler> Loop<'c, H> {
 
     /// Brings every record of the batch to its next home. False: let go, nothing of it may be committed.
     fn settle(&mut self, batch: &[BorrowedMessage<'c>], generation: u64) -> anyhow::Result<bool> {
-        let records: Vec<Record<'_>> = batch.iter().map(Record::of).collect();
+        let records: Vec<Record<'_>> = batch.iter().map(|message| self.record_of(message)).collect();
         self.note_lag(&records);
         metrics::counter!(names::RECORDS_CONSUMED, "stage" => self.stage).increment(records.len() as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch size")]
@@ -149,12 +152,20 @@ impl<'c, H: Handler> Loop<'c, H> {
             }
             attempt += 1;
         }
-        for check in [WORLD, BREAKER, TOPIC] {
+        for check in [WORLD, BREAKER, RIGHTS] {
             self.health.set(check, Ok(()));
         }
         metrics::gauge!(names::BREAKER_OPEN, "stage" => self.stage).set(0.0);
         self.count(&outcomes);
         Ok(true)
+    }
+
+    fn record_of<'m>(&self, message: &'m BorrowedMessage<'_>) -> Record<'m> {
+        let record = Record::of(message);
+        match &self.settings.retry {
+            Some(retry) if retry.topic == record.topic => record.as_replay(retry.max_replays),
+            Some(_) | None => record,
+        }
     }
 
     /// The outcomes of a piece of the batch, once the world and the breaker let them through, and how often it was tried. None: let go.
@@ -168,12 +179,14 @@ impl<'c, H: Handler> Loop<'c, H> {
             let waited = match self.handler.handle(piece) {
                 Ok(outcomes) => {
                     anyhow::ensure!(outcomes.len() == piece.len(), "{}: one outcome a record is needed", self.stage);
-                    let verdicts = || outcomes.iter().map(|outcome| outcome.rejection().is_some());
-                    if !self.breaker.would_open(verdicts()) {
-                        self.breaker.admit(verdicts());
+                    // Replays failed before, so failing again says nothing of a deploy: they neither open the breaker nor close it.
+                    let live = outcomes.iter().zip(piece).filter(|(_, record)| !record.is_replay());
+                    let live = live.map(|(outcome, _)| outcome.rejection());
+                    if !self.breaker.would_open(live.clone().map(|verdict| verdict.is_some())) {
+                        self.breaker.admit(live.map(|verdict| verdict.is_some()));
                         return Ok(Some((outcomes, attempt + 1)));
                     }
-                    self.hold(&outcomes, attempt, generation, batch)?
+                    self.hold(live, attempt, generation, batch)?
                 }
                 Err(error) if error.fatal => return Err(error.into()),
                 Err(error) => self.wait(&error, attempt, generation, batch)?,

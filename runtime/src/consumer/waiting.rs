@@ -1,9 +1,10 @@
 //! Waiting with a batch in hand, and what the client says beside records.
 
 use super::turn::{IDLE_POLL, Loop};
-use super::{Handler, Outcome, Record, Transient, assignment};
+use super::{Handler, Record, Transient, assignment};
 use crate::kafka;
 use crate::metrics as names;
+use contracts::Rejection;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::time::{Duration, Instant};
@@ -12,8 +13,10 @@ use std::time::{Duration, Instant};
 pub(super) const WORLD: &str = "world";
 /// Health check of the breaker.
 pub(super) const BREAKER: &str = "breaker";
-/// Health check of what the stage reads: the topic is there, and the stage may read it.
+/// Health check of what the stage reads: its topics are there.
 pub(super) const TOPIC: &str = "topic";
+/// Health check of the stage's rights to read.
+pub(super) const RIGHTS: &str = "rights";
 /// Health check of where the stage reads: its next offsets are still in the topic.
 pub(super) const OFFSET: &str = "offset";
 
@@ -42,21 +45,21 @@ impl<H: Handler> Loop<'_, H> {
 
     /// The breaker is open: wait with the batch in hand. A new look after each wait, since a deploy of the registry or a
     /// restart of this stage with mended contracts changes the verdict.
-    pub(super) fn hold(
+    pub(super) fn hold<'v>(
         &mut self,
-        outcomes: &[Outcome],
+        verdicts: impl Iterator<Item = Option<&'v Rejection>> + Clone,
         attempt: u32,
         generation: u64,
         records: &[Record<'_>],
     ) -> anyhow::Result<Waited> {
-        let rejected = outcomes.iter().filter_map(Outcome::rejection).count();
-        let first = outcomes.iter().find_map(Outcome::rejection).map_or("none", |rejection| rejection.code.code());
+        let rejected = verdicts.clone().flatten().count();
+        let first = verdicts.clone().flatten().next().map_or("none", |rejection| rejection.code.code());
         self.health.set(
             BREAKER,
             Err(format!(
                 "{rejected} of {} records would be dead-lettered (first code: {first}), above the breaker's share; nothing is lost, \
                  nothing moves. Mend the contract or the deploy and restart, or restart with --breaker-share 2 to let them through",
-                outcomes.len()
+                verdicts.count()
             )),
         );
         metrics::gauge!(names::BREAKER_OPEN, "stage" => self.stage).set(1.0);
@@ -93,7 +96,7 @@ impl<H: Handler> Loop<'_, H> {
     }
 
     /// What `poll` reports beside records. Fatal errors end the stage; others are the world's and show in `/ready`.
-    pub(super) fn note_poll_error(&self, error: &KafkaError) -> anyhow::Result<()> {
+    pub(super) fn note_poll_error(&mut self, error: &KafkaError) -> anyhow::Result<()> {
         match error.rdkafka_error_code() {
             // What came before it says more than "fatal".
             Some(RDKafkaErrorCode::Fatal) => self.refuse_fatal()?,
@@ -111,12 +114,13 @@ impl<H: Handler> Loop<'_, H> {
                     )),
                 );
             }
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => {
-                self.health.set(TOPIC, Err(format!("{}: {error}", kafka::code_of(error))));
+            // It does not say which topic: a look does.
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => self.look_at = Some(Instant::now()),
+            Some(code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed)) => {
+                self.health.set(RIGHTS, Err(format!("{}: {error}", kafka::code_of(error))));
+                if code == RDKafkaErrorCode::TopicAuthorizationFailed {
+                    self.look_at = Some(Instant::now());
+                }
             }
             Some(_) | None => tracing::debug!(event = "poll_notice", stage = self.stage, %error),
         }

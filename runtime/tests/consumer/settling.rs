@@ -1,136 +1,12 @@
-//! The loop on the embedded broker, with faults injected: what is committed is what has reached its next home.
+//! Good records, bad ones and outages; members that come and go.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
-use bytes::Bytes;
+use crate::world::{DEADLINE, NO_BREAKER, Stage};
 use contracts::headers::{self, dlq};
-use contracts::{Rejection, RejectionCode};
-use runtime::admin::{committed, read_all};
+use runtime::admin::read_all;
 use runtime::breaker::BreakerSettings;
-use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Report, Start, Transient};
-use runtime::embedded::{EmbeddedBroker, Fault, Request};
-use runtime::health::Health;
-use runtime::kafka::KafkaArgs;
-use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-
-const DEADLINE: Duration = Duration::from_secs(40);
-
-/// Rejects values that begin with `bad`, forwards the rest; waits while the world is down.
-#[derive(Clone, Default)]
-struct Sorter {
-    world_is_down: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
-    seen: Arc<Mutex<Vec<(i32, i64)>>>,
-    /// Where partition 0 is read from; unset: where the group is.
-    start: Arc<Mutex<Option<Start>>>,
-}
-
-impl Handler for Sorter {
-    fn stage(&self) -> &'static str {
-        "sorter"
-    }
-
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.world_is_down.load(Ordering::SeqCst) {
-            return Err(Transient::wait("test_outage", "down on purpose"));
-        }
-        self.seen.lock().unwrap().extend(batch.iter().map(|record| (record.partition, record.offset)));
-        let outcome = |record: &Record<'_>| {
-            if record.value().starts_with(b"bad") {
-                Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "said so"))
-            } else {
-                Outcome::Forward { topic: "out".into(), value: Bytes::copy_from_slice(record.value()) }
-            }
-        };
-        Ok(batch.iter().map(outcome).collect())
-    }
-
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
-        let first = *self.start.lock().unwrap();
-        Ok(partitions.iter().map(|(_, number)| first.filter(|_| *number == 0).unwrap_or(Start::Committed)).collect())
-    }
-}
-
-struct Stage {
-    broker: EmbeddedBroker,
-    kafka: KafkaArgs,
-    health: Health,
-    sorter: Sorter,
-    publisher: Publisher,
-    stop: CancellationToken,
-    running: Option<JoinHandle<anyhow::Result<Report>>>,
-}
-
-impl Stage {
-    async fn start(breaker: BreakerSettings) -> Self {
-        let broker = EmbeddedBroker::start(&[("in", 2), ("out", 2), ("dead", 1)]).unwrap();
-        let kafka = broker.kafka();
-        let health = Health::new();
-        let settings = PublisherSettings { record_timeout: Duration::from_secs(2), ..PublisherSettings::stage("test") };
-        let publisher = Publisher::new(&kafka, &settings, &health).unwrap();
-        let mut stage =
-            Self { broker, kafka, health, sorter: Sorter::default(), publisher, stop: CancellationToken::new(), running: None };
-        stage.run(breaker);
-        stage
-    }
-
-    fn run(&mut self, breaker: BreakerSettings) {
-        let settings = ConsumerSettings {
-            kafka: self.kafka.clone(),
-            group: "g".to_owned(),
-            topics: vec!["in".to_owned()],
-            dead_letter_topic: "dead".to_owned(),
-            batch_records: 100,
-            piece_records: 7,
-            batch_bytes: 1 << 20,
-            batch_age: Duration::from_millis(5),
-            publish_deadline: Duration::from_secs(3),
-            breaker,
-        };
-        self.stop = CancellationToken::new();
-        let (sorter, publisher, health, stop) =
-            (self.sorter.clone(), self.publisher.clone(), self.health.clone(), self.stop.clone());
-        self.running = Some(tokio::spawn(consumer::run(settings, sorter, publisher, health, stop)));
-    }
-
-    async fn send(&self, values: &[&str]) {
-        let mut batch = self.publisher.batch(values.len());
-        for value in values {
-            let headers = [(headers::SOURCE, &b"s"[..]), ("x-signature", b"\x01\xff")].into_iter().collect();
-            batch.add(OutRecord { topic: "in", key: Some(b"k"), value: Some(value.as_bytes()), headers }).unwrap();
-        }
-        assert_eq!(batch.wait(DEADLINE).await, vec![]);
-    }
-
-    fn count(&self, topic: &str) -> usize {
-        read_all(&self.kafka, topic).unwrap().len()
-    }
-
-    fn committed(&self) -> i64 {
-        committed(&self.kafka, "g", "in").unwrap().into_iter().filter_map(|(_, next)| next).sum()
-    }
-
-    async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !done(self) {
-            assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}; not ready because {:?}", self.health.reasons());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn finish(&mut self) -> Report {
-        self.stop.cancel();
-        tokio::time::timeout(DEADLINE, self.running.take().unwrap()).await.unwrap().unwrap().unwrap()
-    }
-}
-
-const NO_BREAKER: BreakerSettings = BreakerSettings { share: 2.0, window: 10 };
+use runtime::consumer::{Report, Start};
+use runtime::embedded::{Fault, Request};
+use std::sync::atomic::Ordering;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_record_among_good_ones_is_dead_lettered_unchanged_and_the_rest_goes_on() {
@@ -170,15 +46,6 @@ async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
     stage.until("ready again", |stage| stage.health.is_ready()).await;
     assert_eq!(stage.finish().await.left_unsettled, 0);
     assert_eq!(stage.count("dead"), stage.count("in") - 1);
-}
-
-impl Stage {
-    async fn send_ignoring_acks(&self, values: &[&str]) {
-        for value in values {
-            let record = OutRecord { topic: "in", key: None, value: Some(value.as_bytes()), headers: RecordHeaders::new(0) };
-            drop(self.publisher.publish(record, Duration::from_millis(10)).await);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,66 @@
+//! Whether the topics a stage reads are there. One that is missing holds up no other: the group is joined for those that exist.
+
+use super::turn::Loop;
+use super::waiting::TOPIC;
+use super::{ConsumerSettings, Handler};
+use contracts::topics;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use std::time::{Duration, Instant};
+
+/// How often a missing topic is looked for. The client would look every five minutes.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Longest wait for one answer of the broker; meanwhile nothing is read.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+impl<H: Handler> Loop<'_, H> {
+    /// Once the client has missed a topic: says in `/ready` which, until all are there. Progress on other topics does not hide it.
+    pub(super) fn look_for_topics(&mut self) {
+        if self.look_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.look_at = Some(Instant::now() + LOOK_EVERY);
+        let looks: KafkaResult<Vec<_>> =
+            self.settings.read().map(|topic| Ok(self.error_of(topic)?.map(|error| self.settings.advice(topic, error)))).collect();
+        // A broker that does not answer says nothing of topics, and shows in a check of its own.
+        let Ok(looks) = looks else { return };
+        let problems: Vec<String> = looks.into_iter().flatten().collect();
+        if !problems.is_empty() {
+            self.health.set(TOPIC, Err(problems.join("; ")));
+        } else if self.consumer.fetch_metadata(None, DEADLINE).is_ok() {
+            // Only an answer that lists every topic makes the client tell the group what it may read now.
+            self.health.set(TOPIC, Ok(()));
+            self.look_at = None;
+        }
+    }
+
+    fn error_of(&self, topic: &str) -> KafkaResult<Option<RDKafkaErrorCode>> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), DEADLINE)?;
+        Ok(metadata.topics().first().and_then(|topic| topic.error()).map(RDKafkaErrorCode::from))
+    }
+}
+
+impl ConsumerSettings {
+    /// What is wrong with a topic and what to do.
+    fn advice(&self, topic: &str, error: RDKafkaErrorCode) -> String {
+        let group = &self.group;
+        if error == RDKafkaErrorCode::TopicAuthorizationFailed {
+            return format!(
+                "{error:?}: this Kafka user may not read topic {topic} as group {group}; grant it with the cluster's ACLs"
+            );
+        }
+        if error != RDKafkaErrorCode::UnknownTopicOrPartition {
+            return format!("{error:?}: topic {topic} cannot be read");
+        }
+        let replays = self.retry.as_ref().is_some_and(|retry| retry.topic == topic);
+        let create = match (topic, replays) {
+            (topics::RAW | topics::VALIDATED, false) => "create it with `eventflow admin topics`".to_owned(),
+            (_, true) if topic == topics::retry(group) => {
+                format!("create it with `eventflow admin topics --retry-group {group}`")
+            }
+            (_, _) => "create it".to_owned(),
+        };
+        let meanwhile = if replays { "; meanwhile everything but replays goes on" } else { "" };
+        format!("{error:?}: topic {topic} is missing; {create}{meanwhile}")
+    }
+}

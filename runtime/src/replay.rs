@@ -1,0 +1,93 @@
+//! Replays: the retry topic of a consuming group, and how often a record may come back by it.
+
+use crate::record::Record;
+use contracts::headers::REPLAY_COUNT;
+use contracts::{Rejection, RejectionCode};
+
+/// Replays as a stage takes them, as flags. Only for stages that dead-letter: what never fails is never replayed to.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RetryArgs {
+    /// Topic of replays for this group, read beside the input topic [default: events.retry.<group>.v1]
+    #[arg(long, env = "EVENTFLOW_TOPIC_RETRY")]
+    pub topic_retry: Option<String>,
+    /// How often a record may be replayed; one that comes back more often is dead-lettered as replays_exhausted
+    #[arg(long, env = "EVENTFLOW_MAX_REPLAYS", default_value_t = 5)]
+    pub max_replays: u32,
+}
+
+/// The retry topic of one group.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Its name
+    pub topic: String,
+    /// A record replayed more often is not handled again
+    pub max_replays: u32,
+}
+
+impl RetryArgs {
+    /// The retry topic of `group`.
+    #[must_use]
+    pub fn of(&self, group: &str) -> Retry {
+        let topic = self.topic_retry.clone().unwrap_or_else(|| contracts::topics::retry(group));
+        Retry { topic, max_replays: self.max_replays }
+    }
+}
+
+impl Record<'_> {
+    /// The loop guard: why a replay is not handled once more. Every stage with a retry topic asks it before anything else; of other
+    /// records it looks at nothing.
+    ///
+    /// The highest of several counts is taken, and one that is no number is as good as exhausted: whoever replays the record next could
+    /// not raise it, so it would come back for ever. No count at all is a record someone put there by hand; the next replay counts from 0.
+    #[must_use]
+    pub fn refused_replay(&self) -> Option<Rejection> {
+        let limit = self.replay_limit?;
+        let mut count = 0;
+        for (_, value) in self.headers().filter(|(name, _)| *name == REPLAY_COUNT) {
+            let text = String::from_utf8_lossy(value.unwrap_or_default());
+            match text.parse::<u32>() {
+                Ok(number) => count = count.max(number),
+                Err(_) => return Some(exhausted(format!("its {REPLAY_COUNT} is not a count ({text:.40}): discard it"))),
+            }
+        }
+        (count > limit).then(|| {
+            exhausted(format!("replayed {count} times, {limit} are allowed: raise --max-replays and replay it, or discard it"))
+        })
+    }
+}
+
+fn exhausted(detail: String) -> Rejection {
+    Rejection::new(RejectionCode::ReplaysExhausted, None, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_is_refused_when_it_came_too_often_or_nobody_can_count_it() {
+        let cases: [(&[&str], Option<&str>); 10] = [
+            (&[], None),
+            (&["0"], None),
+            (&["5"], None),
+            (&["6"], Some("replayed 6 times, 5 are allowed: raise --max-replays")),
+            (&["1", "6"], Some("replayed 6 times")),
+            (&["6", "1"], Some("replayed 6 times")),
+            (&[""], Some("not a count")),
+            (&["-1"], Some("not a count")),
+            (&["1", "many"], Some("not a count (many)")),
+            (&["4294967296"], Some("not a count")),
+        ];
+        for (counts, expected) in cases {
+            let headers: Vec<_> = counts.iter().map(|count| (REPLAY_COUNT, count.as_bytes())).collect();
+            let record = Record::new("t", 0, 0, 0, None, None, &headers);
+            assert_eq!(record.refused_replay(), None, "not of a retry topic: not looked at");
+            let refused = record.as_replay(5).refused_replay();
+            assert_eq!(refused.is_some(), expected.is_some(), "{counts:?}: {refused:?}");
+            if let (Some(refused), Some(words)) = (refused, expected) {
+                assert!(refused.code == RejectionCode::ReplaysExhausted && refused.detail.contains(words), "{refused}");
+            }
+        }
+        assert!(Record::new("t", 0, 0, 0, None, None, &[(REPLAY_COUNT, b"1")]).as_replay(0).refused_replay().is_some());
+    }
+}

@@ -1,0 +1,155 @@
+//! A stage that sorts good from bad, and the broker it reads from.
+
+use bytes::Bytes;
+use contracts::headers;
+use contracts::{Rejection, RejectionCode};
+use runtime::admin::{OwnedRecord, committed, read_all};
+use runtime::breaker::BreakerSettings;
+use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Report, Start, Transient};
+use runtime::embedded::EmbeddedBroker;
+use runtime::health::Health;
+use runtime::kafka::KafkaArgs;
+use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
+use runtime::replay::Retry;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+pub(crate) const NO_BREAKER: BreakerSettings = BreakerSettings { share: 2.0, window: 10 };
+
+/// Rejects values that begin with `bad`, forwards the rest; waits while the world is down.
+#[derive(Clone, Default)]
+pub(crate) struct Sorter {
+    pub(crate) world_is_down: Arc<AtomicBool>,
+    pub(crate) asked: Arc<AtomicU64>,
+    pub(crate) seen: Arc<Mutex<Vec<(i32, i64)>>>,
+    /// Where partition 0 is read from; unset: where the group is.
+    pub(crate) start: Arc<Mutex<Option<Start>>>,
+}
+
+impl Handler for Sorter {
+    fn stage(&self) -> &'static str {
+        "sorter"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.world_is_down.load(Ordering::SeqCst) {
+            return Err(Transient::wait("test_outage", "down on purpose"));
+        }
+        self.seen.lock().unwrap().extend(batch.iter().map(|record| (record.partition, record.offset)));
+        let outcome = |record: &Record<'_>| {
+            if let Some(rejection) = record.refused_replay() {
+                Outcome::Reject(rejection)
+            } else if record.value().starts_with(b"bad") {
+                Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "said so"))
+            } else {
+                Outcome::Forward { topic: "out".into(), value: Bytes::copy_from_slice(record.value()) }
+            }
+        };
+        Ok(batch.iter().map(outcome).collect())
+    }
+
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+        let first = *self.start.lock().unwrap();
+        Ok(partitions.iter().map(|(_, number)| first.filter(|_| *number == 0).unwrap_or(Start::Committed)).collect())
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) broker: EmbeddedBroker,
+    pub(crate) kafka: KafkaArgs,
+    pub(crate) health: Health,
+    pub(crate) sorter: Sorter,
+    pub(crate) publisher: Publisher,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) running: Option<JoinHandle<anyhow::Result<Report>>>,
+}
+
+impl Stage {
+    pub(crate) async fn start(breaker: BreakerSettings) -> Self {
+        Self::start_on(&[("in", 2), ("out", 2), ("dead", 1)], None, breaker).await
+    }
+
+    pub(crate) async fn start_on(topics: &[(&str, i32)], retry: Option<Retry>, breaker: BreakerSettings) -> Self {
+        let broker = EmbeddedBroker::start(topics).unwrap();
+        let kafka = broker.kafka();
+        let health = Health::new();
+        let settings = PublisherSettings { record_timeout: Duration::from_secs(2), ..PublisherSettings::stage("test") };
+        let publisher = Publisher::new(&kafka, &settings, &health).unwrap();
+        let (sorter, stop) = (Sorter::default(), CancellationToken::new());
+        let mut stage = Self { broker, kafka, health, sorter, publisher, retry, stop, running: None };
+        stage.run(breaker);
+        stage
+    }
+
+    pub(crate) fn run(&mut self, breaker: BreakerSettings) {
+        let settings = ConsumerSettings {
+            kafka: self.kafka.clone(),
+            group: "g".to_owned(),
+            topics: vec!["in".to_owned()],
+            retry: self.retry.clone(),
+            dead_letter_topic: "dead".to_owned(),
+            batch_records: 100,
+            piece_records: 7,
+            batch_bytes: 1 << 20,
+            batch_age: Duration::from_millis(5),
+            publish_deadline: Duration::from_secs(3),
+            breaker,
+        };
+        self.stop = CancellationToken::new();
+        let (sorter, publisher, health, stop) =
+            (self.sorter.clone(), self.publisher.clone(), self.health.clone(), self.stop.clone());
+        self.running = Some(tokio::spawn(consumer::run(settings, sorter, publisher, health, stop)));
+    }
+
+    pub(crate) async fn send(&self, values: &[&str]) {
+        self.send_to("in", values, &[]).await;
+    }
+
+    pub(crate) async fn send_to(&self, topic: &str, values: &[&str], more: &[(&str, &[u8])]) {
+        let mut batch = self.publisher.batch(values.len());
+        for value in values {
+            let headers = [(headers::SOURCE, &b"s"[..]), ("x-signature", b"\x01\xff")];
+            let headers = headers.into_iter().chain(more.iter().copied()).collect();
+            batch.add(OutRecord { topic, key: Some(b"k"), value: Some(value.as_bytes()), headers }).unwrap();
+        }
+        assert_eq!(batch.wait(DEADLINE).await, vec![]);
+    }
+
+    pub(crate) fn read(&self, topic: &str) -> Vec<OwnedRecord> {
+        read_all(&self.kafka, topic).unwrap()
+    }
+
+    pub(crate) fn count(&self, topic: &str) -> usize {
+        self.read(topic).len()
+    }
+
+    pub(crate) fn committed(&self) -> i64 {
+        committed(&self.kafka, "g", "in").unwrap().into_iter().filter_map(|(_, next)| next).sum()
+    }
+
+    pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}; not ready because {:?}", self.health.reasons());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn finish(&mut self) -> Report {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.running.take().unwrap()).await.unwrap().unwrap().unwrap()
+    }
+
+    pub(crate) async fn send_ignoring_acks(&self, values: &[&str]) {
+        for value in values {
+            let record = OutRecord { topic: "in", key: None, value: Some(value.as_bytes()), headers: RecordHeaders::new(0) };
+            drop(self.publisher.publish(record, Duration::from_millis(10)).await);
+        }
+    }
+}
