@@ -9,6 +9,7 @@ mod fault;
 pub mod handler;
 pub mod metrics;
 pub mod offsets;
+mod replays;
 pub mod report;
 pub mod rows;
 pub mod store;

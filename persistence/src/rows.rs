@@ -1,6 +1,7 @@
 //! Rows: inserted, or told why not.
 
 use crate::fault::{is_row_fault, sqlstate};
+use crate::replays;
 use contracts::datum::Event;
 use contracts::headers;
 use runtime::consumer::Record;
@@ -15,7 +16,7 @@ pub(crate) type Raw = (i32, i64);
 /// A validated event, ready to be a row.
 #[derive(Debug)]
 pub struct Row<'a> {
-    source: &'a str,
+    pub(crate) source: &'a str,
     entity_key: Option<&'a str>,
     received_at: Option<OffsetDateTime>,
     occurred_at: OffsetDateTime,
@@ -24,7 +25,11 @@ pub struct Row<'a> {
     schema_id: i32,
     content_hash: [u8; 32],
     pub(crate) raw: Raw,
-    event: Event<'a>,
+    /// By whichever stage
+    pub(crate) replayed: bool,
+    /// Before its replay: its content need not be that of its raw record
+    edited: bool,
+    pub(crate) event: Event<'a>,
     /// Its partition's place among the batch's ends
     pub(crate) end: usize,
     pub(crate) offset: i64,
@@ -37,15 +42,17 @@ impl<'a> Row<'a> {
     /// What cannot be a row: a raw record that is not named, or a time no calendar has.
     pub fn new(record: &Record<'a>, end: usize, schema_id: i32, datum: &[u8], event: Event<'a>) -> Result<Self, &'static str> {
         let (mut source, mut received_at, mut secret_id, mut trace_id) = (event.source, None, None, None);
+        let (mut replayed, mut edited) = (false, false);
         // One walk: looking a header up by its name walks them all.
         for (name, value) in record.headers() {
-            let Some(text) = value.and_then(|bytes| std::str::from_utf8(bytes).ok()) else { continue };
-            match name {
-                headers::SOURCE => source = text,
-                headers::RECEIVED_AT => received_at = text.parse().ok().and_then(time_of),
-                headers::SECRET_ID => secret_id = Some(text),
-                headers::TRACEPARENT => trace_id = runtime::traceparent::trace_id(text),
-                _ => {}
+            match (name, value.and_then(|bytes| std::str::from_utf8(bytes).ok())) {
+                (headers::SOURCE, Some(text)) => source = text,
+                (headers::RECEIVED_AT, Some(text)) => received_at = text.parse().ok().and_then(time_of),
+                (headers::SECRET_ID, Some(text)) => secret_id = Some(text),
+                (headers::TRACEPARENT, Some(text)) => trace_id = runtime::traceparent::trace_id(text),
+                (headers::REPLAY_ID | headers::REPLAY_COUNT, _) => replayed = true,
+                (headers::EDITED_BY, _) => (replayed, edited) = (true, true),
+                (_, _) => {}
             }
         }
         Ok(Self {
@@ -58,13 +65,15 @@ impl<'a> Row<'a> {
             schema_id,
             content_hash: Sha256::digest(datum).into(),
             raw: record.raw().ok_or("its ef.raw header names no raw record")?,
+            replayed,
+            edited,
             event,
             end,
             offset: record.offset,
         })
     }
 
-    fn key(&self) -> (String, String) {
+    pub(crate) fn key(&self) -> (String, String) {
         (self.source.to_owned(), self.event.event_id.to_owned())
     }
 
@@ -83,18 +92,29 @@ fn time_of(micros: i64) -> Option<OffsetDateTime> {
 pub enum RowFate {
     /// Inserted by this transaction
     Stored,
-    /// This very raw record was stored or counted before: a replayed batch
+    /// This very raw record was stored or counted before: a batch read again, or a replay
     StoredBefore,
     /// A further delivery, same content
     Duplicate,
-    /// Same id, other content
+    /// Same id, other content; or an edit of what is stored
     Conflict(String),
     /// PostgreSQL refuses it for what it is
     Refused(String),
 }
 
-/// Inserts what is new and classifies the rest. One statement inserts, one looks up what was there.
+/// Inserts what is new and classifies the rest.
 pub(crate) async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
+    if !rows.iter().any(|row| row.replayed) {
+        return insert_all(connection, &rows.iter().collect::<Vec<_>>()).await;
+    }
+    let elsewhere = replays::under_other_ids(connection, rows).await?;
+    let new: Vec<&Row<'_>> = rows.iter().zip(&elsewhere).filter(|(_, known)| known.is_none()).map(|(row, _)| row).collect();
+    let mut fates = insert_all(connection, &new).await?.into_iter();
+    Ok(elsewhere.into_iter().filter_map(|known| known.map(RowFate::Conflict).or_else(|| fates.next())).collect())
+}
+
+/// One statement inserts, one looks up what was there.
+async fn insert_all(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -160,7 +180,7 @@ struct Stored {
 /// Stored rows by (source, event id).
 type Existing = HashMap<(String, String), Stored>;
 
-async fn lookup(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Existing, sqlx::Error> {
+async fn lookup(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<Existing, sqlx::Error> {
     let found = sqlx::query(
         "SELECT e.source, e.event_id, e.content_hash, e.raw_partition, e.raw_offset, e.seq
          FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
@@ -184,7 +204,11 @@ async fn lookup(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Exist
 fn fate_of(row: &Row<'_>, new: &mut HashSet<Raw>, existing: &Existing) -> Result<RowFate, sqlx::Error> {
     // Not inserted and not there: somebody deleted it between the two statements. Tried again, it is inserted.
     let stored = existing.get(&row.key()).ok_or(sqlx::Error::RowNotFound)?;
-    Ok(if stored.raw == row.raw {
+    // An edit is a person's: what is stored may be its raw record's own content, or another edit's. Otherwise the same raw record is the
+    // same event, though a later contract may write it down differently.
+    Ok(if stored.raw == row.raw && row.edited && stored.content_hash != row.content_hash {
+        RowFate::Conflict(format!("raw record {}:{} is stored with other content than this edit of it", row.raw.0, row.raw.1))
+    } else if stored.raw == row.raw {
         if new.remove(&stored.raw) { RowFate::Stored } else { RowFate::StoredBefore }
     } else if stored.content_hash == row.content_hash {
         RowFate::Duplicate

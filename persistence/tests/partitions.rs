@@ -42,6 +42,12 @@ struct Delivery {
     offset: i64,
     raw: String,
     datum: Vec<u8>,
+    edited: bool,
+}
+
+/// A replay with this content, edited by someone.
+fn edit(partition: i32, offset: i64, raw: &str, id: &str, amount: &str) -> Delivery {
+    Delivery { edited: true, ..delivery(partition, offset, raw, id, amount) }
 }
 
 fn delivery(partition: i32, offset: i64, raw: &str, id: &str, amount: &str) -> Delivery {
@@ -49,7 +55,7 @@ fn delivery(partition: i32, offset: i64, raw: &str, id: &str, amount: &str) -> D
         "timestamp": "2026-01-02T03:04:05Z", "payload": {"payment_id": "p", "order_id": "o", "amount": amount, "currency": "EUR", "provider_auth_id": "a"}});
     let mut datum = Vec::new();
     Contracts::builtin().validate(body.to_string().as_bytes()).unwrap().encode(&mut datum);
-    Delivery { partition, offset, raw: raw.to_owned(), datum }
+    Delivery { partition, offset, raw: raw.to_owned(), datum, edited: false }
 }
 
 /// A member of the group: it has these partitions.
@@ -69,8 +75,13 @@ impl Member {
 
     /// One batch, tried again while the database asks for it.
     async fn write(&mut self, batch: &[Delivery]) -> Vec<RowFate> {
-        let headers: Vec<[(&str, &[u8]); 2]> =
-            batch.iter().map(|delivery| [("ef.source", &b"acme"[..]), ("ef.raw", delivery.raw.as_bytes())]).collect();
+        let headers: Vec<[(&str, &[u8]); 3]> = batch
+            .iter()
+            .map(|delivery| {
+                let third = if delivery.edited { "ef.edited_by" } else { "x-other" };
+                [("ef.source", &b"acme"[..]), ("ef.raw", delivery.raw.as_bytes()), (third, b"ann")]
+            })
+            .collect();
         let mut ends = Ends::default();
         let rows: Vec<Row<'_>> = batch
             .iter()
@@ -150,6 +161,37 @@ async fn other_content_by_another_partition_is_a_conflict_that_names_the_row_and
     assert_eq!((&fates[0], &fates[2]), (&RowFate::Stored, &RowFate::Stored));
     assert_eq!(world.books().await, (vec![2, 0], 2, 0), "the conflict's partition waits for its dead letter, the other does not");
     assert_eq!(world.fates("a").await, [((0, 5), "stored".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_raw_record_in_one_batch_the_first_is_the_row_and_an_edit_that_says_otherwise_a_conflict() {
+    use RowFate::{Stored, StoredBefore};
+    let world = world().await;
+    let mut member = Member::new(&world, &[0, 1]).await;
+    let batch = [
+        delivery(0, 0, "0:5", "a", "1"),
+        edit(1, 0, "0:5", "a", "2"),
+        edit(1, 1, "0:5", "a", "1"),
+        // The edit comes first: it is the row, and its raw record as it was has that fate.
+        edit(1, 2, "0:6", "b", "2"),
+        delivery(0, 1, "0:6", "b", "1"),
+        // Two edits of one raw record, the second under another id.
+        edit(1, 3, "0:7", "c", "1"),
+        edit(1, 4, "0:7", "d", "1"),
+    ];
+    let fates = member.write(&batch).await;
+    let known: Vec<_> = fates.iter().filter(|fate| !matches!(fate, RowFate::Conflict(_))).collect();
+    assert_eq!(known, [&Stored, &StoredBefore, &Stored, &StoredBefore, &Stored]);
+    assert!(matches!(&fates[1], RowFate::Conflict(detail) if detail.contains("0:5")), "{fates:?}");
+    assert!(matches!(&fates[6], RowFate::Conflict(detail) if detail.contains("event c")), "{fates:?}");
+    assert_eq!(world.number("SELECT count(*) FROM persistence.events").await, 3);
+    assert_eq!(world.number("SELECT count(*) FROM persistence.event_fates").await, 3, "one fate a raw record");
+    // Read again after a crash: the same verdicts.
+    let mut other = Member::new(&world, &[0, 1]).await;
+    let again = other.write(&batch).await;
+    assert_eq!((&again[0], &again[2], &again[1]), (&StoredBefore, &StoredBefore, &fates[1]));
+    assert_eq!((&again[3], &again[4], &again[5]), (&StoredBefore, &StoredBefore, &StoredBefore));
+    assert_eq!(world.number("SELECT count(*) FROM persistence.events").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
