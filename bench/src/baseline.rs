@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The embedded broker; says where it is, and ends when its standard input does.
 pub(crate) fn broker(partitions: i32) -> anyhow::Result<()> {
-    let topics = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3), ("copy", partitions)];
+    let retry = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
+    let live = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3), ("copy", partitions)];
+    let topics: Vec<_> = live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 3))).collect();
     let broker = EmbeddedBroker::start(&topics)?;
     writeln!(std::io::stdout(), "{}", broker.kafka().kafka_brokers)?;
     std::io::stdin().read_to_end(&mut Vec::new())?;

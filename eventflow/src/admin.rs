@@ -2,9 +2,13 @@
 
 use contracts::topics;
 use persistence::DatabaseArgs;
+use runtime::config::check_topic;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use tokio_util::sync::CancellationToken;
+
+/// The groups whose failures are replayed.
+pub(crate) const RETRY_GROUPS: [&str; 2] = [validator::GROUP, persistence::GROUP];
 
 /// One-off work.
 #[derive(Debug, clap::Args)]
@@ -25,6 +29,9 @@ enum Work {
         /// Partitions of the raw and validated topics
         #[arg(long, default_value_t = 6)]
         partitions: i32,
+        /// Consumer group that gets a retry topic, events.retry.<group>.v1; name every one whose role runs with another --group (repeatable)
+        #[arg(long = "retry-group", value_name = "NAME", default_values = RETRY_GROUPS)]
+        retry_groups: Vec<String>,
     },
     /// Bring the database's schema up to date
     Migrate {
@@ -35,11 +42,21 @@ enum Work {
     },
 }
 
+/// Every topic of a pipeline with these retry topics, and its partitions.
+pub(crate) fn wanted(partitions: i32, retry: &[String]) -> Vec<(&str, i32)> {
+    let live = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3)];
+    live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 3))).collect()
+}
+
 pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     match config.work {
-        Work::Topics { kafka, replication, partitions } => {
+        Work::Topics { kafka, replication, partitions, retry_groups } => {
             kafka.check()?;
-            let wanted = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3)];
+            let retry: Vec<String> = retry_groups.iter().map(|group| topics::retry(group)).collect();
+            for topic in &retry {
+                check_topic("--retry-group", topic)?;
+            }
+            let wanted = wanted(partitions, &retry);
             let created = runtime::admin::create_topics(&kafka, &wanted, replication).await?;
             for (name, partitions) in wanted {
                 let what = if created.iter().any(|made| made == name) { "created" } else { "exists" };

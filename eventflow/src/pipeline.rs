@@ -1,5 +1,6 @@
 //! Every role in this process, for the demo.
 
+use crate::admin;
 use crate::demo::Config;
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
@@ -219,7 +220,8 @@ impl Pipeline {
 }
 
 async fn start_broker(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>, KafkaArgs)> {
-    let wanted = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
+    let retry = admin::RETRY_GROUPS.map(topics::retry);
+    let wanted = admin::wanted(6, &retry);
     let Some(brokers) = &config.kafka else {
         let broker = EmbeddedBroker::start(&wanted)?;
         let kafka = broker.kafka();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;
+#[path = "stage/replays.rs"]
+mod replays;
 
 use axum::http::StatusCode;
 use common::{EDGE_HEADERS, Stage, authorized};

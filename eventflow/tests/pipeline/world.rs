@@ -17,7 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const SECRET: &str = "pipeline-test-secret";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
-const TOPICS: [(&str, i32); 3] = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
+const TOPICS: [(&str, i32); 5] = [
+    (topics::RAW, 6),
+    (topics::VALIDATED, 6),
+    (topics::DLQ, 3),
+    ("events.retry.eventflow-validator.v1", 3),
+    ("events.retry.eventflow-persistence.v1", 3),
+];
 
 /// A real Apache Kafka, started by `infra/kafka/local/kafka`.
 pub(crate) struct RealKafka {

@@ -86,7 +86,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn start(flags: &[&str], broken: Option<(StatusCode, &'static str)>) -> Self {
-        let broker = EmbeddedBroker::start(&[(topics::RAW, 2), (topics::VALIDATED, 2), (topics::DLQ, 1)]).unwrap();
+        let retry = [validator::GROUP, "another-group"].map(topics::retry);
+        let live = [(topics::RAW, 2), (topics::VALIDATED, 2), (topics::DLQ, 1)];
+        let all: Vec<_> = live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 1))).collect();
+        let broker = EmbeddedBroker::start(&all).unwrap();
         let (schemas, url) = Schemas::start().await;
         *schemas.broken.lock().unwrap() = broken;
         let command = validator::Config::augment_args(clap::Command::new("validator"));
@@ -113,6 +116,14 @@ impl Stage {
             batch.add(record).unwrap();
         }
         assert_eq!(batch.wait(DEADLINE).await, vec![]);
+    }
+
+    /// Publishes a replay of this raw record, as recovery does: with all of its headers, and those given.
+    pub(crate) async fn replay(&self, group: &str, value: &[u8], raw: &str, more: &[(&str, &[u8])]) {
+        let headers = EDGE_HEADERS.into_iter().chain([(headers::RAW, raw.as_bytes())]).chain(more.iter().copied());
+        let topic = topics::retry(group);
+        let record = OutRecord { topic: &topic, key: Some(b"pay"), value: Some(value), headers: headers.collect() };
+        self.publisher.publish(record, DEADLINE).await.unwrap();
     }
 
     pub(crate) fn read(&self, topic: &str) -> Vec<OwnedRecord> {
