@@ -29,7 +29,7 @@ enum Work {
         /// Partitions of the raw and validated topics
         #[arg(long, default_value_t = 6)]
         partitions: i32,
-        /// Consumer group that gets a retry topic, events.retry.<group>.v1; name every one whose role runs with another --group (repeatable)
+        /// Consumer group that gets a retry topic, events.retry.<group>.v1. If a role has another --group, name all of them (repeatable)
         #[arg(long = "retry-group", value_name = "NAME", default_values = RETRY_GROUPS)]
         retry_groups: Vec<String>,
     },

@@ -7,7 +7,7 @@ use contracts::{Rejection, RejectionCode};
 /// Replays as a stage takes them, as flags. Only for stages that dead-letter: what never fails is never replayed to.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetryArgs {
-    /// Topic of replays for this group, read beside the input topic [default: events.retry.<group>.v1]
+    /// Topic of replays, for this group alone, read beside the input topic [default: events.retry.<group>.v1]
     #[arg(long, env = "EVENTFLOW_TOPIC_RETRY")]
     pub topic_retry: Option<String>,
     /// How often a record may be replayed; one that comes back more often is dead-lettered as replays_exhausted

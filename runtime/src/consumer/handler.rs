@@ -11,7 +11,8 @@ pub trait Handler: Send {
     fn stage(&self) -> &'static str;
 
     /// Settles a batch, or a piece of one: exactly one outcome a record, in order. Called again with the same records after a [`Transient`],
-    /// so a handler must not do twice what it did once. Every wait inside has a deadline well below `max.poll.interval.ms`.
+    /// so a handler must not do twice what it did once. A stage with a retry topic asks [`Record::refused_replay`] before anything else: a
+    /// record that came back too often is rejected by it, not handled. Every wait inside has a deadline well below `max.poll.interval.ms`.
     ///
     /// # Errors
     /// [`Transient`] when the world, not a record, is at fault. Then no record of the batch is settled.

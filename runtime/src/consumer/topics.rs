@@ -13,25 +13,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Longest wait for one answer of the broker; meanwhile nothing is read.
 const DEADLINE: Duration = Duration::from_secs(1);
 
+/// A look that is due.
+pub(super) struct Look {
+    at: Instant,
+    /// How many were missing the last time
+    missing: usize,
+}
+
+impl Look {
+    pub(super) fn now() -> Self {
+        Self { at: Instant::now(), missing: usize::MAX }
+    }
+}
+
 impl<H: Handler> Loop<'_, H> {
     /// Once the client has missed a topic: says in `/ready` which, until all are there. Progress on other topics does not hide it.
     pub(super) fn look_for_topics(&mut self) {
-        if self.look_at.is_none_or(|at| at > Instant::now()) {
-            return;
-        }
-        self.look_at = Some(Instant::now() + LOOK_EVERY);
+        let Some(look) = self.look.as_mut().filter(|look| look.at <= Instant::now()) else { return };
+        look.at = Instant::now() + LOOK_EVERY;
+        let missing = look.missing;
         let looks: KafkaResult<Vec<_>> =
             self.settings.read().map(|topic| Ok(self.error_of(topic)?.map(|error| self.settings.advice(topic, error)))).collect();
         // A broker that does not answer says nothing of topics, and shows in a check of its own.
         let Ok(looks) = looks else { return };
         let problems: Vec<String> = looks.into_iter().flatten().collect();
-        if !problems.is_empty() {
-            self.health.set(TOPIC, Err(problems.join("; ")));
-        } else if self.consumer.fetch_metadata(None, DEADLINE).is_ok() {
-            // Only an answer that lists every topic makes the client tell the group what it may read now.
-            self.health.set(TOPIC, Ok(()));
-            self.look_at = None;
+        // Only an answer that lists every topic makes the client tell the group what it may read now.
+        if problems.len() < missing && self.consumer.fetch_metadata(None, DEADLINE).is_err() {
+            return;
         }
+        self.look = match (self.look.take(), problems.len()) {
+            (Some(look), missing @ 1..) => Some(Look { missing, ..look }),
+            (Some(_) | None, _) => None,
+        };
+        self.health.set(TOPIC, if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) });
     }
 
     fn error_of(&self, topic: &str) -> KafkaResult<Option<RDKafkaErrorCode>> {

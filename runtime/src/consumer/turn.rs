@@ -1,6 +1,7 @@
 //! One turn after the other: collect a batch, settle it, store its offsets.
 
 use super::assignment::GroupConsumer;
+use super::topics::Look;
 use super::waiting::{BREAKER, RIGHTS, WORLD, Waited};
 use super::{ConsumerSettings, Handler, Outcome, Record, Report};
 use crate::breaker::Breaker;
@@ -30,8 +31,8 @@ pub(super) struct Loop<'c, H> {
     pub(super) consumer: &'c GroupConsumer,
     /// Records that came out of a paused client all the same: first in the next batch.
     pub(super) early: Vec<BorrowedMessage<'c>>,
-    /// When to look again for topics that are missing.
-    pub(super) look_at: Option<Instant>,
+    /// While topics are missing: the next look for them.
+    pub(super) look: Option<Look>,
     breaker: Breaker,
     report: Report,
 }
@@ -49,7 +50,7 @@ impl<'c, H: Handler> Loop<'c, H> {
         let breaker = Breaker::new(settings.breaker);
         let stage = handler.stage();
         let (early, report) = (Vec::new(), Report::default());
-        Self { settings, handler, stage, publisher, health, shutdown, runtime, consumer, early, look_at: None, breaker, report }
+        Self { settings, handler, stage, publisher, health, shutdown, runtime, consumer, early, look: None, breaker, report }
     }
 
     pub(super) fn until_shutdown(mut self) -> anyhow::Result<Report> {

@@ -1,5 +1,6 @@
 //! Waiting with a batch in hand, and what the client says beside records.
 
+use super::topics::Look;
 use super::turn::{IDLE_POLL, Loop};
 use super::{Handler, Record, Transient, assignment};
 use crate::kafka;
@@ -115,11 +116,11 @@ impl<H: Handler> Loop<'_, H> {
                 );
             }
             // It does not say which topic: a look does.
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => self.look_at = Some(Instant::now()),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => self.look = Some(Look::now()),
             Some(code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed)) => {
                 self.health.set(RIGHTS, Err(format!("{}: {error}", kafka::code_of(error))));
                 if code == RDKafkaErrorCode::TopicAuthorizationFailed {
-                    self.look_at = Some(Instant::now());
+                    self.look = Some(Look::now());
                 }
             }
             Some(_) | None => tracing::debug!(event = "poll_notice", stage = self.stage, %error),
