@@ -85,8 +85,23 @@ fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static str)> {
             (&["--body-timeout-ms", "0"], "--body-timeout-ms"),
             (&["--batch-max-events", "0"], "--batch-max-events"),
         ],
-        "validator" => &[(&["--contracts", "/nowhere"], "--contracts"), (&["--topic-raw", ""], "--topic-raw")],
+        "validator" => &[
+            (&["--contracts", "/nowhere"], "--contracts"),
+            (&["--topic-raw", ""], "--topic-raw"),
+            (&["--topic-retry", "a b"], "--topic-retry"),
+            (&["--topic-retry", "events.raw.v1"], "--topic-retry"),
+            (&["--topic-retry", "events.validated.v1"], "--topic-retry"),
+            (&["--topic-retry", "events.dlq.v1"], "--topic-retry"),
+            (&["--group", "a group", "--max-replays", "1"], "--topic-retry"),
+            (&["--max-replays=-1"], "--max-replays"),
+        ],
+        // It reads no replays, so it has no setting for them.
+        "analytics" => &[(&["--topic-retry", "t"], "--topic-retry"), (&["--max-replays", "1"], "--max-replays")],
         "persistence" => &[
+            (&["--topic-retry", ""], "--topic-retry"),
+            (&["--topic-retry", "same", "--topic-dlq", "same"], "--topic-dlq"),
+            (&["--topic-retry", "events.validated.v1"], "--topic-validated"),
+            (&["--max-replays", "4294967296"], "--max-replays"),
             (&["--database-url", "no url"], "--database-url"),
             (&["--database-url", "mysql://u:p@127.0.0.1/d"], "--database-url"),
             (&["--database-url", "postgres://127.0.0.1/d?sslmode=perhaps"], "--database-url"),
@@ -126,6 +141,23 @@ fn a_bad_value_exits_2_and_names_the_setting_for_every_role() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_groups() {
+    for (arguments, offered) in [
+        (&["validator", "--help"][..], true),
+        (&["persistence", "--help"], true),
+        (&["analytics", "--help"], false),
+        (&["producer", "--help"], false),
+    ] {
+        let (_, said) = eventflow(arguments, &[]);
+        assert_eq!((said.contains("--topic-retry"), said.contains("--max-replays")), (offered, offered), "{arguments:?}: {said}");
+    }
+    let (_, said) = eventflow(&["admin", "topics", "--help"], &[]);
+    assert!(said.contains("--retry-group <NAME>") && said.contains("eventflow-validator eventflow-persistence"), "{said}");
+    let (code, said) = eventflow(&["admin", "topics", "--retry-group", "a b"], &[]);
+    assert!(code == Some(2) && said.contains("--retry-group"), "{said}");
 }
 
 /// Asserts that none of the secrets is in what was said.
