@@ -40,7 +40,8 @@ async fn replays_that_fail_again_do_not_open_the_breaker_and_stop_no_live_record
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replays_that_pass_do_not_hide_a_bad_deploy_and_wait_with_the_stage() {
-    let mut stage = start(BREAKER).await;
+    // Of live records alone it opens at the 50th; with the replays before them counted it would at the 91st.
+    let mut stage = start(BreakerSettings { share: 0.9, window: 100 }).await;
     stage.send_to(AGAIN, &vec!["good"; 500], &REPLAYED).await;
     stage.until("the replays pass", |stage| stage.count("out") == 500).await;
     stage.send(&vec!["bad"; 300]).await;
@@ -50,7 +51,7 @@ async fn replays_that_pass_do_not_hide_a_bad_deploy_and_wait_with_the_stage() {
     stage.until("it looks again", |stage| stage.sorter.asked.load(Ordering::SeqCst) > asked + 1).await;
     let (_, said) = stage.health.reasons().into_iter().find(|(check, _)| *check == "breaker").unwrap();
     assert!(said.contains("not_json"), "{said}");
-    assert!(stage.count("dead") < 20, "{}", stage.count("dead"));
+    assert!(stage.count("dead") < 50, "{}", stage.count("dead"));
     stage.finish().await;
     stage.run(NO_BREAKER);
     stage.until("nothing was lost", |stage| stage.count("dead") >= 300 && stage.count("out") >= 1000).await;
