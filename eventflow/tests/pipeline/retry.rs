@@ -11,6 +11,15 @@ use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
 use std::process::Command;
 use std::time::Instant;
 
+/// All of them; the first three are those of versions without replays.
+pub(crate) const TOPICS: [(&str, i32); 5] = [
+    (topics::RAW, 6),
+    (topics::VALIDATED, 6),
+    (topics::DLQ, 3),
+    ("events.retry.eventflow-validator.v1", 3),
+    ("events.retry.eventflow-persistence.v1", 3),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them() {
     let Some(kafka) = RealKafka::start("without_retry_topics", false) else { return };
@@ -23,7 +32,7 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
     until_reason(&persistence, &input(topics::VALIDATED)).await;
 
     // As an older version left them.
-    create_topics(&world.admin, &[(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)], 1).await.unwrap();
+    create_topics(&world.admin, &TOPICS[..3], 1).await.unwrap();
     let producer = world.role("producer", &[]);
     producer.until_ready().await;
     let client = client();

@@ -1,5 +1,6 @@
 //! A broker, a database and the roles as processes; all gone when dropped.
 
+use crate::retry::TOPICS;
 use contracts::{Secret, headers, topics};
 use persistence::store::Store;
 use runtime::admin::read_all;
@@ -17,13 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const SECRET: &str = "pipeline-test-secret";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
-const TOPICS: [(&str, i32); 5] = [
-    (topics::RAW, 6),
-    (topics::VALIDATED, 6),
-    (topics::DLQ, 3),
-    ("events.retry.eventflow-validator.v1", 3),
-    ("events.retry.eventflow-persistence.v1", 3),
-];
 
 /// A real Apache Kafka, started by `infra/kafka/local/kafka`.
 pub(crate) struct RealKafka {
