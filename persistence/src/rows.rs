@@ -1,8 +1,8 @@
 //! Rows: inserted, or told why not.
 
-use crate::fault::{is_row_fault, sqlstate};
 use contracts::datum::Event;
 use contracts::headers;
+use database::fault::{is_row_fault, sqlstate};
 use runtime::consumer::Record;
 use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, Row as _};
