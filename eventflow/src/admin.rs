@@ -1,7 +1,7 @@
 //! `eventflow admin`: one-off work on a cluster and a database.
 
 use contracts::topics;
-use persistence::DatabaseArgs;
+use database::DatabaseArgs;
 use runtime::config::check_topic;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;

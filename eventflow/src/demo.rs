@@ -83,7 +83,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         return Err(ConfigError::new("--rate", "must be between 0.1 and 1000000").into());
     }
     if let Some(database_url) = &config.database_url {
-        persistence::DatabaseArgs { database_url: database_url.clone() }.check()?;
+        database::DatabaseArgs { database_url: database_url.clone() }.check()?;
     }
     let started = Instant::now();
     let ports = Ports::bind(&config).await?;

@@ -69,7 +69,7 @@ impl Watch {
         let health = Health::new();
         let Ok(store) = tokio::time::timeout(patience, Store::open(database_url, &kafka, &health, shutdown)).await else {
             let reason = health.reasons().into_iter().next().map_or_else(|| "no answer".to_owned(), |(_, reason)| reason);
-            let options = persistence::store::connect_options(database_url)?;
+            let options = database::connect::options(database_url, "demo")?;
             let (host, port) = (options.get_host(), options.get_port());
             anyhow::bail!(
                 "no usable PostgreSQL at {host}:{port} within {} s; is it running, and are user, password and database right? ({reason})",

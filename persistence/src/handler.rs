@@ -1,9 +1,10 @@
 //! The stage: from framed Avro to rows, one outcome a record.
 
-use crate::offsets::{Ends, Place, Positions};
 use crate::rows::{Row, RowFate};
-use crate::store::{DEADLINE, Store, silent};
+use crate::store::Store;
 use contracts::{Rejection, RejectionCode, framing};
+use database::offsets::{Ends, Place, Positions};
+use database::within;
 use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
 use runtime::registry::{Registry, RegistryError};
 use tokio::sync::oneshot;
@@ -128,11 +129,6 @@ fn outcome_of(fate: RowFate) -> Outcome {
 fn note_age(rows: &[Row<'_>]) {
     let (now, age) = (time::OffsetDateTime::now_utc(), metrics::histogram!(crate::metrics::AGE_SECONDS));
     rows.iter().filter_map(|row| row.age_seconds(now)).for_each(|seconds| age.record(seconds));
-}
-
-/// Runs database work to its end, or to the deadline.
-fn within<T>(runtime: &tokio::runtime::Handle, work: impl Future<Output = Result<T, Transient>>) -> Result<T, Transient> {
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(silent())) })
 }
 
 impl Handler for Persistence {

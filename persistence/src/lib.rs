@@ -5,16 +5,15 @@
 //! on at the database's offsets ([`handler`]). What PostgreSQL refuses for its content, and the same id with other content, is
 //! dead-lettered first; the offsets move past it after the dead letter is acknowledged.
 
-mod fault;
 pub mod handler;
 pub mod metrics;
-pub mod offsets;
 mod replays;
 pub mod report;
 pub mod rows;
 pub mod store;
 
 use contracts::Secret;
+use database::DatabaseArgs;
 use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
@@ -51,38 +50,6 @@ pub struct Config {
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = GROUP)]
     pub group: String,
-}
-
-/// How to reach PostgreSQL.
-#[derive(Debug, Clone, clap::Args)]
-pub struct DatabaseArgs {
-    /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
-    #[arg(
-        help_heading = "Database",
-        long,
-        env = "EVENTFLOW_DATABASE_URL",
-        hide_env_values = true,
-        default_value = "postgres://eventflow@127.0.0.1:5432/eventflow"
-    )]
-    pub database_url: Secret,
-}
-
-impl DatabaseArgs {
-    /// Refuses what is no PostgreSQL URL; nothing connects.
-    ///
-    /// # Errors
-    /// Names the setting, and nothing of the URL, which may hold a password.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        // The parser takes any scheme, and reads `me:secret@host` as one.
-        let url = self.database_url.expose();
-        if !(url.starts_with(b"postgres://") || url.starts_with(b"postgresql://")) {
-            return Err(ConfigError::new(
-                "--database-url",
-                "must begin with postgres://, as postgres://user:password@host:port/database",
-            ));
-        }
-        store::connect_options(&self.database_url).map(drop)
-    }
 }
 
 impl Config {

@@ -1,7 +1,7 @@
 //! What the database can tell of events, from the views others may read.
 
-use crate::fault::classify;
 use crate::store::Store;
+use database::fault::classify;
 use runtime::consumer::Transient;
 use sqlx::Row as _;
 

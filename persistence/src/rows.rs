@@ -1,9 +1,9 @@
 //! Rows: inserted, or told why not.
 
-use crate::fault::{is_row_fault, sqlstate};
 use crate::replays;
 use contracts::datum::Event;
 use contracts::headers;
+use database::fault::{is_row_fault, sqlstate};
 use runtime::consumer::Record;
 use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, Row as _};

@@ -5,7 +5,7 @@
 use contracts::Secret;
 use contracts::contract::Contracts;
 use contracts::datum::Decoder;
-use persistence::offsets::{Ends, Positions};
+use database::offsets::{Ends, Positions};
 use persistence::rows::{Row, RowFate};
 use persistence::store::Store;
 use runtime::consumer::Record;

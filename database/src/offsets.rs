@@ -15,11 +15,12 @@ pub type Positions = BTreeMap<Place, Option<i64>>;
 /// What a batch covers of one partition, and what became of it.
 #[derive(Debug, Clone)]
 pub struct End {
-    pub(crate) place: Place,
+    /// Topic and partition
+    pub place: Place,
     /// First offset in the batch
     first: i64,
     /// Offset after the last in the batch
-    pub(crate) next: i64,
+    pub next: i64,
     /// First offset that must be dead-lettered: until that is acknowledged, the database's offset stops before it
     held: Option<i64>,
     stored: i64,
@@ -29,7 +30,7 @@ pub struct End {
 
 /// The ends of a batch, by partition.
 #[derive(Debug, Clone, Default)]
-pub struct Ends(pub(crate) Vec<End>);
+pub struct Ends(pub Vec<End>);
 
 impl Ends {
     /// Covers a record; returns its partition's place among the ends.
@@ -52,27 +53,31 @@ impl Ends {
         end.dead_letters += 1;
     }
 
-    pub(crate) fn count_stored(&mut self, end: usize) {
+    /// One more record of this end is stored.
+    pub fn count_stored(&mut self, end: usize) {
         self.0[end].stored += 1;
     }
 
-    pub(crate) fn count_duplicate(&mut self, end: usize) {
+    /// One more record of this end was there already.
+    pub fn count_duplicate(&mut self, end: usize) {
         self.0[end].duplicates += 1;
     }
 
-    pub(crate) fn has_dead_letters(&self) -> bool {
+    /// Whether a record of the batch must be dead-lettered.
+    #[must_use]
+    pub fn has_dead_letters(&self) -> bool {
         self.0.iter().any(|end| end.held.is_some())
     }
 
     /// How far the offsets go now: to the end of the batch, but not past a record that must be dead-lettered.
-    pub(crate) fn before_dead_letters(&self) -> Vec<Move<'_>> {
+    pub fn before_dead_letters(&self) -> Vec<Move<'_>> {
         let step =
             |end| Move { end, to: end.held.unwrap_or(end.next), stored: end.stored, duplicates: end.duplicates, dead_letters: 0 };
         self.0.iter().map(step).collect()
     }
 
     /// How far they go once the dead letters are acknowledged; nothing where there were none.
-    pub(crate) fn after_dead_letters(&self) -> Vec<Move<'_>> {
+    pub fn after_dead_letters(&self) -> Vec<Move<'_>> {
         let step = |end| Move { end, to: end.next, stored: 0, duplicates: 0, dead_letters: end.dead_letters };
         self.0.iter().filter(|end| end.held.is_some()).map(step).collect()
     }
@@ -80,7 +85,7 @@ impl Ends {
 
 /// One partition's step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Move<'a> {
+pub struct Move<'a> {
     end: &'a End,
     to: i64,
     stored: i64,
@@ -89,7 +94,7 @@ pub(crate) struct Move<'a> {
 }
 
 /// The database's next offsets of these partitions.
-pub(crate) async fn read(connection: &mut PgConnection, group: &str, partitions: &[Place]) -> Result<Positions, Transient> {
+pub async fn read(connection: &mut PgConnection, group: &str, partitions: &[Place]) -> Result<Positions, Transient> {
     let known = sqlx::query("SELECT topic, partition, next_offset FROM consumer_offsets WHERE consumer_group = $1")
         .bind(group)
         .fetch_all(connection)
@@ -113,7 +118,7 @@ fn place_of(row: &PgRow) -> Result<Place, Transient> {
 /// When the database is not where we left it, either our own last commit arrived without its answer, or another member has had the
 /// partition: then the true offset is taken. Rows are safe either way (one per id); the offset only ever moves forward over what was
 /// settled. An offset behind the batch is a gap nobody has read: the process ends and starts again from the database.
-pub(crate) async fn advance(
+pub async fn advance(
     connection: &mut PgConnection,
     group: &str,
     moves: &[Move<'_>],

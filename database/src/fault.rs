@@ -2,20 +2,24 @@
 
 use runtime::consumer::Transient;
 
-pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<String> {
+/// The five characters PostgreSQL classifies an error by; none when it is not the server's.
+#[must_use]
+pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
 }
 
 /// True when the row's content is refused: a data exception (22), a limit such as an over-long index entry (54), a missing value (23502), or
 /// a check of the table's own. Other constraints (23), such as a sequence set back or a partition that is missing, are not the row's fault.
-pub(crate) fn is_row_fault(error: &sqlx::Error) -> bool {
+#[must_use]
+pub fn is_row_fault(error: &sqlx::Error) -> bool {
     let Some(state) = sqlstate(error) else { return false };
     let by_check = state == "23514" && error.as_database_error().is_some_and(|error| error.constraint().is_some());
     by_check || state == "23502" || ["22", "54"].contains(&state.get(..2).unwrap_or_default())
 }
 
 /// The world's faults wait; what waiting cannot mend ends the process. Source: PostgreSQL manual, appendix A.
-pub(crate) fn classify(error: sqlx::Error) -> Transient {
+#[must_use]
+pub fn classify(error: sqlx::Error) -> Transient {
     let Some(state) = sqlstate(&error) else {
         return match error {
             sqlx::Error::Configuration(_)

@@ -1,0 +1,147 @@
+-- What dead letters have in common: what on-call reads first. Counts are kept by the triggers below, in the transaction that changes them.
+CREATE TABLE groups (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    stage      text        NOT NULL,
+    code       text        NOT NULL,
+    source     text        NOT NULL,
+    event_type text        NOT NULL, -- empty: not readable
+    open       bigint      NOT NULL DEFAULT 0,
+    replaying  bigint      NOT NULL DEFAULT 0,
+    resolved   bigint      NOT NULL DEFAULT 0,
+    discarded  bigint      NOT NULL DEFAULT 0,
+    first_seen timestamptz,
+    last_seen  timestamptz,
+    sample     bigint, -- a dead letter
+    UNIQUE (stage, code, source, event_type)
+);
+
+-- One row a dead event: where it came from identifies it. A replay that fails again replaces the verdict; the older one goes to failures.
+CREATE TABLE dead_letters (
+    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state            text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replaying', 'resolved', 'discarded')),
+    group_id         bigint      NOT NULL, -- of groups, which are never deleted; a foreign key would cost every row of a flood
+    -- Of ours: topic, partition and offset of the raw record, and no group. Of others': what their headers say, else the dead letter's own.
+    origin_topic     text        NOT NULL,
+    origin_partition integer     NOT NULL,
+    origin_offset    bigint      NOT NULL,
+    origin_group     text        NOT NULL DEFAULT '',
+    family           text        NOT NULL, -- whose headers: eventflow, share_group, connect, spring, streams, unknown
+    dlq_partition    integer     NOT NULL, -- the newest copy in the dead-letter topic
+    dlq_offset       bigint      NOT NULL,
+    consumer_group   text        NOT NULL, -- that failed; empty when not known
+    failed_topic     text, -- the record that failed, when it was another than the origin
+    failed_partition integer,
+    failed_offset    bigint,
+    detail           text        NOT NULL,
+    disposition      text        NOT NULL,
+    attempts         integer     NOT NULL,
+    replay_count     integer     NOT NULL DEFAULT 0,
+    first_failed_at  timestamptz NOT NULL,
+    last_failed_at   timestamptz NOT NULL,
+    received_at      timestamptz,
+    indexed_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    service_version  text,
+    event_id         text,
+    entity_key       text,
+    trace_id         text,
+    key              bytea,
+    value            bytea, -- null: Kafka's null, or dropped by the limits
+    value_bytes      integer, -- null: Kafka's null
+    value_sha256     bytea,
+    headers          json        NOT NULL, -- [[name, text or null or {"base64": ...}], ...] in order
+    edit_id          bigint, -- of edits: what a replay would send instead
+    job_id           text, -- the replay it is, or was last, part of
+    resolution       text, -- stored or duplicate, once resolved
+    settled_at       timestamptz,
+    settled_by       text,
+    reason           text, -- of a discard
+    UNIQUE (origin_topic, origin_partition, origin_offset, origin_group)
+);
+CREATE INDEX dead_letters_group ON dead_letters (group_id, state, id);
+CREATE INDEX dead_letters_event_id ON dead_letters (event_id) WHERE event_id IS NOT NULL;
+CREATE INDEX dead_letters_entity_key ON dead_letters (entity_key) WHERE entity_key IS NOT NULL;
+CREATE INDEX dead_letters_trace_id ON dead_letters (trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX dead_letters_failed_at ON dead_letters USING brin (last_failed_at);
+
+-- Earlier verdicts on a dead event, and further copies of one.
+CREATE TABLE failures (
+    dead_letter_id bigint      NOT NULL,
+    dlq_partition  integer     NOT NULL,
+    dlq_offset     bigint      NOT NULL,
+    stage          text        NOT NULL,
+    code           text        NOT NULL,
+    consumer_group text        NOT NULL,
+    detail         text        NOT NULL,
+    replay_count   integer     NOT NULL,
+    failed_at      timestamptz NOT NULL,
+    value          bytea,
+    headers        json        NOT NULL,
+    PRIMARY KEY (dead_letter_id, dlq_partition, dlq_offset)
+);
+
+-- What a person made of a value. The original stays in dead_letters.
+CREATE TABLE edits (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    dead_letter_id bigint      NOT NULL,
+    edited_by      text        NOT NULL,
+    edited_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reason         text        NOT NULL DEFAULT '',
+    value          bytea       NOT NULL,
+    patch          json        NOT NULL -- JSON Patch (RFC 6902) from the original, for people
+);
+CREATE INDEX edits_dead_letter ON edits (dead_letter_id);
+
+-- Where the index goes on reading. Moved in the transaction that indexes, by compare-and-set: a zombie loses.
+CREATE TABLE consumer_offsets (
+    consumer_group text        NOT NULL,
+    topic          text        NOT NULL,
+    partition      integer     NOT NULL,
+    next_offset    bigint      NOT NULL,
+    stored         bigint      NOT NULL DEFAULT 0, -- new dead letters
+    duplicate      bigint      NOT NULL DEFAULT 0, -- copies and further failures
+    dead_lettered  bigint      NOT NULL DEFAULT 0, -- always 0: nothing is too broken to be indexed
+    moved_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (consumer_group, topic, partition)
+);
+
+-- The Kafka cluster whose offsets these are.
+CREATE TABLE kafka_cluster (
+    only_one   boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    cluster_id text        NOT NULL,
+    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE FUNCTION count_dead_letters() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        UPDATE groups g
+        SET open = g.open + n.open, replaying = g.replaying + n.replaying, resolved = g.resolved + n.resolved,
+            discarded = g.discarded + n.discarded, first_seen = least(g.first_seen, n.first_seen),
+            last_seen = greatest(g.last_seen, n.last_seen), sample = coalesce(g.sample, n.sample)
+        FROM (SELECT group_id, count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'replaying') AS replaying,
+                     count(*) FILTER (WHERE state = 'resolved') AS resolved, count(*) FILTER (WHERE state = 'discarded') AS discarded,
+                     min(first_failed_at) AS first_seen, max(last_failed_at) AS last_seen, min(id) AS sample
+              FROM new_rows GROUP BY group_id) n
+        WHERE g.id = n.group_id;
+    ELSE
+        UPDATE groups g
+        SET open = g.open + n.open, replaying = g.replaying + n.replaying, resolved = g.resolved + n.resolved,
+            discarded = g.discarded + n.discarded, first_seen = least(g.first_seen, n.first_seen),
+            last_seen = greatest(g.last_seen, n.last_seen), sample = coalesce(g.sample, n.sample)
+        FROM (SELECT group_id, sum(sign) FILTER (WHERE state = 'open') AS o, coalesce(sum(sign) FILTER (WHERE state = 'open'), 0) AS open,
+                     coalesce(sum(sign) FILTER (WHERE state = 'replaying'), 0) AS replaying,
+                     coalesce(sum(sign) FILTER (WHERE state = 'resolved'), 0) AS resolved,
+                     coalesce(sum(sign) FILTER (WHERE state = 'discarded'), 0) AS discarded,
+                     min(first_failed_at) FILTER (WHERE sign = 1) AS first_seen, max(last_failed_at) FILTER (WHERE sign = 1) AS last_seen,
+                     min(id) FILTER (WHERE sign = 1) AS sample
+              FROM (SELECT group_id, state, first_failed_at, last_failed_at, id, 1 AS sign FROM new_rows
+                    UNION ALL SELECT group_id, state, first_failed_at, last_failed_at, id, -1 FROM old_rows) both_rows
+              GROUP BY group_id) n
+        WHERE g.id = n.group_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_new AFTER INSERT ON dead_letters REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION count_dead_letters();
+CREATE TRIGGER count_changed AFTER UPDATE ON dead_letters REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION count_dead_letters();

@@ -1,0 +1,175 @@
+//! What on-call gets: dead letters indexed, grouped, explained, edited, replayed, and the fate of every event accounted for.
+//!
+//! The way of one dead letter: the dead-letter topic → [`index`] → `dead_letters` → a person (or a policy) selects it ([`letters`]) →
+//! a job freezes the selection, tries it on today's checks and sends it ([`jobs`], [`dry_run`], [`runner`]) to `events.retry.<group>.v1`
+//! → back to the stage that failed → stored, duplicate, or a dead letter again, which the index and the runner see.
+//! [`audit`] proves that nothing is missing, [`trace`] and [`explain`] tell about one event. [`api`] is all of it over HTTP.
+
+pub mod api;
+pub mod audit;
+pub mod dry_run;
+pub mod edit;
+pub mod error;
+pub mod explain;
+pub mod index;
+pub mod jobs;
+pub mod letters;
+mod log;
+pub mod metrics;
+pub mod model;
+pub mod runner;
+mod select;
+pub mod trace;
+
+use contracts::contract::Contracts;
+use contracts::source::Sources;
+use database::DatabaseArgs;
+use database::connect::Schema;
+use runtime::config::{Common, ConfigError, check_topic};
+use runtime::kafka::KafkaArgs;
+use runtime::registry::{Registry, RegistryArgs};
+use sqlx::postgres::PgPool;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// This role's schema. It writes nowhere else.
+pub const SCHEMA: Schema = Schema { role: "recovery", migrations: &MIGRATIONS };
+
+/// What the role and the command line, when it works straight on the database, both need to know of the pipeline.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub registry: RegistryArgs,
+    /// Directory of further event contracts, one folder an event type: those of the validator
+    #[arg(long, env = "EVENTFLOW_CONTRACTS")]
+    pub contracts: Option<PathBuf>,
+    /// File of sources (vendors), those of the producer: to verify stored signatures once more; without it they are not verified
+    #[arg(long, env = "EVENTFLOW_SOURCES")]
+    pub sources: Option<PathBuf>,
+    /// Topic of raw events
+    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
+    pub topic_raw: String,
+    /// Topic of validated events
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    pub topic_validated: String,
+    /// Dead-letter topic
+    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::topics::DLQ)]
+    pub topic_dlq: String,
+    /// Consumer group of the validator
+    #[arg(long, env = "EVENTFLOW_VALIDATOR_GROUP", default_value = "eventflow-validator")]
+    pub validator_group: String,
+    /// Consumer group of persistence
+    #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = "eventflow-persistence")]
+    pub persistence_group: String,
+    /// A replay of more dead letters than this must be confirmed (--yes)
+    #[arg(long, env = "EVENTFLOW_CONFIRM_ABOVE", default_value_t = 100)]
+    pub confirm_above: usize,
+    /// A replay that must be confirmed must also be approved by a second person
+    #[arg(long, env = "EVENTFLOW_REQUIRE_APPROVAL", default_value_t = false)]
+    pub require_approval: bool,
+}
+
+/// Settings of the recovery role.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pipeline: PipelineArgs,
+    /// Address of the HTTP API
+    #[arg(long, env = "EVENTFLOW_RECOVERY_LISTEN", default_value = "127.0.0.1:8004")]
+    pub listen: SocketAddr,
+    /// Consumer group
+    #[arg(long, env = "EVENTFLOW_RECOVERY_GROUP", default_value = "eventflow-recovery")]
+    pub group: String,
+}
+
+/// What every question and every change of on-call works on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    pub(crate) pool: PgPool,
+    pub(crate) contracts: Arc<Contracts>,
+    pub(crate) registry: Arc<Mutex<Registry>>,
+    pub(crate) sources: Option<Arc<Sources>>,
+    pub(crate) pipeline: Arc<PipelineArgs>,
+    /// None for a command line that works straight on the database: what needs Kafka then waits for a running role, or is left out
+    pub(crate) kafka: Option<KafkaArgs>,
+}
+
+impl PipelineArgs {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.database.check()?;
+        check_topic("--topic-raw", &self.topic_raw)?;
+        check_topic("--topic-validated", &self.topic_validated)?;
+        check_topic("--topic-dlq", &self.topic_dlq)?;
+        Registry::new(&self.registry)?;
+        self.load_sources()?;
+        runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+    }
+
+    fn load_sources(&self) -> Result<Option<Sources>, ConfigError> {
+        let Some(path) = &self.sources else { return Ok(None) };
+        let bad = |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        Sources::from_toml(&text, &runtime::config::resolve_secret).map(Some).map_err(|error| bad(error.to_string()))
+    }
+}
+
+impl Recovery {
+    /// Nothing connects yet; the schema is brought up to date by [`Schema::open`] or [`Schema::migrate`] on [`Self::pool`].
+    ///
+    /// # Errors
+    /// As [`PipelineArgs::check`].
+    pub fn new(pipeline: PipelineArgs, kafka: Option<KafkaArgs>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            pool: SCHEMA.pool(&pipeline.database.database_url, 8)?,
+            contracts: Arc::new(runtime::config::load_contracts(pipeline.contracts.as_deref())?),
+            registry: Arc::new(Mutex::new(Registry::new(&pipeline.registry)?)),
+            sources: pipeline.load_sources()?.map(Arc::new),
+            pipeline: Arc::new(pipeline),
+            kafka,
+        })
+    }
+
+    /// The role's connections.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.common.kafka.check()?;
+        self.pipeline.check()
+    }
+}
+
+/// Runs the role until `shutdown`.
+///
+/// # Errors
+/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    config.check()?;
+    drop(shutdown);
+    todo!()
+}
