@@ -128,7 +128,7 @@ fn outcome_of(fate: RowFate) -> Outcome {
 
 fn note_age(rows: &[Row<'_>]) {
     let (now, age) = (time::OffsetDateTime::now_utc(), metrics::histogram!(crate::metrics::AGE_SECONDS));
-    rows.iter().filter_map(|row| row.age_seconds(now)).for_each(|seconds| age.record(seconds));
+    rows.iter().filter(|row| !row.replayed).filter_map(|row| row.age_seconds(now)).for_each(|seconds| age.record(seconds));
 }
 
 impl Handler for Persistence {
