@@ -15,6 +15,8 @@ CREATE TABLE replay_jobs (
     dry_run_at       timestamptz,
     rate             double precision NOT NULL DEFAULT 100, -- records a second
     blocked          text, -- why it cannot go on just now
+    claimed_at       timestamptz, -- the chunk in hand, and by which instance: another one waits until no acknowledgement of it can be on its way
+    claimed_by       text,
     sending_from     json, -- per topic and partition: where its retry records of the chunk in hand can begin
     started_at       timestamptz,
     finished_at      timestamptz
@@ -41,6 +43,7 @@ CREATE TABLE replay_items (
 );
 CREATE INDEX replay_items_letter ON replay_items (dead_letter_id);
 CREATE INDEX replay_items_state ON replay_items (job_id, state, position);
+CREATE INDEX replay_items_awaited ON replay_items (dead_letter_id) WHERE state IN ('sending', 'sent');
 
 -- Who did what, when, why. Append-only: by permission for those who have one to lose, by trigger for all.
 CREATE TABLE audit_log (

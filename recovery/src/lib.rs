@@ -76,6 +76,9 @@ pub struct PipelineArgs {
     /// A replay that must be confirmed must also be approved by a second person
     #[arg(long, env = "EVENTFLOW_REQUIRE_APPROVAL", default_value_t = false)]
     pub require_approval: bool,
+    /// How often a record may be replayed: what the stages are told, so that a dry run knows
+    #[arg(long, env = "EVENTFLOW_MAX_REPLAYS", default_value_t = 5)]
+    pub max_replays: u32,
 }
 
 /// Settings of the recovery role.

@@ -2,6 +2,9 @@
 
 use sqlx::PgConnection;
 
+/// Longest text a person may leave, in characters.
+const MOST: usize = 2000;
+
 /// One entry.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Entry<'a> {
@@ -14,16 +17,22 @@ pub(crate) struct Entry<'a> {
     pub(crate) counts: serde_json::Value,
 }
 
+/// A text that PostgreSQL takes and a terminal survives: bounded, without control characters (NUL among them).
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 pub(crate) async fn write(connection: &mut PgConnection, entry: Entry<'_>) -> Result<(), sqlx::Error> {
+    let counts = if entry.counts.is_null() { "{}".to_owned() } else { entry.counts.to_string() };
     sqlx::query(
         "INSERT INTO audit_log (who, action, job_id, dead_letter_id, reason, counts) VALUES ($1, $2, $3, $4, $5, $6::json)",
     )
-    .bind(entry.who)
+    .bind(clean(entry.who))
     .bind(entry.action)
     .bind(entry.job)
     .bind(entry.letter)
-    .bind(entry.reason)
-    .bind(entry.counts.to_string())
+    .bind(clean(entry.reason))
+    .bind(counts)
     .execute(connection)
     .await
     .map(drop)

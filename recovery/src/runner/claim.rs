@@ -1,0 +1,162 @@
+//! A chunk claimed: in one transaction its dead letters become `replaying` and its items `sending`, or it is said why not.
+
+use super::letter::{self, Letter};
+use super::metrics as names;
+use super::{Destinations, Holder};
+use crate::error::Refusal;
+use sqlx::{Connection, PgConnection, Row};
+use std::collections::BTreeMap;
+
+/// Most records a chunk.
+pub(crate) const CHUNK_RECORDS: usize = 500;
+/// Most bytes of values a chunk, unless its first is larger.
+const CHUNK_BYTES: i64 = 8 << 20;
+
+/// An item as it was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) letter: i64,
+    pub(crate) value_sha256: Option<Vec<u8>>,
+    pub(crate) edit: Option<i64>,
+}
+
+/// What is done with an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// To this topic
+    Send(String),
+    /// Why not
+    Skip(&'static str, String),
+}
+
+/// Whether a planned item may be sent, given its dead letter as it is now.
+pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, destinations: &Destinations) -> Decision {
+    let Some(letter) = letter else {
+        return Decision::Skip("not_open", "the dead letter is not in the index any more".to_owned());
+    };
+    match letter.state.as_str() {
+        "open" => {}
+        "replaying" => {
+            let job = letter.job.as_deref().unwrap_or("another one");
+            return Decision::Skip("being_replayed", format!("replay {job} has sent it, and its outcome is not known yet"));
+        }
+        other => return Decision::Skip("not_open", format!("it is {other}")),
+    }
+    if letter.value_sha256 != planned.value_sha256 || letter.edit.as_ref().map(|edit| edit.id) != planned.edit {
+        return Decision::Skip("changed_since_planned", "its value is another than was selected; plan it again".to_owned());
+    }
+    if letter.dropped && letter.edit.is_none() {
+        return Decision::Skip("value_dropped", "the index's limits dropped its value: there is nothing to send".to_owned());
+    }
+    match destinations.topic_of(&letter.group) {
+        Some(topic) => Decision::Send(topic),
+        None => Decision::Skip("destination_unknown", destinations.why_not(&letter.group)),
+    }
+}
+
+/// A claimed item.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) letter: Letter,
+    pub(crate) topic: String,
+    pub(crate) count: i32,
+}
+
+/// Where the retry topics end, by topic and partition.
+pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
+
+/// Claims the next items, at most `records`; none when the job is not running any more. Runs on the connection that holds the job's lock:
+/// who lost the lock lost the connection, and claims nothing.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    holder: &Holder<'_>,
+    records: usize,
+    ends: &Ends,
+) -> Result<Option<Vec<Claimed>>, Refusal> {
+    let mut transaction = connection.begin().await?;
+    let state: Option<String> = sqlx::query_scalar("SELECT state FROM replay_jobs WHERE id = $1 FOR UPDATE")
+        .bind(holder.job)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    if state.as_deref() != Some("running") {
+        return Ok(None);
+    }
+    let planned = next(&mut transaction, holder.job, records.clamp(1, CHUNK_RECORDS)).await?;
+    let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
+    let mut letters: BTreeMap<i64, Letter> =
+        letter::lock(&mut transaction, &ids).await?.into_iter().map(|letter| (letter.id, letter)).collect();
+    let (mut claimed, mut skipped) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
+    for planned in &planned {
+        match decide(planned, letters.get(&planned.letter), holder.destinations) {
+            Decision::Send(topic) => {
+                if let Some(letter) = letters.remove(&planned.letter) {
+                    claimed.push(Claimed { count: letter.replay_count.saturating_add(1), letter, topic });
+                }
+            }
+            Decision::Skip(code, detail) => {
+                skipped.0.push(planned.letter);
+                skipped.1.push(code);
+                skipped.2.push(crate::log::clean(&detail));
+            }
+        }
+    }
+    sqlx::query(
+        "UPDATE replay_items i SET state = 'skipped', code = s.code, detail = s.detail, settled_at = clock_timestamp()
+         FROM UNNEST($2::bigint[], $3::text[], $4::text[]) AS s (id, code, detail) WHERE i.job_id = $1 AND i.dead_letter_id = s.id",
+    )
+    .bind(holder.job)
+    .bind(&skipped.0)
+    .bind(&skipped.1)
+    .bind(&skipped.2)
+    .execute(&mut *transaction)
+    .await?;
+    let ids: Vec<i64> = claimed.iter().map(|claimed| claimed.letter.id).collect();
+    sqlx::query("UPDATE dead_letters SET state = 'replaying', job_id = $1 WHERE id = ANY($2)")
+        .bind(holder.job)
+        .bind(&ids)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "UPDATE replay_items i SET state = 'sending', replay_count = s.count
+         FROM UNNEST($2::bigint[], $3::integer[]) AS s (id, count) WHERE i.job_id = $1 AND i.dead_letter_id = s.id",
+    )
+    .bind(holder.job)
+    .bind(&ids)
+    .bind(claimed.iter().map(|claimed| claimed.count).collect::<Vec<_>>())
+    .execute(&mut *transaction)
+    .await?;
+    let ends = serde_json::to_string(ends).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    sqlx::query(
+        "UPDATE replay_jobs SET blocked = NULL, sending_from = $2::json, claimed_at = clock_timestamp(), claimed_by = $3 WHERE id = $1",
+    )
+    .bind(holder.job)
+    .bind(ends)
+    .bind(holder.instance)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    metrics::counter!(names::REPLAYED, "outcome" => "skipped").increment(skipped.0.len() as u64);
+    Ok(Some(claimed))
+}
+
+/// The next pending items in order, within the chunk's bounds.
+async fn next(connection: &mut PgConnection, job: &str, records: usize) -> Result<Vec<Planned>, Refusal> {
+    let rows = sqlx::query(
+        "SELECT i.dead_letter_id, i.value_sha256, i.edit_id, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0)
+         FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
+         WHERE i.job_id = $1 AND i.state = 'pending' ORDER BY i.position LIMIT $2",
+    )
+    .bind(job)
+    .bind(i64::try_from(records).unwrap_or(1))
+    .fetch_all(connection)
+    .await?;
+    let (mut planned, mut bytes) = (Vec::with_capacity(rows.len()), 0_i64);
+    for row in &rows {
+        bytes = bytes.saturating_add(row.try_get::<i64, _>(3)?);
+        if bytes > CHUNK_BYTES && !planned.is_empty() {
+            break;
+        }
+        planned.push(Planned { letter: row.try_get(0)?, value_sha256: row.try_get(1)?, edit: row.try_get(2)? });
+    }
+    Ok(planned)
+}

@@ -1,0 +1,105 @@
+//! Where replays go, and whether anybody reads there.
+
+use super::claim::Ends;
+use crate::{PipelineArgs, Recovery};
+use runtime::admin::Inspector;
+use runtime::kafka::KafkaArgs;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest one question to the brokers.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// How long it is believed that a group has members.
+const MEMBERS_KNOWN_FOR: Duration = Duration::from_secs(5);
+
+/// The groups whose stages read a retry topic: ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Destinations {
+    groups: [String; 2],
+}
+
+impl Destinations {
+    pub(crate) fn of(pipeline: &PipelineArgs) -> Self {
+        Self { groups: [pipeline.validator_group.clone(), pipeline.persistence_group.clone()] }
+    }
+
+    /// The retry topic of a group; none for a group that is not ours, whose stages read none.
+    pub(crate) fn topic_of(&self, group: &str) -> Option<String> {
+        self.groups.iter().any(|ours| ours == group).then(|| contracts::topics::retry(group))
+    }
+
+    /// The sentence for a group without a retry topic.
+    pub(crate) fn why_not(&self, group: &str) -> String {
+        let [validator, persistence] = &self.groups;
+        let shown = crate::log::clean(group);
+        format!(
+            "it failed in consumer group {shown:?}, and only {validator} and {persistence} read replays; export it for its owner, or discard it"
+        )
+    }
+}
+
+/// Asks the brokers.
+pub(super) struct Desk {
+    pub(super) destinations: Destinations,
+    pub(super) kafka: KafkaArgs,
+    inspector: Arc<Inspector>,
+    seen: Mutex<HashMap<String, Instant>>,
+}
+
+impl Desk {
+    pub(super) fn new(recovery: &Recovery) -> Result<Self, String> {
+        let kafka = recovery.kafka.clone().ok_or("replays need Kafka: run the recovery role with --kafka-brokers")?;
+        let inspector = Arc::new(Inspector::new(&kafka, ASKED_WITHIN).map_err(|error| error.to_string())?);
+        Ok(Self { destinations: Destinations::of(&recovery.pipeline), kafka, inspector, seen: Mutex::default() })
+    }
+
+    /// Where the retry topics of these groups end, when replays to all of them would be read; else a sentence that says what to do.
+    pub(super) async fn open(&self, groups: &[String]) -> Result<Ends, String> {
+        let mut ends = Ends::new();
+        for group in groups {
+            let Some(topic) = self.destinations.topic_of(group) else { continue };
+            let (inspector, asked, ask_members) = (Arc::clone(&self.inspector), topic.clone(), !self.seen_lately(group));
+            let of = group.clone();
+            let answer = tokio::task::spawn_blocking(move || {
+                let ends = inspector.ends(&asked)?;
+                anyhow::Ok((ends, if ask_members { inspector.members(&of) } else { None }))
+            });
+            let (found, members) = match answer.await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => {
+                    return Err(format!(
+                        "cannot send to {topic}: {error:#}; is Kafka up, and does the topic exist (`eventflow admin topics`)?"
+                    ));
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            if found.is_empty() {
+                return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics`"));
+            }
+            match members {
+                Some(0) => {
+                    return Err(format!(
+                        "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
+                    ));
+                }
+                Some(_) => drop(self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now())),
+                // The brokers do not tell: what is sent waits in the topic.
+                None => {}
+            }
+            ends.insert(topic, found);
+        }
+        Ok(ends)
+    }
+
+    fn seen_lately(&self, group: &str) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(group).is_some_and(|at| at.elapsed() < MEMBERS_KNOWN_FOR)
+    }
+
+    /// Our groups.
+    pub(super) fn groups(&self) -> &[String] {
+        &self.destinations.groups
+    }
+}
