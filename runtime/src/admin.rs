@@ -64,6 +64,19 @@ pub fn watermarks(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i6
         .collect()
 }
 
+/// Where the next record of every partition goes, those of open transactions included: after an acknowledgement the end is past its
+/// record. (Watermarks are what a consumer of committed records may read, and can stay behind for as long as a transaction is open.)
+///
+/// # Errors
+/// When the topic is unknown or no broker answers in time.
+pub fn ends(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
+    let mut config = inspector_config(kafka);
+    config.set("isolation.level", "read_uncommitted");
+    let consumer = BaseConsumer::from_config(&config)?;
+    let end = |partition| Ok((partition, consumer.fetch_watermarks(topic, partition, DEADLINE)?.1));
+    partitions(&consumer, topic, DEADLINE)?.into_iter().map(end).collect()
+}
+
 /// A group's committed next offsets on a topic; `None` where it never committed.
 ///
 /// # Errors
@@ -156,6 +169,17 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
+    fn of(record: &crate::record::Record<'_>) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.payload.map(<[u8]>::to_vec),
+            headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+
     /// The first header of that name, as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
@@ -253,16 +277,55 @@ impl Tail {
             if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
                 ends.remove(&record.partition);
             }
-            take(OwnedRecord {
-                partition: record.partition,
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
-                key: record.key.map(<[u8]>::to_vec),
-                value: record.payload.map(<[u8]>::to_vec),
-                headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
-            });
+            take(OwnedRecord::of(&record));
         }
         Ok(())
+    }
+}
+
+/// The records a partition holds in a range of offsets, at most `most`, and the offset up to which that is all of them. Fewer records than
+/// offsets: the others were deleted, aborted, or are a transaction's markers. The range is read as far as committed records reach.
+///
+/// # Errors
+/// When the topic is unknown, or reading stands still for the deadline.
+pub fn read_range(
+    kafka: &KafkaArgs,
+    topic: &str,
+    partition: i32,
+    range: std::ops::Range<i64>,
+    most: usize,
+) -> anyhow::Result<(Vec<OwnedRecord>, i64)> {
+    let mut config = inspector_config(kafka);
+    config.set("enable.partition.eof", "true");
+    let consumer = BaseConsumer::from_config(&config)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+    let (start, end) = (range.start.max(low), range.end.min(high));
+    let mut records = Vec::new();
+    if start >= end {
+        return Ok((records, range.end.min(high.max(range.start))));
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(start))?;
+    consumer.assign(&list)?;
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        anyhow::ensure!(std::time::Instant::now() < deadline, "reading {topic}:{partition} from {start} stands still");
+        let message = match consumer.poll(Duration::from_millis(100)) {
+            None => continue,
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok((records, end)),
+            Some(Err(error)) if is_connectivity(&error) => continue,
+            Some(Err(error)) => return Err(error.into()),
+        };
+        let record = crate::record::Record::of(&message);
+        if record.offset >= end {
+            return Ok((records, end));
+        }
+        let next = record.offset + 1;
+        records.push(OwnedRecord::of(&record));
+        if records.len() >= most || next >= end {
+            return Ok((records, next));
+        }
     }
 }
 
@@ -279,9 +342,13 @@ fn is_connectivity(error: &KafkaError) -> bool {
 }
 
 fn inspector(kafka: &KafkaArgs) -> anyhow::Result<BaseConsumer> {
+    Ok(BaseConsumer::from_config(&inspector_config(kafka))?)
+}
+
+fn inspector_config(kafka: &KafkaArgs) -> rdkafka::ClientConfig {
     let mut config = kafka.client_config("inspector");
     config.set("group.id", "eventflow-inspector").set("enable.auto.commit", "false").set("auto.offset.reset", "error");
-    Ok(BaseConsumer::from_config(&config)?)
+    config
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str, deadline: Duration) -> anyhow::Result<Vec<i32>> {

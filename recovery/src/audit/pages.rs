@@ -1,0 +1,364 @@
+//! Offsets judged by pages: which fate each has, in one statement, so in one snapshot of the database.
+
+use super::checkpoint::ask;
+use crate::Recovery;
+use crate::error::Refusal;
+use sqlx::postgres::PgPool;
+use sqlx::{PgConnection, Row as _};
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Offsets in a page.
+pub const PAGE: i64 = 100_000;
+/// Findings of a page that are kept one by one; the page counts all of them.
+const FINDINGS: usize = 1000;
+/// Most pages looked at again at once; the others have their turn next time, as those not looked at for longest come first.
+const PAGES_AGAIN: i64 = 10_000;
+/// Records read from Kafka at once, to see which are there.
+const RECORDS_ASKED: usize = 1000;
+/// Missing offsets nearer than this are asked for in one reading.
+const NEAR: i64 = 1000;
+
+/// Up to where a partition of the raw topic is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Partition
+    pub partition: i32,
+    /// The oldest record there is
+    pub low: i64,
+    /// Every record before it has its fate in the database
+    pub settled: i64,
+    /// The topic's end
+    pub high: i64,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Offsets for the first time
+    pub new: i64,
+    /// Offsets once more
+    pub again: i64,
+}
+
+/// The fates of a range of offsets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fates {
+    pub(super) stored: i64,
+    pub(super) duplicate: i64,
+    pub(super) open: i64,
+    pub(super) replaying: i64,
+    pub(super) discarded: i64,
+    pub(super) absent: i64,
+    /// Offset and why
+    pub(super) gaps: Vec<(i64, &'static str)>,
+    pub(super) doubles: Vec<(i64, &'static str)>,
+}
+
+const NO_FATE: &str = "not stored, not dead-lettered";
+
+macro_rules! judge {
+    ($fates:literal) => {
+        concat!(
+            "WITH rows AS (
+                 SELECT raw_offset AS o, count(*) FILTER (WHERE fate = 'stored') AS stored, count(*) AS all_rows
+                 FROM ",
+            $fates,
+            "    WHERE raw_partition = $2 AND raw_offset >= $3 AND raw_offset < $4 GROUP BY raw_offset
+             ), letters AS (
+                 SELECT origin_offset AS o, state FROM dead_letters
+                 WHERE origin_topic = $1 AND origin_partition = $2 AND origin_offset >= $3 AND origin_offset < $4 AND origin_group = ''
+             ), no_records AS (
+                 SELECT \"offset\" AS o FROM audit_absent WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 AND \"offset\" < $4
+             ), judged AS (
+                 SELECT o, CASE
+                     WHEN r.all_rows > 1 THEN 'two_rows'
+                     WHEN r.all_rows = 1 AND l.state = 'open' THEN 'open_and_stored'
+                     WHEN r.stored = 1 THEN 'stored'
+                     WHEN r.all_rows = 1 THEN 'duplicate'
+                     WHEN l.state = 'resolved' THEN 'resolved_without_row'
+                     WHEN l.state IS NOT NULL THEN l.state
+                     WHEN a.o IS NOT NULL THEN 'absent'
+                     ELSE 'gap'
+                 END AS fate
+                 FROM generate_series($3::bigint, $4::bigint - 1) AS o
+                 LEFT JOIN rows r USING (o) LEFT JOIN letters l USING (o) LEFT JOIN no_records a USING (o)
+             )
+             SELECT fate, count(*),
+                    CASE WHEN fate IN ('two_rows', 'open_and_stored', 'resolved_without_row', 'gap') THEN array_agg(o ORDER BY o) END
+             FROM judged GROUP BY fate"
+        )
+    };
+}
+
+const JUDGE: &str = judge!("persistence.event_fates");
+/// Persistence may never have run in this database: then nothing is stored.
+const JUDGE_WITHOUT_PERSISTENCE: &str =
+    judge!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f ");
+
+/// Whether persistence has ever run in this database, in a version that shows what others may read.
+pub(crate) async fn persistence_is_there(pool: &PgPool) -> Result<bool, Refusal> {
+    Ok(sqlx::query_scalar("SELECT to_regclass('persistence.read_offsets') IS NOT NULL").fetch_one(pool).await?)
+}
+
+/// The fate of every offset of a range of at most a page.
+pub(super) async fn judge(recovery: &Recovery, topic: &str, partition: i32, range: &Range<i64>) -> Result<Fates, Refusal> {
+    let there = persistence_is_there(&recovery.pool).await?;
+    let rows = sqlx::query(if there { JUDGE } else { JUDGE_WITHOUT_PERSISTENCE })
+        .bind(topic)
+        .bind(partition)
+        .bind(range.start)
+        .bind(range.end)
+        .fetch_all(&recovery.pool)
+        .await?;
+    let mut fates = Fates::default();
+    for row in rows {
+        let (fate, count): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let offsets: Vec<i64> = row.try_get::<Option<_>, _>(2)?.unwrap_or_default();
+        let because = |why| offsets.iter().map(move |offset| (*offset, why));
+        match fate.as_str() {
+            "stored" => fates.stored = count,
+            "duplicate" => fates.duplicate = count,
+            "open" => fates.open = count,
+            "replaying" => fates.replaying = count,
+            "discarded" => fates.discarded = count,
+            "absent" => fates.absent = count,
+            "two_rows" => fates.doubles.extend(because("stored more than once, from one raw record")),
+            "open_and_stored" => fates.doubles.extend(because("stored, and an open dead letter that nobody replayed")),
+            "resolved_without_row" => fates.gaps.extend(because("its dead letter is resolved, but it is not stored")),
+            // "gap", and whatever state a newer version knows.
+            _ => fates.gaps.extend(because(NO_FATE)),
+        }
+    }
+    fates.gaps.sort_unstable();
+    fates.doubles.sort_unstable();
+    Ok(fates)
+}
+
+impl Recovery {
+    /// Looks again at what changed, and at what is new up to the settled offsets. Safe to do twice, and at the same time.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`]; what was looked at until then stays.
+    pub async fn account(&self, topic: &str, readings: &[Reading]) -> Result<Look, Refusal> {
+        let mut look = Look::default();
+        for (partition, range) in pages_again(self, topic).await? {
+            look.again += range.end - range.start;
+            look_again(self, topic, partition, range).await?;
+        }
+        for reading in readings {
+            look.new += extend(self, topic, *reading).await?;
+        }
+        Ok(look)
+    }
+}
+
+/// From the frontier to the settled offset, page by page.
+async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i64, Refusal> {
+    let Reading { partition, low, settled, high } = reading;
+    // What is first seen begins at the oldest record there is; never further on than what the validator had read.
+    let mut frontier: i64 = sqlx::query_scalar(
+        "INSERT INTO audit_frontier (topic, partition, first_offset, next_offset, high) VALUES ($1, $2, $3, $3, $4)
+         ON CONFLICT (topic, partition) DO UPDATE SET high = greatest(audit_frontier.high, excluded.high), at = clock_timestamp()
+         RETURNING next_offset",
+    )
+    .bind(topic)
+    .bind(partition)
+    .bind(low)
+    .bind(high)
+    .fetch_one(&recovery.pool)
+    .await?;
+    let from = frontier;
+    while frontier < settled {
+        let range = frontier..settled.min((frontier / PAGE + 1) * PAGE);
+        let fates = judge_and_ask(recovery, topic, partition, &range).await?;
+        let mut transaction = recovery.pool.begin().await?;
+        let moved =
+            sqlx::query("UPDATE audit_frontier SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3")
+                .bind(topic)
+                .bind(partition)
+                .bind(range.start)
+                .bind(range.end)
+                .execute(&mut *transaction)
+                .await?;
+        if moved.rows_affected() == 0 {
+            // Another instance was faster.
+            return Ok(frontier - from);
+        }
+        write_page(&mut transaction, topic, partition, &range, &fates, true).await?;
+        transaction.commit().await?;
+        frontier = range.end;
+    }
+    Ok(frontier - from)
+}
+
+async fn look_again(recovery: &Recovery, topic: &str, partition: i32, range: Range<i64>) -> Result<(), Refusal> {
+    let fates = judge_and_ask(recovery, topic, partition, &range).await?;
+    let mut transaction = recovery.pool.begin().await?;
+    write_page(&mut transaction, topic, partition, &range, &fates, false).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Before an offset is called a gap, Kafka is asked whether it ever was a record, when Kafka is at hand and still knows.
+async fn judge_and_ask(recovery: &Recovery, topic: &str, partition: i32, range: &Range<i64>) -> Result<Fates, Refusal> {
+    let fates = judge(recovery, topic, partition, range).await?;
+    let unknown: Vec<i64> = fates.gaps.iter().filter(|(_, why)| *why == NO_FATE).map(|(offset, _)| *offset).collect();
+    if unknown.is_empty() || recovery.kafka.is_none() {
+        return Ok(fates);
+    }
+    let name = topic.to_owned();
+    let absent = ask(recovery, move |kafka| absent_in_kafka(kafka, &name, partition, &unknown)).await;
+    // An outage does not hide a gap: it is asked again with the next look.
+    let Ok(absent) = absent else { return Ok(fates) };
+    if absent.is_empty() {
+        return Ok(fates);
+    }
+    sqlx::query("INSERT INTO audit_absent SELECT $1, $2, o FROM UNNEST($3::bigint[]) o ON CONFLICT DO NOTHING")
+        .bind(topic)
+        .bind(partition)
+        .bind(absent)
+        .execute(&recovery.pool)
+        .await?;
+    judge(recovery, topic, partition, range).await
+}
+
+/// Those of the offsets at which Kafka, which still has their neighbourhood, holds no record.
+fn absent_in_kafka(kafka: &runtime::kafka::KafkaArgs, topic: &str, partition: i32, offsets: &[i64]) -> anyhow::Result<Vec<i64>> {
+    let watermarks = runtime::admin::watermarks(kafka, topic)?;
+    let low = watermarks.iter().find(|(found, ..)| *found == partition).map_or(i64::MAX, |(_, low, _)| *low);
+    let asked: Vec<i64> = offsets.iter().copied().filter(|offset| *offset >= low).collect();
+    let mut absent = Vec::new();
+    for span in asked.chunk_by(|before, after| after - before < NEAR) {
+        let (Some(&first), Some(&last)) = (span.first(), span.last()) else { continue };
+        let (mut next, end) = (first, last + 1);
+        while next < end {
+            let (held, up_to) = runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_ASKED)?;
+            let held: HashSet<i64> = held.iter().map(|record| record.offset).collect();
+            absent.extend(span.iter().filter(|offset| (next..up_to).contains(*offset) && !held.contains(offset)));
+            if up_to <= next {
+                break;
+            }
+            next = up_to;
+        }
+    }
+    Ok(absent)
+}
+
+/// The counts of a range, added to its page or instead of what the page had; its findings, and those that are no longer.
+async fn write_page(
+    connection: &mut PgConnection,
+    topic: &str,
+    partition: i32,
+    range: &Range<i64>,
+    fates: &Fates,
+    new: bool,
+) -> Result<(), Refusal> {
+    let statement = if new {
+        "INSERT INTO audit_pages AS p (topic, partition, page, next_offset, stored, duplicate, open, replaying, discarded, absent, gap,
+                                       double_fate)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (topic, partition, page) DO UPDATE
+         SET next_offset = excluded.next_offset, stored = p.stored + excluded.stored, duplicate = p.duplicate + excluded.duplicate,
+             open = p.open + excluded.open, replaying = p.replaying + excluded.replaying, discarded = p.discarded + excluded.discarded,
+             absent = p.absent + excluded.absent, gap = p.gap + excluded.gap, double_fate = p.double_fate + excluded.double_fate"
+    } else {
+        // Grown meanwhile by another instance: that page is looked at again next time.
+        "UPDATE audit_pages
+         SET stored = $5, duplicate = $6, open = $7, replaying = $8, discarded = $9, absent = $10, gap = $11, double_fate = $12,
+             examined_at = clock_timestamp()
+         WHERE topic = $1 AND partition = $2 AND page = $3 AND next_offset = $4"
+    };
+    let count = |found: &[(i64, &str)]| i64::try_from(found.len()).unwrap_or(i64::MAX);
+    let written = sqlx::query(statement)
+        .bind(topic)
+        .bind(partition)
+        .bind(range.start / PAGE)
+        .bind(range.end)
+        .bind(fates.stored)
+        .bind(fates.duplicate)
+        .bind(fates.open)
+        .bind(fates.replaying)
+        .bind(fates.discarded)
+        .bind(fates.absent)
+        .bind(count(&fates.gaps))
+        .bind(count(&fates.doubles))
+        .execute(&mut *connection)
+        .await?;
+    if written.rows_affected() == 0 {
+        return Ok(());
+    }
+    for (kind, found) in [("gap", &fates.gaps), ("double_fate", &fates.doubles)] {
+        let offsets: Vec<i64> = found.iter().map(|(offset, _)| *offset).collect();
+        sqlx::query(
+            "UPDATE audit_findings SET healed_at = clock_timestamp()
+             WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 AND \"offset\" < $4 AND kind = $5 AND healed_at IS NULL
+               AND \"offset\" NOT IN (SELECT o FROM UNNEST($6::bigint[]) o)",
+        )
+        .bind(topic)
+        .bind(partition)
+        .bind(range.start)
+        .bind(range.end)
+        .bind(kind)
+        .bind(&offsets)
+        .execute(&mut *connection)
+        .await?;
+        let kept = found.len().min(FINDINGS);
+        sqlx::query(
+            "INSERT INTO audit_findings AS f (topic, partition, \"offset\", kind, detail)
+             SELECT $1, $2, o, $3, detail FROM UNNEST($4::bigint[], $5::text[]) AS found (o, detail)
+             ON CONFLICT (topic, partition, \"offset\", kind) DO UPDATE
+             SET detail = excluded.detail, healed_at = NULL,
+                 found_at = CASE WHEN f.healed_at IS NULL THEN f.found_at ELSE clock_timestamp() END",
+        )
+        .bind(topic)
+        .bind(partition)
+        .bind(kind)
+        .bind(&offsets[..kept])
+        .bind(found[..kept].iter().map(|(_, why)| *why).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+macro_rules! again {
+    ($fates:literal) => {
+        concat!(
+            "WITH since AS (SELECT coalesce(max(reached_at), '-infinity') - interval '5 minutes' AS at FROM audit_checkpoints WHERE topic = $1),
+             touched AS (
+                 SELECT partition, page FROM audit_pages WHERE topic = $1 AND (replaying > 0 OR gap > 0 OR double_fate > 0)
+                 UNION
+                 SELECT origin_partition, origin_offset / $2 FROM dead_letters
+                 WHERE origin_topic = $1 AND origin_group = '' AND state = 'replaying'
+                 UNION
+                 SELECT origin_partition, origin_offset / $2 FROM dead_letters
+                 WHERE settled_at >= (SELECT at FROM since) AND origin_topic = $1 AND origin_group = ''
+                 UNION
+                 SELECT d.origin_partition, d.origin_offset / $2 FROM dead_letters d
+                 JOIN ",
+            $fates,
+            "    ON f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset
+                 WHERE d.origin_topic = $1 AND d.origin_group = '' AND d.state = 'open'
+                 UNION
+                 (SELECT partition, page FROM audit_pages WHERE topic = $1 ORDER BY examined_at LIMIT 1)
+             )
+             SELECT p.partition, greatest(p.page * $2, f.first_offset), p.next_offset
+             FROM touched JOIN audit_pages p USING (partition, page) JOIN audit_frontier f ON f.topic = p.topic AND f.partition = p.partition
+             WHERE p.topic = $1 ORDER BY p.examined_at LIMIT $3"
+        )
+    };
+}
+const AGAIN: &str = again!("persistence.event_fates f");
+const AGAIN_WITHOUT_PERSISTENCE: &str = again!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset WHERE false) f ");
+
+/// The pages in which something changed since they were looked at, and the one not looked at for longest.
+async fn pages_again(recovery: &Recovery, topic: &str) -> Result<Vec<(i32, Range<i64>)>, Refusal> {
+    let there = persistence_is_there(&recovery.pool).await?;
+    let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there { AGAIN } else { AGAIN_WITHOUT_PERSISTENCE })
+        .bind(topic)
+        .bind(PAGE)
+        .bind(PAGES_AGAIN)
+        .fetch_all(&recovery.pool)
+        .await?;
+    Ok(rows.into_iter().map(|(partition, from, to)| (partition, from..to)).collect())
+}

@@ -1,0 +1,192 @@
+//! Sums: over the pages that were looked at, or over a range of time, looked at anew.
+
+use super::checkpoint::read;
+use super::pages::{Fates, PAGE, judge};
+use super::{CHECKPOINT_AGE, IN_FLIGHT, UNACCOUNTED};
+use crate::Recovery;
+use crate::error::Refusal;
+use crate::model::{Audit, Finding, Time};
+use sqlx::Row as _;
+use std::collections::BTreeMap;
+
+/// Findings that are listed.
+const LISTED: usize = 100;
+/// A record is in the topic this long after its receipt at the latest, or its vendor was told that it is not; clocks included.
+const PUBLISHED_WITHIN: time::Duration = time::Duration::minutes(1);
+
+/// A partition as far as it was looked at.
+struct Frontier {
+    partition: i32,
+    first: i64,
+    next: i64,
+    high: i64,
+}
+
+/// Of everything.
+pub(super) async fn of_pages(recovery: &Recovery, topic: &str) -> Result<Audit, Refusal> {
+    let mut audit = empty(recovery, topic).await?;
+    let frontiers = frontiers(recovery, topic).await?;
+    let row = sqlx::query(
+        "SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(duplicate), 0)::bigint, coalesce(sum(open), 0)::bigint,
+                coalesce(sum(replaying), 0)::bigint, coalesce(sum(discarded), 0)::bigint, coalesce(sum(gap), 0)::bigint,
+                coalesce(sum(double_fate), 0)::bigint
+         FROM audit_pages WHERE topic = $1",
+    )
+    .bind(topic)
+    .fetch_one(&recovery.pool)
+    .await?;
+    (audit.stored, audit.duplicate) = (row.try_get(0)?, row.try_get(1)?);
+    (audit.gaps, audit.double_fates) = (row.try_get(5)?, row.try_get(6)?);
+    audit.dead_lettered = dead_lettered(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    audit.in_flight = frontiers.iter().map(|frontier| (frontier.high - frontier.next).max(0)).sum();
+    audit.partitions = frontiers.iter().map(|f| (f.partition, f.first, f.next, f.high)).collect();
+    let rows = sqlx::query(
+        "SELECT partition, \"offset\", kind, detail FROM audit_findings
+         WHERE topic = $1 AND healed_at IS NULL ORDER BY partition, \"offset\" LIMIT $2",
+    )
+    .bind(topic)
+    .bind(i64::try_from(LISTED).unwrap_or(i64::MAX))
+    .fetch_all(&recovery.pool)
+    .await?;
+    for row in rows {
+        audit.findings.push(Finding {
+            partition: row.try_get(0)?,
+            offset: row.try_get(1)?,
+            kind: row.try_get(2)?,
+            detail: row.try_get(3)?,
+        });
+    }
+    add_up(&mut audit);
+    Ok(audit)
+}
+
+/// Of what was received in a range of time, looked at anew.
+pub(super) async fn of_range(recovery: &Recovery, topic: &str, from: Option<Time>, to: Option<Time>) -> Result<Audit, Refusal> {
+    let mut audit = empty(recovery, topic).await?;
+    let (lower, upper) = (before(recovery, topic, from).await?, after(recovery, topic, to).await?);
+    for Frontier { partition, first, next, high } in frontiers(recovery, topic).await? {
+        let from = lower.as_ref().and_then(|lower| lower.get(&partition)).copied().unwrap_or(first).clamp(first, high);
+        let to = upper.as_ref().and_then(|upper| upper.get(&partition)).copied().unwrap_or(high).clamp(from, high);
+        let (mut looked, settled) = (from, to.min(next));
+        while looked < settled {
+            let range = looked..settled.min((looked / PAGE + 1) * PAGE);
+            let fates = judge(recovery, topic, partition, &range).await?;
+            add(&mut audit, partition, &fates);
+            looked = range.end;
+        }
+        audit.in_flight += to - to.min(next.max(from));
+        audit.partitions.push((partition, from, settled.max(from), to));
+    }
+    add_up(&mut audit);
+    Ok(audit)
+}
+
+/// Sets the gauges.
+pub(super) async fn measure(recovery: &Recovery, topic: &str) -> Result<(), Refusal> {
+    let row = sqlx::query(
+        "SELECT (SELECT coalesce(sum(gap + double_fate), 0)::float8 FROM audit_pages WHERE topic = $1),
+                (SELECT coalesce(sum(greatest(high - next_offset, 0)), 0)::float8 FROM audit_frontier WHERE topic = $1),
+                (SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM audit_checkpoints
+                 WHERE topic = $1 AND reached_at IS NOT NULL)",
+    )
+    .bind(topic)
+    .fetch_one(&recovery.pool)
+    .await?;
+    metrics::gauge!(UNACCOUNTED).set(row.try_get::<f64, _>(0)?);
+    metrics::gauge!(IN_FLIGHT).set(row.try_get::<f64, _>(1)?);
+    if let Some(age) = row.try_get::<Option<f64>, _>(2)? {
+        metrics::gauge!(CHECKPOINT_AGE).set(age);
+    }
+    Ok(())
+}
+
+async fn empty(recovery: &Recovery, topic: &str) -> Result<Audit, Refusal> {
+    let row = sqlx::query(
+        "SELECT EXISTS (SELECT FROM audit_frontier WHERE topic = $1),
+                extract(epoch FROM clock_timestamp() - (SELECT max(at) FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NOT NULL))::float8",
+    )
+    .bind(topic)
+    .fetch_one(&recovery.pool)
+    .await?;
+    if !row.try_get::<bool, _>(0)? && topic != recovery.pipeline.topic_raw {
+        return Err(Refusal::NotFound(format!(
+            "topic {topic:?} was never accounted for; the raw topic is {}",
+            recovery.pipeline.topic_raw
+        )));
+    }
+    Ok(Audit {
+        topic: topic.to_owned(),
+        at: Time::now_utc(),
+        partitions: Vec::new(),
+        records: 0,
+        stored: 0,
+        duplicate: 0,
+        dead_lettered: BTreeMap::new(),
+        in_flight: 0,
+        gaps: 0,
+        double_fates: 0,
+        findings: Vec::new(),
+        checkpoint_age_seconds: row.try_get(1)?,
+    })
+}
+
+async fn frontiers(recovery: &Recovery, topic: &str) -> Result<Vec<Frontier>, Refusal> {
+    let rows = sqlx::query_as::<_, (i32, i64, i64, i64)>(
+        "SELECT partition, first_offset, next_offset, high FROM audit_frontier WHERE topic = $1 ORDER BY partition",
+    )
+    .bind(topic)
+    .fetch_all(&recovery.pool)
+    .await?;
+    Ok(rows.into_iter().map(|(partition, first, next, high)| Frontier { partition, first, next, high }).collect())
+}
+
+/// The ends of the topic at the last checkpoint before a time: what was received since is not before them.
+async fn before(recovery: &Recovery, topic: &str, time: Option<Time>) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+    let Some(time) = time else { return Ok(None) };
+    let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
+    ends(recovery, statement, topic, time).await
+}
+
+/// The ends of the topic at the first checkpoint after a time, when all that was received until then was published.
+async fn after(recovery: &Recovery, topic: &str, time: Option<Time>) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+    let Some(time) = time.map(|time| time.saturating_add(PUBLISHED_WITHIN)) else { return Ok(None) };
+    let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at >= $2 ORDER BY at LIMIT 1";
+    ends(recovery, statement, topic, time).await
+}
+
+async fn ends(
+    recovery: &Recovery,
+    statement: &'static str,
+    topic: &str,
+    time: Time,
+) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+    let text: Option<String> = sqlx::query_scalar(statement).bind(topic).bind(time).fetch_optional(&recovery.pool).await?;
+    text.map(|text| read(&text)).transpose()
+}
+
+fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<String, i64> {
+    [("open", open), ("replaying", replaying), ("discarded", discarded)].map(|(state, count)| (state.to_owned(), count)).into()
+}
+
+fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
+    audit.stored += fates.stored;
+    audit.duplicate += fates.duplicate;
+    for (state, count) in dead_lettered(fates.open, fates.replaying, fates.discarded) {
+        *audit.dead_lettered.entry(state).or_default() += count;
+    }
+    let count = |found: &[(i64, &str)]| i64::try_from(found.len()).unwrap_or(i64::MAX);
+    audit.gaps += count(&fates.gaps);
+    audit.double_fates += count(&fates.doubles);
+    let of = |kind: &'static str| move |&(offset, why): &(i64, &'static str)| (offset, kind, why);
+    let mut found: Vec<_> = fates.gaps.iter().map(of("gap")).chain(fates.doubles.iter().map(of("double_fate"))).collect();
+    found.sort_unstable();
+    for (offset, kind, detail) in found.into_iter().take(LISTED.saturating_sub(audit.findings.len())) {
+        audit.findings.push(Finding { partition, offset, kind: kind.to_owned(), detail: detail.to_owned() });
+    }
+}
+
+/// Records are those that have a fate, or miss one; offsets without a record are none.
+fn add_up(audit: &mut Audit) {
+    let dead: i64 = audit.dead_lettered.values().sum();
+    audit.records = audit.stored + audit.duplicate + dead + audit.gaps + audit.double_fates;
+}
