@@ -1,0 +1,185 @@
+//! Who asks, and what they may: bearer tokens, each with a name and a role.
+
+use super::problem::ApiError;
+use axum::http::{HeaderMap, header};
+use contracts::Secret;
+use runtime::config::{ConfigError, resolve_secret};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Shorter ones can be guessed.
+const SHORTEST: usize = 16;
+
+/// What a token may do: everything of the roles before it, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Reads
+    Viewer,
+    /// Edits, discards, replays, and approves other people's replays
+    Operator,
+    /// Also imports dead letters from elsewhere
+    Admin,
+}
+
+impl Role {
+    /// As configured.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Role {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.word() == word).ok_or(())
+    }
+}
+
+/// The name of the token a request came with: what the audit log calls who did it.
+#[derive(Debug, Clone)]
+pub(crate) struct Who(pub(crate) String);
+
+#[derive(Debug)]
+struct Token {
+    name: String,
+    role: Role,
+    secret: Secret,
+}
+
+/// All tokens that are taken. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Tokens(Arc<Vec<Token>>);
+
+impl Tokens {
+    /// Reads `NAME:ROLE=REF`, REF being `env:NAME` or `file:/path`. A name may come twice, for a change of token without a gap.
+    ///
+    /// # Errors
+    /// Names the entry by its place and never quotes it: somebody may have written the token itself.
+    pub fn parse(entries: &[String]) -> Result<Self, ConfigError> {
+        let mut tokens: Vec<Token> = Vec::new();
+        for (place, entry) in entries.iter().enumerate() {
+            let bad = |problem: String| ConfigError::new("--api-token", format!("token {}: {problem}", place + 1));
+            let form =
+                || bad("expected NAME:ROLE=REF, as alice:operator=env:ALICES_TOKEN; REF is env:NAME or file:/path".to_owned());
+            let (who, reference) = entry.split_once('=').ok_or_else(form)?;
+            let (name, role) = who.split_once(':').ok_or_else(form)?;
+            let legal = |character: char| character.is_ascii_alphanumeric() || "._-@+".contains(character);
+            if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
+                return Err(bad("a name is 1 to 64 letters, digits and . _ - @ +".to_owned()));
+            }
+            let role = role.parse().map_err(|()| bad("a role is viewer, operator or admin".to_owned()))?;
+            let secret = resolve_secret(reference).map_err(bad)?;
+            if secret.expose().len() < SHORTEST {
+                return Err(bad(format!("shorter than {SHORTEST} characters; make one with: openssl rand -hex 32")));
+            }
+            if tokens.iter().any(|token| token.secret == secret) {
+                return Err(bad("the same secret as another token's; each person needs one of their own".to_owned()));
+            }
+            if tokens.iter().any(|token| token.name == name && token.role != role) {
+                return Err(bad("the same name with another role".to_owned()));
+            }
+            tokens.push(Token { name: name.to_owned(), role, secret });
+        }
+        Ok(Self(Arc::new(tokens)))
+    }
+
+    /// One token, held in memory only: for the command line, which calls the routes in its own process.
+    #[must_use]
+    pub fn one(name: &str, role: Role, secret: Secret) -> Self {
+        Self(Arc::new(vec![Token { name: name.to_owned(), role, secret }]))
+    }
+
+    /// Whether nobody can come in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Who sends this, if they may do what needs `needs`. Every token is compared, in constant time, whichever it is.
+    pub(crate) fn admit(&self, headers: &HeaderMap, needs: Role) -> Result<Who, ApiError> {
+        if self.is_empty() {
+            return Err(ApiError::NoTokensConfigured);
+        }
+        let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
+        let given = match given.split_at_checked(7) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
+            _ => return Err(ApiError::BadToken),
+        };
+        let mut found = None;
+        for token in self.0.iter() {
+            if token.secret.ct_eq(given) {
+                found = Some(token);
+            }
+        }
+        match found {
+            None => Err(ApiError::BadToken),
+            Some(token) if token.role < needs => Err(ApiError::RoleTooLow { who: token.name.clone(), has: token.role, needs }),
+            Some(token) => Ok(Who(token.name.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+    use super::*;
+    use std::io::Write;
+
+    fn parse(entries: &[&str]) -> Result<Tokens, ConfigError> {
+        Tokens::parse(&entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn file(content: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_bad_entry_is_refused_and_never_quoted() {
+        let (short, long) = (file("short"), file("LEAKED-and-long-enough"));
+        let (short, long) = (format!("a:viewer=file:{}", short.path().display()), format!("file:{}", long.path().display()));
+        for (entries, says) in [
+            (vec!["LEAKED-secret".to_owned()], "expected NAME:ROLE=REF"),
+            (vec!["alice=LEAKED".to_owned()], "expected NAME:ROLE=REF"),
+            (vec!["alice:operator=LEAKED".to_owned()], "env:NAME or file:/path"),
+            (vec!["alice:LEAKED=env:X".to_owned()], "viewer, operator or admin"),
+            (vec!["LEAKED\x1b[2J:viewer=env:X".to_owned()], "a name is"),
+            (vec!["a:viewer=env:EVENTFLOW_NO_SUCH_VARIABLE".to_owned()], "is not set"),
+            (vec![short], "shorter than 16"),
+            (vec![format!("a:viewer={long}"), format!("b:viewer={long}")], "token 2: the same secret"),
+        ] {
+            let error = Tokens::parse(&entries).unwrap_err().to_string();
+            assert!(error.contains(says) && error.starts_with("--api-token") && !error.contains("LEAKED"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_opens_what_its_role_may_and_nothing_more() {
+        let secret = file("0123456789abcdef\n");
+        let tokens = parse(&[&format!("alice:operator=file:{}", secret.path().display())]).unwrap();
+        let with = |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+        let right = with("bearer 0123456789abcdef");
+        assert_eq!(tokens.admit(&right, Role::Viewer).unwrap().0, "alice");
+        assert_eq!(tokens.admit(&right, Role::Operator).unwrap().0, "alice");
+        assert_eq!(tokens.admit(&right, Role::Admin).unwrap_err().code(), "role_too_low");
+        for wrong in ["Bearer 0123456789abcdeF", "Bearer 0123456789abcde", "Bearer ", "Bearer", "Basic 0123456789abcdef"] {
+            assert_eq!(tokens.admit(&with(wrong), Role::Viewer).unwrap_err().code(), "bad_token", "{wrong}");
+        }
+        assert_eq!(tokens.admit(&HeaderMap::new(), Role::Viewer).unwrap_err().code(), "bad_token");
+        assert_eq!(Tokens::default().admit(&right, Role::Viewer).unwrap_err().code(), "no_tokens_configured");
+    }
+}
