@@ -17,6 +17,8 @@ pub(crate) type DlqPlace = (i32, i64);
 pub(crate) struct Written {
     /// New dead letters
     pub(crate) new: Vec<DlqPlace>,
+    /// Their numbers, in the same order
+    pub(crate) ids: Vec<i64>,
     /// Dead letters that failed again
     pub(crate) again: Vec<DlqPlace>,
     /// Further copies, kept as failures
@@ -28,6 +30,7 @@ pub(crate) struct Written {
 impl Written {
     fn add(&mut self, other: Self) {
         self.new.extend(other.new);
+        self.ids.extend(other.ids);
         self.again.extend(other.again);
         self.copies.extend(other.copies);
         self.cleaned += other.cleaned;
@@ -130,7 +133,7 @@ const INSERT: &str = concat!(
      failed_topic, failed_partition, failed_offset, detail, disposition, attempts, replay_count, first_failed_at, last_failed_at, \
      received_at, service_version, event_id, entity_key, trace_id, key, value, value_bytes, value_sha256, headers::json, kept_bytes FROM ",
     batch!(),
-    " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
+    " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset, id"
 );
 
 /// Rows that will be changed are locked before groups are, as by everyone else who changes dead letters.
@@ -246,16 +249,18 @@ async fn apply(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> R
             bind(LOCK, &replayed).fetch_all(&mut *connection).await?;
         }
     }
-    let new = places(&bind(INSERT, &all).fetch_all(&mut *connection).await?)?;
+    let inserted = bind(INSERT, &all).fetch_all(&mut *connection).await?;
+    let new = places(&inserted)?;
+    let ids = inserted.iter().map(|row| row.try_get(2)).collect::<Result<_, _>>()?;
     if mode == Mode::NewOnly || new.len() == rows.len() {
-        return Ok(Written { new, ..Written::default() });
+        return Ok(Written { new, ids, ..Written::default() });
     }
     let inserted: std::collections::HashSet<DlqPlace> = new.iter().copied().collect();
     let known: Vec<&Row<'_>> = rows.iter().filter(|row| !inserted.contains(&row.dlq)).collect();
     let again = replace(connection, &known).await?;
     // Those that replaced a verdict are the current ones now, and no copies of themselves.
     let copies = places(&bind(KEEP_COPIES, &known).fetch_all(&mut *connection).await?)?;
-    Ok(Written { new, again, copies, cleaned: 0 })
+    Ok(Written { new, ids, again, copies, cleaned: 0 })
 }
 
 /// Of several verdicts on one event in a batch, the one after most replays is the current one.
