@@ -61,6 +61,12 @@ pub(crate) struct Config {
     /// Port of the schema registry
     #[arg(long, default_value_t = 8081)]
     pub(crate) registry_port: u16,
+    /// Port of recovery's API
+    #[arg(long, default_value_t = 8004)]
+    pub(crate) recovery_port: u16,
+    /// Leave the closing act out: dead letters explained, mended, replayed and accounted for
+    #[arg(long, default_value_t = false)]
+    pub(crate) no_recovery: bool,
 }
 
 const AFTER_HELP: &str = "\

@@ -5,6 +5,7 @@ use crate::demo::Config;
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use contracts::{Secret, topics};
+use recovery::api::{Role, Tokens};
 use runtime::config::ConfigError;
 use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
@@ -20,6 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Signs the demo's webhooks: the simulator's default, so that `eventflow simulator load` just works beside the demo.
 pub(crate) const SECRET: &str = "eventflow-local-secret";
+/// Opens recovery's API in the demo.
+pub(crate) const TOKEN: &str = "eventflow-demo";
 /// What is said when a stop was asked for too early.
 pub(crate) const STOPPED: &str = "stopped before it was up";
 /// How long real brokers and a real database may take to answer.
@@ -35,6 +38,7 @@ pub(crate) struct Ports {
     persistence: TcpListener,
     simulator: TcpListener,
     registry: TcpListener,
+    recovery: TcpListener,
 }
 
 impl Ports {
@@ -47,6 +51,7 @@ impl Ports {
             persistence: bind("--persistence-port", at(config.persistence_port)).await?,
             simulator: bind("--simulator-port", at(config.simulator_port)).await?,
             registry: bind("--registry-port", at(config.registry_port)).await?,
+            recovery: bind("--recovery-port", at(config.recovery_port)).await?,
         })
     }
 }
@@ -60,6 +65,8 @@ pub(crate) struct Pipeline {
     /// A role, where it is, and what is to be seen there
     pub(crate) addresses: Vec<(&'static str, SocketAddr, &'static str)>,
     pub(crate) simulator: SocketAddr,
+    /// Its API
+    pub(crate) recovery: SocketAddr,
     /// How the demo's own vendors deliver
     pub(crate) delivery: DeliveryArgs,
     _postgres: Option<PrivatePostgres>,
@@ -98,6 +105,7 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let mut roles = Roles { running: JoinSet::new(), health: Vec::new(), stop: stop.clone() };
+        let recovery = ports.recovery.local_addr()?;
         let addresses = vec![
             ("producer", ports.producer.local_addr()?, "POST /api/webhooks/payment-authorized, /docs, /ready"),
             ("validator", ports.validator.local_addr()?, "/ready, /metrics"),
@@ -105,6 +113,7 @@ impl Pipeline {
             ("persistence", ports.persistence.local_addr()?, "/ready, /metrics"),
             ("simulator", ports.simulator.local_addr()?, "POST /authorize"),
             ("registry", ports.registry.local_addr()?, "/subjects"),
+            ("recovery", recovery, "eventflow dlq groups, /openapi.json"),
         ];
         let (edge, simulator) = (ports.producer.local_addr()?, ports.simulator.local_addr()?);
         let registry_flag = format!("--registry-url=http://{}", ports.registry.local_addr()?);
@@ -144,7 +153,7 @@ impl Pipeline {
         let (health, end) = (roles.health("persistence"), stop.clone());
         let (tell, told) = tokio::sync::oneshot::channel();
         let url = async { told.await.context("the database did not come up") };
-        roles.spawn("persistence", serve(ports.persistence, routes(health.clone()), stop));
+        roles.spawn("persistence", serve(ports.persistence, routes(health.clone()), stop.clone()));
         roles.spawn("persistence", async move { persistence::consume_early(&settings, url, health, end).await });
 
         let (postgres, database_url) = match (private, &config.database_url) {
@@ -160,6 +169,12 @@ impl Pipeline {
         };
         // Should the role have ended meanwhile, that is the news.
         tell.send(database_url.clone()).ok();
+
+        let url_flag = format!("--database-url={}", String::from_utf8_lossy(database_url.expose()));
+        let settings: recovery::Config = parse(&flags(&[&registry_flag, &url_flag, "--audit-seconds=2"]))?;
+        let tokens = Tokens::one("demo", Role::Admin, Secret::new(TOKEN));
+        let (health, end) = (roles.health("recovery"), roles.stop.clone());
+        roles.spawn("recovery", async move { recovery::serve(&settings, &tokens, ports.recovery, health, end).await });
         Ok(Self {
             roles,
             _stop: guard,
@@ -167,6 +182,7 @@ impl Pipeline {
             database_url,
             addresses,
             simulator,
+            recovery,
             delivery,
             _postgres: postgres,
             _broker: broker,

@@ -22,7 +22,7 @@ use runtime::breaker::BreakerSettings;
 use runtime::config::ConfigError;
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Start, Transient};
 use runtime::health::Health;
-use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::publisher::Publisher;
 use runtime::registry::Registry;
 use sqlx::postgres::PgPool;
 use std::collections::HashSet;
@@ -146,20 +146,24 @@ impl Handler for Index {
     }
 }
 
-/// Indexes the dead-letter topic until `shutdown`. It joins its group once the database is usable.
+/// Indexes the dead-letter topic until `shutdown`, in a database that is usable. The loop wants a publisher, though the index rejects nothing.
 ///
 /// # Errors
 /// Bad configuration, a failed migration, a database of another Kafka cluster, or a fatal client error.
-pub async fn consume(config: &Config, recovery: &Recovery, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn consume(
+    config: &Config,
+    recovery: &Recovery,
+    publisher: Publisher,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
-    if !SCHEMA.open(recovery.pool(), kafka, &health, &shutdown).await? {
-        return Ok(());
-    }
     let topic = &config.pipeline.topic_dlq;
     let settings = ConsumerSettings {
         kafka: kafka.clone(),
         group: config.group.clone(),
         topics: vec![topic.clone()],
+        retry: None,
         dead_letter_topic: topic.clone(),
         batch_records: 4000,
         piece_records: usize::MAX,
@@ -170,7 +174,5 @@ pub async fn consume(config: &Config, recovery: &Recovery, health: Health, shutd
         breaker: BreakerSettings { share: 2.0, window: 1 },
     };
     let index = Index::new(recovery, &config.group, tokio::runtime::Handle::current())?;
-    // The loop wants one, though the index publishes nothing.
-    let publisher = Publisher::new(kafka, &PublisherSettings::stage("recovery"), &health)?;
     consumer::run(settings, index, publisher, health, shutdown).await.map(drop)
 }

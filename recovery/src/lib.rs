@@ -19,6 +19,7 @@ mod log;
 pub mod metrics;
 pub mod model;
 pub mod reindex;
+pub mod policy;
 pub mod runner;
 mod select;
 pub mod trace;
@@ -27,14 +28,18 @@ use contracts::contract::Contracts;
 use contracts::source::Sources;
 use database::DatabaseArgs;
 use database::connect::Schema;
-use runtime::config::{Common, ConfigError, check_topic};
+use runtime::config::{Common, ConfigError, check_range, check_topic};
+use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
+use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
 use sqlx::postgres::PgPool;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -98,6 +103,15 @@ pub struct Config {
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_RECOVERY_GROUP", default_value = "eventflow-recovery")]
     pub group: String,
+    /// Seconds between two looks of the audit
+    #[arg(long, env = "EVENTFLOW_AUDIT_SECONDS", default_value_t = 30)]
+    pub audit_seconds: u64,
+    /// File of policies for automatic recovery; without it nothing is replayed by itself
+    #[arg(long, env = "EVENTFLOW_POLICIES")]
+    pub policies: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub api: api::ApiArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub keep: keep::KeepArgs,
@@ -168,8 +182,17 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
+        self.pipeline.check()?;
         self.keep.check()?;
-        self.pipeline.check()
+        check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
+        self.load_policies()?;
+        self.api.check(self.listen).map(drop)
+    }
+
+    fn load_policies(&self) -> Result<Option<policy::Policies>, ConfigError> {
+        let Some(path) = &self.policies else { return Ok(None) };
+        let bad = |problem| ConfigError::new("--policies", format!("{}: {problem}", path.display()));
+        policy::Policies::load(path).map(Some).map_err(bad)
     }
 }
 
@@ -179,6 +202,58 @@ impl Config {
 /// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     config.check()?;
-    drop(shutdown);
-    todo!()
+    let health = Health::starting();
+    let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
+    let ops = tokio::spawn(runtime::ops::serve(ops, runtime::ops::routes(health.clone()), shutdown.clone()));
+    let listener = runtime::ops::bind("--listen", config.listen).await?;
+    let tokens = config.api.check(config.listen)?;
+    serve(&config, &tokens, listener, health, shutdown.clone()).await?;
+    shutdown.cancel();
+    ops.await??;
+    Ok(())
+}
+
+/// The role without its operations endpoints, for `run` and for the demo: the API, and once the database is usable the index, the runner,
+/// the audit, the limits and automatic recovery.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    config: &Config,
+    tokens: &api::Tokens,
+    listener: tokio::net::TcpListener,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    metrics::describe();
+    audit::describe();
+    runner::metrics::describe();
+    policy::metrics::describe();
+    let policies = config.load_policies()?;
+    let recovery = Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
+    let router = api::routes(recovery.clone(), tokens);
+    let (args, end) = (config.api.clone(), shutdown.clone());
+    // Before the database is there: its answer is then a sentence, not a refused connection.
+    let api = tokio::spawn(async move { api::serve(listener, router, &args, end).await });
+    if SCHEMA.open(&recovery.pool, &config.common.kafka, &health, &shutdown).await? {
+        let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("recovery"), &health)?;
+        let topic = config.pipeline.topic_dlq.clone();
+        let mut beside = JoinSet::new();
+        beside.spawn(publisher.clone().watch(topic, shutdown.clone()));
+        beside.spawn(runner::run(recovery.clone(), publisher.clone(), health.clone(), shutdown.clone()));
+        let every = Duration::from_secs(config.audit_seconds);
+        beside.spawn(audit::run(recovery.clone(), every, health.clone(), shutdown.clone()));
+        beside.spawn(keep::run(recovery.clone(), config.keep.clone(), shutdown.clone()));
+        if let Some(policies) = policies {
+            beside.spawn(policy::run(recovery.clone(), policies, health.clone(), shutdown.clone()));
+        }
+        index::consume(config, &recovery, publisher.clone(), health, shutdown.clone()).await?;
+        shutdown.cancel();
+        // They end with what they have in hand.
+        while let Some(ended) = beside.join_next().await {
+            ended?;
+        }
+        publisher.drain(Duration::from_secs(5)).await;
+    }
+    api.await?
 }

@@ -1,0 +1,14 @@
+//! Names and meanings of automatic recovery's metrics.
+
+use metrics::{describe_counter, describe_gauge};
+
+/// Open dead letters automatic recovery decided on, by `policy` and `decision` (replayed, would_fail).
+pub const DECISIONS: &str = "eventflow_recovery_policy_decisions_total";
+/// 1 while a policy has stopped itself, by `policy`.
+pub const STOPPED: &str = "eventflow_recovery_policy_stopped";
+
+/// Registers help texts.
+pub fn describe() {
+    describe_counter!(DECISIONS, "Open dead letters automatic recovery decided on, by policy and decision (replayed, would_fail)");
+    describe_gauge!(STOPPED, "1 while a policy has stopped itself, since what it replayed failed again, by policy");
+}
