@@ -78,13 +78,12 @@ impl Desk {
             if found.is_empty() {
                 return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics`"));
             }
-            match members {
-                Some(0) => {
-                    return Err(format!("nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"));
-                }
-                Some(_) => drop(self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now())),
-                // The brokers do not tell: what is sent waits in the topic.
-                None => {}
+            if members == Some(0) {
+                return Err(format!("nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"));
+            }
+            // Brokers that do not tell are not asked more often either: what is sent waits in the topic.
+            if ask_members {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now());
             }
             ends.insert(topic, found);
         }
