@@ -108,7 +108,8 @@ impl Recovery {
                 .bind(job)
                 .execute(&mut *transaction)
                 .await?;
-            let counts = serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "fail": run.would_fail});
+            let counts =
+                serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "fail": run.would_fail});
             let entry = Entry { who, action: "replay.dry_run", job: Some(job), counts, ..Entry::default() };
             log::write(&mut transaction, entry).await?;
             Ok(transaction.commit().await?)

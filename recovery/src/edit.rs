@@ -49,7 +49,10 @@ impl Recovery {
     pub async fn edit(&self, who: &str, id: i64, text: &str, reason: &str) -> Result<Edited, Refusal> {
         apply::name(who)?;
         if text.len() > MOST_BYTES {
-            return Err(Refusal::Invalid(format!("the edited value has {} bytes, and at most {MOST_BYTES} are taken", text.len())));
+            return Err(Refusal::Invalid(format!(
+                "the edited value has {} bytes, and at most {MOST_BYTES} are taken",
+                text.len()
+            )));
         }
         within(async {
             let mut connection = self.pool.acquire().await?;

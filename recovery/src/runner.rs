@@ -77,13 +77,7 @@ pub async fn run(recovery: Recovery, publisher: Publisher, health: Health, shutd
 }
 
 /// As [`run`], with other waits.
-pub async fn run_with(
-    recovery: Recovery,
-    publisher: Publisher,
-    health: Health,
-    shutdown: CancellationToken,
-    settings: Settings,
-) {
+pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, shutdown: CancellationToken, settings: Settings) {
     let desk = match Desk::new(&recovery) {
         Ok(desk) => desk,
         Err(reason) => return health.set(CHECK, Err(reason)),

@@ -63,9 +63,12 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
         ["x-null", null], ["x-bytes", {"base64": "/wA="}], ["ef.replay_id", "older"], ["ef.replay_count", "2"], ["x-bytes", "again"]
     ]);
     let value = b"{\"amount\":\xff\x00}";
-    let plain = world.dead(&Dead { raw: (3, 77), value: Some(value), headers: headers.clone(), replay_count: 2, ..Dead::default() }).await;
+    let plain = world
+        .dead(&Dead { raw: (3, 77), value: Some(value), headers: headers.clone(), replay_count: 2, ..Dead::default() })
+        .await;
     let edited = world.dead(&Dead { raw: (1, 5), value: Some(value), headers, ..Dead::default() }).await;
-    let null = world.dead(&Dead { raw: (1, 6), value: None, headers: serde_json::json!([["ef.raw", "4:44"]]), ..Dead::default() }).await;
+    let null =
+        world.dead(&Dead { raw: (1, 6), value: None, headers: serde_json::json!([["ef.raw", "4:44"]]), ..Dead::default() }).await;
     sqlx::query(
         "WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, 'eve', 'better', '[]') RETURNING id)
          UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1",
@@ -78,7 +81,8 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
     let job = world.applied(&[plain, edited, null], 1000.0).await;
     world.job_when(&job.id, all_sent(3)).await;
     runner.end().await;
-    let records: BTreeMap<String, _> = world.retried().into_iter().map(|record| (record.header("ef.raw").unwrap(), record)).collect();
+    let records: BTreeMap<String, _> =
+        world.retried().into_iter().map(|record| (record.header("ef.raw").unwrap(), record)).collect();
     assert_eq!(records.keys().map(String::as_str).collect::<Vec<_>>(), ["1:5", "3:77", "4:44"]);
     let some = |text: &str| Some(text.as_bytes().to_vec());
     let kept = |tail: Vec<(&str, Option<Vec<u8>>)>| {
@@ -146,10 +150,12 @@ async fn what_changed_since_it_was_planned_is_not_sent() {
         "UPDATE dead_letters SET value = 'x', value_sha256 = 'y' WHERE origin_offset = 2 AND origin_partition = 0",
         "UPDATE dead_letters SET value = NULL WHERE origin_offset = 3 AND origin_partition = 0",
     ];
-    sqlx::query("INSERT INTO edits (id, dead_letter_id, edited_by, value, patch) OVERRIDING SYSTEM VALUE VALUES (77, 1, 'e', 'v', '[]')")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "INSERT INTO edits (id, dead_letter_id, edited_by, value, patch) OVERRIDING SYSTEM VALUE VALUES (77, 1, 'e', 'v', '[]')",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
     for change in changes {
         assert_eq!(sqlx::query(change).execute(&world.pool).await.unwrap().rows_affected(), 1);
     }
@@ -160,7 +166,11 @@ async fn what_changed_since_it_was_planned_is_not_sent() {
     assert_eq!(codes, [("changed_since_planned", 2), ("destination_unknown", 1), ("not_open", 1), ("value_dropped", 1)]);
     runner.end().await;
     assert_eq!(copies(&world), once_each(4..5));
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 4, "the skipped are where they were");
+    assert_eq!(
+        world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await,
+        4,
+        "the skipped are where they were"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,4 +343,64 @@ async fn what_failed_again_while_its_acknowledgement_was_on_its_way_stays_failed
     let counts: Vec<_> = world.retried().iter().map(|record| record.header("ef.replay_count").unwrap()).collect();
     assert_eq!(counts.len(), 2);
     assert!(counts.contains(&"2".to_owned()), "{counts:?} in {RETRY_VALIDATOR}");
+}
+
+/// Three replays of overlapping selections, while people pause, resume, stop, discard and instances are killed: whatever the order.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and_its_state_says_whether_it_is_there() {
+    let world = world(&[]).await;
+    let ids = world.many(90).await;
+    let mut jobs = Vec::new();
+    for part in [&ids[..60], &ids[30..], &ids[15..75]] {
+        jobs.push(world.applied(part, 60.0).await.id);
+    }
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut runners = vec![world.start_runner()];
+    for _ in 0..25 {
+        let job = &jobs[random.usize(..jobs.len())];
+        // Refused in the wrong state, which is half of the point.
+        match random.u8(..7) {
+            0 => drop(world.recovery.pause("ann", job).await),
+            1 | 2 => drop(world.recovery.resume("ann", job).await),
+            3 if job == &jobs[2] => drop(world.recovery.stop("ann", job).await),
+            4 => {
+                let one = recovery::model::Selection { id: vec![ids[random.usize(..90)]], ..Default::default() };
+                world.recovery.discard("ann", &one, "a test", false).await.unwrap();
+            }
+            5 if runners.len() < 3 => runners.push(world.start_runner()),
+            _ if !runners.is_empty() => runners.swap_remove(random.usize(..runners.len())).kill().await,
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_millis(random.u64(..60))).await;
+    }
+    runners.push(world.start_runner());
+    for job in &jobs {
+        let over = |job: &recovery::model::Job| {
+            let left = if job.state == JobState::Stopped { 0 } else { count(job, "pending") };
+            count(job, "sending") + left == 0
+        };
+        drop(world.recovery.resume("ann", job).await);
+        world.job_when(job, over).await;
+    }
+    for runner in runners {
+        runner.end().await;
+    }
+    let copies = copies(&world);
+    assert!(copies.values().all(|count| *count == 1), "seed {seed}: {copies:?}");
+    let rows: Vec<(i64, String, i64, bool)> = sqlx::query_as(
+        "SELECT d.origin_offset, d.state, (SELECT count(*) FROM replay_items i WHERE i.dead_letter_id = d.id AND i.state = 'sent'),
+                EXISTS (SELECT FROM replay_items i WHERE i.dead_letter_id = d.id AND i.code = 'being_replayed')
+         FROM dead_letters d",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    for (offset, state, sent, left_to_another) in rows {
+        let there = copies.contains_key(&format!("0:{offset}"));
+        assert_eq!((state == "replaying", sent), (there, i64::from(there)), "seed {seed}: {offset} is {state}");
+        // Of the two replays that are never stopped every item was sent or given up, or left to the third, which was stopped before it sent it.
+        assert!(there || state == "discarded" || left_to_another, "seed {seed}: {offset} is {state} and was never sent");
+    }
+    assert_eq!(world.number("SELECT replaying FROM groups").await, i64::try_from(copies.len()).unwrap());
 }

@@ -127,7 +127,9 @@ impl Inspector {
     #[must_use]
     pub fn members(&self, group: &str) -> Option<usize> {
         match self.consumer.fetch_group_list(Some(group), self.deadline) {
-            Ok(groups) => Some(groups.groups().iter().find(|known| known.name() == group).map_or(0, |known| known.members().len())),
+            Ok(groups) => {
+                Some(groups.groups().iter().find(|known| known.name() == group).map_or(0, |known| known.members().len()))
+            }
             Err(error) => {
                 tracing::debug!(event = "group_unknown", group, %error);
                 None

@@ -30,7 +30,11 @@ pub(crate) async fn check(recovery: &Recovery, letter: &Letter) -> Result<Checke
         return Ok(Checked::Fails("destination_unknown", None, destinations.why_not(&letter.group)));
     }
     if letter.dropped && letter.edit.is_none() {
-        return Ok(Checked::Fails("value_dropped", None, "the index's limits dropped its value: there is nothing to send".to_owned()));
+        return Ok(Checked::Fails(
+            "value_dropped",
+            None,
+            "the index's limits dropped its value: there is nothing to send".to_owned(),
+        ));
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
     if i64::from(letter.replay_count) + 1 > i64::from(recovery.pipeline.max_replays) {

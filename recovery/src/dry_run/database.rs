@@ -30,7 +30,8 @@ pub(super) async fn judge(
         checked.iter().filter_map(|checked| if let Checked::Row(row) = checked { Some(&**row) } else { None }).collect();
     let (refused, stored) = within(async {
         let mut transaction = recovery.pool.begin().await?;
-        let there: bool = sqlx::query_scalar("SELECT to_regclass('persistence.events') IS NOT NULL").fetch_one(&mut *transaction).await?;
+        let there: bool =
+            sqlx::query_scalar("SELECT to_regclass('persistence.events') IS NOT NULL").fetch_one(&mut *transaction).await?;
         make_table(&mut transaction, there).await?;
         let mut refused = HashMap::new();
         refusals(&mut transaction, &rows, 0, &mut refused).await?;
@@ -74,7 +75,10 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
     };
     let diff = diff.and_then(|patch| serde_json::to_value(patch).ok());
     let conflict = |raw: (i32, i64)| {
-        format!("event {} of source {} is stored with other content, from raw record {}:{}", row.event_id, row.source, raw.0, raw.1)
+        format!(
+            "event {} of source {} is stored with other content, from raw record {}:{}",
+            row.event_id, row.source, raw.0, raw.1
+        )
     };
     let first = match stored {
         Some(stored) => Some((stored.raw, stored.content_hash.as_slice() == row.content_hash)),

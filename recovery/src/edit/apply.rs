@@ -50,7 +50,9 @@ pub(super) async fn change(recovery: &Recovery, letter: &Letter, text: &str) -> 
         return Err(Refusal::WrongState(format!("dead letter {} cannot be replayed, so an edit has no use: {why}", letter.id)));
     }
     let now = value::text(recovery, letter, letter.outgoing()).await?;
-    if text == now && letter.outgoing().is_some_and(|sent| letter.group == recovery.pipeline.persistence_group || sent == text.as_bytes()) {
+    if text == now
+        && letter.outgoing().is_some_and(|sent| letter.group == recovery.pipeline.persistence_group || sent == text.as_bytes())
+    {
         return Ok(None);
     }
     let original = match &letter.edit {

@@ -41,15 +41,20 @@ pub(super) async fn patch(
 ) -> Result<Edited, Refusal> {
     apply::name(author.who)?;
     let marked = number::read(&patch.to_string()).map_err(|error| Refusal::Invalid(error.to_string()))?;
-    let patch: json_patch::Patch = serde_json::from_value(marked)
-        .map_err(|error| Refusal::Invalid(format!("not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}")))?;
+    let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
+        Refusal::Invalid(format!(
+            "not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
+        ))
+    })?;
     let mut transaction = within(async { Ok(recovery.pool.begin().await?) }).await?;
     let ids = within(selected(&mut transaction, selection)).await?;
     if ids.is_empty() {
         return Err(Refusal::NotFound("no open dead letter is selected: nothing to patch".to_owned()));
     }
     if ids.len() as i64 > MOST_PATCHED {
-        return Err(Refusal::Invalid(format!("more than {MOST_PATCHED} dead letters are selected; patch them in parts with --limit")));
+        return Err(Refusal::Invalid(format!(
+            "more than {MOST_PATCHED} dead letters are selected; patch them in parts with --limit"
+        )));
     }
     if needs_word(recovery, selection, ids.len() as u64) && !yes {
         return Err(unconfirmed("patch", ids.len() as u64));
@@ -80,8 +85,9 @@ async fn patched(recovery: &Recovery, letter: &Letter, patch: &json_patch::Patch
     let text = value::text(recovery, letter, letter.outgoing()).await?;
     let before = number::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
     let mut document = before.clone();
-    json_patch::patch(&mut document, patch)
-        .map_err(|error| Refusal::Invalid(format!("dead letter {} cannot take the patch: {}", letter.id, clean(&error.to_string()))))?;
+    json_patch::patch(&mut document, patch).map_err(|error| {
+        Refusal::Invalid(format!("dead letter {} cannot take the patch: {}", letter.id, clean(&error.to_string())))
+    })?;
     if document == before {
         return Ok(None);
     }
@@ -106,18 +112,16 @@ fn push_open(query: &mut QueryBuilder<sqlx::Postgres>, selection: &Selection, mo
     query.push(" ORDER BY d.id DESC LIMIT ").push_bind(selection.limit.map_or(most, i64::from).min(most));
 }
 
-pub(super) async fn discard(
-    recovery: &Recovery,
-    author: &Author<'_>,
-    selection: &Selection,
-    yes: bool,
-) -> Result<u64, Refusal> {
+pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection: &Selection, yes: bool) -> Result<u64, Refusal> {
     apply::name(author.who)?;
     if author.reason.trim().is_empty() {
-        return Err(Refusal::Invalid("a discard needs a reason: it is what is left to tell why an event was given up".to_owned()));
+        return Err(Refusal::Invalid(
+            "a discard needs a reason: it is what is left to tell why an event was given up".to_owned(),
+        ));
     }
     let mut transaction = recovery.pool.begin().await?;
-    let mut query = QueryBuilder::new("UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = ");
+    let mut query =
+        QueryBuilder::new("UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = ");
     query.push_bind(clean(author.who)).push(", reason = ").push_bind(clean(author.reason));
     query.push(" WHERE state = 'open' AND id IN (");
     push_open(&mut query, selection, i64::MAX);

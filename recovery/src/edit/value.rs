@@ -104,5 +104,9 @@ pub(super) fn of_letter(id: i64, refusal: Refusal) -> Refusal {
 
 /// What a patch cannot be applied to.
 pub(super) fn not_json(id: i64, error: &serde_json::Error) -> Refusal {
-    Refusal::StillBroken(Rejection::new(RejectionCode::NotJson, None, format!("dead letter {id} is no JSON to patch: {error}; edit it alone")))
+    Refusal::StillBroken(Rejection::new(
+        RejectionCode::NotJson,
+        None,
+        format!("dead letter {id} is no JSON to patch: {error}; edit it alone"),
+    ))
 }

@@ -20,16 +20,16 @@ async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, Refusal
     if job.contains('\0') {
         return Err(unknown(job));
     }
-    let row = sqlx::query(
-        "SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE",
-    )
-    .bind(job)
-    .fetch_optional(connection)
-    .await?
-    .ok_or_else(|| unknown(job))?;
+    let row =
+        sqlx::query("SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE")
+            .bind(job)
+            .fetch_optional(connection)
+            .await?
+            .ok_or_else(|| unknown(job))?;
     let state: String = row.try_get(0)?;
     Ok(Known {
-        state: JobState::from_word(&state).ok_or_else(|| Refusal::WrongState(format!("replay {job} is in the unknown state {state}")))?,
+        state: JobState::from_word(&state)
+            .ok_or_else(|| Refusal::WrongState(format!("replay {job} is in the unknown state {state}")))?,
         created_by: row.try_get(1)?,
         needs_confirmation: row.try_get(2)?,
         approved_by: row.try_get(3)?,
@@ -83,7 +83,10 @@ pub(super) async fn approve(recovery: &Recovery, who: &str, job: &str) -> Result
     let mut transaction = recovery.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     if who.trim().is_empty() || log::clean(who).trim() == known.created_by.trim() {
-        return Err(Refusal::WrongState(format!("replay {job} was planned by {}: another person must approve it", known.created_by)));
+        return Err(Refusal::WrongState(format!(
+            "replay {job} was planned by {}: another person must approve it",
+            known.created_by
+        )));
     }
     if known.approved_by.is_some() {
         return Ok(());
@@ -129,7 +132,10 @@ pub(super) async fn switch(recovery: &Recovery, who: &str, job: &str, switch: &S
         .await?;
     // Nothing of a job that never started is to be followed.
     if known.state == JobState::Planned && switch.to == JobState::Stopped {
-        sqlx::query("UPDATE replay_jobs SET finished_at = clock_timestamp() WHERE id = $1").bind(job).execute(&mut *transaction).await?;
+        sqlx::query("UPDATE replay_jobs SET finished_at = clock_timestamp() WHERE id = $1")
+            .bind(job)
+            .execute(&mut *transaction)
+            .await?;
     }
     log::write(&mut transaction, Entry { who, action: switch.action, job: Some(job), ..Entry::default() }).await?;
     Ok(transaction.commit().await?)

@@ -103,7 +103,8 @@ async fn known(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Result<Opt
 /// The items in one statement, the oldest first: what happened to one entity is replayed in its order.
 async fn freeze(connection: &mut PgConnection, id: &str, selection: &Selection) -> Result<i64, Refusal> {
     let most = selection.limit.map_or(MOST_ITEMS + 1, i64::from).min(MOST_ITEMS + 1);
-    let mut query = QueryBuilder::new("INSERT INTO replay_items (job_id, dead_letter_id, position, value_sha256, edit_id) SELECT ");
+    let mut query =
+        QueryBuilder::new("INSERT INTO replay_items (job_id, dead_letter_id, position, value_sha256, edit_id) SELECT ");
     query.push_bind(id.to_owned());
     query.push(
         ", s.id, row_number() OVER (ORDER BY s.id), s.value_sha256, s.edit_id

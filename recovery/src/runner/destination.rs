@@ -17,7 +17,7 @@ const MEMBERS_KNOWN_FOR: Duration = Duration::from_secs(5);
 /// The groups whose stages read a retry topic: ours.
 #[derive(Debug, Clone)]
 pub(crate) struct Destinations {
-    groups: [String; 2],
+    pub(super) groups: [String; 2],
 }
 
 impl Destinations {
@@ -79,7 +79,9 @@ impl Desk {
                 return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics`"));
             }
             if members == Some(0) {
-                return Err(format!("nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"));
+                return Err(format!(
+                    "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
+                ));
             }
             // Brokers that do not tell are not asked more often either: what is sent waits in the topic.
             if ask_members {

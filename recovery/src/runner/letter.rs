@@ -40,7 +40,8 @@ pub(crate) struct Edit {
     pub(crate) value: Vec<u8>,
 }
 
-const COLUMNS: &str = "SELECT d.id, d.state, d.job_id, d.consumer_group, d.origin_partition, d.origin_offset, d.replay_count, d.key, d.value,
+const COLUMNS: &str =
+    "SELECT d.id, d.state, d.job_id, d.consumer_group, d.origin_partition, d.origin_offset, d.replay_count, d.key, d.value,
         d.value_sha256, d.value IS NULL AND d.value_bytes IS NOT NULL AS dropped, d.headers::text, e.id, e.edited_by, e.value
  FROM dead_letters d LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = ANY($1) ORDER BY d.id";
 

@@ -31,12 +31,8 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
     let (mut handed, mut published) = (Vec::with_capacity(chunk.len()), Published::default());
     for claimed in chunk {
         let headers = record_headers(&claimed.letter.retry_headers(job, claimed.count));
-        let record = OutRecord {
-            topic: &claimed.topic,
-            key: claimed.letter.key.as_deref(),
-            value: claimed.letter.outgoing(),
-            headers,
-        };
+        let record =
+            OutRecord { topic: &claimed.topic, key: claimed.letter.key.as_deref(), value: claimed.letter.outgoing(), headers };
         match batch.add(record) {
             Ok(()) => handed.push(claimed.letter.id),
             Err(PublishError::TooLarge) => published.too_large.push(claimed.letter.id),
@@ -157,7 +153,11 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
     let letters = super::letter::load(connection, &ids).await?;
     Ok(letters
         .iter()
-        .map(|letter| Unknown { letter: letter.id, raw: letter.raw_text(), count: counts.get(&letter.id).copied().unwrap_or_default() })
+        .map(|letter| Unknown {
+            letter: letter.id,
+            raw: letter.raw_text(),
+            count: counts.get(&letter.id).copied().unwrap_or_default(),
+        })
         .collect())
 }
 

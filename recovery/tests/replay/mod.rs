@@ -37,10 +37,15 @@ pub struct World {
     pub url: String,
 }
 
-/// A database of its own in the one cluster of this test binary.
-pub async fn database() -> String {
+/// The one cluster of this test binary.
+pub fn cluster() -> &'static PrivatePostgres {
     static CLUSTER: OnceLock<PrivatePostgres> = OnceLock::new();
-    let cluster = CLUSTER.get_or_init(|| PrivatePostgres::start(false).unwrap());
+    CLUSTER.get_or_init(|| PrivatePostgres::start(false).unwrap())
+}
+
+/// A database of its own.
+pub async fn database() -> String {
+    let cluster = cluster();
     let name = format!("t{:016x}", fastrand::u64(..));
     let admin = PgPool::connect(&cluster.url()).await.unwrap();
     admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
@@ -226,4 +231,46 @@ impl Runner {
         self.stop.cancel();
         tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
     }
+}
+
+/// A registry with the built-in contracts, and nothing else.
+pub async fn registry() -> String {
+    use axum::extract::Path;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    use contracts::contract::Contracts;
+    let by_id = |Path(id): Path<i32>| async move {
+        let contracts = Contracts::builtin();
+        match contracts.iter().find(|contract| contract.schema_id == Some(id)) {
+            Some(contract) => (StatusCode::OK, serde_json::json!({"schema": contract.record_avsc}).to_string()),
+            None => (StatusCode::NOT_FOUND, r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned()),
+        }
+    };
+    let by_subject = |Path(subject): Path<String>| async move {
+        let contracts = Contracts::builtin();
+        let id = contracts.iter().find(|contract| subject.ends_with(&contract.record_name)).unwrap().schema_id;
+        serde_json::json!({ "id": id }).to_string()
+    };
+    let app = axum::Router::new().route("/schemas/ids/{id}", get(by_id)).route("/subjects/{subject}/versions", post(by_subject));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    url
+}
+
+/// A webhook body, with a payload of its own.
+pub fn body(event_id: &str, amount: &str) -> String {
+    format!(
+        r#"{{"event_id":"{event_id}","event_type":"payment.authorized.v1","schema_version":1,"source":"s","timestamp":"2026-01-02T03:04:05Z","payload":{{"payment_id":"p","order_id":"o","amount":{amount},"currency":"EUR","provider_auth_id":"a"}}}}"#
+    )
+}
+
+/// As the validator publishes it.
+pub fn framed(body: &str) -> Vec<u8> {
+    let contracts = contracts::contract::Contracts::builtin();
+    let event = contracts.validate(body.as_bytes()).unwrap();
+    let mut value = Vec::new();
+    contracts::framing::frame(event.contract().schema_id.unwrap(), &mut value);
+    event.encode(&mut value);
+    value
 }
