@@ -160,3 +160,63 @@ async fn next(connection: &mut PgConnection, job: &str, records: usize) -> Resul
     }
     Ok(planned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::letter::Edit;
+    use proptest::prelude::*;
+
+    fn letters() -> impl Strategy<Value = Letter> {
+        let edit = prop::option::of(1_i64..3).prop_map(|id| id.map(|id| Edit { id, by: "eve".to_owned(), value: Vec::new() }));
+        (
+            prop::sample::select(vec!["open", "replaying", "resolved", "discarded", "a state of tomorrow"]),
+            prop::sample::select(vec!["v", "p", "billing", "", "v "]),
+            prop::option::of(prop::collection::vec(0_u8..2, 1)),
+            any::<bool>(),
+            edit,
+        )
+            .prop_map(|(state, group, value_sha256, dropped, edit)| Letter {
+                id: 1,
+                state: state.to_owned(),
+                job: None,
+                group: group.to_owned(),
+                raw: (0, 0),
+                replay_count: 0,
+                key: None,
+                value: None,
+                value_sha256,
+                dropped,
+                headers: Vec::new(),
+                edit,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_open_unchanged_whole_and_ours_is_sent_and_only_to_its_own_group(
+            letter in prop::option::of(letters()),
+            value_sha256 in prop::option::of(prop::collection::vec(0_u8..2, 1)),
+            edit in prop::option::of(1_i64..3),
+        ) {
+            let destinations = Destinations { groups: ["v".to_owned(), "p".to_owned()] };
+            let planned = Planned { letter: 1, value_sha256, edit };
+            let may = letter.as_ref().filter(|letter| {
+                letter.state == "open"
+                    && letter.value_sha256 == planned.value_sha256
+                    && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
+                    && (letter.edit.is_some() || !letter.dropped)
+                    && ["v", "p"].contains(&letter.group.as_str())
+            });
+            match (decide(&planned, letter.as_ref(), &destinations), may) {
+                (Decision::Send(topic), Some(letter)) => prop_assert_eq!(topic, contracts::topics::retry(&letter.group)),
+                (Decision::Skip(code, detail), None) => {
+                    prop_assert!(!detail.is_empty());
+                    let being = letter.is_some_and(|letter| letter.state == "replaying");
+                    prop_assert_eq!(code == "being_replayed", being);
+                }
+                (decision, may) => prop_assert!(false, "{:?} of {:?}", decision, may),
+            }
+        }
+    }
+}

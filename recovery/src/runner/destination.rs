@@ -17,7 +17,7 @@ const MEMBERS_KNOWN_FOR: Duration = Duration::from_secs(5);
 /// The groups whose stages read a retry topic: ours.
 #[derive(Debug, Clone)]
 pub(crate) struct Destinations {
-    groups: [String; 2],
+    pub(super) groups: [String; 2],
 }
 
 impl Destinations {
@@ -78,15 +78,14 @@ impl Desk {
             if found.is_empty() {
                 return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics`"));
             }
-            match members {
-                Some(0) => {
-                    return Err(format!(
-                        "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
-                    ));
-                }
-                Some(_) => drop(self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now())),
-                // The brokers do not tell: what is sent waits in the topic.
-                None => {}
+            if members == Some(0) {
+                return Err(format!(
+                    "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
+                ));
+            }
+            // Brokers that do not tell are not asked more often either: what is sent waits in the topic.
+            if ask_members {
+                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now());
             }
             ends.insert(topic, found);
         }

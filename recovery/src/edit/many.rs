@@ -1,0 +1,141 @@
+//! Many dead letters at once: patched, all or none; given up.
+
+use super::apply::{self, Author, Change};
+use super::{Edited, MOST_BYTES, number, value};
+use crate::Recovery;
+use crate::error::Refusal;
+use crate::jobs::within;
+use crate::log::{self, Entry, clean};
+use crate::model::Selection;
+use crate::runner::letter::{self, Letter};
+use crate::select::push_conditions;
+use sqlx::{PgConnection, QueryBuilder};
+
+/// Most dead letters of one patch: they are locked until it is through.
+const MOST_PATCHED: i64 = 100_000;
+const PAGE: usize = 100;
+
+/// The sentence for what is larger than people expect.
+fn unconfirmed(what: &str, count: u64) -> Refusal {
+    Refusal::NeedsConfirmation(format!(
+        "this would {what} {count} dead letters; look at them with `eventflow dlq ls` and the same selection, then say --yes"
+    ))
+}
+
+fn needs_word(recovery: &Recovery, selection: &Selection, count: u64) -> bool {
+    !selection.has_filter() || usize::try_from(count).is_ok_and(|count| count > recovery.pipeline.confirm_above)
+}
+
+fn entry<'a>(author: &Author<'a>, action: &'a str, selection: &Selection, mut counts: serde_json::Value) -> Entry<'a> {
+    counts["selection"] = serde_json::to_value(selection).unwrap_or_default();
+    let letter = if let [one] = selection.id.as_slice() { Some(*one) } else { None };
+    Entry { who: author.who, action, letter, reason: author.reason, counts, job: None }
+}
+
+pub(super) async fn patch(
+    recovery: &Recovery,
+    author: &Author<'_>,
+    selection: &Selection,
+    patch: &serde_json::Value,
+    yes: bool,
+) -> Result<Edited, Refusal> {
+    apply::name(author.who)?;
+    let marked = number::read(&patch.to_string()).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
+        Refusal::Invalid(format!(
+            "not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
+        ))
+    })?;
+    let mut transaction = within(async { Ok(recovery.pool.begin().await?) }).await?;
+    let ids = within(selected(&mut transaction, selection)).await?;
+    if ids.is_empty() {
+        return Err(Refusal::NotFound("no open dead letter is selected: nothing to patch".to_owned()));
+    }
+    if ids.len() as i64 > MOST_PATCHED {
+        return Err(Refusal::Invalid(format!(
+            "more than {MOST_PATCHED} dead letters are selected; patch them in parts with --limit"
+        )));
+    }
+    if needs_word(recovery, selection, ids.len() as u64) && !yes {
+        return Err(unconfirmed("patch", ids.len() as u64));
+    }
+    let mut edited = Edited { changed: 0, unchanged: 0 };
+    for page in ids.chunks(PAGE) {
+        let letters = within(async { Ok(letter::load(&mut transaction, page).await?) }).await?;
+        let mut changes: Vec<(Letter, Change)> = Vec::with_capacity(letters.len());
+        for letter in letters {
+            match patched(recovery, &letter, &patch).await? {
+                Some(change) => changes.push((letter, change)),
+                None => edited.unchanged += 1,
+            }
+        }
+        edited.changed += changes.len() as u64;
+        within(async { Ok(apply::write(&mut transaction, author, &changes).await?) }).await?;
+    }
+    let counts = serde_json::json!({"changed": edited.changed, "unchanged": edited.unchanged});
+    within(async {
+        log::write(&mut transaction, entry(author, "dead_letter.patch", selection, counts)).await?;
+        Ok(transaction.commit().await?)
+    })
+    .await?;
+    Ok(edited)
+}
+
+async fn patched(recovery: &Recovery, letter: &Letter, patch: &json_patch::Patch) -> Result<Option<Change>, Refusal> {
+    let text = value::text(recovery, letter, letter.outgoing()).await?;
+    let before = number::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
+    let mut document = before.clone();
+    json_patch::patch(&mut document, patch).map_err(|error| {
+        Refusal::Invalid(format!("dead letter {} cannot take the patch: {}", letter.id, clean(&error.to_string())))
+    })?;
+    if document == before {
+        return Ok(None);
+    }
+    let text = number::write(&document);
+    if text.len() > MOST_BYTES {
+        return Err(Refusal::Invalid(format!("dead letter {} would have more than {MOST_BYTES} bytes", letter.id)));
+    }
+    apply::change(recovery, letter, &text).await
+}
+
+/// The selection's open dead letters, locked.
+async fn selected(connection: &mut PgConnection, selection: &Selection) -> Result<Vec<i64>, Refusal> {
+    let mut query = QueryBuilder::new("SELECT id FROM dead_letters WHERE id IN (");
+    push_open(&mut query, selection, MOST_PATCHED + 1);
+    query.push(") AND state = 'open' ORDER BY id FOR UPDATE");
+    Ok(query.build_query_scalar().fetch_all(connection).await?)
+}
+
+fn push_open(query: &mut QueryBuilder<sqlx::Postgres>, selection: &Selection, most: i64) {
+    query.push("SELECT d.id FROM dead_letters d WHERE d.state = 'open' AND ");
+    push_conditions(query, selection);
+    query.push(" ORDER BY d.id DESC LIMIT ").push_bind(selection.limit.map_or(most, i64::from).min(most));
+}
+
+pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection: &Selection, yes: bool) -> Result<u64, Refusal> {
+    apply::name(author.who)?;
+    if author.reason.trim().is_empty() {
+        return Err(Refusal::Invalid(
+            "a discard needs a reason: it is what is left to tell why an event was given up".to_owned(),
+        ));
+    }
+    let mut transaction = recovery.pool.begin().await?;
+    let mut query =
+        QueryBuilder::new("UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = ");
+    query.push_bind(clean(author.who)).push(", reason = ").push_bind(clean(author.reason));
+    query.push(" WHERE state = 'open' AND id IN (");
+    push_open(&mut query, selection, i64::MAX);
+    query.push(")");
+    let discarded = query.build().execute(&mut *transaction).await?.rows_affected();
+    if discarded == 0 {
+        // Also the second time: nothing is changed, nothing is logged.
+        return Ok(0);
+    }
+    if needs_word(recovery, selection, discarded) && !yes {
+        return Err(unconfirmed("discard", discarded));
+    }
+    let counts = serde_json::json!({"discarded": discarded});
+    log::write(&mut transaction, entry(author, "dead_letter.discard", selection, counts)).await?;
+    transaction.commit().await?;
+    Ok(discarded)
+}

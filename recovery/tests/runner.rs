@@ -1,0 +1,406 @@
+//! The runner: each dead letter sent once, whoever starts it, whatever breaks in between.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod replay;
+
+use recovery::model::JobState;
+use replay::{DEADLINE, Dead, RETRY_VALIDATOR, World, count, start_runner, world};
+use runtime::embedded::{Fault, Request};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How often each raw record is in the retry topic.
+fn copies(world: &World) -> BTreeMap<String, usize> {
+    let mut copies = BTreeMap::new();
+    for record in world.retried() {
+        *copies.entry(record.header("ef.raw").unwrap()).or_default() += 1;
+    }
+    copies
+}
+
+fn once_each(raws: std::ops::Range<i64>) -> BTreeMap<String, usize> {
+    raws.map(|offset| (format!("0:{offset}"), 1)).collect()
+}
+
+fn all_sent(items: i64) -> impl Fn(&recovery::model::Job) -> bool {
+    move |job| count(job, "sent") == items
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_sent_followed_and_resolved_and_says_so() {
+    let world = world(&[]).await.with_persistence().await;
+    let ids = world.many(5).await;
+    let job = world.applied(&ids, 1000.0).await;
+    assert!(job.no_role, "no runner yet, and it says so");
+    let runner = world.start_runner();
+    let job = world.job_when(&job.id, all_sent(5)).await;
+    assert_eq!((job.state, job.no_role), (JobState::Running, false));
+    assert_eq!(world.number("SELECT replaying FROM groups").await, 5);
+    world.stored(&[(0, 0), (0, 1), (0, 2), (0, 3)], false).await;
+    world.stored(&[(0, 4)], true).await;
+    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    assert_eq!((count(&job, "stored"), count(&job, "duplicate")), (4, 1));
+    assert!(job.finished_at.is_some());
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND settled_by = 'ann'").await, 5);
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE resolution = 'duplicate'").await, 1);
+    assert_eq!(world.number("SELECT open + replaying FROM groups").await, 0);
+    let actions: Vec<String> =
+        world.recovery.log(Some(&job.id), None, 10).await.unwrap().into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["replay.end", "replay.apply", "replay.plan"]);
+    // Applied again: nothing happens.
+    assert_eq!(world.recovery.apply("bob", &job.id, None, true).await.unwrap().state, JobState::Finished);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_replay_it_is_of() {
+    let world = world(&[]).await;
+    let headers = serde_json::json!([
+        ["ef.source", "acme"], ["ef.dlq.code", "invalid_amount"], ["__dlq.errors.topic", "t"], ["ef.dlq.first_failed_at", "12"],
+        ["x-null", null], ["x-bytes", {"base64": "/wA="}], ["ef.replay_id", "older"], ["ef.replay_count", "2"], ["x-bytes", "again"]
+    ]);
+    let value = b"{\"amount\":\xff\x00}";
+    let plain = world
+        .dead(&Dead { raw: (3, 77), value: Some(value), headers: headers.clone(), replay_count: 2, ..Dead::default() })
+        .await;
+    let edited = world.dead(&Dead { raw: (1, 5), value: Some(value), headers, ..Dead::default() }).await;
+    let null =
+        world.dead(&Dead { raw: (1, 6), value: None, headers: serde_json::json!([["ef.raw", "4:44"]]), ..Dead::default() }).await;
+    sqlx::query(
+        "WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, 'eve', 'better', '[]') RETURNING id)
+         UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1",
+    )
+    .bind(edited)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let runner = world.start_runner();
+    let job = world.applied(&[plain, edited, null], 1000.0).await;
+    world.job_when(&job.id, all_sent(3)).await;
+    runner.end().await;
+    let records: BTreeMap<String, _> =
+        world.retried().into_iter().map(|record| (record.header("ef.raw").unwrap(), record)).collect();
+    assert_eq!(records.keys().map(String::as_str).collect::<Vec<_>>(), ["1:5", "3:77", "4:44"]);
+    let some = |text: &str| Some(text.as_bytes().to_vec());
+    let kept = |tail: Vec<(&str, Option<Vec<u8>>)>| {
+        let mut all = vec![
+            ("ef.source", some("acme")),
+            ("ef.dlq.first_failed_at", some("12")),
+            ("x-null", None),
+            ("x-bytes", Some(vec![0xff, 0])),
+            ("x-bytes", some("again")),
+        ];
+        all.extend(tail);
+        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Vec<_>>()
+    };
+    let record = &records["3:77"];
+    assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(&b"k"[..]), Some(&value[..])));
+    let tail = vec![("ef.raw", some("3:77")), ("ef.replay_id", some(&job.id)), ("ef.replay_count", some("3"))];
+    assert_eq!(record.headers, kept(tail));
+    let record = &records["1:5"];
+    assert_eq!(record.value.as_deref(), Some(&b"better"[..]));
+    let hash = format!("sha256:{}", hex::encode(Sha256::digest(value)));
+    let tail = vec![
+        ("ef.raw", some("1:5")),
+        ("ef.replay_id", some(&job.id)),
+        ("ef.replay_count", some("1")),
+        ("ef.edited_by", some("eve")),
+        ("ef.original_hash", some(&hash)),
+    ];
+    assert_eq!(record.headers, kept(tail));
+    let record = &records["4:44"];
+    assert_eq!(record.value, None, "Kafka's null stays null");
+    let names: Vec<&str> = record.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["ef.raw", "ef.replay_id", "ef.replay_count"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_who_start_the_same_selection_at_once_send_each_dead_letter_once() {
+    let world = world(&[]).await;
+    let ids = world.many(60).await;
+    let (first, second) = tokio::join!(world.applied(&ids, 5000.0), world.applied(&ids, 5000.0));
+    assert_ne!(first.id, second.id);
+    let other = recovery::Recovery::new(replay::pipeline(&world.url, &[]), Some(world.broker.kafka())).unwrap();
+    let runners = [world.start_runner(), start_runner(&other, &world.broker, Duration::from_millis(300))];
+    let over = |job: &recovery::model::Job| count(job, "sent") + count(job, "skipped") == 60;
+    let (first, second) = tokio::join!(world.job_when(&first.id, over), world.job_when(&second.id, over));
+    assert_eq!(count(&first, "sent") + count(&second, "sent"), 60);
+    let refused = first.by_code.get("being_replayed").unwrap_or(&0) + second.by_code.get("being_replayed").unwrap_or(&0);
+    assert_eq!(refused, 60);
+    for runner in runners {
+        runner.end().await;
+    }
+    assert_eq!(copies(&world), once_each(0..60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_since_it_was_planned_is_not_sent() {
+    let world = world(&[]).await;
+    let ids = world.many(5).await;
+    let foreign = world.dead(&Dead { group: "billing", raw: (9, 9), ..Dead::default() }).await;
+    let all: Vec<i64> = ids.iter().copied().chain([foreign]).collect();
+    let job = world.planned(&all, "k").await;
+    // Discarded, edited, replaced, dropped by the limits in between.
+    let changes = [
+        "UPDATE dead_letters SET state = 'discarded', reason = 'no' WHERE origin_offset = 0 AND origin_partition = 0",
+        "UPDATE dead_letters SET edit_id = 77 WHERE origin_offset = 1 AND origin_partition = 0",
+        "UPDATE dead_letters SET value = 'x', value_sha256 = 'y' WHERE origin_offset = 2 AND origin_partition = 0",
+        "UPDATE dead_letters SET value = NULL WHERE origin_offset = 3 AND origin_partition = 0",
+    ];
+    sqlx::query(
+        "INSERT INTO edits (id, dead_letter_id, edited_by, value, patch) OVERRIDING SYSTEM VALUE VALUES (77, 1, 'e', 'v', '[]')",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    for change in changes {
+        assert_eq!(sqlx::query(change).execute(&world.pool).await.unwrap().rows_affected(), 1);
+    }
+    world.recovery.apply("ann", &job.id, None, true).await.unwrap();
+    let runner = world.start_runner();
+    let job = world.job_when(&job.id, |job| count(job, "skipped") == 5 && count(job, "sent") == 1).await;
+    let codes: Vec<_> = job.by_code.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+    assert_eq!(codes, [("changed_since_planned", 2), ("destination_unknown", 1), ("not_open", 1), ("value_dropped", 1)]);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(4..5));
+    assert_eq!(
+        world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await,
+        4,
+        "the skipped are where they were"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_a_rate_and_a_stop_take_effect_within_a_chunk_and_what_was_not_sent_stays_open() {
+    let world = world(&[]).await.with_persistence().await;
+    let ids = world.many(100).await;
+    let job = world.applied(&ids, 20.0).await;
+    let runner = world.start_runner();
+    world.job_when(&job.id, |job| count(job, "sent") >= 10).await;
+    world.recovery.pause("ann", &job.id).await.unwrap();
+    let paused = world.recovery.pause("ann", &job.id).await.unwrap();
+    assert_eq!(paused.state, JobState::Paused);
+    // A chunk that was claimed before the pause ends; the next would have come after half a second.
+    let settled = world.job_when(&job.id, |job| count(job, "sending") == 0).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let still = world.recovery.job(&job.id).await.unwrap();
+    assert_eq!(count(&still, "sent"), count(&settled, "sent"));
+    assert!(count(&still, "sent") <= 30, "{still:?}");
+    assert_eq!(world.recovery.resume("ann", &job.id).await.unwrap().state, JobState::Running);
+    world.recovery.apply("ann", &job.id, Some(60.0), true).await.unwrap();
+    world.job_when(&job.id, |job| count(job, "sent") >= 40).await;
+    let stopped = world.recovery.stop("ann", &job.id).await.unwrap();
+    assert_eq!((stopped.state, stopped.finished_at), (JobState::Stopped, None), "what was sent is still followed");
+    let job = world.job_when(&job.id, |job| count(job, "sending") == 0).await;
+    let sent = count(&job, "sent");
+    assert!(sent < 100);
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 100 - sent);
+    let raws: Vec<(i32, i64)> = (0..sent).map(|offset| (0, offset)).collect();
+    world.stored(&raws, false).await;
+    let job = world.job_when(&job.id, |job| job.finished_at.is_some()).await;
+    assert_eq!((job.state, count(&job, "stored"), count(&job, "pending")), (JobState::Stopped, sent, 100 - sent));
+    assert_eq!(copies(&world), once_each(0..sent), "the oldest first");
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_is_sent_by_the_next() {
+    let world = world(&[]).await;
+    let ids = world.many(20).await;
+    world.broker.fail(Request::Produce, vec![Fault::NotEnoughReplicas; 1000]);
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 1000.0).await;
+    world.job_when(&job.id, |job| count(job, "sending") == 20).await;
+    runner.kill().await;
+    assert!(world.retried().is_empty());
+    assert_eq!(world.number("SELECT replaying FROM groups").await, 20);
+    world.broker.stop_failing();
+    let job_id = job.id.clone();
+    let runner = start_runner(&world.recovery, &world.broker, Duration::from_secs(8));
+    world.job_when(&job_id, all_sent(20)).await;
+    runner.end().await;
+    // The killed task's client tries on in the background until its own deadline, before the grace ends: found, not sent again.
+    assert_eq!(copies(&world), once_each(0..20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_all_in_the_topic_and_no_acknowledgement_seen_nothing_is_sent_again() {
+    let world = world(&[]).await;
+    let ids = world.many(20).await;
+    let runner = world.start_runner();
+    // One that goes through makes all connections first.
+    let warm = world.dead(&Dead { raw: (7, 7), ..Dead::default() }).await;
+    let job = world.applied(&[warm], 1000.0).await;
+    world.job_when(&job.id, all_sent(1)).await;
+    // Every acknowledgement takes a second: the records are there before it.
+    world.broker.set_round_trip(Duration::from_secs(1));
+    let job = world.applied(&ids, 1000.0).await;
+    world.job_when(&job.id, |job| count(job, "sending") == 20).await;
+    runner.kill().await;
+    world.broker.set_round_trip(Duration::ZERO);
+    let deadline = Instant::now() + DEADLINE;
+    while world.retried().len() < 21 {
+        assert!(Instant::now() < deadline, "{}", world.retried().len());
+    }
+    let runner = world.start_runner();
+    let job = world.job_when(&job.id, |job| count(job, "sending") == 0 && count(job, "pending") == 0).await;
+    assert_eq!(count(&job, "sent"), 20);
+    runner.end().await;
+    assert_eq!(world.retried().len(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_anywhere_again_and_again_nothing_is_lost_and_nothing_is_sent_twice() {
+    let world = world(&[]).await.with_persistence().await;
+    let ids = world.many(120).await;
+    // Chunks of 20; a new runner has its first one due at once.
+    let job = world.applied(&ids, 40.0).await;
+    world.broker.set_round_trip(Duration::from_millis(15));
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let deadline = Instant::now() + DEADLINE;
+    let mut kills = 0;
+    loop {
+        let runner = world.start_runner();
+        tokio::time::sleep(Duration::from_millis(random.u64(5..600))).await;
+        let now = world.recovery.job(&job.id).await.unwrap();
+        if count(&now, "sent") == 120 {
+            runner.end().await;
+            break;
+        }
+        runner.kill().await;
+        kills += 1;
+        assert!(Instant::now() < deadline, "seed {seed}: {now:?}");
+    }
+    assert!(kills > 0);
+    world.broker.set_round_trip(Duration::ZERO);
+    assert_eq!(copies(&world), once_each(0..120), "seed {seed}, {kills} kills");
+    let raws: Vec<(i32, i64)> = (0..120).map(|offset| (0, offset)).collect();
+    world.stored(&raws, false).await;
+    let runner = world.start_runner();
+    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    assert_eq!(count(&job, "stored"), 120);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_outage_in_the_middle_is_waited_for_and_seen_in_the_job() {
+    let world = world(&[]).await;
+    let ids = world.many(60).await;
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 40.0).await;
+    world.job_when(&job.id, |job| count(job, "sent") >= 20).await;
+    world.broker.set_up(false);
+    let job = world.job_when(&job.id, |job| job.blocked.is_some()).await;
+    assert_eq!(job.state, JobState::Running, "an outage never fails a job");
+    world.broker.set_up(true);
+    let job = world.job_when(&job.id, all_sent(60)).await;
+    assert_eq!(job.blocked, None);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_retry_topic_blocks_the_job_with_a_sentence_and_a_blocked_job_can_be_stopped() {
+    let world = world(&["--validator-group", "other"]).await;
+    let id = world.dead(&Dead { group: "other", ..Dead::default() }).await;
+    let runner = world.start_runner();
+    let job = world.applied(&[id], 100.0).await;
+    let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await;
+    let reason = blocked.blocked.clone().unwrap();
+    assert!(reason.contains("events.retry.other.v1") && reason.contains("eventflow admin topics"), "{reason}");
+    assert_eq!((blocked.state, count(&blocked, "pending")), (JobState::Running, 1));
+    world.recovery.stop("ann", &job.id).await.unwrap();
+    let job = world.job_when(&job.id, |job| job.finished_at.is_some()).await;
+    assert_eq!((job.state, job.blocked), (JobState::Stopped, None));
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 1);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_again_while_its_acknowledgement_was_on_its_way_stays_failed() {
+    let world = world(&[]).await;
+    let ids = world.many(1).await;
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 100.0).await;
+    world.job_when(&job.id, all_sent(1)).await;
+    // As the index writes it.
+    for query in [
+        "UPDATE replay_items SET state = 'failed', code = 'invalid_amount', settled_at = now() WHERE state IN ('sending', 'sent')",
+        "UPDATE dead_letters SET state = 'open', replay_count = 1",
+    ] {
+        sqlx::query(query).execute(&world.pool).await.unwrap();
+    }
+    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    assert_eq!(job.by_code.get("invalid_amount"), Some(&1));
+    // The next replay counts on.
+    let job = world.applied(&ids, 100.0).await;
+    world.job_when(&job.id, all_sent(1)).await;
+    runner.end().await;
+    let counts: Vec<_> = world.retried().iter().map(|record| record.header("ef.replay_count").unwrap()).collect();
+    assert_eq!(counts.len(), 2);
+    assert!(counts.contains(&"2".to_owned()), "{counts:?} in {RETRY_VALIDATOR}");
+}
+
+/// Three replays of overlapping selections, while people pause, resume, stop, discard and instances are killed: whatever the order.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and_its_state_says_whether_it_is_there() {
+    let world = world(&[]).await;
+    let ids = world.many(90).await;
+    let mut jobs = Vec::new();
+    for part in [&ids[..60], &ids[30..], &ids[15..75]] {
+        jobs.push(world.applied(part, 60.0).await.id);
+    }
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut runners = vec![world.start_runner()];
+    for _ in 0..25 {
+        let job = &jobs[random.usize(..jobs.len())];
+        // Refused in the wrong state, which is half of the point.
+        match random.u8(..7) {
+            0 => drop(world.recovery.pause("ann", job).await),
+            1 | 2 => drop(world.recovery.resume("ann", job).await),
+            3 if job == &jobs[2] => drop(world.recovery.stop("ann", job).await),
+            4 => {
+                let one = recovery::model::Selection { id: vec![ids[random.usize(..90)]], ..Default::default() };
+                world.recovery.discard("ann", &one, "a test", false).await.unwrap();
+            }
+            5 if runners.len() < 3 => runners.push(world.start_runner()),
+            _ if !runners.is_empty() => runners.swap_remove(random.usize(..runners.len())).kill().await,
+            _ => {}
+        }
+        tokio::time::sleep(Duration::from_millis(random.u64(..60))).await;
+    }
+    runners.push(world.start_runner());
+    for job in &jobs {
+        let over = |job: &recovery::model::Job| {
+            let left = if job.state == JobState::Stopped { 0 } else { count(job, "pending") };
+            count(job, "sending") + left == 0
+        };
+        drop(world.recovery.resume("ann", job).await);
+        world.job_when(job, over).await;
+    }
+    for runner in runners {
+        runner.end().await;
+    }
+    let copies = copies(&world);
+    assert!(copies.values().all(|count| *count == 1), "seed {seed}: {copies:?}");
+    let rows: Vec<(i64, String, i64, bool)> = sqlx::query_as(
+        "SELECT d.origin_offset, d.state, (SELECT count(*) FROM replay_items i WHERE i.dead_letter_id = d.id AND i.state = 'sent'),
+                EXISTS (SELECT FROM replay_items i WHERE i.dead_letter_id = d.id AND i.code = 'being_replayed')
+         FROM dead_letters d",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    for (offset, state, sent, left_to_another) in rows {
+        let there = copies.contains_key(&format!("0:{offset}"));
+        assert_eq!((state == "replaying", sent), (there, i64::from(there)), "seed {seed}: {offset} is {state}");
+        // Of the two replays that are never stopped every item was sent or given up, or left to the third, which was stopped before it sent it.
+        assert!(there || state == "discarded" || left_to_another, "seed {seed}: {offset} is {state} and was never sent");
+    }
+    assert_eq!(world.number("SELECT replaying FROM groups").await, i64::try_from(copies.len()).unwrap());
+}
