@@ -156,7 +156,7 @@ impl Recovery {
 /// From the frontier to the settled offset, page by page.
 async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i64, Refusal> {
     let Reading { partition, low, settled, high } = reading;
-    // What is first seen begins at the oldest record there is; never further on than what the validator had read.
+    // What is first seen begins at the oldest record there is; what was deleted before the validator had read it is owed a fate too.
     let mut frontier: i64 = sqlx::query_scalar(
         "INSERT INTO audit_frontier (topic, partition, first_offset, next_offset, high) VALUES ($1, $2, $3, $3, $4)
          ON CONFLICT (topic, partition) DO UPDATE SET high = greatest(audit_frontier.high, excluded.high), at = clock_timestamp()
@@ -164,7 +164,7 @@ async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i6
     )
     .bind(topic)
     .bind(partition)
-    .bind(low)
+    .bind(low.min(settled))
     .bind(high)
     .fetch_one(&recovery.pool)
     .await?;
