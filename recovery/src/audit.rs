@@ -24,9 +24,11 @@
 
 mod checkpoint;
 mod pages;
+
 mod report;
 
 pub use checkpoint::Checkpoint;
+pub(crate) use pages::persistence_is_there;
 pub use pages::{Look, PAGE, Reading};
 
 use crate::Recovery;

@@ -3,7 +3,7 @@
 use super::checkpoint::ask;
 use crate::Recovery;
 use crate::error::Refusal;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{PgConnection, Row as _};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -77,16 +77,19 @@ macro_rules! judge {
                      WHEN r.stored = 1 THEN 'stored'
                      WHEN r.all_rows = 1 THEN 'duplicate'
                      WHEN l.state = 'resolved' THEN 'resolved_without_row'
-                     WHEN l.state IS NOT NULL THEN l.state
+                     WHEN l.state IS NOT NULL THEN l.state -- open, replaying, discarded
                      WHEN a.o IS NOT NULL THEN 'absent'
                      ELSE 'gap'
                  END AS fate
                  FROM generate_series($3::bigint, $4::bigint - 1) AS o
                  LEFT JOIN rows r USING (o) LEFT JOIN letters l USING (o) LEFT JOIN no_records a USING (o)
              )
-             SELECT fate, count(*),
-                    CASE WHEN fate IN ('two_rows', 'open_and_stored', 'resolved_without_row', 'gap') THEN array_agg(o ORDER BY o) END
-             FROM judged GROUP BY fate"
+             SELECT count(*) FILTER (WHERE fate = 'stored'), count(*) FILTER (WHERE fate = 'duplicate'),
+                    count(*) FILTER (WHERE fate = 'open'), count(*) FILTER (WHERE fate = 'replaying'),
+                    count(*) FILTER (WHERE fate = 'discarded'), count(*) FILTER (WHERE fate = 'absent'),
+                    array_agg(o) FILTER (WHERE fate = 'gap'), array_agg(o) FILTER (WHERE fate = 'resolved_without_row'),
+                    array_agg(o) FILTER (WHERE fate = 'two_rows'), array_agg(o) FILTER (WHERE fate = 'open_and_stored')
+             FROM judged"
         )
     };
 }
@@ -101,35 +104,47 @@ pub(crate) async fn persistence_is_there(pool: &PgPool) -> Result<bool, Refusal>
     Ok(sqlx::query_scalar("SELECT to_regclass('persistence.read_offsets') IS NOT NULL").fetch_one(pool).await?)
 }
 
+/// For a statement over many rows: room to hash them, no time lost on compiling it or on starting helpers, and time to end.
+async fn large(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Refusal> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query(
+        "SELECT set_config('work_mem', '32MB', true), set_config('jit', 'off', true),
+                set_config('max_parallel_workers_per_gather', '0', true), set_config('statement_timeout', '5min', true)",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction)
+}
+
+fn because(row: &PgRow, column: usize, why: &'static str) -> Result<Vec<(i64, &'static str)>, Refusal> {
+    let offsets: Vec<i64> = row.try_get::<Option<_>, _>(column)?.unwrap_or_default();
+    Ok(offsets.into_iter().map(|offset| (offset, why)).collect())
+}
+
 /// The fate of every offset of a range of at most a page.
 pub(super) async fn judge(recovery: &Recovery, topic: &str, partition: i32, range: &Range<i64>) -> Result<Fates, Refusal> {
     let there = persistence_is_there(&recovery.pool).await?;
-    let rows = sqlx::query(if there { JUDGE } else { JUDGE_WITHOUT_PERSISTENCE })
+    let mut transaction = large(&recovery.pool).await?;
+    let row = sqlx::query(if there { JUDGE } else { JUDGE_WITHOUT_PERSISTENCE })
         .bind(topic)
         .bind(partition)
         .bind(range.start)
         .bind(range.end)
-        .fetch_all(&recovery.pool)
+        .fetch_one(&mut *transaction)
         .await?;
-    let mut fates = Fates::default();
-    for row in rows {
-        let (fate, count): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let offsets: Vec<i64> = row.try_get::<Option<_>, _>(2)?.unwrap_or_default();
-        let because = |why| offsets.iter().map(move |offset| (*offset, why));
-        match fate.as_str() {
-            "stored" => fates.stored = count,
-            "duplicate" => fates.duplicate = count,
-            "open" => fates.open = count,
-            "replaying" => fates.replaying = count,
-            "discarded" => fates.discarded = count,
-            "absent" => fates.absent = count,
-            "two_rows" => fates.doubles.extend(because("stored more than once, from one raw record")),
-            "open_and_stored" => fates.doubles.extend(because("stored, and an open dead letter that nobody replayed")),
-            "resolved_without_row" => fates.gaps.extend(because("its dead letter is resolved, but it is not stored")),
-            // "gap", and whatever state a newer version knows.
-            _ => fates.gaps.extend(because(NO_FATE)),
-        }
-    }
+    transaction.commit().await?;
+    let mut fates = Fates {
+        stored: row.try_get(0)?,
+        duplicate: row.try_get(1)?,
+        open: row.try_get(2)?,
+        replaying: row.try_get(3)?,
+        discarded: row.try_get(4)?,
+        absent: row.try_get(5)?,
+        gaps: because(&row, 6, NO_FATE)?,
+        doubles: because(&row, 8, "stored more than once, from one raw record")?,
+    };
+    fates.gaps.extend(because(&row, 7, "its dead letter is resolved, but it is not stored")?);
+    fates.doubles.extend(because(&row, 9, "stored, and an open dead letter that nobody replayed")?);
     fates.gaps.sort_unstable();
     fates.doubles.sort_unstable();
     Ok(fates)
@@ -156,7 +171,7 @@ impl Recovery {
 /// From the frontier to the settled offset, page by page.
 async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i64, Refusal> {
     let Reading { partition, low, settled, high } = reading;
-    // What is first seen begins at the oldest record there is; never further on than what the validator had read.
+    // What is first seen begins at the oldest record there is; what was deleted before the validator had read it is owed a fate too.
     let mut frontier: i64 = sqlx::query_scalar(
         "INSERT INTO audit_frontier (topic, partition, first_offset, next_offset, high) VALUES ($1, $2, $3, $3, $4)
          ON CONFLICT (topic, partition) DO UPDATE SET high = greatest(audit_frontier.high, excluded.high), at = clock_timestamp()
@@ -164,7 +179,7 @@ async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i6
     )
     .bind(topic)
     .bind(partition)
-    .bind(low)
+    .bind(low.min(settled))
     .bind(high)
     .fetch_one(&recovery.pool)
     .await?;
@@ -354,11 +369,13 @@ const AGAIN_WITHOUT_PERSISTENCE: &str = again!("(SELECT 0 AS raw_partition, 0::b
 /// The pages in which something changed since they were looked at, and the one not looked at for longest.
 async fn pages_again(recovery: &Recovery, topic: &str) -> Result<Vec<(i32, Range<i64>)>, Refusal> {
     let there = persistence_is_there(&recovery.pool).await?;
+    let mut transaction = large(&recovery.pool).await?;
     let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there { AGAIN } else { AGAIN_WITHOUT_PERSISTENCE })
         .bind(topic)
         .bind(PAGE)
         .bind(PAGES_AGAIN)
-        .fetch_all(&recovery.pool)
+        .fetch_all(&mut *transaction)
         .await?;
+    transaction.commit().await?;
     Ok(rows.into_iter().map(|(partition, from, to)| (partition, from..to)).collect())
 }

@@ -48,6 +48,11 @@ pub(crate) async fn world(persistence: bool, kafka: Option<KafkaArgs>, options: 
     World { recovery, url }
 }
 
+/// Another set of connections to a database.
+pub(crate) fn again(url: &str) -> Recovery {
+    Recovery::new(Cli::parse_from(["test", "--database-url", url]).pipeline, None).unwrap()
+}
+
 impl World {
     pub(crate) async fn run(&self, statement: impl Into<String>) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement.into())).execute(self.recovery.pool()).await.unwrap();
