@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[allow(missing_docs, unreachable_pub, reason = "a test")]
 mod index_world;
 
 use contracts::RejectionCode;

@@ -1,6 +1,6 @@
 //! A private database with recovery's schema, and dead letters made by hand.
 
-#![allow(dead_code, reason = "every test uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "every test uses its part")]
 
 use clap::Parser as _;
 use contracts::RejectionCode;
