@@ -5,10 +5,11 @@ mod counters;
 mod demo;
 mod ledger;
 mod live;
+mod oncall;
 mod pipeline;
 mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use runtime::config::ConfigError;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,7 +44,8 @@ outage of Kafka, the registry or PostgreSQL never ends a role and never dead-let
     about,
     propagate_version = true,
     after_help = "Try it: eventflow demo --for 30s. In production run each role as a service of its own: producer, validator, analytics, \
-                  persistence, and registry unless you have a schema registry. `eventflow <role> --help` is its manual."
+                  persistence, recovery, and registry unless you have a schema registry. `eventflow <role> --help` is its manual. On call: \
+                  eventflow dlq groups, eventflow explain, eventflow replay apply, eventflow trace, eventflow audit."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -65,6 +67,11 @@ enum Role {
     /// Write validated events to PostgreSQL, one row an event
     #[command(after_help = SERVICE)]
     Persistence(persistence::Config),
+    /// Index dead letters, run replays, account for every event, serve on-call's API
+    #[command(after_help = SERVICE)]
+    Recovery(recovery::Config),
+    #[command(flatten)]
+    OnCall(oncall::Command),
     /// Play a misbehaving payment provider, or generate load
     Simulator(simulator::Config),
     /// Serve the contracts' schemas, Confluent-compatible
@@ -83,9 +90,10 @@ impl Role {
             Self::Validator(config) => config.common.log_json,
             Self::Analytics(config) => config.common.log_json,
             Self::Persistence(config) => config.common.log_json,
+            Self::Recovery(config) => config.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
-            Self::Demo(_) | Self::Admin(_) => false,
+            Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) => false,
         }
     }
 
@@ -96,9 +104,10 @@ impl Role {
             Self::Validator(config) => config.common.check.then(|| config.check()),
             Self::Analytics(config) => config.common.check.then(|| config.check()),
             Self::Persistence(config) => config.common.check.then(|| config.check()),
+            Self::Recovery(config) => config.common.check.then(|| config.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_) | Self::Admin(_) => None,
+            Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) => None,
         }
     }
 
@@ -108,6 +117,8 @@ impl Role {
             Self::Validator(config) => validator::run(config, shutdown).await,
             Self::Analytics(config) => analytics::run(config, shutdown).await,
             Self::Persistence(config) => persistence::run(config, shutdown).await,
+            Self::Recovery(config) => recovery::run(config, shutdown).await,
+            Self::OnCall(command) => Ok(oncall::run(command, &mut command_line()).await?),
             Self::Simulator(config) => simulator::run(config, shutdown).await,
             Self::Registry(config) => registry::run(config, shutdown).await,
             Self::Demo(config) => demo::run(config, shutdown).await,
@@ -116,10 +127,26 @@ impl Role {
     }
 }
 
+/// The whole command line, as it is parsed.
+fn command_line() -> clap::Command {
+    oncall::polish(Cli::command())
+}
+
 fn main() -> ExitCode {
-    let role = Cli::parse().role;
-    if !matches!(role, Role::Demo(_)) {
-        runtime::telemetry::init(role.log_json());
+    let matches = command_line().get_matches();
+    let mut role = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.role,
+        Err(error) => error.exit(),
+    };
+    match &mut role {
+        Role::Demo(_) => {}
+        Role::OnCall(command) => {
+            runtime::telemetry::init_at(false, "warn,librdkafka=off");
+            if let Err(failure) = command.told(&matches) {
+                return report(&failure.into());
+            }
+        }
+        role => runtime::telemetry::init(role.log_json()),
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -133,7 +160,10 @@ fn main() -> ExitCode {
         Some(Err(error)) => Err(error.into()),
         None => runtime.block_on(async {
             let shutdown = CancellationToken::new();
-            tokio::spawn(cancel_on_signal(shutdown.clone()));
+            // On-call's commands have nothing in hand to finish: a signal ends them, and a watched replay goes on without them.
+            if !matches!(role, Role::OnCall(_)) {
+                tokio::spawn(cancel_on_signal(shutdown.clone()));
+            }
             // The demo bounds its own end, which takes a drain of everything.
             let patience = if matches!(role, Role::Demo(_)) { Duration::MAX } else { STOP };
             let too_late = overdue(shutdown.clone(), patience);
@@ -161,10 +191,13 @@ async fn overdue(shutdown: CancellationToken, patience: Duration) -> anyhow::Err
     )
 }
 
-/// Exit code 2 for configuration, 1 for everything else; the cause on one line.
+/// Exit code 2 for configuration, 1 for everything else (on-call's commands have a third); the cause on one line.
 #[expect(clippy::print_stderr, reason = "the last word of the process, whatever the log filter")]
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("eventflow: {error:#}");
+    if let Some(failure) = error.downcast_ref::<oncall::Failure>() {
+        return ExitCode::from(failure.exit as u8);
+    }
     if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
@@ -191,10 +224,8 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command_line().debug_assert();
     }
 }

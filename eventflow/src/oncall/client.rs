@@ -1,0 +1,247 @@
+//! One client for two ways: the API of a running role, or the same routes in this process on the database itself.
+
+use super::failure::{Exit, Failure};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request};
+use contracts::Secret;
+use http_body_util::BodyExt;
+use recovery::api::{Role, Tokens};
+use recovery::{PipelineArgs, Recovery};
+use runtime::config::ConfigError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use std::time::Duration;
+use tower::ServiceExt;
+
+/// How recovery is reached.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connection {
+    /// Answer in JSON, as the API gave it
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// URL of the recovery role's API
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8004",
+        help_heading = "How recovery is reached"
+    )]
+    pub(crate) api_url: String,
+    /// File with the token for the API; without it the token is in the variable EVENTFLOW_RECOVERY_TOKEN
+    #[arg(long, env = "EVENTFLOW_RECOVERY_TOKEN_FILE", help_heading = "How recovery is reached")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificate authority of the API (PEM), besides those of the machine
+    #[arg(long, env = "EVENTFLOW_RECOVERY_CA_FILE", help_heading = "How recovery is reached")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Send the token over plain HTTP to another machine: it can be read on the way
+    #[arg(long, env = "EVENTFLOW_RECOVERY_INSECURE_HTTP", help_heading = "How recovery is reached")]
+    pub(crate) insecure_http: bool,
+    /// Work straight on the database of --database-url or EVENTFLOW_DATABASE_URL, without a running role (--database-url implies it)
+    #[arg(long, help_heading = "How recovery is reached")]
+    pub(crate) direct: bool,
+    /// Name for the audit log when working straight on the database; USER unless told
+    #[arg(long = "as", value_name = "NAME", help_heading = "How recovery is reached")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+}
+
+/// Where questions go.
+#[derive(Debug)]
+pub(crate) enum Client {
+    Api { http: reqwest::Client, url: String, token: Option<Secret> },
+    Direct { router: Router, token: Secret },
+}
+
+/// A body, piece by piece.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Api(reqwest::Response),
+    Direct(Body),
+}
+
+impl Client {
+    pub(crate) async fn new(connection: Connection) -> Result<Self, Failure> {
+        if connection.direct {
+            let name = connection.name.or_else(|| std::env::var("USER").ok()).filter(|name| !name.trim().is_empty());
+            return Self::direct(connection.pipeline, &name.unwrap_or_else(|| "somebody".to_owned())).await;
+        }
+        let bad = |setting: &str, problem: String| Failure::usage(format!("{setting}: {problem}"));
+        let url = connection.api_url.trim_end_matches('/').to_owned();
+        let parsed = reqwest::Url::parse(&url)
+            .map_err(|_| bad("--api-url", "not a URL; expected http://host:port or https://host".to_owned()))?;
+        if !matches!(parsed.scheme(), "http" | "https") || !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(bad("--api-url", "expected http://host:port or https://host, without user and password".to_owned()));
+        }
+        let token = match &connection.token_file {
+            Some(path) => Some(
+                runtime::config::resolve_secret(&format!("file:{}", path.display()))
+                    .map_err(|error| bad("--token-file", error))?,
+            ),
+            None => std::env::var("EVENTFLOW_RECOVERY_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::new),
+        };
+        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let here = host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        if token.is_some() && parsed.scheme() == "http" && !here && !connection.insecure_http {
+            return Err(bad(
+                "--api-url",
+                "plain HTTP to another machine would show the token: use https://, or add --insecure-http".to_owned(),
+            ));
+        }
+        let mut http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(620))
+            // A redirect would take the token elsewhere.
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(path) = &connection.ca_file {
+            let unusable = |problem: String| bad("--ca-file", format!("{}: {problem}", path.display()));
+            let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+            let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+            if authorities.is_empty() {
+                return Err(unusable("has no certificate in PEM form".to_owned()));
+            }
+            http = http.tls_certs_merge(authorities);
+        }
+        let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        Ok(Self::Api { http, url, token })
+    }
+
+    async fn direct(pipeline: PipelineArgs, name: &str) -> Result<Self, Failure> {
+        let usage = |error: ConfigError| Failure::usage(error.to_string());
+        pipeline.check().map_err(usage)?;
+        let recovery = Recovery::new(pipeline, None).map_err(usage)?;
+        let unreachable =
+            |error: String| Failure::failed(format!("{error}: is --database-url right, and is PostgreSQL running?"));
+        recovery.migrate_if_needed().await.map_err(|error| unreachable(error.to_string()))?;
+        let token = Secret::new(uuid::Uuid::new_v4().to_string());
+        let router = recovery::api::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
+        Ok(Self::Direct { router, token })
+    }
+
+    /// A question; the answer as text.
+    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<String, Failure> {
+        self.open(Method::GET, &with_query(path, query), None, None).await?.text().await
+    }
+
+    /// A change.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: String) -> Result<String, Failure> {
+        self.open(method, path, None, Some(body)).await?.text().await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        self.send(Method::POST, path, serde_json::to_string(body)?).await
+    }
+
+    pub(crate) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, Failure> {
+        match self {
+            Self::Api { http, url, token } => {
+                let mut request = http.request(method, format!("{url}{path}"));
+                if let Some(token) = token {
+                    request = request.bearer_auth(String::from_utf8_lossy(token.expose()));
+                }
+                if let Some(key) = key {
+                    request = request.header("idempotency-key", key);
+                }
+                let request = request.header("content-type", "application/json").body(body.unwrap_or_default());
+                let response = request.send().await.map_err(|error| unreachable(url, &error))?;
+                let status = response.status();
+                if status.is_success() {
+                    return Ok(Answer::Api(response));
+                }
+                let problem = Answer::Api(response).text().await?;
+                Err(Failure::from_answer(status.as_u16(), problem.as_bytes()))
+            }
+            Self::Direct { router, token } => {
+                let bearer = format!("Bearer {}", String::from_utf8_lossy(token.expose()));
+                let mut request = Request::builder().method(method).uri(path).header("authorization", bearer);
+                if let Some(key) = key {
+                    request = request.header("idempotency-key", key);
+                }
+                let request = request.body(Body::from(body.unwrap_or_default()));
+                let request = request.map_err(|error| Failure::usage(format!("cannot be asked: {error}")))?;
+                let Ok(response) = router.clone().oneshot(request).await;
+                let status = response.status();
+                let answer = Answer::Direct(response.into_body());
+                if status.is_success() {
+                    return Ok(answer);
+                }
+                Err(Failure::from_answer(status.as_u16(), answer.text().await?.as_bytes()))
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// The next piece; none at the end. An answer that breaks off is a failure, not an end.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        let broken = |error: &dyn std::fmt::Display| Failure::failed(format!("the answer broke off: {error}; try again"));
+        match self {
+            Self::Api(response) => response.chunk().await.map_err(|error| broken(&error)),
+            Self::Direct(body) => match body.frame().await {
+                None => Ok(None),
+                Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+                Some(Err(error)) => Err(broken(&error)),
+            },
+        }
+    }
+
+    async fn text(mut self) -> Result<String, Failure> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.piece().await? {
+            all.extend_from_slice(&piece);
+            if all.len() > 256 << 20 {
+                return Err(Failure::failed("the answer is larger than 256 MiB: narrow the selection"));
+            }
+        }
+        String::from_utf8(all).map_err(|_| Failure::failed("the answer is not UTF-8: is --api-url right?"))
+    }
+}
+
+/// Reads an answer.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    Ok(serde_json::from_str(text)?)
+}
+
+fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
+    let mut reason = "no answer".to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(deeper) = source {
+        reason = deeper.to_string();
+        source = deeper.source();
+    }
+    if error.is_timeout() {
+        reason = "no answer in time".to_owned();
+    }
+    let what = "start it (eventflow recovery), give --api-url, or work straight on the database with --direct or --database-url";
+    Failure::new(Exit::Failed, format!("cannot reach the recovery API at {url}: {reason}: {what}"))
+}
+
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let mut full = path.to_owned();
+    for (place, (word, value)) in query.iter().enumerate() {
+        let sign = if place == 0 { '?' } else { '&' };
+        full.push_str(&format!("{sign}{word}={}", encoded(value)));
+    }
+    full
+}
+
+/// Percent-encoded for a path or a query.
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}

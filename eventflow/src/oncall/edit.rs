@@ -1,0 +1,205 @@
+//! `eventflow dlq edit`: in an editor, one dead letter; with a patch, any number. The API checks every new value before it takes it.
+
+use super::client::{Client, read};
+use super::failure::Failure;
+use super::words::{count, line, lines, pretty, put};
+use super::{ask, note, say, say_json, table, with_letters};
+use axum::http::Method;
+use recovery::edit::Edited;
+use recovery::model::Selection;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// Change values.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Edit {
+    /// Numbers of dead letters; one alone, without --set and --patch, opens in the editor
+    letters: Vec<i64>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Set one field, as /payload/amount=12.50; repeatable. The value is JSON, else text; a number whose digits JSON would change is sent as
+    /// text
+    #[arg(long, value_name = "POINTER=VALUE", value_parser = parse_set)]
+    set: Vec<(String, Value)>,
+    /// JSON Patch (RFC 6902): the text itself, or a file
+    #[arg(long, value_name = "FILE|JSON", conflicts_with = "set")]
+    patch: Option<String>,
+    /// Why; kept with each and in the audit log
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// It is meant, however many they are
+    #[arg(long, short)]
+    yes: bool,
+}
+
+fn parse_set(text: &str) -> Result<(String, Value), String> {
+    let (pointer, value) = text.split_once('=').ok_or("expected POINTER=VALUE, as /payload/amount=12.50")?;
+    if !pointer.starts_with('/') {
+        return Err("a pointer begins with a slash, as /payload/amount".to_owned());
+    }
+    let value = match serde_json::from_str::<Value>(value) {
+        Ok(Value::Number(number)) if number.to_string() != value => Value::String(value.to_owned()),
+        Ok(value) => value,
+        Err(_) => Value::String(value.to_owned()),
+    };
+    Ok((pointer.to_owned(), value))
+}
+
+pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<(), Failure> {
+    let Edit { letters, selection, set, patch, reason, yes } = edit;
+    if set.is_empty() && patch.is_none() {
+        let [letter] = letters.as_slice() else {
+            return Err(Failure::usage("give one number to edit in the editor, or --set or --patch for several"));
+        };
+        return in_editor(client, *letter, &reason, as_json).await;
+    }
+    let selection = with_letters(selection, letters);
+    if selection == Selection::default() {
+        return Err(Failure::usage("say which dead letters: numbers, --group, --code, ... (eventflow dlq edit --help)"));
+    }
+    let patch = match patch {
+        Some(patch) => read_patch(&patch)?,
+        None => set.into_iter().map(|(path, value)| json!({"op": "add", "path": path, "value": value})).collect(),
+    };
+    let send = async |yes: bool| {
+        let body = json!({"selection": selection, "patch": patch, "reason": reason, "yes": yes});
+        client.post("/api/v1/dead-letters/patch", &body).await
+    };
+    let mut answer = send(yes).await;
+    if let Err(failure) = &answer
+        && failure.is("needs_confirmation")
+        && !yes
+        && ask(&format!("{failure}. Change them?"))?
+    {
+        answer = send(true).await;
+    }
+    tell(&answer?, as_json, "eventflow replay apply with the same selection")
+}
+
+fn read_patch(patch: &str) -> Result<Value, Failure> {
+    let bad = |problem: String| Failure::usage(format!("--patch: {problem}"));
+    let text = if patch.trim_start().starts_with(['[', '{']) {
+        patch.to_owned()
+    } else {
+        std::fs::read_to_string(patch)
+            .map_err(|error| bad(format!("neither JSON nor a file that can be read ({patch}: {error})")))?
+    };
+    serde_json::from_str(&text).map_err(|error| bad(format!("not JSON: {error}")))
+}
+
+fn tell(text: &str, as_json: bool, next: &str) -> Result<(), Failure> {
+    if as_json {
+        return say_json(text);
+    }
+    let Edited { changed, unchanged } = read(text)?;
+    let mut out = String::new();
+    put(&mut out, &format!("changed {}, {unchanged} were so already", count(changed as i64, "dead letter")));
+    put(&mut out, &format!("next: {next}"));
+    say(&out)
+}
+
+async fn in_editor(client: &Client, letter: i64, reason: &str, as_json: bool) -> Result<(), Failure> {
+    let path = format!("/api/v1/dead-letters/{letter}/value");
+    let answer: Value = read(&client.get(&path, &[]).await?)?;
+    let original = answer["text"].as_str().unwrap_or_default().to_owned();
+    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
+    let Some(editor) = editor else {
+        return Err(Failure::usage("no editor: set VISUAL or EDITOR, or use --set or --patch"));
+    };
+    // Only its owner may read it (0600), and it goes with the handle, whatever happens.
+    let mut file = tempfile::Builder::new().prefix(&format!("dead-letter-{letter}-")).suffix(".json").tempfile()?;
+    let before = pretty(&original);
+    file.write_all(before.as_bytes())?;
+    file.flush()?;
+    loop {
+        open(&editor, file.path()).await?;
+        let after = reread(file.path())?;
+        if after.trim_end() == before.trim_end() {
+            return if as_json {
+                say_json(&json!({"changed": 0, "unchanged": 1}).to_string())
+            } else {
+                say("nothing was changed\n")
+            };
+        }
+        if !as_json {
+            say(&diff(&before, &after))?;
+        }
+        let body = json!({"text": after.trim_end(), "reason": reason}).to_string();
+        match client.send(Method::PUT, &path, body).await {
+            Ok(text) => return tell(&text, as_json, &format!("eventflow replay apply {letter} --yes")),
+            Err(failure) if failure.is("still_broken") || failure.is("invalid_request") => {
+                note(&format!("today's checks refuse it: {failure}"));
+                if let Some(pointer) = failure.problem.as_ref().and_then(|problem| problem["rejection"]["pointer"].as_str()) {
+                    note(&format!("  at {pointer}"));
+                }
+                if !ask("Edit it again?")? {
+                    return Err(failure);
+                }
+                file.as_file_mut().seek(SeekFrom::Start(0))?;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Editors may replace the file: it is read by its name.
+fn reread(path: &Path) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(16 << 20).read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| Failure::usage("what was saved is not UTF-8; nothing was changed"))
+}
+
+async fn open(editor: &str, path: &Path) -> Result<(), Failure> {
+    // Ctrl-C in the editor is for the editor.
+    let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut command = tokio::process::Command::new("sh");
+    command.arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(path);
+    let ended = command.status().await.map_err(|error| Failure::failed(format!("cannot start the editor {editor}: {error}")))?;
+    if ended.success() {
+        Ok(())
+    } else {
+        Err(Failure::failed(format!("the editor {editor} ended with {ended}; nothing was changed")))
+    }
+}
+
+fn diff(before: &str, after: &str) -> String {
+    let colours = table::coloured();
+    let diff = similar::TextDiff::from_lines(before.trim_end(), after.trim_end());
+    let text = diff.unified_diff().context_radius(2).header("original", "edited").to_string();
+    let mut out = String::new();
+    for shown in lines(&text).lines().map(line) {
+        let colour = match shown.chars().next() {
+            Some('-') if colours => "\u{1b}[31m",
+            Some('+') if colours => "\u{1b}[32m",
+            _ => "",
+        };
+        out.push_str(&if colour.is_empty() { format!("{shown}\n") } else { format!("{colour}{shown}\u{1b}[0m\n") });
+    }
+    if !std::io::stdout().is_terminal() {
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+    use super::*;
+
+    #[test]
+    fn a_field_is_set_digit_for_digit() {
+        for (text, value) in [
+            ("/a=12.50", json!("12.50")),
+            ("/a=12.5", json!(12.5)),
+            ("/a=99999999999999999999.99", json!("99999999999999999999.99")),
+            ("/a=EUR", json!("EUR")),
+            ("/a=\"1\"", json!("1")),
+            ("/a=null", json!(null)),
+            ("/a=b=c", json!("b=c")),
+        ] {
+            assert_eq!(parse_set(text).unwrap(), ("/a".to_owned(), value), "{text}");
+        }
+        assert!(parse_set("a=1").is_err() && parse_set("/a").is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a command ends badly: one line for a person, one exit code for a script.
+
+use super::words;
+use serde_json::Value;
+
+/// Exit codes, as every command's help tells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It could not be done, or something was found
+    Failed = 1,
+    /// Wrong usage or configuration
+    Usage = 2,
+    /// Needs a word that it is meant, or a second person
+    Confirmation = 3,
+}
+
+/// What stops a command.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    /// The API's code, when it was the API that refused
+    pub(crate) code: Option<String>,
+    /// Its whole answer
+    pub(crate) problem: Option<Value>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
+        Self { exit, message: words::line(message.as_ref()), code: None, problem: None }
+    }
+
+    pub(crate) fn failed(message: impl AsRef<str>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl AsRef<str>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// What the API said. Whoever answers something else is not the API.
+    pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
+        let problem: Option<Value> = serde_json::from_slice(body).ok();
+        let text = |name: &str| problem.as_ref().and_then(|problem| problem.get(name)?.as_str());
+        let (Some(code), Some(detail)) = (text("code"), text("detail")) else {
+            return Self::failed(format!("HTTP {status}, and not in the words of the recovery API: is --api-url right?"));
+        };
+        let exit = match (status, code) {
+            (_, "needs_confirmation" | "needs_approval") => Exit::Confirmation,
+            (400 | 401 | 403, _) | (_, "no_tokens_configured") => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        let message = words::line(&format!("{detail} ({code})"));
+        let code = Some(code.to_owned());
+        Self { exit, message, code, problem }
+    }
+
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::failed(format!(
+            "the answer is not what this version understands ({error}): use the eventflow of the recovery role's version"
+        ))
+    }
+}

@@ -1,0 +1,180 @@
+//! `eventflow trace`, `audit` and `explain`.
+
+use super::client::{Client, Connection, read};
+use super::failure::Failure;
+use super::table::Rows;
+use super::words::{count, lines, moment, put, span, when};
+use super::{say, say_json};
+use recovery::model::{self, Explanation, Time, parse_time};
+use time::format_description::well_known::Rfc3339;
+
+/// An event's story.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Event id, entity key (payment id), traceparent or trace id
+    what: String,
+}
+
+/// The fate of everything.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Received at this time or later: RFC 3339, or an age as 90s, 30m, 2h, 7d
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Time>,
+    /// Received before this time: RFC 3339, or an age
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Time>,
+    /// Raw topic, when it is another than the role's
+    #[arg(long)]
+    topic: Option<String>,
+}
+
+/// A dead letter in plain words.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Number of the dead letter
+    letter: i64,
+}
+
+pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failure> {
+    let as_json = connection.json;
+    let client = Client::new(connection).await?;
+    let text = client.get("/api/v1/trace", &[("q", what)]).await?;
+    if as_json {
+        return say_json(&text);
+    }
+    let trace: model::Trace = read(&text)?;
+    let mut out = String::new();
+    for story in &trace.stories {
+        let id = story.event_id.as_deref().unwrap_or("(no readable event id)");
+        put(&mut out, &format!("event {id}: {}", story.fate));
+        let facts = [
+            ("source", &story.source),
+            ("entity key", &story.entity_key),
+            ("trace", &story.trace_id),
+            ("signature", &story.signature),
+            ("verified again", &story.verified_again),
+        ];
+        for (name, value) in facts {
+            if let Some(value) = value {
+                put(&mut out, &format!("  {name:16}{value}"));
+            }
+        }
+        let mut rows = Rows::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
+        for step in &story.steps {
+            rows.add(&[moment(step.at), after(step.delay_seconds), step.what.clone(), step.place.clone(), step.detail.clone()]);
+        }
+        out.push_str(&rows.to_string());
+        out.push('\n');
+    }
+    if trace.truncated {
+        put(&mut out, "there are more than are told: ask for one event id");
+    }
+    if trace.stories.is_empty() {
+        put(&mut out, &format!("nothing is known of {}: is it an event id, an entity key or a traceparent?", trace.asked));
+    }
+    say(&out)
+}
+
+fn after(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds <= 0.0 => String::new(),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
+        seconds => span(seconds.min(1e9) as u64),
+    }
+}
+
+pub(super) async fn audit(Audit { connection, from, to, topic }: Audit) -> Result<(), Failure> {
+    let as_json = connection.json;
+    let client = Client::new(connection).await?;
+    let mut words: Vec<(&str, String)> = Vec::new();
+    for (word, time) in [("from", from), ("to", to)] {
+        let text = time.map(|time| time.format(&Rfc3339)).transpose();
+        words.extend(text.map_err(|error| Failure::usage(format!("--{word}: {error}")))?.map(|text| (word, text)));
+    }
+    words.extend(topic.map(|topic| ("topic", topic)));
+    let text = client.get("/api/v1/audit", &words).await?;
+    let audit: model::Audit = read(&text)?;
+    if as_json {
+        say_json(&text)?;
+    } else {
+        say(&audit_page(&audit))?;
+    };
+    if audit.gaps + audit.double_fates == 0 {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} and {} in {}",
+        count(audit.gaps, "gap"),
+        count(audit.double_fates, "double fate"),
+        audit.topic
+    )))
+}
+
+fn audit_page(audit: &model::Audit) -> String {
+    let mut out = String::new();
+    put(&mut out, &format!("{} of {} by fate", count(audit.records, "record"), audit.topic));
+    let mut fate = |name: &str, number: i64| put(&mut out, &format!("  {number:>10}  {name}"));
+    fate("stored", audit.stored);
+    fate("duplicate", audit.duplicate);
+    for (state, number) in &audit.dead_lettered {
+        fate(&format!("dead-lettered, {state}"), *number);
+    }
+    fate("in flight", audit.in_flight);
+    fate(if audit.gaps == 0 { "gaps: nothing is missing" } else { "gaps: WITHOUT a fate" }, audit.gaps);
+    fate("with two fates", audit.double_fates);
+    let mut rows = Rows::new(&["PARTITION", "FIRST", "LOOKED AT BEFORE", "END"]);
+    for (partition, first, next, end) in &audit.partitions {
+        rows.add(&[partition.to_string(), first.to_string(), next.to_string(), end.to_string()]);
+    }
+    out.push_str(&rows.to_string());
+    match audit.checkpoint_age_seconds {
+        Some(seconds) => put(&mut out, &format!("looked at {} ago", span(seconds.clamp(0.0, 1e9) as u64))),
+        None => put(&mut out, "not looked at the cluster yet: a running recovery role does (eventflow recovery)"),
+    }
+    if !audit.findings.is_empty() {
+        let mut rows = Rows::new(&["PARTITION", "OFFSET", "WHAT", "DETAIL"]);
+        for finding in &audit.findings {
+            rows.add(&[finding.partition.to_string(), finding.offset.to_string(), finding.kind.clone(), finding.detail.clone()]);
+        }
+        out.push_str(&rows.to_string());
+    }
+    out
+}
+
+pub(super) async fn explain(Explain { connection, letter }: Explain) -> Result<(), Failure> {
+    let as_json = connection.json;
+    let client = Client::new(connection).await?;
+    let text = client.get(&format!("/api/v1/dead-letters/{letter}/explain"), &[]).await?;
+    if as_json {
+        return say_json(&text);
+    }
+    let explanation: Explanation = read(&text)?;
+    let mut out = String::new();
+    put(&mut out, &format!("dead letter {}: {}", explanation.letter, explanation.meaning));
+    let facts = [
+        ("code", Some(explanation.code)),
+        ("detail", Some(explanation.detail)),
+        ("where", explanation.pointer),
+        ("there is", explanation.value),
+        ("the rule", explanation.rule),
+        ("today", Some(explanation.today)),
+        ("began", explanation.began_at.map(when)),
+        ("like it", Some(format!("{} open", explanation.like_it))),
+    ];
+    for (name, value) in facts {
+        if let Some(value) = value {
+            put(&mut out, &format!("  {name:10}{}", lines(&value)));
+        }
+    }
+    for next in explanation.next {
+        put(&mut out, &format!("next: {next}"));
+    }
+    say(&out)
+}

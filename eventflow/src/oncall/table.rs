@@ -1,0 +1,77 @@
+//! Tables that fit the terminal: one line a row, the last column gives way. Piped, nothing is cut and nothing is coloured.
+
+use super::words;
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
+use std::io::IsTerminal;
+
+/// Whether standard output is a terminal that may be coloured.
+pub(crate) fn coloured() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A table under construction. Every cell is cleaned.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    table: Table,
+    columns: usize,
+    colours: bool,
+}
+
+impl Rows {
+    pub(crate) fn new(head: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        let terminal = std::io::stdout().is_terminal();
+        let width = if terminal { table.width() } else { None };
+        let arrangement = if terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+        table.set_content_arrangement(arrangement).force_no_tty();
+        if let Some(width) = width {
+            table.set_width(width.max(60));
+        }
+        let colours = coloured();
+        if colours {
+            table.enforce_styling();
+        }
+        table.set_header(head.iter().map(|name| Cell::new(name).add_attribute(comfy_table::Attribute::Bold)));
+        Self { table, columns: head.len(), colours }
+    }
+
+    pub(crate) fn add(&mut self, cells: &[String]) {
+        let cells = cells.iter().map(|text| {
+            let text = words::line(text);
+            let colour = colour(&text);
+            let cell = Cell::new(text);
+            if let Some(colour) = colour.filter(|_| self.colours) { cell.fg(colour) } else { cell }
+        });
+        let mut row = Row::from(cells);
+        row.max_height(1);
+        self.table.add_row(row);
+    }
+}
+
+/// States and verdicts are recognised by their words, wherever they stand.
+fn colour(word: &str) -> Option<Color> {
+    match word {
+        "open" | "failed" | "fail" | "gap" | "double_fate" => Some(Color::Red),
+        "replaying" | "running" | "paused" | "sending" | "sent" | "planned" => Some(Color::Yellow),
+        "resolved" | "stored" | "store" | "finished" => Some(Color::Green),
+        "discarded" | "duplicate" | "skipped" | "stopped" => Some(Color::DarkGrey),
+        _ => None,
+    }
+}
+
+impl std::fmt::Display for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut table = self.table.clone();
+        for (place, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if place + 1 == self.columns { 0 } else { 2 }));
+            if place + 1 < self.columns {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        for line in table.to_string().lines() {
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! A running replay, followed until nothing more happens. To stop watching stops nothing else.
+
+use super::client::{Client, encoded, read};
+use super::failure::Failure;
+use super::{note, page, words};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use recovery::model::{Job, JobState};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two lines, where there is no terminal for a bar.
+const LINE: Duration = Duration::from_secs(10);
+/// How long a replay may wait for a role to run it before the watcher gives up.
+const NO_ROLE: Duration = Duration::from_secs(30);
+/// How long the API may be away.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// How the watching ended.
+pub(super) enum End {
+    /// The replay, as it was last seen: finished, stopped or paused, or waiting for a role that is not there; and its JSON
+    Seen(Box<Job>, String),
+    /// The person looks away
+    Left,
+}
+
+pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
+    let bar = ProgressBar::with_draw_target(None, target());
+    let style = "{bar:30} {pos}/{len}  {msg}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let (mut roleless, mut away, mut line): (Option<Instant>, Option<Instant>, Option<Instant>) = (None, None, None);
+    loop {
+        match client.get(&format!("/api/v1/replays/{}", encoded(id)), &[]).await {
+            Ok(text) => {
+                away = None;
+                let job: Job = read(&text)?;
+                roleless = job.no_role.then(|| roleless.unwrap_or_else(Instant::now));
+                bar.set_length(job.items.unsigned_abs());
+                bar.set_position(done(&job).unsigned_abs());
+                bar.set_message(words::line(&progress(&job)));
+                if bar.is_hidden() && line.is_none_or(|line| line.elapsed() > LINE) {
+                    note(&format!("{}/{}  {}", done(&job), job.items, progress(&job)));
+                    line = Some(Instant::now());
+                }
+                let waits = roleless.is_some_and(|since| since.elapsed() > NO_ROLE);
+                if waits || matches!(job.state, JobState::Finished | JobState::Stopped | JobState::Paused) {
+                    bar.finish_and_clear();
+                    return Ok(End::Seen(Box::new(job), text));
+                }
+            }
+            // The replay goes on without us; an API that restarts is waited for.
+            Err(failure) if failure.code.is_none() || failure.is("unavailable") || failure.is("overloaded") => {
+                if away.get_or_insert_with(Instant::now).elapsed() > AWAY {
+                    return Err(failure);
+                }
+                bar.set_message("no answer, trying again");
+            }
+            Err(failure) => return Err(failure),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => {
+                bar.finish_and_clear();
+                return Ok(End::Left);
+            }
+        }
+    }
+}
+
+fn target() -> ProgressDrawTarget {
+    if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+}
+
+fn of(job: &Job, state: &str) -> i64 {
+    job.by_state.get(state).copied().unwrap_or_default()
+}
+
+/// Items whose outcome is known.
+pub(super) fn done(job: &Job) -> i64 {
+    ["stored", "duplicate", "failed", "skipped"].iter().map(|state| of(job, state)).sum()
+}
+
+/// Whether some of it ended badly.
+pub(super) fn has_failed(job: &Job) -> bool {
+    of(job, "failed") > 0
+}
+
+/// Outcomes, rate and time left, in one line.
+pub(super) fn progress(job: &Job) -> String {
+    let mut parts: Vec<String> = ["stored", "duplicate", "failed", "skipped", "sent", "sending", "pending"]
+        .iter()
+        .filter(|state| of(job, state) > 0)
+        .map(|state| format!("{} {state}", of(job, state)))
+        .collect();
+    if job.state == JobState::Running {
+        parts.push(format!("{} a second", job.rate));
+        parts.extend(job.eta_seconds.map(|seconds| format!("{} left", page::left(seconds))));
+    }
+    parts.extend(job.blocked.as_ref().map(|reason| format!("waits: {reason}")));
+    if job.no_role {
+        parts.push("no running recovery role was seen: it waits for one (eventflow recovery)".to_owned());
+    }
+    parts.join(", ")
+}
