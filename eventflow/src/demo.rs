@@ -1,6 +1,7 @@
 //! `eventflow demo`: every role in one process, an embedded broker, a private PostgreSQL, simulated vendors with faults, and at the end a
 //! table that accounts for every event.
 
+use crate::act;
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::live::Live;
@@ -94,7 +95,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     let started = Instant::now();
     let ports = Ports::bind(&config).await?;
     let mut pipeline = Pipeline::start(&config, ports, &shutdown).await?;
-    let watch = Watch::open(pipeline.kafka.clone(), &pipeline.database_url, PATIENCE, &shutdown).await;
+    let watch = Watch::open(pipeline.kafka.clone(), &pipeline.database_url, pipeline.oncall.clone(), PATIENCE, &shutdown).await;
     let mut watch = watch.map_err(|error| ConfigError::new("--database-url", format!("{error:#}")))?;
     let ready = shutdown.run_until_cancelled(pipeline.ready()).await;
     ready.context(STOPPED)??;
@@ -149,11 +150,18 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     streaming.await??;
     let ledger = settle(&watch, &tally).await?;
     let problems = pipeline.problems();
+    if !config.json {
+        write!(out, "{}", ledger.table())?;
+    }
+    let act = match config.no_recovery {
+        true => None,
+        false => Some(act::play(&pipeline, config.json).await.context("the closing act failed")?),
+    };
     pipeline.stop().await?;
     if config.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&ledger)?)?;
-    } else {
-        write!(out, "{}", ledger.table())?;
+        let mut all = serde_json::to_value(&ledger)?;
+        all["recovery"] = serde_json::to_value(&act)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
     }
     let wrong = [ledger.faults(), problems].concat();
     anyhow::ensure!(ledger.faults().is_empty(), "the books do not balance: {}", wrong.join("; "));

@@ -1,5 +1,6 @@
 //! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
 
+mod act;
 mod admin;
 mod counters;
 mod demo;

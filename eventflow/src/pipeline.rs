@@ -5,6 +5,7 @@ use crate::demo::Config;
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
 use contracts::{Secret, topics};
+use recovery::Recovery;
 use recovery::api::{Role, Tokens};
 use runtime::config::ConfigError;
 use runtime::embedded::EmbeddedBroker;
@@ -67,6 +68,8 @@ pub(crate) struct Pipeline {
     pub(crate) simulator: SocketAddr,
     /// Its API
     pub(crate) recovery: SocketAddr,
+    /// Its database
+    pub(crate) oncall: Recovery,
     /// How the demo's own vendors deliver
     pub(crate) delivery: DeliveryArgs,
     _postgres: Option<PrivatePostgres>,
@@ -171,7 +174,8 @@ impl Pipeline {
         tell.send(database_url.clone()).ok();
 
         let url_flag = format!("--database-url={}", String::from_utf8_lossy(database_url.expose()));
-        let settings: recovery::Config = parse(&flags(&[&registry_flag, &url_flag, "--audit-seconds=2"]))?;
+        let settings: recovery::Config = parse(&flags(&[&registry_flag, &url_flag, &secret_flag, "--audit-seconds=2"]))?;
+        let oncall = Recovery::new(settings.pipeline.clone(), None)?;
         let tokens = Tokens::one("demo", Role::Admin, Secret::new(TOKEN));
         let (health, end) = (roles.health("recovery"), roles.stop.clone());
         roles.spawn("recovery", async move { recovery::serve(&settings, &tokens, ports.recovery, health, end).await });
@@ -183,6 +187,7 @@ impl Pipeline {
             addresses,
             simulator,
             recovery,
+            oncall,
             delivery,
             _postgres: postgres,
             _broker: broker,

@@ -7,6 +7,7 @@ use anyhow::Context;
 use contracts::{Secret, headers, topics};
 use persistence::report::Summary;
 use persistence::store::Store;
+use recovery::Recovery;
 use runtime::admin::{Tail, watermarks};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -25,6 +26,7 @@ type Raw = (i32, i64);
 pub(crate) struct Watch {
     kafka: KafkaArgs,
     store: Store,
+    recovery: Recovery,
     before: Counts,
     dead_letters: Arc<Mutex<DeadLetters>>,
     pub(crate) first_row_seconds: Option<f64>,
@@ -63,6 +65,7 @@ impl Watch {
     pub(crate) async fn open(
         kafka: KafkaArgs,
         database_url: &Secret,
+        recovery: Recovery,
         patience: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -82,6 +85,7 @@ impl Watch {
         let mut watch = Self {
             kafka,
             store,
+            recovery,
             before: Counts::default(),
             dead_letters: Arc::new(Mutex::new(DeadLetters { tail, codes: HashMap::new() })),
             first_row_seconds: None,
@@ -93,9 +97,12 @@ impl Watch {
     /// Against the stream: what is counted at an end was counted at every step before it, so nothing in flight looks negative.
     async fn count(&self) -> anyhow::Result<Counts> {
         let summary = self.store.summary(WINDOW).await?;
+        // Before the dead letters are read: what is resolved among them was one, and is its row's now.
+        let resolved = self.recovery.resolved().await?;
         let (kafka, dead_letters) = (self.kafka.clone(), Arc::clone(&self.dead_letters));
         tokio::task::spawn_blocking(move || {
-            let dead = dead_letters.lock().unwrap_or_else(PoisonError::into_inner).read()?;
+            let mut dead = dead_letters.lock().unwrap_or_else(PoisonError::into_inner).read()?;
+            resolved.iter().for_each(|raw| drop(dead.remove(raw)));
             let validated = watermarks(&kafka, topics::VALIDATED)?.into_iter().map(|(_, _, high)| high).sum();
             let raw = watermarks(&kafka, topics::RAW)?.into_iter().map(|(partition, _, high)| (partition, high)).collect();
             Ok(Counts { raw, validated, dead, summary })
@@ -151,7 +158,8 @@ impl Watch {
             *fates.entry(fate.raw).or_default() += 1;
             *if fate.fate == "stored" { &mut ledger.stored } else { &mut ledger.duplicates } += 1;
         }
-        let dead = self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).codes.clone();
+        let mut dead = self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).codes.clone();
+        self.recovery.resolved().await?.iter().for_each(|raw| drop(dead.remove(raw)));
         for raw in dead.keys().filter(|raw| self.is_ours(**raw)) {
             *fates.entry(*raw).or_default() += 1;
         }

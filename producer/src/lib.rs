@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use contracts::Secret;
 use contracts::source::Sources;
 use quota::Quotas;
-use runtime::config::{Common, ConfigError, check_range, check_topic, resolve_secret};
+use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use std::net::SocketAddr;
@@ -115,18 +115,12 @@ impl Config {
     }
 
     fn load_sources(&self) -> Result<Sources, ConfigError> {
-        if let Some(path) = &self.sources {
-            let bad = |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
-            let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-            return Sources::from_toml(&text, &resolve_secret).map_err(|error| bad(error.to_string()));
-        }
-        match &self.webhook_signing_secret {
-            Some(secret) if !secret.expose().is_empty() => Ok(Sources::builtin(secret)),
-            Some(_) | None => Err(ConfigError::new(
+        load_sources(self.sources.as_deref(), self.webhook_signing_secret.as_ref())?.ok_or_else(|| {
+            ConfigError::new(
                 "--webhook-signing-secret",
                 "the built-in source needs its secret: set EVENTFLOW_WEBHOOK_SIGNING_SECRET, or name your vendors with --sources FILE",
-            )),
-        }
+            )
+        })
     }
 }
 

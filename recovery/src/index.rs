@@ -69,7 +69,10 @@ impl Indexer {
     }
 
     /// Writes rows made elsewhere, as far as they are new.
-    pub(crate) async fn add(&mut self, mut rows: Vec<Row<'_>>) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), Transient> {
+    pub(crate) async fn add(
+        &mut self,
+        mut rows: Vec<Row<'_>>,
+    ) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), Transient> {
         self.groups.assign(&self.pool, &mut rows).await?;
         write::write(&self.pool, &rows, Mode::NewOnly).await
     }

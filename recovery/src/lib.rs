@@ -18,17 +18,18 @@ pub mod letters;
 mod log;
 pub mod metrics;
 pub mod model;
-pub mod reindex;
 pub mod policy;
+pub mod reindex;
 pub mod runner;
 mod select;
 pub mod trace;
 
+use contracts::Secret;
 use contracts::contract::Contracts;
 use contracts::source::Sources;
 use database::DatabaseArgs;
 use database::connect::Schema;
-use runtime::config::{Common, ConfigError, check_range, check_topic};
+use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -62,6 +63,9 @@ pub struct PipelineArgs {
     /// File of sources (vendors), those of the producer: to verify stored signatures once more; without it they are not verified
     #[arg(long, env = "EVENTFLOW_SOURCES")]
     pub sources: Option<PathBuf>,
+    /// Secret of the built-in source payment-authorized, that of the producer: as --sources
+    #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
+    pub webhook_signing_secret: Option<Secret>,
     /// Topic of raw events
     #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
     pub topic_raw: String,
@@ -145,10 +149,7 @@ impl PipelineArgs {
     }
 
     fn load_sources(&self) -> Result<Option<Sources>, ConfigError> {
-        let Some(path) = &self.sources else { return Ok(None) };
-        let bad = |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-        Sources::from_toml(&text, &runtime::config::resolve_secret).map(Some).map_err(|error| bad(error.to_string()))
+        load_sources(self.sources.as_deref(), self.webhook_signing_secret.as_ref())
     }
 }
 
@@ -166,6 +167,18 @@ impl Recovery {
             pipeline: Arc::new(pipeline),
             kafka,
         })
+    }
+
+    /// Raw records whose dead letter is resolved: their fate is their row's.
+    ///
+    /// # Errors
+    /// [`error::Refusal`]
+    pub async fn resolved(&self) -> Result<Vec<(i32, i64)>, error::Refusal> {
+        let resolved = sqlx::query_as(
+            "SELECT d.origin_partition, d.origin_offset FROM groups g JOIN dead_letters d ON d.group_id = g.id
+             WHERE g.resolved > 0 AND d.state = 'resolved' AND d.origin_topic = $1 AND d.origin_group = ''",
+        );
+        Ok(resolved.bind(&self.pipeline.topic_raw).fetch_all(&self.pool).await?)
     }
 
     /// The role's connections.

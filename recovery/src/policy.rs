@@ -166,7 +166,8 @@ impl Policies {
 /// What a verdict depends on beside the dead letter: another fingerprint is a reason to look again.
 #[must_use]
 pub fn fingerprint(policy: &Policy, contracts: &Contracts) -> String {
-    let mut parts: Vec<String> = contracts.iter().map(|contract| format!("{}\0{}", contract.schema_json, contract.record_avsc)).collect();
+    let mut parts: Vec<String> =
+        contracts.iter().map(|contract| format!("{}\0{}", contract.schema_json, contract.record_avsc)).collect();
     parts.sort();
     parts.push(format!("{policy:?}"));
     parts.push(env!("CARGO_PKG_VERSION").to_owned());

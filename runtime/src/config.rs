@@ -5,7 +5,9 @@ use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
 use crate::replay::RetryArgs;
 use contracts::Secret;
+use contracts::source::Sources;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 /// Settings all roles share.
 #[derive(Debug, Clone, clap::Args)]
@@ -128,11 +130,24 @@ pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
     Err("a secret is named by env:NAME or file:/path, never written in the file".to_owned())
 }
 
+/// The sources of a file, or the built-in one with its secret; `None` when there is neither.
+///
+/// # Errors
+/// Names the file and what is wrong in it, never a secret.
+pub fn load_sources(file: Option<&Path>, secret: Option<&Secret>) -> Result<Option<Sources>, ConfigError> {
+    let Some(path) = file else {
+        return Ok(secret.filter(|secret| !secret.expose().is_empty()).map(Sources::builtin));
+    };
+    let bad = |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    Sources::from_toml(&text, &resolve_secret).map(Some).map_err(|error| bad(error.to_string()))
+}
+
 /// The built-in contracts and those of a directory, one folder an event type.
 ///
 /// # Errors
 /// Names the folder and the file.
-pub fn load_contracts(directory: Option<&std::path::Path>) -> Result<contracts::contract::Contracts, ConfigError> {
+pub fn load_contracts(directory: Option<&Path>) -> Result<contracts::contract::Contracts, ConfigError> {
     use contracts::contract::{ContractFiles, Contracts};
     let bad = |problem: String| ConfigError::new("--contracts", problem);
     let mut files = Contracts::builtin_files();

@@ -150,10 +150,15 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/trace", "trace", "Trace", "What happened to an event id, entity key or traceparent")
             .words(&["q"])
             .at(Method::GET, get(letters::trace)),
-        read("/api/v1/audit", "audit", "Audit", "The fate of every raw record; gaps and double fates")
-            .words(&["topic", "from", "to"])
-            .slow()
-            .at(Method::GET, get(letters::audit)),
+        read(
+            "/api/v1/audit",
+            "audit",
+            "Audit",
+            "The fate of every raw record; gaps and double fates. `within`: take a fresh look first, of so many seconds at most",
+        )
+        .words(&["topic", "from", "to", "within"])
+        .slow()
+        .at(Method::GET, get(letters::audit)),
     ]
 }
 

@@ -14,6 +14,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -172,8 +173,15 @@ pub(super) async fn trace(State(recovery): State<Recovery>, mut query: Query) ->
     Ok(Json(recovery.trace(&asked).await?))
 }
 
+/// Longest wait for a fresh look, in seconds: less than a request may take.
+const MOST_PATIENCE: u16 = 300;
+
 pub(super) async fn audit(State(recovery): State<Recovery>, mut query: Query) -> Answer<Audit> {
     let (topic, from, to) = (query.text("topic")?, query.time("from")?, query.time("to")?);
+    let within: Option<u16> = query.number("within")?;
     query.end()?;
+    if let Some(seconds) = within {
+        recovery.audit_now(Duration::from_secs(seconds.min(MOST_PATIENCE).into())).await?;
+    }
     Ok(Json(recovery.audit(topic.as_deref(), from, to).await?))
 }

@@ -100,7 +100,8 @@ impl Recovery {
                 if !ended {
                     self.stop(&who(policy), &job).await?;
                 }
-                let reason = format!("{failed} of replay {job} failed again; it goes on after a change of contracts, version or policy");
+                let reason =
+                    format!("{failed} of replay {job} failed again; it goes on after a change of contracts, version or policy");
                 self.stop_policy(policy, &job, &reason, connection).await?;
                 stopped_with = Some(fingerprint.to_owned());
             }

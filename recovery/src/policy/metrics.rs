@@ -9,6 +9,9 @@ pub const STOPPED: &str = "eventflow_recovery_policy_stopped";
 
 /// Registers help texts.
 pub fn describe() {
-    describe_counter!(DECISIONS, "Open dead letters automatic recovery decided on, by policy and decision (replayed, would_fail)");
+    describe_counter!(
+        DECISIONS,
+        "Open dead letters automatic recovery decided on, by policy and decision (replayed, would_fail)"
+    );
     describe_gauge!(STOPPED, "1 while a policy has stopped itself, since what it replayed failed again, by policy");
 }
