@@ -404,3 +404,45 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
     }
     assert_eq!(world.number("SELECT replaying FROM groups").await, i64::try_from(copies.len()).unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_finds_too_large_fails_alone_and_stays_open() {
+    let world = world(&[]).await;
+    let ids = world.many(3).await;
+    // Beyond what the client takes at all.
+    let large = vec![b'x'; 1_100_000];
+    let large = world.dead(&Dead { raw: (0, 50), value: Some(&large), ..Dead::default() }).await;
+    let runner = world.start_runner();
+    let job = world.applied(&[&ids[..], &[large]].concat(), 1000.0).await;
+    let job = world.job_when(&job.id, |job| count(job, "sent") == 3 && count(job, "failed") == 1).await;
+    assert_eq!(job.by_code.get("record_too_large"), Some(&1));
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open' AND origin_offset = 50").await, 1);
+    // Three that travel together and are refused as a whole: each is tried alone, and goes through.
+    world.broker.fail(Request::Produce, vec![Fault::RecordTooLarge]);
+    let more = [60, 61, 62];
+    let mut ids = Vec::new();
+    for offset in more {
+        ids.push(world.dead(&Dead { raw: (0, offset), ..Dead::default() }).await);
+    }
+    let job = world.applied(&ids, 1000.0).await;
+    let job = world.job_when(&job.id, all_sent(3)).await;
+    assert_eq!(count(&job, "failed"), 0);
+    runner.end().await;
+    assert_eq!(copies(&world).values().sum::<usize>(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_blocks_the_job_and_once_granted_it_goes_on() {
+    let world = world(&[]).await;
+    let ids = world.many(3).await;
+    world.broker.fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 1000.0).await;
+    let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await.blocked.unwrap();
+    assert!(blocked.contains("broker"), "{blocked}");
+    world.broker.stop_failing();
+    let job = world.job_when(&job.id, all_sent(3)).await;
+    assert_eq!(job.blocked, None);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..3));
+}
