@@ -85,8 +85,13 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
     let instance = format!("{:016x}", fastrand::u64(..));
     let context = Arc::new(Context { recovery, publisher, desk, instance, settings, shutdown: shutdown.clone() });
     let (mut active, mut tasks) = (BTreeSet::new(), JoinSet::new());
+    let mut following = JoinSet::new();
     let mut beaten: Option<Instant> = None;
     while !shutdown.is_cancelled() {
+        if following.is_empty() {
+            let context = Arc::clone(&context);
+            following.spawn(async move { follow(&context).await });
+        }
         let due = beaten.is_none_or(|at| at.elapsed() >= BEAT);
         match pass(&context, due).await {
             Ok(jobs) => {
@@ -110,6 +115,9 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
             () = tick => {}
             () = shutdown.cancelled() => {}
         }
+        if let Some(Err(error)) = following.try_join_next() {
+            tracing::error!(event = "replay_follower_failed", %error, "started anew");
+        }
         while let Some(ended) = tasks.try_join_next() {
             match ended {
                 Ok(job) => drop(active.remove(&job)),
@@ -121,13 +129,27 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
             }
         }
     }
+    // Its transactions are whole or not at all.
+    drop(following);
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(event = "replay_chunk_left", "the next instance finds out what was sent");
     }
 }
 
-/// One look: this instance is alive, what was sent is settled, and these jobs have something to send or to find out.
+/// Follows what was sent, beside the sending: with a million awaited a round takes seconds. It rests as long as it worked.
+async fn follow(context: &Context) {
+    while !context.shutdown.is_cancelled() {
+        let started = Instant::now();
+        if let Err(error) = outcome::settle(&context.recovery).await {
+            tracing::warn!(event = "replay_outcomes_wait", code = error.code(), %error);
+        }
+        let rest = started.elapsed().max(context.settings.poll);
+        context.shutdown.run_until_cancelled(tokio::time::sleep(rest)).await;
+    }
+}
+
+/// One look: this instance is alive, and these jobs have something to send or to find out.
 async fn pass(context: &Context, beat: bool) -> Result<Vec<String>, Refusal> {
     let pool = &context.recovery.pool;
     within(async {
@@ -140,7 +162,6 @@ async fn pass(context: &Context, beat: bool) -> Result<Vec<String>, Refusal> {
             .await?;
             sqlx::query("DELETE FROM instances WHERE seen_at < clock_timestamp() - interval '1 day'").execute(pool).await?;
         }
-        outcome::settle(&context.recovery).await?;
         let jobs = sqlx::query_scalar(
             "SELECT j.id FROM replay_jobs j
              WHERE j.finished_at IS NULL AND j.state IN ('running', 'paused', 'stopped')

@@ -8,8 +8,11 @@ use recovery::model::{DryRun, DryRunItem};
 use replay::{Dead, PERSISTENCE, World, body, framed, registry, world};
 use sha2::{Digest, Sha256};
 
+/// A verdict and its code.
+type Said = (String, Option<String>);
+
 /// Verdict and code of every dead letter.
-fn verdicts(run: &DryRun, ids: &[i64]) -> Vec<(String, Option<String>)> {
+fn verdicts(run: &DryRun, ids: &[i64]) -> Vec<Said> {
     let of = |id: &i64| run.samples.iter().find(|item| item.letter == *id).map(|item| (item.would.clone(), item.code.clone()));
     ids.iter().map(|id| of(id).unwrap()).collect()
 }
@@ -18,7 +21,7 @@ fn sample(run: &DryRun, id: i64) -> &DryRunItem {
     run.samples.iter().find(|item| item.letter == id).unwrap()
 }
 
-fn says(would: &str, code: Option<&str>) -> (String, Option<String>) {
+fn says(would: &str, code: Option<&str>) -> Said {
     (would.to_owned(), code.map(str::to_owned))
 }
 
@@ -54,7 +57,7 @@ async fn what_each_dead_letter_would_come_to() {
     let mut unknown = framed(&body("x", "1"));
     unknown[4] = 99;
     let long = "i".repeat(60);
-    let cases: Vec<(i64, &str, Vec<u8>, (String, Option<String>))> = vec![
+    let cases: Vec<(i64, &str, Vec<u8>, Said)> = vec![
         (1, replay::VALIDATOR, body("new", "5").into(), says("store", None)),
         (2, replay::VALIDATOR, body("bad", "\"-1\"").into(), says("fail", Some("amount_not_positive"))),
         (3, replay::VALIDATOR, b"\xff{".to_vec(), says("fail", Some("not_utf8"))),

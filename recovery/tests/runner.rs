@@ -217,12 +217,16 @@ async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_
     runner.kill().await;
     assert!(world.retried().is_empty());
     assert_eq!(world.number("SELECT replaying FROM groups").await, 20);
-    world.broker.stop_failing();
-    let job_id = job.id.clone();
+    // The killed one's client lives on and tries on, as records on their way would arrive: until the grace is over nobody may judge.
     let runner = start_runner(&world.recovery, &world.broker, Duration::from_secs(8));
-    world.job_when(&job_id, all_sent(20)).await;
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        assert_eq!(count(&world.recovery.job(&job.id).await.unwrap(), "sending"), 20);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.broker.stop_failing();
+    world.job_when(&job.id, all_sent(20)).await;
     runner.end().await;
-    // The killed task's client tries on in the background until its own deadline, before the grace ends: found, not sent again.
     assert_eq!(copies(&world), once_each(0..20));
 }
 
@@ -403,4 +407,46 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
         assert!(there || state == "discarded" || left_to_another, "seed {seed}: {offset} is {state} and was never sent");
     }
     assert_eq!(world.number("SELECT replaying FROM groups").await, i64::try_from(copies.len()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_broker_finds_too_large_fails_alone_and_stays_open() {
+    let world = world(&[]).await;
+    let ids = world.many(3).await;
+    // Beyond what the client takes at all.
+    let large = vec![b'x'; 1_100_000];
+    let large = world.dead(&Dead { raw: (0, 50), value: Some(&large), ..Dead::default() }).await;
+    let runner = world.start_runner();
+    let job = world.applied(&[&ids[..], &[large]].concat(), 1000.0).await;
+    let job = world.job_when(&job.id, |job| count(job, "sent") == 3 && count(job, "failed") == 1).await;
+    assert_eq!(job.by_code.get("record_too_large"), Some(&1));
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open' AND origin_offset = 50").await, 1);
+    // Three that travel together and are refused as a whole: each is tried alone, and goes through.
+    world.broker.fail(Request::Produce, vec![Fault::RecordTooLarge]);
+    let more = [60, 61, 62];
+    let mut ids = Vec::new();
+    for offset in more {
+        ids.push(world.dead(&Dead { raw: (0, offset), ..Dead::default() }).await);
+    }
+    let job = world.applied(&ids, 1000.0).await;
+    let job = world.job_when(&job.id, all_sent(3)).await;
+    assert_eq!(count(&job, "failed"), 0);
+    runner.end().await;
+    assert_eq!(copies(&world).values().sum::<usize>(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_blocks_the_job_and_once_granted_it_goes_on() {
+    let world = world(&[]).await;
+    let ids = world.many(3).await;
+    world.broker.fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 1000.0).await;
+    let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await.blocked.unwrap();
+    assert!(blocked.contains("broker"), "{blocked}");
+    world.broker.stop_failing();
+    let job = world.job_when(&job.id, all_sent(3)).await;
+    assert_eq!(job.blocked, None);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..3));
 }

@@ -2,7 +2,6 @@
 
 use crate::Recovery;
 use crate::error::Refusal;
-use crate::runner::Destinations;
 use crate::runner::letter::Letter;
 use contracts::datum::Event;
 use contracts::{Rejection, RejectionCode, framing};

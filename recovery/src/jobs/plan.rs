@@ -1,12 +1,13 @@
 //! A selection frozen into exact items.
 
-use super::{MOST_ITEMS, within};
+use super::MOST_ITEMS;
 use crate::Recovery;
 use crate::error::Refusal;
 use crate::log::{self, Entry};
 use crate::model::Selection;
 use crate::select::push_conditions;
 use sqlx::{Acquire, PgConnection, QueryBuilder, Row};
+use std::time::Duration;
 
 /// What is to be planned.
 pub(super) struct Wanted<'a> {
@@ -16,6 +17,9 @@ pub(super) struct Wanted<'a> {
     pub(super) key: &'a str,
     pub(super) policy: Option<&'a str>,
 }
+
+/// Longest a plan may take: of a million dead letters.
+const DEADLINE: Duration = Duration::from_secs(150);
 
 /// No letter or digit that can be taken for another.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
@@ -31,12 +35,14 @@ pub(super) async fn plan(recovery: &Recovery, wanted: &Wanted<'_>) -> Result<Str
     if !(1..=200).contains(&wanted.key.len()) || wanted.key.contains('\0') {
         return Err(Refusal::Invalid("an idempotency key has 1 to 200 bytes, none of them NUL".to_owned()));
     }
-    within(async {
+    let planning = async {
         let mut connection = recovery.pool.acquire().await?;
         if let Some(id) = known(&mut connection, wanted).await? {
             return Ok(id);
         }
         let mut transaction = connection.begin().await?;
+        // A million items are one statement; the usual limit is for the hot path.
+        sqlx::query("SET LOCAL statement_timeout = '120s'").execute(&mut *transaction).await?;
         let id = new_id();
         let inserted = sqlx::query(
             "INSERT INTO replay_jobs (id, selection, reason, created_by, idempotency_key, policy, items, needs_confirmation)
@@ -78,8 +84,8 @@ pub(super) async fn plan(recovery: &Recovery, wanted: &Wanted<'_>) -> Result<Str
         log::write(&mut transaction, entry).await?;
         transaction.commit().await?;
         Ok(id)
-    })
-    .await
+    };
+    tokio::time::timeout(DEADLINE, planning).await.unwrap_or_else(|_| Err(database::silent().into()))
 }
 
 fn text_of(selection: &Selection) -> Result<String, Refusal> {

@@ -36,8 +36,9 @@ pub(super) async fn run(context: &Context, job: &str) {
         Err(error) => return wait(context, job, &error).await,
     };
     let mut pace = Pace::new(Instant::now());
+    let mut groups = None;
     while !context.shutdown.is_cancelled() {
-        match turn(context, job, &mut connection, &mut pace).await {
+        match turn(context, job, &mut connection, &mut pace, &mut groups).await {
             Ok(Next::Again) => {}
             Ok(Next::After(pause)) => {
                 context.shutdown.run_until_cancelled(tokio::time::sleep(pause.min(context.settings.poll))).await;
@@ -94,7 +95,14 @@ async fn block(connection: &mut PgConnection, job: &str, reason: &str) -> Result
     Ok(())
 }
 
-async fn turn(context: &Context, job: &str, connection: &mut PgConnection, pace: &mut Pace) -> Result<Next, Refusal> {
+/// `groups`: those that items go to, once asked: a million items are looked through for it, and what is pending only gets less.
+async fn turn(
+    context: &Context,
+    job: &str,
+    connection: &mut PgConnection,
+    pace: &mut Pace,
+    groups: &mut Option<Vec<String>>,
+) -> Result<Next, Refusal> {
     let now = within(look(context, job, connection)).await?;
     if now.sending {
         if !now.unsettled_for.is_zero() {
@@ -110,8 +118,11 @@ async fn turn(context: &Context, job: &str, connection: &mut PgConnection, pace:
         Due::Records(records) => records,
         Due::In(pause) => return Ok(Next::After(pause)),
     };
-    let groups = within(groups(context, job, connection)).await?;
-    let ends = match context.desk.open(&groups).await {
+    let groups = match groups {
+        Some(groups) => groups,
+        None => groups.insert(within(groups_of(context, job, connection)).await?),
+    };
+    let ends = match context.desk.open(groups).await {
         Ok(ends) => ends,
         Err(reason) => {
             metrics::counter!(names::WAITS, "code" => "destination_unusable").increment(1);
@@ -156,7 +167,7 @@ async fn look(context: &Context, job: &str, connection: &mut PgConnection) -> Re
 }
 
 /// Those of our groups that pending items go to.
-async fn groups(context: &Context, job: &str, connection: &mut PgConnection) -> Result<Vec<String>, Refusal> {
+async fn groups_of(context: &Context, job: &str, connection: &mut PgConnection) -> Result<Vec<String>, Refusal> {
     let wanted = sqlx::query_scalar(
         "SELECT g FROM UNNEST($2::text[]) g
          WHERE EXISTS (SELECT FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id

@@ -4,36 +4,52 @@
 use super::metrics as names;
 use crate::Recovery;
 use crate::error::Refusal;
+use crate::jobs::within;
 use sqlx::Row;
 
-/// Most dead letters settled in one transaction.
+/// Most items looked at in one transaction.
 const PAGE: i64 = 2000;
 
 /// Settles what persistence has stored or found a duplicate since, then ends the jobs of which nothing is awaited any more.
 pub(crate) async fn settle(recovery: &Recovery) -> Result<(), Refusal> {
-    let there: bool =
-        sqlx::query_scalar("SELECT to_regclass('persistence.event_fates') IS NOT NULL").fetch_one(&recovery.pool).await?;
-    while there && settle_page(recovery).await? == PAGE {}
-    finish(recovery).await
+    let there = within(async {
+        let there = sqlx::query_scalar("SELECT to_regclass('persistence.event_fates') IS NOT NULL");
+        Ok(there.fetch_one(&recovery.pool).await?)
+    });
+    let mut after = if there.await? { Some(i64::MIN) } else { None };
+    while let Some(from) = after {
+        after = within(settle_page(recovery, from)).await?;
+    }
+    within(finish(recovery)).await
 }
 
-async fn settle_page(recovery: &Recovery) -> Result<i64, Refusal> {
+/// Settles the awaited items after a dead letter; answers the last one looked at, or none at the end.
+async fn settle_page(recovery: &Recovery, after: i64) -> Result<Option<i64>, Refusal> {
     let mut transaction = recovery.pool.begin().await?;
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT dead_letter_id FROM replay_items WHERE state = 'sent' AND dead_letter_id > $1 ORDER BY dead_letter_id LIMIT $2",
+    )
+    .bind(after)
+    .bind(PAGE)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let next = ids.last().copied();
     // Dead letters are locked first and in order, as everybody does.
     let rows = sqlx::query(
         "SELECT i.job_id, d.id, f.fate, j.created_by
          FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
          JOIN LATERAL (SELECT fate FROM persistence.event_fates f
                        WHERE f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset ORDER BY fate DESC LIMIT 1) f ON true
-         WHERE i.state = 'sent' AND d.state = 'replaying' AND d.job_id = i.job_id AND d.origin_topic = $1 AND d.origin_group = ''
-         ORDER BY d.id LIMIT $2 FOR UPDATE OF d SKIP LOCKED",
+         WHERE i.dead_letter_id = ANY($2) AND i.state = 'sent' AND d.state = 'replaying' AND d.job_id = i.job_id
+           AND d.origin_topic = $1 AND d.origin_group = ''
+         ORDER BY d.id FOR UPDATE OF d SKIP LOCKED",
     )
     .bind(&recovery.pipeline.topic_raw)
-    .bind(PAGE)
+    .bind(&ids)
     .fetch_all(&mut *transaction)
     .await?;
     if rows.is_empty() {
-        return Ok(0);
+        return Ok(next);
     }
     let (mut jobs, mut letters, mut fates, mut who) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
@@ -65,7 +81,7 @@ async fn settle_page(recovery: &Recovery) -> Result<i64, Refusal> {
     let stored = fates.iter().filter(|fate| *fate == "stored").count();
     metrics::counter!(names::REPLAYED, "outcome" => "stored").increment(stored as u64);
     metrics::counter!(names::REPLAYED, "outcome" => "duplicate").increment((fates.len() - stored) as u64);
-    Ok(i64::try_from(rows.len()).unwrap_or(PAGE))
+    Ok(next)
 }
 
 /// A running job ends when every item is settled; a stopped one when those that were sent are.

@@ -64,7 +64,7 @@ mod tests {
             for look in looks {
                 now += Duration::from_millis(look);
                 if let Due::Records(records) = pace.due(rate, now) {
-                    prop_assert!(records >= 1 && records <= CHUNK_RECORDS);
+                    prop_assert!((1..=CHUNK_RECORDS).contains(&records));
                     pace.take(records);
                     sent += f64::from(u32::try_from(records).unwrap());
                 }

@@ -25,16 +25,22 @@ pub(crate) struct Published {
     pub(crate) problem: Option<PublishError>,
 }
 
+fn record<'a>(job: &str, claimed: &'a Claimed) -> OutRecord<'a> {
+    OutRecord {
+        topic: &claimed.topic,
+        key: claimed.letter.key.as_deref(),
+        value: claimed.letter.outgoing(),
+        headers: record_headers(&claimed.letter.retry_headers(job, claimed.count)),
+    }
+}
+
 /// Publishes a chunk and waits for every acknowledgement.
 pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed]) -> Published {
     let mut batch = publisher.batch(chunk.len());
-    let (mut handed, mut published) = (Vec::with_capacity(chunk.len()), Published::default());
+    let (mut handed, mut refused, mut published) = (Vec::with_capacity(chunk.len()), Vec::new(), Published::default());
     for claimed in chunk {
-        let headers = record_headers(&claimed.letter.retry_headers(job, claimed.count));
-        let record =
-            OutRecord { topic: &claimed.topic, key: claimed.letter.key.as_deref(), value: claimed.letter.outgoing(), headers };
-        match batch.add(record) {
-            Ok(()) => handed.push(claimed.letter.id),
+        match batch.add(record(job, claimed)) {
+            Ok(()) => handed.push(claimed),
             Err(PublishError::TooLarge) => published.too_large.push(claimed.letter.id),
             Err(error) => {
                 published.problem = Some(error);
@@ -43,11 +49,22 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
         }
     }
     let failed: HashMap<usize, PublishError> = batch.wait(ACKNOWLEDGED_WITHIN).await.into_iter().collect();
-    for (place, id) in handed.into_iter().enumerate() {
+    for (place, claimed) in handed.into_iter().enumerate() {
         match failed.get(&place) {
-            None => published.sent.push(id),
-            Some(PublishError::TooLarge) => published.too_large.push(id),
+            None => published.sent.push(claimed.letter.id),
+            Some(PublishError::TooLarge) => refused.push(claimed),
             Some(error) => published.problem = Some(error.clone()),
+        }
+    }
+    // A broker refuses what travels together as a whole: alone, only what is itself too large is refused.
+    for claimed in refused {
+        if published.problem.is_some() {
+            break;
+        }
+        match publisher.publish(record(job, claimed), ACKNOWLEDGED_WITHIN).await {
+            Ok(()) => published.sent.push(claimed.letter.id),
+            Err(PublishError::TooLarge) => published.too_large.push(claimed.letter.id),
+            Err(error) => published.problem = Some(error),
         }
     }
     published

@@ -1,6 +1,6 @@
 //! What the tests of replays share: a database a test, a broker, dead letters put in by hand, and the part of the stages played.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "a test; not every one uses all")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a test; not every one uses all")]
 
 use clap::Parser;
 use recovery::model::{Job, Selection};
