@@ -17,18 +17,19 @@
 //! a restart, or a group set back only repeat what is known. A replayed record is known by the same raw coordinates, and its dead letter
 //! stays until its row is there, so it has a fate all the while.
 //!
-//! **What is looked at** ([`pages`]): offsets from the frontier to a reached checkpoint, once, by pages of 100,000; then again the pages in
+//! **What is looked at** ([`judge`], [`pages`]): offsets from the frontier to a reached checkpoint, once, by pages of 100,000; then again the pages in
 //! which something changed since: a replay in hand, a dead letter settled, an open dead letter whose record is now stored, an earlier finding.
 //! And each time the page longest not looked at, so that a row somebody deleted is missed before long. Every other question ([`report`]) is a
 //! sum over pages, or, for a range of time, the same look without writing anything down.
 
 mod checkpoint;
+mod judge;
 mod pages;
 
 mod report;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use pages::persistence_is_there;
+pub(crate) use judge::persistence_is_there;
 pub use pages::{Look, PAGE, Reading};
 
 use crate::Recovery;

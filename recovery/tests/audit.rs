@@ -128,6 +128,81 @@ async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_fo
     assert!(matches!(world.recovery.audit(Some("other"), None, None).await, Err(recovery::error::Refusal::NotFound(_))));
 }
 
+/// Three partitions without a fault, of which the next look goes over the first in its turn: the third is seen only if its change is.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
+    for (letter, then, row, expected) in [
+        ("open", "open", true, "double_fate"),
+        ("open", "replaying", false, "replaying"),
+        ("replaying", "open", false, "open"),
+        ("replaying", "resolved", true, "stored"),
+        ("open", "discarded", false, "discarded"),
+        ("", "open", false, "double_fate"),
+    ] {
+        let world = world(true, None, &[]).await;
+        for partition in 0..3 {
+            world.store(partition, 0..5).await;
+        }
+        if letter.is_empty() {
+            world.store(2, 5..6).await;
+        } else {
+            world.letter(2, 5, letter).await;
+        }
+        let settled = [(0, 5), (1, 5), (2, 6)];
+        assert_eq!(look(&world, &settled).await, Look { new: 16, again: 0 });
+        match letter {
+            "" => world.letter(2, 5, then).await,
+            _ => world.set_state(2, 5, then).await,
+        }
+        if row {
+            world.store(2, 5..6).await;
+        }
+        assert_eq!(look(&world, &settled).await, Look { new: 0, again: 11 }, "{letter} to {then}: the first and the third");
+        let audit = books(&world).await;
+        let counts = [("stored", audit.stored - 15), ("double_fate", audit.double_fates), ("gap", audit.gaps)];
+        let dead = audit.dead_lettered.iter().map(|(state, count)| (state.as_str(), *count));
+        let counted: Vec<_> = counts.into_iter().chain(dead).filter(|(_, count)| *count != 0).collect();
+        assert_eq!(counted, [(expected, 1)], "{letter} to {then}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
+    let world = world(true, None, &[]).await;
+    world.store(0, 0..40).await;
+    look(&world, &[(0, 40)]).await;
+    let start = time::macros::datetime!(2026-11-21 10:00 UTC);
+    for (minute, high) in [(0, 10), (10, 20), (20, 30), (30, 40)] {
+        sqlx::query(
+            "INSERT INTO audit_checkpoints (at, topic, low, high, validator_next, validated_ends, reached_at)
+             VALUES ($1, $2, '{}', $3::jsonb, '{}', '{}', $1)",
+        )
+        .bind(start + time::Duration::minutes(minute))
+        .bind(RAW)
+        .bind(format!("{{\"0\": {high}}}"))
+        .execute(world.recovery.pool())
+        .await
+        .unwrap();
+    }
+    world.run("DELETE FROM persistence.events WHERE raw_offset IN (5, 25)").await;
+    let at = |minute: i64| Some(start + time::Duration::minutes(minute));
+    for (from, to, expected, gaps) in [
+        (None, None, (0, 0, 40, 43), vec![]),
+        (at(15), None, (0, 20, 40, 43), vec![(0, 25, "gap")]),
+        (at(11), at(12), (0, 20, 30, 30), vec![(0, 25, "gap")]),
+        // What was received just before a checkpoint may be published just after it.
+        (at(1), at(10), (0, 10, 30, 30), vec![(0, 25, "gap")]),
+        (None, at(1), (0, 0, 20, 20), vec![(0, 5, "gap")]),
+        (at(-5), at(60), (0, 0, 40, 43), vec![(0, 5, "gap"), (0, 25, "gap")]),
+        (at(60), None, (0, 40, 40, 43), vec![]),
+    ] {
+        let audit = world.recovery.audit(None, from, to).await.unwrap();
+        assert_eq!(audit.partitions, [expected], "{from:?} {to:?}");
+        assert_eq!(found(&audit), gaps, "{from:?} {to:?}");
+        assert_eq!((audit.records, audit.in_flight), (expected.2 - expected.1, expected.3 - expected.2));
+    }
+}
+
 /// What the database holds about one offset.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {

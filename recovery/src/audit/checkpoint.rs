@@ -1,6 +1,7 @@
 //! A look at the cluster, and whether everything before it has been settled since. The proof is in [`super`].
 
-use super::pages::{self, Reading};
+use super::judge::persistence_is_there;
+use super::pages::Reading;
 use crate::Recovery;
 use crate::error::Refusal;
 use runtime::kafka::KafkaArgs;
@@ -146,7 +147,7 @@ impl Checkpoint {
 }
 
 async fn read_by_persistence(recovery: &Recovery) -> Result<Offsets, Refusal> {
-    if !pages::persistence_is_there(&recovery.pool).await? {
+    if !persistence_is_there(&recovery.pool).await? {
         return Ok(Offsets::new());
     }
     let rows =

@@ -1,7 +1,8 @@
 //! Sums: over the pages that were looked at, or over a range of time, looked at anew.
 
 use super::checkpoint::read;
-use super::pages::{Fates, PAGE, judge};
+use super::judge::{Fates, judge};
+use super::pages::PAGE;
 use super::{CHECKPOINT_AGE, IN_FLIGHT, UNACCOUNTED};
 use crate::Recovery;
 use crate::error::Refusal;
