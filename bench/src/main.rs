@@ -6,6 +6,7 @@
 
 mod baseline;
 mod edge;
+mod index;
 mod process;
 mod report;
 mod stages;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 struct Cli {
     #[command(subcommand)]
     part: Option<Part>,
-    /// Only these measurements: edge, validator, persistence, whole, latency, rest
+    /// Only these measurements: edge, validator, persistence, index, whole, latency, rest
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// How often each is repeated; the median counts
@@ -33,6 +34,9 @@ struct Cli {
     /// Events in the topic the validator and persistence are measured on
     #[arg(long, default_value_t = 400_000)]
     events: u64,
+    /// Dead letters in the flood recovery's index is measured with
+    #[arg(long, default_value_t = 1_000_000)]
+    dead_letters: u64,
 }
 
 /// What the bench starts itself as.
@@ -89,6 +93,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if wanted("persistence") {
         stages::persistence(cli.runs, cli.events).await?;
+    }
+    if wanted("index") {
+        index::measure(cli.dead_letters).await?;
     }
     if wanted("whole") {
         whole::throughput(cli.runs, cli.seconds).await?;

@@ -24,9 +24,11 @@ pub const REPLAY_ID: &str = "ef.replay_id";
 pub const REPLAY_COUNT: &str = "ef.replay_count";
 /// Who edited it before the replay.
 pub const EDITED_BY: &str = "ef.edited_by";
+/// Of an edited record: `sha256:` and the digest of the value before the edit.
+pub const ORIGINAL_HASH: &str = "ef.original_hash";
 
 /// Headers that still apply to a record made from another one. The signature headers do not: they sign the raw bytes.
-pub const CARRIED: &[&str] = &[SOURCE, EVENT_ID, RECEIVED_AT, SCHEME, SECRET_ID, TRACEPARENT, REPLAY_ID, REPLAY_COUNT, EDITED_BY];
+pub const CARRIED: &[&str] = &[SOURCE, EVENT_ID, RECEIVED_AT, SCHEME, SECRET_ID, TRACEPARENT, REPLAY_ID, REPLAY_COUNT, EDITED_BY, ORIGINAL_HASH];
 
 /// Headers of a dead letter.
 pub mod dlq {

@@ -2,11 +2,11 @@
 
 use crate::rows::{Row, RowFate};
 use crate::store::Store;
-use contracts::{Rejection, RejectionCode, framing};
+use contracts::{Rejection, RejectionCode};
 use database::offsets::{Ends, Place, Positions};
 use database::within;
 use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
-use runtime::registry::{Registry, RegistryError};
+use runtime::registry::{Framed, Registry};
 use tokio::sync::oneshot;
 
 /// The persistence stage.
@@ -31,22 +31,12 @@ impl Persistence {
 
     /// Decodes a record into a row, or says why it cannot be one.
     async fn row<'a>(&mut self, record: &Record<'a>, end: usize) -> Result<Result<Row<'a>, Rejection>, Transient> {
-        let (schema_id, datum) = match framing::unframe(record.value()) {
+        let Framed { schema_id, datum, event } = match self.registry.decode(record.value()).await? {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let decoder = match self.registry.decoder(schema_id).await {
-            Ok(decoder) => decoder,
-            Err(error @ RegistryError::Unavailable(_)) => return Err(Transient::wait(error.code(), error)),
-            Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
-                return Ok(Err(Rejection::new(RejectionCode::UnknownSchemaId, None, error.to_string())));
-            }
-        };
-        let bad = |problem: String| Rejection::new(RejectionCode::BadDatum, None, problem);
-        Ok(decoder
-            .decode(datum)
-            .map_err(|error| bad(error.to_string()))
-            .and_then(|event| Row::new(record, end, schema_id, datum, event).map_err(|problem| bad(problem.to_owned()))))
+        let row = Row::new(record, end, schema_id, datum, event);
+        Ok(row.map_err(|problem| Rejection::new(RejectionCode::BadDatum, None, problem)))
     }
 
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {

@@ -1,30 +1,32 @@
 -- What dead letters have in common: what on-call reads first. Counts are kept by the triggers below, in the transaction that changes them.
 CREATE TABLE groups (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    stage      text        NOT NULL,
-    code       text        NOT NULL,
-    source     text        NOT NULL,
-    event_type text        NOT NULL, -- empty: not readable
+    stage      text COLLATE "C" NOT NULL,
+    code       text COLLATE "C" NOT NULL,
+    source     text COLLATE "C" NOT NULL, -- empty: not known
+    event_type text COLLATE "C" NOT NULL, -- empty: not readable; (other): beyond the bound on the number of groups
     open       bigint      NOT NULL DEFAULT 0,
     replaying  bigint      NOT NULL DEFAULT 0,
     resolved   bigint      NOT NULL DEFAULT 0,
     discarded  bigint      NOT NULL DEFAULT 0,
+    bytes      bigint      NOT NULL DEFAULT 0, -- of values and headers that are kept
     first_seen timestamptz,
     last_seen  timestamptz,
     sample     bigint, -- a dead letter
     UNIQUE (stage, code, source, event_type)
 );
 
+-- Texts that are compared and never sorted for people are COLLATE "C": a locale's order costs a flood half its speed.
 -- One row a dead event: where it came from identifies it. A replay that fails again replaces the verdict; the older one goes to failures.
 CREATE TABLE dead_letters (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    state            text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replaying', 'resolved', 'discarded')),
+    state            text COLLATE "C" NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replaying', 'resolved', 'discarded')),
     group_id         bigint      NOT NULL, -- of groups, which are never deleted; a foreign key would cost every row of a flood
     -- Of ours: topic, partition and offset of the raw record, and no group. Of others': what their headers say, else the dead letter's own.
-    origin_topic     text        NOT NULL,
+    origin_topic     text COLLATE "C" NOT NULL,
     origin_partition integer     NOT NULL,
     origin_offset    bigint      NOT NULL,
-    origin_group     text        NOT NULL DEFAULT '',
+    origin_group     text COLLATE "C" NOT NULL DEFAULT '',
     family           text        NOT NULL, -- whose headers: eventflow, share_group, connect, spring, streams, unknown
     dlq_partition    integer     NOT NULL, -- the newest copy in the dead-letter topic
     dlq_offset       bigint      NOT NULL,
@@ -41,9 +43,9 @@ CREATE TABLE dead_letters (
     received_at      timestamptz,
     indexed_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     service_version  text,
-    event_id         text,
-    entity_key       text,
-    trace_id         text,
+    event_id         text COLLATE "C",
+    entity_key       text COLLATE "C",
+    trace_id         text COLLATE "C",
     key              bytea,
     value            bytea, -- null: Kafka's null, or dropped by the limits
     value_bytes      integer, -- null: Kafka's null
@@ -55,13 +57,27 @@ CREATE TABLE dead_letters (
     settled_at       timestamptz,
     settled_by       text,
     reason           text, -- of a discard
+    kept_bytes       integer     NOT NULL DEFAULT 0, -- of value and headers
+    dropped_at       timestamptz, -- value and headers dropped by the limits
     UNIQUE (origin_topic, origin_partition, origin_offset, origin_group)
 );
 CREATE INDEX dead_letters_group ON dead_letters (group_id, state, id);
 CREATE INDEX dead_letters_event_id ON dead_letters (event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX dead_letters_entity_key ON dead_letters (entity_key) WHERE entity_key IS NOT NULL;
 CREATE INDEX dead_letters_trace_id ON dead_letters (trace_id) WHERE trace_id IS NOT NULL;
-CREATE INDEX dead_letters_failed_at ON dead_letters USING brin (last_failed_at);
+-- A time range is answered from this index alone: reading the rows themselves would be gigabytes.
+CREATE INDEX dead_letters_failed_at ON dead_letters (last_failed_at, group_id, state, id);
+CREATE INDEX dead_letters_settled ON dead_letters (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX dead_letters_to_drop ON dead_letters (settled_at) WHERE settled_at IS NOT NULL AND dropped_at IS NULL;
+-- Index-only scans need the visibility map, which a table that only grows would get late.
+ALTER TABLE dead_letters SET (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+-- A row is just above what PostgreSQL compresses; its own compression is several times slower, but a server may be built without lz4.
+DO $$
+BEGIN
+    ALTER TABLE dead_letters ALTER COLUMN value SET COMPRESSION lz4, ALTER COLUMN headers SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported OR invalid_parameter_value THEN
+    NULL;
+END $$;
 
 -- Earlier verdicts on a dead event, and further copies of one.
 CREATE TABLE failures (
@@ -74,10 +90,12 @@ CREATE TABLE failures (
     detail         text        NOT NULL,
     replay_count   integer     NOT NULL,
     failed_at      timestamptz NOT NULL,
-    value          bytea,
+    value          bytea, -- null also where it is that of the dead letter
     headers        json        NOT NULL,
+    dropped_at     timestamptz, -- value and headers dropped by the limits
     PRIMARY KEY (dead_letter_id, dlq_partition, dlq_offset)
 );
+CREATE INDEX failures_to_drop ON failures (failed_at) WHERE dropped_at IS NULL;
 
 -- What a person made of a value. The original stays in dead_letters.
 CREATE TABLE edits (
@@ -111,31 +129,35 @@ CREATE TABLE kafka_cluster (
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- Groups are locked in order of their numbers: two transactions that count the same ones wait for each other and never in a circle.
 CREATE FUNCTION count_dead_letters() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
+        PERFORM 1 FROM groups WHERE id IN (SELECT group_id FROM new_rows) ORDER BY id FOR UPDATE;
         UPDATE groups g
         SET open = g.open + n.open, replaying = g.replaying + n.replaying, resolved = g.resolved + n.resolved,
-            discarded = g.discarded + n.discarded, first_seen = least(g.first_seen, n.first_seen),
+            discarded = g.discarded + n.discarded, bytes = g.bytes + n.bytes, first_seen = least(g.first_seen, n.first_seen),
             last_seen = greatest(g.last_seen, n.last_seen), sample = coalesce(g.sample, n.sample)
         FROM (SELECT group_id, count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'replaying') AS replaying,
                      count(*) FILTER (WHERE state = 'resolved') AS resolved, count(*) FILTER (WHERE state = 'discarded') AS discarded,
-                     min(first_failed_at) AS first_seen, max(last_failed_at) AS last_seen, min(id) AS sample
+                     sum(kept_bytes) AS bytes, min(first_failed_at) AS first_seen, max(last_failed_at) AS last_seen, min(id) AS sample
               FROM new_rows GROUP BY group_id) n
         WHERE g.id = n.group_id;
     ELSE
+        PERFORM 1 FROM groups WHERE id IN (SELECT group_id FROM new_rows UNION SELECT group_id FROM old_rows) ORDER BY id FOR UPDATE;
         UPDATE groups g
         SET open = g.open + n.open, replaying = g.replaying + n.replaying, resolved = g.resolved + n.resolved,
-            discarded = g.discarded + n.discarded, first_seen = least(g.first_seen, n.first_seen),
+            discarded = g.discarded + n.discarded, bytes = g.bytes + n.bytes, first_seen = least(g.first_seen, n.first_seen),
             last_seen = greatest(g.last_seen, n.last_seen), sample = coalesce(g.sample, n.sample)
-        FROM (SELECT group_id, sum(sign) FILTER (WHERE state = 'open') AS o, coalesce(sum(sign) FILTER (WHERE state = 'open'), 0) AS open,
+        FROM (SELECT group_id, coalesce(sum(sign) FILTER (WHERE state = 'open'), 0) AS open,
                      coalesce(sum(sign) FILTER (WHERE state = 'replaying'), 0) AS replaying,
                      coalesce(sum(sign) FILTER (WHERE state = 'resolved'), 0) AS resolved,
                      coalesce(sum(sign) FILTER (WHERE state = 'discarded'), 0) AS discarded,
+                     sum(sign * kept_bytes) AS bytes,
                      min(first_failed_at) FILTER (WHERE sign = 1) AS first_seen, max(last_failed_at) FILTER (WHERE sign = 1) AS last_seen,
                      min(id) FILTER (WHERE sign = 1) AS sample
-              FROM (SELECT group_id, state, first_failed_at, last_failed_at, id, 1 AS sign FROM new_rows
-                    UNION ALL SELECT group_id, state, first_failed_at, last_failed_at, id, -1 FROM old_rows) both_rows
+              FROM (SELECT group_id, state, kept_bytes, first_failed_at, last_failed_at, id, 1 AS sign FROM new_rows
+                    UNION ALL SELECT group_id, state, kept_bytes, first_failed_at, last_failed_at, id, -1 FROM old_rows) both_rows
               GROUP BY group_id) n
         WHERE g.id = n.group_id;
     END IF;

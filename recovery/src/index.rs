@@ -1,1 +1,176 @@
 //! The index: every record of the dead-letter topic becomes, or changes, a row.
+//!
+//! It is a stage like any other, in the one consumer loop: a batch is one transaction ([`write`](mod@write)), the offsets move in it by
+//! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever a record is ([`families`]), there is a row
+//! for it. The registry is asked for event types and never waited for: it may be what is down.
+
+pub mod families;
+mod groups;
+mod peek;
+pub(crate) mod row;
+pub(crate) mod write;
+
+pub use row::Dead;
+
+use crate::{Config, Recovery, SCHEMA, metrics as names};
+use database::offsets::{self, Ends, Place, Positions};
+use database::{fault::classify, within};
+use groups::Groups;
+use peek::Schemas;
+use row::Row;
+use runtime::breaker::BreakerSettings;
+use runtime::config::ConfigError;
+use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Start, Transient};
+use runtime::health::Health;
+use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::registry::Registry;
+use sqlx::postgres::PgPool;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use write::{DlqPlace, Mode, Written};
+
+/// Makes rows of records, and writes them.
+#[derive(Debug)]
+pub(crate) struct Indexer {
+    pool: PgPool,
+    raw_topic: String,
+    groups: Groups,
+    schemas: Schemas,
+}
+
+impl Indexer {
+    /// With connections of its own: a crowd at the API does not stop the index.
+    pub(crate) fn new(recovery: &Recovery) -> Result<Self, ConfigError> {
+        Ok(Self {
+            pool: SCHEMA.pool(&recovery.pipeline.database.database_url, 2)?,
+            raw_topic: recovery.pipeline.topic_raw.clone(),
+            groups: Groups::default(),
+            schemas: Schemas::new(Registry::new(&recovery.pipeline.registry)?),
+        })
+    }
+
+    async fn rows<'a>(&mut self, dead: &[Dead<'a>], raw_topic: &'a str) -> Result<Vec<Row<'a>>, Transient> {
+        self.schemas.learn(dead.iter().filter_map(|dead| dead.value)).await;
+        let peek = |dead: &Dead<'a>| dead.value.map(|value| self.schemas.peek(value)).unwrap_or_default();
+        let mut rows: Vec<Row<'a>> = dead.iter().map(|dead| Row::new(dead, raw_topic, peek(dead))).collect();
+        self.groups.assign(&self.pool, &mut rows).await?;
+        Ok(rows)
+    }
+
+    /// Indexes records, without any offset.
+    pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, Transient> {
+        let raw_topic = self.raw_topic.clone();
+        let rows = self.rows(dead, &raw_topic).await?;
+        let (transaction, written) = write::write(&self.pool, &rows, Mode::All).await?;
+        transaction.commit().await.map_err(classify)?;
+        written.count();
+        Ok(written)
+    }
+
+    /// Writes rows made elsewhere, as far as they are new.
+    pub(crate) async fn add(&mut self, mut rows: Vec<Row<'_>>) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), Transient> {
+        self.groups.assign(&self.pool, &mut rows).await?;
+        write::write(&self.pool, &rows, Mode::NewOnly).await
+    }
+}
+
+/// The index as a stage.
+#[derive(Debug)]
+pub struct Index {
+    indexer: Indexer,
+    group: String,
+    runtime: tokio::runtime::Handle,
+    /// The database's next offsets of what we are assigned; `None` where it has none yet.
+    positions: Positions,
+}
+
+impl Index {
+    /// A stage that has not been assigned anything yet.
+    ///
+    /// # Errors
+    /// As [`Recovery::new`].
+    pub fn new(recovery: &Recovery, group: &str, runtime: tokio::runtime::Handle) -> Result<Self, ConfigError> {
+        Ok(Self { indexer: Indexer::new(recovery)?, group: group.to_owned(), runtime, positions: Positions::new() })
+    }
+
+    async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), Transient> {
+        let started = Instant::now();
+        let mut ends = Ends::default();
+        let places: Vec<usize> = batch.iter().map(|record| ends.cover(record)).collect();
+        let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
+        let raw_topic = self.indexer.raw_topic.clone();
+        let rows = self.indexer.rows(&dead, &raw_topic).await?;
+        let (mut transaction, written) = write::write(&self.indexer.pool, &rows, Mode::All).await?;
+        let new: HashSet<&DlqPlace> = written.new.iter().collect();
+        let more: HashSet<&DlqPlace> = written.again.iter().chain(&written.copies).collect();
+        for (row, end) in rows.iter().zip(places) {
+            if new.contains(&row.dlq) {
+                ends.count_stored(end);
+            } else if more.contains(&row.dlq) {
+                ends.count_duplicate(end);
+            }
+        }
+        let moved = offsets::advance(&mut transaction, &self.group, &ends.before_dead_letters(), &self.positions).await?;
+        transaction.commit().await.map_err(classify)?;
+        self.positions.extend(moved);
+        metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
+        written.count();
+        Ok(())
+    }
+
+    async fn read_positions(&self, partitions: &[Place]) -> Result<Positions, Transient> {
+        let mut connection = self.indexer.pool.acquire().await.map_err(classify)?;
+        offsets::read(&mut connection, &self.group, partitions).await
+    }
+}
+
+impl Handler for Index {
+    fn stage(&self) -> &'static str {
+        "recovery"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        let runtime = self.runtime.clone();
+        within(&runtime, self.settle(batch))?;
+        Ok(batch.iter().map(|_| Outcome::Done).collect())
+    }
+
+    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, Transient> {
+        self.positions = within(&self.runtime, self.read_positions(partitions))?;
+        // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
+        Ok(partitions
+            .iter()
+            .map(|place| self.positions.get(place).copied().flatten().map_or(Start::Beginning, Start::Offset))
+            .collect())
+    }
+}
+
+/// Indexes the dead-letter topic until `shutdown`. It joins its group once the database is usable.
+///
+/// # Errors
+/// Bad configuration, a failed migration, a database of another Kafka cluster, or a fatal client error.
+pub async fn consume(config: &Config, recovery: &Recovery, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let kafka = &config.common.kafka;
+    if !SCHEMA.open(recovery.pool(), kafka, &health, &shutdown).await? {
+        return Ok(());
+    }
+    let topic = &config.pipeline.topic_dlq;
+    let settings = ConsumerSettings {
+        kafka: kafka.clone(),
+        group: config.group.clone(),
+        topics: vec![topic.clone()],
+        dead_letter_topic: topic.clone(),
+        batch_records: 4000,
+        piece_records: usize::MAX,
+        batch_bytes: 16 << 20,
+        batch_age: Duration::from_millis(20),
+        publish_deadline: Duration::from_secs(12),
+        // Nothing is rejected, so there is nothing to stop for.
+        breaker: BreakerSettings { share: 2.0, window: 1 },
+    };
+    let index = Index::new(recovery, &config.group, tokio::runtime::Handle::current())?;
+    // The loop wants one, though the index publishes nothing.
+    let publisher = Publisher::new(kafka, &PublisherSettings::stage("recovery"), &health)?;
+    consumer::run(settings, index, publisher, health, shutdown).await.map(drop)
+}

@@ -13,10 +13,12 @@ pub mod error;
 pub mod explain;
 pub mod index;
 pub mod jobs;
+pub mod keep;
 pub mod letters;
 mod log;
 pub mod metrics;
 pub mod model;
+pub mod reindex;
 pub mod runner;
 mod select;
 pub mod trace;
@@ -93,6 +95,9 @@ pub struct Config {
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_RECOVERY_GROUP", default_value = "eventflow-recovery")]
     pub group: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub keep: keep::KeepArgs,
 }
 
 /// What every question and every change of on-call works on. Cheap to clone.
@@ -160,6 +165,7 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
+        self.keep.check()?;
         self.pipeline.check()
     }
 }

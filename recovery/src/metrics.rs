@@ -1,1 +1,38 @@
 //! Names and meanings of this role's metrics.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// New dead letters.
+pub const INDEXED: &str = "eventflow_recovery_dead_letters_indexed_total";
+/// Dead letters that failed again after a replay.
+pub const FAILED_AGAIN: &str = "eventflow_recovery_dead_letters_failed_again_total";
+/// Further copies of indexed dead letters.
+pub const COPIES: &str = "eventflow_recovery_dead_letter_copies_total";
+/// Dead letters indexed without the texts PostgreSQL refused.
+pub const CLEANED: &str = "eventflow_recovery_dead_letters_cleaned_total";
+/// One transaction of the index.
+pub const TRANSACTION_SECONDS: &str = "eventflow_recovery_index_transaction_duration_seconds";
+/// Dead letters by state.
+pub const BY_STATE: &str = "eventflow_recovery_dead_letters";
+/// Open dead letters by code.
+pub const OPEN: &str = "eventflow_recovery_dead_letters_open";
+/// Bytes the index holds.
+pub const INDEX_BYTES: &str = "eventflow_recovery_index_bytes";
+/// 1 while the index is over its limit.
+pub const OVER_LIMIT: &str = "eventflow_recovery_index_over_limit";
+/// Values dropped.
+pub const DROPPED: &str = "eventflow_recovery_values_dropped_total";
+
+/// Registers help texts and units.
+pub fn describe() {
+    describe_counter!(INDEXED, "New dead letters in the index");
+    describe_counter!(FAILED_AGAIN, "Dead letters that failed again after a replay");
+    describe_counter!(COPIES, "Further copies of indexed dead letters");
+    describe_counter!(CLEANED, "Dead letters indexed without their texts, which PostgreSQL refused");
+    describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Duration of one indexing transaction");
+    describe_gauge!(BY_STATE, "Dead letters, by state");
+    describe_gauge!(OPEN, "Open dead letters, by code; codes that are not EventFlow's own together as other");
+    describe_gauge!(INDEX_BYTES, Unit::Bytes, "Bytes of the index in use: values and headers kept, and its rows");
+    describe_gauge!(OVER_LIMIT, "1 while the index is over its size limit and only open dead letters are left to keep");
+    describe_counter!(DROPPED, "Values and headers of settled dead letters dropped by the index's limits");
+}

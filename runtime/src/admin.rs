@@ -54,7 +54,7 @@ pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result
 /// When the topic is unknown or no broker answers in time.
 pub fn watermarks(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
     let consumer = inspector(kafka)?;
-    let partitions = partitions(&consumer, topic)?;
+    let partitions = partitions(&consumer, topic, DEADLINE)?;
     partitions
         .into_iter()
         .map(|partition| {
@@ -73,7 +73,7 @@ pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<
     config.set("group.id", group);
     let consumer = BaseConsumer::from_config(&config)?;
     let mut list = TopicPartitionList::new();
-    for partition in partitions(&consumer, topic)? {
+    for partition in partitions(&consumer, topic, DEADLINE)? {
         list.add_partition(topic, partition);
     }
     let answer = consumer.committed_offsets(list, DEADLINE)?;
@@ -88,6 +88,52 @@ pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<
             (element.partition(), next)
         })
         .collect())
+}
+
+/// A client that is kept, for what is asked of a cluster again and again. Its calls block; each ends within the deadline it is made with.
+pub struct Inspector {
+    consumer: BaseConsumer,
+    deadline: Duration,
+}
+
+impl std::fmt::Debug for Inspector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inspector").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Inspector {
+    /// Nothing connects yet.
+    ///
+    /// # Errors
+    /// Settings librdkafka refuses.
+    pub fn new(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<Self> {
+        Ok(Self { consumer: inspector(kafka)?, deadline })
+    }
+
+    /// Where the next record of every partition goes.
+    ///
+    /// # Errors
+    /// When the topic is unknown or no broker answers in time.
+    pub fn ends(&self, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+        let mut ends = BTreeMap::new();
+        for partition in partitions(&self.consumer, topic, self.deadline)? {
+            ends.insert(partition, self.consumer.fetch_watermarks(topic, partition, self.deadline)?.1);
+        }
+        Ok(ends)
+    }
+
+    /// How many members a consumer group has now; none when the brokers do not tell (a missing right, or a broker that cannot).
+    #[must_use]
+    pub fn members(&self, group: &str) -> Option<usize> {
+        match self.consumer.fetch_group_list(Some(group), self.deadline) {
+            Ok(groups) => Some(groups.groups().iter().find(|known| known.name() == group).map_or(0, |known| known.members().len())),
+            Err(error) => {
+                tracing::debug!(event = "group_unknown", group, %error);
+                None
+            }
+        }
+    }
 }
 
 /// A record read from outside the pipeline, owned.
@@ -121,7 +167,7 @@ impl OwnedRecord {
 /// # Errors
 /// When the topic is unknown, or reading stands still for the deadline.
 pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecord>> {
-    Tail::from(kafka, topic, |low, _| low)?.read()
+    Tail::from(kafka, topic, |_, low, _| low)?.read()
 }
 
 /// Reads a topic as it grows, outside any group; no record twice.
@@ -144,16 +190,24 @@ impl Tail {
     /// # Errors
     /// When the topic is unknown or no broker answers in time.
     pub fn at_the_end(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Self> {
-        Self::from(kafka, topic, |_, high| high)
+        Self::from(kafka, topic, |_, _, high| high)
     }
 
-    fn from(kafka: &KafkaArgs, topic: &str, start: impl Fn(i64, i64) -> i64) -> anyhow::Result<Self> {
+    /// Starts at these offsets; a partition without one, or whose offset is gone, at its oldest record.
+    ///
+    /// # Errors
+    /// When the topic is unknown or no broker answers in time.
+    pub fn since(kafka: &KafkaArgs, topic: &str, offsets: &BTreeMap<i32, i64>) -> anyhow::Result<Self> {
+        Self::from(kafka, topic, |partition, low, high| offsets.get(&partition).map_or(low, |offset| (*offset).clamp(low, high)))
+    }
+
+    fn from(kafka: &KafkaArgs, topic: &str, start: impl Fn(i32, i64, i64) -> i64) -> anyhow::Result<Self> {
         let consumer = inspector(kafka)?;
         let (mut next, mut list) = (BTreeMap::new(), TopicPartitionList::new());
-        for partition in partitions(&consumer, topic)? {
+        for partition in partitions(&consumer, topic, DEADLINE)? {
             let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
-            next.insert(partition, start(low, high));
-            list.add_partition_offset(topic, partition, Offset::Offset(start(low, high)))?;
+            next.insert(partition, start(partition, low, high));
+            list.add_partition_offset(topic, partition, Offset::Offset(start(partition, low, high)))?;
         }
         consumer.assign(&list)?;
         Ok(Self { consumer, topic: topic.to_owned(), next })
@@ -164,6 +218,16 @@ impl Tail {
     /// # Errors
     /// When the broker does not answer, or reading stands still for the deadline.
     pub fn read(&mut self) -> anyhow::Result<Vec<OwnedRecord>> {
+        let mut records = Vec::new();
+        self.visit(|record| records.push(record))?;
+        Ok(records)
+    }
+
+    /// As [`read`](Self::read), one record at a time: nothing is kept.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn visit(&mut self, mut take: impl FnMut(OwnedRecord)) -> anyhow::Result<()> {
         let mut ends = BTreeMap::new();
         for (partition, next) in &self.next {
             let (_, high) = self.consumer.fetch_watermarks(&self.topic, *partition, DEADLINE)?;
@@ -171,7 +235,6 @@ impl Tail {
                 ends.insert(*partition, high);
             }
         }
-        let mut records = Vec::new();
         let mut stands_still_at = std::time::Instant::now() + DEADLINE;
         while !ends.is_empty() {
             anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {} stands still at {ends:?}", self.topic);
@@ -188,7 +251,7 @@ impl Tail {
             if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
                 ends.remove(&record.partition);
             }
-            records.push(OwnedRecord {
+            take(OwnedRecord {
                 partition: record.partition,
                 offset: record.offset,
                 timestamp_ms: record.timestamp_ms,
@@ -197,7 +260,7 @@ impl Tail {
                 headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
             });
         }
-        Ok(records)
+        Ok(())
     }
 }
 
@@ -219,8 +282,8 @@ fn inspector(kafka: &KafkaArgs) -> anyhow::Result<BaseConsumer> {
     Ok(BaseConsumer::from_config(&config)?)
 }
 
-fn partitions(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<i32>> {
-    let metadata = consumer.fetch_metadata(Some(topic), DEADLINE)?;
+fn partitions(consumer: &BaseConsumer, topic: &str, deadline: Duration) -> anyhow::Result<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), deadline)?;
     let topic_metadata = metadata.topics().first().with_context(|| format!("topic {topic} is unknown"))?;
     if let Some(error) = topic_metadata.error() {
         anyhow::bail!("topic {topic}: {:?}", RDKafkaErrorCode::from(error));

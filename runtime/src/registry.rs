@@ -1,8 +1,9 @@
 //! Schemas by id, from any Confluent-compatible registry, through `schema_registry_converter`. There is no other path to a schema.
 
 use crate::config::ConfigError;
-use contracts::Secret;
-use contracts::datum::Decoder;
+use crate::consumer::Transient;
+use contracts::datum::{Decoder, Event};
+use contracts::{Rejection, RejectionCode, Secret, framing};
 use schema_registry_converter::async_impl::avro::AvroDecoder;
 use schema_registry_converter::async_impl::schema_registry::{SrSettings, post_schema};
 use schema_registry_converter::error::SRCError;
@@ -77,6 +78,17 @@ pub struct Registry {
     decoders: HashMap<i32, Arc<Decoder>>,
 }
 
+/// A framed value, read with its writer's schema.
+#[derive(Debug)]
+pub struct Framed<'a> {
+    /// Schema id of the frame
+    pub schema_id: i32,
+    /// The Avro
+    pub datum: &'a [u8],
+    /// What it says
+    pub event: Event<'a>,
+}
+
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry").field("decoders", &self.decoders.len()).finish_non_exhaustive()
@@ -144,6 +156,26 @@ impl Registry {
         let decoder = Arc::new(decoder);
         self.decoders.insert(id, Arc::clone(&decoder));
         Ok(decoder)
+    }
+
+    /// Reads a framed value, or says why it cannot be read: what every stage behind the validator does first, and what a dry run tries.
+    ///
+    /// # Errors
+    /// [`Transient`] while the registry does not answer: the record is not at fault then.
+    pub async fn decode<'a>(&mut self, value: &'a [u8]) -> Result<Result<Framed<'a>, Rejection>, Transient> {
+        let (schema_id, datum) = match framing::unframe(value) {
+            Ok(framed) => framed,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let decoder = match self.decoder(schema_id).await {
+            Ok(decoder) => decoder,
+            Err(error @ RegistryError::Unavailable(_)) => return Err(Transient::wait(error.code(), error)),
+            Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
+                return Ok(Err(Rejection::new(RejectionCode::UnknownSchemaId, None, error.to_string())));
+            }
+        };
+        let bad = |problem: contracts::datum::DatumError| Rejection::new(RejectionCode::BadDatum, None, problem.to_string());
+        Ok(decoder.decode(datum).map(|event| Framed { schema_id, datum, event }).map_err(bad))
     }
 }
 

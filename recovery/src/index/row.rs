@@ -1,0 +1,250 @@
+//! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
+
+use super::families::{Header, Place, Verdict, verdict};
+use super::peek::Peek;
+use crate::model::Time;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use contracts::headers as h;
+use runtime::admin::OwnedRecord;
+use runtime::consumer::Record;
+use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
+
+/// Longest text in an index, in bytes: PostgreSQL refuses an index entry above a third of a page.
+pub(crate) const NAME_BYTES: usize = 500;
+/// Longest detail, in bytes. The headers hold all of it.
+const DETAIL_BYTES: usize = 4000;
+/// Longest part of a group's identity, in bytes.
+const LABEL_BYTES: usize = 200;
+/// The last microsecond of the year 9999: no calendar of ours goes further.
+const LAST_MICROS: i64 = 253_402_300_799_999_999;
+
+/// A record of a dead-letter topic.
+#[derive(Debug, Clone)]
+pub struct Dead<'a> {
+    /// Topic it was read from
+    pub topic: &'a str,
+    /// Partition
+    pub partition: i32,
+    /// Offset
+    pub offset: i64,
+    /// Kafka's time of the record
+    pub timestamp_ms: i64,
+    /// Key
+    pub key: Option<&'a [u8]>,
+    /// Value
+    pub value: Option<&'a [u8]>,
+    /// Headers in order
+    pub headers: Vec<Header<'a>>,
+}
+
+impl<'a> Dead<'a> {
+    pub(crate) fn of(record: &Record<'a>) -> Self {
+        let Record { topic, partition, offset, timestamp_ms, key, payload, .. } = *record;
+        Self { topic, partition, offset, timestamp_ms, key, value: payload, headers: record.headers().collect() }
+    }
+
+    pub(crate) fn owned(topic: &'a str, record: &'a OwnedRecord) -> Self {
+        Self {
+            topic,
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+        }
+    }
+}
+
+/// What a group has in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Label {
+    pub(crate) stage: String,
+    pub(crate) code: String,
+    pub(crate) source: String,
+    pub(crate) event_type: String,
+}
+
+/// A row of `dead_letters`: every text without NUL and within its bounds, every time within the calendar.
+#[derive(Debug, Clone)]
+pub(crate) struct Row<'a> {
+    pub(crate) group_id: i64,
+    pub(crate) label: Label,
+    pub(crate) origin: Place<'a>,
+    pub(crate) origin_group: Cow<'a, str>,
+    pub(crate) family: Cow<'a, str>,
+    pub(crate) dlq: (i32, i64),
+    pub(crate) consumer_group: Cow<'a, str>,
+    pub(crate) failed: Option<Place<'a>>,
+    pub(crate) detail: Cow<'a, str>,
+    pub(crate) disposition: Cow<'a, str>,
+    pub(crate) attempts: i32,
+    pub(crate) replay_count: i32,
+    pub(crate) first_failed_at: Time,
+    pub(crate) last_failed_at: Time,
+    pub(crate) received_at: Option<Time>,
+    pub(crate) service_version: Option<Cow<'a, str>>,
+    pub(crate) event_id: Option<Cow<'a, str>>,
+    pub(crate) entity_key: Option<Cow<'a, str>>,
+    pub(crate) trace_id: Option<Cow<'a, str>>,
+    pub(crate) key: Option<Cow<'a, [u8]>>,
+    pub(crate) value: Option<Cow<'a, [u8]>>,
+    pub(crate) value_bytes: Option<i32>,
+    pub(crate) value_sha256: Option<Vec<u8>>,
+    /// JSON: `[[name, text or null or {"base64": ...}], ...]`
+    pub(crate) headers: String,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(dead: &Dead<'a>, raw_topic: &'a str, peek: Peek<'a>) -> Self {
+        let verdict = verdict(&dead.headers, raw_topic);
+        let Verdict { family, stage, code, group, detail, disposition, .. } = verdict;
+        let text = |name: &str| {
+            let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
+            std::str::from_utf8((*value)?).ok()
+        };
+        let at = Time::from_unix_timestamp_nanos(i128::from(dead.timestamp_ms) * 1_000_000).ok();
+        let at = at.filter(|_| dead.timestamp_ms > 0 && dead.timestamp_ms <= LAST_MICROS / 1000);
+        let last_failed_at = verdict.last_failed_micros.and_then(time_of).or(at).unwrap_or_else(Time::now_utc);
+        let first_failed_at = verdict.first_failed_micros.and_then(time_of).unwrap_or(last_failed_at);
+        let own = || Place { topic: dead.topic.into(), partition: dead.partition, offset: dead.offset };
+        let (origin, origin_group) = match verdict.origin {
+            Some(origin) => (origin, verdict.origin_group),
+            None => (own(), Cow::Borrowed("")),
+        };
+        let bounded_place = |place: Place<'a>| Place { topic: name(place.topic, NAME_BYTES), ..place };
+        let label = |text: Cow<'_, str>| name(text, LABEL_BYTES).into_owned();
+        Self {
+            group_id: 0,
+            label: Label {
+                stage: label(stage),
+                code: label(code),
+                source: label(text(h::SOURCE).map(Cow::Borrowed).or(peek.source).unwrap_or_default()),
+                event_type: label(peek.event_type.unwrap_or_default()),
+            },
+            origin: bounded_place(origin),
+            origin_group: name(origin_group, NAME_BYTES),
+            family: family.into(),
+            dlq: (dead.partition, dead.offset),
+            consumer_group: name(group, NAME_BYTES),
+            failed: verdict.failed.map(bounded_place),
+            detail: cut(clean(detail), DETAIL_BYTES),
+            disposition: name(disposition, LABEL_BYTES),
+            attempts: verdict.attempts,
+            replay_count: verdict.replay_count,
+            first_failed_at: first_failed_at.min(last_failed_at),
+            last_failed_at,
+            received_at: text(h::RECEIVED_AT).and_then(|micros| micros.parse().ok()).and_then(time_of),
+            service_version: verdict.service_version.map(|version| name(version, LABEL_BYTES)),
+            event_id: text(h::EVENT_ID).map(Cow::Borrowed).or(peek.event_id).map(|id| name(id, NAME_BYTES)),
+            entity_key: dead.key.and_then(|key| std::str::from_utf8(key).ok()).map(|key| name(key.into(), NAME_BYTES)),
+            trace_id: text(h::TRACEPARENT).and_then(runtime::traceparent::trace_id).map(Cow::Borrowed),
+            key: dead.key.map(Cow::Borrowed),
+            value: dead.value.map(Cow::Borrowed),
+            value_bytes: dead.value.map(length),
+            value_sha256: dead.value.map(|value| Sha256::digest(value).to_vec()),
+            headers: json(&dead.headers),
+        }
+    }
+
+    /// Value and headers, in bytes.
+    pub(crate) fn kept_bytes(&self) -> i32 {
+        self.value.as_deref().map_or(0, length).saturating_add(length(self.headers.as_bytes()))
+    }
+
+    /// The same dead letter with nothing in its texts that a database could refuse; value and key are bytes and stay, and so do the headers,
+    /// as base64.
+    pub(crate) fn plain(&self, problem: &str) -> Self {
+        let ascii = |text: &str| -> Cow<'a, str> {
+            Cow::Owned(text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect())
+        };
+        let headers = format!("[[\"refused\",{{\"base64\":\"{}\"}}]]", STANDARD.encode(&self.headers));
+        let micros = self.last_failed_at.unix_timestamp();
+        let at = Time::from_unix_timestamp(micros).unwrap_or(Time::UNIX_EPOCH);
+        Self {
+            consumer_group: ascii(&self.consumer_group),
+            failed: None,
+            detail: ascii(&format!("indexed without its texts, which PostgreSQL refused: {problem}")),
+            disposition: ascii(&self.disposition),
+            first_failed_at: at,
+            last_failed_at: at,
+            received_at: None,
+            service_version: None,
+            event_id: None,
+            entity_key: None,
+            trace_id: None,
+            headers,
+            ..self.clone()
+        }
+    }
+}
+
+fn length(bytes: &[u8]) -> i32 {
+    i32::try_from(bytes.len()).unwrap_or(i32::MAX)
+}
+
+fn time_of(micros: i64) -> Option<Time> {
+    if !(0..=LAST_MICROS).contains(&micros) {
+        return None;
+    }
+    Time::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
+}
+
+/// PostgreSQL's text cannot hold NUL.
+pub(crate) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
+}
+
+fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text;
+    }
+    let end = (0..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    Cow::Owned(text[..end].to_owned())
+}
+
+/// A name that fits: what is too long keeps its beginning and a digest of the whole, so that two stay two and the same stays the same.
+pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+    let text = clean(text);
+    if text.len() <= most {
+        return text;
+    }
+    let digest = hex::encode(&Sha256::digest(text.as_bytes())[..8]);
+    let beginning = cut(Cow::Borrowed(&text), most.saturating_sub(17));
+    Cow::Owned(format!("{beginning}~{digest}"))
+}
+
+/// Headers as JSON, in order, verbatim: what is no text, or has a NUL, as base64.
+fn json(headers: &[Header<'_>]) -> String {
+    let mut out = String::with_capacity(headers.len() * 48);
+    out.push('[');
+    for (place, (name, value)) in headers.iter().enumerate() {
+        out.push_str(if place > 0 { ",[" } else { "[" });
+        push_text(&clean((*name).into()), &mut out);
+        out.push(',');
+        match value.map(|bytes| (bytes, std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')))) {
+            None => out.push_str("null"),
+            Some((_, Some(text))) => push_text(text, &mut out),
+            Some((bytes, None)) => {
+                out.push_str("{\"base64\":\"");
+                STANDARD.encode_string(bytes, &mut out);
+                out.push_str("\"}");
+            }
+        }
+        out.push(']');
+    }
+    out.push(']');
+    out
+}
+
+fn push_text(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}

@@ -1,0 +1,293 @@
+//! Rows into the database: new ones inserted, further verdicts on known dead events told from copies. Doing it again changes nothing.
+
+use super::row::Row;
+use crate::metrics as names;
+use database::fault::{classify, is_row_fault};
+use runtime::consumer::Transient;
+use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::query::Query;
+use sqlx::{Acquire as _, PgConnection, Postgres, Row as _, Transaction};
+use std::collections::HashMap;
+
+/// Partition and offset in the dead-letter topic.
+pub(crate) type DlqPlace = (i32, i64);
+
+/// What a write changed. What is in none of these was there already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// New dead letters
+    pub(crate) new: Vec<DlqPlace>,
+    /// Their numbers, in the same order
+    pub(crate) ids: Vec<i64>,
+    /// Dead letters that failed again
+    pub(crate) again: Vec<DlqPlace>,
+    /// Further copies, kept as failures
+    pub(crate) copies: Vec<DlqPlace>,
+    /// Indexed without the texts PostgreSQL refused
+    pub(crate) cleaned: u64,
+}
+
+impl Written {
+    fn add(&mut self, other: Self) {
+        self.new.extend(other.new);
+        self.ids.extend(other.ids);
+        self.again.extend(other.again);
+        self.copies.extend(other.copies);
+        self.cleaned += other.cleaned;
+    }
+
+    pub(crate) fn count(&self) {
+        metrics::counter!(names::INDEXED).increment(self.new.len() as u64);
+        metrics::counter!(names::FAILED_AGAIN).increment(self.again.len() as u64);
+        metrics::counter!(names::COPIES).increment(self.copies.len() as u64);
+        metrics::counter!(names::CLEANED).increment(self.cleaned);
+    }
+}
+
+/// Which rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// New ones, further verdicts, copies
+    All,
+    /// New ones only: what is there stays as it is
+    NewOnly,
+}
+
+/// Writes rows in a transaction that is left open, for whatever must be committed with them.
+///
+/// A row PostgreSQL refuses for its content is found by halving, and written without its texts: nothing is too broken to be indexed.
+pub(crate) async fn write<'p>(
+    pool: &'p PgPool,
+    rows: &[Row<'_>],
+    mode: Mode,
+) -> Result<(Transaction<'p, Postgres>, Written), Transient> {
+    let mut transaction = pool.begin().await.map_err(classify)?;
+    let written = match apply(&mut transaction, rows, mode).await {
+        Err(error) if is_row_fault(&error) => {
+            // The statement has spoilt the transaction; savepoints are paid for only from here on.
+            transaction.rollback().await.map_err(classify)?;
+            transaction = pool.begin().await.map_err(classify)?;
+            Box::pin(bisect(&mut transaction, rows, mode)).await.map_err(classify)?
+        }
+        other => other.map_err(classify)?,
+    };
+    Ok((transaction, written))
+}
+
+async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> Result<Written, sqlx::Error> {
+    let mut savepoint = connection.begin().await?;
+    let error = match apply(&mut savepoint, rows, mode).await {
+        Ok(written) => {
+            savepoint.commit().await?;
+            return Ok(written);
+        }
+        Err(error) if is_row_fault(&error) => error,
+        Err(error) => return Err(error),
+    };
+    savepoint.rollback().await?;
+    if let [row] = rows {
+        let problem = error.as_database_error().map_or("", |error| error.message());
+        tracing::warn!(event = "row_cleaned", partition = row.dlq.0, offset = row.dlq.1, problem);
+        let written = apply(connection, &[row.plain(problem)], mode).await?;
+        return Ok(Written { cleaned: 1, ..written });
+    }
+    let (left, right) = rows.split_at(rows.len() / 2);
+    let mut written = Box::pin(bisect(connection, left, mode)).await?;
+    written.add(Box::pin(bisect(connection, right, mode)).await?);
+    Ok(written)
+}
+
+/// The columns a batch gives, in order.
+macro_rules! columns {
+    () => {
+        "group_id, origin_topic, origin_partition, origin_offset, origin_group, family, dlq_partition, dlq_offset, consumer_group, \
+         failed_topic, failed_partition, failed_offset, detail, disposition, attempts, replay_count, first_failed_at, last_failed_at, \
+         received_at, service_version, event_id, entity_key, trace_id, key, value, value_bytes, value_sha256, headers, kept_bytes"
+    };
+}
+
+macro_rules! batch {
+    () => {
+        concat!(
+            "UNNEST($1::bigint[], $2::text[], $3::integer[], $4::bigint[], $5::text[], $6::text[], $7::integer[], $8::bigint[], $9::text[], \
+             $10::text[], $11::integer[], $12::bigint[], $13::text[], $14::text[], $15::integer[], $16::integer[], $17::timestamptz[], \
+             $18::timestamptz[], $19::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bytea[], $25::bytea[], \
+             $26::integer[], $27::bytea[], $28::text[], $29::integer[]) AS b (",
+            columns!(),
+            ")"
+        )
+    };
+}
+
+macro_rules! same_origin {
+    () => {
+        "d.origin_topic = b.origin_topic AND d.origin_partition = b.origin_partition AND d.origin_offset = b.origin_offset \
+         AND d.origin_group = b.origin_group"
+    };
+}
+
+const INSERT: &str = concat!(
+    "INSERT INTO dead_letters (",
+    columns!(),
+    ") SELECT group_id, origin_topic, origin_partition, origin_offset, origin_group, family, dlq_partition, dlq_offset, consumer_group, \
+     failed_topic, failed_partition, failed_offset, detail, disposition, attempts, replay_count, first_failed_at, last_failed_at, \
+     received_at, service_version, event_id, entity_key, trace_id, key, value, value_bytes, value_sha256, headers::json, kept_bytes FROM ",
+    batch!(),
+    " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset, id"
+);
+
+/// Rows that will be changed are locked before groups are, as by everyone else who changes dead letters.
+const LOCK: &str = concat!(
+    "SELECT d.id FROM dead_letters d JOIN ",
+    batch!(),
+    " ON ",
+    same_origin!(),
+    " WHERE d.replay_count < b.replay_count ORDER BY d.id FOR UPDATE OF d"
+);
+
+const KEEP_OLD_VERDICT: &str = concat!(
+    "INSERT INTO failures (dead_letter_id, dlq_partition, dlq_offset, stage, code, consumer_group, detail, replay_count, failed_at, value, headers)
+     SELECT d.id, d.dlq_partition, d.dlq_offset, g.stage, g.code, d.consumer_group, d.detail, d.replay_count, d.last_failed_at,
+            CASE WHEN d.value_sha256 IS DISTINCT FROM b.value_sha256 THEN d.value END, d.headers
+     FROM dead_letters d JOIN groups g ON g.id = d.group_id JOIN ",
+    batch!(),
+    " ON ",
+    same_origin!(),
+    " WHERE d.replay_count < b.replay_count ON CONFLICT DO NOTHING"
+);
+
+const REPLACE: &str = concat!(
+    "UPDATE dead_letters d
+     SET group_id = b.group_id, family = b.family, dlq_partition = b.dlq_partition, dlq_offset = b.dlq_offset,
+         consumer_group = b.consumer_group, failed_topic = b.failed_topic, failed_partition = b.failed_partition,
+         failed_offset = b.failed_offset, detail = b.detail, disposition = b.disposition, attempts = b.attempts,
+         replay_count = b.replay_count, first_failed_at = least(d.first_failed_at, b.first_failed_at),
+         last_failed_at = b.last_failed_at, service_version = b.service_version, event_id = coalesce(b.event_id, d.event_id),
+         entity_key = coalesce(b.entity_key, d.entity_key), trace_id = coalesce(b.trace_id, d.trace_id), key = b.key, value = b.value,
+         value_bytes = b.value_bytes, value_sha256 = b.value_sha256, headers = b.headers::json, kept_bytes = b.kept_bytes,
+         dropped_at = NULL, edit_id = NULL,
+         state = CASE WHEN d.state IN ('resolved', 'discarded') THEN d.state ELSE 'open' END
+     FROM ",
+    batch!(),
+    " WHERE ",
+    same_origin!(),
+    " AND d.replay_count < b.replay_count RETURNING d.dlq_partition, d.dlq_offset, d.id, d.replay_count, d.group_id, d.detail"
+);
+
+const KEEP_COPIES: &str = concat!(
+    "INSERT INTO failures (dead_letter_id, dlq_partition, dlq_offset, stage, code, consumer_group, detail, replay_count, failed_at, value, headers)
+     SELECT d.id, b.dlq_partition, b.dlq_offset, g.stage, g.code, b.consumer_group, b.detail, b.replay_count, b.last_failed_at,
+            CASE WHEN d.value_sha256 IS DISTINCT FROM b.value_sha256 THEN b.value END, b.headers::json
+     FROM dead_letters d JOIN ",
+    batch!(),
+    " ON ",
+    same_origin!(),
+    " JOIN groups g ON g.id = b.group_id
+     WHERE (d.dlq_partition, d.dlq_offset) <> (b.dlq_partition, b.dlq_offset)
+     ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
+);
+
+/// What was sent back and came here again has failed.
+const FAIL_ITEMS: &str = "UPDATE replay_items i
+     SET state = 'failed', code = g.code, detail = again.detail, settled_at = clock_timestamp()
+     FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) AS again (id, replay_count, group_id, detail)
+     JOIN groups g ON g.id = again.group_id
+     WHERE i.dead_letter_id = again.id AND i.state IN ('sending', 'sent') AND i.replay_count <= again.replay_count";
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
+    macro_rules! column {
+        (|$row:ident| $value:expr) => {
+            rows.iter().map(|$row| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(statement)
+        .bind(column!(|row| row.group_id))
+        .bind(column!(|row| &*row.origin.topic))
+        .bind(column!(|row| row.origin.partition))
+        .bind(column!(|row| row.origin.offset))
+        .bind(column!(|row| &*row.origin_group))
+        .bind(column!(|row| &*row.family))
+        .bind(column!(|row| row.dlq.0))
+        .bind(column!(|row| row.dlq.1))
+        .bind(column!(|row| &*row.consumer_group))
+        .bind(column!(|row| row.failed.as_ref().map(|failed| &*failed.topic)))
+        .bind(column!(|row| row.failed.as_ref().map(|failed| failed.partition)))
+        .bind(column!(|row| row.failed.as_ref().map(|failed| failed.offset)))
+        .bind(column!(|row| &*row.detail))
+        .bind(column!(|row| &*row.disposition))
+        .bind(column!(|row| row.attempts))
+        .bind(column!(|row| row.replay_count))
+        .bind(column!(|row| row.first_failed_at))
+        .bind(column!(|row| row.last_failed_at))
+        .bind(column!(|row| row.received_at))
+        .bind(column!(|row| row.service_version.as_deref()))
+        .bind(column!(|row| row.event_id.as_deref()))
+        .bind(column!(|row| row.entity_key.as_deref()))
+        .bind(column!(|row| row.trace_id.as_deref()))
+        .bind(column!(|row| row.key.as_deref()))
+        .bind(column!(|row| row.value.as_deref()))
+        .bind(column!(|row| row.value_bytes))
+        .bind(column!(|row| row.value_sha256.as_deref()))
+        .bind(column!(|row| row.headers.as_str()))
+        .bind(column!(|row| row.kept_bytes()))
+}
+
+fn places(rows: &[PgRow]) -> Result<Vec<DlqPlace>, sqlx::Error> {
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn apply(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> Result<Written, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(Written::default());
+    }
+    let all: Vec<&Row<'_>> = rows.iter().collect();
+    if mode == Mode::All {
+        let replayed: Vec<&Row<'_>> = rows.iter().filter(|row| row.replay_count > 0).collect();
+        if !replayed.is_empty() {
+            bind(LOCK, &replayed).fetch_all(&mut *connection).await?;
+        }
+    }
+    let inserted = bind(INSERT, &all).fetch_all(&mut *connection).await?;
+    let new = places(&inserted)?;
+    let ids = inserted.iter().map(|row| row.try_get(2)).collect::<Result<_, _>>()?;
+    if mode == Mode::NewOnly || new.len() == rows.len() {
+        return Ok(Written { new, ids, ..Written::default() });
+    }
+    let inserted: std::collections::HashSet<DlqPlace> = new.iter().copied().collect();
+    let known: Vec<&Row<'_>> = rows.iter().filter(|row| !inserted.contains(&row.dlq)).collect();
+    let again = replace(connection, &known).await?;
+    // Those that replaced a verdict are the current ones now, and no copies of themselves.
+    let copies = places(&bind(KEEP_COPIES, &known).fetch_all(&mut *connection).await?)?;
+    Ok(Written { new, ids, again, copies, cleaned: 0 })
+}
+
+/// Of several verdicts on one event in a batch, the one after most replays is the current one.
+async fn replace(connection: &mut PgConnection, known: &[&Row<'_>]) -> Result<Vec<DlqPlace>, sqlx::Error> {
+    let mut newest: HashMap<(&str, i32, i64, &str), &Row<'_>> = HashMap::new();
+    for &row in known.iter().filter(|row| row.replay_count > 0) {
+        let origin = (&*row.origin.topic, row.origin.partition, row.origin.offset, &*row.origin_group);
+        let newer = newest.get(&origin).is_none_or(|other| other.replay_count < row.replay_count);
+        if newer {
+            newest.insert(origin, row);
+        }
+    }
+    if newest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let newest: Vec<&Row<'_>> = newest.into_values().collect();
+    bind(KEEP_OLD_VERDICT, &newest).execute(&mut *connection).await?;
+    let again = bind(REPLACE, &newest).fetch_all(&mut *connection).await?;
+    let (mut ids, mut counts, mut groups, mut details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for row in &again {
+        ids.push(row.try_get::<i64, _>(2)?);
+        counts.push(row.try_get::<i32, _>(3)?);
+        groups.push(row.try_get::<i64, _>(4)?);
+        details.push(row.try_get::<String, _>(5)?);
+    }
+    if !ids.is_empty() {
+        sqlx::query(FAIL_ITEMS).bind(ids).bind(counts).bind(groups).bind(details).execute(connection).await?;
+    }
+    places(&again)
+}
