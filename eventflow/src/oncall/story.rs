@@ -106,7 +106,7 @@ pub(super) async fn audit(Audit { connection, from, to, topic }: Audit) -> Resul
     } else {
         say(&audit_page(&audit))?;
     };
-    if audit.gaps + audit.double_fates == 0 {
+    if audit.gaps + audit.double_fates == 0 && audit.findings.is_empty() {
         return Ok(());
     }
     Err(Failure::failed(format!(

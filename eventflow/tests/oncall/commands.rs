@@ -176,6 +176,12 @@ async fn an_audit_that_finds_something_ends_with_1() {
         .execute(&world.pool)
         .await
         .unwrap();
+    sqlx::query(
+        "INSERT INTO audit_pages (topic, partition, page, next_offset, stored, gap) VALUES ('events.raw.v1', 0, 0, 10, 9, 1)",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
     for way in WAYS {
         let audit = world.run(way, &["audit"]).await;
         audit.fails(1, "1 gap and 0 double fates");

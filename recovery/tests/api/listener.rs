@@ -72,3 +72,16 @@ async fn what_would_show_tokens_or_cannot_work_is_refused_before_anything_is_ser
     let refused = serve(listener, axum::Router::new(), &plain, CancellationToken::new()).await.unwrap_err();
     assert!(refused.to_string().contains("--insecure-http"), "{refused}");
 }
+
+#[test]
+fn the_help_shows_no_setting_that_names_a_token_and_a_token_given_instead_of_its_name_is_not_shown() {
+    use clap::{Args, FromArgMatches};
+    let command = ApiArgs::augment_args(clap::Command::new("recovery"));
+    let tokens = command.get_arguments().find(|argument| argument.get_long() == Some("api-token")).unwrap();
+    assert!(tokens.is_hide_env_values_set());
+    let matches = command.try_get_matches_from(["recovery", "--api-token", "alice:operator=LEAKED,LEAKED"]).unwrap();
+    let args = ApiArgs::from_arg_matches(&matches).unwrap();
+    assert_eq!(args.api_tokens.len(), 2);
+    let refused = args.check("127.0.0.1:0".parse().unwrap()).unwrap_err().to_string();
+    assert!(refused.starts_with("--api-token: ") && !refused.contains("LEAKED"), "{refused}");
+}
