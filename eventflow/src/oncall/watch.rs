@@ -98,7 +98,7 @@ pub(super) fn progress(job: &Job) -> String {
         parts.extend(job.eta_seconds.map(|seconds| format!("{} left", page::left(seconds))));
     }
     parts.extend(job.blocked.as_ref().map(|reason| format!("waits: {reason}")));
-    if job.no_role {
+    if job.no_role && job.state == JobState::Running {
         parts.push("no running recovery role was seen: it waits for one (eventflow recovery)".to_owned());
     }
     parts.join(", ")

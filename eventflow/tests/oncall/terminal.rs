@@ -61,6 +61,7 @@ async fn nothing_of_a_vendor_reaches_the_terminal_and_lines_fit() {
     assert!(listed.contains("\u{1b}["), "a terminal gets colours");
     let widest = without_colours(&listed).lines().map(|line| line.trim_end().chars().count()).max().unwrap();
     assert!(widest <= 100, "{widest} columns:\n{listed}");
+    assert!(without_colours(&listed).contains("DETAIL") && listed.contains("said "), "why it failed is pushed out:\n{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,9 @@ use std::process::{Command, Output, Stdio};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Clears the screen, sets the title, colours, turns the reading direction; 8-bit forms too.
-pub const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m<b>\u{202e}txt\r\n\u{8}";
+pub(crate) const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m<b>\u{202e}txt\r\n\u{8}";
 /// A value whose contract takes it once the amount is positive.
-pub const BROKEN: &str = r#"{"event_id":"evt_1","event_type":"payment.authorized.v1","schema_version":1,"source":"payment-provider","timestamp":"2026-01-02T03:04:05Z","payload":{"payment_id":"pay_1","order_id":"o","amount":"-1.00","currency":"EUR","provider_auth_id":"a"}}"#;
+pub(crate) const BROKEN: &str = r#"{"event_id":"evt_1","event_type":"payment.authorized.v1","schema_version":1,"source":"payment-provider","timestamp":"2026-01-02T03:04:05Z","payload":{"payment_id":"pay_1","order_id":"o","amount":"-1.00","currency":"EUR","provider_auth_id":"a"}}"#;
 
 #[derive(Parser)]
 struct Arguments {
@@ -20,32 +20,32 @@ struct Arguments {
     pipeline: PipelineArgs,
 }
 
-pub struct World {
+pub(crate) struct World {
     _cluster: PrivatePostgres,
-    pub pool: PgPool,
-    pub database_url: String,
-    pub api_url: String,
-    pub folder: tempfile::TempDir,
+    pub(crate) pool: PgPool,
+    pub(crate) database_url: String,
+    pub(crate) api_url: String,
+    pub(crate) folder: tempfile::TempDir,
     _serving: DropGuard,
 }
 
 /// How a command reaches recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     Api,
     Database,
 }
 
 /// What a process said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let cluster = PrivatePostgres::start(false).unwrap();
         let database_url = cluster.url();
         let recovery = Recovery::new(Arguments::parse_from(["test", "--database-url", &database_url]).pipeline, None).unwrap();
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// So many open dead letters of one group, with a value that can be mended.
-    pub async fn dead_letters(&self, code: &str, many: i64) -> Vec<i64> {
+    pub(crate) async fn dead_letters(&self, code: &str, many: i64) -> Vec<i64> {
         let group: i64 = sqlx::query_scalar(
             "INSERT INTO groups (stage, code, source, event_type) VALUES ('validator', $1, $2, 'payment.authorized.v1') RETURNING id",
         )
@@ -96,7 +96,7 @@ impl World {
         ids
     }
 
-    pub fn command(&self, way: Way, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, way: Way, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
         command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
         match way {
@@ -108,12 +108,12 @@ impl World {
         command
     }
 
-    pub async fn run(&self, way: Way, arguments: &[&str]) -> Said {
+    pub(crate) async fn run(&self, way: Way, arguments: &[&str]) -> Said {
         said(self.command(way, arguments)).await
     }
 
     /// A program that stands for a person's editor.
-    pub fn editor(&self, script: &str) -> PathBuf {
+    pub(crate) fn editor(&self, script: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.folder.path().join("editor");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -123,7 +123,7 @@ impl World {
 }
 
 /// Beside the API, which is served by this process.
-pub async fn said(mut command: Command) -> Said {
+pub(crate) async fn said(mut command: Command) -> Said {
     let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     Said {
         code: output.status.code(),
@@ -135,7 +135,7 @@ pub async fn said(mut command: Command) -> Said {
 impl Said {
     /// Exit code 0 and nothing on standard error that a terminal would obey.
     #[track_caller]
-    pub fn done(self) -> String {
+    pub(crate) fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.clean();
         self.out
@@ -143,7 +143,7 @@ impl Said {
 
     /// This exit code, one line on standard error.
     #[track_caller]
-    pub fn fails(&self, code: i32, says: &str) {
+    pub(crate) fn fails(&self, code: i32, says: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         let last = self.err.lines().last().unwrap_or_default();
         assert!(last.starts_with("eventflow: ") && last.contains(says), "{self:?}");
@@ -151,7 +151,7 @@ impl Said {
     }
 
     #[track_caller]
-    pub fn clean(&self) {
+    pub(crate) fn clean(&self) {
         for text in [&self.out, &self.err] {
             let bad: Vec<char> = text
                 .chars()

@@ -15,7 +15,8 @@ use std::sync::{Mutex, OnceLock, Weak};
 use tower::ServiceExt;
 
 /// What no terminal and no page may take at its word.
-pub const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}<script>alert(1)</script>'; DROP TABLE dead_letters; --\u{202e}\u{9b}";
+pub(crate) const HOSTILE: &str =
+    "\u{1b}[2J\u{1b}]0;owned\u{7}<script>alert(1)</script>'; DROP TABLE dead_letters; --\u{202e}\u{9b}";
 
 #[derive(Parser)]
 struct Arguments {
@@ -23,21 +24,21 @@ struct Arguments {
     pipeline: PipelineArgs,
 }
 
-pub struct World {
+pub(crate) struct World {
     _cluster: std::sync::Arc<PrivatePostgres>,
-    pub pool: PgPool,
-    pub recovery: Recovery,
-    pub router: Router,
+    pub(crate) pool: PgPool,
+    pub(crate) recovery: Recovery,
+    pub(crate) router: Router,
     _secrets: Vec<tempfile::NamedTempFile>,
 }
 
 /// One answer, whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub media: String,
-    pub text: String,
-    pub json: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) media: String,
+    pub(crate) text: String,
+    pub(crate) json: Value,
 }
 
 /// The cluster lives as long as a test uses it: a static is never dropped, and its files would stay.
@@ -51,12 +52,12 @@ fn cluster() -> std::sync::Arc<PrivatePostgres> {
     })
 }
 
-pub fn token(role: &str) -> String {
+pub(crate) fn token(role: &str) -> String {
     format!("the-{role}-token-0123456789")
 }
 
 /// `NAME:ROLE=file:...` for every role, and the files.
-pub fn entries() -> (Vec<String>, Vec<tempfile::NamedTempFile>) {
+pub(crate) fn entries() -> (Vec<String>, Vec<tempfile::NamedTempFile>) {
     let roles = [("vera", "viewer"), ("olga", "operator"), ("otto", "operator"), ("anna", "admin")];
     roles.into_iter().fold((Vec::new(), Vec::new()), |(mut entries, mut files), (name, role)| {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -69,11 +70,11 @@ pub fn entries() -> (Vec<String>, Vec<tempfile::NamedTempFile>) {
 }
 
 impl World {
-    pub async fn new(database: &str) -> Self {
+    pub(crate) async fn new(database: &str) -> Self {
         Self::with(database, &[]).await
     }
 
-    pub async fn with(database: &str, flags: &[&str]) -> Self {
+    pub(crate) async fn with(database: &str, flags: &[&str]) -> Self {
         let cluster = cluster();
         let admin = PgPool::connect(&cluster.url()).await.unwrap();
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"))).execute(&admin).await.unwrap();
@@ -88,7 +89,7 @@ impl World {
     }
 
     /// So many open dead letters of one group; their numbers, ascending.
-    pub async fn dead_letters(&self, code: &str, many: i64) -> Vec<i64> {
+    pub(crate) async fn dead_letters(&self, code: &str, many: i64) -> Vec<i64> {
         let group: i64 = sqlx::query_scalar(
             "INSERT INTO groups (stage, code, source, event_type) VALUES ('validator', $1, 'payment-provider', 'payment.authorized.v1') RETURNING id",
         )
@@ -117,16 +118,23 @@ impl World {
         ids
     }
 
-    pub async fn count(&self, query: &'static str) -> i64 {
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
     /// As the token of this role; no token for the empty one.
-    pub async fn ask(&self, role: &str, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn ask(&self, role: &str, method: &str, path: &str, body: impl Into<Body>) -> Answer {
         self.ask_with(role, method, path, body, None).await
     }
 
-    pub async fn ask_with(&self, role: &str, method: &str, path: &str, body: impl Into<Body>, key: Option<&str>) -> Answer {
+    pub(crate) async fn ask_with(
+        &self,
+        role: &str,
+        method: &str,
+        path: &str,
+        body: impl Into<Body>,
+        key: Option<&str>,
+    ) -> Answer {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
         if !role.is_empty() {
             request = request.header("authorization", format!("Bearer {}", token(role)));
@@ -138,7 +146,7 @@ impl World {
     }
 }
 
-pub async fn answer(router: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn answer(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let media = response.headers()["content-type"].to_str().unwrap().to_owned();
@@ -152,14 +160,14 @@ pub async fn answer(router: Router, request: Request<Body>) -> Answer {
 impl Answer {
     /// A problem document with this status and code.
     #[track_caller]
-    pub fn refuses(&self, status: u16, code: &str) {
+    pub(crate) fn refuses(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.json["code"].as_str()), (status, Some(code)), "{}", self.text);
         assert_eq!((self.media.as_str(), self.json["status"].as_u64()), ("application/problem+json", Some(u64::from(status))));
         assert!(self.json["detail"].as_str().unwrap().len() > 10 && self.json["title"].is_string(), "{}", self.text);
     }
 
     #[track_caller]
-    pub fn is_done(&self) -> &Value {
+    pub(crate) fn is_done(&self) -> &Value {
         assert_eq!(self.status, 200, "{}", self.text);
         &self.json
     }
