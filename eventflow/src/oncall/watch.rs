@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recovery::model::{Job, JobState};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -26,6 +27,8 @@ pub(super) enum End {
 }
 
 pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
+    // From here on, before the first word: an interrupt ends the watching and nothing else.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let bar = ProgressBar::with_draw_target(None, target());
     let style = "{bar:30} {pos}/{len}  {msg}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -60,7 +63,7 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 bar.finish_and_clear();
                 return Ok(End::Left);
             }

@@ -219,3 +219,59 @@ async fn what_keeps_a_command_from_recovery_is_one_line_that_says_what_to_do() {
         assert!(said(command).await.out.contains("discard"), "{shell}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_replay_ends_with_its_outcome_and_an_interrupted_watch_stops_nothing_else() {
+    let world = World::new().await;
+    let ids = world.dead_letters("amount_not_positive", 2).await;
+    let state = async |job: &str| {
+        let state = sqlx::query_scalar::<_, String>("SELECT state FROM replay_jobs WHERE id = $1").bind(job);
+        state.fetch_one(&world.pool).await.unwrap()
+    };
+    for (id, outcome) in ids.iter().zip(["interrupted", "finished"]) {
+        let id = id.to_string();
+        world.run(Way::Api, &["dlq", "edit", &id, "--set", "/payload/amount=1.00"]).await.done();
+        let job = json(&world.run(Way::Api, &["replay", "plan", &id, "--json"]).await.done())["id"].as_str().unwrap().to_owned();
+        let mut command = world.command(Way::Api, &["replay", "apply", &job, "--yes"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It says where the replay stands as soon as it watches.
+        let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut err, &mut line).unwrap();
+            (line, err)
+        });
+        let (line, mut err) = tokio::time::timeout(std::time::Duration::from_secs(30), line).await.unwrap().unwrap();
+        assert!(line.starts_with("0/1  1 pending"), "{line}");
+        assert_eq!(state(&job).await, "running");
+        if outcome == "finished" {
+            sqlx::query("UPDATE replay_items SET state = 'stored' WHERE job_id = $1")
+                .bind(&job)
+                .execute(&world.pool)
+                .await
+                .unwrap();
+            sqlx::query("UPDATE replay_jobs SET state = 'finished', finished_at = clock_timestamp() WHERE id = $1")
+                .bind(&job)
+                .execute(&world.pool)
+                .await
+                .unwrap();
+        } else {
+            let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            assert!(killed.success());
+        }
+        let output = tokio::task::spawn_blocking(move || {
+            let mut rest = String::new();
+            std::io::Read::read_to_string(&mut err, &mut rest).unwrap();
+            (child.wait_with_output().unwrap(), rest)
+        });
+        let (output, rest) = tokio::time::timeout(std::time::Duration::from_secs(30), output).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{outcome}: {rest}");
+        if outcome == "finished" {
+            assert!(String::from_utf8(output.stdout).unwrap().contains("1 stored"));
+        } else {
+            assert!(rest.contains("goes on") && rest.contains(&format!("replay pause {job}")), "{rest}");
+            assert_eq!(state(&job).await, "running");
+        }
+    }
+}
