@@ -8,6 +8,7 @@ mod ledger;
 mod live;
 mod oncall;
 mod pipeline;
+mod reindex;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -70,7 +71,7 @@ enum Role {
     Persistence(persistence::Config),
     /// Index dead letters, run replays, account for every event, serve on-call's API
     #[command(after_help = SERVICE)]
-    Recovery(recovery::Config),
+    Recovery(reindex::RecoveryRole),
     #[command(flatten)]
     OnCall(oncall::Command),
     /// Play a misbehaving payment provider, or generate load
@@ -91,7 +92,7 @@ impl Role {
             Self::Validator(config) => config.common.log_json,
             Self::Analytics(config) => config.common.log_json,
             Self::Persistence(config) => config.common.log_json,
-            Self::Recovery(config) => config.common.log_json,
+            Self::Recovery(config) => config.role.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
             Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) => false,
@@ -105,7 +106,7 @@ impl Role {
             Self::Validator(config) => config.common.check.then(|| config.check()),
             Self::Analytics(config) => config.common.check.then(|| config.check()),
             Self::Persistence(config) => config.common.check.then(|| config.check()),
-            Self::Recovery(config) => config.common.check.then(|| config.check()),
+            Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
             Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) => None,
@@ -118,7 +119,7 @@ impl Role {
             Self::Validator(config) => validator::run(config, shutdown).await,
             Self::Analytics(config) => analytics::run(config, shutdown).await,
             Self::Persistence(config) => persistence::run(config, shutdown).await,
-            Self::Recovery(config) => recovery::run(config, shutdown).await,
+            Self::Recovery(config) => reindex::run(config, shutdown).await,
             Self::OnCall(command) => Ok(oncall::run(command, &mut command_line()).await?),
             Self::Simulator(config) => simulator::run(config, shutdown).await,
             Self::Registry(config) => registry::run(config, shutdown).await,

@@ -5,9 +5,9 @@
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-const ROLES: [&str; 6] = ["producer", "validator", "analytics", "persistence", "simulator", "registry"];
+const ROLES: [&str; 7] = ["producer", "validator", "analytics", "persistence", "recovery", "simulator", "registry"];
 /// Every variable that can hold a secret, with one in it.
-const SECRETS: [(&str, &str); 8] = [
+const SECRETS: [(&str, &str); 9] = [
     ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "LEAKED-signing-secret"),
     ("EVENTFLOW_INGEST_API_KEY", "LEAKED-api-key"),
     ("EVENTFLOW_DATABASE_URL", "postgres://user:LEAKED-database-password@127.0.0.1:1/database"),
@@ -16,6 +16,38 @@ const SECRETS: [(&str, &str); 8] = [
     ("EVENTFLOW_REGISTRY_PASSWORD", "LEAKED-registry-password"),
     ("EVENTFLOW_REGISTRY_URL", "http://user:LEAKED-registry-url@127.0.0.1:1"),
     ("EVENTFLOW_WEBHOOK_URL", "http://user:LEAKED-webhook-url@127.0.0.1:1/hook"),
+    ("EVENTFLOW_RECOVERY_TOKEN", "LEAKED-recovery-token"),
+];
+/// What on-call types.
+const ON_CALL: [&str; 28] = [
+    "dlq",
+    "dlq ls",
+    "dlq groups",
+    "dlq show",
+    "dlq stats",
+    "dlq edit",
+    "dlq discard",
+    "dlq export",
+    "dlq import",
+    "dlq log",
+    "replay",
+    "replay plan",
+    "replay dry-run",
+    "replay apply",
+    "replay approve",
+    "replay status",
+    "replay pause",
+    "replay resume",
+    "replay stop",
+    "replay history",
+    "trace",
+    "audit",
+    "explain",
+    "completions",
+    "recovery reindex",
+    "dlq --direct ls",
+    "replay --json history",
+    "help replay apply",
 ];
 
 /// Runs to the end; the exit code and everything that was said. Nothing of the caller's environment is inherited.
@@ -106,6 +138,16 @@ fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static str)> {
             (&["--database-url", "mysql://u:p@127.0.0.1/d"], "--database-url"),
             (&["--database-url", "postgres://127.0.0.1/d?sslmode=perhaps"], "--database-url"),
         ],
+        "recovery" => &[
+            (&["--listen", "everywhere"], "--listen"),
+            (&["--database-url", "no url"], "--database-url"),
+            (&["--database-url", "postgres://127.0.0.1/d?sslmode=perhaps"], "--database-url"),
+            (&["--registry-url", "ftp://127.0.0.1"], "--registry-url"),
+            (&["--contracts", "/nowhere"], "--contracts"),
+            (&["--sources", "/nowhere/sources.toml"], "--sources"),
+            (&["--topic-raw", ".."], "--topic-raw"),
+            (&["--topic-dlq", "a b"], "--topic-dlq"),
+        ],
         "simulator" => &[
             (&["--listen", "everywhere"], "--listen"),
             (&["--webhook-url", "no url"], "--webhook-url"),
@@ -120,7 +162,7 @@ fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static str)> {
         _ => &[],
     };
     let shared = match role {
-        "producer" => vec![kafka],
+        "producer" | "recovery" => vec![kafka],
         "validator" | "analytics" | "persistence" => vec![kafka, stage],
         _ => vec![],
     };
@@ -181,6 +223,37 @@ fn no_help_text_shows_a_secret_of_the_environment() {
 }
 
 #[test]
+fn every_command_of_on_call_has_a_manual_with_an_example_and_exit_codes_and_no_secret() {
+    for command in ON_CALL {
+        for help in ["--help", "-h"] {
+            let arguments: Vec<&str> = command.split(' ').chain([help]).collect();
+            let arguments = if command.starts_with("help") { arguments[..arguments.len() - 1].to_vec() } else { arguments };
+            let (code, said) = eventflow(&arguments, &SECRETS);
+            assert_eq!(code, Some(0), "{command}: {said}");
+            clean(&format!("{command} {help}"), &said);
+            if !["dlq", "replay"].contains(&command) {
+                assert!(said.contains("Example"), "{command} {help} has no example: {said}");
+            }
+            if help == "--help" && !["completions", "recovery reindex"].contains(&command) {
+                assert!(said.contains("Exit codes: 0 done"), "{command} does not tell its exit codes: {said}");
+            }
+        }
+    }
+    for (wrong, says) in [
+        (&["dlq", "ls", "--no-such-flag"][..], "--no-such-flag"),
+        (&["dlq", "ls", "--state", "opn"], "opn"),
+        (&["dlq", "ls", "--since", "yesterday"], "--since"),
+        (&["dlq", "discard", "1"], "--reason"),
+        (&["replay", "apply", "--rate", "fast"], "--rate"),
+        (&["trace"], "<WHAT>"),
+    ] {
+        let (code, said) = eventflow(wrong, &SECRETS);
+        assert!(code == Some(2) && said.contains(says), "{wrong:?}: {code:?} {said}");
+        clean(&format!("{wrong:?}"), &said);
+    }
+}
+
+#[test]
 fn no_refused_configuration_and_no_failing_start_shows_a_secret() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -211,6 +284,7 @@ fn a_secret_in_a_setting_that_is_itself_wrong_is_not_quoted_back() {
         ("persistence", "EVENTFLOW_DATABASE_URL", "postgres://user:LEAKED@127.0.0.1:99999/database"),
         ("persistence", "EVENTFLOW_DATABASE_URL", "mysql://user:LEAKED@127.0.0.1/database"),
         ("persistence", "EVENTFLOW_DATABASE_URL", "user:LEAKED@127.0.0.1/database"),
+        ("recovery", "EVENTFLOW_DATABASE_URL", "mysql://user:LEAKED@127.0.0.1/database"),
         ("validator", "EVENTFLOW_REGISTRY_URL", "user:LEAKED@127.0.0.1:8081"),
         ("validator", "EVENTFLOW_REGISTRY_URL", "http://user:LEAKED@:8081"),
         ("simulator", "EVENTFLOW_WEBHOOK_URL", "ftp://user:LEAKED@127.0.0.1/hook"),

@@ -26,7 +26,7 @@ pub(crate) struct Edit {
     #[arg(long, value_name = "FILE|JSON", conflicts_with = "set")]
     patch: Option<String>,
     /// Why; kept with each and in the audit log
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// It is meant, however many they are
     #[arg(long, short)]

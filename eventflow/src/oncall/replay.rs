@@ -108,12 +108,12 @@ enum Work {
 /// What to replay.
 #[derive(Debug, clap::Args)]
 struct What {
-    /// Numbers of dead letters, or (apply) a planned replay's name
+    /// Numbers of dead letters; to apply, a planned replay's name instead
     targets: Vec<String>,
     #[command(flatten)]
     selection: Selection,
     /// Why; kept with the replay and in the audit log
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 

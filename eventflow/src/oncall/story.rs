@@ -110,7 +110,7 @@ pub(super) async fn audit(Audit { connection, from, to, topic, now }: Audit) -> 
     } else {
         say(&audit_page(&audit))?;
     };
-    if audit.gaps + audit.double_fates > 0 {
+    if audit.gaps + audit.double_fates > 0 || !audit.findings.is_empty() {
         let (gaps, doubles) = (count(audit.gaps, "gap"), count(audit.double_fates, "double fate"));
         return Err(Failure::failed(format!("{gaps} and {doubles} in {}", audit.topic)));
     }

@@ -9,11 +9,16 @@ pub(crate) fn coloured() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Columns up to this wide are never cut: numbers, states, codes.
+const FIXED: usize = 22;
+
 /// A table under construction. Every cell is cleaned.
 #[derive(Debug)]
 pub(crate) struct Rows {
     table: Table,
     columns: usize,
+    /// Of each column, in characters
+    widest: Vec<usize>,
     colours: bool,
 }
 
@@ -33,10 +38,14 @@ impl Rows {
             table.enforce_styling();
         }
         table.set_header(head.iter().map(|name| Cell::new(name).add_attribute(comfy_table::Attribute::Bold)));
-        Self { table, columns: head.len(), colours }
+        let widest = head.iter().map(|name| name.len()).collect();
+        Self { table, columns: head.len(), widest, colours }
     }
 
     pub(crate) fn add(&mut self, cells: &[String]) {
+        for (widest, text) in self.widest.iter_mut().zip(cells) {
+            *widest = (*widest).max(text.chars().count());
+        }
         let cells = cells.iter().map(|text| {
             let text = words::line(text);
             let colour = colour(&text);
@@ -65,7 +74,8 @@ impl std::fmt::Display for Rows {
         let mut table = self.table.clone();
         for (place, column) in table.column_iter_mut().enumerate() {
             column.set_padding((0, if place + 1 == self.columns { 0 } else { 2 }));
-            if place + 1 < self.columns {
+            // What is wide gives way together with the last column: a vendor's id must not push out why it failed.
+            if place + 1 < self.columns && self.widest[place] <= FIXED {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }

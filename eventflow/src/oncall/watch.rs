@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recovery::model::{Job, JobState};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -26,6 +27,8 @@ pub(super) enum End {
 }
 
 pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
+    // From here on, before the first word: an interrupt ends the watching and nothing else.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let bar = ProgressBar::with_draw_target(None, target());
     let style = "{bar:30} {pos}/{len}  {msg}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -60,7 +63,7 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 bar.finish_and_clear();
                 return Ok(End::Left);
             }
@@ -98,7 +101,7 @@ pub(super) fn progress(job: &Job) -> String {
         parts.extend(job.eta_seconds.map(|seconds| format!("{} left", page::left(seconds))));
     }
     parts.extend(job.blocked.as_ref().map(|reason| format!("waits: {reason}")));
-    if job.no_role {
+    if job.no_role && job.state == JobState::Running {
         parts.push("no running recovery role was seen: it waits for one (eventflow recovery)".to_owned());
     }
     parts.join(", ")

@@ -6,7 +6,6 @@ use crate::Recovery;
 use crate::error::Refusal;
 use crate::log::{self, Entry};
 use crate::model::{Selection, State, Time};
-use crate::runner::letter;
 use runtime::health::Health;
 use sqlx::{PgConnection, Row as _};
 use std::collections::HashSet;
@@ -140,8 +139,7 @@ impl Recovery {
         let (mut passing, mut failing) = (Vec::new(), Vec::new());
         for page in chosen.chunks(PAGE) {
             let ids: Vec<i64> = page.iter().map(|candidate| candidate.id).collect();
-            let letters = letter::load(&mut *self.pool.acquire().await?, &ids).await?;
-            let verdicts = self.verdicts(&letters).await?;
+            let verdicts = self.verdicts(&ids).await?;
             let would_pass: HashSet<i64> =
                 verdicts.into_iter().filter(|verdict| verdict.would != "fail").map(|verdict| verdict.letter).collect();
             for candidate in page {

@@ -1,0 +1,43 @@
+//! `eventflow recovery`, and `eventflow recovery reindex`: the index made anew from the dead-letter topic.
+
+use recovery::Recovery;
+use tokio_util::sync::CancellationToken;
+
+/// The role, or its one-off work.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecoveryRole {
+    #[command(flatten)]
+    pub(crate) role: recovery::Config,
+    #[command(subcommand)]
+    pub(crate) work: Option<Work>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Work {
+    /// Read the whole dead-letter topic into the index once more: after its database was lost or restored; what is there already stays
+    #[command(
+        after_help = "Example: eventflow recovery reindex --database-url postgres://... --kafka-brokers ...\n\nSafe beside a running \
+                            role, and to run again."
+    )]
+    Reindex,
+}
+
+pub(crate) async fn run(config: RecoveryRole, shutdown: CancellationToken) -> anyhow::Result<()> {
+    match config.work {
+        None => recovery::run(config.role, shutdown).await,
+        Some(Work::Reindex) => {
+            config.role.check()?;
+            let recovery = Recovery::new(config.role.pipeline, Some(config.role.common.kafka))?;
+            let work = async {
+                recovery.migrate_if_needed().await?;
+                let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+                recovery.reindex(&who, |found| tracing::info!(event = "reindexing", ?found)).await
+            };
+            let found = shutdown.run_until_cancelled(work).await;
+            let found =
+                found.ok_or_else(|| anyhow::anyhow!("stopped; what was read is indexed: run it again for the rest"))??;
+            println!("{}", serde_json::to_string(&found)?);
+            Ok(())
+        }
+    }
+}
