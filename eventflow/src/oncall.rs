@@ -5,6 +5,7 @@ mod client;
 mod dlq;
 mod edit;
 mod failure;
+mod jobs;
 mod page;
 mod replay;
 mod story;

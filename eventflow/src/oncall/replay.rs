@@ -2,14 +2,15 @@
 
 use super::client::{Client, Connection, encoded, read};
 use super::failure::{Exit, Failure};
+use super::jobs::{dry_run_page, history_page, job_page};
 use super::table::Rows;
-use super::watch::{self, End, has_failed, progress};
-use super::words::{age, count, put, when};
+use super::watch::{self, End, has_failed};
+use super::words::count;
 use super::{ask, note, say, say_json, with_letters};
 use axum::http::Method;
 use recovery::model::{DryRun, Item, Job, JobState, Selection};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Replays.
 #[derive(Debug, clap::Args)]
@@ -311,105 +312,4 @@ async fn status(client: &Client, id: &str, items: Option<u32>, as_json: bool) ->
     }
     say(&format!("{}\n{rows}", job_page(&job)))?;
     verdict(&job)
-}
-
-fn state(job: &Job) -> &'static str {
-    match job.state {
-        JobState::Planned => "planned",
-        JobState::Running => "running",
-        JobState::Paused => "paused",
-        JobState::Stopped => "stopped",
-        JobState::Finished => "finished",
-    }
-}
-
-/// A replay, and what to type next.
-fn job_page(job: &Job) -> String {
-    let (id, mut out) = (&job.id, String::new());
-    put(&mut out, &format!("replay {id} of {}: {}", count(job.items, "dead letter"), state(job)));
-    put(&mut out, &format!("  {}", progress(job)));
-    for (code, number) in &job.by_code {
-        put(&mut out, &format!("  {number:>8}  {code}"));
-    }
-    put(&mut out, &format!("  planned by {} {}{}", job.created_by, when(job.created_at), reason(&job.reason)));
-    if let Some(by) = &job.approved_by {
-        put(&mut out, &format!("  approved by {by}"));
-    }
-    if let Some(at) = job.finished_at {
-        put(&mut out, &format!("  finished {}", when(at)));
-    }
-    let next: Vec<String> = match job.state {
-        JobState::Planned if job.needs_approval && job.approved_by.is_none() => {
-            vec![
-                format!("replay dry-run {id}"),
-                format!("replay approve {id}   (somebody else)"),
-                format!("replay apply {id} --yes"),
-            ]
-        }
-        JobState::Planned => vec![format!("replay dry-run {id}"), format!("replay apply {id} --yes")],
-        JobState::Running => vec![format!("replay status {id} --watch"), format!("replay pause {id}")],
-        JobState::Paused => vec![format!("replay resume {id}"), format!("replay stop {id}")],
-        JobState::Stopped | JobState::Finished if has_failed(job) => vec![format!("replay status {id} --items")],
-        JobState::Stopped | JobState::Finished => vec![],
-    };
-    for command in next {
-        put(&mut out, &format!("next: eventflow {command}"));
-    }
-    out
-}
-
-fn reason(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(": {reason}") }
-}
-
-fn dry_run_page(dry_run: &DryRun) -> String {
-    let mut out = String::new();
-    let DryRun { would_store, would_be_duplicate, would_fail, .. } = dry_run;
-    put(
-        &mut out,
-        &format!(
-            "dry run of {}: {would_store} would be stored, {would_be_duplicate} would be duplicates, {would_fail} would fail again",
-            dry_run.job
-        ),
-    );
-    for (code, number) in &dry_run.would_fail_by_code {
-        put(&mut out, &format!("  {number:>8}  {code}"));
-    }
-    if dry_run.samples.is_empty() {
-        return out;
-    }
-    let mut rows = Rows::new(&["LETTER", "WOULD", "CODE", "DETAIL"]);
-    for sample in &dry_run.samples {
-        let row = sample.row.as_ref().map(Value::to_string).unwrap_or_default();
-        let detail = sample.detail.clone().filter(|detail| !detail.is_empty()).unwrap_or(row);
-        rows.add(&[sample.letter.to_string(), sample.would.clone(), sample.code.clone().unwrap_or_default(), detail]);
-    }
-    out.push_str(&rows.to_string());
-    out
-}
-
-#[derive(Deserialize)]
-struct Jobs {
-    replays: Vec<Job>,
-}
-
-fn history_page(text: &str) -> Result<String, Failure> {
-    let Jobs { replays } = read(text)?;
-    if replays.is_empty() {
-        return Ok("nothing was replayed yet\ntry: eventflow dlq groups, then eventflow replay plan --group N\n".to_owned());
-    }
-    let mut rows = Rows::new(&["REPLAY", "STATE", "PLANNED", "BY", "ITEMS", "OUTCOME", "REASON"]);
-    for job in &replays {
-        let (planned, items) = (age(job.created_at), job.items.to_string());
-        rows.add(&[
-            job.id.clone(),
-            state(job).to_owned(),
-            planned,
-            job.created_by.clone(),
-            items,
-            progress(job),
-            job.reason.clone(),
-        ]);
-    }
-    Ok(rows.to_string())
 }
