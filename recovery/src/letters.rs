@@ -4,8 +4,6 @@ mod body;
 mod list;
 mod portable;
 
-pub(crate) use body::envelope;
-
 use crate::Recovery;
 use crate::error::Refusal;
 use crate::index::Indexer;
@@ -220,7 +218,8 @@ impl Recovery {
             portable::COLUMNS
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(&fitting).fetch_all(&mut *connection).await?;
-        let unwritable = |error: serde_json::Error| Refusal::Unavailable(format!("a dead letter cannot be written as JSON: {error}"));
+        let unwritable =
+            |error: serde_json::Error| Refusal::Unavailable(format!("a dead letter cannot be written as JSON: {error}"));
         let lines = rows.iter().map(|row| serde_json::to_value(Line::of(row)?).map_err(unwritable)).collect::<Result<_, _>>()?;
         let more = ids.len() == limit as usize || fitting.len() < ids.len();
         Ok((lines, fitting.last().copied().filter(|_| more)))
@@ -244,7 +243,8 @@ impl Recovery {
         }
         let mut indexer = Indexer::new(self).map_err(|error| Refusal::Invalid(error.to_string()))?;
         let (mut transaction, written) = indexer.add(rows).await?;
-        let (mut places, mut states, mut resolutions, mut times, mut reasons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut states, mut resolutions, mut times, mut reasons) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for place in &written.new {
             if let Some((state, resolution, at, reason)) = settled.remove(place) {
                 places.push(*place);

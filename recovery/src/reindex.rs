@@ -102,7 +102,8 @@ fn read(kafka: &runtime::kafka::KafkaArgs, topic: &str, batches: &mpsc::Sender<V
     let mut tail = Tail::since(kafka, topic, &BTreeMap::new())?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
     tail.visit(|record| {
-        bytes += record.value.as_ref().map_or(0, Vec::len) + record.headers.iter().map(|(name, _)| name.len() + 64).sum::<usize>();
+        bytes +=
+            record.value.as_ref().map_or(0, Vec::len) + record.headers.iter().map(|(name, _)| name.len() + 64).sum::<usize>();
         batch.push(record);
         if batch.len() == BATCH_RECORDS || bytes >= BATCH_BYTES {
             bytes = 0;
@@ -119,7 +120,8 @@ fn read(kafka: &runtime::kafka::KafkaArgs, topic: &str, batches: &mpsc::Sender<V
 async fn patiently(indexer: &mut Indexer, dead: &[Dead<'_>]) -> Result<crate::index::write::Written, Transient> {
     let mut tries = 0;
     loop {
-        let indexed = tokio::time::timeout(database::DEADLINE, indexer.index(dead)).await.unwrap_or_else(|_| Err(database::silent()));
+        let indexed =
+            tokio::time::timeout(database::DEADLINE, indexer.index(dead)).await.unwrap_or_else(|_| Err(database::silent()));
         match indexed {
             Err(error) if !error.fatal && tries < TRIES => {
                 tracing::warn!(event = "reindex_waits", %error);

@@ -192,9 +192,14 @@ fn every_family_is_read_in_its_own_encoding() {
 
 #[test]
 fn a_place_that_makes_no_sense_is_no_place() {
-    for (partition, offset) in [(&b"-1"[..], &b"1"[..]), (b"1", b"-1"), (b"2147483648", b"1"), (b"", b"1"), (b"x", b"1"), (b"1", b"\xff")] {
-        let headers =
-            [("__streams.errors.topic", Some(&b"t"[..])), ("__streams.errors.partition", Some(partition)), ("__streams.errors.offset", Some(offset))];
+    for (partition, offset) in
+        [(&b"-1"[..], &b"1"[..]), (b"1", b"-1"), (b"2147483648", b"1"), (b"", b"1"), (b"x", b"1"), (b"1", b"\xff")]
+    {
+        let headers = [
+            ("__streams.errors.topic", Some(&b"t"[..])),
+            ("__streams.errors.partition", Some(partition)),
+            ("__streams.errors.offset", Some(offset)),
+        ];
         assert_eq!(verdict(&headers, RAW).origin, None, "{partition:?} {offset:?}");
     }
     let short: [Header<'_>; 3] = [
@@ -206,11 +211,32 @@ fn a_place_that_makes_no_sense_is_no_place() {
 }
 
 const NAMES: &[&str] = &[
-    "ef.raw", "ef.replay_count", "ef.dlq.stage", "ef.dlq.code", "ef.dlq.group", "ef.dlq.detail", "ef.dlq.attempts", "ef.dlq.first_failed_at",
-    "ef.dlq.last_failed_at", "__dlq.errors.topic", "__dlq.errors.partition", "__dlq.errors.offset", "__dlq.errors.delivery.count",
-    "__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset", "__connect.errors.exception.class.name",
-    "kafka_dlt-original-topic", "kafka_dlt-original-partition", "kafka_dlt-original-offset", "kafka_dlt-exception-fqcn",
-    "retry_topic-attempts", "__streams.errors.topic", "__streams.errors.partition", "__streams.errors.offset", "__streams.errors.exception",
+    "ef.raw",
+    "ef.replay_count",
+    "ef.dlq.stage",
+    "ef.dlq.code",
+    "ef.dlq.group",
+    "ef.dlq.detail",
+    "ef.dlq.attempts",
+    "ef.dlq.first_failed_at",
+    "ef.dlq.last_failed_at",
+    "__dlq.errors.topic",
+    "__dlq.errors.partition",
+    "__dlq.errors.offset",
+    "__dlq.errors.delivery.count",
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.exception.class.name",
+    "kafka_dlt-original-topic",
+    "kafka_dlt-original-partition",
+    "kafka_dlt-original-offset",
+    "kafka_dlt-exception-fqcn",
+    "retry_topic-attempts",
+    "__streams.errors.topic",
+    "__streams.errors.partition",
+    "__streams.errors.offset",
+    "__streams.errors.exception",
 ];
 
 proptest! {

@@ -91,12 +91,14 @@ async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
     assert_eq!(one.dlq, (0, 10));
     let codes: Vec<_> = one.failures.iter().map(|failure| (failure.code.as_str(), failure.dlq.1, failure.replay_count)).collect();
     assert_eq!(codes, [("not_json", 1, 0), ("not_json", 12, 0)], "the older verdict, and the late copy of it");
-    let old: Vec<u8> = sqlx::query_scalar("SELECT value FROM failures WHERE dlq_offset = 1").fetch_one(&world.pool).await.unwrap();
+    let old: Vec<u8> =
+        sqlx::query_scalar("SELECT value FROM failures WHERE dlq_offset = 1").fetch_one(&world.pool).await.unwrap();
     assert_eq!(old, body("evt-1", "payment.authorized.v1"), "the original is not lost with the edit");
     let two = world.recovery.letter(2).await.unwrap();
     assert_eq!(two.letter.state, State::Discarded, "what a person gave up stays given up");
     assert_eq!(two.letter.code, "amount_not_positive");
-    let items = sqlx::query("SELECT state, code, detail FROM replay_items ORDER BY position").fetch_all(&world.pool).await.unwrap();
+    let items =
+        sqlx::query("SELECT state, code, detail FROM replay_items ORDER BY position").fetch_all(&world.pool).await.unwrap();
     for item in &items {
         assert_eq!((item.get::<String, _>(0), item.get::<String, _>(1)), ("failed".to_owned(), "amount_not_positive".to_owned()));
         assert!(item.get::<String, _>(2).starts_with("/payload/amount"));
@@ -119,7 +121,8 @@ async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_observer_of_the_path_has_dead_letters_of_its_own() {
     let world = world("observer").await;
-    let persistence = ours(1, RejectionCode::Conflict).at(2).with("ef.dlq.stage", "persistence").with("ef.dlq.group", "eventflow-persistence");
+    let persistence =
+        ours(1, RejectionCode::Conflict).at(2).with("ef.dlq.stage", "persistence").with("ef.dlq.group", "eventflow-persistence");
     let other = ours(1, RejectionCode::BadDatum).at(3).with("ef.dlq.stage", "enrichment").with("ef.dlq.group", "enrichers");
     take(&mut world.index(), &[ours(1, RejectionCode::NotJson), persistence, other]).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE origin_group = ''").await, 1);
@@ -144,12 +147,18 @@ async fn hostile_values_come_back_verbatim_and_change_nothing() {
         .map(|(text, offset)| {
             let made = ours(offset, RejectionCode::NotJson);
             let made = Made { key: Some(text.as_bytes().to_vec()), value: Some(text.as_bytes().to_vec()), ..made };
-            ["ef.dlq.detail", "ef.dlq.code", "ef.dlq.stage", "ef.source", "ef.event_id", "x", text].iter().fold(made, |made, name| made.with(name, *text))
+            ["ef.dlq.detail", "ef.dlq.code", "ef.dlq.stage", "ef.source", "ef.event_id", "x", text]
+                .iter()
+                .fold(made, |made, name| made.with(name, *text))
         })
         .collect();
     take(&mut world.index(), &batch).unwrap();
     for (text, made) in hostile.iter().zip(&batch) {
-        let found = world.recovery.letters(&Selection { event_id: Some((*text).to_owned()), ..Selection::default() }, None).await.unwrap();
+        let found = world
+            .recovery
+            .letters(&Selection { event_id: Some((*text).to_owned()), ..Selection::default() }, None)
+            .await
+            .unwrap();
         assert_eq!(found.letters.len(), 1, "{text}");
         let detail = world.recovery.letter(found.letters[0].id).await.unwrap();
         let letter = &detail.letter;
@@ -184,11 +193,25 @@ async fn nothing_is_too_strange_to_be_indexed() {
         bare(0),
         Made { key: Some(vec![0, 159, 146, 150]), value: Some(vec![0, 0, 0, 0, 1, 255, 254]), timestamp_ms: i64::MAX, ..bare(1) },
         Made { value: Some(large.clone().into_bytes()), timestamp_ms: i64::MIN, ..bare(2) },
-        Made { value: Some(b"a\0b".to_vec()), headers: vec![("n\0ul".to_owned(), b"v\0al".to_vec()), (String::new(), vec![0xff])], ..bare(3) },
-        ours(101, RejectionCode::NotUtf8).with("ef.source", vec![0xc3, 0x28]).with("ef.dlq.detail", b"nul \0 and \xff".to_vec()).with("ef.event_id", b"e\0e".to_vec()),
-        ours(102, RejectionCode::NotUtf8).with("ef.dlq.attempts", "99999999999999999999").with("ef.replay_count", "-5").with("ef.dlq.first_failed_at", "9223372036854775807").with("ef.dlq.last_failed_at", "-1"),
+        Made {
+            value: Some(b"a\0b".to_vec()),
+            headers: vec![("n\0ul".to_owned(), b"v\0al".to_vec()), (String::new(), vec![0xff])],
+            ..bare(3)
+        },
+        ours(101, RejectionCode::NotUtf8)
+            .with("ef.source", vec![0xc3, 0x28])
+            .with("ef.dlq.detail", b"nul \0 and \xff".to_vec())
+            .with("ef.event_id", b"e\0e".to_vec()),
+        ours(102, RejectionCode::NotUtf8)
+            .with("ef.dlq.attempts", "99999999999999999999")
+            .with("ef.replay_count", "-5")
+            .with("ef.dlq.first_failed_at", "9223372036854775807")
+            .with("ef.dlq.last_failed_at", "-1"),
         ours(103, RejectionCode::NotUtf8).with("ef.raw", "4294967296:-1").with("__dlq.errors.offset", "x"),
-        ours(104, RejectionCode::NotUtf8).with("ef.dlq.code", "c".repeat(100_000)).with("ef.dlq.detail", "ü".repeat(100_000)).with("ef.event_id", "e".repeat(100_000)),
+        ours(104, RejectionCode::NotUtf8)
+            .with("ef.dlq.code", "c".repeat(100_000))
+            .with("ef.dlq.detail", "ü".repeat(100_000))
+            .with("ef.event_id", "e".repeat(100_000)),
         twice,
         ours(105, RejectionCode::NotJson).with("ef.raw", ""),
     ];
@@ -201,7 +224,11 @@ async fn nothing_is_too_strange_to_be_indexed() {
             .fetch_one(&world.pool)
             .await
             .unwrap();
-        let row = sqlx::query("SELECT key, value, value_bytes FROM dead_letters WHERE id = $1").bind(id).fetch_one(&world.pool).await.unwrap();
+        let row = sqlx::query("SELECT key, value, value_bytes FROM dead_letters WHERE id = $1")
+            .bind(id)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
         assert_eq!(row.get::<Option<Vec<u8>>, _>(0), made.key);
         assert_eq!(row.get::<Option<Vec<u8>>, _>(1), made.value);
         assert_eq!(row.get::<Option<i32>, _>(2), made.value.as_ref().map(|value| i32::try_from(value.len()).unwrap()));
@@ -210,7 +237,10 @@ async fn nothing_is_too_strange_to_be_indexed() {
         serde_json::to_string(&detail).unwrap();
     }
     let nul = world.recovery.letter(4).await.unwrap();
-    assert_eq!(nul.headers, [("n\u{fffd}ul".to_owned(), Some("base64:dgBhbA==".to_owned())), (String::new(), Some("base64:/w==".to_owned()))]);
+    assert_eq!(
+        nul.headers,
+        [("n\u{fffd}ul".to_owned(), Some("base64:dgBhbA==".to_owned())), (String::new(), Some("base64:/w==".to_owned()))]
+    );
     let numbers = world.recovery.letter(6).await.unwrap().letter;
     assert_eq!((numbers.replay_count, numbers.attempts, numbers.last_failed_at.unix_timestamp()), (0, 1, 1_790_000_000));
     assert_eq!(world.recovery.letter(9).await.unwrap().letter.source, "acme", "the first of two");
@@ -262,7 +292,8 @@ async fn a_flood_is_counted_exactly_and_random_event_types_stay_few_groups() {
         let batch: Vec<Made> = (offset..offset + 2000)
             .map(|offset| {
                 let code = codes[usize::try_from(offset % 4).unwrap()];
-                let event_type = if offset % 2 == 0 { "payment.authorized.v1".to_owned() } else { format!("random.{}", offset % 5000) };
+                let event_type =
+                    if offset % 2 == 0 { "payment.authorized.v1".to_owned() } else { format!("random.{}", offset % 5000) };
                 Made { partition: i32::try_from(offset % 3).unwrap(), value: Some(body("e", &event_type)), ..ours(offset, code) }
             })
             .collect();

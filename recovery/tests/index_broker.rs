@@ -140,11 +140,14 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         assert_eq!(letter.detail, "/payload/amount: because <b>'; --");
         assert_eq!((letter.event_type.as_str(), letter.entity_key.as_deref()), ("a", Some("pay")));
         let detail = world.recovery.letter(letter.id).await.unwrap();
-        assert_eq!(detail.headers[..3], [
-            ("test.code".to_owned(), Some(code.code().to_owned())),
-            ("x".to_owned(), None),
-            ("x".to_owned(), Some("2".to_owned()))
-        ]);
+        assert_eq!(
+            detail.headers[..3],
+            [
+                ("test.code".to_owned(), Some(code.code().to_owned())),
+                ("x".to_owned(), None),
+                ("x".to_owned(), Some("2".to_owned()))
+            ]
+        );
     }
     let avro = Selection { event_type: vec!["payment.authorized.v1".to_owned()], ..Selection::default() };
     let found = world.recovery.letters(&avro, None).await.unwrap().letters;
@@ -200,8 +203,15 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         assert_eq!((found.new, found.resolved), expected, "round {round}");
     }
     let resolved = Selection { state: vec![State::Resolved], ..Selection::default() };
-    let mut resolutions: Vec<_> =
-        lost.recovery.letters(&resolved, None).await.unwrap().letters.into_iter().filter_map(|letter| letter.resolution).collect();
+    let mut resolutions: Vec<_> = lost
+        .recovery
+        .letters(&resolved, None)
+        .await
+        .unwrap()
+        .letters
+        .into_iter()
+        .filter_map(|letter| letter.resolution)
+        .collect();
     resolutions.sort_unstable();
     assert_eq!(resolutions, ["duplicate", "stored"]);
     assert_eq!(lost.number("SELECT count(*) FROM audit_log WHERE action = 'recovery.reindex' AND who = 'ann'").await, 2);

@@ -112,10 +112,15 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
             .iter()
             .map(|group| {
                 let wanted = |state| selection.state.contains(&state) || (selection.state.is_empty() && state == State::Open);
-                [(State::Open, group.open), (State::Replaying, group.replaying), (State::Resolved, group.resolved), (State::Discarded, group.discarded)]
-                    .into_iter()
-                    .filter_map(|(state, count)| wanted(state).then_some(count))
-                    .sum::<i64>()
+                [
+                    (State::Open, group.open),
+                    (State::Replaying, group.replaying),
+                    (State::Resolved, group.resolved),
+                    (State::Discarded, group.discarded),
+                ]
+                .into_iter()
+                .filter_map(|(state, count)| wanted(state).then_some(count))
+                .sum::<i64>()
             })
             .sum();
         assert_eq!(usize::try_from(counted).unwrap(), expected.len(), "{selection:?}");
@@ -212,9 +217,8 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     let world = filled("limits").await;
     let copy = ours(0, RejectionCode::NotJson).at(900).with("copy", "yes");
     take(&mut world.index(), &[copy]).unwrap();
-    let limits = |days: &str, mebibytes: &str| {
-        Cli::parse_from(["test", "--keep-values-days", days, "--keep-mebibytes", mebibytes]).keep
-    };
+    let limits =
+        |days: &str, mebibytes: &str| Cli::parse_from(["test", "--keep-values-days", days, "--keep-mebibytes", mebibytes]).keep;
     let roomy = world.recovery.trim(&limits("30", "20480")).await.unwrap();
     assert_eq!((roomy.letters, roomy.failures, roomy.over_limit), (0, 1, false), "that copy is of long ago");
 
@@ -224,7 +228,11 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     let aged = world.recovery.trim(&limits("1", "20480")).await.unwrap();
     assert_eq!((aged.letters, aged.over_limit), (discarded, false));
     assert_eq!(world.recovery.trim(&limits("1", "20480")).await.unwrap().letters, 0, "once");
-    let one = world.recovery.letters(&Selection { state: vec![State::Discarded], limit: Some(1), ..Selection::default() }, None).await.unwrap();
+    let one = world
+        .recovery
+        .letters(&Selection { state: vec![State::Discarded], limit: Some(1), ..Selection::default() }, None)
+        .await
+        .unwrap();
     let detail = world.recovery.letter(one.letters[0].id).await.unwrap();
     assert!(matches!(detail.value, Body::Dropped { bytes } if bytes > 100), "{:?}", detail.value);
     assert!(detail.headers.is_empty() && detail.value_sha256.is_some());
@@ -245,7 +253,10 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     sqlx::query("UPDATE dead_letters SET kept_bytes = 1000000 WHERE state = 'open'").execute(&world.pool).await.unwrap();
     let full = world.recovery.trim(&limits("90", "1")).await.unwrap();
     assert!(full.over_limit, "{full:?}");
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state IN ('open', 'replaying') AND dropped_at IS NOT NULL").await, 0);
+    assert_eq!(
+        world.number("SELECT count(*) FROM dead_letters WHERE state IN ('open', 'replaying') AND dropped_at IS NOT NULL").await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,10 +149,7 @@ fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         origin_group: connector,
         code: class_name(headers.text("__connect.errors.exception.class.name")),
         detail,
-        origin: headers.place(
-            ["__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset"],
-            text_number,
-        ),
+        origin: headers.place(["__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset"], text_number),
         ..foreign()
     }
 }
@@ -172,10 +169,8 @@ fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         code: class_name(class),
         detail: headers.text("kafka_dlt-exception-message").or(of_key).unwrap_or_default(),
         attempts: attempts.map_or(1, small),
-        origin: headers.place(
-            ["kafka_dlt-original-topic", "kafka_dlt-original-partition", "kafka_dlt-original-offset"],
-            big_endian,
-        ),
+        origin: headers
+            .place(["kafka_dlt-original-topic", "kafka_dlt-original-partition", "kafka_dlt-original-offset"], big_endian),
         ..foreign()
     }
 }
@@ -186,10 +181,7 @@ fn streams<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         stage: "streams".into(),
         code: class_name(headers.text("__streams.errors.exception")),
         detail: headers.text("__streams.errors.message").unwrap_or_default(),
-        origin: headers.place(
-            ["__streams.errors.topic", "__streams.errors.partition", "__streams.errors.offset"],
-            text_number,
-        ),
+        origin: headers.place(["__streams.errors.topic", "__streams.errors.partition", "__streams.errors.offset"], text_number),
         ..foreign()
     }
 }

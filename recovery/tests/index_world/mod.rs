@@ -95,8 +95,10 @@ pub struct Made {
 }
 
 pub fn body(id: &str, event_type: &str) -> Vec<u8> {
-    format!(r#"{{"event_id":"{id}","event_type":"{event_type}","schema_version":1,"source":"vendor","payload":{{"payment_id":"p"}}}}"#)
-        .into_bytes()
+    format!(
+        r#"{{"event_id":"{id}","event_type":"{event_type}","schema_version":1,"source":"vendor","payload":{{"payment_id":"p"}}}}"#
+    )
+    .into_bytes()
 }
 
 /// One of ours, at an offset of partition 0, from the raw record of the same offset.
