@@ -24,7 +24,7 @@ use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Start,
 use runtime::health::Health;
 use runtime::publisher::Publisher;
 use runtime::registry::Registry;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,12 @@ pub(crate) struct Indexer {
 impl Indexer {
     /// With connections of its own: a crowd at the API does not stop the index.
     pub(crate) fn new(recovery: &Recovery) -> Result<Self, ConfigError> {
+        let options = database::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
+        // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
+        let options = options.options([("work_mem", "64MB")]);
+        let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(3)).connect_lazy_with(options);
         Ok(Self {
-            pool: SCHEMA.pool(&recovery.pipeline.database.database_url, 2)?,
+            pool,
             raw_topic: recovery.pipeline.topic_raw.clone(),
             groups: Groups::default(),
             schemas: Schemas::new(Registry::new(&recovery.pipeline.registry)?),

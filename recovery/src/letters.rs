@@ -4,8 +4,6 @@ mod body;
 mod list;
 mod portable;
 
-pub(crate) use body::envelope;
-
 use crate::Recovery;
 use crate::error::Refusal;
 use crate::index::Indexer;

@@ -35,7 +35,7 @@ impl Recovery {
 }
 
 /// The envelope an event was validated from, as JSON a person can edit.
-pub(crate) fn envelope(event: &Event<'_>) -> Option<String> {
+fn envelope(event: &Event<'_>) -> Option<String> {
     use std::fmt::Write as _;
     let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(event.occurred_at_micros) * 1000).ok()?;
     let at = at.format(&time::format_description::well_known::Rfc3339).ok()?;
