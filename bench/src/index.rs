@@ -58,7 +58,7 @@ fn made(number: u64) -> Made {
         ("content-type", b"application/json".to_vec()),
         ("traceparent", text(format!("00-{:032x}-{:016x}-01", u128::from(number) + 1, number + 1))),
     ];
-    if number % 20 == 0 {
+    if number.is_multiple_of(20) {
         headers.extend([
             ("kafka_dlt-exception-fqcn", b"org.springframework.kafka.listener.ListenerExecutionFailedException".to_vec()),
             ("kafka_dlt-exception-cause-fqcn", b"java.lang.IllegalArgumentException".to_vec()),

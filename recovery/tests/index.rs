@@ -7,6 +7,7 @@ mod index_world;
 
 use contracts::RejectionCode;
 use index_world::{Made, assign, body, ours, take, world};
+use proptest::strategy::ValueTree as _;
 use recovery::model::{Body, Selection, State};
 use sqlx::Row as _;
 
@@ -318,4 +319,62 @@ async fn a_flood_is_counted_exactly_and_random_event_types_stay_few_groups() {
     let more = Made { value: Some(body("e", "random.new")), ..ours(60_000, RejectionCode::Conflict) };
     take(&mut next, &[more]).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM groups").await, groups);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_headers_and_bytes_become_a_row_or_a_failure_of_one() {
+    use proptest::prelude::*;
+    const NAMES: &[&str] = &[
+        "ef.raw",
+        "ef.replay_count",
+        "ef.dlq.stage",
+        "ef.dlq.code",
+        "ef.dlq.last_failed_at",
+        "ef.source",
+        "ef.event_id",
+        "traceparent",
+        "__dlq.errors.topic",
+        "__dlq.errors.partition",
+        "__dlq.errors.offset",
+        "kafka_dlt-original-topic",
+        "kafka_dlt-original-partition",
+        "kafka_dlt-original-offset",
+        "__connect.errors.topic",
+        "\u{0}\u{1b}",
+    ];
+    let world = world("anything").await;
+    let mut index = world.index();
+    let bytes = || {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            "[-0-9:]{0,20}".prop_map(String::into_bytes),
+            "\\{\"event_(id|type)\":\"[a-z\\\\u0]{0,9}\"[,}]?".prop_map(String::into_bytes),
+        ]
+    };
+    let header = (0..NAMES.len(), bytes());
+    let record = (any::<i64>(), prop::option::of(bytes()), prop::option::of(bytes()), prop::collection::vec(header, 0..10));
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
+    let strategy = prop::collection::vec(record, 50);
+    for round in 0..40_i64 {
+        let records = strategy.new_tree(&mut runner).unwrap().current();
+        let batch: Vec<Made> = records
+            .into_iter()
+            .zip(round * 50..)
+            .map(|((timestamp_ms, key, value, headers), offset)| {
+                let headers = headers.into_iter().map(|(name, value)| (NAMES[name].to_owned(), value)).collect();
+                Made { partition: 0, offset, timestamp_ms, key, value, headers }
+            })
+            .collect();
+        take(&mut index, &batch).unwrap();
+    }
+    // Every record is a row, or the verdict before or beside one.
+    let places = "SELECT count(*) FROM (SELECT dlq_offset FROM dead_letters UNION SELECT dlq_offset FROM failures) x";
+    assert_eq!(world.number(places).await, 2000);
+    assert_eq!(world.number("SELECT next_offset FROM consumer_offsets").await, 2000);
+    world.assert_counters().await;
+    let all = Selection { limit: Some(1000), ..Selection::default() };
+    for letter in world.recovery.letters(&all, None).await.unwrap().letters {
+        serde_json::to_string(&world.recovery.letter(letter.id).await.unwrap()).unwrap();
+    }
 }
