@@ -57,7 +57,7 @@ pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Ac
     stage.show(&["dlq", "groups"]).await?;
     let groups = stage.ask(&["dlq", "groups"]).await?;
     let found = MENDS.iter().find_map(|(code, patch, reason)| {
-        let group = groups.as_array()?.iter().find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
+        let group = groups["groups"].as_array()?.iter().find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
         Some((code, patch, reason, group["id"].to_string(), group["sample"].to_string()))
     });
     let mut act = Act::default();
@@ -66,7 +66,7 @@ pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Ac
         stage.show(&["dlq", "edit", "--group", &group, "--patch", patch, "--reason", reason, "--yes"]).await?;
         stage.show(&["replay", "plan", "--group", &group, "--reason", reason]).await?;
         let history = stage.ask(&["replay", "history", "--limit", "1"]).await?;
-        let job = history[0]["id"].as_str().context("no replay was planned")?.to_owned();
+        let job = history["replays"][0]["id"].as_str().context("no replay was planned")?.to_owned();
         stage.show(&["replay", "dry-run", &job]).await?;
         stage.show(&["replay", "apply", &job, "--yes"]).await?;
         stage.show(&["dlq", "ls", "--group", &group]).await?;

@@ -80,6 +80,8 @@ impl Watch {
             );
         };
         let store = store?.context(STOPPED)?;
+        // The role does the same at its start, which may be later.
+        recovery::SCHEMA.migrate(recovery.pool()).await?;
         let lent = kafka.clone();
         let tail = tokio::task::spawn_blocking(move || Tail::at_the_end(&lent, topics::DLQ)).await??;
         let mut watch = Self {
