@@ -2,6 +2,7 @@
 //!
 //! Every command is typed as a person would, this program once more, against recovery's API.
 
+use crate::oncall::quoted;
 use crate::pipeline::{Pipeline, TOKEN};
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -57,7 +58,8 @@ pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Ac
     stage.show(&["dlq", "groups"]).await?;
     let groups = stage.ask(&["dlq", "groups"]).await?;
     let found = MENDS.iter().find_map(|(code, patch, reason)| {
-        let group = groups["groups"].as_array()?.iter().find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
+        let group =
+            groups["groups"].as_array()?.iter().find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
         Some((code, patch, reason, group["id"].to_string(), group["sample"].to_string()))
     });
     let mut act = Act::default();
@@ -128,10 +130,4 @@ impl Stage<'_> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-}
-
-/// As a shell would need it.
-fn quoted(word: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=".contains(character);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -33,7 +33,7 @@ enum Work {
         #[arg(long = "retry-group", value_name = "NAME", default_values = RETRY_GROUPS)]
         retry_groups: Vec<String>,
     },
-    /// Bring the database's schema up to date
+    /// Bring the schemas of persistence and recovery up to date
     Migrate {
         #[command(flatten)]
         kafka: Box<KafkaArgs>,
@@ -66,8 +66,12 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         Work::Migrate { kafka, database } => {
             kafka.check()?;
             database.check()?;
-            if persistence::store::Store::open(&database.database_url, &kafka, &Health::new(), &shutdown).await?.is_some() {
-                println!("the database is up to date");
+            let health = Health::new();
+            for schema in [persistence::store::SCHEMA, recovery::SCHEMA] {
+                if !schema.open(&schema.pool(&database.database_url, 2)?, &kafka, &health, &shutdown).await? {
+                    return Ok(());
+                }
+                println!("{}\tup to date", schema.role);
             }
         }
     }

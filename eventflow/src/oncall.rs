@@ -20,6 +20,7 @@ pub(crate) use failure::Failure;
 use recovery::model::Selection;
 use std::io::{IsTerminal, Write};
 use time::format_description::well_known::Rfc3339;
+pub(crate) use words::quoted;
 
 /// At the end of every command's help.
 const EXIT_CODES: &str = "\

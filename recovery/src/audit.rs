@@ -65,7 +65,6 @@ pub fn describe() {
 /// Accounts for every raw record, `every` so often, until `shutdown`. Several instances may do so at once: one is enough, and they do not
 /// disturb each other. While Kafka or the database is down it waits, and says so.
 pub async fn run(recovery: Recovery, every: Duration, health: Health, shutdown: CancellationToken) {
-    describe();
     let mut pause = Duration::ZERO;
     while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let Some(step) = shutdown.run_until_cancelled(recovery.step()).await else { return };

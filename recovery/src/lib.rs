@@ -239,9 +239,6 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     metrics::describe();
-    audit::describe();
-    runner::metrics::describe();
-    policy::metrics::describe();
     let policies = config.load_policies()?;
     let recovery = Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
     let router = api::routes(recovery.clone(), tokens);

@@ -23,8 +23,11 @@ pub const OVER_LIMIT: &str = "eventflow_recovery_index_over_limit";
 /// Values dropped.
 pub const DROPPED: &str = "eventflow_recovery_values_dropped_total";
 
-/// Registers help texts and units.
+/// Registers help texts and units, those of the role's parts too.
 pub fn describe() {
+    crate::audit::describe();
+    crate::runner::metrics::describe();
+    crate::policy::metrics::describe();
     describe_counter!(INDEXED, "New dead letters in the index");
     describe_counter!(FAILED_AGAIN, "Dead letters that failed again after a replay");
     describe_counter!(COPIES, "Further copies of indexed dead letters");

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Dead letters looked at in one look, at most.
-const LOOK: usize = 10_000;
+const LOOK: usize = 2_000;
 
 /// The policy file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Policies {
     /// Look so often, as `15m`
     #[serde(default = "quarter_of_an_hour", with = "span")]
     pub every: Duration,
-    /// In order: a dead letter belongs to the first that fits
+    /// None: nothing is replayed by itself
     #[serde(default)]
     pub policy: Vec<Policy>,
 }

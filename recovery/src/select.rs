@@ -73,11 +73,6 @@ pub(crate) fn push_conditions(query: &mut QueryBuilder<Postgres>, selection: &Se
     }
 }
 
-/// The dead letters of a selection, the newest first, at most `most` and the selection's own limit.
-pub(crate) async fn ids(connection: &mut PgConnection, selection: &Selection, most: u32) -> Result<Vec<i64>, Refusal> {
-    Ok(page(connection, selection, None, selection.limit.unwrap_or(most).min(most)).await?.ids)
-}
-
 /// Ids of a selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Page {

@@ -2,7 +2,7 @@
 
 use super::client::{Client, read};
 use super::failure::Failure;
-use super::words::{count, line, lines, pretty, put};
+use super::words::{count, line, lines, pretty, put, quoted};
 use super::{ask, note, say, say_json, table, with_letters};
 use axum::http::Method;
 use recovery::edit::Edited;
@@ -74,7 +74,18 @@ pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<()
     {
         answer = send(true).await;
     }
-    tell(&answer?, as_json, "eventflow replay apply with the same selection")
+    tell(&answer?, as_json, &format!("eventflow replay plan{}", typed(&selection)?))
+}
+
+/// A selection as a person types it.
+fn typed(selection: &Selection) -> Result<String, Failure> {
+    let fields = serde_json::to_value(selection).map_err(|error| Failure::failed(error.to_string()))?;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let flag = |(name, value): (&String, &Value)| {
+        let value = value.as_array().map_or_else(|| text(value), |all| all.iter().map(text).collect::<Vec<_>>().join(","));
+        format!(" --{} {}", name.replace('_', "-"), quoted(&value))
+    };
+    Ok(fields.as_object().into_iter().flatten().map(flag).collect())
 }
 
 fn read_patch(patch: &str) -> Result<Value, Failure> {

@@ -76,12 +76,22 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
     }
     let mut rows = Rows::new(&["LETTER", "WOULD", "CODE", "DETAIL"]);
     for sample in &dry_run.samples {
-        let row = sample.row.as_ref().map(Value::to_string).unwrap_or_default();
-        let detail = sample.detail.clone().filter(|detail| !detail.is_empty()).unwrap_or(row);
+        let row = sample.row.as_ref().map(stored).unwrap_or_default();
+        let mut detail = sample.detail.clone().filter(|detail| !detail.is_empty()).unwrap_or(row);
+        if let Some(diff) = sample.diff.as_ref().filter(|diff| diff.as_array().is_some_and(|steps| !steps.is_empty())) {
+            detail.push_str(&format!("; changed: {diff}"));
+        }
         rows.add(&[sample.letter.to_string(), sample.would.clone(), sample.code.clone().unwrap_or_default(), detail]);
     }
     out.push_str(&rows.to_string());
     out
+}
+
+/// A row in few words; `--json` has all of it.
+fn stored(row: &Value) -> String {
+    let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let words = ["event_type", "event_id", "entity_key", "amount", "currency"].map(text);
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Deserialize)]

@@ -50,7 +50,8 @@ fn nothing(page: &Letters, selection: &Selection) -> String {
     let mut out = String::new();
     let settled = page.last_settled_at.map(|at| format!("; last one settled {}", age(at))).unwrap_or_default();
     if selection.has_filter() || !selection.state.is_empty() {
-        put(&mut out, &format!("no dead letter matches{settled}"));
+        let which = if selection.state.is_empty() { "open dead letter" } else { "dead letter" };
+        put(&mut out, &format!("no {which} matches{settled}"));
         put(&mut out, "try: fewer filters, --state open,replaying,resolved,discarded, or eventflow dlq groups");
     } else {
         put(&mut out, &format!("no open dead letters{settled}"));

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const ROLES: [&str; 6] = ["producer", "validator", "analytics", "persistence", "simulator", "registry"];
+const ROLES: [&str; 7] = ["producer", "validator", "analytics", "persistence", "simulator", "registry", "recovery"];
 
 /// A demo on free ports, with a temporary folder of its own.
 struct Demo {
@@ -86,6 +86,34 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
     assert_eq!(number("raw_records"), number("stored") + number("duplicates") + number("dead_lettered"));
     assert!(number("duplicates") > 0 && number("dead_lettered") > 0, "{ledger}");
     assert!(ledger["first_row_seconds"].as_f64().unwrap() > 0.0, "{ledger}");
+    // The closing act: what could be mended was stored, and the books of the database alone say the same as those from outside.
+    let (act, audit) = (&ledger["recovery"], &ledger["recovery"]["audit"]);
+    assert_eq!(act["mended"], "missing_field", "{act}");
+    let (mended, items) = (act["replay"]["by_state"]["stored"].as_i64().unwrap(), act["replay"]["items"].as_i64().unwrap());
+    assert!(mended > 0 && mended == items && mended == ledger["dead_letters_by_code"]["missing_field"], "{ledger}");
+    assert_eq!(audit["records"], ledger["raw_records"]);
+    assert_eq!(audit["stored"].as_i64(), Some(number("stored") + mended));
+    assert_eq!(audit["duplicate"], ledger["duplicates"]);
+    assert_eq!(audit["dead_lettered"]["open"].as_i64(), Some(number("dead_lettered") - mended));
+    assert_eq!((&audit["gaps"], &audit["double_fates"], &audit["in_flight"]), (&0.into(), &0.into(), &0.into()), "{audit}");
+}
+
+#[test]
+fn the_closing_act_types_the_commands_of_the_runbook() {
+    let (code, text, said) = Demo::new(&["--for", "5s", "--seed", "3", "--rate", "150"]).run();
+    assert_eq!(code, Some(0), "{text}\n{said}");
+    let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ eventflow ")).collect();
+    let runbook = include_str!("../../../docs/ON-CALL.md");
+    let steps = ["dlq groups", "explain", "dlq edit", "replay plan", "replay dry-run", "replay apply", "dlq ls", "audit"];
+    for (typed, step) in typed.iter().zip(steps) {
+        assert!(typed.starts_with(step), "{typed}");
+        assert!(runbook.contains(&format!("$ eventflow {step}")), "{step}");
+    }
+    assert_eq!(typed.len(), steps.len(), "{text}");
+    assert!(text.trim_end().ends_with("every record has exactly one fate"), "{text}");
+    let (code, text, said) = Demo::new(&["--for", "1s", "--no-recovery"]).run();
+    assert_eq!(code, Some(0), "{text}\n{said}");
+    assert!(!text.contains("$ eventflow"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,15 @@ use crate::error::Refusal;
 use crate::log::{self, Entry};
 use crate::model::{Selection, State, Time};
 use runtime::health::Health;
-use sqlx::{PgConnection, Row as _};
+use sqlx::Row as _;
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Looks over the replays of policies so often; for new work only every [`Policies::every`].
 const WATCH: Duration = Duration::from_secs(1);
+/// Longest look: an idle transaction, which holds the lock, ends after a minute.
+const LONGEST: Duration = Duration::from_secs(50);
 /// Letters tried on today's checks at once.
 const PAGE: usize = 100;
 
@@ -28,8 +30,10 @@ pub async fn run(recovery: Recovery, policies: Policies, health: Health, shutdow
         }
         let due = tokio::time::Instant::now() >= look_at;
         for policy in &policies.policy {
-            let Some(done) = shutdown.run_until_cancelled(recovery.attend(policy, due)).await else { return };
-            if let Err(error) = done {
+            let attend = tokio::time::timeout(LONGEST, recovery.attend(policy, due));
+            let Some(done) = shutdown.run_until_cancelled(attend).await else { return };
+            let slow = |_| Err(Refusal::Unavailable(format!("not done within {} s", LONGEST.as_secs())));
+            if let Err(error) = done.unwrap_or_else(slow) {
                 tracing::warn!(event = "policy_look_failed", policy = policy.name, %error);
             }
         }
@@ -42,29 +46,28 @@ pub async fn run(recovery: Recovery, policies: Policies, health: Health, shutdow
 impl Recovery {
     /// Watches over a policy's replay and, when it is due, looks for more to do. One instance at a time.
     async fn attend(&self, policy: &Policy, due: bool) -> Result<(), Refusal> {
-        let mut transaction = self.pool.begin().await?;
-        // Held to the end of the look: another instance passes by.
+        // Only the lock is this transaction's: what is decided is written at once, so that a crash in the middle has decided it.
+        let mut lock = self.pool.begin().await?;
         let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended('eventflow policy ' || $1, 0))")
             .bind(&policy.name)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *lock)
             .await?;
         if !mine {
             return Ok(());
         }
         let fingerprint = fingerprint(policy, &self.contracts);
-        let standing = self.standing(policy, &fingerprint, &mut transaction).await?;
+        let standing = self.standing(policy, &fingerprint).await?;
         if due && !standing.busy {
             self.look(policy, &fingerprint, &standing).await?;
         }
-        transaction.commit().await?;
-        Ok(())
+        Ok(lock.rollback().await?)
     }
 
     /// Where a policy stands; a replay of it that fails too often is stopped here, and the policy with it.
-    async fn standing(&self, policy: &Policy, fingerprint: &str, connection: &mut PgConnection) -> Result<Standing, Refusal> {
+    async fn standing(&self, policy: &Policy, fingerprint: &str) -> Result<Standing, Refusal> {
         let known = sqlx::query("SELECT fingerprint, stopped_at IS NOT NULL FROM policies WHERE name = $1")
             .bind(&policy.name)
-            .fetch_optional(&mut *connection)
+            .fetch_optional(&self.pool)
             .await?;
         let (known, stopped): (Option<String>, bool) = match known {
             Some(row) => (Some(row.try_get(0)?), row.try_get(1)?),
@@ -78,7 +81,7 @@ impl Recovery {
             )
             .bind(&policy.name)
             .bind(fingerprint)
-            .execute(&mut *connection)
+            .execute(&self.pool)
             .await?;
         }
         let mut stopped_with = (stopped && !changed).then(|| fingerprint.to_owned());
@@ -87,7 +90,7 @@ impl Recovery {
              FROM replay_jobs j WHERE policy = $1 ORDER BY created_at DESC LIMIT 1",
         )
         .bind(&policy.name)
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&self.pool)
         .await?;
         let mut busy = false;
         if let Some(last) = last {
@@ -101,7 +104,7 @@ impl Recovery {
                 }
                 let reason =
                     format!("{failed} of replay {job} failed again; it goes on after a change of contracts, version or policy");
-                self.stop_policy(policy, &job, &reason, connection).await?;
+                self.stop_policy(policy, &job, &reason).await?;
                 stopped_with = Some(fingerprint.to_owned());
             }
             busy = !ended;
@@ -113,20 +116,22 @@ impl Recovery {
                AND (i.sent_at > now() - interval '1 hour' OR i.state IN ('pending', 'sending'))",
         )
         .bind(&policy.name)
-        .fetch_one(&mut *connection)
+        .fetch_one(&self.pool)
         .await?;
         Ok(Standing { stopped_with, busy, spent: usize::try_from(spent).unwrap_or(usize::MAX) })
     }
 
-    async fn stop_policy(&self, policy: &Policy, job: &str, reason: &str, connection: &mut PgConnection) -> Result<(), Refusal> {
+    async fn stop_policy(&self, policy: &Policy, job: &str, reason: &str) -> Result<(), Refusal> {
         tracing::warn!(event = "policy_stopped", policy = policy.name, reason);
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE policies SET stopped_at = clock_timestamp(), stopped_reason = $2 WHERE name = $1")
             .bind(&policy.name)
             .bind(reason)
-            .execute(&mut *connection)
+            .execute(&mut *transaction)
             .await?;
         let entry = Entry { who: &who(policy), action: "policy.stop", job: Some(job), reason, ..Entry::default() };
-        Ok(log::write(connection, entry).await?)
+        log::write(&mut transaction, entry).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn look(&self, policy: &Policy, fingerprint: &str, standing: &Standing) -> Result<(), Refusal> {
