@@ -285,6 +285,8 @@ fn a_secret_in_a_setting_that_is_itself_wrong_is_not_quoted_back() {
         ("persistence", "EVENTFLOW_DATABASE_URL", "mysql://user:LEAKED@127.0.0.1/database"),
         ("persistence", "EVENTFLOW_DATABASE_URL", "user:LEAKED@127.0.0.1/database"),
         ("recovery", "EVENTFLOW_DATABASE_URL", "mysql://user:LEAKED@127.0.0.1/database"),
+        // The token itself where its reference belongs.
+        ("recovery", "EVENTFLOW_RECOVERY_API_TOKENS", "alice:operator=LEAKED"),
         ("validator", "EVENTFLOW_REGISTRY_URL", "user:LEAKED@127.0.0.1:8081"),
         ("validator", "EVENTFLOW_REGISTRY_URL", "http://user:LEAKED@:8081"),
         ("simulator", "EVENTFLOW_WEBHOOK_URL", "ftp://user:LEAKED@127.0.0.1/hook"),

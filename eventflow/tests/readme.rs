@@ -129,6 +129,33 @@ fn the_readme_has_every_answer_of_the_edge_with_its_status_and_whether_to_come_b
 }
 
 #[test]
+fn the_readme_has_every_code_of_the_recovery_api_and_of_a_replays_items() {
+    let tables = section("Dead letters");
+    let cells = |from: &str| {
+        let rows = tables.split_once(from).unwrap().1.lines().skip(2).take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let written: Vec<_> = cells("| status | codes of recovery's API |").iter().flat_map(|row| quoted(row[1])).collect();
+    let known: BTreeSet<String> =
+        ["recovery/src/api/problem.rs", "recovery/src/error.rs"].map(codes_in).into_iter().flatten().collect();
+    assert_eq!(owned(written), known);
+    let written = owned(cells("| code of a replay's item | meaning |").iter().flat_map(|row| quoted(row[0])));
+    let files = sources();
+    for code in &written {
+        let literal = format!("\"{code}\"");
+        let in_runner =
+            |path: &Path| path.to_string_lossy().contains("recovery/src/runner") || path.ends_with("publisher/error.rs");
+        let used = files.iter().any(|(path, text)| in_runner(path) && text.contains(&literal));
+        assert!(used, "{code}");
+    }
+    let (_, claim) = files.iter().find(|(path, _)| path.ends_with("recovery/src/runner/claim.rs")).unwrap();
+    let skips = claim.split("#[cfg(test)]").next().unwrap().split("Decision::Skip(\"").skip(1);
+    for code in skips.map(|rest| rest.split('"').next().unwrap()) {
+        assert!(written.contains(code), "{code}");
+    }
+}
+
+#[test]
 fn the_readme_has_every_reason_for_a_dead_letter_in_the_order_of_the_code() {
     let written: Vec<_> = table("Why a record is dead-lettered").iter().map(|row| (quoted(row[0])[0], row[1])).collect();
     let known: Vec<_> = RejectionCode::ALL.iter().map(|code| (code.code(), code.meaning())).collect();
@@ -142,7 +169,7 @@ fn the_readme_has_every_code_of_ready_and_of_the_logs() {
         .iter()
         .filter(|(_, text)| text.contains("pub fn code("))
         .map(|(path, _)| path.file_name().unwrap().to_str().unwrap());
-    let read = ["config.rs", "error.rs", "postgres.rs", "registry.rs", "rejection.rs", "signature.rs"];
+    let read = ["config.rs", "error.rs", "postgres.rs", "problem.rs", "registry.rs", "rejection.rs", "signature.rs"];
     assert_eq!(owned(declaring), owned(read), "every file that declares codes is read by these tests");
     let rejections = owned(RejectionCode::ALL.iter().map(|code| code.code()));
     let mut known: BTreeSet<String> = ["runtime/src/registry.rs", "runtime/src/postgres.rs", "runtime/src/config.rs"]
@@ -211,6 +238,7 @@ fn the_readme_has_every_metric_with_its_help_text() {
         validator::metrics::describe();
         analytics::metrics::describe();
         persistence::metrics::describe();
+        recovery::metrics::describe();
         simulator::metrics::describe();
         registry::metrics::describe();
     });
