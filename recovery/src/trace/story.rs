@@ -155,13 +155,16 @@ fn receipts(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, OwnedRecord>
     {
         received.insert((row.raw_partition, row.raw_offset), (at, &row.source));
     }
-    for ((partition, offset), (at, source)) in received {
-        steps.push(step(at, "received", format!("{topic}:{partition}:{offset}"), &format!("from {source}")));
+    for ((partition, offset), (at, source)) in &received {
+        steps.push(step(*at, "received", format!("{topic}:{partition}:{offset}"), &format!("from {source}")));
     }
     for (partition, offset) in &parts.raws {
         let Some(record) = raw.get(&(*partition, *offset)) else { continue };
         if let Ok(at) = Time::from_unix_timestamp_nanos(i128::from(record.timestamp_ms) * 1_000_000) {
             let bytes = record.value.as_ref().map_or(0, Vec::len);
+            // Kafka counts whole milliseconds: in the one of its receipt it was published after it.
+            let receipt = received.get(&(*partition, *offset)).map(|(receipt, _)| *receipt);
+            let at = receipt.filter(|receipt| (*receipt - at).whole_milliseconds() == 0).map_or(at, |receipt| receipt.max(at));
             steps.push(step(at, "published", format!("{topic}:{partition}:{offset}"), &format!("{bytes} bytes")));
         }
     }
