@@ -331,7 +331,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     let (shutdown, health) = (CancellationToken::new(), Health::new());
     let stage =
         StageArgs { batch_records: 100, batch_age_ms: 2, breaker_share: 2.0, breaker_window: 10, topic_dlq: topics::DLQ.into() };
-    let settings = stage.settings(&kafka, "eventflow-validator", vec![RAW.to_owned()]);
+    let settings = stage.settings(&kafka, "eventflow-validator", vec![RAW.to_owned()], None);
     let running = tokio::spawn(consumer::run(settings, Halves, publisher.clone(), health, shutdown.clone()));
     let until = Instant::now() + DEADLINE;
     loop {

@@ -56,7 +56,7 @@ struct Stage {
 
 fn start_stage(kafka: &KafkaArgs, shutdown: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
     let stage = Stage::parse_from(["test", "--breaker-share=2"]).stage;
-    let settings = stage.settings(kafka, "eventflow-validator", vec![RAW.to_owned()]);
+    let settings = stage.settings(kafka, "eventflow-validator", vec![RAW.to_owned()], None);
     let (kafka, shutdown) = (kafka.clone(), shutdown.clone());
     tokio::spawn(async move {
         let publisher = Publisher::new(&kafka, &PublisherSettings::stage("validator"), &Health::new())?;
@@ -74,7 +74,11 @@ fn start_index(world: &World, kafka: &KafkaArgs, registry: &str, shutdown: &Canc
     flags.extend(kafka.kafka_config.iter().map(|setting| format!("--kafka-config={setting}")));
     let config = Cli::parse_from(flags).config;
     let (recovery, shutdown) = (world.recovery.clone(), shutdown.clone());
-    tokio::spawn(async move { index::consume(&config, &recovery, Health::new(), shutdown).await })
+    tokio::spawn(async move {
+        recovery::SCHEMA.migrate(recovery.pool()).await?;
+        let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("recovery"), &Health::new())?;
+        index::consume(&config, &recovery, publisher, Health::new(), shutdown).await
+    })
 }
 
 async fn publish(publisher: &Publisher, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, headers: RecordHeaders) {
