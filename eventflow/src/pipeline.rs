@@ -194,10 +194,10 @@ impl Pipeline {
         })
     }
 
-    /// Waits until every role can do its job.
+    /// Waits until every role an event passes can do its job. Recovery may come a moment later.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
-        while !self.roles.health.iter().all(|(_, health)| health.is_ready()) {
+        while !self.roles.health.iter().all(|(role, health)| *role == "recovery" || health.is_ready()) {
             anyhow::ensure!(Instant::now() < deadline, "not ready after {} s: {}", START.as_secs(), self.problems().join("; "));
             tokio::select! {
                 ended = self.ended() => return Err(ended),
