@@ -102,19 +102,8 @@ mod span {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86400,
-            _ => 0,
-        };
-        let number: u32 = number.parse().unwrap_or(0);
-        if number == 0 || seconds == 0 {
-            return Err(D::Error::custom(format!("{text:?} is no span; write it as 90s, 15m, 2h or 7d")));
-        }
-        Ok(Duration::from_secs(u64::from(number) * seconds))
+        let span = crate::model::parse_span(&text).filter(|span| !span.is_zero());
+        span.ok_or_else(|| D::Error::custom(format!("{text:?} is no span; write it as 90s, 15m, 2h or 7d")))
     }
 }
 

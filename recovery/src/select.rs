@@ -35,21 +35,20 @@ pub(crate) fn states(selection: &Selection) -> Vec<&'static str> {
     if selection.state.is_empty() { vec![State::Open.word()] } else { selection.state.iter().map(|state| state.word()).collect() }
 }
 
+/// The columns of groups that a selection narrows, and to what.
+fn of_groups(selection: &Selection) -> impl Iterator<Item = (&'static str, Vec<String>)> {
+    let Selection { stage, code, source, event_type, .. } = selection;
+    [("stage", stage), ("code", code), ("source", source), ("event_type", event_type)]
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(column, values)| (column, values.iter().map(|value| clean(value.into()).into_owned()).collect()))
+}
+
 /// Appends the selection's conditions on `d` (of dead_letters), without its limit.
 pub(crate) fn push_conditions(query: &mut QueryBuilder<Postgres>, selection: &Selection) {
     query.push("d.state = ANY(").push_bind(states(selection)).push(")");
-    for (column, values) in [
-        ("stage", &selection.stage),
-        ("code", &selection.code),
-        ("source", &selection.source),
-        ("event_type", &selection.event_type),
-    ] {
-        if !values.is_empty() {
-            query
-                .push(format!(" AND d.group_id IN (SELECT id FROM groups WHERE {column} = ANY("))
-                .push_bind(values.iter().map(|value| clean(value.into()).into_owned()).collect::<Vec<_>>())
-                .push("))");
-        }
+    for (column, values) in of_groups(selection) {
+        query.push(format!(" AND d.group_id IN (SELECT id FROM groups WHERE {column} = ANY(")).push_bind(values).push("))");
     }
     for (column, values) in [("id", &selection.id), ("group_id", &selection.group)] {
         if !values.is_empty() {
@@ -173,18 +172,8 @@ pub(crate) fn push_count(query: &mut QueryBuilder<Postgres>, selection: &Selecti
 
 /// Appends the group filters on `g` (of groups).
 pub(crate) fn push_group_filters(query: &mut QueryBuilder<Postgres>, selection: &Selection) {
-    for (column, values) in [
-        ("stage", &selection.stage),
-        ("code", &selection.code),
-        ("source", &selection.source),
-        ("event_type", &selection.event_type),
-    ] {
-        if !values.is_empty() {
-            query
-                .push(format!(" AND g.{column} = ANY("))
-                .push_bind(values.iter().map(|value| clean(value.into()).into_owned()).collect::<Vec<_>>())
-                .push(")");
-        }
+    for (column, values) in of_groups(selection) {
+        query.push(format!(" AND g.{column} = ANY(")).push_bind(values).push(")");
     }
     if !selection.group.is_empty() {
         query.push(" AND g.id = ANY(").push_bind(selection.group.clone()).push(")");
