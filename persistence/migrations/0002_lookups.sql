@@ -9,6 +9,14 @@
 CREATE UNIQUE INDEX IF NOT EXISTS events_event_id_source ON events (event_id, source);
 CREATE INDEX IF NOT EXISTS events_trace_id ON events (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS duplicates_event_id_source ON duplicates (event_id, source);
+-- One made concurrently that failed is left invalid by PostgreSQL, and would be taken for the index that is meant.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_index WHERE NOT indisvalid AND indexrelid IN
+               ('events_event_id_source'::regclass, 'events_trace_id'::regclass, 'duplicates_event_id_source'::regclass)) THEN
+        RAISE EXCEPTION 'an index made by hand is invalid: drop events_event_id_source, events_trace_id and duplicates_event_id_source, then start again';
+    END IF;
+END $$;
 ALTER TABLE events DROP CONSTRAINT events_source_event_id_key;
 DROP INDEX duplicates_event;
 

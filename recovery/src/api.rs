@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest body; the command line imports in parts below it.
 pub const BODY_BYTES: usize = 16 << 20;
@@ -97,6 +97,10 @@ impl ApiArgs {
     }
 }
 
+/// A place among the requests in flight, given back when the last of it is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
 /// Before the work of one endpoint.
 #[derive(Clone)]
 struct Gate {
@@ -151,8 +155,11 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
         Ok(who) => who,
         Err(error) => return error.into_response(),
     };
-    let Ok(_place) = gate.places.try_acquire() else { return ApiError::Overloaded.into_response() };
+    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else { return ApiError::Overloaded.into_response() };
+    let place = Place(Arc::new(place));
     request.extensions_mut().insert(who);
+    // An answer that is a stream keeps its place to its end.
+    request.extensions_mut().insert(place.clone());
     match tokio::time::timeout(gate.limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::TooSlow(gate.limit.as_secs()).into_response(),

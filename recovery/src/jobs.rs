@@ -141,5 +141,5 @@ impl Recovery {
 
 pub(crate) fn unknown(job: &str) -> Refusal {
     let shown: String = job.chars().filter(|c| !c.is_control()).take(40).collect();
-    Refusal::NotFound(format!("there is no replay {shown}; `eventflow dlq replay history` lists them"))
+    Refusal::NotFound(format!("there is no replay {shown}; `eventflow replay history` lists them"))
 }

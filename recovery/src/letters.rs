@@ -220,7 +220,9 @@ impl Recovery {
         let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(&fitting).fetch_all(&mut *connection).await?;
         let unwritable =
             |error: serde_json::Error| Refusal::Unavailable(format!("a dead letter cannot be written as JSON: {error}"));
-        let lines = rows.iter().map(|row| serde_json::to_value(Line::of(row)?).map_err(unwritable)).collect::<Result<_, _>>()?;
+        let cluster = cluster(&mut connection).await?;
+        let line = |row| serde_json::to_value(Line::of(row, cluster.as_ref())?).map_err(unwritable);
+        let lines = rows.iter().map(line).collect::<Result<_, _>>()?;
         let more = ids.len() == limit as usize || fitting.len() < ids.len();
         Ok((lines, fitting.last().copied().filter(|_| more)))
     }
@@ -230,12 +232,13 @@ impl Recovery {
     /// # Errors
     /// [`Refusal::Invalid`] naming the line, counted from one; nothing was taken in then.
     pub async fn import(&self, who: &str, lines: &[serde_json::Value]) -> Result<u64, Refusal> {
+        let ours = cluster(&mut *self.pool.acquire().await?).await?;
         let (mut rows, mut settled) = (Vec::with_capacity(lines.len()), BTreeMap::new());
         for (place, line) in lines.iter().enumerate() {
             let bad = |problem: String| Refusal::Invalid(format!("line {}: {problem}", place + 1));
             let line: Line = serde::Deserialize::deserialize(line).map_err(|error| bad(error.to_string()))?;
             let state = line.settled().map(|state| (state, line.resolution.clone(), line.settled_at, line.reason.clone()));
-            let row = line.into_row().map_err(bad)?;
+            let row = line.into_row(ours.as_ref()).map_err(bad)?;
             if let Some(state) = state {
                 settled.insert(row.dlq, state);
             }
@@ -274,6 +277,11 @@ impl Recovery {
         transaction.commit().await?;
         Ok(written.new.len() as u64)
     }
+}
+
+/// The Kafka cluster the index is of, once a role has said.
+async fn cluster(connection: &mut PgConnection) -> Result<Option<String>, Refusal> {
+    Ok(sqlx::query_scalar("SELECT cluster_id FROM kafka_cluster").fetch_optional(connection).await?)
 }
 
 async fn last_settled(connection: &mut PgConnection) -> Result<Option<Time>, Refusal> {

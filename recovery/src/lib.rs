@@ -241,7 +241,8 @@ pub async fn serve(
     metrics::describe();
     let policies = config.load_policies()?;
     let recovery = Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
-    let router = api::routes(recovery.clone(), tokens);
+    // With connections and a registry of its own: no number of questions keeps the index or a replay waiting.
+    let router = api::routes(Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?, tokens);
     let (args, end) = (config.api.clone(), shutdown.clone());
     // Before the database is there: its answer is then a sentence, not a refused connection.
     let api = tokio::spawn(async move { api::serve(listener, router, &args, end).await });

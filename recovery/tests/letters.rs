@@ -204,6 +204,20 @@ async fn an_export_is_imported_once_and_verbatim() {
     let refusal = to.recovery.import("ann", &broken).await.unwrap_err();
     assert!(refusal.to_string().contains("line 2"), "{refusal}");
     assert_eq!(to.number("SELECT count(*) FROM dead_letters").await, 603, "all or nothing");
+
+    // The same places of another cluster are other places: no fate of ours, and none of ours is hidden by them.
+    sqlx::query("INSERT INTO kafka_cluster (cluster_id) VALUES ('here')").execute(&to.pool).await.unwrap();
+    let foreign: Vec<_> = text[..2].iter().map(|line| json_with(line, "cluster", "there")).collect();
+    assert_eq!(to.recovery.import("ann", &foreign).await.unwrap(), 2);
+    assert_eq!(to.number("SELECT count(*) FROM dead_letters WHERE origin_topic LIKE 'there/%'").await, 2);
+    let own: Vec<_> = text[..2].iter().map(|line| json_with(line, "cluster", "here")).collect();
+    assert_eq!(to.recovery.import("ann", &own).await.unwrap(), 0, "there already");
+}
+
+fn json_with(line: &serde_json::Value, name: &str, value: &str) -> serde_json::Value {
+    let mut line = line.clone();
+    line[name] = value.into();
+    line
 }
 
 #[derive(clap::Parser)]

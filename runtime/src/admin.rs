@@ -199,6 +199,7 @@ pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecor
 /// Reads a topic as it grows, outside any group; no record twice.
 pub struct Tail {
     consumer: BaseConsumer,
+    kafka: KafkaArgs,
     topic: String,
     /// Where each partition is read on
     next: BTreeMap<i32, i64>,
@@ -236,7 +237,7 @@ impl Tail {
             list.add_partition_offset(topic, partition, Offset::Offset(start(partition, low, high)))?;
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, topic: topic.to_owned(), next })
+        Ok(Self { consumer, kafka: kafka.clone(), topic: topic.to_owned(), next })
     }
 
     /// What was published since the last call, up to the present end.
@@ -264,7 +265,10 @@ impl Tail {
         let mut stands_still_at = std::time::Instant::now() + DEADLINE;
         while !ends.is_empty() {
             anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {} stands still at {ends:?}", self.topic);
-            let Some(message) = self.consumer.poll(Duration::from_millis(100)) else { continue };
+            let Some(message) = self.consumer.poll(Duration::from_millis(500)) else {
+                self.skip_markers(&mut ends)?;
+                continue;
+            };
             let message = match message {
                 Ok(message) => message,
                 // Notes of an outage, also of one long over: the deadline says when it is too long.
@@ -272,12 +276,26 @@ impl Tail {
                 Err(error) => return Err(error.into()),
             };
             let record = crate::record::Record::of(&message);
-            stands_still_at = std::time::Instant::now() + DEADLINE;
             self.next.insert(record.partition, record.offset + 1);
             if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
                 ends.remove(&record.partition);
             }
             take(OwnedRecord::of(&record));
+            stands_still_at = std::time::Instant::now() + DEADLINE;
+        }
+        Ok(())
+    }
+
+    /// An end may have no record before it, but a transaction's marker or what was aborted: then it is reached.
+    fn skip_markers(&mut self, ends: &mut BTreeMap<i32, i64>) -> anyhow::Result<()> {
+        for (partition, end) in std::mem::take(ends) {
+            let next = self.next.get(&partition).copied().unwrap_or(0);
+            let (records, to) = read_range(&self.kafka, &self.topic, partition, next..end, 1)?;
+            if records.is_empty() && to >= end {
+                self.next.insert(partition, end);
+            } else {
+                ends.insert(partition, end);
+            }
         }
         Ok(())
     }

@@ -106,4 +106,6 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
     assert_eq!(ends(&kafka, TOPIC).unwrap(), [(0, 9)], "as far as records were acknowledged");
     assert_eq!(held(&kafka, 0..9, 10), (expected, 6), "what is behind the open transaction is not known yet");
     second.commit_transaction(DEADLINE).unwrap();
+    // The last offset is a marker: who reads to the end is not kept waiting for a record that will never come.
+    assert_eq!(runtime::admin::read_all(&kafka, TOPIC).unwrap().len(), 5);
 }

@@ -1,17 +1,18 @@
 //! Dead letters over HTTP: listed, shown, explained, edited, discarded, taken out and in. And what is told about events.
 
+use super::Place;
 use super::input::{Body, Named, Query, too_large_or_broken, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
 use crate::Recovery;
 use crate::edit::Edited;
 use crate::model::{Audit, Explanation, LetterDetail, Letters, Selection, Stats, Trace};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -119,14 +120,19 @@ pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
 
 /// Page by page, so that any number costs the memory of one. An error in the middle breaks the connection off, which no client takes
 /// for the end.
-pub(super) async fn export(State(recovery): State<Recovery>, mut query: Query) -> Result<Response, ApiError> {
+pub(super) async fn export(
+    State(recovery): State<Recovery>,
+    Extension(place): Extension<Place>,
+    mut query: Query,
+) -> Result<Response, ApiError> {
     let selection = query.selection()?;
     query.end()?;
     let left = selection.limit.map_or(usize::MAX, |limit| limit as usize);
     let first = recovery.export(&selection, None).await?;
     let pages = futures_util::stream::try_unfold((Some(first), left), move |(page, left)| {
-        let (recovery, selection) = (recovery.clone(), selection.clone());
+        let (recovery, selection, place) = (recovery.clone(), selection.clone(), place.clone());
         async move {
+            let _place = place;
             let Some((lines, next)) = page else { return Ok::<_, ApiError>(None) };
             let mut text = String::new();
             for line in lines.iter().take(left) {

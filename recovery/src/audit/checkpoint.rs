@@ -75,11 +75,13 @@ impl Checkpoint {
         Ok(Self { id, topic, low, high, validator_next, validated_ends, dlq_ends: None })
     }
 
-    /// The oldest one that was not reached yet: a restart goes on with it.
+    /// The oldest one that was not reached yet: a restart goes on with it. One of an hour ago may wait for offsets that will never come,
+    /// those of a topic made anew say.
     pub(super) async fn pending(pool: &PgPool, topic: &str) -> Result<Option<Self>, Refusal> {
         let row = sqlx::query(
             "SELECT id, low::text, high::text, validator_next::text, validated_ends::text, dlq_ends::text
-             FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NULL ORDER BY id LIMIT 1",
+             FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NULL AND at > now() - interval '1 hour'
+             ORDER BY id LIMIT 1",
         )
         .bind(topic)
         .fetch_optional(pool)
@@ -129,6 +131,12 @@ impl Checkpoint {
         }
         recovery.account(&self.topic, &self.readings()).await?;
         sqlx::query("UPDATE audit_checkpoints SET reached_at = clock_timestamp() WHERE id = $1")
+            .bind(self.id)
+            .execute(&recovery.pool)
+            .await?;
+        // What it has overtaken says nothing new.
+        sqlx::query("DELETE FROM audit_checkpoints WHERE topic = $1 AND id < $2 AND reached_at IS NULL")
+            .bind(&self.topic)
             .bind(self.id)
             .execute(&recovery.pool)
             .await?;

@@ -37,6 +37,9 @@ impl Bytes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Line {
+    /// The Kafka cluster its places are of
+    #[serde(default)]
+    pub(super) cluster: Option<String>,
     origin: (String, i32, i64),
     #[serde(default)]
     origin_group: String,
@@ -83,13 +86,14 @@ pub(super) const COLUMNS: &str = "d.origin_topic, d.origin_partition, d.origin_o
      d.resolution, d.settled_at, d.reason";
 
 impl Line {
-    pub(super) fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
+    pub(super) fn of(row: &PgRow, cluster: Option<&String>) -> Result<Self, sqlx::Error> {
         let failed = match (row.try_get(13)?, row.try_get(14)?, row.try_get(15)?) {
             (Some(topic), Some(partition), Some(offset)) => Some((topic, partition, offset)),
             _ => None,
         };
         let bytes = |index: usize| Ok::<_, sqlx::Error>(row.try_get::<Option<&[u8]>, _>(index)?.map(Bytes::of));
         Ok(Self {
+            cluster: cluster.cloned(),
             origin: (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
             origin_group: row.try_get(3)?,
             state: State::of_word(row.try_get(4)?).unwrap_or(State::Open),
@@ -131,8 +135,13 @@ impl Line {
         }
     }
 
-    /// A row like one the index makes: a file is no better than a topic.
-    pub(super) fn into_row(self) -> Result<Row<'static>, String> {
+    /// A row like one the index makes: a file is no better than a topic. A place in another cluster than `ours` is another place: it keeps
+    /// that cluster's name, and can be read and given up, but not replayed here.
+    pub(super) fn into_row(mut self, ours: Option<&String>) -> Result<Row<'static>, String> {
+        if self.cluster.as_ref() != ours {
+            let cluster = self.cluster.take().unwrap_or_else(|| "elsewhere".to_owned());
+            self.origin.0 = format!("{cluster}/{}", self.origin.0);
+        }
         let bound = |text: String, most| name(Cow::Owned(text), most).into_owned();
         let named = |text: String| Cow::Owned(bound(text, NAME_BYTES));
         let place = |(topic, partition, offset): (String, i32, i64)| Place { topic: named(topic), partition, offset };
