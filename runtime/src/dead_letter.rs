@@ -27,7 +27,7 @@ pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Autho
             headers = headers.with(key, value);
         }
     }
-    if record.header(h::RAW).is_none() {
+    if record.header(h::RAW).is_none() && !record.is_replay() {
         headers = headers.with(h::RAW, Some(&format!("{}:{}", record.partition, record.offset)));
     }
     let now = author.now_micros.to_string();

@@ -104,10 +104,12 @@ impl<'a> Record<'a> {
     }
 
     /// Coordinates of the raw record this one was made from: its `ef.raw` header, or where it is itself when it has none.
-    /// `None` when the header is there and names no place.
+    /// `None` when the header names no place, and for a replay without it: nothing in a retry topic is a raw record.
     #[must_use]
     pub fn raw(&self) -> Option<(i32, i64)> {
-        let Some(text) = self.header(contracts::headers::RAW) else { return Some((self.partition, self.offset)) };
+        let Some(text) = self.header(contracts::headers::RAW) else {
+            return (!self.is_replay()).then_some((self.partition, self.offset));
+        };
         let (partition, offset) = std::str::from_utf8(text).ok()?.split_once(':')?;
         Some((partition.parse().ok()?, offset.parse().ok()?))
     }

@@ -1,7 +1,7 @@
 //! Replays: the retry topic of a consuming group, and how often a record may come back by it.
 
 use crate::record::Record;
-use contracts::headers::REPLAY_COUNT;
+use contracts::headers::{RAW, REPLAY_COUNT};
 use contracts::{Rejection, RejectionCode};
 
 /// Replays as a stage takes them, as flags. Only for stages that dead-letter: what never fails is never replayed to.
@@ -42,6 +42,10 @@ impl Record<'_> {
     #[must_use]
     pub fn refused_replay(&self) -> Option<Rejection> {
         let limit = self.replay_limit?;
+        if self.raw().is_none() {
+            // Its own place would be taken for that of a raw record, and that record would have two fates.
+            return Some(exhausted(format!("it names no raw record ({RAW}): put there by hand? Discard it")));
+        }
         let mut count = 0;
         for (_, value) in self.headers().filter(|(name, _)| *name == REPLAY_COUNT) {
             let text = String::from_utf8_lossy(value.unwrap_or_default());
@@ -79,7 +83,8 @@ mod tests {
             (&["4294967296"], Some("not a count")),
         ];
         for (counts, expected) in cases {
-            let headers: Vec<_> = counts.iter().map(|count| (REPLAY_COUNT, count.as_bytes())).collect();
+            let counts_of = counts.iter().map(|count| (REPLAY_COUNT, count.as_bytes()));
+            let headers: Vec<_> = std::iter::once((RAW, &b"1:2"[..])).chain(counts_of).collect();
             let record = Record::new("t", 0, 0, 0, None, None, &headers);
             assert_eq!(record.refused_replay(), None, "not of a retry topic: not looked at");
             let refused = record.as_replay(5).refused_replay();
@@ -88,6 +93,17 @@ mod tests {
                 assert!(refused.code == RejectionCode::ReplaysExhausted && refused.detail.contains(words), "{refused}");
             }
         }
-        assert!(Record::new("t", 0, 0, 0, None, None, &[(REPLAY_COUNT, b"1")]).as_replay(0).refused_replay().is_some());
+        assert!(Record::new("t", 0, 0, 0, None, None, &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]).as_replay(0).refused_replay().is_some());
+    }
+
+    #[test]
+    fn a_replay_that_names_no_raw_record_never_takes_the_place_of_one() {
+        for headers in [&[][..], &[(RAW, &b"here"[..])]] {
+            let record = Record::new("t", 3, 4, 0, None, None, headers).as_replay(5);
+            let refused = record.refused_replay();
+            assert!(refused.as_ref().is_some_and(|refused| refused.detail.contains(RAW)), "{refused:?}");
+            assert_eq!(record.raw(), None);
+        }
+        assert_eq!(Record::new("t", 3, 4, 0, None, None, &[]).raw(), Some((3, 4)), "of the raw topic itself");
     }
 }
