@@ -5,7 +5,7 @@ use crate::act;
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::live::Live;
-use crate::pipeline::{PATIENCE, Pipeline, Ports, STOPPED};
+use crate::pipeline::{PATIENCE, Pipeline, Ports, STOPPED, TOKEN};
 use crate::watch::Watch;
 use anyhow::Context;
 use clap::Args;
@@ -178,6 +178,9 @@ fn welcome(pipeline: &Pipeline, took: Duration) -> String {
     let payment = r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR"}"#;
     text.push_str(&format!("  curl http://{}/authorize -d '{payment}'\n", pipeline.simulator));
     text.push_str(&format!("  eventflow simulator load --url {} --rate 50\n", pipeline.delivery.webhook_url));
+    text.push_str("Play on-call, as docs/ON-CALL.md says:\n");
+    text.push_str(&format!("  export EVENTFLOW_RECOVERY_URL=http://{} EVENTFLOW_RECOVERY_TOKEN={TOKEN}\n", pipeline.recovery));
+    text.push_str("  eventflow dlq groups\n");
     text
 }
 

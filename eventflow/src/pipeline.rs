@@ -116,7 +116,7 @@ impl Pipeline {
             ("persistence", ports.persistence.local_addr()?, "/ready, /metrics"),
             ("simulator", ports.simulator.local_addr()?, "POST /authorize"),
             ("registry", ports.registry.local_addr()?, "/subjects"),
-            ("recovery", recovery, "eventflow dlq groups, /openapi.json"),
+            ("recovery", recovery, "/openapi.json"),
         ];
         let (edge, simulator) = (ports.producer.local_addr()?, ports.simulator.local_addr()?);
         let registry_flag = format!("--registry-url=http://{}", ports.registry.local_addr()?);
