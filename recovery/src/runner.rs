@@ -4,6 +4,7 @@
 //! or, as the index writes, `failed`. Of a chunk whose acknowledgements nobody saw, a crash say, the retry topic itself tells: what is in
 //! it was sent, the rest is `pending` again. One instance at a time runs a job: it holds an advisory lock on the connection it claims with.
 
+mod awaited;
 pub(crate) mod claim;
 mod destination;
 mod job;
@@ -139,9 +140,15 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
 
 /// Follows what was sent, beside the sending: with a million awaited a round takes seconds. It rests as long as it worked.
 async fn follow(context: &Context) {
+    let mut looked = Instant::now();
     while !context.shutdown.is_cancelled() {
         let started = Instant::now();
-        if let Err(error) = outcome::settle(&context.recovery).await {
+        let mut followed = outcome::settle(&context.recovery).await;
+        if followed.is_ok() && looked.elapsed() >= BEAT {
+            looked = Instant::now();
+            followed = awaited::look(context).await;
+        }
+        if let Err(error) = followed {
             tracing::warn!(event = "replay_outcomes_wait", code = error.code(), %error);
         }
         let rest = started.elapsed().max(context.settings.poll);

@@ -86,7 +86,7 @@ async fn wait(context: &Context, job: &str, error: &Refusal) {
     context.shutdown.run_until_cancelled(tokio::time::sleep(context.settings.recheck)).await;
 }
 
-async fn block(connection: &mut PgConnection, job: &str, reason: &str) -> Result<(), Refusal> {
+pub(super) async fn block(connection: &mut PgConnection, job: &str, reason: &str) -> Result<(), Refusal> {
     sqlx::query("UPDATE replay_jobs SET blocked = $2 WHERE id = $1 AND state = 'running' AND blocked IS DISTINCT FROM $2")
         .bind(job)
         .bind(crate::log::clean(reason))
