@@ -7,15 +7,15 @@ use runtime::admin::read_all;
 use serde_json::{Value, json};
 
 /// A contract like none of the built-in ones: other fields, an enumeration, an optional text, no payment.
-fn write_contract(directory: &std::path::Path) {
-    let folder = directory.join("invoice.settled.v3");
+pub(crate) fn write_contract(directory: &std::path::Path, event_type: &str, record: &str, schema_id: u32) {
+    let folder = directory.join(event_type);
     std::fs::create_dir(&folder).unwrap();
     let text = json!({"type": "string", "x-eventflow": "id"});
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
         "required": ["event_id", "event_type", "schema_version", "source", "timestamp", "payload"],
         "properties": {
-            "event_id": text, "event_type": {"type": "string", "const": "invoice.settled.v3"},
+            "event_id": text, "event_type": {"type": "string", "const": event_type},
             "schema_version": {"type": "integer", "const": 3}, "source": text,
             "timestamp": {"type": "string", "format": "date-time"},
             "payload": {
@@ -30,23 +30,23 @@ fn write_contract(directory: &std::path::Path) {
         },
     });
     let amount = json!({"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 4});
-    let payload = json!({"type": "record", "name": "InvoiceSettledV3Payload", "fields": [
+    let payload = json!({"type": "record", "name": format!("{record}Payload"), "fields": [
         {"name": "invoice_id", "type": "string"}, {"name": "amount", "type": amount}, {"name": "currency", "type": "string"},
         {"name": "channel", "type": "string"}, {"name": "remark", "type": ["null", "string"], "default": null},
     ]});
-    let record = json!({"type": "record", "name": "InvoiceSettledV3", "namespace": "test", "fields": [
+    let record = json!({"type": "record", "name": record, "namespace": "test", "fields": [
         {"name": "event_id", "type": "string"}, {"name": "event_type", "type": "string"}, {"name": "schema_version", "type": "int"},
         {"name": "source", "type": "string"}, {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-micros"}},
         {"name": "payload", "type": payload},
     ]});
     for (file, text) in
-        [("schema.json", schema.to_string()), ("record.avsc", record.to_string()), ("schema-id", "77\n".to_owned())]
+        [("schema.json", schema.to_string()), ("record.avsc", record.to_string()), ("schema-id", format!("{schema_id}\n"))]
     {
         std::fs::write(folder.join(file), text).unwrap();
     }
 }
 
-fn settled(event_id: &str, change: impl Fn(&mut Value)) -> String {
+pub(crate) fn settled(event_id: &str, change: impl Fn(&mut Value)) -> String {
     let mut event = json!({
         "event_id": event_id, "event_type": "invoice.settled.v3", "schema_version": 3, "source": "test",
         "timestamp": "2026-01-02T03:04:05Z",
@@ -59,7 +59,7 @@ fn settled(event_id: &str, change: impl Fn(&mut Value)) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_type_that_is_only_a_folder_goes_from_the_webhook_to_its_row() {
     let folder = tempfile::tempdir().unwrap();
-    write_contract(folder.path());
+    write_contract(folder.path(), "invoice.settled.v3", "InvoiceSettledV3", 77);
     let (broker, flags) = embedded();
     let mut world = World::on(broker.kafka(), flags);
     world.contracts = Some(folder.path().display().to_string());

@@ -7,6 +7,7 @@ mod contracts;
 mod embedded;
 mod post;
 mod real;
+mod real_kafka;
 mod retry;
 mod secrets;
 mod secure;

@@ -1,5 +1,6 @@
 //! Signed posts, one at a time.
 
+use crate::world::SECRET;
 use contracts::Secret;
 use contracts::scheme::Scheme;
 use contracts::signature::{Key, Verifier};
@@ -29,10 +30,28 @@ pub(crate) async fn post(
     body: String,
     secret: &str,
 ) -> Result<(u16, serde_json::Value), reqwest::Error> {
+    post_to(client, &format!("http://{edge}/api/webhooks/payment-authorized"), body, secret).await
+}
+
+/// Posts many events, a thousand a request; all of them are accepted.
+pub(crate) async fn post_all(edge: &str, events: &[String]) {
+    let (client, url) = (client(), format!("http://{edge}/api/webhooks/payment-authorized/batch"));
+    for some in events.chunks(1000) {
+        let (status, answer) = post_to(&client, &url, format!("[{}]", some.join(",")), SECRET).await.unwrap();
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+async fn post_to(
+    client: &reqwest::Client,
+    url: &str,
+    body: String,
+    secret: &str,
+) -> Result<(u16, serde_json::Value), reqwest::Error> {
     let key = Key { id: "k".to_owned(), secret: Secret::new(secret), not_after: None };
     let verifier = Verifier::new(Scheme::preset("eventflow").unwrap(), vec![key], None).unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let mut request = client.post(format!("http://{edge}/api/webhooks/payment-authorized"));
+    let mut request = client.post(url);
     for (name, value) in verifier.sign(None, i64::try_from(now).unwrap(), body.as_bytes(), 0) {
         request = request.header(name, value);
     }

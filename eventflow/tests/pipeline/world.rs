@@ -1,5 +1,6 @@
 //! A broker, a database and the roles as processes; all gone when dropped.
 
+pub(crate) use crate::real_kafka::RealKafka;
 use crate::retry::TOPICS;
 use contracts::{Secret, headers, topics};
 use persistence::store::Store;
@@ -8,7 +9,6 @@ use runtime::embedded::EmbeddedBroker;
 use runtime::kafka::KafkaArgs;
 use runtime::postgres::PrivatePostgres;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -18,65 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const SECRET: &str = "pipeline-test-secret";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
-
-/// A real Apache Kafka, started by `infra/kafka/local/kafka`.
-pub(crate) struct RealKafka {
-    script: PathBuf,
-    pub(crate) directory: TempDir,
-    env: HashMap<String, String>,
-}
-
-impl RealKafka {
-    /// None, with a loud line, when this machine cannot run one; a panic where nothing may be skipped.
-    pub(crate) fn start(test: &str, secure: bool) -> Option<Self> {
-        let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from) else {
-            let why = "no Apache Kafka here; run script/test, which fetches it";
-            assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "{test} may not be skipped: {why}");
-            // Straight to the terminal: libtest would keep it to itself.
-            std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes()).unwrap();
-            return None;
-        };
-        let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
-        let mut kafka = Self { script, directory, env: HashMap::new() };
-        kafka.env = kafka.call(if secure { &["start", "--secure"] } else { &["start"] });
-        Some(kafka)
-    }
-
-    fn call(&self, command: &[&str]) -> HashMap<String, String> {
-        let mut run = Command::new(&self.script);
-        run.arg(command[0]).arg("--dir").arg(self.directory.path()).args(&command[1..]);
-        let output = run.stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-    }
-
-    pub(crate) fn get(&self, key: &str) -> &str {
-        &self.env[key]
-    }
-
-    pub(crate) fn plain(&self) -> KafkaArgs {
-        KafkaArgs::plaintext(self.get("BOOTSTRAP"))
-    }
-
-    pub(crate) fn stop(&self, kill: bool) {
-        self.call(if kill { &["stop", "--kill"] } else { &["stop"] });
-    }
-
-    pub(crate) fn restart(&self) {
-        self.call(&["restart"]);
-    }
-}
-
-impl Drop for RealKafka {
-    fn drop(&mut self) {
-        let mut stop = Command::new(&self.script);
-        stop.arg("stop").arg("--kill").arg("--dir").arg(self.directory.path()).stdin(Stdio::null());
-        if let Err(error) = stop.status() {
-            println!("the broker of {} may be left running: {error}", self.directory.path().display());
-        }
-    }
-}
+/// Who may use recovery's API: two people, each with a token of their own in the environment.
+pub(crate) const PEOPLE: [(&str, &str); 2] = [("anna", "anna-0123456789abcdef"), ("boris", "boris-0123456789abcde")];
 
 /// A role as a process; killed when dropped.
 pub(crate) struct Role {
@@ -86,6 +29,12 @@ pub(crate) struct Role {
 }
 
 impl Role {
+    /// SIGKILL, in place: whoever holds it starts another.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -145,6 +94,8 @@ pub(crate) struct World {
     pub(crate) admin: KafkaArgs,
     logs: TempDir,
     pub(crate) edge: String,
+    /// Address of recovery's API
+    pub(crate) recovery: String,
     registry: String,
     /// `user:password@` in the registry's URL
     pub(crate) registry_login: &'static str,
@@ -181,6 +132,7 @@ impl World {
             admin,
             logs: tempfile::tempdir().unwrap(),
             edge: free_address(),
+            recovery: free_address(),
             registry: free_address(),
             registry_login: "",
             environment: Vec::new(),
@@ -199,7 +151,7 @@ impl World {
         let ops = if role == "registry" { self.registry.clone() } else { free_address() };
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
         command.arg(role).args(flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator"].contains(&role)) {
+        if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator", "recovery"].contains(&role)) {
             command.args(["--contracts", contracts]);
         }
         let registry_url = format!("http://{}{}", self.registry_login, self.registry);
@@ -220,6 +172,21 @@ impl World {
             }
             "persistence" => {
                 command.args(["--registry-url", &registry_url, "--database-url", &self.postgres.url()]);
+            }
+            "recovery" => {
+                command.args([
+                    "--registry-url",
+                    &registry_url,
+                    "--database-url",
+                    &self.postgres.url(),
+                    "--listen",
+                    &self.recovery,
+                ]);
+                command.args(["--webhook-signing-secret", SECRET, "--audit-seconds", "1"]);
+                for (name, token) in PEOPLE {
+                    command.arg("--api-token").arg(format!("{name}:operator=env:TOKEN_OF_{name}"));
+                    command.env(format!("TOKEN_OF_{name}"), token);
+                }
             }
             _ => {}
         }

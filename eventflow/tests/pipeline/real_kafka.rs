@@ -1,0 +1,75 @@
+//! A real Apache Kafka of a test's own.
+
+use runtime::kafka::KafkaArgs;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A real Apache Kafka, started by `infra/kafka/local/kafka`.
+pub(crate) struct RealKafka {
+    script: PathBuf,
+    pub(crate) directory: TempDir,
+    env: HashMap<String, String>,
+}
+
+impl RealKafka {
+    /// None, with a loud line, when this machine cannot run one; a panic where nothing may be skipped.
+    pub(crate) fn start(test: &str, secure: bool) -> Option<Self> {
+        let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from) else {
+            let why = "no Apache Kafka here; run script/test, which fetches it";
+            assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "{test} may not be skipped: {why}");
+            // Straight to the terminal: libtest would keep it to itself.
+            std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes()).unwrap();
+            return None;
+        };
+        let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
+        let mut kafka = Self { script, directory, env: HashMap::new() };
+        kafka.env = kafka.call(if secure { &["start", "--secure"] } else { &["start"] });
+        Some(kafka)
+    }
+
+    /// One of Kafka's own programs.
+    pub(crate) fn tool(&self, class: &str, arguments: &[&str]) {
+        let mut run = Command::new(&self.script);
+        run.args(["tool", class, "--bootstrap-server", self.get("BOOTSTRAP")]).args(arguments);
+        let output = run.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{class}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn call(&self, command: &[&str]) -> HashMap<String, String> {
+        let mut run = Command::new(&self.script);
+        run.arg(command[0]).arg("--dir").arg(self.directory.path()).args(&command[1..]);
+        let output = run.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> &str {
+        &self.env[key]
+    }
+
+    pub(crate) fn plain(&self) -> KafkaArgs {
+        KafkaArgs::plaintext(self.get("BOOTSTRAP"))
+    }
+
+    pub(crate) fn stop(&self, kill: bool) {
+        self.call(if kill { &["stop", "--kill"] } else { &["stop"] });
+    }
+
+    pub(crate) fn restart(&self) {
+        self.call(&["restart"]);
+    }
+}
+
+impl Drop for RealKafka {
+    fn drop(&mut self) {
+        let mut stop = Command::new(&self.script);
+        stop.arg("stop").arg("--kill").arg("--dir").arg(self.directory.path()).stdin(Stdio::null());
+        if let Err(error) = stop.status() {
+            println!("the broker of {} may be left running: {error}", self.directory.path().display());
+        }
+    }
+}
