@@ -5,9 +5,12 @@
 
 mod contracts;
 mod embedded;
+mod oncall;
 mod post;
 mod real;
 mod real_kafka;
+mod recovery;
+mod recovery_books;
 mod retry;
 mod secrets;
 mod secure;
