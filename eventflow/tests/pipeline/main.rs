@@ -11,6 +11,7 @@ mod real;
 mod real_kafka;
 mod recovery;
 mod recovery_books;
+mod recovery_deploys;
 mod retry;
 mod secrets;
 mod secure;
