@@ -12,6 +12,7 @@ mod real_kafka;
 mod recovery;
 mod recovery_books;
 mod recovery_deploys;
+mod recovery_embedded;
 mod retry;
 mod secrets;
 mod secure;
