@@ -143,7 +143,10 @@ BEGIN
                      sum(kept_bytes) AS bytes, min(first_failed_at) AS first_seen, max(last_failed_at) AS last_seen, min(id) AS sample
               FROM new_rows GROUP BY group_id) n
         WHERE g.id = n.group_id;
-    ELSE
+    ELSIF EXISTS (SELECT FROM new_rows n JOIN old_rows o USING (id)
+                  WHERE (n.group_id, n.state, n.kept_bytes, n.first_failed_at, n.last_failed_at)
+                        IS DISTINCT FROM (o.group_id, o.state, o.kept_bytes, o.first_failed_at, o.last_failed_at)) THEN
+        -- Not for an edit: its groups would be locked, and with them the index, until the last page of a patch is through.
         PERFORM 1 FROM groups WHERE id IN (SELECT group_id FROM new_rows UNION SELECT group_id FROM old_rows) ORDER BY id FOR UPDATE;
         UPDATE groups g
         SET open = g.open + n.open, replaying = g.replaying + n.replaying, resolved = g.resolved + n.resolved,

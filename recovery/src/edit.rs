@@ -74,14 +74,7 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal`], naming the first dead letter that cannot take it.
-    pub async fn patch(
-        &self,
-        who: &str,
-        selection: &Selection,
-        patch: &serde_json::Value,
-        reason: &str,
-        yes: bool,
-    ) -> Result<Edited, Refusal> {
+    pub async fn patch(&self, who: &str, selection: &Selection, patch: &str, reason: &str, yes: bool) -> Result<Edited, Refusal> {
         many::patch(self, &apply::Author { who, reason }, selection, patch, yes).await
     }
 

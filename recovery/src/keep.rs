@@ -149,14 +149,16 @@ impl Recovery {
         Ok(ids.len() as u64)
     }
 
-    /// Earlier verdicts age by themselves, also those of open dead letters: the current verdict has its value.
+    /// Earlier verdicts age by themselves. A value that differs from that of an open dead letter stays: it may be the original of an edit.
     async fn drop_old_failures(&self, days: u32) -> Result<u64, Refusal> {
         let mut all = 0;
         for _ in 0..MOST_BATCHES {
             let dropped = sqlx::query(
                 "UPDATE failures SET value = NULL, headers = '[]', dropped_at = clock_timestamp()
-                 WHERE ctid = ANY(ARRAY(SELECT ctid FROM failures
+                 WHERE ctid = ANY(ARRAY(SELECT ctid FROM failures f
                                         WHERE dropped_at IS NULL AND failed_at <= clock_timestamp() - make_interval(days => $1)
+                                          AND (value IS NULL OR NOT EXISTS (SELECT FROM dead_letters d WHERE d.id = f.dead_letter_id
+                                                                            AND d.state IN ('open', 'replaying')))
                                         ORDER BY failed_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
             )
             .bind(i32::try_from(days).unwrap_or(i32::MAX))

@@ -120,25 +120,33 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
     let all = Selection { code: vec!["invalid_amount".to_owned()], ..Selection::default() };
     // One that stays broken: none is changed, and it is named.
     let bad = dead(&world, VALIDATOR, 777, body("bad", "0").as_bytes()).await;
-    let refused =
-        world.recovery.patch("eve", &all, &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]), "", true).await;
+    let refused = world
+        .recovery
+        .patch("eve", &all, &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(), "", true)
+        .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), "still_broken");
     assert!(refused.to_string().contains("dead letter "), "{refused}");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 0);
     let missing = json!([{"op": "replace", "path": "/payload/nothing", "value": 1}]);
-    assert_eq!(world.recovery.patch("eve", &all, &missing, "", true).await.unwrap_err().code(), "invalid_request");
-    assert_eq!(world.recovery.patch("eve", &all, &json!({"no": "patch"}), "", true).await.unwrap_err().code(), "invalid_request");
+    assert_eq!(world.recovery.patch("eve", &all, &missing.to_string(), "", true).await.unwrap_err().code(), "invalid_request");
+    assert_eq!(
+        world.recovery.patch("eve", &all, &json!({"no": "patch"}).to_string(), "", true).await.unwrap_err().code(),
+        "invalid_request"
+    );
     world.recovery.discard("eve", &Selection { id: vec![bad], ..Selection::default() }, "a test", false).await.unwrap();
-    let edited = world.recovery.patch("eve", &all, &patch, "lower case", false).await.unwrap();
+    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", false).await.unwrap();
     assert_eq!(edited, Edited { changed: 150, unchanged: 0 });
     let sent = String::from_utf8(current(&world, ids[7]).await.unwrap()).unwrap();
     assert!(sent.contains("1234567890123456789.10") && sent.contains("\"EUR\""), "{sent}");
-    let edited = world.recovery.patch("eve", &all, &patch, "lower case", false).await.unwrap();
+    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", false).await.unwrap();
     assert_eq!(edited, Edited { changed: 0, unchanged: 150 }, "the second time changes nothing");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 150);
     let everything = Selection::default();
-    assert_eq!(world.recovery.patch("eve", &everything, &patch, "", false).await.unwrap_err().code(), "needs_confirmation");
+    assert_eq!(
+        world.recovery.patch("eve", &everything, &patch.to_string(), "", false).await.unwrap_err().code(),
+        "needs_confirmation"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,4 +172,44 @@ async fn a_discard_says_why_needs_a_word_for_many_and_is_not_sent_by_a_replay_pl
     runner.end().await;
     assert_eq!(world.retried().len(), 3);
     assert_eq!(world.recovery.discard("eve", &all, "again", true).await.unwrap(), 0, "what is sent is not given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_in_hand_keeps_no_new_dead_letter_of_its_group_waiting() {
+    let world = world(&[]).await;
+    dead(&world, VALIDATOR, 1, b"{}").await;
+    let mut patching = world.pool.begin().await.unwrap();
+    sqlx::query("UPDATE dead_letters SET edit_id = 1").execute(&mut *patching).await.unwrap();
+    let indexing = dead(&world, VALIDATOR, 2, b"{}");
+    tokio::time::timeout(std::time::Duration::from_secs(5), indexing).await.expect("the index is not kept waiting");
+    patching.rollback().await.unwrap();
+    assert_eq!(world.number("SELECT open FROM groups").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_discarded_in_parts_and_every_part_is_in_the_log() {
+    let world = world(&[]).await;
+    let one = dead(&world, VALIDATOR, 0, b"{}").await;
+    sqlx::query(
+        "INSERT INTO dead_letters (group_id, origin_topic, origin_partition, origin_offset, family, dlq_partition, dlq_offset, consumer_group,
+             detail, disposition, attempts, first_failed_at, last_failed_at, headers)
+         SELECT group_id, origin_topic, 1, n, family, 1, n, consumer_group, detail, disposition, 1, now(), now(), '[]'
+         FROM dead_letters, generate_series(1, 12000) n WHERE id = $1",
+    )
+    .bind(one)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let all = Selection { code: vec!["invalid_amount".to_owned()], ..Selection::default() };
+    let refused = world.recovery.discard("eve", &all, "a flood", false).await.unwrap_err();
+    assert!(refused.code() == "needs_confirmation" && refused.to_string().contains("12001"), "{refused}");
+    assert_eq!(
+        world.recovery.discard("eve", &Selection { limit: Some(7_000), ..all.clone() }, "a flood", true).await.unwrap(),
+        7_000
+    );
+    assert_eq!(world.recovery.discard("eve", &all, "a flood", true).await.unwrap(), 5_001);
+    assert_eq!(world.recovery.discard("eve", &all, "a flood", true).await.unwrap(), 0, "and nothing is logged");
+    assert_eq!(world.number("SELECT discarded FROM groups").await, 12_001);
+    assert_eq!(world.number("SELECT sum((counts->>'discarded')::bigint)::bigint FROM audit_log").await, 12_001);
+    assert_eq!(world.number("SELECT count(*) FROM audit_log").await, 4);
 }

@@ -93,7 +93,9 @@ mod tests {
                 assert!(refused.code == RejectionCode::ReplaysExhausted && refused.detail.contains(words), "{refused}");
             }
         }
-        assert!(Record::new("t", 0, 0, 0, None, None, &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]).as_replay(0).refused_replay().is_some());
+        assert!(
+            Record::new("t", 0, 0, 0, None, None, &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]).as_replay(0).refused_replay().is_some()
+        );
     }
 
     #[test]

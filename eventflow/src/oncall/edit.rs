@@ -7,6 +7,7 @@ use super::{ask, note, say, say_json, table, with_letters};
 use axum::http::Method;
 use recovery::edit::Edited;
 use recovery::model::Selection;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -60,10 +61,14 @@ pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<()
     }
     let patch = match patch {
         Some(patch) => read_patch(&patch)?,
-        None => set.into_iter().map(|(path, value)| json!({"op": "add", "path": path, "value": value})).collect(),
+        None => {
+            let steps: Vec<Value> =
+                set.into_iter().map(|(path, value)| json!({"op": "add", "path": path, "value": value})).collect();
+            serde_json::value::to_raw_value(&steps).map_err(|error| Failure::failed(error.to_string()))?
+        }
     };
     let send = async |yes: bool| {
-        let body = json!({"selection": selection, "patch": patch, "reason": reason, "yes": yes});
+        let body = PatchBody { selection: &selection, patch: &patch, reason: &reason, yes };
         client.post("/api/v1/dead-letters/patch", &body).await
     };
     let mut answer = send(yes).await;
@@ -88,7 +93,16 @@ fn typed(selection: &Selection) -> Result<String, Failure> {
     Ok(fields.as_object().into_iter().flatten().map(flag).collect())
 }
 
-fn read_patch(patch: &str) -> Result<Value, Failure> {
+/// As text: a number of the patch keeps its digits.
+#[derive(serde::Serialize)]
+struct PatchBody<'a> {
+    selection: &'a Selection,
+    patch: &'a RawValue,
+    reason: &'a str,
+    yes: bool,
+}
+
+fn read_patch(patch: &str) -> Result<Box<RawValue>, Failure> {
     let bad = |problem: String| Failure::usage(format!("--patch: {problem}"));
     let text = if patch.trim_start().starts_with(['[', '{']) {
         patch.to_owned()

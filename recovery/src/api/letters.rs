@@ -14,6 +14,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ pub(super) async fn edit(
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
     selection: Selection,
-    patch: Value,
+    /// As text: a number keeps its digits
+    patch: Box<RawValue>,
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -86,7 +88,7 @@ pub(super) async fn patch(State(recovery): State<Recovery>, who: Who, query: Que
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
-    Ok(Json(recovery.patch(&who.0, &asked.selection, &asked.patch, &asked.reason, asked.yes).await?))
+    Ok(Json(recovery.patch(&who.0, &asked.selection, asked.patch.get(), &asked.reason, asked.yes).await?))
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,6 +14,9 @@ use sqlx::{PgConnection, QueryBuilder};
 /// Most dead letters of one patch: they are locked until it is through.
 const MOST_PATCHED: i64 = 100_000;
 const PAGE: usize = 100;
+const DISCARDED_AT_ONCE: i64 = 5_000;
+/// A count for a person ends here.
+const MOST_COUNTED: i64 = 1_000_000;
 
 /// The sentence for what is larger than people expect.
 fn unconfirmed(what: &str, count: u64) -> Refusal {
@@ -36,11 +39,11 @@ pub(super) async fn patch(
     recovery: &Recovery,
     author: &Author<'_>,
     selection: &Selection,
-    patch: &serde_json::Value,
+    patch: &str,
     yes: bool,
 ) -> Result<Edited, Refusal> {
     apply::name(author.who)?;
-    let marked = number::read(&patch.to_string()).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    let marked = number::read(patch).map_err(|error| Refusal::Invalid(error.to_string()))?;
     let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
         Refusal::Invalid(format!(
             "not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
@@ -101,13 +104,13 @@ async fn patched(recovery: &Recovery, letter: &Letter, patch: &json_patch::Patch
 /// The selection's open dead letters, locked.
 async fn selected(connection: &mut PgConnection, selection: &Selection) -> Result<Vec<i64>, Refusal> {
     let mut query = QueryBuilder::new("SELECT id FROM dead_letters WHERE id IN (");
-    push_open(&mut query, selection, MOST_PATCHED + 1);
+    push_open(&mut query, selection, i64::MAX, MOST_PATCHED + 1);
     query.push(") AND state = 'open' ORDER BY id FOR UPDATE");
-    Ok(query.build_query_scalar().fetch_all(connection).await?)
+    query.build_query_scalar().fetch_all(connection).await.map_err(too_many)
 }
 
-fn push_open(query: &mut QueryBuilder<sqlx::Postgres>, selection: &Selection, most: i64) {
-    query.push("SELECT d.id FROM dead_letters d WHERE d.state = 'open' AND ");
+fn push_open(query: &mut QueryBuilder<sqlx::Postgres>, selection: &Selection, up_to: i64, most: i64) {
+    query.push("SELECT d.id FROM dead_letters d WHERE d.state = 'open' AND d.id <= ").push_bind(up_to).push(" AND ");
     push_conditions(query, selection);
     query.push(" ORDER BY d.id DESC LIMIT ").push_bind(selection.limit.map_or(most, i64::from).min(most));
 }
@@ -119,23 +122,64 @@ pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection:
             "a discard needs a reason: it is what is left to tell why an event was given up".to_owned(),
         ));
     }
+    // What came after the person looked is not meant; and one statement over a flood would not end within its limit.
+    let up_to: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM dead_letters").fetch_one(&recovery.pool).await?;
+    let most = selection.limit.map_or(i64::MAX, i64::from);
+    if !yes {
+        let count = open(recovery, selection, up_to, MOST_COUNTED).await?;
+        if needs_word(recovery, selection, count as u64) && count > 0 {
+            return Err(unconfirmed("discard", count as u64));
+        }
+    }
+    let mut discarded = 0;
+    while discarded < most {
+        let count = discard_some(recovery, author, selection, up_to, (most - discarded).min(DISCARDED_AT_ONCE)).await?;
+        discarded += count;
+        if count == 0 {
+            break;
+        }
+    }
+    Ok(discarded.unsigned_abs())
+}
+
+/// How many are open, as far as `most`.
+async fn open(recovery: &Recovery, selection: &Selection, up_to: i64, most: i64) -> Result<i64, Refusal> {
+    let mut query = QueryBuilder::new("SELECT count(*) FROM (");
+    push_open(&mut query, selection, up_to, most);
+    query.push(") AS wanted");
+    Ok(query.build_query_scalar().fetch_one(&recovery.pool).await?)
+}
+
+/// Gives some up, in one transaction with its entry in the log. The second time there are none: nothing is changed, nothing is logged.
+async fn discard_some(
+    recovery: &Recovery,
+    author: &Author<'_>,
+    selection: &Selection,
+    up_to: i64,
+    most: i64,
+) -> Result<i64, Refusal> {
     let mut transaction = recovery.pool.begin().await?;
     let mut query =
         QueryBuilder::new("UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = ");
     query.push_bind(clean(author.who)).push(", reason = ").push_bind(clean(author.reason));
     query.push(" WHERE state = 'open' AND id IN (");
-    push_open(&mut query, selection, i64::MAX);
+    push_open(&mut query, selection, up_to, most);
     query.push(")");
-    let discarded = query.build().execute(&mut *transaction).await?.rows_affected();
-    if discarded == 0 {
-        // Also the second time: nothing is changed, nothing is logged.
-        return Ok(0);
+    let discarded = query.build().execute(&mut *transaction).await.map_err(too_many)?.rows_affected();
+    if discarded > 0 {
+        let counts = serde_json::json!({"discarded": discarded});
+        log::write(&mut transaction, entry(author, "dead_letter.discard", selection, counts)).await?;
+        transaction.commit().await?;
     }
-    if needs_word(recovery, selection, discarded) && !yes {
-        return Err(unconfirmed("discard", discarded));
+    Ok(i64::try_from(discarded).unwrap_or(i64::MAX))
+}
+
+/// A statement that took too long is not an outage: asked again, it would take as long.
+fn too_many(error: sqlx::Error) -> Refusal {
+    match database::fault::sqlstate(&error).as_deref() {
+        Some("57014") => {
+            Refusal::Invalid("the selection takes too long to find; narrow it with --code, --group or --since".to_owned())
+        }
+        _ => error.into(),
     }
-    let counts = serde_json::json!({"discarded": discarded});
-    log::write(&mut transaction, entry(author, "dead_letter.discard", selection, counts)).await?;
-    transaction.commit().await?;
-    Ok(discarded)
 }

@@ -108,9 +108,11 @@ impl Letter {
         self.header(h::RAW).map_or_else(|| format!("{}:{}", self.raw.0, self.raw.1), str::to_owned)
     }
 
-    /// The headers of what is sent: its own, in order, without the verdict, then what the replay says of itself.
+    /// The headers of what is sent: its own, in order, without the verdict, then what the replay says of itself. What was edited once stays
+    /// edited, also when its replay failed again and nobody edits it any more; its original is that of the first edit.
     pub(crate) fn retry_headers(&self, job: &str, count: i32) -> Headers {
-        let ours = [h::REPLAY_ID, h::REPLAY_COUNT, h::EDITED_BY, h::ORIGINAL_HASH];
+        let (again, ours) = ([h::EDITED_BY, h::ORIGINAL_HASH], [h::REPLAY_ID, h::REPLAY_COUNT]);
+        let ours: Vec<&str> = if self.edit.is_some() { [&again[..], &ours[..]].concat() } else { ours.to_vec() };
         let stays = |name: &str| !ours.contains(&name) && (!h::dlq::ALL.contains(&name) || name == h::dlq::FIRST_FAILED_AT);
         let mut headers: Headers = self.headers.iter().filter(|(name, _)| stays(name)).cloned().collect();
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
@@ -121,9 +123,13 @@ impl Letter {
         add(h::REPLAY_COUNT, count.to_string());
         if let Some(edit) = &self.edit {
             add(h::EDITED_BY, edit.by.clone());
-            let digest = Sha256::digest(self.value.as_deref().unwrap_or_default());
-            let digest = self.value_sha256.clone().unwrap_or_else(|| digest.to_vec());
-            add(h::ORIGINAL_HASH, format!("sha256:{}", hex::encode(digest)));
+            let digest = || {
+                let digest = Sha256::digest(self.value.as_deref().unwrap_or_default());
+                self.value_sha256.clone().unwrap_or_else(|| digest.to_vec())
+            };
+            let original =
+                self.header(h::ORIGINAL_HASH).map_or_else(|| format!("sha256:{}", hex::encode(digest())), str::to_owned);
+            add(h::ORIGINAL_HASH, original);
         }
         headers
     }
@@ -132,4 +138,52 @@ impl Letter {
 /// As the publisher takes them.
 pub(crate) fn record_headers(headers: &Headers) -> RecordHeaders {
     headers.iter().fold(RecordHeaders::new(headers.len()), |all, (name, value)| all.with(name, value.as_deref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(headers: &[(&str, &str)], edit: Option<&str>) -> Letter {
+        Letter {
+            id: 1,
+            state: "open".to_owned(),
+            job: None,
+            group: "eventflow-validator".to_owned(),
+            raw: (3, 4),
+            replay_count: 1,
+            key: None,
+            value: Some(b"now".to_vec()),
+            value_sha256: Some(vec![0xab; 32]),
+            dropped: false,
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec()))).collect(),
+            edit: edit.map(|by| Edit { id: 7, by: by.to_owned(), value: b"edited".to_vec() }),
+        }
+    }
+
+    fn sent(letter: &Letter, name: &str) -> Vec<String> {
+        let all = letter.retry_headers("job", 2).into_iter().filter(|(key, _)| key == name);
+        all.filter_map(|(_, value)| String::from_utf8(value?).ok()).collect()
+    }
+
+    #[test]
+    fn what_was_edited_once_stays_edited_and_its_original_is_the_first() {
+        let first = letter(&[], Some("ann"));
+        assert_eq!(
+            (sent(&first, h::EDITED_BY), sent(&first, h::ORIGINAL_HASH)),
+            (vec!["ann".to_owned()], vec![format!("sha256:{}", "ab".repeat(32))])
+        );
+        let before = [(h::EDITED_BY, "ann"), (h::ORIGINAL_HASH, "sha256:first"), (h::REPLAY_ID, "old"), (h::REPLAY_COUNT, "1")];
+        for (again, by) in [(letter(&before, None), "ann"), (letter(&before, Some("bob")), "bob")] {
+            assert_eq!(
+                (sent(&again, h::EDITED_BY), sent(&again, h::ORIGINAL_HASH)),
+                (vec![by.to_owned()], vec!["sha256:first".to_owned()])
+            );
+            assert_eq!(
+                (sent(&again, h::REPLAY_ID), sent(&again, h::REPLAY_COUNT)),
+                (vec!["job".to_owned()], vec!["2".to_owned()])
+            );
+        }
+        assert_eq!(sent(&letter(&[], None), h::EDITED_BY), Vec::<String>::new());
+    }
 }

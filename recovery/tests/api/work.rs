@@ -192,6 +192,12 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
         );
         assert_eq!(patched, json!({"changed": changed, "unchanged": 1 - changed}));
     }
+    // A number in a patch keeps every digit: more than a float has.
+    let digits = r#""patch": [{"op": "replace", "path": "/payload/amount", "value": 12345678901234567.89}]"#;
+    let precise = format!(r#"{{"selection": {{"id": [{id}]}}, {digits}}}"#);
+    world.ask("operator", "POST", "/api/v1/dead-letters/patch", precise).await.is_done();
+    let value = world.ask("operator", "GET", &format!("/api/v1/dead-letters/{id}/value"), "").await;
+    assert!(value.is_done()["text"].as_str().unwrap().contains("12345678901234567.89"), "every digit");
     let shown =
         told(&world.ask("viewer", "GET", &format!("/api/v1/dead-letters/{id}"), "").await, "/api/v1/dead-letters/{id}", "get");
     assert_eq!((shown["edited"].as_bool(), shown["edits"][0]["edited_by"].as_str()), (Some(true), Some("olga")));
