@@ -355,6 +355,29 @@ async fn what_failed_again_while_its_acknowledgement_was_on_its_way_stays_failed
     assert!(counts.contains(&"2".to_owned()), "{counts:?} in {RETRY_VALIDATOR}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_goes_to_the_topic_its_stage_was_told_to_read() {
+    let world = world(&["--validator-topic-retry", RETRY_PERSISTENCE, "--persistence-topic-retry", RETRY_VALIDATOR]).await;
+    let id = world.dead(&Dead { group: PERSISTENCE, ..Dead::default() }).await;
+    let runner = world.start_runner();
+    let job = world.applied(&[id], 1000.0).await;
+    world.job_when(&job.id, all_sent(1)).await;
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..1));
+}
+
+#[test]
+fn a_retry_topic_that_is_another_topic_is_refused() {
+    for arguments in [
+        &["--validator-topic-retry", "a b"][..],
+        &["--persistence-topic-retry", topics::DLQ],
+        &["--persistence-topic-retry", "same", "--validator-topic-retry", "same"],
+    ] {
+        let refused = replay::pipeline("postgresql://localhost/x", arguments).check().unwrap_err();
+        assert!(refused.to_string().contains(arguments[0]), "{refused}");
+    }
+}
+
 /// As [`world`], with all topics a replay passes.
 async fn world_of_all_topics() -> World {
     let topics = [(RETRY_VALIDATOR, 1), (RETRY_PERSISTENCE, 1), (topics::VALIDATED, 1), (topics::DLQ, 1)];

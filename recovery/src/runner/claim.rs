@@ -199,7 +199,10 @@ mod tests {
             value_sha256 in prop::option::of(prop::collection::vec(0_u8..2, 1)),
             edit in prop::option::of(1_i64..3),
         ) {
-            let destinations = Destinations { groups: ["v".to_owned(), "p".to_owned()] };
+            let destinations = Destinations {
+                groups: ["v".to_owned(), "p".to_owned()],
+                topics: ["to validator".to_owned(), "to persistence".to_owned()],
+            };
             let planned = Planned { letter: 1, value_sha256, edit };
             let may = letter.as_ref().filter(|letter| {
                 letter.state == "open"
@@ -209,7 +212,9 @@ mod tests {
                     && ["v", "p"].contains(&letter.group.as_str())
             });
             match (decide(&planned, letter.as_ref(), &destinations), may) {
-                (Decision::Send(topic), Some(letter)) => prop_assert_eq!(topic, contracts::topics::retry(&letter.group)),
+                (Decision::Send(topic), Some(letter)) => {
+                    prop_assert_eq!(topic, if letter.group == "v" { "to validator" } else { "to persistence" });
+                }
                 (Decision::Skip(code, detail), None) => {
                     prop_assert!(!detail.is_empty());
                     let being = letter.is_some_and(|letter| letter.state == "replaying");
