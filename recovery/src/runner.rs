@@ -16,9 +16,9 @@ mod send;
 
 pub(crate) use destination::Destinations;
 
-use crate::Recovery;
 use crate::error::Refusal;
 use crate::jobs::within;
+use crate::{PipelineArgs, Recovery};
 use destination::Desk;
 use lost::Lost;
 use runtime::health::Health;
@@ -61,6 +61,7 @@ pub(crate) struct Holder<'a> {
     pub(crate) job: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) destinations: &'a Destinations,
+    pub(crate) pipeline: &'a PipelineArgs,
 }
 
 /// What every running job needs.

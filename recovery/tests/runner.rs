@@ -378,6 +378,25 @@ fn a_retry_topic_that_is_another_topic_is_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_followed_or_counted_is_not_sent() {
+    let world = world(&[]).await;
+    let ids = world.many(2).await;
+    let full = world.dead(&Dead { raw: (2, 2), replay_count: i32::MAX, ..Dead::default() }).await;
+    // Its ef.raw cannot be read: the dead letter's own coordinates.
+    sqlx::query("UPDATE dead_letters SET origin_topic = 'events.dlq.v1', origin_group = 'eventflow-validator' WHERE id = $1")
+        .bind(ids[1])
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let runner = world.start_runner();
+    let job = world.applied(&[&ids[..], &[full]].concat(), 1000.0).await;
+    let job = world.job_when(&job.id, |job| count(job, "sent") == 1 && count(job, "skipped") == 2).await;
+    assert_eq!(job.by_code["not_replayable"], 2);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..1));
+}
+
 /// As [`world`], with all topics a replay passes.
 async fn world_of_all_topics() -> World {
     let topics = [(RETRY_VALIDATOR, 1), (RETRY_PERSISTENCE, 1), (topics::VALIDATED, 1), (topics::DLQ, 1)];

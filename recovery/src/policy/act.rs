@@ -212,6 +212,7 @@ impl Recovery {
                  SELECT d.id, d.last_failed_at, d.replay_count FROM dead_letters d
                  WHERE d.group_id = g.id AND d.state = 'open' AND d.edit_id IS NULL AND d.last_failed_at >= $6
                    AND d.consumer_group = ANY($7) AND d.replay_count < $8
+                   AND d.origin_topic = $9 AND d.origin_group = ''
                    AND NOT EXISTS (SELECT FROM policy_tries t WHERE t.dead_letter_id = d.id
                                    AND (t.failed_with = $3 OR t.tries >= $4 OR t.next_try_at > now()))
                  ORDER BY d.id LIMIT $5) d
@@ -227,6 +228,7 @@ impl Recovery {
         .bind(Time::now_utc() - policy.oldest)
         .bind([&self.pipeline.validator_group, &self.pipeline.persistence_group].map(Clone::clone).to_vec())
         .bind(i32::try_from(self.pipeline.max_replays).unwrap_or(i32::MAX))
+        .bind(&self.pipeline.topic_raw)
         .fetch_all(&self.pool)
         .await?;
         rows.iter()

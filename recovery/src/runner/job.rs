@@ -132,7 +132,8 @@ async fn turn(
             return Ok(Next::Again);
         }
     };
-    let holder = Holder { job, instance: &context.instance, destinations: &context.desk.destinations };
+    let pipeline = &context.recovery.pipeline;
+    let holder = Holder { job, instance: &context.instance, destinations: &context.desk.destinations, pipeline };
     let started = Instant::now();
     let Some(chunk) = within(claim::claim(connection, &holder, records, &ends)).await? else { return Ok(Next::Done) };
     if chunk.is_empty() {
