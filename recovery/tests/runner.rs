@@ -397,6 +397,26 @@ async fn what_could_not_be_followed_or_counted_is_not_sent() {
     assert_eq!(copies(&world), once_each(0..1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
+    let world = world(&["--confirm-above", "1", "--require-approval"]).await;
+    let ids = world.many(2).await;
+    let job = world.planned(&ids, "k").await;
+    // A command that works straight on the database, and was not told.
+    let lax = recovery::Recovery::new(replay::pipeline(&world.url, &["--confirm-above", "1"]), None).unwrap();
+    lax.apply("ann", &job.id, Some(1000.0), true).await.unwrap();
+    let runner = world.start_runner();
+    let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await;
+    assert!(blocked.blocked.unwrap().contains(&format!("eventflow replay approve {}", job.id)));
+    assert_eq!((blocked.state, blocked.by_state["pending"]), (JobState::Running, 2));
+    assert_eq!(world.recovery.approve("ann", &job.id).await.unwrap_err().code(), "wrong_state", "not by who planned it");
+    world.recovery.approve("bob", &job.id).await.unwrap();
+    let job = world.job_when(&job.id, all_sent(2)).await;
+    assert_eq!(job.blocked, None);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..2));
+}
+
 /// As [`world`], with all topics a replay passes.
 async fn world_of_all_topics() -> World {
     let topics = [(RETRY_VALIDATOR, 1), (RETRY_PERSISTENCE, 1), (topics::VALIDATED, 1), (topics::DLQ, 1)];

@@ -74,21 +74,38 @@ pub(crate) struct Claimed {
 /// Where the retry topics end, by topic and partition.
 pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
 
-/// Claims the next items, at most `records`; none when the job is not running any more. Runs on the connection that holds the job's lock:
+/// What a claim came to.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// To be sent now; empty when none of the next items may be
+    Chunk(Vec<Claimed>),
+    /// Nothing is sent without the word of a second person
+    NeedsApproval,
+    /// The job is not running any more
+    Over,
+}
+
+/// Claims the next items, at most `records`. Whether a second person must agree is this role's setting, whoever applied the job. Runs on the connection that holds the job's lock:
 /// who lost the lock lost the connection, and claims nothing.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     holder: &Holder<'_>,
     records: usize,
     ends: &Ends,
-) -> Result<Option<Vec<Claimed>>, Refusal> {
+) -> Result<Claim, Refusal> {
     let mut transaction = connection.begin().await?;
-    let state: Option<String> = sqlx::query_scalar("SELECT state FROM replay_jobs WHERE id = $1 FOR UPDATE")
-        .bind(holder.job)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    if state.as_deref() != Some("running") {
-        return Ok(None);
+    let job: Option<(String, bool)> =
+        sqlx::query_as("SELECT state, needs_confirmation AND approved_by IS NULL FROM replay_jobs WHERE id = $1 FOR UPDATE")
+            .bind(holder.job)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    match job {
+        Some((state, unapproved)) if state == "running" => {
+            if unapproved && holder.pipeline.require_approval {
+                return Ok(Claim::NeedsApproval);
+            }
+        }
+        _ => return Ok(Claim::Over),
     }
     let planned = next(&mut transaction, holder, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
@@ -145,7 +162,7 @@ pub(crate) async fn claim(
     .await?;
     transaction.commit().await?;
     metrics::counter!(names::REPLAYED, "outcome" => "skipped").increment(skipped.0.len() as u64);
-    Ok(Some(claimed))
+    Ok(Claim::Chunk(claimed))
 }
 
 /// The next pending items in order, within the chunk's bounds.
