@@ -81,6 +81,12 @@ pub struct PipelineArgs {
     /// Consumer group of persistence
     #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = "eventflow-persistence")]
     pub persistence_group: String,
+    /// Topic of replays to the validator, its --topic-retry [default: events.retry.<group>.v1]
+    #[arg(long, env = "EVENTFLOW_VALIDATOR_TOPIC_RETRY")]
+    pub validator_topic_retry: Option<String>,
+    /// Topic of replays to persistence, its --topic-retry [default: events.retry.<group>.v1]
+    #[arg(long, env = "EVENTFLOW_PERSISTENCE_TOPIC_RETRY")]
+    pub persistence_topic_retry: Option<String>,
     /// A replay of more dead letters than this must be confirmed (--yes)
     #[arg(long, env = "EVENTFLOW_CONFIRM_ABOVE", default_value_t = 100)]
     pub confirm_above: usize,
@@ -143,9 +149,35 @@ impl PipelineArgs {
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         check_topic("--topic-dlq", &self.topic_dlq)?;
+        self.check_retry("--validator-topic-retry", self.validator_topic_retry.as_deref())?;
+        self.check_retry("--persistence-topic-retry", self.persistence_topic_retry.as_deref())?;
+        if self.validator_topic_retry.is_some() && self.validator_topic_retry == self.persistence_topic_retry {
+            return Err(ConfigError::new(
+                "--persistence-topic-retry",
+                "it is also --validator-topic-retry: each group has its own",
+            ));
+        }
         Registry::new(&self.registry)?;
         self.load_sources()?;
         runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+    }
+
+    fn check_retry(&self, setting: &'static str, topic: Option<&str>) -> Result<(), ConfigError> {
+        let Some(topic) = topic else { return Ok(()) };
+        check_topic(setting, topic)?;
+        if [&self.topic_raw, &self.topic_validated, &self.topic_dlq].iter().any(|other| *other == topic) {
+            return Err(ConfigError::new(
+                setting,
+                format!("{topic} is another topic of the pipeline; replays need one of their own"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where each of our groups reads replays: the validator's, then persistence's.
+    pub(crate) fn retry_topics(&self) -> [String; 2] {
+        let of = |given: &Option<String>, group: &str| given.clone().unwrap_or_else(|| contracts::topics::retry(group));
+        [of(&self.validator_topic_retry, &self.validator_group), of(&self.persistence_topic_retry, &self.persistence_group)]
     }
 
     fn load_sources(&self) -> Result<Option<Sources>, ConfigError> {

@@ -1,7 +1,7 @@
 //! Runs applied jobs: sends what is due, at the job's rate, and follows every item to its outcome.
 //!
 //! An item's way: `pending` → ([`claim`], one transaction) `sending` → ([`send`], acknowledged) `sent` → ([`outcome`]) `stored`, `duplicate`
-//! or, as the index writes, `failed`. Of a chunk whose acknowledgements nobody saw, a crash say, the retry topic itself tells: what is in
+//! or, as the index writes, `failed`; what was lost on its way fails too ([`lost`]). Of a chunk whose acknowledgements nobody saw, a crash say, the retry topic itself tells: what is in
 //! it was sent, the rest is `pending` again. One instance at a time runs a job: it holds an advisory lock on the connection it claims with.
 
 mod awaited;
@@ -9,6 +9,7 @@ pub(crate) mod claim;
 mod destination;
 mod job;
 pub(crate) mod letter;
+mod lost;
 pub mod metrics;
 mod outcome;
 mod pace;
@@ -16,10 +17,11 @@ mod send;
 
 pub(crate) use destination::Destinations;
 
-use crate::Recovery;
 use crate::error::Refusal;
 use crate::jobs::within;
+use crate::{PipelineArgs, Recovery};
 use destination::Desk;
+use lost::Lost;
 use runtime::health::Health;
 use runtime::publisher::Publisher;
 use std::collections::BTreeSet;
@@ -60,6 +62,7 @@ pub(crate) struct Holder<'a> {
     pub(crate) job: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) destinations: &'a Destinations,
+    pub(crate) pipeline: &'a PipelineArgs,
 }
 
 /// What every running job needs.
@@ -141,6 +144,7 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
 /// Follows what was sent, beside the sending: with a million awaited a round takes seconds. It rests as long as it worked.
 async fn follow(context: &Context) {
     let mut looked = Instant::now();
+    let mut lost = Lost::new(&context.desk.destinations, context.settings.recheck * 5);
     while !context.shutdown.is_cancelled() {
         let started = Instant::now();
         let mut followed = outcome::settle(&context.recovery).await;
@@ -150,6 +154,9 @@ async fn follow(context: &Context) {
         }
         if let Err(error) = followed {
             tracing::warn!(event = "replay_outcomes_wait", code = error.code(), %error);
+        }
+        if let Err(error) = lost.look(&context.recovery).await {
+            tracing::warn!(event = "replay_lost_unknown", code = error.code(), %error);
         }
         let rest = started.elapsed().max(context.settings.poll);
         context.shutdown.run_until_cancelled(tokio::time::sleep(rest)).await;

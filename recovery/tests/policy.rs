@@ -152,3 +152,54 @@ async fn tries_and_budget_are_counted_before_anything_is_sent() {
     assert_eq!(second.items, 3, "those that were not tried yet");
     assert_eq!(world.number("SELECT count(*) FROM policy_tries WHERE tries > 1").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_was_planned_when_the_role_died_is_started_by_the_next() {
+    let world = world(&[]).await.with_persistence().await;
+    let ids = dead(&world, 1, 1).await;
+    let selection = recovery::model::Selection { id: ids, ..Default::default() };
+    let job = world.recovery.plan("policy:mend", &selection, "", "key", Some("mend")).await.unwrap();
+    let automatic = Automatic::start(&world, "rate = 7");
+    let job = world.job_when(&job.id, |job| job.state == recovery::model::JobState::Running).await;
+    assert!((job.rate - 7.0).abs() < f64::EPSILON);
+    automatic.end().await;
+    assert_eq!(world.recovery.history(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stopped_replay_never_sent_is_not_of_the_budget() {
+    let world = world(&[]).await.with_persistence().await;
+    dead(&world, 4, 4).await;
+    let automatic = Automatic::start(&world, "budget = 3");
+    let first = replays(&world, 1).await;
+    assert_eq!(first.items, 3);
+    world.recovery.stop("ann", &first.id).await.unwrap();
+    let runner = world.start_runner();
+    world.job_when(&first.id, |job| job.finished_at.is_some()).await;
+    assert_eq!(replays(&world, 2).await.items, 1, "nothing was sent in this hour, and three have had their try");
+    automatic.end().await;
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replayed_too_often_hides_no_other_dead_letter() {
+    let world = world(&["--max-replays", "2"]).await.with_persistence().await;
+    let sample = world.dead(&Dead { raw: (1, 0), replay_count: 2, ..Dead::default() }).await;
+    // As many as one look takes, all older than the one that may be tried.
+    sqlx::query(
+        "INSERT INTO dead_letters (group_id, origin_topic, origin_partition, origin_offset, family, dlq_partition, dlq_offset, consumer_group,
+             detail, disposition, attempts, replay_count, first_failed_at, last_failed_at, headers)
+         SELECT group_id, origin_topic, 1, n, family, 1, n, consumer_group, detail, disposition, attempts, replay_count, first_failed_at,
+             last_failed_at, headers FROM dead_letters, generate_series(1, 2000) n WHERE id = $1",
+    )
+    .bind(sample)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let ids = dead(&world, 1, 1).await;
+    let automatic = Automatic::start(&world, "");
+    let job = replays(&world, 1).await;
+    automatic.end().await;
+    let items = world.recovery.items(&job.id, &[], 10).await.unwrap();
+    assert_eq!(items.iter().map(|item| item.letter).collect::<Vec<_>>(), ids);
+}

@@ -4,12 +4,18 @@
 
 mod replay;
 
+use contracts::topics;
 use recovery::model::JobState;
-use replay::{DEADLINE, Dead, RETRY_VALIDATOR, World, count, start_runner, world};
-use runtime::embedded::{Fault, Request};
+use replay::{DEADLINE, Dead, PERSISTENCE, RETRY_PERSISTENCE, RETRY_VALIDATOR, VALIDATOR, World, count, start_runner, world};
+use runtime::admin::committed;
+use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
+use runtime::embedded::{EmbeddedBroker, Fault, Request};
+use runtime::health::Health;
+use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// How often each raw record is in the retry topic.
 fn copies(world: &World) -> BTreeMap<String, usize> {
@@ -347,6 +353,190 @@ async fn what_failed_again_while_its_acknowledgement_was_on_its_way_stays_failed
     let counts: Vec<_> = world.retried().iter().map(|record| record.header("ef.replay_count").unwrap()).collect();
     assert_eq!(counts.len(), 2);
     assert!(counts.contains(&"2".to_owned()), "{counts:?} in {RETRY_VALIDATOR}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_goes_to_the_topic_its_stage_was_told_to_read() {
+    let world = world(&["--validator-topic-retry", RETRY_PERSISTENCE, "--persistence-topic-retry", RETRY_VALIDATOR]).await;
+    let id = world.dead(&Dead { group: PERSISTENCE, ..Dead::default() }).await;
+    let runner = world.start_runner();
+    let job = world.applied(&[id], 1000.0).await;
+    world.job_when(&job.id, all_sent(1)).await;
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..1));
+}
+
+#[test]
+fn a_retry_topic_that_is_another_topic_is_refused() {
+    for arguments in [
+        &["--validator-topic-retry", "a b"][..],
+        &["--persistence-topic-retry", topics::DLQ],
+        &["--persistence-topic-retry", "same", "--validator-topic-retry", "same"],
+    ] {
+        let refused = replay::pipeline("postgresql://localhost/x", arguments).check().unwrap_err();
+        assert!(refused.to_string().contains(arguments[0]), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_followed_or_counted_is_not_sent() {
+    let world = world(&[]).await;
+    let ids = world.many(2).await;
+    let full = world.dead(&Dead { raw: (2, 2), replay_count: i32::MAX, ..Dead::default() }).await;
+    // Its ef.raw cannot be read: the dead letter's own coordinates.
+    sqlx::query("UPDATE dead_letters SET origin_topic = 'events.dlq.v1', origin_group = 'eventflow-validator' WHERE id = $1")
+        .bind(ids[1])
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let runner = world.start_runner();
+    let job = world.applied(&[&ids[..], &[full]].concat(), 1000.0).await;
+    let job = world.job_when(&job.id, |job| count(job, "sent") == 1 && count(job, "skipped") == 2).await;
+    assert_eq!(job.by_code["not_replayable"], 2);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
+    let world = world(&["--confirm-above", "1", "--require-approval"]).await;
+    let ids = world.many(2).await;
+    let job = world.planned(&ids, "k").await;
+    // A command that works straight on the database, and was not told.
+    let lax = recovery::Recovery::new(replay::pipeline(&world.url, &["--confirm-above", "1"]), None).unwrap();
+    lax.apply("ann", &job.id, Some(1000.0), true).await.unwrap();
+    let runner = world.start_runner();
+    let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await;
+    assert!(blocked.blocked.unwrap().contains(&format!("eventflow replay approve {}", job.id)));
+    assert_eq!((blocked.state, blocked.by_state["pending"]), (JobState::Running, 2));
+    assert_eq!(world.recovery.approve("ann", &job.id).await.unwrap_err().code(), "wrong_state", "not by who planned it");
+    world.recovery.approve("bob", &job.id).await.unwrap();
+    let job = world.job_when(&job.id, all_sent(2)).await;
+    assert_eq!(job.blocked, None);
+    runner.end().await;
+    assert_eq!(copies(&world), once_each(0..2));
+}
+
+/// As [`world`], with all topics a replay passes.
+async fn world_of_all_topics() -> World {
+    let topics = [(RETRY_VALIDATOR, 1), (RETRY_PERSISTENCE, 1), (topics::VALIDATED, 1), (topics::DLQ, 1)];
+    let broker = EmbeddedBroker::start(&topics).unwrap();
+    let url = replay::database().await;
+    let recovery = recovery::Recovery::new(replay::pipeline(&url, &[]), Some(broker.kafka())).unwrap();
+    recovery::SCHEMA.migrate(recovery.pool()).await.unwrap();
+    let pool = recovery.pool().clone();
+    World { broker, recovery, pool, url }.with_persistence().await
+}
+
+async fn change(world: &World, query: &'static str) {
+    sqlx::query(query).execute(&world.pool).await.unwrap();
+}
+
+async fn publish(world: &World, topic: &str) {
+    let publisher = Publisher::new(&world.broker.kafka(), &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let record = OutRecord { topic, key: None, value: Some(b"another"), headers: RecordHeaders::new(0) };
+    publisher.publish(record, DEADLINE).await.unwrap();
+}
+
+/// A validator that forwards nothing.
+struct Silent;
+
+impl Handler for Silent {
+    fn stage(&self) -> &'static str {
+        "validator"
+    }
+
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+        Ok(batch.iter().map(|_| Outcome::Done).collect())
+    }
+}
+
+const SENT_LONG_AGO: &str = "UPDATE replay_items SET sent_at = now() - interval '2 minutes' WHERE state = 'sent'";
+const PERSISTENCE_READ: &str = "INSERT INTO persistence.consumer_offsets (consumer_group, topic, partition, next_offset)
+    VALUES ('eventflow-persistence', 'events.retry.eventflow-persistence.v1', 0, 3), ('eventflow-persistence', 'events.validated.v1', 0, 1)";
+const INDEX_READ: &str =
+    "INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('g', 'events.dlq.v1', 0, 1)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_again() {
+    let world = world_of_all_topics().await;
+    let mut ids = Vec::new();
+    for offset in 0..3 {
+        ids.push(world.dead(&Dead { group: PERSISTENCE, raw: (0, offset), ..Dead::default() }).await);
+    }
+    publish(&world, topics::DLQ).await;
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 1000.0).await;
+    world.job_when(&job.id, all_sent(3)).await;
+    // The index has read all; nobody has read the retry topic: however long ago they were sent, they are on their way.
+    change(&world, INDEX_READ).await;
+    change(&world, SENT_LONG_AGO).await;
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        assert_eq!(count(&world.recovery.job(&job.id).await.unwrap(), "sent"), 3);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Persistence is past them; one is stored, one failed again as the index writes it, one is nowhere.
+    world.stored(&[(0, 0)], false).await;
+    change(
+        &world,
+        "WITH d AS (UPDATE dead_letters SET state = 'open', replay_count = 1 WHERE origin_offset = 1 RETURNING id)
+         UPDATE replay_items i SET state = 'failed', code = 'conflict', settled_at = now() FROM d WHERE d.id = i.dead_letter_id",
+    )
+    .await;
+    change(&world, PERSISTENCE_READ).await;
+    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    assert_eq!((count(&job, "stored"), count(&job, "failed")), (1, 2), "{job:?}");
+    assert_eq!((job.by_code["conflict"], job.by_code["replay_lost"]), (1, 1));
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 2);
+    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE action = 'replay.lost'").await, 1);
+    let lost = world.recovery.items(&job.id, &["failed".to_owned()], 10).await.unwrap();
+    assert!(lost.iter().any(|item| item.detail.as_deref().is_some_and(|detail| detail.contains("replay it again"))), "{lost:?}");
+    // It can be replayed again.
+    let again = world.applied(&ids[2..], 1000.0).await;
+    world.job_when(&again.id, all_sent(1)).await;
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_have_read_what_the_validator_made() {
+    let world = world_of_all_topics().await;
+    let ids = world.many(1).await;
+    publish(&world, topics::DLQ).await;
+    publish(&world, topics::VALIDATED).await;
+    let runner = world.start_runner();
+    let job = world.applied(&ids, 1000.0).await;
+    world.job_when(&job.id, all_sent(1)).await;
+    change(&world, SENT_LONG_AGO).await;
+    let (shutdown, kafka) = (CancellationToken::new(), world.broker.kafka());
+    let stage =
+        StageArgs { batch_records: 100, batch_age_ms: 2, breaker_share: 2.0, breaker_window: 10, topic_dlq: topics::DLQ.into() };
+    let settings = stage.settings(&kafka, VALIDATOR, vec![RETRY_VALIDATOR.to_owned()], None);
+    let publisher = Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let running = tokio::spawn(consumer::run(settings, Silent, publisher, Health::new(), shutdown.clone()));
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let kafka = kafka.clone();
+        let next = tokio::task::spawn_blocking(move || committed(&kafka, VALIDATOR, RETRY_VALIDATOR)).await.unwrap().unwrap();
+        if next == [(0, Some(1))] {
+            break;
+        }
+        assert!(Instant::now() < until, "{next:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    for read in [PERSISTENCE_READ, INDEX_READ] {
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until {
+            assert_eq!(count(&world.recovery.job(&job.id).await.unwrap(), "sent"), 1, "before {read}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        change(&world, read).await;
+    }
+    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    assert_eq!(job.by_code["replay_lost"], 1);
+    runner.end().await;
 }
 
 /// Three replays of overlapping selections, while people pause, resume, stop, discard and instances are killed: whatever the order.

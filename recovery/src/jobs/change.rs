@@ -91,7 +91,8 @@ pub(super) async fn approve(recovery: &Recovery, who: &str, job: &str) -> Result
     if known.approved_by.is_some() {
         return Ok(());
     }
-    if known.state != JobState::Planned {
+    // An applied one may wait for it too: the role that sends asks for it, whatever the command that applied was told.
+    if matches!(known.state, JobState::Stopped | JobState::Finished) {
         return Err(Refusal::WrongState(format!("replay {job} is {}: there is nothing to approve", known.state.word())));
     }
     sqlx::query("UPDATE replay_jobs SET approved_by = $2, approved_at = clock_timestamp() WHERE id = $1")

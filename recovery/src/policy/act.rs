@@ -108,12 +108,17 @@ impl Recovery {
                 stopped_with = Some(fingerprint.to_owned());
             }
             busy = !ended;
+            // Planned and not applied: a role that ended in between, or the word of a second person that is awaited.
+            if state == "planned" && stopped_with.is_none() {
+                self.apply_own(policy, &job).await?;
+            }
         }
         ::metrics::gauge!(names::STOPPED, "policy" => policy.name.clone()).set(f64::from(u8::from(stopped_with.is_some())));
         let spent: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM replay_items i JOIN replay_jobs j ON j.id = i.job_id
              WHERE j.policy = $1 AND j.created_at > now() - interval '1 day'
-               AND (i.sent_at > now() - interval '1 hour' OR i.state IN ('pending', 'sending'))",
+               AND (i.sent_at > now() - interval '1 hour'
+                    OR j.finished_at IS NULL AND (i.state = 'sending' OR i.state = 'pending' AND j.state <> 'stopped'))",
         )
         .bind(&policy.name)
         .fetch_one(&self.pool)
@@ -184,9 +189,14 @@ impl Recovery {
         let reason = format!("policy {}: would pass today's checks", policy.name);
         let key = format!("{} {} {}", who(policy), now.unix_timestamp_nanos(), ids(&passing)[0]);
         let job = self.plan(&who(policy), &selection, &reason, &key, Some(&policy.name)).await?;
-        match self.apply(&who(policy), &job.id, Some(policy.rate), true).await {
+        self.apply_own(policy, &job.id).await
+    }
+
+    /// Starts a replay of a policy; the same again changes nothing.
+    async fn apply_own(&self, policy: &Policy, job: &str) -> Result<(), Refusal> {
+        match self.apply(&who(policy), job, Some(policy.rate), true).await {
             // It waits for a person, as anybody's would.
-            Err(Refusal::NeedsApproval(why)) => tracing::info!(event = "policy_waits", policy = policy.name, job = job.id, why),
+            Err(Refusal::NeedsApproval(why)) => tracing::debug!(event = "policy_waits", policy = policy.name, job, why),
             other => drop(other?),
         }
         Ok(())
@@ -201,7 +211,8 @@ impl Recovery {
              CROSS JOIN LATERAL (
                  SELECT d.id, d.last_failed_at, d.replay_count FROM dead_letters d
                  WHERE d.group_id = g.id AND d.state = 'open' AND d.edit_id IS NULL AND d.last_failed_at >= $6
-                   AND d.consumer_group = ANY($7)
+                   AND d.consumer_group = ANY($7) AND d.replay_count < $8
+                   AND d.origin_topic = $9 AND d.origin_group = ''
                    AND NOT EXISTS (SELECT FROM policy_tries t WHERE t.dead_letter_id = d.id
                                    AND (t.failed_with = $3 OR t.tries >= $4 OR t.next_try_at > now()))
                  ORDER BY d.id LIMIT $5) d
@@ -216,6 +227,8 @@ impl Recovery {
         .bind(i64::try_from(LOOK).unwrap_or(i64::MAX))
         .bind(Time::now_utc() - policy.oldest)
         .bind([&self.pipeline.validator_group, &self.pipeline.persistence_group].map(Clone::clone).to_vec())
+        .bind(i32::try_from(self.pipeline.max_replays).unwrap_or(i32::MAX))
+        .bind(&self.pipeline.topic_raw)
         .fetch_all(&self.pool)
         .await?;
         rows.iter()

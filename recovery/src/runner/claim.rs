@@ -18,6 +18,8 @@ pub(crate) struct Planned {
     pub(crate) letter: i64,
     pub(crate) value_sha256: Option<Vec<u8>>,
     pub(crate) edit: Option<i64>,
+    /// Known by the coordinates of its raw record
+    pub(crate) of_raw: bool,
 }
 
 /// What is done with an item.
@@ -48,10 +50,17 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, destinations: &
     if letter.dropped && letter.edit.is_none() {
         return Decision::Skip("value_dropped", "the index's limits dropped its value: there is nothing to send".to_owned());
     }
-    match destinations.topic_of(&letter.group) {
-        Some(topic) => Decision::Send(topic),
-        None => Decision::Skip("destination_unknown", destinations.why_not(&letter.group)),
+    let Some(topic) = destinations.topic_of(&letter.group) else {
+        return Decision::Skip("destination_unknown", destinations.why_not(&letter.group));
+    };
+    if !planned.of_raw {
+        let why = "its raw record is not known (ef.raw cannot be read), so nobody could tell what became of it; export it, or discard it";
+        return Decision::Skip("not_replayable", why.to_owned());
     }
+    if letter.replay_count == i32::MAX {
+        return Decision::Skip("not_replayable", "its replays cannot be counted on; export it, or discard it".to_owned());
+    }
+    Decision::Send(topic)
 }
 
 /// A claimed item.
@@ -65,23 +74,40 @@ pub(crate) struct Claimed {
 /// Where the retry topics end, by topic and partition.
 pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
 
-/// Claims the next items, at most `records`; none when the job is not running any more. Runs on the connection that holds the job's lock:
+/// What a claim came to.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// To be sent now; empty when none of the next items may be
+    Chunk(Vec<Claimed>),
+    /// Nothing is sent without the word of a second person
+    NeedsApproval,
+    /// The job is not running any more
+    Over,
+}
+
+/// Claims the next items, at most `records`. Whether a second person must agree is this role's setting, whoever applied the job. Runs on the connection that holds the job's lock:
 /// who lost the lock lost the connection, and claims nothing.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     holder: &Holder<'_>,
     records: usize,
     ends: &Ends,
-) -> Result<Option<Vec<Claimed>>, Refusal> {
+) -> Result<Claim, Refusal> {
     let mut transaction = connection.begin().await?;
-    let state: Option<String> = sqlx::query_scalar("SELECT state FROM replay_jobs WHERE id = $1 FOR UPDATE")
-        .bind(holder.job)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    if state.as_deref() != Some("running") {
-        return Ok(None);
+    let job: Option<(String, bool)> =
+        sqlx::query_as("SELECT state, needs_confirmation AND approved_by IS NULL FROM replay_jobs WHERE id = $1 FOR UPDATE")
+            .bind(holder.job)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    match job {
+        Some((state, unapproved)) if state == "running" => {
+            if unapproved && holder.pipeline.require_approval {
+                return Ok(Claim::NeedsApproval);
+            }
+        }
+        _ => return Ok(Claim::Over),
     }
-    let planned = next(&mut transaction, holder.job, records.clamp(1, CHUNK_RECORDS)).await?;
+    let planned = next(&mut transaction, holder, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
     let mut letters: BTreeMap<i64, Letter> =
         letter::lock(&mut transaction, &ids).await?.into_iter().map(|letter| (letter.id, letter)).collect();
@@ -136,18 +162,20 @@ pub(crate) async fn claim(
     .await?;
     transaction.commit().await?;
     metrics::counter!(names::REPLAYED, "outcome" => "skipped").increment(skipped.0.len() as u64);
-    Ok(Some(claimed))
+    Ok(Claim::Chunk(claimed))
 }
 
 /// The next pending items in order, within the chunk's bounds.
-async fn next(connection: &mut PgConnection, job: &str, records: usize) -> Result<Vec<Planned>, Refusal> {
+async fn next(connection: &mut PgConnection, holder: &Holder<'_>, records: usize) -> Result<Vec<Planned>, Refusal> {
     let rows = sqlx::query(
-        "SELECT i.dead_letter_id, i.value_sha256, i.edit_id, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0)
+        "SELECT i.dead_letter_id, i.value_sha256, i.edit_id, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0),
+                coalesce(d.origin_topic = $3 AND d.origin_group = '', false)
          FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
          WHERE i.job_id = $1 AND i.state = 'pending' ORDER BY i.position LIMIT $2",
     )
-    .bind(job)
+    .bind(holder.job)
     .bind(i64::try_from(records).unwrap_or(1))
+    .bind(&holder.pipeline.topic_raw)
     .fetch_all(connection)
     .await?;
     let (mut planned, mut bytes) = (Vec::with_capacity(rows.len()), 0_i64);
@@ -156,7 +184,12 @@ async fn next(connection: &mut PgConnection, job: &str, records: usize) -> Resul
         if bytes > CHUNK_BYTES && !planned.is_empty() {
             break;
         }
-        planned.push(Planned { letter: row.try_get(0)?, value_sha256: row.try_get(1)?, edit: row.try_get(2)? });
+        planned.push(Planned {
+            letter: row.try_get(0)?,
+            value_sha256: row.try_get(1)?,
+            edit: row.try_get(2)?,
+            of_raw: row.try_get(4)?,
+        });
     }
     Ok(planned)
 }
@@ -175,14 +208,15 @@ mod tests {
             prop::option::of(prop::collection::vec(0_u8..2, 1)),
             any::<bool>(),
             edit,
+            prop::sample::select(vec![0, 3, i32::MAX]),
         )
-            .prop_map(|(state, group, value_sha256, dropped, edit)| Letter {
+            .prop_map(|(state, group, value_sha256, dropped, edit, replay_count)| Letter {
                 id: 1,
                 state: state.to_owned(),
                 job: None,
                 group: group.to_owned(),
                 raw: (0, 0),
-                replay_count: 0,
+                replay_count,
                 key: None,
                 value: None,
                 value_sha256,
@@ -198,18 +232,26 @@ mod tests {
             letter in prop::option::of(letters()),
             value_sha256 in prop::option::of(prop::collection::vec(0_u8..2, 1)),
             edit in prop::option::of(1_i64..3),
+            of_raw in prop::bool::weighted(0.8),
         ) {
-            let destinations = Destinations { groups: ["v".to_owned(), "p".to_owned()] };
-            let planned = Planned { letter: 1, value_sha256, edit };
+            let destinations = Destinations {
+                groups: ["v".to_owned(), "p".to_owned()],
+                topics: ["to validator".to_owned(), "to persistence".to_owned()],
+            };
+            let planned = Planned { letter: 1, value_sha256, edit, of_raw };
             let may = letter.as_ref().filter(|letter| {
                 letter.state == "open"
                     && letter.value_sha256 == planned.value_sha256
                     && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
                     && (letter.edit.is_some() || !letter.dropped)
                     && ["v", "p"].contains(&letter.group.as_str())
+                    && of_raw
+                    && letter.replay_count < i32::MAX
             });
             match (decide(&planned, letter.as_ref(), &destinations), may) {
-                (Decision::Send(topic), Some(letter)) => prop_assert_eq!(topic, contracts::topics::retry(&letter.group)),
+                (Decision::Send(topic), Some(letter)) => {
+                    prop_assert_eq!(topic, if letter.group == "v" { "to validator" } else { "to persistence" });
+                }
                 (Decision::Skip(code, detail), None) => {
                     prop_assert!(!detail.is_empty());
                     let being = letter.is_some_and(|letter| letter.state == "replaying");

@@ -2,7 +2,7 @@
 
 use super::claim::Ends;
 use crate::{PipelineArgs, Recovery};
-use runtime::admin::Inspector;
+use runtime::admin::{Inspector, Readers};
 use runtime::kafka::KafkaArgs;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,23 +11,25 @@ use tokio::time::Instant;
 
 /// Longest one question to the brokers.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
-/// How long it is believed that a group has members.
-const MEMBERS_KNOWN_FOR: Duration = Duration::from_secs(5);
+/// How long it is believed that a group reads its retry topic.
+const READERS_KNOWN_FOR: Duration = Duration::from_secs(5);
 
 /// The groups whose stages read a retry topic: ours.
 #[derive(Debug, Clone)]
 pub(crate) struct Destinations {
     pub(super) groups: [String; 2],
+    /// Of each
+    pub(super) topics: [String; 2],
 }
 
 impl Destinations {
     pub(crate) fn of(pipeline: &PipelineArgs) -> Self {
-        Self { groups: [pipeline.validator_group.clone(), pipeline.persistence_group.clone()] }
+        Self { groups: [pipeline.validator_group.clone(), pipeline.persistence_group.clone()], topics: pipeline.retry_topics() }
     }
 
     /// The retry topic of a group; none for a group that is not ours, whose stages read none.
     pub(crate) fn topic_of(&self, group: &str) -> Option<String> {
-        self.groups.iter().any(|ours| ours == group).then(|| contracts::topics::retry(group))
+        self.groups.iter().zip(&self.topics).find(|(ours, _)| *ours == group).map(|(_, topic)| topic.clone())
     }
 
     /// The sentence for a group without a retry topic.
@@ -60,13 +62,13 @@ impl Desk {
         let mut ends = Ends::new();
         for group in groups {
             let Some(topic) = self.destinations.topic_of(group) else { continue };
-            let (inspector, asked, ask_members) = (Arc::clone(&self.inspector), topic.clone(), !self.seen_lately(group));
+            let (inspector, asked, ask_readers) = (Arc::clone(&self.inspector), topic.clone(), !self.seen_lately(group));
             let of = group.clone();
             let answer = tokio::task::spawn_blocking(move || {
                 let ends = inspector.ends(&asked)?;
-                anyhow::Ok((ends, if ask_members { inspector.members(&of) } else { None }))
+                anyhow::Ok((ends, if ask_readers { inspector.readers(&of, &asked) } else { Readers::Unknown }))
             });
-            let (found, members) = match answer.await {
+            let (found, readers) = match answer.await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
                     return Err(format!(
@@ -78,13 +80,21 @@ impl Desk {
             if found.is_empty() {
                 return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics`"));
             }
-            if members == Some(0) {
-                return Err(format!(
-                    "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
-                ));
+            match readers {
+                Readers::Nobody => {
+                    return Err(format!(
+                        "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
+                    ));
+                }
+                Readers::OfOtherTopics => {
+                    return Err(format!(
+                        "nobody reads {topic}: the members of consumer group {group} do not; upgrade its role, or is its --topic-retry another?"
+                    ));
+                }
+                Readers::There | Readers::Unknown => {}
             }
             // Brokers that do not tell are not asked more often either: what is sent waits in the topic.
-            if ask_members {
+            if ask_readers {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now());
             }
             ends.insert(topic, found);
@@ -94,7 +104,7 @@ impl Desk {
 
     fn seen_lately(&self, group: &str) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(group).is_some_and(|at| at.elapsed() < MEMBERS_KNOWN_FOR)
+        seen.get(group).is_some_and(|at| at.elapsed() < READERS_KNOWN_FOR)
     }
 
     /// Our groups.

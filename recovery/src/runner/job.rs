@@ -1,6 +1,6 @@
 //! One job, turn by turn, for as long as it has something to send.
 
-use super::claim;
+use super::claim::{self, Claim};
 use super::pace::{Due, Pace};
 use super::send::{self, Published};
 use super::{Context, Holder, metrics as names};
@@ -132,9 +132,20 @@ async fn turn(
             return Ok(Next::Again);
         }
     };
-    let holder = Holder { job, instance: &context.instance, destinations: &context.desk.destinations };
+    let pipeline = &context.recovery.pipeline;
+    let holder = Holder { job, instance: &context.instance, destinations: &context.desk.destinations, pipeline };
     let started = Instant::now();
-    let Some(chunk) = within(claim::claim(connection, &holder, records, &ends)).await? else { return Ok(Next::Done) };
+    let chunk = match within(claim::claim(connection, &holder, records, &ends)).await? {
+        Claim::Chunk(chunk) => chunk,
+        Claim::Over => return Ok(Next::Done),
+        Claim::NeedsApproval => {
+            metrics::counter!(names::WAITS, "code" => "needs_approval").increment(1);
+            let reason = format!("needs the approval of a second person: eventflow replay approve {job}");
+            within(block(connection, job, &reason)).await?;
+            context.shutdown.run_until_cancelled(tokio::time::sleep(context.settings.recheck)).await;
+            return Ok(Next::Again);
+        }
+    };
     if chunk.is_empty() {
         return Ok(Next::Again);
     }

@@ -2,7 +2,7 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Items of replays, by `outcome` (sent, stored, duplicate, failed, skipped, released).
+/// Items of replays, by `outcome` (sent, stored, duplicate, failed, lost, skipped, released).
 pub const REPLAYED: &str = "eventflow_recovery_replayed_total";
 /// One chunk: from its claim to its last acknowledgement.
 pub const CHUNK_SECONDS: &str = "eventflow_recovery_replay_chunk_duration_seconds";
