@@ -62,8 +62,9 @@ impl OnCall {
 
     /// What this person types.
     pub(crate) async fn types(&self, who: &str, arguments: &[&str]) -> Said {
-        let mut command = self.command(who, arguments);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let mut command = tokio::process::Command::from(self.command(who, arguments));
+        let output = tokio::time::timeout(DEADLINE, command.kill_on_drop(true).output()).await;
+        let output = output.unwrap_or_else(|_| panic!("does not end: {arguments:?}")).unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
