@@ -6,6 +6,7 @@ mod replay;
 
 use recovery::model::{DryRun, DryRunItem};
 use replay::{Dead, PERSISTENCE, World, body, framed, registry, world};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// A verdict and its code.
@@ -137,4 +138,21 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
         150
     );
     assert!(run.samples.len() <= 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_what_is_stored_already_is_a_conflict_as_persistence_says() {
+    let url = registry().await;
+    let world = world(&["--registry-url", &url]).await.with_persistence().await;
+    store(&world, "e", "5", (0, 1)).await;
+    let text = body("e", "6");
+    let mut ids = Vec::new();
+    for headers in [json!([["ef.source", "acme"]]), json!([["ef.source", "acme"], ["ef.edited_by", "ann"]])] {
+        sqlx::query("DELETE FROM dead_letters").execute(&world.pool).await.unwrap();
+        let id = world.dead(&Dead { raw: (0, 1), value: Some(text.as_bytes()), headers, ..Dead::default() }).await;
+        let job = world.planned(&[id], &id.to_string()).await;
+        let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+        ids.push(verdicts(&run, &[id]).remove(0));
+    }
+    assert_eq!(ids, [says("duplicate", None), says("fail", Some("conflict"))]);
 }

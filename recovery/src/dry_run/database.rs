@@ -80,6 +80,7 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
             row.event_id, row.source, raw.0, raw.1
         )
     };
+    let edited = letter.edit.is_some() || letter.header(contracts::headers::EDITED_BY).is_some();
     let first = match stored {
         Some(stored) => Some((stored.raw, stored.content_hash.as_slice() == row.content_hash)),
         None => seen.0.get(&row.identity()).map(|(raw, hash)| (*raw, *hash == row.content_hash)),
@@ -89,6 +90,8 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
             seen.0.insert(row.identity(), (row.raw, row.content_hash));
             ("store", None, None)
         }
+        // As persistence: an edit of what is stored already changes nothing, and says so.
+        Some((raw, false)) if raw == row.raw && edited => ("fail", Some(RejectionCode::Conflict.code()), Some(conflict(raw))),
         Some((raw, _)) if raw == row.raw => ("duplicate", None, Some("this very raw record is stored already".to_owned())),
         Some((raw, true)) => ("duplicate", None, Some(format!("the same event came by raw record {}:{}", raw.0, raw.1))),
         Some((raw, false)) => ("fail", Some(RejectionCode::Conflict.code()), Some(conflict(raw))),

@@ -90,7 +90,7 @@ pub(super) fn tell(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, Owned
     }
     for letter in &parts.letters {
         deaths(recovery, letter, pasts, &mut steps);
-        replays(letter, pasts, &mut steps);
+        replays(recovery, letter, pasts, &mut steps);
     }
     steps.sort_by_key(|step| step.at);
     let mut before = None;
@@ -191,7 +191,14 @@ fn deaths(recovery: &Recovery, letter: &Letter, pasts: &Pasts, steps: &mut Vec<S
 }
 
 /// Edits and replays of a dead letter.
-fn replays(letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
+fn replays(recovery: &Recovery, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
+    let pipeline = &recovery.pipeline;
+    let [to_validator, to_persistence] = pipeline.retry_topics();
+    let topic = match &letter.consumer_group {
+        group if *group == pipeline.validator_group => to_validator,
+        group if *group == pipeline.persistence_group => to_persistence,
+        group => topics::retry(&plain(group, 100)),
+    };
     for edit in pasts.edits.iter().filter(|edit| edit.dead_letter_id == letter.id) {
         let detail = format!("by {}: {} {}", edit.edited_by, edit.reason, edit.patch);
         steps.push(step(edit.edited_at, "edited", "recovery.edits".to_owned(), &detail));
@@ -205,7 +212,7 @@ fn replays(letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
         let number = sent.replay_count.unwrap_or_default();
         let detail =
             format!("job {} by {}{edited}, replay {number}: {came_of_it}. {}", sent.job_id, sent.created_by, sent.reason);
-        steps.push(step(sent.sent_at, "replayed", topics::retry(&plain(&letter.consumer_group, 100)), &detail));
+        steps.push(step(sent.sent_at, "replayed", topic.clone(), &detail));
     }
 }
 
