@@ -1,0 +1,218 @@
+//! Records read from outside the pipeline: all of a topic, as it grows, or a range.
+
+use super::{DEADLINE, inspector, inspector_config, partitions};
+use crate::kafka::KafkaArgs;
+use rdkafka::config::FromClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A record read from outside the pipeline, owned.
+#[derive(Debug, Clone)]
+pub struct OwnedRecord {
+    /// Partition
+    pub partition: i32,
+    /// Offset
+    pub offset: i64,
+    /// Milliseconds since the epoch
+    pub timestamp_ms: i64,
+    /// Key
+    pub key: Option<Vec<u8>>,
+    /// Value
+    pub value: Option<Vec<u8>>,
+    /// Headers in order
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl OwnedRecord {
+    fn of(record: &crate::record::Record<'_>) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.payload.map(<[u8]>::to_vec),
+            headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+
+    /// The first header of that name, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
+    }
+}
+
+/// Reads all of a topic, from its low to its present high watermarks, outside any group.
+///
+/// # Errors
+/// When the topic is unknown, or reading stands still for the deadline.
+pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecord>> {
+    Tail::from(kafka, topic, |_, low, _| low)?.read()
+}
+
+/// Reads a topic as it grows, outside any group; no record twice.
+pub struct Tail {
+    consumer: BaseConsumer,
+    kafka: KafkaArgs,
+    topic: String,
+    /// Where each partition is read on
+    next: BTreeMap<i32, i64>,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("topic", &self.topic).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl Tail {
+    /// Starts at the topic's present end.
+    ///
+    /// # Errors
+    /// When the topic is unknown or no broker answers in time.
+    pub fn at_the_end(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Self> {
+        Self::from(kafka, topic, |_, _, high| high)
+    }
+
+    /// Starts at these offsets; a partition without one, or whose offset is gone, at its oldest record.
+    ///
+    /// # Errors
+    /// When the topic is unknown or no broker answers in time.
+    pub fn since(kafka: &KafkaArgs, topic: &str, offsets: &BTreeMap<i32, i64>) -> anyhow::Result<Self> {
+        Self::from(kafka, topic, |partition, low, high| offsets.get(&partition).map_or(low, |offset| (*offset).clamp(low, high)))
+    }
+
+    fn from(kafka: &KafkaArgs, topic: &str, start: impl Fn(i32, i64, i64) -> i64) -> anyhow::Result<Self> {
+        let consumer = inspector(kafka)?;
+        let (mut next, mut list) = (BTreeMap::new(), TopicPartitionList::new());
+        for partition in partitions(&consumer, topic, DEADLINE)? {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+            next.insert(partition, start(partition, low, high));
+            list.add_partition_offset(topic, partition, Offset::Offset(start(partition, low, high)))?;
+        }
+        consumer.assign(&list)?;
+        Ok(Self { consumer, kafka: kafka.clone(), topic: topic.to_owned(), next })
+    }
+
+    /// What was published since the last call, up to the present end.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or reading stands still for the deadline.
+    pub fn read(&mut self) -> anyhow::Result<Vec<OwnedRecord>> {
+        let mut records = Vec::new();
+        self.visit(|record| records.push(record))?;
+        Ok(records)
+    }
+
+    /// As [`read`](Self::read), one record at a time: nothing is kept.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn visit(&mut self, mut take: impl FnMut(OwnedRecord)) -> anyhow::Result<()> {
+        let mut ends = BTreeMap::new();
+        for (partition, next) in &self.next {
+            let (_, high) = self.consumer.fetch_watermarks(&self.topic, *partition, DEADLINE)?;
+            if high > *next {
+                ends.insert(*partition, high);
+            }
+        }
+        let mut stands_still_at = std::time::Instant::now() + DEADLINE;
+        while !ends.is_empty() {
+            anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {} stands still at {ends:?}", self.topic);
+            let Some(message) = self.consumer.poll(Duration::from_millis(500)) else {
+                self.skip_markers(&mut ends)?;
+                continue;
+            };
+            let message = match message {
+                Ok(message) => message,
+                // Notes of an outage, also of one long over: the deadline says when it is too long.
+                Err(error) if is_connectivity(&error) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let record = crate::record::Record::of(&message);
+            self.next.insert(record.partition, record.offset + 1);
+            if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+                ends.remove(&record.partition);
+            }
+            take(OwnedRecord::of(&record));
+            stands_still_at = std::time::Instant::now() + DEADLINE;
+        }
+        Ok(())
+    }
+
+    /// An end may have no record before it, but a transaction's marker or what was aborted: then it is reached.
+    fn skip_markers(&mut self, ends: &mut BTreeMap<i32, i64>) -> anyhow::Result<()> {
+        for (partition, end) in std::mem::take(ends) {
+            let next = self.next.get(&partition).copied().unwrap_or(0);
+            let (records, to) = read_range(&self.kafka, &self.topic, partition, next..end, 1)?;
+            if records.is_empty() && to >= end {
+                self.next.insert(partition, end);
+            } else {
+                ends.insert(partition, end);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The records a partition holds in a range of offsets, at most `most`, and the offset up to which that is all of them. Fewer records than
+/// offsets: the others were deleted, aborted, or are a transaction's markers. The range is read as far as committed records reach.
+///
+/// # Errors
+/// When the topic is unknown, or reading stands still for the deadline.
+pub fn read_range(
+    kafka: &KafkaArgs,
+    topic: &str,
+    partition: i32,
+    range: std::ops::Range<i64>,
+    most: usize,
+) -> anyhow::Result<(Vec<OwnedRecord>, i64)> {
+    let mut config = inspector_config(kafka);
+    config.set("enable.partition.eof", "true");
+    let consumer = BaseConsumer::from_config(&config)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+    let (start, end) = (range.start.max(low), range.end.min(high));
+    let mut records = Vec::new();
+    if start >= end {
+        return Ok((records, range.end.min(high.max(range.start))));
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(start))?;
+    consumer.assign(&list)?;
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        anyhow::ensure!(std::time::Instant::now() < deadline, "reading {topic}:{partition} from {start} stands still");
+        let message = match consumer.poll(Duration::from_millis(100)) {
+            None => continue,
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok((records, end)),
+            Some(Err(error)) if is_connectivity(&error) => continue,
+            Some(Err(error)) => return Err(error.into()),
+        };
+        let record = crate::record::Record::of(&message);
+        if record.offset >= end {
+            return Ok((records, end));
+        }
+        let next = record.offset + 1;
+        records.push(OwnedRecord::of(&record));
+        if records.len() >= most || next >= end {
+            return Ok((records, next));
+        }
+    }
+}
+
+fn is_connectivity(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
+}
