@@ -78,11 +78,11 @@ impl Recovery {
         many::patch(self, &apply::Author { who, reason }, selection, patch, yes).await
     }
 
-    /// Gives up the open dead letters of a selection. Answers how many.
+    /// Gives up the open dead letters of a selection, in parts: each is done and logged as it is given up. Answers how many.
     ///
     /// # Errors
     /// [`Refusal`]
     pub async fn discard(&self, who: &str, selection: &Selection, reason: &str, yes: bool) -> Result<u64, Refusal> {
-        within(many::discard(self, &apply::Author { who, reason }, selection, yes)).await
+        many::discard(self, &apply::Author { who, reason }, selection, yes).await
     }
 }

@@ -213,3 +213,23 @@ async fn a_flood_is_discarded_in_parts_and_every_part_is_in_the_log() {
     assert_eq!(world.number("SELECT sum((counts->>'discarded')::bigint)::bigint FROM audit_log").await, 12_001);
     assert_eq!(world.number("SELECT count(*) FROM audit_log").await, 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_cancels_for_its_length_is_to_be_narrowed_and_not_tried_again() {
+    let world = world(&[]).await;
+    let id = dead(&world, VALIDATOR, 1, body("e1", "0").as_bytes()).await;
+    for statement in [
+        "CREATE FUNCTION too_long() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled'; END $$",
+        "CREATE TRIGGER too_long BEFORE UPDATE ON dead_letters FOR EACH ROW EXECUTE FUNCTION too_long()",
+    ] {
+        sqlx::query(statement).execute(&world.pool).await.unwrap();
+    }
+    let one = Selection { id: vec![id], ..Selection::default() };
+    let patch = json!([{"op": "replace", "path": "/payload/amount", "value": 5}]).to_string();
+    let patched = world.recovery.patch("eve", &one, &patch, "", false).await.unwrap_err();
+    let discarded = world.recovery.discard("eve", &one, "a test", false).await.unwrap_err();
+    for refused in [patched, discarded] {
+        assert!(refused.code() == "invalid_request" && refused.to_string().contains("narrow"), "{refused}");
+    }
+}
