@@ -122,29 +122,32 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
     let bad = dead(&world, VALIDATOR, 777, body("bad", "0").as_bytes()).await;
     let refused = world
         .recovery
-        .patch("eve", &all, &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(), "", true)
+        .patch("eve", &all, &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(), "", "k1", true)
         .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), "still_broken");
     assert!(refused.to_string().contains("dead letter "), "{refused}");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 0);
     let missing = json!([{"op": "replace", "path": "/payload/nothing", "value": 1}]);
-    assert_eq!(world.recovery.patch("eve", &all, &missing.to_string(), "", true).await.unwrap_err().code(), "invalid_request");
     assert_eq!(
-        world.recovery.patch("eve", &all, &json!({"no": "patch"}).to_string(), "", true).await.unwrap_err().code(),
+        world.recovery.patch("eve", &all, &missing.to_string(), "", "k2", true).await.unwrap_err().code(),
+        "invalid_request"
+    );
+    assert_eq!(
+        world.recovery.patch("eve", &all, &json!({"no": "patch"}).to_string(), "", "k3", true).await.unwrap_err().code(),
         "invalid_request"
     );
     world.recovery.discard("eve", &Selection { id: vec![bad], ..Selection::default() }, "a test", false).await.unwrap();
-    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", false).await.unwrap();
+    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", "k4", false).await.unwrap();
     assert_eq!(edited, Edited { changed: 150, unchanged: 0 });
     let sent = String::from_utf8(current(&world, ids[7]).await.unwrap()).unwrap();
     assert!(sent.contains("1234567890123456789.10") && sent.contains("\"EUR\""), "{sent}");
-    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", false).await.unwrap();
+    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", "k5", false).await.unwrap();
     assert_eq!(edited, Edited { changed: 0, unchanged: 150 }, "the second time changes nothing");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 150);
     let everything = Selection::default();
     assert_eq!(
-        world.recovery.patch("eve", &everything, &patch.to_string(), "", false).await.unwrap_err().code(),
+        world.recovery.patch("eve", &everything, &patch.to_string(), "", "k6", false).await.unwrap_err().code(),
         "needs_confirmation"
     );
 }
@@ -227,7 +230,7 @@ async fn what_the_database_cancels_for_its_length_is_to_be_narrowed_and_not_trie
     }
     let one = Selection { id: vec![id], ..Selection::default() };
     let patch = json!([{"op": "replace", "path": "/payload/amount", "value": 5}]).to_string();
-    let patched = world.recovery.patch("eve", &one, &patch, "", false).await.unwrap_err();
+    let patched = world.recovery.patch("eve", &one, &patch, "", "k7", false).await.unwrap_err();
     let discarded = world.recovery.discard("eve", &one, "a test", false).await.unwrap_err();
     for refused in [patched, discarded] {
         assert!(refused.code() == "invalid_request" && refused.to_string().contains("narrow"), "{refused}");

@@ -1,6 +1,7 @@
 //! Many dead letters at once: patched, all or none; given up.
 
 use super::apply::{self, Author, Change};
+use super::once::Once;
 use super::{Edited, MOST_BYTES, number, value};
 use crate::Recovery;
 use crate::error::Refusal;
@@ -55,9 +56,11 @@ pub(super) async fn patch(
     author: &Author<'_>,
     selection: &Selection,
     patch: &str,
+    key: &str,
     yes: bool,
 ) -> Result<Edited, Refusal> {
     apply::name(author.who)?;
+    let once = Once::new(key, selection, patch)?;
     let marked = number::read(patch).map_err(|error| Refusal::Invalid(error.to_string()))?;
     let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
         Refusal::Invalid(format!(
@@ -65,6 +68,9 @@ pub(super) async fn patch(
         ))
     })?;
     let mut transaction = work(recovery.pool.begin()).await?;
+    if let Some(answer) = within(once.begin(&mut transaction)).await? {
+        return Ok(answer);
+    }
     let ids = work(selected(&mut transaction, selection)).await?;
     if ids.is_empty() {
         return Err(Refusal::NotFound("no open dead letter is selected: nothing to patch".to_owned()));
@@ -93,6 +99,7 @@ pub(super) async fn patch(
     let counts = serde_json::json!({"changed": edited.changed, "unchanged": edited.unchanged});
     work(async {
         log::write(&mut transaction, entry(author, "dead_letter.patch", selection, counts)).await?;
+        once.end(&mut transaction, &edited).await?;
         transaction.commit().await
     })
     .await?;
