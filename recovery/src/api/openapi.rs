@@ -34,7 +34,8 @@ fn operation(endpoint: &Endpoint) -> Value {
     }
     if matches!(endpoint.id, "planReplay" | "patchDeadLetters") {
         parameters.push(
-            json!({"name": "Idempotency-Key", "in": "header", "required": true, "schema": {"type": "string", "maxLength": 200}}),
+            json!({"name": "Idempotency-Key", "in": "header", "required": true, "schema": {"type": "string", "maxLength": 200},
+            "description": "The same request with the same key is answered as before; a patch for 30 days"}),
         );
     }
     let media = |schema: &str| if schema == "Lines" { "application/x-ndjson" } else { "application/json" };
