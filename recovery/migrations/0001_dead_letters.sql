@@ -109,6 +109,15 @@ CREATE TABLE edits (
 );
 CREATE INDEX edits_dead_letter ON edits (dead_letter_id);
 
+-- Patches applied, by the key their sender gave: the same again is answered and not applied. Forgotten after a month.
+CREATE TABLE done_once (
+    key    text COLLATE "C" PRIMARY KEY,
+    asked  bytea       NOT NULL, -- SHA-256 of selection and patch
+    answer json        NOT NULL,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX done_once_at ON done_once (at);
+
 -- Where the index goes on reading. Moved in the transaction that indexes, by compare-and-set: a zombie loses.
 CREATE TABLE consumer_offsets (
     consumer_group text        NOT NULL,

@@ -2,7 +2,7 @@
 //!
 //! The checks are the stages' own: [`contracts::contract::Contracts::validate`] for what the validator refused,
 //! [`runtime::registry::Registry::decode`] for what persistence refused. Whether PostgreSQL would take the row it tells itself: rows are
-//! inserted into a temporary table made like persistence's, in a transaction that is rolled back.
+//! inserted into a temporary table made like persistence's, and rolled back.
 
 mod check;
 mod database;

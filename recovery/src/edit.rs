@@ -7,6 +7,7 @@
 mod apply;
 mod many;
 mod number;
+mod once;
 mod value;
 
 use crate::Recovery;
@@ -70,19 +71,28 @@ impl Recovery {
         .await
     }
 
-    /// Applies a JSON Patch (RFC 6902) to every dead letter of a selection: to all or, when one would still be broken, to none.
+    /// Applies a JSON Patch (RFC 6902) to every dead letter of a selection: to all or, when one would still be broken, to none. The same
+    /// `key` again changes nothing and answers the same.
     ///
     /// # Errors
     /// [`Refusal`], naming the first dead letter that cannot take it.
-    pub async fn patch(&self, who: &str, selection: &Selection, patch: &str, reason: &str, yes: bool) -> Result<Edited, Refusal> {
-        many::patch(self, &apply::Author { who, reason }, selection, patch, yes).await
+    pub async fn patch(
+        &self,
+        who: &str,
+        selection: &Selection,
+        patch: &str,
+        reason: &str,
+        key: &str,
+        yes: bool,
+    ) -> Result<Edited, Refusal> {
+        many::patch(self, &apply::Author { who, reason }, selection, patch, key, yes).await
     }
 
-    /// Gives up the open dead letters of a selection. Answers how many.
+    /// Gives up the open dead letters of a selection, in parts: each is done and logged as it is given up. Answers how many.
     ///
     /// # Errors
     /// [`Refusal`]
     pub async fn discard(&self, who: &str, selection: &Selection, reason: &str, yes: bool) -> Result<u64, Refusal> {
-        within(many::discard(self, &apply::Author { who, reason }, selection, yes)).await
+        many::discard(self, &apply::Author { who, reason }, selection, yes).await
     }
 }

@@ -97,6 +97,7 @@ impl Recovery {
                 break;
             }
         }
+        sqlx::query("DELETE FROM done_once WHERE at <= clock_timestamp() - interval '30 days'").execute(&self.pool).await?;
         let limit = i64::try_from(limits.keep_mebibytes.saturating_mul(1 << 20)).unwrap_or(i64::MAX);
         trimmed.bytes = self.bytes_in_use().await?;
         for _ in 0..MOST_BATCHES {

@@ -138,6 +138,9 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
         150
     );
     assert!(run.samples.len() <= 10);
+    world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let tables = world.number("SELECT count(*) FROM pg_class WHERE relname = 'dry_run_rows'").await;
+    assert!((1..=i64::from(world.recovery.pool().size())).contains(&tables), "one a connection, not one a page: {tables}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,4 +158,36 @@ async fn an_edit_of_what_is_stored_already_is_a_conflict_as_persistence_says() {
         ids.push(verdicts(&run, &[id]).remove(0));
     }
     assert_eq!(ids, [says("duplicate", None), says("fail", Some("conflict"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_record_that_is_another_event_already_is_a_conflict_as_persistence_says() {
+    let url = registry().await;
+    let world = world(&["--registry-url", &url]).await.with_persistence().await;
+    store(&world, "first", "5", (0, 30)).await;
+    sqlx::query(
+        "INSERT INTO persistence.duplicates (raw_partition, raw_offset, source, event_id) VALUES (0, 31, 'acme', 'first')",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let cases = [
+        (30, body("second", "5"), says("fail", Some("conflict"))),
+        (31, body("third", "5"), says("fail", Some("conflict"))),
+        (32, body("fourth", "5"), says("store", None)),
+    ];
+    let mut ids = Vec::new();
+    for (offset, text, _) in &cases {
+        ids.push(dead(&world, replay::VALIDATOR, *offset, text.as_bytes()).await);
+    }
+    // As the delivery it was recorded as it is still a duplicate.
+    let headers = json!([["ef.source", "acme"], ["ef.raw", "0:31"]]);
+    ids.push(world.dead(&Dead { raw: (0, 33), value: Some(body("first", "5").as_bytes()), headers, ..Dead::default() }).await);
+    let job = world.planned(&ids, "k").await;
+    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let mut expected: Vec<Said> = cases.into_iter().map(|(.., verdict)| verdict).collect();
+    expected.push(says("duplicate", None));
+    assert_eq!(verdicts(&run, &ids), expected);
+    let detail = sample(&run, ids[0]).detail.clone().unwrap();
+    assert_eq!(detail, "raw record 0:30 is event first of source acme already");
 }

@@ -122,32 +122,35 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
     let bad = dead(&world, VALIDATOR, 777, body("bad", "0").as_bytes()).await;
     let refused = world
         .recovery
-        .patch("eve", &all, &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(), "", true)
+        .patch("eve", &all, &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(), "", "k1", true)
         .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), "still_broken");
     assert!(refused.to_string().contains("dead letter "), "{refused}");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 0);
     let missing = json!([{"op": "replace", "path": "/payload/nothing", "value": 1}]);
-    assert_eq!(world.recovery.patch("eve", &all, &missing.to_string(), "", true).await.unwrap_err().code(), "invalid_request");
     assert_eq!(
-        world.recovery.patch("eve", &all, &json!({"no": "patch"}).to_string(), "", true).await.unwrap_err().code(),
+        world.recovery.patch("eve", &all, &missing.to_string(), "", "k2", true).await.unwrap_err().code(),
+        "invalid_request"
+    );
+    assert_eq!(
+        world.recovery.patch("eve", &all, &json!({"no": "patch"}).to_string(), "", "k3", true).await.unwrap_err().code(),
         "invalid_request"
     );
     let twice = json!([{"op": "add", "path": "/tags", "value": []}, {"op": "copy", "from": "/payload", "path": "/payload/copy"}]);
     let refused = world.recovery.patch("eve", &all, &twice.to_string(), "", true).await.unwrap_err();
     assert!(refused.code() == "invalid_request" && refused.to_string().contains("sent twice"), "{refused}");
     world.recovery.discard("eve", &Selection { id: vec![bad], ..Selection::default() }, "a test", false).await.unwrap();
-    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", false).await.unwrap();
+    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", "k4", false).await.unwrap();
     assert_eq!(edited, Edited { changed: 150, unchanged: 0 });
     let sent = String::from_utf8(current(&world, ids[7]).await.unwrap()).unwrap();
     assert!(sent.contains("1234567890123456789.10") && sent.contains("\"EUR\""), "{sent}");
-    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", false).await.unwrap();
+    let edited = world.recovery.patch("eve", &all, &patch.to_string(), "lower case", "k5", false).await.unwrap();
     assert_eq!(edited, Edited { changed: 0, unchanged: 150 }, "the second time changes nothing");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 150);
     let everything = Selection::default();
     assert_eq!(
-        world.recovery.patch("eve", &everything, &patch.to_string(), "", false).await.unwrap_err().code(),
+        world.recovery.patch("eve", &everything, &patch.to_string(), "", "k6", false).await.unwrap_err().code(),
         "needs_confirmation"
     );
 }
@@ -215,4 +218,24 @@ async fn a_flood_is_discarded_in_parts_and_every_part_is_in_the_log() {
     assert_eq!(world.number("SELECT discarded FROM groups").await, 12_001);
     assert_eq!(world.number("SELECT sum((counts->>'discarded')::bigint)::bigint FROM audit_log").await, 12_001);
     assert_eq!(world.number("SELECT count(*) FROM audit_log").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_cancels_for_its_length_is_to_be_narrowed_and_not_tried_again() {
+    let world = world(&[]).await;
+    let id = dead(&world, VALIDATOR, 1, body("e1", "0").as_bytes()).await;
+    for statement in [
+        "CREATE FUNCTION too_long() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = 'query_canceled'; END $$",
+        "CREATE TRIGGER too_long BEFORE UPDATE ON dead_letters FOR EACH ROW EXECUTE FUNCTION too_long()",
+    ] {
+        sqlx::query(statement).execute(&world.pool).await.unwrap();
+    }
+    let one = Selection { id: vec![id], ..Selection::default() };
+    let patch = json!([{"op": "replace", "path": "/payload/amount", "value": 5}]).to_string();
+    let patched = world.recovery.patch("eve", &one, &patch, "", "k7", false).await.unwrap_err();
+    let discarded = world.recovery.discard("eve", &one, "a test", false).await.unwrap_err();
+    for refused in [patched, discarded] {
+        assert!(refused.code() == "invalid_request" && refused.to_string().contains("narrow"), "{refused}");
+    }
 }

@@ -194,7 +194,8 @@ impl Answer {
         }
     }
 
-    async fn text(mut self) -> Result<String, Failure> {
+    /// The whole answer.
+    pub(crate) async fn text(mut self) -> Result<String, Failure> {
         let mut all = Vec::new();
         while let Some(piece) = self.piece().await? {
             all.extend_from_slice(&piece);

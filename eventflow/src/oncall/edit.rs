@@ -67,9 +67,10 @@ pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<()
             serde_json::value::to_raw_value(&steps).map_err(|error| Failure::failed(error.to_string()))?
         }
     };
+    let key = uuid::Uuid::new_v4().to_string();
     let send = async |yes: bool| {
-        let body = PatchBody { selection: &selection, patch: &patch, reason: &reason, yes };
-        client.post("/api/v1/dead-letters/patch", &body).await
+        let body = serde_json::to_string(&PatchBody { selection: &selection, patch: &patch, reason: &reason, yes })?;
+        client.open(Method::POST, "/api/v1/dead-letters/patch", Some(&key), Some(body)).await?.text().await
     };
     let mut answer = send(yes).await;
     if let Err(failure) = &answer

@@ -89,10 +89,15 @@ pub(super) fn all() -> Vec<Endpoint> {
         )
         .body("NewValue")
         .at(Method::PUT, put(letters::edit)),
-        change("/api/v1/dead-letters/patch", "patchDeadLetters", "Edited", "One JSON Patch on all of a selection, or on none")
-            .body("Patch")
-            .slow()
-            .at(Method::POST, post(letters::patch)),
+        change(
+            "/api/v1/dead-letters/patch",
+            "patchDeadLetters",
+            "Edited",
+            "One JSON Patch on all of a selection, or on none. Needs Idempotency-Key",
+        )
+        .body("Patch")
+        .slow()
+        .at(Method::POST, post(letters::patch)),
         change(
             "/api/v1/dead-letters/discard",
             "discardDeadLetters",

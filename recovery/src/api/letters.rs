@@ -1,7 +1,7 @@
 //! Dead letters over HTTP: listed, shown, explained, edited, discarded, taken out and in. And what is told about events.
 
 use super::Place;
-use super::input::{Body, Named, Query, too_large_or_broken, without_nul};
+use super::input::{Body, Key, Named, Query, too_large_or_broken, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
 use crate::Recovery;
@@ -84,11 +84,17 @@ pub(super) struct Patch {
     yes: bool,
 }
 
-pub(super) async fn patch(State(recovery): State<Recovery>, who: Who, query: Query, Body(asked): Body<Patch>) -> Answer<Edited> {
+pub(super) async fn patch(
+    State(recovery): State<Recovery>,
+    who: Who,
+    query: Query,
+    Key(key): Key,
+    Body(asked): Body<Patch>,
+) -> Answer<Edited> {
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
-    Ok(Json(recovery.patch(&who.0, &asked.selection, asked.patch.get(), &asked.reason, asked.yes).await?))
+    Ok(Json(recovery.patch(&who.0, &asked.selection, asked.patch.get(), &asked.reason, &key, asked.yes).await?))
 }
 
 #[derive(Debug, Deserialize)]

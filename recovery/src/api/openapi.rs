@@ -32,9 +32,10 @@ fn operation(endpoint: &Endpoint) -> Value {
     if endpoint.path.contains("{id}") {
         parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
     }
-    if endpoint.id == "planReplay" {
+    if matches!(endpoint.id, "planReplay" | "patchDeadLetters") {
         parameters.push(
-            json!({"name": "Idempotency-Key", "in": "header", "required": true, "schema": {"type": "string", "maxLength": 200}}),
+            json!({"name": "Idempotency-Key", "in": "header", "required": true, "schema": {"type": "string", "maxLength": 200},
+            "description": "The same request with the same key is answered as before; a patch for 30 days"}),
         );
     }
     let media = |schema: &str| if schema == "Lines" { "application/x-ndjson" } else { "application/json" };
@@ -51,7 +52,7 @@ fn operation(endpoint: &Endpoint) -> Value {
             refusal("`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: again later, the same request"),
         ),
     ]);
-    if endpoint.path.contains("{id}") || matches!(endpoint.id, "planReplay" | "trace") {
+    if endpoint.path.contains("{id}") || matches!(endpoint.id, "planReplay" | "patchDeadLetters" | "trace") {
         responses.insert("404".to_owned(), refusal("`not_found`"));
     }
     if endpoint.method != axum::http::Method::GET {

@@ -1,4 +1,4 @@
-//! What PostgreSQL would say of the rows: there already, in conflict, refused, or stored. Nothing is left behind.
+//! What PostgreSQL would say of the rows: there already, in conflict, refused, or stored. No row is left behind.
 
 use super::rows::Row;
 use super::{Checked, Seen, Verdict};
@@ -28,18 +28,21 @@ pub(super) async fn judge(
 ) -> Result<Vec<Verdict>, Refusal> {
     let rows: Vec<&Row> =
         checked.iter().filter_map(|checked| if let Checked::Row(row) = checked { Some(&**row) } else { None }).collect();
-    let (refused, stored) = within(async {
+    let (refused, stored, events) = within(async {
         let mut transaction = recovery.pool.begin().await?;
-        let there: bool =
-            sqlx::query_scalar("SELECT to_regclass('persistence.events') IS NOT NULL").fetch_one(&mut *transaction).await?;
-        make_table(&mut transaction, there).await?;
+        let there = make_table(&mut transaction).await?;
         let mut refused = HashMap::new();
         refusals(&mut transaction, &rows, 0, &mut refused).await?;
         let fine: Vec<&Row> =
             rows.iter().enumerate().filter(|(place, _)| !refused.contains_key(place)).map(|(_, row)| *row).collect();
-        let stored = if there { lookup(&mut transaction, &fine).await? } else { HashMap::new() };
-        transaction.rollback().await?;
-        Ok((refused, stored))
+        let (mut stored, mut events) = (HashMap::new(), HashMap::new());
+        if there {
+            stored = lookup(&mut transaction, &fine).await?;
+            events = events_of(&mut transaction, &rows).await?;
+        }
+        // Every row is rolled back; what stays is the empty table, for this connection's next page.
+        transaction.commit().await?;
+        Ok((refused, stored, events))
     })
     .await?;
     let mut place = 0;
@@ -50,14 +53,23 @@ pub(super) async fn judge(
             Checked::Row(row) => {
                 let refusal = refused.get(&place);
                 place += 1;
-                match refusal {
-                    Some(detail) => failing(letter, RejectionCode::RowRefused.code(), None, detail.clone()),
-                    None => fate(letter, &row, stored.get(&row.identity()), seen),
+                match (under_other_id(&row, &events), refusal) {
+                    (Some(detail), _) => failing(letter, RejectionCode::Conflict.code(), None, detail),
+                    (None, Some(detail)) => failing(letter, RejectionCode::RowRefused.code(), None, detail.clone()),
+                    (None, None) => fate(letter, &row, stored.get(&row.identity()), seen),
                 }
             }
         });
     }
     Ok(verdicts)
+}
+
+/// As persistence: a replay whose raw record is another event already is in conflict, before anything else is looked at.
+fn under_other_id(row: &Row, events: &Events) -> Option<String> {
+    let (source, id) = events.get(&row.raw)?;
+    let (partition, offset) = row.raw;
+    let other = *source != row.source || *id != row.event_id;
+    other.then(|| format!("raw record {partition}:{offset} is event {id} of source {source} already"))
 }
 
 fn failing(letter: &Letter, code: &'static str, pointer: Option<String>, detail: String) -> Verdict {
@@ -99,17 +111,32 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
     Verdict { letter: letter.id, would, code, pointer: None, detail, row: Some(json), diff }
 }
 
-/// A table as persistence's, gone with the transaction. Without persistence's, one with its columns: what it refuses by its types is found.
-async fn make_table(connection: &mut PgConnection, there: bool) -> Result<(), sqlx::Error> {
+/// A table as persistence's, once a connection and always empty: one a page would fill PostgreSQL's catalogue. Without persistence's, one with
+/// its columns: what it refuses by its types is found. Answers whether persistence's is there.
+async fn make_table(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let ask = "SELECT to_regclass('persistence.stored_events') IS NOT NULL, to_regclass('pg_temp.dry_run_rows') IS NOT NULL";
+    let (there, made): (bool, bool) = sqlx::query_as(ask).fetch_one(&mut *connection).await?;
+    if made {
+        return Ok(there);
+    }
     let create = if there {
-        "CREATE TEMPORARY TABLE dry_run_rows (LIKE persistence.events INCLUDING ALL) ON COMMIT DROP"
+        "CREATE TEMPORARY TABLE dry_run_rows (LIKE persistence.stored_events) ON COMMIT DELETE ROWS"
     } else {
         "CREATE TEMPORARY TABLE dry_run_rows (source text NOT NULL, event_id text NOT NULL, event_type text NOT NULL,
             schema_version text NOT NULL, entity_key text, occurred_at timestamptz NOT NULL, received_at timestamptz, amount numeric,
             currency text, payload jsonb NOT NULL, content_hash bytea NOT NULL, schema_id integer NOT NULL, secret_id text, trace_id text,
-            raw_partition integer NOT NULL, raw_offset bigint NOT NULL, UNIQUE (source, event_id)) ON COMMIT DROP"
+            raw_partition integer NOT NULL, raw_offset bigint NOT NULL) ON COMMIT DELETE ROWS"
     };
-    sqlx::query(create).execute(connection).await.map(drop)
+    sqlx::query(create).execute(&mut *connection).await?;
+    // A text too long for an index of persistence's is refused by it, and so by these.
+    for index in [
+        "CREATE UNIQUE INDEX ON dry_run_rows (event_id, source)",
+        "CREATE INDEX ON dry_run_rows (entity_key)",
+        "CREATE INDEX ON dry_run_rows (trace_id)",
+    ] {
+        sqlx::query(index).execute(&mut *connection).await?;
+    }
+    Ok(there)
 }
 
 /// Adds the rows PostgreSQL refuses, by place: halves them, inside the transaction, down to the row at fault.
@@ -177,12 +204,28 @@ async fn insert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), sqlx
     .map(drop)
 }
 
+/// Which event raw records are, stored or delivered again: its source and id.
+type Events = HashMap<(i32, i64), (String, String)>;
+
+async fn events_of(connection: &mut PgConnection, rows: &[&Row]) -> Result<Events, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT f.raw_partition, f.raw_offset, f.source, f.event_id
+         FROM UNNEST($1::integer[], $2::bigint[]) AS batch (raw_partition, raw_offset)
+         JOIN persistence.event_fates f ON f.raw_partition = batch.raw_partition AND f.raw_offset = batch.raw_offset",
+    )
+    .bind(rows.iter().map(|row| row.raw.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.raw.1).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    found.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, row.try_get(3)?)))).collect()
+}
+
 async fn lookup(connection: &mut PgConnection, rows: &[&Row]) -> Result<HashMap<[u8; 32], Stored>, sqlx::Error> {
     let found = sqlx::query(
         "SELECT batch.place, e.content_hash, e.raw_partition, e.raw_offset, e.event_type, e.schema_version, e.entity_key, e.occurred_at,
                 e.received_at, e.amount::text, e.currency, e.payload::text
          FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS batch (source, event_id, place)
-         JOIN persistence.events e ON e.source = batch.source AND e.event_id = batch.event_id",
+         JOIN persistence.stored_events e ON e.source = batch.source AND e.event_id = batch.event_id",
     )
     .bind(rows.iter().map(|row| row.source.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.event_id.as_str()).collect::<Vec<_>>())

@@ -1,6 +1,7 @@
 //! Many dead letters at once: patched, all or none; given up.
 
 use super::apply::{self, Author, Change};
+use super::once::Once;
 use super::{Edited, MOST_BYTES, number, value};
 use crate::Recovery;
 use crate::error::Refusal;
@@ -35,22 +36,42 @@ fn entry<'a>(author: &Author<'a>, action: &'a str, selection: &Selection, mut co
     Entry { who: author.who, action, letter, reason: author.reason, counts, job: None }
 }
 
+/// Database work. A statement that took too long is not an outage: asked again, it would take as long.
+async fn work<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Refusal> {
+    within(async { work.await.map_err(too_long) }).await
+}
+
+fn too_long(error: sqlx::Error) -> Refusal {
+    match database::fault::sqlstate(&error).as_deref() {
+        Some("57014") => Refusal::Invalid(
+            "the selection takes the database too long; narrow it with --code, --group or --since, or take it in parts with --limit"
+                .to_owned(),
+        ),
+        _ => error.into(),
+    }
+}
+
 pub(super) async fn patch(
     recovery: &Recovery,
     author: &Author<'_>,
     selection: &Selection,
     patch: &str,
+    key: &str,
     yes: bool,
 ) -> Result<Edited, Refusal> {
     apply::name(author.who)?;
+    let once = Once::new(key, selection, patch)?;
     let marked = number::read(patch).map_err(|error| Refusal::Invalid(error.to_string()))?;
     let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
         Refusal::Invalid(format!(
             "not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
         ))
     })?;
-    let mut transaction = within(async { Ok(recovery.pool.begin().await?) }).await?;
-    let ids = within(selected(&mut transaction, selection)).await?;
+    let mut transaction = work(recovery.pool.begin()).await?;
+    if let Some(answer) = within(once.begin(&mut transaction)).await? {
+        return Ok(answer);
+    }
+    let ids = work(selected(&mut transaction, selection)).await?;
     if ids.is_empty() {
         return Err(Refusal::NotFound("no open dead letter is selected: nothing to patch".to_owned()));
     }
@@ -64,7 +85,7 @@ pub(super) async fn patch(
     }
     let mut edited = Edited { changed: 0, unchanged: 0 };
     for page in ids.chunks(PAGE) {
-        let letters = within(async { Ok(letter::load(&mut transaction, page).await?) }).await?;
+        let letters = work(letter::load(&mut transaction, page)).await?;
         let mut changes: Vec<(Letter, Change)> = Vec::with_capacity(letters.len());
         for letter in letters {
             match patched(recovery, &letter, &patch).await? {
@@ -73,12 +94,13 @@ pub(super) async fn patch(
             }
         }
         edited.changed += changes.len() as u64;
-        within(async { Ok(apply::write(&mut transaction, author, &changes).await?) }).await?;
+        work(apply::write(&mut transaction, author, &changes)).await?;
     }
     let counts = serde_json::json!({"changed": edited.changed, "unchanged": edited.unchanged});
-    within(async {
+    work(async {
         log::write(&mut transaction, entry(author, "dead_letter.patch", selection, counts)).await?;
-        Ok(transaction.commit().await?)
+        once.end(&mut transaction, &edited).await?;
+        transaction.commit().await
     })
     .await?;
     Ok(edited)
@@ -111,11 +133,11 @@ async fn patched(recovery: &Recovery, letter: &Letter, patch: &json_patch::Patch
 }
 
 /// The selection's open dead letters, locked.
-async fn selected(connection: &mut PgConnection, selection: &Selection) -> Result<Vec<i64>, Refusal> {
+async fn selected(connection: &mut PgConnection, selection: &Selection) -> Result<Vec<i64>, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT id FROM dead_letters WHERE id IN (");
     push_open(&mut query, selection, i64::MAX, MOST_PATCHED + 1);
     query.push(") AND state = 'open' ORDER BY id FOR UPDATE");
-    query.build_query_scalar().fetch_all(connection).await.map_err(too_many)
+    query.build_query_scalar().fetch_all(connection).await
 }
 
 fn push_open(query: &mut QueryBuilder<sqlx::Postgres>, selection: &Selection, up_to: i64, most: i64) {
@@ -132,63 +154,66 @@ pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection:
         ));
     }
     // What came after the person looked is not meant; and one statement over a flood would not end within its limit.
-    let up_to: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM dead_letters").fetch_one(&recovery.pool).await?;
+    let newest = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM dead_letters");
+    let mut up_to: i64 = work(newest.fetch_one(&recovery.pool)).await?;
     let most = selection.limit.map_or(i64::MAX, i64::from);
     if !yes {
-        let count = open(recovery, selection, up_to, MOST_COUNTED).await?;
+        let count = work(open(recovery, selection, up_to, MOST_COUNTED)).await?;
         if needs_word(recovery, selection, count as u64) && count > 0 {
             return Err(unconfirmed("discard", count as u64));
         }
     }
     let mut discarded = 0;
     while discarded < most {
-        let count = discard_some(recovery, author, selection, up_to, (most - discarded).min(DISCARDED_AT_ONCE)).await?;
-        discarded += count;
-        if count == 0 {
-            break;
-        }
+        // Each part has its own time: a flood takes longer than any one of them may.
+        let part = discard_some(recovery, author, selection, up_to, (most - discarded).min(DISCARDED_AT_ONCE));
+        let Some(part) = work(part).await? else { break };
+        discarded += part.discarded;
+        up_to = part.lowest - 1;
     }
     Ok(discarded.unsigned_abs())
 }
 
 /// How many are open, as far as `most`.
-async fn open(recovery: &Recovery, selection: &Selection, up_to: i64, most: i64) -> Result<i64, Refusal> {
+async fn open(recovery: &Recovery, selection: &Selection, up_to: i64, most: i64) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*) FROM (");
     push_open(&mut query, selection, up_to, most);
     query.push(") AS wanted");
-    Ok(query.build_query_scalar().fetch_one(&recovery.pool).await?)
+    query.build_query_scalar().fetch_one(&recovery.pool).await
 }
 
-/// Gives some up, in one transaction with its entry in the log. The second time there are none: nothing is changed, nothing is logged.
+/// A part of a discard.
+struct Part {
+    discarded: i64,
+    /// The lowest number looked at: what is left is below
+    lowest: i64,
+}
+
+/// Gives up the newest so many, in one transaction with its entry in the log; none when none are open. The second time there are none:
+/// nothing is changed, nothing is logged.
 async fn discard_some(
     recovery: &Recovery,
     author: &Author<'_>,
     selection: &Selection,
     up_to: i64,
     most: i64,
-) -> Result<i64, Refusal> {
+) -> Result<Option<Part>, sqlx::Error> {
     let mut transaction = recovery.pool.begin().await?;
-    let mut query =
-        QueryBuilder::new("UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = ");
-    query.push_bind(clean(author.who)).push(", reason = ").push_bind(clean(author.reason));
-    query.push(" WHERE state = 'open' AND id IN (");
+    let mut query = QueryBuilder::new("");
     push_open(&mut query, selection, up_to, most);
-    query.push(")");
-    let discarded = query.build().execute(&mut *transaction).await.map_err(too_many)?.rows_affected();
+    let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *transaction).await?;
+    let Some(lowest) = ids.iter().min().copied() else { return Ok(None) };
+    // In the order of their numbers, as everybody locks them.
+    let lock = "SELECT id FROM dead_letters WHERE id = ANY($1) AND state = 'open' ORDER BY id FOR UPDATE";
+    let ids: Vec<i64> = sqlx::query_scalar(lock).bind(ids).fetch_all(&mut *transaction).await?;
+    let discard = "UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = $2, reason = $3
+         WHERE id = ANY($1)";
+    let discard = sqlx::query(discard).bind(ids).bind(clean(author.who)).bind(clean(author.reason));
+    let discarded = discard.execute(&mut *transaction).await?.rows_affected();
     if discarded > 0 {
         let counts = serde_json::json!({"discarded": discarded});
         log::write(&mut transaction, entry(author, "dead_letter.discard", selection, counts)).await?;
         transaction.commit().await?;
     }
-    Ok(i64::try_from(discarded).unwrap_or(i64::MAX))
-}
-
-/// A statement that took too long is not an outage: asked again, it would take as long.
-fn too_many(error: sqlx::Error) -> Refusal {
-    match database::fault::sqlstate(&error).as_deref() {
-        Some("57014") => {
-            Refusal::Invalid("the selection takes too long to find; narrow it with --code, --group or --since".to_owned())
-        }
-        _ => error.into(),
-    }
+    Ok(Some(Part { discarded: i64::try_from(discarded).unwrap_or(i64::MAX), lowest }))
 }
