@@ -116,15 +116,6 @@ async fn patched(recovery: &Recovery, letter: &Letter, patch: &json_patch::Patch
     if document == before {
         return Ok(None);
     }
-    // A request whose answer was lost is sent again: it must not change the value twice.
-    let mut again = document.clone();
-    if json_patch::patch(&mut again, patch).is_ok() && again != document {
-        return Err(Refusal::Invalid(format!(
-            "sent twice, this patch would change dead letter {} twice, as adding to the end of a list does; write it with replace, or edit \
-             them one by one",
-            letter.id
-        )));
-    }
     let text = number::write(&document);
     if text.len() > MOST_BYTES {
         return Err(Refusal::Invalid(format!("dead letter {} would have more than {MOST_BYTES} bytes", letter.id)));
