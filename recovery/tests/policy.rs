@@ -4,7 +4,7 @@
 
 mod replay;
 
-use recovery::model::Job;
+use recovery::model::{Job, JobState};
 use recovery::policy::{self, Policies};
 use replay::{DEADLINE, Dead, World, body, count, world};
 use runtime::health::Health;
@@ -85,6 +85,8 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
     let automatic = Automatic::start(&world, "rate = 50");
     let job = replays(&world, 1).await;
     assert_eq!((job.policy.as_deref(), job.created_by.as_str(), job.items), (Some("mend"), "policy:mend", 3));
+    // Planned and applied are two steps.
+    let job = world.job_when(&job.id, |job| job.state == JobState::Running).await;
     assert!((job.rate - 50.0).abs() < f64::EPSILON);
     until(&world, REFUSED, 2).await;
     let items = world.recovery.items(&job.id, &[], 100).await.unwrap();
@@ -119,7 +121,7 @@ async fn a_policy_whose_replay_fails_again_stops_until_something_changes() {
         .await
         .unwrap();
     until(&world, "SELECT count(*) FROM audit_log WHERE action = 'policy.stop'", 1).await;
-    let stopped = world.job_when(&job.id, |job| job.state == recovery::model::JobState::Stopped).await;
+    let stopped = world.job_when(&job.id, |job| job.state == JobState::Stopped).await;
     assert_eq!(stopped.items, 4);
     automatic.end().await;
     let again = Automatic::start(&world, "stop_after_failures = 2\nbackoff = \"1s\"");
@@ -160,7 +162,7 @@ async fn a_replay_that_was_planned_when_the_role_died_is_started_by_the_next() {
     let selection = recovery::model::Selection { id: ids, ..Default::default() };
     let job = world.recovery.plan("policy:mend", &selection, "", "key", Some("mend")).await.unwrap();
     let automatic = Automatic::start(&world, "rate = 7");
-    let job = world.job_when(&job.id, |job| job.state == recovery::model::JobState::Running).await;
+    let job = world.job_when(&job.id, |job| job.state == JobState::Running).await;
     assert!((job.rate - 7.0).abs() < f64::EPSILON);
     automatic.end().await;
     assert_eq!(world.recovery.history(10).await.unwrap().len(), 1);
