@@ -63,6 +63,24 @@ has_java() {
     [ "${version:-0}" -ge 17 ]
 }
 
+# pytool NAME VERSION [MORE...]: a tool from PyPI, in an environment of its own under the user's cache; sets `tool_bin` to where its commands are.
+pytool() {
+    local name=$1 version=$2
+    shift 2
+    local home=${XDG_CACHE_HOME:-$HOME/.cache}/eventflow/tools/$name-$version
+    tool_bin=$home/bin
+    [ ! -e "$home/.complete" ] || return 0
+    need python3-venv "to install $name" python3 -c 'import venv, ensurepip'
+    install_missing || return 1
+    say "fetching $name $version (PyPI, once)"
+    rm -rf "$home"
+    python3 -m venv "$home" && "$tool_bin/pip" install -q --disable-pip-version-check "$name==$version" "$@" >&2 || {
+        say "cannot fetch $name $version from PyPI"
+        return 1
+    }
+    touch "$home/.complete"
+}
+
 # The pinned toolchain's version, such as 1.95.0.
 pinned() { sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml; }
 has_rust() { [ "$(printf '%s\n' "$(pinned)" "$(rustc --version | cut -d' ' -f2)" | sort -V | head -1)" = "$(pinned)" ] && cargo --version; }
