@@ -1,0 +1,54 @@
+# Terraform as the workflows use it: the pinned version, the state of one profile, plans that are kept. Sourced after script/ci/lib.sh.
+# shellcheck shell=bash
+terraform_version=1.11.4
+
+set_up_terraform() {
+    command -v terraform >/dev/null && return
+    local machine sum
+    case $(uname -m) in
+    x86_64) machine=amd64 sum=1ce994251c00281d6845f0f268637ba50c0005657eb3cf096b92f753b42ef4dc ;;
+    aarch64) machine=arm64 sum=a43d1d0da9b9bab214a8305a39db0e40869572594ccf50c416a7756499143633 ;;
+    *) say "no Terraform is pinned for $(uname -m)"; return 1 ;;
+    esac
+    local home=${XDG_CACHE_HOME:-$HOME/.cache}/eventflow/tools/terraform-$terraform_version
+    if [ ! -x "$home/terraform" ]; then
+        say "fetching Terraform $terraform_version"
+        need curl "to fetch Terraform" command -v curl
+        need unzip "to unpack Terraform" command -v unzip
+        install_missing || return 1
+        mkdir -p "$home"
+        curl --proto '=https' --tlsv1.2 --retry 3 -sSfL -o "$home/zip" \
+            "https://releases.hashicorp.com/terraform/$terraform_version/terraform_${terraform_version}_linux_$machine.zip" &&
+            echo "$sum  $home/zip" | sha256sum --check --status && unzip -qo "$home/zip" terraform -d "$home" || {
+            say "Terraform $terraform_version could not be fetched, or is not what it was when it was pinned"
+            return 1
+        }
+    fi
+    PATH=$home:$PATH
+}
+
+tf() { terraform -chdir=terraform "$@"; }
+
+# tf_init PROFILE: the profile's state, in the bucket that terraform/bootstrap made. TF_BACKEND is its output `backend`.
+tf_init() {
+    [ "$1" = demo ] || [ "$1" = production ] || wrong "the profile is demo or production"
+    [ -e "terraform/profiles/$1.tfvars" ] || { say "there is no terraform/profiles/$1.tfvars"; return 1; }
+    set_up_terraform || return 1
+    local backend
+    backend=$(mktemp)
+    echo "$TF_BACKEND" >"$backend"
+    tf init -input=false -no-color -reconfigure -backend-config="$backend" -backend-config="key=eventflow-$1.tfstate" >/dev/null
+    rm -f "$backend"
+}
+
+# tf_plan PROFILE DIGEST FILE [MORE...]: a plan kept in FILE. Without a lock: who may only read cannot take one, and a plan whose state
+# has changed since is refused when it is applied.
+tf_plan() {
+    local profile=$1 digest=$2 file=$3
+    shift 3
+    tf plan -input=false -no-color -lock=false -var-file="profiles/$profile.tfvars" -var "image_digest=$digest" -out "$file" "$@"
+}
+
+# What runs now: the output `deploy` (cluster, task_definition, container, subnets, security_groups, log_group, log_prefix, url,
+# image_digest, and services: name to task definition), or nothing before the first deployment.
+deployed() { tf output -json deploy 2>/dev/null || true; }
