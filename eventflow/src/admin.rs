@@ -1,14 +1,14 @@
 //! `eventflow admin`: one-off work on a cluster and a database.
 
-use contracts::topics;
+mod acls;
+mod cluster;
+mod topics;
+mod wire;
+
 use database::DatabaseArgs;
-use runtime::config::check_topic;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use tokio_util::sync::CancellationToken;
-
-/// The groups whose failures are replayed.
-pub(crate) const RETRY_GROUPS: [&str; 2] = [validator::GROUP, persistence::GROUP];
 
 /// One-off work.
 #[derive(Debug, clap::Args)]
@@ -19,20 +19,9 @@ pub(crate) struct Config {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// Create the topics that are missing
-    Topics {
-        #[command(flatten)]
-        kafka: Box<KafkaArgs>,
-        /// Copies of every partition; 3 or more also sets min.insync.replicas=2
-        #[arg(long, default_value_t = 1)]
-        replication: i32,
-        /// Partitions of the raw and validated topics
-        #[arg(long, default_value_t = 6)]
-        partitions: i32,
-        /// Consumer group that gets a retry topic, events.retry.<group>.v1. If a role has another --group, name all of them (repeatable)
-        #[arg(long = "retry-group", value_name = "NAME", default_values = RETRY_GROUPS)]
-        retry_groups: Vec<String>,
-    },
+    /// A cluster's topics and who may use them
+    #[command(subcommand)]
+    Topics(Box<Topics>),
     /// Bring the schemas of persistence and recovery up to date
     Migrate {
         #[command(flatten)]
@@ -42,27 +31,20 @@ enum Work {
     },
 }
 
-/// Every topic of a pipeline with these retry topics, and its partitions.
-pub(crate) fn wanted(partitions: i32, retry: &[String]) -> Vec<(&str, i32)> {
-    let live = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3)];
-    live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 3))).collect()
+#[derive(Debug, clap::Subcommand)]
+enum Topics {
+    /// Create what is missing, change what is not as it should be; a second time changes nothing. What would lose data is refused
+    Apply(topics::Apply),
+    /// Compare, change nothing; exit code 1 when something is not as it should be
+    Check(topics::Wanted),
 }
 
 pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     match config.work {
-        Work::Topics { kafka, replication, partitions, retry_groups } => {
-            kafka.check()?;
-            let retry: Vec<String> = retry_groups.iter().map(|group| topics::retry(group)).collect();
-            for topic in &retry {
-                check_topic("--retry-group", topic)?;
-            }
-            let wanted = wanted(partitions, &retry);
-            let created = runtime::admin::create_topics(&kafka, &wanted, replication).await?;
-            for (name, partitions) in wanted {
-                let what = if created.iter().any(|made| made == name) { "created" } else { "exists" };
-                println!("{name}\t{what}\t{partitions} partitions asked for");
-            }
-        }
+        Work::Topics(work) => match *work {
+            Topics::Apply(config) => topics::apply(&config).await?,
+            Topics::Check(wanted) => topics::check(&wanted).await?,
+        },
         Work::Migrate { kafka, database } => {
             kafka.check()?;
             database.check()?;

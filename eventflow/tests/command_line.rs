@@ -196,10 +196,18 @@ fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_group
         let (_, said) = eventflow(arguments, &[]);
         assert_eq!((said.contains("--topic-retry"), said.contains("--max-replays")), (offered, offered), "{arguments:?}: {said}");
     }
-    let (_, said) = eventflow(&["admin", "topics", "--help"], &[]);
-    assert!(said.contains("--retry-group <NAME>") && said.contains("eventflow-validator eventflow-persistence"), "{said}");
-    let (code, said) = eventflow(&["admin", "topics", "--retry-group", "a b"], &[]);
-    assert!(code == Some(2) && said.contains("--retry-group"), "{said}");
+    let (_, said) = eventflow(&["admin", "topics", "apply", "--help"], &[]);
+    assert!(said.contains("--retry-group <NAME>") && said.contains("--lose-data"), "{said}");
+    for (wrong, names) in [
+        (["--retry-group", "a b"], "--retry-group"),
+        (["--principal", "anna"], "--principal"),
+        (["--file", "/no/such/file"], "--file"),
+    ] {
+        for work in ["apply", "check"] {
+            let (code, said) = eventflow(&[&["admin", "topics", work][..], &wrong].concat(), &[]);
+            assert!(code == Some(2) && said.contains(names), "{said}");
+        }
+    }
 }
 
 /// Asserts that none of the secrets is in what was said.
@@ -210,7 +218,7 @@ fn clean(what: &str, said: &str) {
 
 #[test]
 fn no_help_text_shows_a_secret_of_the_environment() {
-    let more = ["simulator load", "demo", "admin", "admin topics", "admin migrate"];
+    let more = ["simulator load", "demo", "admin", "admin topics", "admin topics apply", "admin topics check", "admin migrate"];
     for role in ROLES.into_iter().chain(more) {
         for help in ["--help", "-h"] {
             let arguments: Vec<&str> = role.split(' ').chain([help]).collect();

@@ -14,6 +14,7 @@ mod recovery_books;
 mod recovery_deploys;
 mod recovery_embedded;
 mod retry;
+mod rights;
 mod secrets;
 mod secure;
 mod shutdown;

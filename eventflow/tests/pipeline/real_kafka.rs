@@ -1,5 +1,6 @@
 //! A real Apache Kafka of a test's own.
 
+use contracts::topology::Topology;
 use runtime::kafka::KafkaArgs;
 use std::collections::HashMap;
 use std::io::Write;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A real Apache Kafka, started by `infra/kafka/local/kafka`.
+/// A real Apache Kafka, started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the topology.
 pub(crate) struct RealKafka {
     script: PathBuf,
     pub(crate) directory: TempDir,
@@ -26,7 +27,9 @@ impl RealKafka {
         };
         let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
         let mut kafka = Self { script, directory, env: HashMap::new() };
-        kafka.env = kafka.call(if secure { &["start", "--secure"] } else { &["start"] });
+        let users = Topology::built_in().principals.into_keys().collect::<Vec<_>>().join(",");
+        let secure: &[&str] = if secure { &["--secure", "--users", &users] } else { &[] };
+        kafka.env = kafka.call(&[&["start"], secure].concat());
         Some(kafka)
     }
 

@@ -1,7 +1,7 @@
 //! A broker, a database and the roles as processes; all gone when dropped.
 
 pub(crate) use crate::real_kafka::RealKafka;
-use crate::retry::TOPICS;
+use contracts::topology::Topology;
 use contracts::{Secret, headers, topics};
 use persistence::store::Store;
 use runtime::admin::read_all;
@@ -108,7 +108,7 @@ pub(crate) struct World {
 
 /// The embedded broker, in this process, and the flags that lead a role in another one to it.
 pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
-    let broker = EmbeddedBroker::start(&TOPICS).unwrap();
+    let broker = EmbeddedBroker::start(&Topology::built_in().partitions()).unwrap();
     let kafka = broker.kafka();
     let mut flags = vec![format!("--kafka-brokers={}", kafka.kafka_brokers)];
     flags.extend(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
@@ -118,7 +118,8 @@ pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
 impl World {
     pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
         let deadline = Instant::now() + DEADLINE;
-        while let Err(error) = runtime::admin::create_topics(&admin, &TOPICS, 1).await {
+        let topology = Topology::built_in();
+        while let Err(error) = runtime::admin::create_topics(&admin, &topology.partitions(), 1).await {
             assert!(Instant::now() < deadline, "{error:#}");
         }
         Self::on(admin, kafka_flags)
