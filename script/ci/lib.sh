@@ -7,7 +7,7 @@
 manual() {
     case " $* " in
     *" --help "* | *" -h "*)
-        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+        sed -n '2,/^[^#]/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"
         exit 0
         ;;
     esac

@@ -32,7 +32,6 @@ tf() { terraform -chdir=terraform "$@"; }
 # tf_init PROFILE: the profile's state, in the bucket that terraform/bootstrap made. TF_BACKEND is its output `backend`.
 tf_init() {
     [ "$1" = demo ] || [ "$1" = production ] || wrong "the profile is demo or production"
-    [ -e "terraform/profiles/$1.tfvars" ] || { say "there is no terraform/profiles/$1.tfvars"; return 1; }
     set_up_terraform || return 1
     local backend
     backend=$(mktemp)
