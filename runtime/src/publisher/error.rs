@@ -20,6 +20,9 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Every code there is.
+    pub(super) const CODES: [&str; 4] = ["publish_queue_full", "publish_not_acknowledged", "record_too_large", "publish_refused"];
+
     /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
