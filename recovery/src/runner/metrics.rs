@@ -21,3 +21,17 @@ pub fn describe() {
     describe_gauge!(JOBS, "Replays this instance is sending now");
     describe_counter!(WAITS, "Waits of replays because the destination, the broker or the database was not usable, by code");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_outcome_is_counted_from_the_start() {
+        let sources = [include_str!("claim.rs"), include_str!("lost.rs"), include_str!("outcome.rs"), include_str!("send.rs")];
+        let counted = sources.iter().flat_map(|text| text.split("names::REPLAYED, \"outcome\" => \"").skip(1));
+        let counted: BTreeSet<&str> = counted.map(|rest| rest.split('"').next().unwrap_or_default()).collect();
+        assert_eq!(counted, OUTCOMES.into());
+    }
+}

@@ -53,3 +53,20 @@ pub(super) fn classify(error: &KafkaError) -> PublishError {
         Some(_) | None => PublishError::NotAcknowledged(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_counted_from_the_start() {
+        let text = String::new;
+        let all = [
+            PublishError::QueueFull,
+            PublishError::NotAcknowledged(text()),
+            PublishError::TooLarge,
+            PublishError::Refused(text()),
+        ];
+        assert_eq!(all.map(|error| error.code()), PublishError::CODES);
+    }
+}
