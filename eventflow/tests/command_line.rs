@@ -217,6 +217,13 @@ fn clean(what: &str, said: &str) {
 }
 
 #[test]
+fn a_program_built_without_msk_iam_says_so() {
+    let (code, said) = eventflow(&["validator", "--check", "--kafka-security", "aws-msk-iam"], &[("AWS_REGION", "eu-west-1")]);
+    let expected = if cfg!(feature = "msk-iam") { (Some(0), "configuration is fine") } else { (Some(2), "--features msk-iam") };
+    assert!(code == expected.0 && said.contains(expected.1), "{said}");
+}
+
+#[test]
 fn a_healthcheck_asks_the_role_of_this_machine() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, said) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);
