@@ -41,13 +41,24 @@ tf_init() {
 }
 
 # tf_plan PROFILE DIGEST FILE [MORE...]: a plan kept in FILE. Without a lock: who may only read cannot take one, and a plan whose state
-# has changed since is refused when it is applied.
+# has changed since is refused when it is applied. TFVARS has what the profile's file leaves open (account_id, ...): HCL, one a line.
 tf_plan() {
     local profile=$1 digest=$2 file=$3
     shift 3
-    tf plan -input=false -no-color -lock=false -var-file="profiles/$profile.tfvars" -var "image_digest=$digest" -out "$file" "$@"
+    given_variables "$profile" "$digest"
+    tf plan -input=false -no-color -lock=false "${variables[@]}" -out "$file" "$@"
 }
 
-# What runs now: the output `deploy` (cluster, task_definition, container, subnets, security_groups, log_group, log_prefix, url,
-# image_digest, and services: name to task definition), or nothing before the first deployment.
+# given_variables PROFILE DIGEST: sets `variables` to Terraform's arguments. Without a digest there are no tasks yet.
+given_variables() {
+    local file
+    file=$(mktemp --suffix .tfvars)
+    echo "${TFVARS:-}" >"$file"
+    variables=(-var-file="profiles/$1.tfvars" -var-file="$file")
+    [ -z "$2" ] || variables+=(-var "image_digest=$2")
+}
+
+# What runs now: Terraform's output `deploy`, or nothing before the first apply. A JSON object: image_digest, url (the public edge), inside_url
+# (the producer, from inside), cluster, services (name to task definition), and of one-off tasks task_definition, container, subnets,
+# security_groups, log_group, log_prefix.
 deployed() { tf output -json deploy 2>/dev/null || true; }
