@@ -1,4 +1,4 @@
-//! The vendor's side: what is posted to the edge and what it answers.
+//! The vendor's side: what is posted to the edge and what it answers. An error is a sentence: what was wrong and what to do.
 
 use super::event::Event;
 use super::report::Verdict;
@@ -47,10 +47,6 @@ impl Posted {
     }
 }
 
-/// What was wrong with an answer, and what to do.
-#[derive(Debug)]
-pub(super) struct WrongAnswer(pub(super) String);
-
 pub(super) struct Ready {
     pub(super) verdict: Verdict,
     pub(super) detail: String,
@@ -94,7 +90,9 @@ impl Edge {
             (None, None) => SOURCE.to_owned(),
         };
         if source.is_empty() || !source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-            return Err(Failure::usage("--source: not the name of a source: letters, digits, dots, underscores and hyphens"));
+            return Err(Failure::usage(
+                "--url, --source: not the name of a source: letters, digits, dots, underscores and hyphens",
+            ));
         }
         let mut http = reqwest::Client::builder()
             .timeout(REQUEST)
@@ -132,7 +130,7 @@ impl Edge {
                     let detail = format!("not ready within {} s: {}", patience.as_secs(), not_ready(&answer));
                     Ready { verdict: Verdict::Failed, detail, answers: true }
                 }
-                Err(wrong) => Ready { verdict: Verdict::Failed, detail: wrong.0, answers: false },
+                Err(wrong) => Ready { verdict: Verdict::Failed, detail: wrong, answers: false },
             };
             if Instant::now() + POLL >= until {
                 return seen;
@@ -142,46 +140,43 @@ impl Edge {
     }
 
     /// One event, accepted under its own id.
-    pub(super) async fn accept(&self, event: &Event) -> Result<Posted, WrongAnswer> {
+    pub(super) async fn accept(&self, event: &Event) -> Result<Posted, String> {
         let answer = self.post("", &event.body, &event.body, 0).await?;
         expect(&answer, StatusCode::OK, None)?;
         if answer.body["event_id"] != event.id.as_str() {
-            return Err(WrongAnswer(format!(
-                "answered 200, but not with the event id {}: is --url an EventFlow edge?",
-                event.id
-            )));
+            return Err(format!("answered 200, but not with the event id {}: is --url an EventFlow edge?", event.id));
         }
         Ok(Posted { events: vec![event.clone()], took: answer.took })
     }
 
     /// Many under one signature.
-    pub(super) async fn accept_batch(&self, events: Vec<Event>) -> Result<Posted, WrongAnswer> {
+    pub(super) async fn accept_batch(&self, events: Vec<Event>) -> Result<Posted, String> {
         let lines: Vec<&str> = events.iter().map(|event| event.body.as_str()).collect();
         let lines = lines.join("\n");
         let answer = self.post("/batch", &lines, &lines, 0).await?;
         expect(&answer, StatusCode::OK, None)?;
         match answer.body["accepted"].as_u64() {
             Some(accepted) if accepted == events.len() as u64 => Ok(Posted { events, took: answer.took }),
-            _ => Err(WrongAnswer(format!("answered 200, but not that it accepted {} events", events.len()))),
+            _ => Err(format!("answered 200, but not that it accepted {} events", events.len())),
         }
     }
 
     /// A body that is not the signed one.
-    pub(super) async fn tampered(&self, event: &Event) -> Result<String, WrongAnswer> {
+    pub(super) async fn tampered(&self, event: &Event) -> Result<String, String> {
         let answer = self.post("", &event.body, &event.tampered(), 0).await?;
         let accepted = "ACCEPTED a body changed after signing, so webhooks can be forged: look at this source's signature scheme";
         refused(&answer, SignatureError::Mismatch, accepted)
     }
 
     /// A signature made too long ago.
-    pub(super) async fn stale(&self, event: &Event) -> Result<String, WrongAnswer> {
+    pub(super) async fn stale(&self, event: &Event) -> Result<String, String> {
         let answer = self.post("", &event.body, &event.body, STALE_SECONDS).await?;
         let accepted = "ACCEPTED a signature of ten minutes ago, so webhooks can be replayed: look at this source's tolerance";
         refused(&answer, SignatureError::TooOld, accepted)
     }
 
     /// Posts `body` under the signature of `signed`, made `seconds_ago`. A busy edge is asked again.
-    async fn post(&self, to: &str, signed: &str, body: &str, seconds_ago: i64) -> Result<Answer, WrongAnswer> {
+    async fn post(&self, to: &str, signed: &str, body: &str, seconds_ago: i64) -> Result<Answer, String> {
         let mut tries = 1;
         loop {
             let now = runtime::clock::now_micros() / 1_000_000 - seconds_ago;
@@ -200,7 +195,7 @@ impl Edge {
         }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, WrongAnswer> {
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, String> {
         let began = Instant::now();
         let exchange = async {
             let response = request.send().await?;
@@ -221,13 +216,13 @@ impl Edge {
         }
     }
 
-    fn unreachable(&self, reason: &str) -> WrongAnswer {
+    fn unreachable(&self, reason: &str) -> String {
         let what = if reason.contains("certificate") {
             "give --ca-file if its authority is a private one; the certificate must name this host"
         } else {
             "is --url right, is the edge running (eventflow producer), and may this machine reach it?"
         };
-        WrongAnswer(line(&format!("cannot reach {}: {reason}: {what}", self.base)))
+        line(&format!("cannot reach {}: {reason}: {what}", self.base))
     }
 }
 
@@ -254,7 +249,7 @@ fn said(answer: &Answer) -> String {
     }
 }
 
-fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(), WrongAnswer> {
+fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(), String> {
     if answer.status == status && code(answer) == wanted {
         return Ok(());
     }
@@ -269,12 +264,12 @@ fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(
         word if word.starts_with("publish_") => "the edge cannot publish: look at its /ready, then at Kafka",
         _ => "is --url right, and what stands before the edge?",
     };
-    Err(WrongAnswer(format!("{}: {what}", said(answer))))
+    Err(format!("{}: {what}", said(answer)))
 }
 
-fn refused(answer: &Answer, why: SignatureError, accepted: &str) -> Result<String, WrongAnswer> {
+fn refused(answer: &Answer, why: SignatureError, accepted: &str) -> Result<String, String> {
     if answer.status.is_success() {
-        return Err(WrongAnswer(accepted.to_owned()));
+        return Err(accepted.to_owned());
     }
     expect(answer, StatusCode::UNAUTHORIZED, Some(why.code()))?;
     Ok(format!("refused: 401 {}", why.code()))

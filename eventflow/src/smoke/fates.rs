@@ -29,16 +29,19 @@ pub(super) struct Fates {
 #[derive(Debug)]
 pub(super) enum Why {
     /// Nothing was known in time, of this event; and what recovery said last, if it could not be asked
-    Late { id: String, told: Option<String> },
+    Late { id: String, waited: Duration, told: Option<String> },
     /// It is something else, or cannot be known
     Said(String),
 }
 
 impl Why {
-    pub(super) fn text(&self, late: impl Fn(&str, Option<&str>) -> String) -> String {
+    /// In one line; `look_at` says where, when recovery answered and knew nothing.
+    pub(super) fn text(self, what: &str, look_at: &str) -> String {
         match self {
-            Self::Late { id, told } => late(id, told.as_deref()),
-            Self::Said(text) => text.clone(),
+            Self::Late { id, waited, told } => {
+                format!("{what} {id} after {} s; {}", waited.as_secs(), told.as_deref().unwrap_or(look_at))
+            }
+            Self::Said(text) => text,
         }
     }
 }
@@ -89,7 +92,7 @@ impl Fates {
 
     /// Looks until it is done, wrong, or too late.
     async fn until<T>(&self, id: &str, look: impl AsyncFn(&Client) -> Result<Seen<T>, Failure>) -> Result<T, Why> {
-        let client = self.client()?;
+        let (client, began) = (self.client()?, Instant::now());
         loop {
             let told = match timeout_at(self.until, look(client)).await {
                 Ok(Ok(Seen::Done(seen))) => return Ok(seen),
@@ -101,7 +104,7 @@ impl Fates {
                 Err(_) => Some("recovery does not answer in time".to_owned()),
             };
             if Instant::now() + POLL >= self.until {
-                return Err(Why::Late { id: id.to_owned(), told });
+                return Err(Why::Late { id: id.to_owned(), waited: began.elapsed(), told });
             }
             tokio::time::sleep(POLL).await;
         }

@@ -5,7 +5,6 @@ use crate::oncall::{Failure, line, say, say_json};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,18 +18,18 @@ pub(super) enum Verdict {
 /// One check.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
-    pub(super) name: &'static str,
-    pub(super) verdict: Verdict,
-    pub(super) seconds: f64,
+    name: &'static str,
+    verdict: Verdict,
+    seconds: f64,
     /// What was seen, or what is wrong and what to do
-    pub(super) detail: String,
+    detail: String,
     /// To ask `eventflow trace` about
-    pub(super) event_ids: Vec<String>,
+    event_ids: Vec<String>,
 }
 
 impl Check {
-    pub(super) fn new(name: &'static str, began: Instant, verdict: Verdict, detail: String) -> Self {
-        Self { name, verdict, seconds: began.elapsed().as_secs_f64(), detail, event_ids: Vec::new() }
+    pub(super) fn new(name: &'static str, verdict: Verdict, took: Duration, detail: String) -> Self {
+        Self { name, verdict, seconds: took.as_secs_f64(), detail, event_ids: Vec::new() }
     }
 
     pub(super) fn of(self, event_ids: Vec<String>) -> Self {
@@ -79,9 +78,9 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(edge: &Edge, fates: &'static str, as_json: bool) -> Self {
+    pub(super) fn new(run: &str, edge: &Edge, fates: &'static str, as_json: bool) -> Self {
         Self {
-            run: String::new(),
+            run: run.to_owned(),
             url: edge.base.clone(),
             source: edge.source.clone(),
             fates,
@@ -93,14 +92,13 @@ impl Report {
         }
     }
 
-    pub(super) fn begin(&mut self, run: &str) -> Result<(), Failure> {
-        run.clone_into(&mut self.run);
+    pub(super) fn begin(&self) -> Result<(), Failure> {
         let fates = match self.fates {
             "none" => "fates are not looked up",
             "database" => "fates from the database",
             _ => "fates from recovery's API",
         };
-        self.print(&format!("{run}: {}, source {}; {fates}", self.url, self.source))
+        self.print(&format!("{}: {}, source {}; {fates}", self.run, self.url, self.source))
     }
 
     /// Says a check's verdict as soon as it is known.
@@ -124,7 +122,6 @@ impl Report {
         let (failed, skipped, passed) = (named(Verdict::Failed), named(Verdict::Skipped), named(Verdict::Passed).len());
         // An edge that does not show /ready was still seen to work.
         let missing: Vec<_> = skipped.iter().filter(|name| require_fates && **name != "ready").copied().collect();
-        let good = failed.is_empty() && missing.is_empty();
         let mut why = Vec::new();
         if !failed.is_empty() {
             why.push(format!("failed: {}", failed.join(", ")));
@@ -132,10 +129,13 @@ impl Report {
         if !missing.is_empty() {
             why.push(format!("required, but skipped: {}", missing.join(", ")));
         }
-        let mut verdict = format!("passed: {passed} of {} checks in {:.1} s", self.checks.len(), took.as_secs_f64());
-        if !skipped.is_empty() {
-            verdict.push_str(&format!("; skipped: {}", skipped.join(", ")));
+        let good = why.is_empty();
+        if good && !skipped.is_empty() {
+            why.push(format!("skipped: {}", skipped.join(", ")));
         }
+        let why = why.join("; ");
+        let word = if good { "passed" } else { "FAILED" };
+        let sums = format!("{word}: {passed} of {} checks passed in {:.1} s", self.checks.len(), took.as_secs_f64());
         self.verdict = Some(if good { Verdict::Passed } else { Verdict::Failed });
         self.seconds = took.as_secs_f64();
         for (what, millis) in
@@ -147,10 +147,12 @@ impl Report {
         }
         if self.as_json {
             say_json(&serde_json::to_string_pretty(&self)?)?;
-        } else if good {
-            self.print(&verdict)?;
+        } else if why.is_empty() {
+            self.print(&sums)?;
+        } else {
+            self.print(&format!("{sums}; {why}"))?;
         }
-        if good { Ok(()) } else { Err(Failure::failed(format!("smoke of {} {}", self.url, why.join("; ")))) }
+        if good { Ok(()) } else { Err(Failure::failed(format!("smoke of {} {why}", self.url))) }
     }
 
     fn print(&self, text: &str) -> Result<(), Failure> {
