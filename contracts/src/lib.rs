@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`source`] who may post, [`scheme`] and [`signature`] how that is proven, [`contract`] what they may post,
 //! [`money`] what an amount is, [`datum`] and [`framing`] what consumers read, [`rejection`] why a record cannot go on,
-//! [`topics`] and [`headers`] the names.
+//! [`topics`] and [`headers`] the names, [`topology`] who may use them.
 
 pub mod contract;
 pub mod datum;
@@ -19,6 +19,7 @@ pub mod signature;
 pub mod source;
 mod template;
 pub mod topics;
+pub mod topology;
 
 pub use rejection::{Rejection, RejectionCode};
 pub use secret::Secret;

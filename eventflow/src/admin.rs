@@ -1,14 +1,17 @@
 //! `eventflow admin`: one-off work on a cluster and a database.
 
-use contracts::topics;
+mod acls;
+mod cluster;
+mod topics;
+mod wire;
+
+use contracts::Secret;
 use database::DatabaseArgs;
-use runtime::config::check_topic;
+use database::users::Users;
+use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use tokio_util::sync::CancellationToken;
-
-/// The groups whose failures are replayed.
-pub(crate) const RETRY_GROUPS: [&str; 2] = [validator::GROUP, persistence::GROUP];
 
 /// One-off work.
 #[derive(Debug, clap::Args)]
@@ -19,59 +22,81 @@ pub(crate) struct Config {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// Create the topics that are missing
-    Topics {
-        #[command(flatten)]
-        kafka: Box<KafkaArgs>,
-        /// Copies of every partition; 3 or more also sets min.insync.replicas=2
-        #[arg(long, default_value_t = 1)]
-        replication: i32,
-        /// Partitions of the raw and validated topics
-        #[arg(long, default_value_t = 6)]
-        partitions: i32,
-        /// Consumer group that gets a retry topic, events.retry.<group>.v1. If a role has another --group, name all of them (repeatable)
-        #[arg(long = "retry-group", value_name = "NAME", default_values = RETRY_GROUPS)]
-        retry_groups: Vec<String>,
-    },
-    /// Bring the schemas of persistence and recovery up to date
+    /// A cluster's topics and who may use them
+    #[command(subcommand)]
+    Topics(Box<Topics>),
+    /// Bring the schemas of persistence and recovery up to date, and give each a login of its own where its password is set
+    #[command(
+        after_help = "With the passwords set, connect as somebody who may create users and schemas. The logins eventflow_persistence \
+                            and eventflow_recovery then own their schemas, and recovery may read persistence's views; the roles need no other \
+                            user. Run it again to change a password, and after an upgrade."
+    )]
     Migrate {
         #[command(flatten)]
         kafka: Box<KafkaArgs>,
         #[command(flatten)]
         database: DatabaseArgs,
+        /// Password of eventflow_persistence (ASCII)
+        #[arg(
+            help_heading = "Database",
+            long,
+            env = "EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD",
+            hide_env_values = true,
+            requires = "recovery_password"
+        )]
+        persistence_password: Option<Secret>,
+        /// Password of eventflow_recovery (ASCII)
+        #[arg(
+            help_heading = "Database",
+            long,
+            env = "EVENTFLOW_RECOVERY_DATABASE_PASSWORD",
+            hide_env_values = true,
+            requires = "persistence_password"
+        )]
+        recovery_password: Option<Secret>,
     },
 }
 
-/// Every topic of a pipeline with these retry topics, and its partitions.
-pub(crate) fn wanted(partitions: i32, retry: &[String]) -> Vec<(&str, i32)> {
-    let live = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3)];
-    live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 3))).collect()
+#[derive(Debug, clap::Subcommand)]
+enum Topics {
+    /// Create what is missing, change what is not as it should be; a second time changes nothing. What would lose data is refused
+    Apply(topics::Apply),
+    /// Compare, change nothing; exit code 1 when something is not as it should be
+    Check(topics::Wanted),
 }
 
 pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     match config.work {
-        Work::Topics { kafka, replication, partitions, retry_groups } => {
-            kafka.check()?;
-            let retry: Vec<String> = retry_groups.iter().map(|group| topics::retry(group)).collect();
-            for topic in &retry {
-                check_topic("--retry-group", topic)?;
-            }
-            let wanted = wanted(partitions, &retry);
-            let created = runtime::admin::create_topics(&kafka, &wanted, replication).await?;
-            for (name, partitions) in wanted {
-                let what = if created.iter().any(|made| made == name) { "created" } else { "exists" };
-                println!("{name}\t{what}\t{partitions} partitions asked for");
-            }
-        }
-        Work::Migrate { kafka, database } => {
+        Work::Topics(work) => match *work {
+            Topics::Apply(config) => topics::apply(&config).await?,
+            Topics::Check(wanted) => topics::check(&wanted).await?,
+        },
+        Work::Migrate { kafka, database, persistence_password, recovery_password } => {
             kafka.check()?;
             database.check()?;
-            let health = Health::new();
-            for schema in [persistence::store::SCHEMA, recovery::SCHEMA] {
-                if !schema.open(&schema.pool(&database.database_url, 2)?, &kafka, &health, &shutdown).await? {
+            let (url, health) = (&database.database_url, Health::new());
+            let users = Users::new(url)?;
+            let passwords = [&persistence_password, &recovery_password];
+            for (schema, password) in [persistence::store::SCHEMA, recovery::SCHEMA].into_iter().zip(passwords) {
+                let pool = match password {
+                    None => schema.pool(url, 2)?,
+                    Some(password) => {
+                        if !password.expose().is_ascii() || password.expose().is_empty() {
+                            let flag = format!("--{}-password", schema.role);
+                            return Err(ConfigError::new(&flag, "must be ASCII, and not empty").into());
+                        }
+                        users.create(schema.role, password).await?;
+                        schema.pool_as_its_user(url, 2)?
+                    }
+                };
+                if !schema.open(&pool, &kafka, &health, &shutdown).await? {
                     return Ok(());
                 }
-                println!("{}\tup to date", schema.role);
+                let login = password.as_ref().map(|_| format!(", owned by {}", database::users::name(schema.role)));
+                println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
+            }
+            if recovery_password.is_some() {
+                users.grant(persistence::store::SCHEMA.role, &persistence::store::VIEWS, recovery::SCHEMA.role).await?;
             }
         }
     }

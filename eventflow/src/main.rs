@@ -4,6 +4,7 @@ mod act;
 mod admin;
 mod counters;
 mod demo;
+mod healthcheck;
 mod ledger;
 mod live;
 mod oncall;
@@ -81,8 +82,10 @@ enum Role {
     Registry(registry::Config),
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
     Demo(demo::Config),
-    /// One-off work: create the topics, migrate the database
+    /// One-off work: topics and rights, schemas and logins
     Admin(admin::Config),
+    /// Ask a role of this machine whether it is alive, or can do its job now
+    Healthcheck(healthcheck::Config),
 }
 
 impl Role {
@@ -95,7 +98,7 @@ impl Role {
             Self::Recovery(config) => config.role.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
-            Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) => false,
+            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) => false,
         }
     }
 
@@ -109,7 +112,7 @@ impl Role {
             Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) => None,
+            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) => None,
         }
     }
 
@@ -125,6 +128,7 @@ impl Role {
             Self::Registry(config) => registry::run(config, shutdown).await,
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Admin(config) => admin::run(config, shutdown).await,
+            Self::Healthcheck(config) => healthcheck::run(&config).await,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Every role in this process, for the demo.
 
-use crate::admin;
 use crate::demo::Config;
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
+use contracts::topology::Topology;
 use contracts::{Secret, topics};
 use recovery::Recovery;
 use recovery::api::{Role, Tokens};
@@ -241,8 +241,8 @@ impl Pipeline {
 }
 
 async fn start_broker(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>, KafkaArgs)> {
-    let retry = admin::RETRY_GROUPS.map(topics::retry);
-    let wanted = admin::wanted(6, &retry);
+    let topology = Topology::built_in();
+    let wanted = topology.partitions();
     let Some(brokers) = &config.kafka else {
         let broker = EmbeddedBroker::start(&wanted)?;
         let kafka = broker.kafka();

@@ -196,10 +196,18 @@ fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_group
         let (_, said) = eventflow(arguments, &[]);
         assert_eq!((said.contains("--topic-retry"), said.contains("--max-replays")), (offered, offered), "{arguments:?}: {said}");
     }
-    let (_, said) = eventflow(&["admin", "topics", "--help"], &[]);
-    assert!(said.contains("--retry-group <NAME>") && said.contains("eventflow-validator eventflow-persistence"), "{said}");
-    let (code, said) = eventflow(&["admin", "topics", "--retry-group", "a b"], &[]);
-    assert!(code == Some(2) && said.contains("--retry-group"), "{said}");
+    let (_, said) = eventflow(&["admin", "topics", "apply", "--help"], &[]);
+    assert!(said.contains("--retry-group <NAME>") && said.contains("--lose-data"), "{said}");
+    for (wrong, names) in [
+        (["--retry-group", "a b"], "--retry-group"),
+        (["--principal", "anna"], "--principal"),
+        (["--file", "/no/such/file"], "--file"),
+    ] {
+        for work in ["apply", "check"] {
+            let (code, said) = eventflow(&[&["admin", "topics", work][..], &wrong].concat(), &[]);
+            assert!(code == Some(2) && said.contains(names), "{said}");
+        }
+    }
 }
 
 /// Asserts that none of the secrets is in what was said.
@@ -209,8 +217,38 @@ fn clean(what: &str, said: &str) {
 }
 
 #[test]
+fn a_program_built_without_msk_iam_says_so() {
+    let (code, said) = eventflow(&["validator", "--check", "--kafka-security", "aws-msk-iam"], &[("AWS_REGION", "eu-west-1")]);
+    let expected = if cfg!(feature = "msk-iam") { (Some(0), "configuration is fine") } else { (Some(2), "--features msk-iam") };
+    assert!(code == expected.0 && said.contains(expected.1), "{said}");
+}
+
+#[test]
+fn a_healthcheck_asks_the_role_of_this_machine() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, said) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);
+    assert!(code == Some(1) && said.contains("nothing answers at 127.0.0.1"), "{said}");
+    // Whatever a role answers: 200 is alive, anything else is not, and why.
+    for (status, healthy) in [("200 OK", true), ("503 Service Unavailable", false)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let everywhere = format!("0.0.0.0:{}", listener.local_addr().unwrap().port());
+        let role = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 6\r\nconnection: close\r\n\r\nreason").unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let (code, said) = eventflow(&["healthcheck", "--ready"], &[("EVENTFLOW_OPS_LISTEN", &everywhere)]);
+        assert!(role.join().unwrap().starts_with("GET /ready HTTP/1.1"));
+        assert!(code == Some(i32::from(!healthy)) && said.contains("reason"), "{said}");
+    }
+}
+
+#[test]
 fn no_help_text_shows_a_secret_of_the_environment() {
-    let more = ["simulator load", "demo", "admin", "admin topics", "admin migrate"];
+    let more = ["simulator load", "demo", "admin", "admin topics", "admin topics apply", "admin topics check", "admin migrate"];
     for role in ROLES.into_iter().chain(more) {
         for help in ["--help", "-h"] {
             let arguments: Vec<&str> = role.split(' ').chain([help]).collect();

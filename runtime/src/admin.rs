@@ -6,11 +6,11 @@ mod read;
 pub use inspect::{Inspector, Readers};
 pub use read::{OwnedRecord, Tail, read_all, read_range};
 
-use crate::kafka::KafkaArgs;
+use crate::kafka::{KafkaArgs, Login};
 use anyhow::Context;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::FromClientConfig;
+use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -48,9 +48,9 @@ pub async fn create_topics(kafka: &KafkaArgs, topics: &[(&str, i32)], replicatio
 /// # Errors
 /// When no broker answers in time.
 pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<String> {
-    let client = AdminClient::<DefaultClientContext>::from_config(&kafka.client_config("admin"))?;
-    let asked = tokio::task::spawn_blocking(move || client.inner().fetch_cluster_id(deadline));
-    asked.await?.context("no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?")
+    let kafka = kafka.clone();
+    let asked = tokio::task::spawn_blocking(move || inspector(&kafka).map(|client| client.client().fetch_cluster_id(deadline)));
+    asked.await??.context("no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?")
 }
 
 /// Low and high watermark of every partition of a topic: what can still be read, and where the next record goes.
@@ -77,7 +77,7 @@ pub fn watermarks(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i6
 pub fn ends(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
     let mut config = inspector_config(kafka);
     config.set("isolation.level", "read_uncommitted");
-    let consumer = BaseConsumer::from_config(&config)?;
+    let consumer = connect(&config)?;
     let end = |partition| Ok((partition, consumer.fetch_watermarks(topic, partition, DEADLINE)?.1));
     partitions(&consumer, topic, DEADLINE)?.into_iter().map(end).collect()
 }
@@ -89,7 +89,7 @@ pub fn ends(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
 pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
     let mut config = kafka.client_config("admin");
     config.set("group.id", group);
-    let consumer = BaseConsumer::from_config(&config)?;
+    let consumer = connect(&config)?;
     let mut list = TopicPartitionList::new();
     for partition in partitions(&consumer, topic, DEADLINE)? {
         list.add_partition(topic, partition);
@@ -108,8 +108,30 @@ pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<
         .collect())
 }
 
-fn inspector(kafka: &KafkaArgs) -> anyhow::Result<BaseConsumer> {
-    Ok(BaseConsumer::from_config(&inspector_config(kafka))?)
+/// A consumer outside any group's work.
+type Asking = BaseConsumer<Login>;
+
+fn inspector(kafka: &KafkaArgs) -> anyhow::Result<Asking> {
+    connect(&inspector_config(kafka))
+}
+
+/// A client asks for its token in `poll`, which these callers may never call, and again before it ends: `stay_logged_in`.
+fn connect(config: &rdkafka::ClientConfig) -> anyhow::Result<Asking> {
+    let consumer = Asking::from_config_and_context(config, Login::default())?;
+    if config.get("sasl.mechanism") == Some("OAUTHBEARER") {
+        let deadline = std::time::Instant::now() + DEADLINE;
+        while !consumer.context().asked() && std::time::Instant::now() < deadline {
+            stay_logged_in(&consumer, Duration::from_millis(100));
+        }
+    }
+    Ok(consumer)
+}
+
+/// Serves the client's wish for a token, if it has one. Without an assignment there is nothing else to be had.
+fn stay_logged_in(consumer: &Asking, wait: Duration) {
+    if let Some(Err(error)) = consumer.poll(wait) {
+        tracing::debug!(event = "kafka_client_notice", %error);
+    }
 }
 
 fn inspector_config(kafka: &KafkaArgs) -> rdkafka::ClientConfig {
@@ -118,7 +140,7 @@ fn inspector_config(kafka: &KafkaArgs) -> rdkafka::ClientConfig {
     config
 }
 
-fn partitions(consumer: &BaseConsumer, topic: &str, deadline: Duration) -> anyhow::Result<Vec<i32>> {
+fn partitions(consumer: &Asking, topic: &str, deadline: Duration) -> anyhow::Result<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), deadline)?;
     let topic_metadata = metadata.topics().first().with_context(|| format!("topic {topic} is unknown"))?;
     if let Some(error) = topic_metadata.error() {

@@ -1,5 +1,10 @@
 //! How a client connects to Kafka: one set of settings for every role.
 
+mod login;
+
+pub use login::msk_iam_token;
+pub(crate) use login::{Login, token};
+
 use crate::config::ConfigError;
 use crate::health::Health;
 use contracts::Secret;
@@ -15,7 +20,7 @@ pub struct KafkaArgs {
     /// How to talk to the brokers
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
     pub kafka_security: Security,
-    /// PEM file of the certificate authority that signed the brokers' certificates
+    /// Certificate authority that signed the brokers' certificates: a PEM file, or the PEM text itself
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_CA")]
     pub kafka_ca: Option<String>,
     /// PEM file of this client's certificate (mTLS)
@@ -55,6 +60,8 @@ pub enum Security {
     SaslTls,
     /// SASL without encryption: test set-ups only
     SaslPlaintext,
+    /// Amazon MSK with IAM: TLS, the process's own AWS credentials, its region from AWS_REGION
+    AwsMskIam,
 }
 
 impl KafkaArgs {
@@ -89,8 +96,18 @@ impl KafkaArgs {
         if sasl && self.kafka_password.is_none() {
             return Err(ConfigError::new("--kafka-password", "SASL needs a password; set EVENTFLOW_KAFKA_PASSWORD"));
         }
+        if self.kafka_security == Security::AwsMskIam && !cfg!(feature = "msk-iam") {
+            return Err(ConfigError::new(
+                "--kafka-security",
+                "this program was built without aws-msk-iam; build it with --features msk-iam",
+            ));
+        }
+        if self.kafka_security == Security::AwsMskIam && std::env::var("AWS_REGION").is_err() {
+            return Err(ConfigError::new("--kafka-security", "aws-msk-iam needs the cluster's region in AWS_REGION"));
+        }
+        let ca = self.kafka_ca.as_ref().filter(|ca| !is_pem(ca)).cloned();
         for (flag, path) in
-            [("--kafka-ca", &self.kafka_ca), ("--kafka-certificate", &self.kafka_certificate), ("--kafka-key", &self.kafka_key)]
+            [("--kafka-ca", &ca), ("--kafka-certificate", &self.kafka_certificate), ("--kafka-key", &self.kafka_key)]
         {
             if let Some(path) = path
                 && let Err(error) = std::fs::File::open(path)
@@ -114,6 +131,23 @@ impl KafkaArgs {
         })
     }
 
+    /// The certificate authority as PEM text; `None`: the machine's.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn ca_pem(&self) -> std::io::Result<Option<String>> {
+        match &self.kafka_ca {
+            Some(ca) if !is_pem(ca) => std::fs::read_to_string(ca).map(Some),
+            text => Ok(text.clone()),
+        }
+    }
+
+    /// How the client logs in, where it does.
+    #[must_use]
+    pub fn sasl_mechanism(&self) -> &str {
+        if self.kafka_security == Security::AwsMskIam { "OAUTHBEARER" } else { &self.kafka_sasl_mechanism }
+    }
+
     pub(crate) fn client_config(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -129,15 +163,19 @@ impl KafkaArgs {
                 match self.kafka_security {
                     Security::Plaintext => "plaintext",
                     Security::Tls => "ssl",
-                    Security::SaslTls => "sasl_ssl",
+                    Security::SaslTls | Security::AwsMskIam => "sasl_ssl",
                     Security::SaslPlaintext => "sasl_plaintext",
                 },
             );
-        if matches!(self.kafka_security, Security::SaslTls | Security::SaslPlaintext) {
-            config.set("sasl.mechanism", &self.kafka_sasl_mechanism);
+        if matches!(self.kafka_security, Security::SaslTls | Security::SaslPlaintext | Security::AwsMskIam) {
+            config.set("sasl.mechanism", self.sasl_mechanism());
+        }
+        if self.kafka_security == Security::AwsMskIam {
+            // MSK takes 4 connections a second and broker from one client on its smallest instances.
+            config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "10000");
         }
         let files = [
-            ("ssl.ca.location", &self.kafka_ca),
+            (if self.kafka_ca.as_deref().is_some_and(is_pem) { "ssl.ca.pem" } else { "ssl.ca.location" }, &self.kafka_ca),
             ("ssl.certificate.location", &self.kafka_certificate),
             ("ssl.key.location", &self.kafka_key),
             ("sasl.username", &self.kafka_username),
@@ -155,6 +193,10 @@ impl KafkaArgs {
         }
         config
     }
+}
+
+fn is_pem(text: &str) -> bool {
+    text.trim_start().starts_with("-----BEGIN")
 }
 
 /// The health check every Kafka client of a role reports to.

@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::kafka::{self, KafkaArgs};
 use crate::metrics as names;
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, ThreadedProducer};
@@ -59,6 +59,12 @@ struct Reports {
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::token()
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         kafka::note_client_error(&self.health, &error, reason);
     }
@@ -172,8 +178,8 @@ impl Publisher {
                 Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(format!(
                     "topic {name}: TopicAuthorizationFailed; this Kafka user lacks the right to it, grant it with the cluster's ACLs"
                 )),
-                Some(Some(error)) => Err(format!("topic {name}: {error:?}; create it with `eventflow admin topics`")),
-                None => Err(format!("topic {name} is unknown; create it with `eventflow admin topics`")),
+                Some(Some(error)) => Err(format!("topic {name}: {error:?}; create it with `eventflow admin topics apply`")),
+                None => Err(format!("topic {name} is unknown; create it with `eventflow admin topics apply`")),
             }
         });
         asked.await.unwrap_or_else(|error| Err(error.to_string()))

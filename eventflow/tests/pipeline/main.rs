@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod compose;
 mod contracts;
 mod embedded;
 mod oncall;
@@ -14,6 +15,7 @@ mod recovery_books;
 mod recovery_deploys;
 mod recovery_embedded;
 mod retry;
+mod rights;
 mod secrets;
 mod secure;
 mod shutdown;

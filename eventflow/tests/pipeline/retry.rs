@@ -11,14 +11,8 @@ use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
 use std::process::Command;
 use std::time::Instant;
 
-/// All of them; the first three are those of versions without replays.
-pub(crate) const TOPICS: [(&str, i32); 5] = [
-    (topics::RAW, 6),
-    (topics::VALIDATED, 6),
-    (topics::DLQ, 3),
-    ("events.retry.eventflow-validator.v1", 3),
-    ("events.retry.eventflow-persistence.v1", 3),
-];
+/// Those of versions without replays.
+pub(crate) const OLD_TOPICS: [(&str, i32); 3] = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them() {
@@ -27,12 +21,12 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
     let world = World::on(kafka.plain(), vec![brokers.clone()]);
     let _registry = world.role("registry", &[]);
     let (validator, persistence) = (world.role("validator", &[]), world.role("persistence", &[]));
-    let input = |topic: &str| format!("topic {topic} is missing; create it with `eventflow admin topics`");
+    let input = |topic: &str| format!("topic {topic} is missing; create it with `eventflow admin topics apply`");
     until_reason(&validator, &input(topics::RAW)).await;
     until_reason(&persistence, &input(topics::VALIDATED)).await;
 
     // As an older version left them.
-    create_topics(&world.admin, &TOPICS[..3], 1).await.unwrap();
+    create_topics(&world.admin, &OLD_TOPICS, 1).await.unwrap();
     let producer = world.role("producer", &[]);
     producer.until_ready().await;
     let client = client();
@@ -48,12 +42,12 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         let topic = topics::retry(group);
         // The first reason, so nothing else is missing any more.
         let missing = format!(
-            r#""reason":"UnknownTopicOrPartition: topic {topic} is missing; create it with `eventflow admin topics --retry-group {group}`"#
+            r#""reason":"UnknownTopicOrPartition: topic {topic} is missing; create it with `eventflow admin topics apply --retry-group {group}`"#
         );
         until_reason(role, &missing).await;
     }
 
-    let made = Command::new(env!("CARGO_BIN_EXE_eventflow")).args(["admin", "topics", &brokers]).output().unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_eventflow")).args(["admin", "topics", "apply", &brokers]).output().unwrap();
     let said = String::from_utf8(made.stdout).unwrap();
     assert!(made.status.success() && said.contains("events.retry.eventflow-persistence.v1\tcreated"), "{said}");
     validator.until_ready().await;

@@ -1,7 +1,7 @@
 //! A broker, a database and the roles as processes; all gone when dropped.
 
 pub(crate) use crate::real_kafka::RealKafka;
-use crate::retry::TOPICS;
+use contracts::topology::Topology;
 use contracts::{Secret, headers, topics};
 use persistence::store::Store;
 use runtime::admin::read_all;
@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) registry_login: &'static str,
     /// Further environment of every role
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// URL of the database for a role, where it is not the superuser's
+    pub(crate) database: Option<fn(&str, &str) -> String>,
     /// Folder of further event contracts
     pub(crate) contracts: Option<String>,
     started: std::cell::Cell<u32>,
@@ -108,7 +110,7 @@ pub(crate) struct World {
 
 /// The embedded broker, in this process, and the flags that lead a role in another one to it.
 pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
-    let broker = EmbeddedBroker::start(&TOPICS).unwrap();
+    let broker = EmbeddedBroker::start(&Topology::built_in().partitions()).unwrap();
     let kafka = broker.kafka();
     let mut flags = vec![format!("--kafka-brokers={}", kafka.kafka_brokers)];
     flags.extend(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
@@ -118,7 +120,8 @@ pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
 impl World {
     pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
         let deadline = Instant::now() + DEADLINE;
-        while let Err(error) = runtime::admin::create_topics(&admin, &TOPICS, 1).await {
+        let topology = Topology::built_in();
+        while let Err(error) = runtime::admin::create_topics(&admin, &topology.partitions(), 1).await {
             assert!(Instant::now() < deadline, "{error:#}");
         }
         Self::on(admin, kafka_flags)
@@ -136,6 +139,7 @@ impl World {
             registry: free_address(),
             registry_login: "",
             environment: Vec::new(),
+            database: None,
             contracts: None,
             started: 0.into(),
         }
@@ -154,6 +158,8 @@ impl World {
         if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator", "recovery"].contains(&role)) {
             command.args(["--contracts", contracts]);
         }
+        let superuser = self.postgres.url();
+        let database_url = self.database.map_or(superuser.clone(), |of| of(role, &superuser));
         let registry_url = format!("http://{}{}", self.registry_login, self.registry);
         match role {
             "registry" => {
@@ -171,17 +177,10 @@ impl World {
                 command.args(["--registry-url", &registry_url]);
             }
             "persistence" => {
-                command.args(["--registry-url", &registry_url, "--database-url", &self.postgres.url()]);
+                command.args(["--registry-url", &registry_url, "--database-url", &database_url]);
             }
             "recovery" => {
-                command.args([
-                    "--registry-url",
-                    &registry_url,
-                    "--database-url",
-                    &self.postgres.url(),
-                    "--listen",
-                    &self.recovery,
-                ]);
+                command.args(["--registry-url", &registry_url, "--database-url", &database_url, "--listen", &self.recovery]);
                 command.args(["--webhook-signing-secret", SECRET, "--audit-seconds", "1"]);
                 for (name, token) in PEOPLE {
                     command.arg("--api-token").arg(format!("{name}:operator=env:TOKEN_OF_{name}"));

@@ -72,13 +72,13 @@ impl Desk {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
                     return Err(format!(
-                        "cannot send to {topic}: {error:#}; is Kafka up, and does the topic exist (`eventflow admin topics`)?"
+                        "cannot send to {topic}: {error:#}; is Kafka up, and does the topic exist (`eventflow admin topics apply`)?"
                     ));
                 }
                 Err(error) => return Err(error.to_string()),
             };
             if found.is_empty() {
-                return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics`"));
+                return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics apply`"));
             }
             match readers {
                 Readers::Nobody => {

@@ -1,14 +1,14 @@
 //! A kept client: where topics end, and who reads them.
 
-use super::{inspector, partitions};
+use super::{Asking, inspector, partitions, stay_logged_in};
 use crate::kafka::KafkaArgs;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A client that is kept, for what is asked of a cluster again and again. Its calls block; each ends within the deadline it is made with.
 pub struct Inspector {
-    consumer: BaseConsumer,
+    consumer: Asking,
     deadline: Duration,
 }
 
@@ -32,6 +32,7 @@ impl Inspector {
     /// # Errors
     /// When the topic is unknown or no broker answers in time.
     pub fn ends(&self, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+        stay_logged_in(&self.consumer, Duration::ZERO);
         let mut ends = BTreeMap::new();
         for partition in partitions(&self.consumer, topic, self.deadline)? {
             ends.insert(partition, self.consumer.fetch_watermarks(topic, partition, self.deadline)?.1);
@@ -42,6 +43,7 @@ impl Inspector {
     /// Whether a consumer group reads a topic now.
     #[must_use]
     pub fn readers(&self, group: &str, topic: &str) -> Readers {
+        stay_logged_in(&self.consumer, Duration::ZERO);
         let groups = match self.consumer.fetch_group_list(Some(group), self.deadline) {
             Ok(groups) => groups,
             Err(error) => {

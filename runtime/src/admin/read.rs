@@ -1,9 +1,8 @@
 //! Records read from outside the pipeline: all of a topic, as it grows, or a range.
 
-use super::{DEADLINE, inspector, inspector_config, partitions};
+use super::{Asking, DEADLINE, connect, inspector, inspector_config, partitions};
 use crate::kafka::KafkaArgs;
-use rdkafka::config::FromClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -56,7 +55,7 @@ pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecor
 
 /// Reads a topic as it grows, outside any group; no record twice.
 pub struct Tail {
-    consumer: BaseConsumer,
+    consumer: Asking,
     kafka: KafkaArgs,
     topic: String,
     /// Where each partition is read on
@@ -173,7 +172,7 @@ pub fn read_range(
 ) -> anyhow::Result<(Vec<OwnedRecord>, i64)> {
     let mut config = inspector_config(kafka);
     config.set("enable.partition.eof", "true");
-    let consumer = BaseConsumer::from_config(&config)?;
+    let consumer = connect(&config)?;
     let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
     let (start, end) = (range.start.max(low), range.end.min(high));
     let mut records = Vec::new();

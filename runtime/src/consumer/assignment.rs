@@ -6,7 +6,7 @@ use super::{Handler, Start, Transient};
 use crate::health::Health;
 use crate::kafka;
 use crate::metrics as names;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -51,6 +51,12 @@ impl Member {
 }
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::token()
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         kafka::note_client_error(&self.health, &error, reason);
     }

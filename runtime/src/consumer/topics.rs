@@ -68,9 +68,9 @@ impl ConsumerSettings {
         }
         let replays = self.retry.as_ref().is_some_and(|retry| retry.topic == topic);
         let create = match (topic, replays) {
-            (topics::RAW | topics::VALIDATED, false) => "create it with `eventflow admin topics`".to_owned(),
+            (topics::RAW | topics::VALIDATED, false) => "create it with `eventflow admin topics apply`".to_owned(),
             (_, true) if topic == topics::retry(group) => {
-                format!("create it with `eventflow admin topics --retry-group {group}`")
+                format!("create it with `eventflow admin topics apply --retry-group {group}`")
             }
             (_, _) => "create it".to_owned(),
         };

@@ -1,0 +1,239 @@
+//! Who may do what on a cluster: access control lists, compared with the topology's principals and brought to them.
+
+use super::wire::{Connection, check};
+use anyhow::Context;
+use contracts::topology::Topology;
+use kafka_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
+use kafka_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
+use kafka_protocol::messages::describe_acls_request::DescribeAclsRequest;
+use kafka_protocol::protocol::StrBytes;
+use runtime::kafka::{KafkaArgs, Security};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Version of the requests: understood by Kafka 2.4 and later.
+const VERSION: i16 = 2;
+/// Kafka's error of a cluster without an authorizer.
+const SECURITY_DISABLED: i16 = 54;
+// The numbers of Kafka's ResourceType, PatternType, AclOperation and AclPermissionType.
+const ANY: i8 = 1;
+const LITERAL: i8 = 3;
+const ALLOW: i8 = 3;
+
+/// What a right is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Resource {
+    Topic,
+    Group,
+    /// What is none of ours, by Kafka's number
+    Other(i8),
+}
+
+impl Resource {
+    fn number(self) -> i8 {
+        match self {
+            Self::Topic => 2,
+            Self::Group => 3,
+            Self::Other(number) => number,
+        }
+    }
+
+    fn of(number: i8) -> Self {
+        [Self::Topic, Self::Group].into_iter().find(|known| known.number() == number).unwrap_or(Self::Other(number))
+    }
+}
+
+/// What may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Operation {
+    Read,
+    Write,
+    Describe,
+    /// What none of ours needs, by Kafka's number
+    Other(i8),
+}
+
+impl Operation {
+    fn number(self) -> i8 {
+        match self {
+            Self::Read => 3,
+            Self::Write => 4,
+            Self::Describe => 8,
+            Self::Other(number) => number,
+        }
+    }
+
+    fn of(number: i8) -> Self {
+        let known = [Self::Read, Self::Write, Self::Describe];
+        known.into_iter().find(|operation| operation.number() == number).unwrap_or(Self::Other(number))
+    }
+}
+
+/// One right of one user, from any host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Acl {
+    principal: String,
+    resource: Resource,
+    name: String,
+    pattern: i8,
+    host: String,
+    operation: Operation,
+    permission: i8,
+}
+
+impl fmt::Display for Acl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let may = if self.permission == ALLOW { "may" } else { "may not" };
+        write!(f, "{} {may} {:?} {:?} {}", self.principal, self.operation, self.resource, self.name)?;
+        if self.pattern != LITERAL {
+            write!(f, "*")?;
+        }
+        if self.host != "*" {
+            write!(f, " from {}", self.host)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every right the principals need. Read and write include describe, and writing includes the idempotent producer's right since Kafka 3.0.
+pub(super) fn wanted(topology: &Topology, principal: &str) -> BTreeSet<Acl> {
+    let mut all = BTreeSet::new();
+    for (role, rights) in &topology.principals {
+        let lists = [
+            (Resource::Topic, Operation::Write, &rights.write),
+            (Resource::Topic, Operation::Read, &rights.read),
+            (Resource::Group, Operation::Read, &rights.groups),
+            (Resource::Group, Operation::Describe, &rights.describe_groups),
+        ];
+        for (resource, operation, names) in lists {
+            all.extend(names.iter().map(|name| Acl {
+                principal: principal.replace("{}", role),
+                resource,
+                name: name.clone(),
+                pattern: LITERAL,
+                host: "*".to_owned(),
+                operation,
+                permission: ALLOW,
+            }));
+        }
+    }
+    all
+}
+
+/// How a cluster's rights differ from what they should be.
+pub(super) enum Acls {
+    /// The cluster has no lists of its own, and why
+    Elsewhere(&'static str),
+    /// Rights that are missing, and rights of our principals that are too many
+    Known { connection: Box<Connection>, missing: Vec<Acl>, extra: Vec<Acl> },
+}
+
+impl Acls {
+    pub(super) async fn compare(mut connection: Connection, kafka: &KafkaArgs, wanted: &BTreeSet<Acl>) -> anyhow::Result<Self> {
+        if kafka.kafka_security == Security::AwsMskIam {
+            return Ok(Self::Elsewhere("on this cluster they are IAM policies"));
+        }
+        let all = DescribeAclsRequest::default()
+            .with_resource_type_filter(ANY)
+            .with_resource_name_filter(None)
+            .with_principal_filter(None)
+            .with_host_filter(None)
+            .with_pattern_type_filter(ANY)
+            .with_operation(ANY)
+            .with_permission_type(ANY);
+        let answer = connection.ask(&all, VERSION).await?;
+        if answer.error_code == SECURITY_DISABLED {
+            return Ok(Self::Elsewhere("this cluster has no authorizer: everybody may do everything"));
+        }
+        check(answer.error_code, answer.error_message.as_deref()).context("cannot read the rights")?;
+        let ours: BTreeSet<&str> = wanted.iter().map(|acl| acl.principal.as_str()).collect();
+        let mut found = BTreeSet::new();
+        for resource in answer.resources {
+            for acl in resource.acls.into_iter().filter(|acl| ours.contains(acl.principal.as_str())) {
+                found.insert(Acl {
+                    principal: acl.principal.to_string(),
+                    resource: Resource::of(resource.resource_type),
+                    name: resource.resource_name.to_string(),
+                    pattern: resource.pattern_type,
+                    host: acl.host.to_string(),
+                    operation: Operation::of(acl.operation),
+                    permission: acl.permission_type,
+                });
+            }
+        }
+        let (missing, extra) = (wanted.difference(&found).cloned().collect(), found.difference(wanted).cloned().collect());
+        Ok(Self::Known { connection: Box::new(connection), missing, extra })
+    }
+
+    /// Says what differs. Returns how much.
+    pub(super) fn report(&self) -> usize {
+        match self {
+            Self::Elsewhere(why) => {
+                println!("rights\t{why}");
+                0
+            }
+            Self::Known { missing, extra, .. } => {
+                missing.iter().for_each(|acl| println!("rights\tmissing: {acl}"));
+                extra.iter().for_each(|acl| println!("rights\ttoo many: {acl}"));
+                if missing.is_empty() && extra.is_empty() {
+                    println!("rights\tare as they should be");
+                }
+                missing.len() + extra.len()
+            }
+        }
+    }
+
+    /// Grants what is missing, then takes away what is too many.
+    pub(super) async fn apply(self) -> anyhow::Result<()> {
+        let Self::Known { mut connection, missing, extra } = self else {
+            self.report();
+            return Ok(());
+        };
+        if !missing.is_empty() {
+            let creations = missing.iter().map(creation).collect();
+            let answer = connection.ask(&CreateAclsRequest::default().with_creations(creations), VERSION).await?;
+            for (acl, result) in missing.iter().zip(&answer.results) {
+                check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot grant: {acl}"))?;
+                println!("rights\tgranted: {acl}");
+            }
+        }
+        if !extra.is_empty() {
+            let filters = extra.iter().map(filter).collect();
+            let answer = connection.ask(&DeleteAclsRequest::default().with_filters(filters), VERSION).await?;
+            for (acl, result) in extra.iter().zip(&answer.filter_results) {
+                check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot take away: {acl}"))?;
+                println!("rights\ttaken away: {acl}");
+            }
+        }
+        if missing.is_empty() && extra.is_empty() {
+            println!("rights\tare as they should be");
+        }
+        Ok(())
+    }
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn creation(acl: &Acl) -> AclCreation {
+    AclCreation::default()
+        .with_resource_type(acl.resource.number())
+        .with_resource_name(text(&acl.name))
+        .with_resource_pattern_type(acl.pattern)
+        .with_principal(text(&acl.principal))
+        .with_host(text(&acl.host))
+        .with_operation(acl.operation.number())
+        .with_permission_type(acl.permission)
+}
+
+fn filter(acl: &Acl) -> DeleteAclsFilter {
+    DeleteAclsFilter::default()
+        .with_resource_type_filter(acl.resource.number())
+        .with_resource_name_filter(Some(text(&acl.name)))
+        .with_pattern_type_filter(acl.pattern)
+        .with_principal_filter(Some(text(&acl.principal)))
+        .with_host_filter(Some(text(&acl.host)))
+        .with_operation(acl.operation.number())
+        .with_permission_type(acl.permission)
+}

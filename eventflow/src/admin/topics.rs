@@ -1,0 +1,228 @@
+//! `eventflow admin topics`: a cluster is given the topics and rights of a file, or compared with it.
+
+use super::acls::{self, Acls};
+use super::cluster::{Cluster, TopicState};
+use contracts::topology::{Topic, Topology};
+use runtime::config::{ConfigError, check_topic};
+use runtime::kafka::KafkaArgs;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What a cluster should have.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wanted {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    /// JSON file of topics and rights, in the form of infra/kafka/topics.json, which is the default
+    #[arg(long, env = "EVENTFLOW_TOPICS")]
+    file: Option<PathBuf>,
+    /// Another consumer group that gets a retry topic, events.retry.<group>.v1 (repeatable); those of the file have theirs
+    #[arg(long = "retry-group", value_name = "NAME")]
+    retry_groups: Vec<String>,
+    /// The Kafka user a role of the file is: {} stands for the role. With mTLS it is the certificate's subject: User:CN={}
+    #[arg(long, env = "EVENTFLOW_KAFKA_PRINCIPAL", default_value = "User:{}")]
+    principal: String,
+}
+
+/// Bringing it there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Copies of every partition of a topic that is created; 3 or more also sets min.insync.replicas=2
+    #[arg(long, env = "EVENTFLOW_TOPIC_REPLICATION", default_value_t = 1)]
+    replication: i16,
+    /// Also do what makes the cluster delete records, as a shorter retention does
+    #[arg(long)]
+    lose_data: bool,
+}
+
+/// One thing that is not as the file says.
+#[derive(Debug, PartialEq, Eq)]
+enum Difference {
+    Missing,
+    /// Partitions now; the file says more
+    MorePartitions(i32),
+    /// Partitions now; the file says fewer, which Kafka cannot do
+    FewerPartitions(i32),
+    /// A setting, its value now
+    Setting(String, String),
+    /// The same, and what the file says deletes records
+    LosingSetting(String, String),
+}
+
+impl Difference {
+    /// `None` where there is none.
+    fn of(topic: &Topic, now: Option<&TopicState>) -> Vec<Self> {
+        let Some(now) = now else { return vec![Self::Missing] };
+        let mut found = match now.partitions.cmp(&topic.partitions) {
+            std::cmp::Ordering::Less => vec![Self::MorePartitions(now.partitions)],
+            std::cmp::Ordering::Equal => vec![],
+            std::cmp::Ordering::Greater => vec![Self::FewerPartitions(now.partitions)],
+        };
+        for (name, wanted) in &topic.config {
+            let value = now.config.get(name).cloned().unwrap_or_default();
+            if value == *wanted {
+            } else if loses(name, &value, wanted) {
+                found.push(Self::LosingSetting(name.clone(), value));
+            } else {
+                found.push(Self::Setting(name.clone(), value));
+            }
+        }
+        found
+    }
+}
+
+/// Whether a setting's new value makes the cluster delete records that its present one keeps.
+fn loses(name: &str, now: &str, wanted: &str) -> bool {
+    match name {
+        // -1 keeps for ever.
+        "retention.ms" | "retention.bytes" => match (now.parse::<i64>(), wanted.parse::<i64>()) {
+            (Ok(now), Ok(wanted)) => wanted >= 0 && (now < 0 || wanted < now),
+            (Ok(_) | Err(_), Err(_)) | (Err(_), Ok(_)) => true,
+        },
+        "cleanup.policy" => true,
+        _ => false,
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => write!(f, "is missing"),
+            Self::MorePartitions(now) => write!(f, "has {now} partitions"),
+            Self::FewerPartitions(now) => write!(f, "has {now} partitions, and Kafka cannot take any away: make a new topic"),
+            Self::Setting(name, now) => write!(f, "has {name}={now}"),
+            Self::LosingSetting(name, now) => write!(f, "has {name}={now}, and the change deletes records"),
+        }
+    }
+}
+
+impl Wanted {
+    fn topology(&self) -> anyhow::Result<Topology> {
+        self.kafka.check()?;
+        let mut topology = match &self.file {
+            None => Topology::built_in(),
+            Some(path) => {
+                let bad = |problem: String| ConfigError::new("--file", format!("{}: {problem}", path.display()));
+                let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+                let topology = Topology::parse(&text).map_err(|error| bad(error.to_string()))?;
+                for name in topology.topics.keys() {
+                    check_topic("--file", name)?;
+                }
+                topology
+            }
+        };
+        for group in &self.retry_groups {
+            check_topic("--retry-group", &contracts::topics::retry(group))?;
+            topology.add_retry_of(group);
+        }
+        if !self.principal.contains("{}") || !self.principal.starts_with("User:") {
+            return Err(ConfigError::new("--principal", "User: and {} for the role, as in User:{} or User:CN={}").into());
+        }
+        Ok(topology)
+    }
+}
+
+/// Does what is missing; refuses, before anything is done, what would lose data.
+pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
+    let Apply { wanted, replication, lose_data } = config;
+    let topology = wanted.topology()?;
+    let mut cluster = Cluster::open(&wanted.kafka).await?;
+    let now = cluster.topics(topology.topics.keys().map(String::as_str)).await?;
+    let todo: Vec<_> = topology.topics.iter().map(|(name, topic)| (name, topic, Difference::of(topic, now.get(name)))).collect();
+    let refused = todo.iter().flat_map(|(name, _, differences)| differences.iter().map(move |difference| (name, difference)));
+    let refused: Vec<String> = refused
+        .filter(|(_, difference)| match difference {
+            Difference::FewerPartitions(_) => true,
+            Difference::LosingSetting(..) => !lose_data,
+            Difference::Missing | Difference::MorePartitions(_) | Difference::Setting(..) => false,
+        })
+        .map(|(name, difference)| format!("{name} {difference}"))
+        .collect();
+    if !refused.is_empty() {
+        anyhow::bail!("nothing was changed: {}. If records may be deleted, add --lose-data", refused.join("; "));
+    }
+    for (name, topic, differences) in todo {
+        let mut settings = BTreeMap::new();
+        let mut done = Vec::new();
+        for difference in &differences {
+            match difference {
+                Difference::Missing => {
+                    cluster.create(name, topic, *replication).await?;
+                    done.push(format!("created, {} partitions", topic.partitions));
+                }
+                Difference::MorePartitions(before) => {
+                    cluster.grow(name, topic.partitions).await?;
+                    // Keys move to other partitions: records of one entity are in order only from here on.
+                    done.push(format!("{before} partitions -> {}", topic.partitions));
+                }
+                Difference::Setting(setting, before) | Difference::LosingSetting(setting, before) => {
+                    let value = &topic.config[setting];
+                    settings.insert(setting.clone(), value.clone());
+                    done.push(format!("{setting}={before} -> {value}"));
+                }
+                Difference::FewerPartitions(_) => {}
+            }
+        }
+        if !settings.is_empty() {
+            cluster.configure(name, &settings).await?;
+        }
+        let done = if done.is_empty() { "is as it should be".to_owned() } else { done.join(", ") };
+        println!("{name}\t{done}");
+    }
+    let acls = acls::wanted(&topology, &wanted.principal);
+    Acls::compare(cluster.connection, &wanted.kafka, &acls).await?.apply().await
+}
+
+/// Compares, changes nothing. Fails where something is not as the file says.
+pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
+    let topology = wanted.topology()?;
+    let mut cluster = Cluster::open(&wanted.kafka).await?;
+    let now = cluster.topics(topology.topics.keys().map(String::as_str)).await?;
+    let mut drift = 0;
+    for (name, topic) in &topology.topics {
+        let differences = Difference::of(topic, now.get(name));
+        drift += differences.len();
+        for difference in &differences {
+            let should = match difference {
+                Difference::Missing | Difference::MorePartitions(_) | Difference::FewerPartitions(_) => {
+                    format!("{} partitions", topic.partitions)
+                }
+                Difference::Setting(setting, _) | Difference::LosingSetting(setting, _) => {
+                    format!("{setting}={}", topic.config[setting])
+                }
+            };
+            println!("{name}\t{difference}; should be: {should}");
+        }
+        if differences.is_empty() {
+            println!("{name}\tis as it should be");
+        }
+    }
+    let acls = acls::wanted(&topology, &wanted.principal);
+    drift += Acls::compare(cluster.connection, &wanted.kafka, &acls).await?.report();
+    anyhow::ensure!(drift == 0, "{drift} differences; `eventflow admin topics apply` mends them");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loses;
+
+    #[test]
+    fn a_setting_that_deletes_records_is_known() {
+        for (name, now, wanted, answer) in [
+            ("retention.ms", "100", "99", true),
+            ("retention.ms", "100", "101", false),
+            ("retention.ms", "100", "-1", false),
+            ("retention.ms", "-1", "100", true),
+            ("retention.bytes", "-1", "100", true),
+            ("retention.ms", "100", "a week", true),
+            ("cleanup.policy", "delete", "compact", true),
+            ("max.message.bytes", "100", "99", false),
+        ] {
+            assert_eq!(loses(name, now, wanted), answer, "{name} {now} -> {wanted}");
+        }
+    }
+}
