@@ -10,6 +10,7 @@ mod live;
 mod oncall;
 mod pipeline;
 mod reindex;
+mod smoke;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -82,6 +83,8 @@ enum Role {
     Registry(registry::Config),
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
     Demo(demo::Config),
+    /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
+    Smoke(smoke::Config),
     /// One-off work: topics and rights, schemas and logins
     Admin(admin::Config),
     /// Ask a role of this machine whether it is alive, or can do its job now
@@ -98,7 +101,7 @@ impl Role {
             Self::Recovery(config) => config.role.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
-            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) => false,
+            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => false,
         }
     }
 
@@ -112,7 +115,7 @@ impl Role {
             Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) => None,
+            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => None,
         }
     }
 
@@ -127,6 +130,7 @@ impl Role {
             Self::Simulator(config) => simulator::run(config, shutdown).await,
             Self::Registry(config) => registry::run(config, shutdown).await,
             Self::Demo(config) => demo::run(config, shutdown).await,
+            Self::Smoke(config) => Ok(smoke::run(config).await?),
             Self::Admin(config) => admin::run(config, shutdown).await,
             Self::Healthcheck(config) => healthcheck::run(&config).await,
         }
@@ -135,7 +139,7 @@ impl Role {
 
 /// The whole command line, as it is parsed.
 fn command_line() -> clap::Command {
-    oncall::polish(Cli::command())
+    smoke::polish(oncall::polish(Cli::command()))
 }
 
 fn main() -> ExitCode {
@@ -149,6 +153,12 @@ fn main() -> ExitCode {
         Role::OnCall(command) => {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
             if let Err(failure) = command.told(&matches) {
+                return report(&failure.into());
+            }
+        }
+        Role::Smoke(config) => {
+            runtime::telemetry::init_at(false, "warn,librdkafka=off");
+            if let Err(failure) = config.told(&matches) {
                 return report(&failure.into());
             }
         }
@@ -166,8 +176,8 @@ fn main() -> ExitCode {
         Some(Err(error)) => Err(error.into()),
         None => runtime.block_on(async {
             let shutdown = CancellationToken::new();
-            // On-call's commands have nothing in hand to finish: a signal ends them, and a watched replay goes on without them.
-            if !matches!(role, Role::OnCall(_)) {
+            // On-call's commands have nothing in hand to finish: a signal ends them, and a watched replay goes on without them. Nor has smoke.
+            if !matches!(role, Role::OnCall(_) | Role::Smoke(_)) {
                 tokio::spawn(cancel_on_signal(shutdown.clone()));
             }
             // The demo bounds its own end, which takes a drain of everything.

@@ -15,12 +15,12 @@ mod words;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command as Clap};
-use client::Connection;
-pub(crate) use failure::Failure;
+pub(crate) use client::{Client, Connection, read, reason, trusting};
+pub(crate) use failure::{Exit, Failure};
 use recovery::model::Selection;
 use std::io::{IsTerminal, Write};
 use time::format_description::well_known::Rfc3339;
-pub(crate) use words::quoted;
+pub(crate) use words::{count, line, quoted};
 
 /// At the end of every command's help.
 const EXIT_CODES: &str = "\
@@ -134,7 +134,7 @@ pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), Failur
 }
 
 /// The answer, to standard output.
-fn say(text: &str) -> Result<(), Failure> {
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
     say_bytes(text.as_bytes())
 }
 
@@ -148,7 +148,7 @@ fn say_bytes(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// An answer verbatim, made safe for terminals, with a line end.
-fn say_json(text: &str) -> Result<(), Failure> {
+pub(crate) fn say_json(text: &str) -> Result<(), Failure> {
     say(&format!("{}\n", words::json(text.trim_end())))
 }
 

@@ -11,7 +11,7 @@ use recovery::{PipelineArgs, Recovery};
 use runtime::config::ConfigError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tower::ServiceExt;
 
@@ -97,13 +97,7 @@ impl Client {
             // A redirect would take the token elsewhere.
             .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &connection.ca_file {
-            let unusable = |problem: String| bad("--ca-file", format!("{}: {problem}", path.display()));
-            let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
-            if authorities.is_empty() {
-                return Err(unusable("has no certificate in PEM form".to_owned()));
-            }
-            http = http.tls_certs_merge(authorities);
+            http = trusting(http, path)?;
         }
         let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
         Ok(Self::Api { http, url, token })
@@ -212,16 +206,33 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     Ok(serde_json::from_str(text)?)
 }
 
-fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
+/// Also trusts the authorities of `--ca-file`.
+pub(crate) fn trusting(http: reqwest::ClientBuilder, path: &Path) -> Result<reqwest::ClientBuilder, Failure> {
+    let unusable = |problem: String| Failure::usage(format!("--ca-file: {}: {problem}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+    if authorities.is_empty() {
+        return Err(unusable("has no certificate in PEM form".to_owned()));
+    }
+    Ok(http.tls_certs_merge(authorities))
+}
+
+/// Why a request got no answer: what lies deepest, without the URL.
+pub(crate) fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
     let mut reason = "no answer".to_owned();
     let mut source = std::error::Error::source(error);
     while let Some(deeper) = source {
         reason = deeper.to_string();
         source = deeper.source();
     }
-    if error.is_timeout() {
-        reason = "no answer in time".to_owned();
-    }
+    reason
+}
+
+fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
+    let reason = reason(error);
     let what = "start it (eventflow recovery), give --api-url, or work straight on the database with --direct or --database-url";
     Failure::new(Exit::Failed, format!("cannot reach the recovery API at {url}: {reason}: {what}"))
 }

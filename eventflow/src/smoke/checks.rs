@@ -1,0 +1,161 @@
+//! The checks, in their order, and what each verdict tells a person to do.
+
+use super::NO_SIGHT;
+use super::edge::{Edge, Posted};
+use super::event::Run;
+use super::fates::{Books, Fates, Why};
+use super::report::{Check, Millis, Report, Verdict, waiting};
+use crate::oncall::Failure;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Fresh webhooks: enough for a median.
+const WEBHOOKS: usize = 5;
+/// The checks after the first.
+const AFTER_READY: [&str; 8] = ["accepted", "tampered", "stale", "stored", "duplicate", "corrupted", "batch", "audit"];
+
+/// One run of all checks.
+pub(super) struct Checks {
+    pub(super) run: Run,
+    pub(super) report: Report,
+    pub(super) edge: Edge,
+    pub(super) end: Instant,
+}
+
+/// What the edge said of the webhooks whose fates are looked up.
+struct Sent {
+    fresh: Vec<Posted>,
+    again: Result<Posted, String>,
+    batch: Result<Posted, String>,
+}
+
+impl Checks {
+    /// Every check that makes sense after those before it; the others are skipped.
+    pub(super) async fn run(&mut self, fates: Option<&Fates>, batch: usize, deadline: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
+        let ready = self.edge.ready((deadline / 4).min(Duration::from_secs(15))).await;
+        let answers = ready.answers;
+        self.report.add(Check::new("ready", ready.verdict, began.elapsed(), ready.detail))?;
+        if !answers {
+            return self.skip(&AFTER_READY, "the edge does not answer");
+        }
+        let (began, mut fresh) = (Instant::now(), Vec::new());
+        for number in 1..=WEBHOOKS {
+            let event = self.run.event(&format!("accepted-{number}"));
+            match self.edge.accept(&event).await {
+                Ok(posted) => fresh.push(posted),
+                Err(wrong) => {
+                    self.judge("accepted", began.elapsed(), Err(wrong), vec![event.id])?;
+                    return self.skip(&AFTER_READY[1..], "needs accepted");
+                }
+            }
+        }
+        let detail = format!("{WEBHOOKS} signed webhooks, each answered 200 with its event id");
+        self.judge("accepted", began.elapsed(), Ok(detail), ids(&fresh))?;
+        let (began, event) = (Instant::now(), self.run.event("tampered"));
+        let outcome = self.edge.tampered(&event).await;
+        self.judge("tampered", began.elapsed(), outcome, vec![event.id])?;
+        let (began, event) = (Instant::now(), self.run.event("stale"));
+        let outcome = self.edge.stale(&event).await;
+        self.judge("stale", began.elapsed(), outcome, vec![event.id])?;
+
+        let again = self.edge.accept(&fresh[0].events[0]).await;
+        let batch = self.edge.accept_batch((1..=batch).map(|number| self.run.event_of_batch(number)).collect()).await;
+        let answered = fresh.iter().chain(&again).map(|posted| posted.took);
+        self.report.latency.webhook_to_answer_ms = Millis::of(answered.collect());
+        let sent = Sent { fresh, again, batch };
+        match fates {
+            Some(fates) => self.fates(fates, sent).await,
+            None => self.without_fates(sent),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        name: &'static str,
+        took: Duration,
+        outcome: Result<String, String>,
+        ids: Vec<String>,
+    ) -> Result<(), Failure> {
+        let (verdict, detail) = match outcome {
+            Ok(detail) => (Verdict::Passed, detail),
+            Err(detail) => (Verdict::Failed, detail),
+        };
+        self.report.add(Check::new(name, verdict, took, detail).of(ids))
+    }
+
+    fn skip(&mut self, names: &[&'static str], why: &str) -> Result<(), Failure> {
+        names.iter().try_for_each(|name| self.report.add(Check::new(name, Verdict::Skipped, Duration::ZERO, why.to_owned())))
+    }
+
+    /// Only what the edge said can be judged. Nothing broken was sent: nobody could discard its dead letter.
+    fn without_fates(&mut self, Sent { fresh, again, batch }: Sent) -> Result<(), Failure> {
+        let answered = |name, posted: Result<Posted, String>| match posted {
+            Ok(posted) => {
+                let detail = format!("answered 200; its fate is not looked up: {NO_SIGHT}");
+                Check::new(name, Verdict::Skipped, posted.took, detail).of(posted.ids())
+            }
+            Err(wrong) => Check::new(name, Verdict::Failed, Duration::ZERO, wrong),
+        };
+        self.report.add(Check::new("stored", Verdict::Skipped, Duration::ZERO, NO_SIGHT.to_owned()).of(ids(&fresh)))?;
+        self.report.add(answered("duplicate", again))?;
+        self.skip(&["corrupted"], &format!("not sent, since its dead letter would stay open: {NO_SIGHT}"))?;
+        self.report.add(answered("batch", batch))?;
+        self.skip(&["audit"], NO_SIGHT)
+    }
+
+    /// Waits for all fates at once, then closes the books.
+    async fn fates(&mut self, fates: &Fates, Sent { fresh, again, batch }: Sent) -> Result<(), Failure> {
+        let broken = self.edge.accept(&self.run.broken("corrupted")).await;
+        let began = Instant::now();
+        waiting(fates.left());
+        let stored = async { (fates.rows_of_each(&fresh).await, began.elapsed()) };
+        let copies = async { (look(&again, |posted| fates.one_row(posted)).await, began.elapsed()) };
+        let letter = async { (look(&broken, |posted| fates.letter(posted)).await, began.elapsed()) };
+        let rows = async { (look(&batch, |posted| fates.rows_of_batch(posted)).await, began.elapsed()) };
+        let ((stored, stored_took), (copies, copies_took), (letter, letter_took), (rows, rows_took)) =
+            tokio::join!(stored, copies, letter, rows);
+
+        // Which fates are there tells which stage is not.
+        let stage = match letter {
+            Ok(_) => "the validator works, it dead-letters: look at the /ready and log of persistence",
+            Err(_) => "look at the /ready and log of validator, persistence and recovery, in this order",
+        };
+        let indexing = "look at the /ready and log of validator, then of recovery, which indexes dead letters";
+        self.report.latency.webhook_to_row_ms =
+            stored.as_ref().ok().and_then(|rows| Millis::of(rows.iter().flatten().copied().collect()));
+        let stored = stored.map(|rows| format!("{} of {WEBHOOKS} are rows, one each", rows.len()));
+        self.judge("stored", stored_took, stored.map_err(|why| why.text("no row of", stage)), ids(&fresh))?;
+        let copies = copies.map(|copies| format!("answered 200, noted as a duplicate ({copies}), still one row"));
+        let copies = copies.map_err(|why| why.text("answered 200, but no duplicate of", stage));
+        self.judge("duplicate", copies_took, copies, ids(&again))?;
+        let letter = letter.map_err(|why| why.text("answered 200, but no dead letter of", indexing));
+        self.judge("corrupted", letter_took, letter, ids(&broken))?;
+        let rows = rows.map(|rows| format!("answered 200, all {} events are rows", rows.len()));
+        self.judge("batch", rows_took, rows.map_err(|why| why.text("answered 200, but no row of", stage)), ids(&batch))?;
+
+        let last = began;
+        let began = Instant::now();
+        let (verdict, detail) = match fates.books(self.run.began(), last, self.end).await {
+            Books::Closed(detail) => (Verdict::Passed, detail),
+            Books::Open(detail) => (Verdict::Failed, detail),
+            Books::Unread(detail) => (Verdict::Skipped, detail),
+        };
+        self.report.add(Check::new("audit", verdict, began.elapsed(), detail))
+    }
+}
+
+/// Looks a fate up, unless the edge already failed the check.
+async fn look<'p, T, F: Future<Output = Result<T, Why>>>(
+    posted: &'p Result<Posted, String>,
+    look: impl FnOnce(&'p Posted) -> F,
+) -> Result<T, Why> {
+    match posted {
+        Ok(posted) => look(posted).await,
+        Err(wrong) => Err(Why::Said(wrong.clone())),
+    }
+}
+
+fn ids<'p>(posted: impl IntoIterator<Item = &'p Posted>) -> Vec<String> {
+    posted.into_iter().flat_map(Posted::ids).collect()
+}

@@ -1,0 +1,101 @@
+//! Events of one run: recognisable by their ids, cheap, and of nobody.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Events of the batch that share a payment, so that one question tells of all of them.
+pub(super) const SIBLINGS: usize = 5;
+
+/// An event about to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub(super) id: String,
+    pub(super) payment: String,
+    pub(super) body: String,
+}
+
+/// One run of smoke.
+#[derive(Debug)]
+pub(super) struct Run {
+    name: String,
+    began: OffsetDateTime,
+}
+
+impl Run {
+    /// `smoke-20261121T144309-a1b2c3`: ids of a run are found together, sorted by time, and no two runs share one.
+    pub(super) fn new() -> Self {
+        let began = OffsetDateTime::now_utc();
+        let (date, hour, minute, second) = (began.date(), began.hour(), began.minute(), began.second());
+        let day = format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day());
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        Self { name: format!("smoke-{day}T{hour:02}{minute:02}{second:02}-{}", &random[..6]), began }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn began(&self) -> OffsetDateTime {
+        self.began
+    }
+
+    pub(super) fn id(&self, what: &str) -> String {
+        format!("{}-{what}", self.name)
+    }
+
+    /// A sound one, of a payment of its own.
+    pub(super) fn event(&self, what: &str) -> Event {
+        self.make(self.id(what), self.id(what), true)
+    }
+
+    /// Authentic, and without a field its contract requires.
+    pub(super) fn broken(&self, what: &str) -> Event {
+        self.make(self.id(what), self.id(what), false)
+    }
+
+    pub(super) fn event_of_batch(&self, number: usize) -> Event {
+        self.make(self.id(&format!("batch-{number}")), self.id(&format!("batch-payment-{}", number.div_ceil(SIBLINGS))), true)
+    }
+
+    fn make(&self, id: String, payment: String, whole: bool) -> Event {
+        let mut event = serde_json::json!({
+            "event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "eventflow-smoke",
+            "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+            "payload": {"payment_id": payment, "order_id": self.name, "amount": "0.01", "currency": "EUR"},
+        });
+        if whole {
+            event["payload"]["provider_auth_id"] = self.name.as_str().into();
+        }
+        Event { id, payment, body: event.to_string() }
+    }
+}
+
+impl Event {
+    /// The body with one byte changed: a hundred times the money.
+    pub(super) fn tampered(&self) -> String {
+        self.body.replacen("\"0.01\"", "\"1.01\"", 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::contract::Contracts;
+
+    #[test]
+    fn events_are_sound_but_for_the_one_that_is_broken_on_purpose() {
+        let (run, contracts) = (Run::new(), Contracts::builtin());
+        for event in [run.event("accepted-1"), run.event_of_batch(7)] {
+            assert!(contracts.validate(event.body.as_bytes()).is_ok(), "{event:?}");
+            assert!(contracts.validate(event.tampered().as_bytes()).is_ok(), "only its signature is wrong");
+            let changed = event.body.bytes().zip(event.tampered().bytes()).filter(|(was, is)| was != is).count();
+            assert_eq!((changed, event.body.len()), (1, event.tampered().len()));
+        }
+        let rejection = contracts.validate(run.broken("corrupted").body.as_bytes()).err();
+        assert_eq!(rejection.map(|rejection| rejection.code.code()), Some("missing_field"));
+        assert!(run.id("batch-1000").len() <= 40, "an id is shown whole in on-call's lists");
+        assert_eq!(run.event_of_batch(5).payment, run.event_of_batch(1).payment);
+        assert_ne!(run.event_of_batch(6).payment, run.event_of_batch(5).payment);
+        assert_ne!(Run::new().name(), run.name());
+    }
+}
