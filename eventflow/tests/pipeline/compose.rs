@@ -161,7 +161,8 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
     for name in &long {
         // As HEALTHCHECK does, but that readiness is asked for too.
         let mut check = places.command(name, &services[*name]);
-        let where_asked = check.get_envs().find(|(variable, _)| *variable == "EVENTFLOW_OPS_LISTEN").unwrap().1.unwrap().to_owned();
+        let where_asked =
+            check.get_envs().find(|(variable, _)| *variable == "EVENTFLOW_OPS_LISTEN").unwrap().1.unwrap().to_owned();
         check = Command::new(env!("CARGO_BIN_EXE_eventflow"));
         check.args(["healthcheck", "--ready"]).env("EVENTFLOW_OPS_LISTEN", where_asked);
         let deadline = Instant::now() + DEADLINE;
@@ -178,7 +179,8 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
     let (fine, said) = places.once("smoke", &services["smoke"]);
     assert!(fine, "{said}");
     // The simulator's stream arrives, too.
-    let pool = sqlx::PgPool::connect(&url.replace("/postgres?", "/eventflow?")).await.unwrap();
+    let url = format!("postgres://eventflow:eventflow-local@{place}/eventflow?sslmode=disable");
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
     let deadline = Instant::now() + DEADLINE;
     loop {
         let streamed = "SELECT count(*) FROM persistence.events WHERE payload::text LIKE '%pay_stream%'";
