@@ -18,4 +18,5 @@ mod rights;
 mod secrets;
 mod secure;
 mod shutdown;
+mod smoke;
 mod world;
