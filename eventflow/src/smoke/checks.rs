@@ -61,7 +61,7 @@ impl Checks {
         self.judge("stale", began.elapsed(), outcome, vec![event.id])?;
 
         let again = self.edge.accept(&fresh[0].events[0]).await;
-        let batch = self.edge.accept_batch((1..=batch).map(|number| self.run.event_of_batch(number)).collect()).await;
+        let batch = self.edge.accept_batch(self.run.batch(batch)).await;
         let answered = fresh.iter().chain(&again).map(|posted| posted.took);
         self.report.latency.webhook_to_answer_ms = Millis::of(answered.collect());
         let sent = Sent { fresh, again, batch };
