@@ -106,15 +106,17 @@ impl Fates {
     /// Looks until it is done, wrong, or too late.
     async fn until<T>(&self, id: &str, look: impl AsyncFn(&Client) -> Result<Seen<T>, Failure>) -> Result<T, Why> {
         let (client, began) = (self.client()?, Instant::now());
+        // True of a first look that the deadline cuts off; of later ones what was last heard is true.
+        let mut told = Some("recovery does not answer in time".to_owned());
         loop {
-            let told = match timeout_at(self.until, look(client)).await {
+            told = match timeout_at(self.until, look(client)).await {
                 Ok(Ok(Seen::Done(seen))) => return Ok(seen),
                 Ok(Ok(Seen::Wrong(text))) => return Err(Why::Said(line(&text))),
                 Ok(Ok(Seen::NotYet)) => None,
                 Ok(Err(failure)) if failure.is("not_found") => None,
                 Ok(Err(failure)) if failure.exit == Exit::Usage => return Err(Why::Said(failure.message)),
                 Ok(Err(failure)) => Some(failure.message),
-                Err(_) => Some("recovery does not answer in time".to_owned()),
+                Err(_) => told,
             };
             if Instant::now() + POLL >= self.until {
                 return Err(Why::Late { id: id.to_owned(), waited: began.elapsed(), told });
