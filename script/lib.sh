@@ -81,6 +81,18 @@ pytool() {
     touch "$home/.complete"
 }
 
+# Prometheus, without the server that its package starts.
+set_up_prometheus() {
+    command -v promtool >/dev/null && return
+    need prometheus "to check rules, and to scrape the running pipeline" command -v promtool
+    install_missing || return 1
+    if [ -d /run/systemd/system ]; then
+        "${as[@]}" systemctl disable --now prometheus
+    else
+        "${as[@]}" service prometheus stop || true
+    fi
+}
+
 # The pinned toolchain's version, such as 1.95.0.
 pinned() { sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml; }
 has_rust() { [ "$(printf '%s\n' "$(pinned)" "$(rustc --version | cut -d' ' -f2)" | sort -V | head -1)" = "$(pinned)" ] && cargo --version; }

@@ -46,8 +46,15 @@ impl Schema {
     /// # Errors
     /// [`ConfigError`]
     pub fn pool(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(3));
-        Ok(pool.connect_lazy_with(options(url, self.role)?))
+        Ok(pool(options(url, self.role)?, connections))
+    }
+
+    /// The same, acting as the role's own login, which then owns what is made.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn pool_as_its_user(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
+        Ok(pool(options(url, self.role)?.options([("role", crate::users::name(self.role))]), connections))
     }
 
     /// Makes the pool usable: migrates, and makes sure the database's offsets are of this Kafka cluster. Waits, visibly, while either is
@@ -113,17 +120,30 @@ impl Schema {
     pub async fn migrate(&self, pool: &PgPool) -> Result<(), Transient> {
         let options = pool.connect_options().as_ref().clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
         let one = PgPoolOptions::new().max_connections(1).acquire_timeout(DEADLINE).connect_lazy_with(options);
-        // Two instances creating one schema at once collide in the catalogue in spite of IF NOT EXISTS.
-        let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", self.role));
-        let created = sqlx::query(create).execute(&one).await;
-        if let Err(error) = created
-            && sqlstate(&error).as_deref() != Some("23505")
-        {
-            return Err(classify(error));
+        // Who owns the schema need not be somebody who may create one.
+        let there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(self.role).fetch_one(&one);
+        if !there.await.map_err(classify)? {
+            self.create(&one).await?;
         }
         self.migrations.run(&one).await.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => classify(error),
             other => Transient::fatal("migration_failed", other),
         })
     }
+
+    async fn create(&self, one: &PgPool) -> Result<(), Transient> {
+        // Two instances creating one schema at once collide in the catalogue in spite of IF NOT EXISTS.
+        let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", self.role));
+        let created = sqlx::query(create).execute(one).await;
+        if let Err(error) = created
+            && sqlstate(&error).as_deref() != Some("23505")
+        {
+            return Err(classify(error));
+        }
+        Ok(())
+    }
+}
+
+fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(3)).connect_lazy_with(options)
 }

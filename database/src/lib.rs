@@ -1,11 +1,13 @@
 //! PostgreSQL as the roles that write to it use it: [`connect`] reaches it and brings a role's own schema up to date, [`fault`] says
-//! whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores what was read.
+//! whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores what was read, [`users`] gives each role a
+//! login of its own.
 //!
 //! Every role has a schema of its own and writes nowhere else; what others may read are views in it.
 
 pub mod connect;
 pub mod fault;
 pub mod offsets;
+pub mod users;
 
 use contracts::Secret;
 use runtime::config::ConfigError;

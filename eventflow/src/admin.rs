@@ -5,7 +5,10 @@ mod cluster;
 mod topics;
 mod wire;
 
+use contracts::Secret;
 use database::DatabaseArgs;
+use database::users::Users;
+use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +25,35 @@ enum Work {
     /// A cluster's topics and who may use them
     #[command(subcommand)]
     Topics(Box<Topics>),
-    /// Bring the schemas of persistence and recovery up to date
+    /// Bring the schemas of persistence and recovery up to date, and give each a login of its own where its password is set
+    #[command(
+        after_help = "With the passwords set, connect as somebody who may create users and schemas. The logins eventflow_persistence \
+                            and eventflow_recovery then own their schemas, and recovery may read persistence's views; the roles need no other \
+                            user. Run it again to change a password, and after an upgrade."
+    )]
     Migrate {
         #[command(flatten)]
         kafka: Box<KafkaArgs>,
         #[command(flatten)]
         database: DatabaseArgs,
+        /// Password of eventflow_persistence (ASCII)
+        #[arg(
+            help_heading = "Database",
+            long,
+            env = "EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD",
+            hide_env_values = true,
+            requires = "recovery_password"
+        )]
+        persistence_password: Option<Secret>,
+        /// Password of eventflow_recovery (ASCII)
+        #[arg(
+            help_heading = "Database",
+            long,
+            env = "EVENTFLOW_RECOVERY_DATABASE_PASSWORD",
+            hide_env_values = true,
+            requires = "persistence_password"
+        )]
+        recovery_password: Option<Secret>,
     },
 }
 
@@ -45,15 +71,32 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             Topics::Apply(config) => topics::apply(&config).await?,
             Topics::Check(wanted) => topics::check(&wanted).await?,
         },
-        Work::Migrate { kafka, database } => {
+        Work::Migrate { kafka, database, persistence_password, recovery_password } => {
             kafka.check()?;
             database.check()?;
-            let health = Health::new();
-            for schema in [persistence::store::SCHEMA, recovery::SCHEMA] {
-                if !schema.open(&schema.pool(&database.database_url, 2)?, &kafka, &health, &shutdown).await? {
+            let (url, health) = (&database.database_url, Health::new());
+            let users = Users::new(url)?;
+            let passwords = [&persistence_password, &recovery_password];
+            for (schema, password) in [persistence::store::SCHEMA, recovery::SCHEMA].into_iter().zip(passwords) {
+                let pool = match password {
+                    None => schema.pool(url, 2)?,
+                    Some(password) => {
+                        if !password.expose().is_ascii() || password.expose().is_empty() {
+                            let flag = format!("--{}-password", schema.role);
+                            return Err(ConfigError::new(&flag, "must be ASCII, and not empty").into());
+                        }
+                        users.create(schema.role, password).await?;
+                        schema.pool_as_its_user(url, 2)?
+                    }
+                };
+                if !schema.open(&pool, &kafka, &health, &shutdown).await? {
                     return Ok(());
                 }
-                println!("{}\tup to date", schema.role);
+                let login = password.as_ref().map(|_| format!(", owned by {}", database::users::name(schema.role)));
+                println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
+            }
+            if recovery_password.is_some() {
+                users.grant(persistence::store::SCHEMA.role, &persistence::store::VIEWS, recovery::SCHEMA.role).await?;
             }
         }
     }

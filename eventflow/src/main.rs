@@ -4,6 +4,7 @@ mod act;
 mod admin;
 mod counters;
 mod demo;
+mod healthcheck;
 mod ledger;
 mod live;
 mod oncall;
@@ -84,8 +85,10 @@ enum Role {
     Demo(demo::Config),
     /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
     Smoke(smoke::Config),
-    /// One-off work: create the topics, migrate the database
+    /// One-off work: topics and rights, schemas and logins
     Admin(admin::Config),
+    /// Ask a role of this machine whether it is alive, or can do its job now
+    Healthcheck(healthcheck::Config),
 }
 
 impl Role {
@@ -98,7 +101,7 @@ impl Role {
             Self::Recovery(config) => config.role.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
-            Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) | Self::Smoke(_) => false,
+            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => false,
         }
     }
 
@@ -112,7 +115,7 @@ impl Role {
             Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_) | Self::Admin(_) | Self::OnCall(_) | Self::Smoke(_) => None,
+            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => None,
         }
     }
 
@@ -129,6 +132,7 @@ impl Role {
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Smoke(config) => Ok(smoke::run(config).await?),
             Self::Admin(config) => admin::run(config, shutdown).await,
+            Self::Healthcheck(config) => healthcheck::run(&config).await,
         }
     }
 }

@@ -217,6 +217,36 @@ fn clean(what: &str, said: &str) {
 }
 
 #[test]
+fn a_program_built_without_msk_iam_says_so() {
+    let (code, said) = eventflow(&["validator", "--check", "--kafka-security", "aws-msk-iam"], &[("AWS_REGION", "eu-west-1")]);
+    let expected = if cfg!(feature = "msk-iam") { (Some(0), "configuration is fine") } else { (Some(2), "--features msk-iam") };
+    assert!(code == expected.0 && said.contains(expected.1), "{said}");
+}
+
+#[test]
+fn a_healthcheck_asks_the_role_of_this_machine() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, said) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);
+    assert!(code == Some(1) && said.contains("nothing answers at 127.0.0.1"), "{said}");
+    // Whatever a role answers: 200 is alive, anything else is not, and why.
+    for (status, healthy) in [("200 OK", true), ("503 Service Unavailable", false)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let everywhere = format!("0.0.0.0:{}", listener.local_addr().unwrap().port());
+        let role = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 6\r\nconnection: close\r\n\r\nreason").unwrap();
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let (code, said) = eventflow(&["healthcheck", "--ready"], &[("EVENTFLOW_OPS_LISTEN", &everywhere)]);
+        assert!(role.join().unwrap().starts_with("GET /ready HTTP/1.1"));
+        assert!(code == Some(i32::from(!healthy)) && said.contains("reason"), "{said}");
+    }
+}
+
+#[test]
 fn no_help_text_shows_a_secret_of_the_environment() {
     let more = ["simulator load", "demo", "admin", "admin topics", "admin topics apply", "admin topics check", "admin migrate"];
     for role in ROLES.into_iter().chain(more) {

@@ -76,6 +76,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     config.check()?;
     let health = Health::starting();
     let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
+    // The recorder first: without it nothing is kept of a description.
+    runtime::telemetry::metrics_handle();
     metrics::describe();
     let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));
     consume(&config, health, shutdown.clone()).await?;

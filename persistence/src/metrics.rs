@@ -1,6 +1,6 @@
 //! Names and meanings of this role's metrics.
 
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_histogram};
 
 /// Rows inserted.
 pub const STORED: &str = "eventflow_persistence_events_stored_total";
@@ -21,6 +21,8 @@ pub fn describe() {
     describe_counter!(DUPLICATES, "Further deliveries of stored events, same content");
     describe_counter!(CONFLICTS, "Deliveries of a stored event's id with other content, dead-lettered");
     describe_counter!(REFUSED, "Rows PostgreSQL refused, dead-lettered");
+    // At zero: a series that begins with its first rows hides them from `increase`.
+    [STORED, DUPLICATES, CONFLICTS, REFUSED].into_iter().for_each(|name| counter!(name).increment(0));
     describe_histogram!(AGE_SECONDS, Unit::Seconds, "From the webhook's receipt at the edge to the committed row");
     describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Duration of one storing transaction");
 }

@@ -18,6 +18,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// This role's schema. It writes nowhere else; what others may read are views in it.
 pub const SCHEMA: Schema = Schema { role: "persistence", migrations: &MIGRATIONS };
 
+/// What other roles may read of it.
+pub const VIEWS: [&str; 4] = ["event_fates", "stored_events", "duplicate_deliveries", "read_offsets"];
+
 /// The database of the persistence role.
 #[derive(Debug, Clone)]
 pub struct Store {

@@ -42,6 +42,8 @@ impl Meters {
         let meters = |name: String| {
             let requests = counter!(REQUESTS, "source" => name.clone(), "code" => "accepted");
             let events = counter!(EVENTS, "source" => name.clone());
+            // At zero: a series that begins with its first event hides it from `increase`.
+            counter!(UNCONFIRMED, "source" => name.clone()).increment(0);
             (name, (requests, events))
         };
         let accepted = names.map(meters).collect();

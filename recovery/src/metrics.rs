@@ -1,6 +1,6 @@
 //! Names and meanings of this role's metrics.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 /// New dead letters.
 pub const INDEXED: &str = "eventflow_recovery_dead_letters_indexed_total";
@@ -32,6 +32,8 @@ pub fn describe() {
     describe_counter!(FAILED_AGAIN, "Dead letters that failed again after a replay");
     describe_counter!(COPIES, "Further copies of indexed dead letters");
     describe_counter!(CLEANED, "Dead letters indexed without their texts, which PostgreSQL refused");
+    // At zero: a series that begins with its first dead letters hides them from `increase`.
+    [INDEXED, FAILED_AGAIN, COPIES, CLEANED].into_iter().for_each(|name| counter!(name).increment(0));
     describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Duration of one indexing transaction");
     describe_gauge!(BY_STATE, "Dead letters, by state");
     describe_gauge!(OPEN, "Open dead letters, by code; codes that are not EventFlow's own together as other");

@@ -142,6 +142,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 /// # Errors
 /// As [`run`].
 pub async fn serve(config: Config, listener: tokio::net::TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    // The recorder first: without it nothing is kept of a description.
+    runtime::telemetry::metrics_handle();
     metrics::describe();
     let deliverer = Deliverer::new(&config.delivery)?;
     let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));

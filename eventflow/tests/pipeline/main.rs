@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod compose;
 mod contracts;
 mod embedded;
 mod oncall;

@@ -2,7 +2,7 @@
 
 use contracts::topology::Topology;
 use runtime::kafka::KafkaArgs;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -18,6 +18,15 @@ pub(crate) struct RealKafka {
 impl RealKafka {
     /// None, with a loud line, when this machine cannot run one; a panic where nothing may be skipped.
     pub(crate) fn start(test: &str, secure: bool) -> Option<Self> {
+        let mut kafka = Self::prepare(test)?;
+        let users = Topology::built_in().principals.into_keys().collect::<Vec<_>>().join(",");
+        let secure: &[&str] = if secure { &["--secure", "--users", &users] } else { &[] };
+        kafka.env = kafka.call(&[&["start"], secure].concat());
+        Some(kafka)
+    }
+
+    /// One that is not started yet.
+    pub(crate) fn prepare(test: &str) -> Option<Self> {
         let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from) else {
             let why = "no Apache Kafka here; run script/test, which fetches it";
             assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "{test} may not be skipped: {why}");
@@ -26,11 +35,16 @@ impl RealKafka {
             return None;
         };
         let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
-        let mut kafka = Self { script, directory, env: HashMap::new() };
-        let users = Topology::built_in().principals.into_keys().collect::<Vec<_>>().join(",");
-        let secure: &[&str] = if secure { &["--secure", "--users", &users] } else { &[] };
-        kafka.env = kafka.call(&[&["start"], secure].concat());
-        Some(kafka)
+        Some(Self { script, directory, env: HashMap::new() })
+    }
+
+    /// Starts a prepared one with these settings; it is up when it listens at these addresses.
+    pub(crate) fn start_with(&self, properties: &BTreeMap<String, String>, addresses: &[&str]) {
+        let lines = |pairs: Vec<(&str, &str)>| pairs.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
+        let file = self.directory.path().join("settings");
+        std::fs::write(&file, lines(properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())).unwrap();
+        let ports = addresses.iter().map(|address| address.rsplit_once(':').unwrap().1).collect::<Vec<_>>().join(",");
+        self.call(&["start", "--properties", file.to_str().unwrap(), "--listens", &ports]);
     }
 
     /// One of Kafka's own programs.

@@ -28,6 +28,34 @@ fn scram(kafka: &RealKafka, user: &str) -> Vec<String> {
     ]
 }
 
+const PASSWORDS: [(&str, &str); 2] = [("persistence", "first-secret"), ("recovery", "other-secret")];
+
+/// The URL by which a role logs in as itself; nothing for those that use no database.
+fn login(role: &str, superuser: &str) -> String {
+    let (_, place) = superuser.split_once('@').unwrap();
+    let password = PASSWORDS.iter().find(|(name, _)| *name == role).map(|(_, password)| password);
+    password.map(|password| format!("postgres://eventflow_{role}:{password}@{place}")).unwrap_or_default()
+}
+
+/// As on a managed database, whose administrator is no superuser: given by PGUSER and PGPASSWORD. Twice, and with another password before.
+async fn logins(world: &World, kafka: &[String]) {
+    let superuser = sqlx::PgPool::connect(&world.postgres.url()).await.unwrap();
+    sqlx::query("CREATE ROLE master LOGIN CREATEROLE PASSWORD 'master-secret'").execute(&superuser).await.unwrap();
+    sqlx::query("GRANT CREATE, TEMPORARY ON DATABASE postgres TO master WITH GRANT OPTION").execute(&superuser).await.unwrap();
+    let url = world.postgres.url();
+    let (_, place) = url.split_once('@').unwrap();
+    for persistence in ["an-older-secret", PASSWORDS[0].1] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        command.args(["admin", "migrate"]).args(kafka).env("EVENTFLOW_DATABASE_URL", format!("postgres://{place}"));
+        command.envs([("PGUSER", "master"), ("PGPASSWORD", "master-secret")]);
+        command.env("EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD", persistence);
+        let output = command.env("EVENTFLOW_RECOVERY_DATABASE_PASSWORD", PASSWORDS[1].1).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(output.status.success() && said.contains("recovery\tup to date, owned by eventflow_recovery"), "{said}");
+        assert!(!said.contains("-secret"), "{said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
     let Some(kafka) = RealKafka::start("every_role_does_its_work_with_its_own_rights", true) else { return };
@@ -36,7 +64,9 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("granted: User:producer may Write Topic events.raw.v1"), "{said}");
 
-    let world = World::on(kafka.plain(), Vec::new());
+    let mut world = World::on(kafka.plain(), Vec::new());
+    logins(&world, &admin_flags).await;
+    world.database = Some(login);
     let _registry = world.role("registry", &[]);
     let roles = ["producer", "validator", "analytics", "persistence", "recovery"];
     let running = roles.map(|role| world.role_with(role, &[], &scram(&kafka, role)));
@@ -58,6 +88,16 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
     until("stored", async || oncall.number("SELECT count(*) FROM persistence.events").await == 2).await;
     until("accounted for", async || oncall.types("anna", &["audit", "--now"]).await.code == Some(0)).await;
 
+    for (role, refused) in [
+        ("persistence", "SELECT count(*) FROM recovery.dead_letters"),
+        ("persistence", "CREATE SCHEMA mine"),
+        ("recovery", "DELETE FROM persistence.events"),
+        ("recovery", "SELECT count(*) FROM persistence.events"),
+    ] {
+        let pool = sqlx::PgPool::connect(&login(role, &world.postgres.url())).await.unwrap();
+        let error = sqlx::query(refused).execute(&pool).await.unwrap_err().to_string();
+        assert!(error.contains("permission denied"), "{role}: {refused}: {error}");
+    }
     drop(running);
     // What the file does not say nobody may do: the edge cannot say that something is valid, persistence cannot see what was posted.
     for (role, flag) in [("producer", "--topic-raw=events.validated.v1"), ("persistence", "--topic-validated=events.raw.v1")] {

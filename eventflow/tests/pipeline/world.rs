@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) registry_login: &'static str,
     /// Further environment of every role
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// URL of the database for a role, where it is not the superuser's
+    pub(crate) database: Option<fn(&str, &str) -> String>,
     /// Folder of further event contracts
     pub(crate) contracts: Option<String>,
     started: std::cell::Cell<u32>,
@@ -137,6 +139,7 @@ impl World {
             registry: free_address(),
             registry_login: "",
             environment: Vec::new(),
+            database: None,
             contracts: None,
             started: 0.into(),
         }
@@ -155,6 +158,8 @@ impl World {
         if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator", "recovery"].contains(&role)) {
             command.args(["--contracts", contracts]);
         }
+        let superuser = self.postgres.url();
+        let database_url = self.database.map_or(superuser.clone(), |of| of(role, &superuser));
         let registry_url = format!("http://{}{}", self.registry_login, self.registry);
         match role {
             "registry" => {
@@ -172,17 +177,10 @@ impl World {
                 command.args(["--registry-url", &registry_url]);
             }
             "persistence" => {
-                command.args(["--registry-url", &registry_url, "--database-url", &self.postgres.url()]);
+                command.args(["--registry-url", &registry_url, "--database-url", &database_url]);
             }
             "recovery" => {
-                command.args([
-                    "--registry-url",
-                    &registry_url,
-                    "--database-url",
-                    &self.postgres.url(),
-                    "--listen",
-                    &self.recovery,
-                ]);
+                command.args(["--registry-url", &registry_url, "--database-url", &database_url, "--listen", &self.recovery]);
                 command.args(["--webhook-signing-secret", SECRET, "--audit-seconds", "1"]);
                 for (name, token) in PEOPLE {
                     command.arg("--api-token").arg(format!("{name}:operator=env:TOKEN_OF_{name}"));

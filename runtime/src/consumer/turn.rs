@@ -49,6 +49,8 @@ impl<'c, H: Handler> Loop<'c, H> {
     ) -> Self {
         let breaker = Breaker::new(settings.breaker);
         let stage = handler.stage();
+        // From the start, at zero: a series that begins with its first failure hides it from `increase`.
+        metrics::counter!(names::COMMIT_FAILURES, "stage" => stage).increment(0);
         let (early, report) = (Vec::new(), Report::default());
         Self { settings, handler, stage, publisher, health, shutdown, runtime, consumer, early, look: None, breaker, report }
     }

@@ -34,9 +34,16 @@ impl ClientContext for Login {
 
 impl rdkafka::consumer::ConsumerContext for Login {}
 
+#[cfg(test)]
+mod tests;
+#[cfg(not(test))]
+use msk_iam_token as msk_iam;
+#[cfg(test)]
+use tests::token_of as msk_iam;
+
 /// The token a client asked for. Blocks for as long as the credentials take, at most ten seconds.
 pub(crate) fn token() -> Result<OAuthToken, Box<dyn Error>> {
-    match msk_iam_token() {
+    match msk_iam() {
         Ok((token, lifetime_ms)) => Ok(OAuthToken { token, principal_name: String::new(), lifetime_ms }),
         Err(error) => {
             tracing::warn!(event = "kafka_token_unavailable", error = format!("{error:#}"), "trying on");

@@ -20,6 +20,9 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Every code there is.
+    pub(super) const CODES: [&str; 4] = ["publish_queue_full", "publish_not_acknowledged", "record_too_large", "publish_refused"];
+
     /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -48,5 +51,22 @@ pub(super) fn classify(error: &KafkaError) -> PublishError {
         ) => PublishError::Refused(error.to_string()),
         // Everything else is the world's: it may pass, and the record may already be there.
         Some(_) | None => PublishError::NotAcknowledged(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_counted_from_the_start() {
+        let text = String::new;
+        let all = [
+            PublishError::QueueFull,
+            PublishError::NotAcknowledged(text()),
+            PublishError::TooLarge,
+            PublishError::Refused(text()),
+        ];
+        assert_eq!(all.map(|error| error.code()), PublishError::CODES);
     }
 }
