@@ -3,9 +3,10 @@
 use super::NO_SIGHT;
 use super::edge::{Edge, Posted};
 use super::event::Run;
-use super::fates::{Books, Fates, Why};
+use super::fates::{Books, Fates, Raw, Row, Why};
 use super::report::{Check, Millis, Report, Verdict, waiting};
 use crate::oncall::Failure;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -60,7 +61,7 @@ impl Checks {
         self.judge("stale", began.elapsed(), outcome, vec![event.id])?;
 
         let again = self.edge.accept(&fresh[0].events[0]).await;
-        let batch = self.edge.accept_batch((1..=batch).map(|number| self.run.event_of_batch(number)).collect()).await;
+        let batch = self.edge.accept_batch(self.run.batch(batch)).await;
         let answered = fresh.iter().chain(&again).map(|posted| posted.took);
         self.report.latency.webhook_to_answer_ms = Millis::of(answered.collect());
         let sent = Sent { fresh, again, batch };
@@ -123,20 +124,21 @@ impl Checks {
         };
         let indexing = "look at the /ready and log of validator, then of recovery, which indexes dead letters";
         self.report.latency.webhook_to_row_ms =
-            stored.as_ref().ok().and_then(|rows| Millis::of(rows.iter().flatten().copied().collect()));
+            stored.as_ref().ok().and_then(|rows| Millis::of(rows.iter().filter_map(|row| row.took).collect()));
+        let (ours, all) = (raws(&stored, &copies, &letter, &rows), WEBHOOKS + 2 + ids(&batch).len());
+        let ours = (ours.len() >= all).then_some(ours);
         let stored = stored.map(|rows| format!("{} of {WEBHOOKS} are rows, one each", rows.len()));
         self.judge("stored", stored_took, stored.map_err(|why| why.text("no row of", stage)), ids(&fresh))?;
-        let copies = copies.map(|copies| format!("answered 200, noted as a duplicate ({copies}), still one row"));
+        let copies = copies.map(|row| format!("answered 200, known as a duplicate, one row of {} deliveries", row.raws.len()));
         let copies = copies.map_err(|why| why.text("answered 200, but no duplicate of", stage));
         self.judge("duplicate", copies_took, copies, ids(&again))?;
-        let letter = letter.map_err(|why| why.text("answered 200, but no dead letter of", indexing));
+        let letter = letter.map(|(said, _)| said).map_err(|why| why.text("answered 200, but no dead letter of", indexing));
         self.judge("corrupted", letter_took, letter, ids(&broken))?;
         let rows = rows.map(|rows| format!("answered 200, all {} events are rows", rows.len()));
         self.judge("batch", rows_took, rows.map_err(|why| why.text("answered 200, but no row of", stage)), ids(&batch))?;
 
-        let last = began;
         let began = Instant::now();
-        let (verdict, detail) = match fates.books(self.run.began(), last, self.end).await {
+        let (verdict, detail) = match fates.books(self.run.began(), ours.as_ref(), self.end).await {
             Books::Closed(detail) => (Verdict::Passed, detail),
             Books::Open(detail) => (Verdict::Failed, detail),
             Books::Unread(detail) => (Verdict::Skipped, detail),
@@ -154,6 +156,17 @@ async fn look<'p, T, F: Future<Output = Result<T, Why>>>(
         Ok(posted) => look(posted).await,
         Err(wrong) => Err(Why::Said(wrong.clone())),
     }
+}
+
+/// The raw records of all whose fates are known.
+fn raws(
+    stored: &Result<Vec<Row>, Why>,
+    copies: &Result<Row, Why>,
+    letter: &Result<(String, Option<Raw>), Why>,
+    rows: &Result<Vec<Row>, Why>,
+) -> BTreeSet<Raw> {
+    let of_rows = stored.iter().chain(rows).flatten().chain(copies).flat_map(|row| &row.raws);
+    of_rows.chain(letter.iter().filter_map(|(_, raw)| raw.as_ref())).copied().collect()
 }
 
 fn ids<'p>(posted: impl IntoIterator<Item = &'p Posted>) -> Vec<String> {

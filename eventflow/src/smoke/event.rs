@@ -3,8 +3,10 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Events of the batch that share a payment, so that one question tells of all of them.
-pub(super) const SIBLINGS: usize = 5;
+/// Most events of the batch that share a payment: as many stories as recovery tells at once, so that one question is enough for them.
+const SIBLINGS: usize = 20;
+/// Payments of a small batch, so that it goes to several partitions.
+const PAYMENTS: usize = 4;
 
 /// An event about to be sent.
 #[derive(Debug, Clone)]
@@ -53,8 +55,11 @@ impl Run {
         self.make(self.id(what), self.id(what), false)
     }
 
-    pub(super) fn event_of_batch(&self, number: usize) -> Event {
-        self.make(self.id(&format!("batch-{number}")), self.id(&format!("batch-payment-{}", number.div_ceil(SIBLINGS))), true)
+    /// A batch, the events of one payment behind each other.
+    pub(super) fn batch(&self, events: usize) -> Vec<Event> {
+        let siblings = events.div_ceil(PAYMENTS).clamp(1, SIBLINGS);
+        let payment = |number: usize| self.id(&format!("batch-payment-{}", number / siblings + 1));
+        (0..events).map(|number| self.make(self.id(&format!("batch-{}", number + 1)), payment(number), true)).collect()
     }
 
     fn make(&self, id: String, payment: String, whole: bool) -> Event {
@@ -85,7 +90,7 @@ mod tests {
     #[test]
     fn events_are_sound_but_for_the_one_that_is_broken_on_purpose() {
         let (run, contracts) = (Run::new(), Contracts::builtin());
-        for event in [run.event("accepted-1"), run.event_of_batch(7)] {
+        for event in run.batch(3).into_iter().chain([run.event("accepted-1")]) {
             assert!(contracts.validate(event.body.as_bytes()).is_ok(), "{event:?}");
             assert!(contracts.validate(event.tampered().as_bytes()).is_ok(), "only its signature is wrong");
             let changed = event.body.bytes().zip(event.tampered().bytes()).filter(|(was, is)| was != is).count();
@@ -94,8 +99,18 @@ mod tests {
         let rejection = contracts.validate(run.broken("corrupted").body.as_bytes()).err();
         assert_eq!(rejection.map(|rejection| rejection.code.code()), Some("missing_field"));
         assert!(run.id("batch-1000").len() <= 40, "an id is shown whole in on-call's lists");
-        assert_eq!(run.event_of_batch(5).payment, run.event_of_batch(1).payment);
-        assert_ne!(run.event_of_batch(6).payment, run.event_of_batch(5).payment);
         assert_ne!(Run::new().name(), run.name());
+    }
+
+    #[test]
+    fn a_batch_goes_to_several_partitions_and_is_asked_for_by_few_payments() {
+        let payments = |events: usize| {
+            let batch = Run::new().batch(events);
+            assert_eq!(batch.len(), events);
+            batch.chunk_by(|one, next| one.payment == next.payment).map(<[Event]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(payments(20), [5, 5, 5, 5]);
+        assert_eq!((payments(1), payments(3), payments(7)), (vec![1], vec![1, 1, 1], vec![2, 2, 2, 1]));
+        assert_eq!((payments(1000).len(), payments(1000).iter().max()), (50, Some(&20)));
     }
 }

@@ -4,6 +4,7 @@ use super::edge::Posted;
 use crate::oncall::{Client, Connection, Exit, Failure, count, line, read};
 use recovery::model::{Audit, Letter, Letters, Story, Time, Trace};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
@@ -46,11 +47,23 @@ impl Why {
     }
 }
 
+/// Partition and offset in the raw topic.
+pub(super) type Raw = (i32, i64);
+
+/// An event that is one row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// From its receipt at the edge, where both times are known
+    pub(super) took: Option<Duration>,
+    /// Of each of its deliveries
+    pub(super) raws: Vec<Raw>,
+}
+
 /// The audit's verdict.
 pub(super) enum Books {
     Closed(String),
     Open(String),
-    /// It has not looked since
+    /// It has not looked at this run's records
     Unread(String),
 }
 
@@ -93,15 +106,17 @@ impl Fates {
     /// Looks until it is done, wrong, or too late.
     async fn until<T>(&self, id: &str, look: impl AsyncFn(&Client) -> Result<Seen<T>, Failure>) -> Result<T, Why> {
         let (client, began) = (self.client()?, Instant::now());
+        // True of a first look that the deadline cuts off; of later ones what was last heard is true.
+        let mut told = Some("recovery does not answer in time".to_owned());
         loop {
-            let told = match timeout_at(self.until, look(client)).await {
+            told = match timeout_at(self.until, look(client)).await {
                 Ok(Ok(Seen::Done(seen))) => return Ok(seen),
                 Ok(Ok(Seen::Wrong(text))) => return Err(Why::Said(line(&text))),
                 Ok(Ok(Seen::NotYet)) => None,
                 Ok(Err(failure)) if failure.is("not_found") => None,
                 Ok(Err(failure)) if failure.exit == Exit::Usage => return Err(Why::Said(failure.message)),
                 Ok(Err(failure)) => Some(failure.message),
-                Err(_) => Some("recovery does not answer in time".to_owned()),
+                Err(_) => told,
             };
             if Instant::now() + POLL >= self.until {
                 return Err(Why::Late { id: id.to_owned(), waited: began.elapsed(), told });
@@ -110,8 +125,8 @@ impl Fates {
         }
     }
 
-    /// Waits until each is one row; how long each took from the edge, where that is known.
-    pub(super) async fn rows_of_each(&self, posted: &[Posted]) -> Result<Vec<Option<Duration>>, Why> {
+    /// Waits until each is one row.
+    pub(super) async fn rows_of_each(&self, posted: &[Posted]) -> Result<Vec<Row>, Why> {
         let mut rows = Vec::new();
         for id in posted.iter().flat_map(Posted::ids) {
             rows.extend(self.rows(&id, &[&id]).await?);
@@ -120,7 +135,7 @@ impl Fates {
     }
 
     /// The same of a batch, whose events have payments in common.
-    pub(super) async fn rows_of_batch(&self, posted: &Posted) -> Result<Vec<Option<Duration>>, Why> {
+    pub(super) async fn rows_of_batch(&self, posted: &Posted) -> Result<Vec<Row>, Why> {
         let mut rows = Vec::new();
         for siblings in posted.events.chunk_by(|one, next| one.payment == next.payment) {
             let ids: Vec<&str> = siblings.iter().map(|event| event.id.as_str()).collect();
@@ -129,13 +144,13 @@ impl Fates {
         Ok(rows)
     }
 
-    async fn rows(&self, key: &str, ids: &[&str]) -> Result<Vec<Option<Duration>>, Why> {
+    async fn rows(&self, key: &str, ids: &[&str]) -> Result<Vec<Row>, Why> {
         self.until(key, async |client| {
             let trace = trace(client, key).await?;
             let mut rows = Vec::new();
             for id in ids {
                 match row(&trace, id) {
-                    Seen::Done(took) => rows.push(took),
+                    Seen::Done(row) => rows.push(row),
                     Seen::NotYet => return Ok(Seen::NotYet),
                     Seen::Wrong(text) => return Ok(Seen::Wrong(text)),
                 }
@@ -145,25 +160,22 @@ impl Fates {
         .await
     }
 
-    /// Waits until an event that was sent again is known as a duplicate and still is one row; how many further deliveries are known.
-    pub(super) async fn one_row(&self, posted: &Posted) -> Result<i64, Why> {
+    /// Waits until an event that was sent again is known as a duplicate and still is one row.
+    pub(super) async fn one_row(&self, posted: &Posted) -> Result<Row, Why> {
         let id = &posted.events[0].id;
         self.until(id, async |client| {
             let trace = trace(client, id).await?;
+            let again = stories(&trace, id).map(|story| steps(story, "duplicate")).sum::<usize>() > 0;
             Ok(match row(&trace, id) {
-                Seen::Done(_) => match stories(&trace, id).map(|story| steps(story, "duplicate")).sum::<usize>() {
-                    0 => Seen::NotYet,
-                    copies => Seen::Done(copies as i64),
-                },
-                Seen::NotYet => Seen::NotYet,
-                Seen::Wrong(text) => Seen::Wrong(text),
+                Seen::Done(_) if !again => Seen::NotYet,
+                seen => seen,
             })
         })
         .await
     }
 
     /// Waits for the dead letter of a broken event, and discards it: a stack that is checked often must not fill on-call's list.
-    pub(super) async fn letter(&self, posted: &Posted) -> Result<String, Why> {
+    pub(super) async fn letter(&self, posted: &Posted) -> Result<(String, Option<Raw>), Why> {
         let id = &posted.events[0].id;
         let words = [("event_id", id.clone()), ("state", "open,replaying,resolved,discarded".to_owned())];
         let letter = self
@@ -180,7 +192,8 @@ impl Fates {
             })
             .await?;
         let end = self.discard(&letter).await;
-        Ok(line(&format!("answered 200, dead letter {} {CODE} at {}, {end}", letter.id, letter.stage)))
+        let said = format!("answered 200, dead letter {} {CODE} at {}, {end}", letter.id, letter.stage);
+        Ok((line(&said), raw(&letter.origin)))
     }
 
     async fn discard(&self, letter: &Letter) -> String {
@@ -195,8 +208,8 @@ impl Fates {
         format!("left open ({why}): eventflow dlq discard {} --reason smoke", letter.id)
     }
 
-    /// Whether every record since `began` has exactly one fate, by a look taken after `last`.
-    pub(super) async fn books(&self, began: Time, last: Instant, end: Instant) -> Books {
+    /// Whether every record since `began` has exactly one fate, by a look that covers all of `ours`; they are none when some have no fate.
+    pub(super) async fn books(&self, began: Time, ours: Option<&BTreeSet<Raw>>, end: Instant) -> Books {
         let client = match &self.client {
             Ok(client) => client,
             Err(problem) => return Books::Open(format!("the audit cannot be asked: {problem}")),
@@ -204,42 +217,57 @@ impl Fates {
         let Ok(from) = (began - CLOCKS).format(&Rfc3339) else {
             return Books::Unread("this machine has no usable clock".to_owned());
         };
-        let mut words = vec![("from", from)];
-        if self.has_role {
-            // Whole seconds, the last of them for the answer's way back.
-            let left = end.saturating_duration_since(Instant::now()).as_secs();
-            words.push(("within", left.saturating_sub(1).max(1).to_string()));
-        }
         loop {
+            let mut words = vec![("from", from.clone())];
+            if self.has_role {
+                // Whole seconds, the last of them for the answer's way back.
+                let left = end.saturating_duration_since(Instant::now()).as_secs();
+                words.push(("within", left.saturating_sub(1).max(1).to_string()));
+            }
             let asked = async { read::<Audit>(&client.get("/api/v1/audit", &words).await?) };
             let audit = match timeout_at(end, asked).await {
                 Ok(Ok(audit)) => audit,
                 Ok(Err(failure)) => return Books::Open(failure.message),
                 Err(_) => return Books::Open("the audit does not answer before the deadline".to_owned()),
             };
-            let looked_since = audit.checkpoint_age_seconds.is_some_and(|age| age < last.elapsed().as_secs_f64());
-            if looked_since || audit.gaps + audit.double_fates > 0 {
-                return verdict(&audit);
+            if audit.gaps + audit.double_fates > 0 {
+                return Books::Open(findings(&audit));
+            }
+            let in_flight = count(audit.in_flight, "record");
+            let Some(ours) = ours else {
+                return Books::Open(format!(
+                    "not all of this run has a fate: no gap among what was looked at, {in_flight} in flight"
+                ));
+            };
+            if ours.iter().all(|raw| is_looked_at(&audit, raw)) {
+                let (ours, records) = (ours.len(), count(audit.records - audit.in_flight, "record"));
+                return Books::Closed(format!("all {ours} records of this run were looked at, no gap among {records}"));
             }
             if Instant::now() + POLL >= end {
-                let age = audit.checkpoint_age_seconds.map_or("never".to_owned(), |age| format!("{age:.0} s ago"));
-                return Books::Unread(format!(
-                    "recovery looked last {age}, before this run's webhooks: it looks every --audit-seconds; wait longer with --deadline, or give --recovery-url"
-                ));
+                let look = if self.has_role { "" } else { ": it looks every --audit-seconds, so wait longer with --deadline" };
+                return Books::Unread(format!("recovery has not looked at all records of this run, {in_flight} in flight{look}"));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 }
 
-fn verdict(audit: &Audit) -> Books {
-    if audit.gaps + audit.double_fates == 0 {
-        return Books::Closed(format!("each of the {} of this run's time has one fate", count(audit.records, "record")));
-    }
-    let first =
-        audit.findings.first().map(|finding| format!(", such as {}:{} ({})", finding.partition, finding.offset, finding.detail));
+fn is_looked_at(audit: &Audit, (partition, offset): &Raw) -> bool {
+    audit.partitions.iter().any(|(of, first, next, _)| of == partition && (*first..*next).contains(offset))
+}
+
+fn findings(audit: &Audit) -> String {
+    let first = audit.findings.first();
+    let first = first.map(|finding| format!(", such as {}:{} ({})", finding.partition, finding.offset, finding.detail));
     let (gaps, doubles) = (count(audit.gaps, "gap"), count(audit.double_fates, "double fate"));
-    Books::Open(format!("{gaps} and {doubles}{}: eventflow audit --from 10m", first.unwrap_or_default()))
+    line(&format!("{gaps} and {doubles}{}: eventflow audit --from 10m", first.unwrap_or_default()))
+}
+
+/// `topic:partition:offset`, as recovery writes places.
+fn raw(place: &str) -> Option<Raw> {
+    let mut parts = place.rsplitn(3, ':');
+    let (offset, partition) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().map(|_| (partition, offset))
 }
 
 async fn trace(client: &Client, key: &str) -> Result<Trace, Failure> {
@@ -254,21 +282,22 @@ fn steps(story: &Story, what: &str) -> usize {
     story.steps.iter().filter(|step| step.what == what).count()
 }
 
-/// Whether an event is one row, and how long after its receipt.
-fn row(trace: &Trace, id: &str) -> Seen<Option<Duration>> {
-    let letter = stories(trace, id).flat_map(|story| &story.steps).find(|step| step.what == "dead_lettered");
-    if let Some(letter) = letter {
+/// Whether an event is one row.
+fn row(trace: &Trace, id: &str) -> Seen<Row> {
+    let steps_of = |what: &'static str| {
+        stories(trace, id).flat_map(|story| &story.steps).filter(move |step| step.what == what).collect::<Vec<_>>()
+    };
+    if let Some(letter) = steps_of("dead_lettered").first() {
         return Seen::Wrong(format!("{id} is dead-lettered: {}", letter.detail));
     }
-    match stories(trace, id).map(|story| steps(story, "stored")).sum::<usize>() {
-        0 => Seen::NotYet,
-        1 => {
-            let at =
-                |what: &str| stories(trace, id).flat_map(|story| &story.steps).find(|step| step.what == what).map(|step| step.at);
-            let took = at("stored").zip(at("received")).map(|(stored, received)| stored - received);
-            Seen::Done(took.map(|took| took.try_into().unwrap_or_default()))
+    match steps_of("stored").as_slice() {
+        [] => Seen::NotYet,
+        [stored] => {
+            let received = steps_of("received");
+            let took = received.first().map(|received| (stored.at - received.at).try_into().unwrap_or_default());
+            Seen::Done(Row { took, raws: received.iter().filter_map(|step| raw(&step.place)).collect() })
         }
-        rows => Seen::Wrong(format!("{id} is {rows} rows: a unique index is missing")),
+        rows => Seen::Wrong(format!("{id} is {} rows: a unique index is missing", rows.len())),
     }
 }
 
@@ -281,7 +310,7 @@ mod tests {
         let steps = steps.iter().map(|(what, at)| Step {
             at: Time::UNIX_EPOCH + time::Duration::milliseconds(*at),
             what: (*what).to_owned(),
-            place: String::new(),
+            place: format!("events.raw.v1:2:{at}"),
             detail: "validator: unknown_event_type".to_owned(),
             delay_seconds: 0.0,
         });
@@ -300,9 +329,9 @@ mod tests {
         }
     }
 
-    fn judged(stories: Vec<Story>) -> Result<Option<Option<Duration>>, String> {
+    fn judged(stories: Vec<Story>) -> Result<Option<Row>, String> {
         match row(&Trace { asked: "a".to_owned(), stories, truncated: false }, "a") {
-            Seen::Done(took) => Ok(Some(took)),
+            Seen::Done(row) => Ok(Some(row)),
             Seen::NotYet => Ok(None),
             Seen::Wrong(text) => Err(text),
         }
@@ -313,8 +342,10 @@ mod tests {
         assert_eq!(judged(Vec::new()), Ok(None));
         assert_eq!(judged(vec![story("a", &[("received", 5)])]), Ok(None));
         assert_eq!(judged(vec![story("b", &[("received", 5), ("stored", 8)])]), Ok(None), "another event's");
-        assert_eq!(judged(vec![story("a", &[("received", 5), ("stored", 8)])]), Ok(Some(Some(Duration::from_millis(3)))));
-        assert_eq!(judged(vec![story("a", &[("stored", 8)])]), Ok(Some(None)));
+        let known = Row { took: Some(Duration::from_millis(3)), raws: vec![(2, 5), (2, 9)] };
+        let again = story("a", &[("received", 5), ("stored", 8), ("received", 9), ("duplicate", 10)]);
+        assert_eq!(judged(vec![again]), Ok(Some(known)));
+        assert_eq!(judged(vec![story("a", &[("stored", 8)])]), Ok(Some(Row { took: None, raws: Vec::new() })));
         let two = judged(vec![story("a", &[("stored", 8)]), story("a", &[("stored", 9)])]);
         assert!(two.is_err_and(|text| text.contains("2 rows")));
         let dead = judged(vec![story("a", &[("received", 5), ("dead_lettered", 6)])]);

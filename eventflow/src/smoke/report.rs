@@ -134,8 +134,9 @@ impl Report {
             why.push(format!("skipped: {}", skipped.join(", ")));
         }
         let why = why.join("; ");
-        let word = if good { "passed" } else { "FAILED" };
-        let sums = format!("{word}: {passed} of {} checks passed in {:.1} s", self.checks.len(), took.as_secs_f64());
+        let sums = format!("{passed} of {} checks", self.checks.len());
+        let sums = if good { format!("passed: {sums}") } else { format!("FAILED: only {sums} passed") };
+        let sums = format!("{sums} in {:.1} s", took.as_secs_f64());
         self.verdict = Some(if good { Verdict::Passed } else { Verdict::Failed });
         self.seconds = took.as_secs_f64();
         for (what, millis) in

@@ -19,4 +19,5 @@ mod rights;
 mod secrets;
 mod secure;
 mod shutdown;
+mod smoke;
 mod world;
