@@ -66,8 +66,24 @@ fn what_compose_starts_is_bounded_watched_and_reachable_from_this_machine_alone(
         }
         let profiles = texts(&service["profiles"]);
         assert!(!profiles.is_empty(), "{name} has no profile");
-        let infra = ["kafka", "postgres", "topics", "migrate"].contains(&name.as_str());
+        let infra = ["kafka", "postgres", "topics", "migrate", "registry"].contains(&name.as_str());
         assert_eq!(profiles.contains(&"infra".to_owned()), infra, "{name}");
+    }
+}
+
+/// A misspelled variable would be ignored in silence.
+#[test]
+fn every_variable_is_one_that_the_program_reads() {
+    for (name, service) in services().iter().filter(|(_, service)| service["image"].as_str().unwrap().starts_with("eventflow")) {
+        let words = texts(&service["command"]).into_iter().take_while(|word| !word.starts_with('-'));
+        let help = Command::new(env!("CARGO_BIN_EXE_eventflow")).args(words).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for variable in environment(service).into_keys() {
+            // PostgreSQL's own; the health check's; the token that EVENTFLOW_RECOVERY_API_TOKENS refers to.
+            let elsewhere = ["PGPASSWORD", "EVENTFLOW_OPS_LISTEN", "EVENTFLOW_RECOVERY_TOKEN"];
+            let read = elsewhere.contains(&variable.as_str()) || help.contains(&format!("[env: {variable}"));
+            assert!(read, "{name}: {variable}");
+        }
     }
 }
 
@@ -136,7 +152,7 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
     let long: Vec<&str> = vec!["registry", "producer", "validator", "analytics", "persistence", "recovery", "simulator"];
     for name in &long {
         // Where it serves its API, by the name others use and as it is told to listen itself; and /health.
-        for port in ["8000", "8002", "8004", "8080", "8081"] {
+        for port in ["8000", "8080", "8081"] {
             let own = [&texts(&services[*name]["command"])[..], &environment(&services[*name]).into_values().collect::<Vec<_>>()];
             if own.concat().iter().any(|text| text == &format!("0.0.0.0:{port}")) {
                 let here = free_address();
