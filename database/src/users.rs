@@ -18,7 +18,7 @@ const ITERATIONS: u32 = 4096;
 /// The name a role logs in by.
 #[must_use]
 pub fn name(role: &str) -> String {
-    format!("eventflow_{role}")
+    ["eventflow", role].join("_")
 }
 
 /// Makes the logins; connected as somebody who may create users and schemas, such as a managed database's administrator.
