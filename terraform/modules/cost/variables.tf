@@ -32,8 +32,6 @@ variable "shape" {
     requests_m     = optional(number, 1) # million requests a month at the edge
     lcu            = optional(number, 1) # load balancer capacity units used, on average
     audits_hourly  = optional(number, 4) # scheduled audit tasks, a minute each (Fargate's least)
-
-    container_insights = optional(bool, false)
   })
 
   validation {
