@@ -119,8 +119,8 @@ variable "thresholds" {
   default = {}
 }
 
-variable "parked" {
-  description = "True where the stack is parked outside office hours: then missing data is no alarm"
-  type        = bool
-  default     = false
+variable "office_hours" {
+  description = "Where the stack is parked (modules/schedule): then it is audited only while it runs; null: day and night"
+  type        = object({ timezone = string, days = string, start = string, stop = string })
+  default     = null
 }

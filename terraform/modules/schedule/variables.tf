@@ -55,3 +55,14 @@ variable "kms_key_arn" {
   description = "Key that encrypts the schedules; its policy must leave the rest to IAM (the usual root statement)"
   type        = string
 }
+
+variable "account_id" {
+  description = "Account of the stack: the schedules' role trusts the scheduler only on its behalf"
+  type        = string
+}
+
+variable "alarms" {
+  description = "ARNs, by name, of the alarms that take silence for a fault (modules/observability: alarms and liveness_alarms): muted while parked"
+  type        = map(string)
+  default     = {}
+}
