@@ -26,8 +26,9 @@ data "aws_iam_policy_document" "scheduler_trust" {
 }
 
 resource "aws_iam_role" "audit" {
-  name               = "${var.name}-audit-scheduler"
-  assume_role_policy = data.aws_iam_policy_document.scheduler_trust.json
+  name                 = "${var.name}-audit-scheduler"
+  permissions_boundary = var.permissions_boundary_arn
+  assume_role_policy   = data.aws_iam_policy_document.scheduler_trust.json
 }
 
 data "aws_iam_policy_document" "audit" {

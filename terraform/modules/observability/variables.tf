@@ -124,3 +124,9 @@ variable "office_hours" {
   type        = object({ timezone = string, days = string, start = string, stop = string })
   default     = null
 }
+
+variable "permissions_boundary_arn" {
+  description = "Ceiling of the roles made here (terraform/bootstrap: workload_boundary_arn); CI's apply role may make no role without it"
+  type        = string
+  default     = null
+}

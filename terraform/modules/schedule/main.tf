@@ -88,9 +88,10 @@ data "aws_iam_policy_document" "trust" {
 }
 
 resource "aws_iam_role" "this" {
-  name               = "${var.name}-parking"
-  description        = "Starts and stops exactly this stack's services, database and instances"
-  assume_role_policy = data.aws_iam_policy_document.trust.json
+  name                 = "${var.name}-parking"
+  permissions_boundary = var.permissions_boundary_arn
+  description          = "Starts and stops exactly this stack's services, database and instances"
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
 }
 
 data "aws_iam_policy_document" "this" {

@@ -66,3 +66,9 @@ variable "alarms" {
   type        = map(string)
   default     = {}
 }
+
+variable "permissions_boundary_arn" {
+  description = "Ceiling of the roles made here (terraform/bootstrap: workload_boundary_arn); CI's apply role may make no role without it"
+  type        = string
+  default     = null
+}
