@@ -1,0 +1,29 @@
+output "vpc_id" {
+  description = "The VPC"
+  value       = aws_vpc.this.id
+}
+
+output "private_subnet_ids" {
+  description = "Where everything runs, one a zone"
+  value       = [for az in var.azs : aws_subnet.private[az].id]
+}
+
+output "public_subnet_ids" {
+  description = "Where the load balancer and the NAT are; empty when nothing needs them"
+  value       = [for az in var.azs : aws_subnet.public[az].id if local.public]
+}
+
+output "security_group_ids" {
+  description = "By name"
+  value       = { for name, group in aws_security_group.this : name => group.id }
+}
+
+output "nat_instance" {
+  description = "The NAT instance, for parking: id and ARN; null when there is none"
+  value       = one([for instance in aws_instance.nat : { id = instance.id, arn = instance.arn }])
+}
+
+output "interface_endpoints" {
+  description = "How many interface endpoints there are in each zone, for the price"
+  value       = var.egress == "endpoints" ? length(var.endpoints) : 0
+}
