@@ -22,3 +22,18 @@ output "master_secret_arn" {
   description = "Secret RDS keeps: JSON with username and password"
   value       = aws_db_instance.this.master_user_secret[0].secret_arn
 }
+
+output "guards" {
+  description = "What keeps the books safe, for tests and reviews"
+  value = {
+    encrypted   = aws_db_instance.this.storage_encrypted
+    public      = aws_db_instance.this.publicly_accessible
+    multi_az    = aws_db_instance.this.multi_az
+    backup_days = aws_db_instance.this.backup_retention_period
+    protected   = aws_db_instance.this.deletion_protection
+    snapshot    = !aws_db_instance.this.skip_final_snapshot
+    managed     = aws_db_instance.this.manage_master_user_password && aws_db_instance.this.password == null
+    tls_only    = contains([for parameter in aws_db_parameter_group.this.parameter : "${parameter.name}=${parameter.value}"], "rds.force_ssl=1")
+    groups      = aws_db_instance.this.vpc_security_group_ids
+  }
+}

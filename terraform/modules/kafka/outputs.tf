@@ -42,3 +42,23 @@ output "replicas" {
   description = "Copies of every record"
   value       = var.kind == "msk" ? local.replicas : 1
 }
+
+output "guards" {
+  description = "What keeps records from strangers, for tests and reviews"
+  value = {
+    msk = one([for cluster in aws_msk_cluster.this : {
+      unauthenticated = cluster.client_authentication[0].unauthenticated
+      iam             = cluster.client_authentication[0].sasl[0].iam
+      client_broker   = cluster.encryption_info[0].encryption_in_transit[0].client_broker
+      in_cluster      = cluster.encryption_info[0].encryption_in_transit[0].in_cluster
+      at_rest         = cluster.encryption_info[0].encryption_at_rest_kms_key_arn
+      properties      = split("\n", aws_msk_configuration.this[0].server_properties)
+    }])
+    ec2 = one([for instance in aws_instance.broker : {
+      metadata_tokens = instance.metadata_options[0].http_tokens
+      disks_encrypted = instance.root_block_device[0].encrypted && aws_ebs_volume.data[0].encrypted
+      user_data_bytes = length(instance.user_data_base64) * 3 / 4
+      may             = jsondecode(aws_iam_role_policy.broker[0].policy).Statement
+    }])
+  }
+}

@@ -27,3 +27,16 @@ output "interface_endpoints" {
   description = "How many interface endpoints there are in each zone, for the price"
   value       = var.egress == "endpoints" ? length(var.endpoints) : 0
 }
+
+output "rules" {
+  description = "Every way into a group of ours, and every way to an address, for tests and reviews"
+  value = {
+    in  = [for rule in aws_vpc_security_group_ingress_rule.flow : "${rule.description} to ${one([for name, group in aws_security_group.this : name if group.id == rule.security_group_id])} ${rule.from_port}-${rule.to_port}"]
+    out = distinct([for rule in concat(values(aws_vpc_security_group_egress_rule.https), aws_vpc_security_group_egress_rule.nat) : "${rule.cidr_ipv4} ${rule.ip_protocol} ${rule.from_port}-${rule.to_port}"])
+  }
+}
+
+output "public_by_default" {
+  description = "Whether any subnet gives out public addresses by itself, for tests and reviews"
+  value       = anytrue([for subnet in concat(values(aws_subnet.private), values(aws_subnet.public)) : subnet.map_public_ip_on_launch])
+}
