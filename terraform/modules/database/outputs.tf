@@ -32,7 +32,7 @@ output "guards" {
     backup_days = aws_db_instance.this.backup_retention_period
     protected   = aws_db_instance.this.deletion_protection
     snapshot    = !aws_db_instance.this.skip_final_snapshot
-    managed     = aws_db_instance.this.manage_master_user_password && aws_db_instance.this.password == null
+    managed     = aws_db_instance.this.manage_master_user_password
     tls_only    = contains([for parameter in aws_db_parameter_group.this.parameter : "${parameter.name}=${parameter.value}"], "rds.force_ssl=1")
     groups      = aws_db_instance.this.vpc_security_group_ids
   }

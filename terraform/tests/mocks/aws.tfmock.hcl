@@ -94,3 +94,19 @@ mock_resource "aws_s3_bucket" {
 mock_resource "aws_apigatewayv2_api" {
   defaults = { id = "abcdefghij", api_endpoint = "https://abcdefghij.execute-api.us-east-1.amazonaws.com" }
 }
+
+mock_resource "aws_secretsmanager_secret" {
+  defaults = {}
+}
+mock_resource "aws_security_group" {
+  defaults = {}
+}
+mock_resource "aws_service_discovery_private_dns_namespace" {
+  defaults = {}
+}
+mock_resource "aws_vpc_endpoint" {
+  defaults = { prefix_list_id = "pl-01234567" }
+}
+mock_resource "aws_subnet" {
+  defaults = {}
+}
