@@ -170,9 +170,9 @@ variable "ami_id" {
 }
 
 variable "kafka_mirror" {
-  description = "Where the own broker fetches Apache Kafka (checked against a pinned SHA-512); HTTPS"
+  description = "Maven repository the own broker fetches Apache Kafka from (every file has its pinned SHA-256); HTTPS"
   type        = string
-  default     = "https://archive.apache.org/dist/kafka"
+  default     = "https://repo1.maven.org/maven2"
 
   validation {
     condition     = startswith(var.kafka_mirror, "https://")
