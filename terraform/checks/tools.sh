@@ -73,8 +73,10 @@ usable_mirror() {
     return 1
 }
 
-# Sets PLUGINS to the mirror's directory, or to nothing where the registry answers; fails with one line where there is neither.
+# get_provider WORK: sets PLUGINS to the mirror's directory, or to nothing where the registry answers; fails with one line where
+# there is neither.
 get_provider() {
+    local work=$1
     PLUGINS=$(find_plugins)
     export PLUGINS
     [ -z "$PLUGINS" ] || { say "AWS provider: the mirror in $PLUGINS"; return; }
