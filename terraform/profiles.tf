@@ -15,7 +15,7 @@ locals {
       zones               = 2
       tasks               = {}
       max_tasks           = {}
-      spot                = { validator = true, analytics = true, persistence = true, recovery = true, simulator = true }
+      spot                = { validator = true, analytics = true, persistence = true, recovery = true, registry = true, simulator = true }
       log_days            = 7
       container_insights  = false
       deletion_protection = false

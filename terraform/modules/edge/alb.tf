@@ -54,7 +54,7 @@ resource "aws_lb_listener" "https" {
   default_action {
     type = "fixed-response"
     fixed_response {
-      content_type = "application/problem+json"
+      content_type = "application/json"
       message_body = jsonencode({ code = "not_found", status = 404, title = "Not found" })
       status_code  = "404"
     }
@@ -93,7 +93,7 @@ resource "aws_lb_listener" "http" {
     redirect {
       protocol    = "HTTPS"
       port        = "443"
-      status_code = "HTTP_308" # keeps method and body
+      status_code = "HTTP_301" # a webhook sent in the clear is not taken: its vendor sees the redirect
     }
   }
 }

@@ -72,7 +72,6 @@ resource "aws_s3_bucket_policy" "logs" {
         Principal = { Service = "logdelivery.elasticloadbalancing.amazonaws.com" }
         Action    = "s3:PutObject"
         Resource  = "${aws_s3_bucket.logs[0].arn}/AWSLogs/${var.account_id}/*"
-        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
       },
       {
         Sid       = "TlsOnly"

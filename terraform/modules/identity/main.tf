@@ -36,6 +36,7 @@ resource "aws_iam_role_policy" "execution" {
   role     = aws_iam_role.execution[each.key].id
   policy = jsonencode({
     Version = "2012-10-17"
+    # Each kind of statement is a list filtered by `if`: conditionals would want both sides of one type.
     Statement = concat([
       {
         # The one action of ours that AWS cannot restrict to a resource. It gives a token, which opens only what the next statement says.
@@ -55,33 +56,29 @@ resource "aws_iam_role_policy" "execution" {
         Effect   = "Allow"
         Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
         Resource = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:/${var.name}/${each.key}:*"]
-      },
-      ],
-      length(each.value.secret_arns) == 0 ? [] : [
-        {
-          Sid      = "ReadItsSecrets"
-          Effect   = "Allow"
-          Action   = ["secretsmanager:GetSecretValue"]
-          Resource = each.value.secret_arns
-        },
-        {
-          Sid      = "DecryptItsSecrets"
-          Effect   = "Allow"
-          Action   = ["kms:Decrypt"]
-          Resource = [var.kms_key_arn]
-          Condition = {
-            StringEquals = {
-              "kms:ViaService"                  = "secretsmanager.${var.region}.amazonaws.com"
-              "kms:EncryptionContext:SecretARN" = each.value.secret_arns
-            }
-          }
-        },
-      ],
-      length(each.value.parameter_arns) == 0 ? [] : [{
+      }],
+      [for arns in [each.value.secret_arns] : {
+        Sid      = "ReadItsSecrets"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = arns
+      } if length(arns) > 0],
+      [for arns in [each.value.secret_arns] : {
+        Sid      = "DecryptItsSecrets"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt"]
+        Resource = [var.kms_key_arn]
+        Condition = { StringEquals = {
+          "kms:ViaService"                  = ["secretsmanager.${var.region}.amazonaws.com"]
+          "kms:EncryptionContext:SecretARN" = arns
+        } }
+      } if length(arns) > 0],
+      [for arns in [each.value.parameter_arns] : {
         Sid      = "ReadTheBrokersCertificate"
         Effect   = "Allow"
         Action   = ["ssm:GetParameters"]
-        Resource = each.value.parameter_arns
-    }])
+        Resource = arns
+      } if length(arns) > 0],
+    )
   })
 }

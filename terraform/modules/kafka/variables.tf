@@ -87,3 +87,13 @@ variable "mirror" {
   description = "ec2: a Maven repository with Apache Kafka; every file is checked against kafka.sha256"
   type        = string
 }
+
+variable "egress" {
+  description = "How private subnets reach the outside; the own broker has to fetch Java and Kafka"
+  type        = string
+
+  validation {
+    condition     = var.kind == "msk" || var.egress != "endpoints"
+    error_message = "kafka_kind ec2 needs egress nat_instance or nat_gateway: the broker fetches Java and Kafka at its first boot."
+  }
+}

@@ -20,7 +20,7 @@ resource "aws_ecs_task_definition" "this" {
     cpu_architecture        = "ARM64"
   }
 
-  container_definitions = jsonencode([{
+  container_definitions = jsonencode([merge({
     name                   = var.role
     image                  = var.image
     command                = var.command
@@ -30,7 +30,6 @@ resource "aws_ecs_task_definition" "this" {
     privileged             = false
     stopTimeout            = 60 # a role drains in 25 s
     linuxParameters        = { capabilities = { drop = ["ALL"] }, initProcessEnabled = false }
-    healthCheck            = { command = ["CMD", "/eventflow", "healthcheck"], interval = 15, timeout = 5, retries = 4, startPeriod = 30 }
     portMappings           = [for port in var.ports : { containerPort = port, hostPort = port, protocol = "tcp" }]
     environment            = [for name in sort(keys(var.environment)) : { name = name, value = var.environment[name] }]
     secrets                = [for name in sort(keys(var.secrets)) : { name = name, valueFrom = var.secrets[name] }]
@@ -48,7 +47,10 @@ resource "aws_ecs_task_definition" "this" {
         "max-buffer-size" = "4m"
       }
     }
-  }])
+    }, var.service == null ? {} : {
+    # Alive, not ready: a role that waits for Kafka or the database is not mended by another start.
+    healthCheck = { command = ["CMD", "/eventflow", "healthcheck"], interval = 15, timeout = 5, retries = 4, startPeriod = 30 }
+  })])
 }
 
 locals {
