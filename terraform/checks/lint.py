@@ -15,7 +15,7 @@ ACCEPTED = {
 
 
 def resources(module):
-    yield from module.get("resources", [])
+    yield from (resource for resource in module.get("resources", []) if "values" in resource)
     for child in module.get("child_modules", []):
         yield from resources(child)
 

@@ -21,7 +21,7 @@ PUBLIC = {"assign_public_ip": False, "associate_public_ip_address": False, "map_
 
 
 def resources(module):
-    yield from module.get("resources", [])
+    yield from (resource for resource in module.get("resources", []) if "values" in resource)
     for child in module.get("child_modules", []):
         yield from resources(child)
 
