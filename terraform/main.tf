@@ -30,20 +30,21 @@ module "registry" {
 }
 
 module "network" {
-  source          = "./modules/network"
-  name            = local.stack
-  region          = var.region
-  account_id      = var.account_id
-  cidr            = var.vpc_cidr
-  azs             = local.azs
-  egress          = local.settings.egress
-  public_subnets  = local.settings.edge == "alb"
-  security_groups = local.security_groups
-  flows           = local.flows
-  uses_aws        = setunion(local.roles, local.own_broker ? ["kafka"] : [])
-  kms_key_arn     = module.secrets.kms_key_arn
-  log_days        = local.settings.log_days
-  ami_id          = local.ami_id
+  source                   = "./modules/network"
+  permissions_boundary_arn = var.permissions_boundary_arn
+  name                     = local.stack
+  region                   = var.region
+  account_id               = var.account_id
+  cidr                     = var.vpc_cidr
+  azs                      = local.azs
+  egress                   = local.settings.egress
+  public_subnets           = local.settings.edge == "alb"
+  security_groups          = local.security_groups
+  flows                    = local.flows
+  uses_aws                 = setunion(local.roles, local.own_broker ? ["kafka"] : [])
+  kms_key_arn              = module.secrets.kms_key_arn
+  log_days                 = local.settings.log_days
+  ami_id                   = local.ami_id
 }
 
 # Names inside the VPC: registry.NAMESPACE, producer.NAMESPACE, kafka.NAMESPACE.
@@ -54,23 +55,24 @@ resource "aws_service_discovery_private_dns_namespace" "this" {
 }
 
 module "kafka" {
-  source       = "./modules/kafka"
-  kind         = local.settings.kafka_kind
-  name         = local.stack
-  region       = var.region
-  instance     = local.settings.kafka_instance
-  brokers      = local.settings.kafka_brokers
-  storage_gb   = local.settings.kafka_gb
-  subnet_ids   = module.network.private_subnet_ids
-  azs          = local.azs
-  egress       = local.settings.egress
-  group_id     = module.network.security_group_ids["kafka"]
-  kms_key_arn  = module.secrets.kms_key_arn
-  log_days     = local.settings.log_days
-  namespace    = { id = aws_service_discovery_private_dns_namespace.this.id, name = aws_service_discovery_private_dns_namespace.this.name }
-  user_secrets = { for name, arn in module.secrets.arns : trimprefix(name, "kafka/") => arn if startswith(name, "kafka/") }
-  ami_id       = local.ami_id
-  mirror       = var.kafka_mirror
+  source                   = "./modules/kafka"
+  permissions_boundary_arn = var.permissions_boundary_arn
+  kind                     = local.settings.kafka_kind
+  name                     = local.stack
+  region                   = var.region
+  instance                 = local.settings.kafka_instance
+  brokers                  = local.settings.kafka_brokers
+  storage_gb               = local.settings.kafka_gb
+  subnet_ids               = module.network.private_subnet_ids
+  azs                      = local.azs
+  egress                   = local.settings.egress
+  group_id                 = module.network.security_group_ids["kafka"]
+  kms_key_arn              = module.secrets.kms_key_arn
+  log_days                 = local.settings.log_days
+  namespace                = { id = aws_service_discovery_private_dns_namespace.this.id, name = aws_service_discovery_private_dns_namespace.this.name }
+  user_secrets             = { for name, arn in module.secrets.arns : trimprefix(name, "kafka/") => arn if startswith(name, "kafka/") }
+  ami_id                   = local.ami_id
+  mirror                   = var.kafka_mirror
 }
 
 module "database" {
@@ -89,16 +91,17 @@ module "database" {
 }
 
 module "identity" {
-  source          = "./modules/identity"
-  name            = local.stack
-  region          = var.region
-  account_id      = var.account_id
-  repository_arn  = module.registry.arn
-  kms_key_arn     = module.secrets.kms_key_arn
-  principals      = local.principals
-  topics          = keys(local.topology.topics)
-  msk             = !local.own_broker
-  msk_cluster_arn = module.kafka.cluster_arn
+  source                   = "./modules/identity"
+  permissions_boundary_arn = var.permissions_boundary_arn
+  name                     = local.stack
+  region                   = var.region
+  account_id               = var.account_id
+  repository_arn           = module.registry.arn
+  kms_key_arn              = module.secrets.kms_key_arn
+  principals               = local.principals
+  topics                   = keys(local.topology.topics)
+  msk                      = !local.own_broker
+  msk_cluster_arn          = module.kafka.cluster_arn
   roles = { for role in local.roles : role => {
     secret_arns    = concat([for name in local.secrets_of[role] : module.secrets.arns[name]], role == "ops" ? [module.database.master_secret_arn] : [])
     parameter_arns = local.own_broker && contains(local.on_kafka, role) ? [module.kafka.ca_parameter_arn] : []

@@ -64,7 +64,7 @@ output "monthly_usd" {
   value       = module.cost.monthly_usd
 }
 
-output "monthly_usd_by_component" {
-  description = "The same, by what it is spent on"
-  value       = module.cost.by_component
+output "cost" {
+  description = "The same, by what it is spent on, and what was priced"
+  value       = module.cost
 }

@@ -51,5 +51,6 @@ locals {
 
   stack = "${var.name}-${var.profile}"
   azs   = [for letter in coalesce(var.azs, slice(["a", "b", "c"], 0, local.settings.zones)) : "${var.region}${letter}"]
-  tags  = merge({ Project = var.name, Profile = var.profile, ManagedBy = "terraform" }, var.tags)
+  # Stack: the budget counts by it, and CI's apply role knows its keys by it.
+  tags = merge({ Stack = "${var.name}-${var.profile}", Project = var.name, Profile = var.profile, ManagedBy = "terraform" }, var.tags)
 }

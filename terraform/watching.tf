@@ -1,17 +1,20 @@
 # Alarms, dashboard, budget, parking and price: from when there is something to watch.
 module "observability" {
-  source             = "./modules/observability"
-  count              = local.deploy ? 1 : 0
-  name               = local.stack
-  region             = var.region
-  account_id         = var.account_id
-  alert_email        = var.alert_email
-  monthly_budget_usd = coalesce(var.monthly_budget_usd, var.profile == "demo" ? 80 : 900)
-  ecs_cluster_name   = aws_ecs_cluster.this.name
-  services           = { for role in local.services : role => { service_name = role, log_group_name = module.service[role].log_group_name, tasks = local.tasks[role] } }
-  kms_key_arn        = module.secrets.kms_key_arn
-  edge               = module.edge.watch
-  office_hours       = var.office_hours
+  source                   = "./modules/observability"
+  permissions_boundary_arn = var.permissions_boundary_arn
+  count                    = local.deploy ? 1 : 0
+  name                     = local.stack
+  region                   = var.region
+  account_id               = var.account_id
+  alert_email              = var.alert_email
+  monthly_budget_usd       = coalesce(var.monthly_budget_usd, var.profile == "demo" ? 80 : 900)
+  ecs_cluster_name         = aws_ecs_cluster.this.name
+  services                 = { for role in local.services : role => { service_name = role, log_group_name = module.service[role].log_group_name, tasks = local.tasks[role] } }
+  kms_key_arn              = module.secrets.kms_key_arn
+  edge                     = module.edge.watch
+  office_hours             = var.office_hours
+  # The simulator corrupts about 7 % of what it sends, on purpose.
+  thresholds = local.settings.simulator ? { dead_letter_percent = 20 } : {}
 
   audit = {
     cluster_arn         = aws_ecs_cluster.this.arn
@@ -33,15 +36,16 @@ module "observability" {
 }
 
 module "schedule" {
-  source       = "./modules/schedule"
-  count        = local.deploy && var.office_hours != null ? 1 : 0
-  name         = local.stack
-  account_id   = var.account_id
-  office_hours = var.office_hours
-  cluster      = { name = aws_ecs_cluster.this.name, arn = aws_ecs_cluster.this.arn }
-  services     = { for role in local.services : role => { name = role, arn = module.service[role].service_arn, tasks = local.tasks[role] } }
-  database     = { identifier = module.database.identifier, arn = module.database.arn }
-  kms_key_arn  = module.secrets.kms_key_arn
+  source                   = "./modules/schedule"
+  permissions_boundary_arn = var.permissions_boundary_arn
+  count                    = local.deploy && var.office_hours != null ? 1 : 0
+  name                     = local.stack
+  account_id               = var.account_id
+  office_hours             = var.office_hours
+  cluster                  = { name = aws_ecs_cluster.this.name, arn = aws_ecs_cluster.this.arn }
+  services                 = { for role in local.services : role => { name = role, arn = module.service[role].service_arn, tasks = local.tasks[role] } }
+  database                 = { identifier = module.database.identifier, arn = module.database.arn }
+  kms_key_arn              = module.secrets.kms_key_arn
   instances = merge(
     { for purpose in ["kafka"] : purpose => module.kafka.instance if local.own_broker },
     { for purpose in ["nat"] : purpose => module.network.nat_instance if local.settings.egress == "nat_instance" },

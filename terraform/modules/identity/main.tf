@@ -17,17 +17,19 @@ locals {
 }
 
 resource "aws_iam_role" "execution" {
-  for_each           = var.roles
-  name               = "${var.name}-${each.key}-execution"
-  description        = "Starts the ${each.key} task"
-  assume_role_policy = local.trust
+  for_each             = var.roles
+  name                 = "${var.name}-${each.key}-execution"
+  permissions_boundary = var.permissions_boundary_arn
+  description          = "Starts the ${each.key} task"
+  assume_role_policy   = local.trust
 }
 
 resource "aws_iam_role" "task" {
-  for_each           = var.roles
-  name               = "${var.name}-${each.key}-task"
-  description        = "What the ${each.key} role may do itself"
-  assume_role_policy = local.trust
+  for_each             = var.roles
+  name                 = "${var.name}-${each.key}-task"
+  permissions_boundary = var.permissions_boundary_arn
+  description          = "What the ${each.key} role may do itself"
+  assume_role_policy   = local.trust
 }
 
 resource "aws_iam_role_policy" "execution" {

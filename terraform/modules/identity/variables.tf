@@ -61,3 +61,9 @@ variable "msk" {
   description = "Whether msk_cluster_arn will be given (it is not known before apply)"
   type        = bool
 }
+
+variable "permissions_boundary_arn" {
+  description = "Ceiling of the roles made here"
+  type        = string
+  default     = null
+}

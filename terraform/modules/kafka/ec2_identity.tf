@@ -1,8 +1,9 @@
 # What the own broker's instance may do: read its users' passwords, publish its certificate, write its log, and open a session.
 resource "aws_iam_role" "broker" {
-  count       = local.ec2
-  name        = "${var.name}-kafka"
-  description = "The own broker's instance"
+  count                = local.ec2
+  name                 = "${var.name}-kafka"
+  permissions_boundary = var.permissions_boundary_arn
+  description          = "The own broker's instance"
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ec2.amazonaws.com" } }]

@@ -97,3 +97,9 @@ variable "egress" {
     error_message = "kafka_kind ec2 needs egress nat_instance or nat_gateway: the broker fetches Java and Kafka at its first boot."
   }
 }
+
+variable "permissions_boundary_arn" {
+  description = "Ceiling of the roles made here"
+  type        = string
+  default     = null
+}

@@ -5,8 +5,9 @@ resource "aws_cloudwatch_log_group" "flow" {
 }
 
 resource "aws_iam_role" "flow" {
-  name        = "${var.name}-flow-logs"
-  description = "VPC flow logs write to their log group"
+  name                 = "${var.name}-flow-logs"
+  permissions_boundary = var.permissions_boundary_arn
+  description          = "VPC flow logs write to their log group"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

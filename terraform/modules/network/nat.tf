@@ -29,8 +29,9 @@ resource "aws_eip_association" "nat" {
 }
 
 resource "aws_iam_role" "nat" {
-  count = var.egress == "nat_instance" ? 1 : 0
-  name  = "${var.name}-nat"
+  count                = var.egress == "nat_instance" ? 1 : 0
+  name                 = "${var.name}-nat"
+  permissions_boundary = var.permissions_boundary_arn
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ec2.amazonaws.com" } }]

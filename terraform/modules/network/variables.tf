@@ -69,3 +69,9 @@ variable "ami_id" {
   type        = string
   default     = null
 }
+
+variable "permissions_boundary_arn" {
+  description = "Ceiling of the roles made here"
+  type        = string
+  default     = null
+}

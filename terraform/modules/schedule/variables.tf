@@ -23,6 +23,11 @@ variable "office_hours" {
     condition     = replace(var.office_hours.start, ":", "") < replace(var.office_hours.stop, ":", "")
     error_message = "office_hours.start must be before office_hours.stop: a window over midnight is not supported."
   }
+  # What others need starts a quarter of an hour earlier and stops ten minutes later, on the same day.
+  validation {
+    condition     = replace(var.office_hours.start, ":", "") >= "0015" && replace(var.office_hours.stop, ":", "") <= "2349"
+    error_message = "office_hours must be within 00:15 and 23:49."
+  }
   validation {
     condition     = can(regex("^(\\*|(MON|TUE|WED|THU|FRI|SAT|SUN)([-,](MON|TUE|WED|THU|FRI|SAT|SUN))*)$", var.office_hours.days))
     error_message = "office_hours.days is a cron day-of-week field, such as \"MON-FRI\", \"MON,WED\" or \"*\"."
