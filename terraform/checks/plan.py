@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Holds plans (terraform show -json) against what this stack promises, whatever its profile.
+"""Holds plans and applied states (terraform show -json) against what this stack promises, whatever its profile.
 
 usage: plan.py NAME=FILE...
 
 No value of a secret, no policy on every resource, no public address of a task, instance, database or broker; the price is that of
-what is planned. Prints one line a plan; exits 1 with every breach named.
+what is planned. Policies are mostly known only once applied: hence states. Prints one line a plan; exits 1 with every breach named.
 """
 import json
 import re
 import sys
 
-# The only actions of ours that AWS can allow on "*" alone. A key policy's "*" is the key it belongs to.
+# The only actions of ours that AWS can allow on "*" alone. A key policy's "*" is the key it belongs to; an endpoint's policy
+# only narrows what roles may do.
 ONLY_ON_STAR = {"ecr:GetAuthorizationToken"}
 # Arguments that hold secret values. Write-only ones (..._wo) are null in every plan, which is the point of them.
 SECRET_ARGUMENTS = {"secret_string", "secret_binary", "password", "master_password", "auth_token", "secret_string_wo", "password_wo"}
@@ -21,9 +22,13 @@ PUBLIC = {"assign_public_ip": False, "associate_public_ip_address": False, "map_
 
 
 def resources(module):
-    yield from (resource for resource in module.get("resources", []) if "values" in resource)
+    yield from (r for r in module.get("resources", []) if "values" in r and r["mode"] == "managed")
     for child in module.get("child_modules", []):
         yield from resources(child)
+
+
+def root_of(shown):
+    return (shown.get("planned_values") or shown["values"])["root_module"]
 
 
 def walk(value, path=""):
@@ -55,7 +60,7 @@ def listed(value):
 
 
 def breaches(plan):
-    planned = list(resources(plan["planned_values"]["root_module"]))
+    planned = list(resources(root_of(plan)))
     for resource in planned:
         address, kind, values = resource["address"], resource["type"], resource["values"]
         for path, key, value in walk(values):
@@ -63,7 +68,9 @@ def breaches(plan):
                 yield f"{address}{path}: the value of a secret is in the plan"
             if isinstance(value, str) and SECRET_VALUE.search(value):
                 yield f"{address}{path}: looks like the value of a secret"
-            if key in PUBLIC and value not in (None, PUBLIC[key]):
+            # In a state this one is an answer, and the fake answers true for every instance; in a plan it is what we ask for.
+            answered = key == "associate_public_ip_address" and "planned_values" not in plan
+            if key in PUBLIC and value not in (None, PUBLIC[key]) and not answered:
                 yield f"{address}{path}: has a public address"
         if kind == "aws_ecs_task_definition" and isinstance(values.get("container_definitions"), str):
             for container in json.loads(values["container_definitions"]):
@@ -73,12 +80,13 @@ def breaches(plan):
         for path, document in policies(resource):
             for statement in listed(document["Statement"]):
                 on_all = "*" in listed(statement.get("Resource", []))
-                whose = kind == "aws_kms_key" or statement["Effect"] == "Deny"
+                whose = kind in ("aws_kms_key", "aws_vpc_endpoint") or statement["Effect"] == "Deny"
                 if on_all and not whose and not set(listed(statement.get("Action", "*"))) <= ONLY_ON_STAR:
                     yield f"{address}{path}: {statement.get('Sid', 'a statement')} is allowed on every resource"
-                if statement["Effect"] == "Allow" and "*" in listed(statement.get("Action", [])):
+                if statement["Effect"] == "Allow" and "*" in listed(statement.get("Action", [])) and not whose:
                     yield f"{address}{path}: {statement.get('Sid', 'a statement')} allows everything"
-    yield from price_breaches(plan, planned)
+    if "planned_values" in plan:
+        yield from price_breaches(plan, planned)
 
 
 def price_breaches(plan, planned):
@@ -135,7 +143,7 @@ def main(arguments):
         with open(path, encoding="utf-8") as file:
             plan = json.load(file)
         found = list(breaches(plan))
-        count = sum(1 for _ in resources(plan["planned_values"]["root_module"]))
+        count = sum(1 for _ in resources(root_of(plan)))
         for breach in found:
             print(f"{name}: {breach}", file=sys.stderr)
         failed = failed or bool(found) or count == 0
