@@ -99,17 +99,18 @@ module "service" {
   balanced    = each.key == "producer" && local.settings.edge == "alb"
 
   service = each.key == "ops" ? null : {
-    cluster_arn  = aws_ecs_cluster.this.arn
-    cluster_name = aws_ecs_cluster.this.name
-    subnet_ids   = module.network.private_subnet_ids
-    group_id     = module.network.security_group_ids[each.key]
-    tasks        = local.tasks[each.key]
-    max_tasks    = local.max_tasks[each.key]
-    spot         = lookup(local.settings.spot, each.key, false)
-    namespace_id = contains(["producer", "registry"], each.key) ? aws_service_discovery_private_dns_namespace.this.id : null
-    srv          = each.key == "producer" && local.settings.edge == "http_api"
-    target_group = each.key == "producer" ? local.target_group : null
-    parked       = var.office_hours != null
+    cluster_arn   = aws_ecs_cluster.this.arn
+    cluster_name  = aws_ecs_cluster.this.name
+    subnet_ids    = module.network.private_subnet_ids
+    group_id      = module.network.security_group_ids[each.key]
+    tasks         = local.tasks[each.key]
+    max_tasks     = local.max_tasks[each.key]
+    spot          = lookup(local.settings.spot, each.key, false)
+    burst_on_spot = contains(keys(local.groups), each.key) # consumers: what an interrupted one had not committed, the next reads again
+    namespace_id  = contains(["producer", "registry"], each.key) ? aws_service_discovery_private_dns_namespace.this.id : null
+    srv           = each.key == "producer" && local.settings.edge == "http_api"
+    target_group  = each.key == "producer" ? local.target_group : null
+    parked        = var.office_hours != null
   }
 
   scale_on_lag = local.own_broker || !contains(keys(local.groups), each.key) ? null : {

@@ -85,7 +85,7 @@ run "demo" {
   }
   assert {
     condition     = module.database.guards.encrypted && !module.database.guards.public && module.database.guards.managed && module.database.guards.tls_only && module.database.guards.groups == toset([module.network.security_group_ids["database"]])
-    error_message = "The database: encrypted, private, TLS only, its master password RDS's own business: ${jsonencode(module.database.guards)}"
+    error_message = "The database: encrypted, private, TLS only, its master password RDS's own business."
   }
   assert {
     condition     = alltrue([for role, s in module.service : try(s.running.max_tasks, null) == null ? true : s.running.max_tasks <= lookup({ validator = 6, persistence = 6, analytics = 6 }, role, 100)])
@@ -165,7 +165,7 @@ run "production_small" {
   }
   assert {
     condition     = module.database.guards.encrypted && !module.database.guards.public && module.database.guards.managed && module.database.guards.tls_only && module.database.guards.groups == toset([module.network.security_group_ids["database"]])
-    error_message = "The database: encrypted, private, TLS only, its master password RDS's own business: ${jsonencode(module.database.guards)}"
+    error_message = "The database: encrypted, private, TLS only, its master password RDS's own business."
   }
   assert {
     condition     = alltrue([for role, s in module.service : try(s.running.max_tasks, null) == null ? true : s.running.max_tasks <= lookup({ validator = 6, persistence = 6, analytics = 6 }, role, 100)])
@@ -184,12 +184,18 @@ run "production" {
     error_message = "Production runs every role, and no simulator."
   }
   assert {
+    condition = (module.service["validator"].running.capacity == { FARGATE = { base = 2, weight = 0 }, FARGATE_SPOT = { base = 0, weight = 1 } }
+      && module.service["producer"].running.capacity == { FARGATE = { base = 0, weight = 1 } }
+    && module.service["analytics"].running.capacity == { FARGATE_SPOT = { base = 0, weight = 1 } })
+    error_message = "Production: the edge on demand, consumers beyond their usual number on Spot, what only measures on Spot."
+  }
+  assert {
     condition     = length(module.network.rules.out) == 0 && module.network.nat_instance == null
     error_message = "Production has no way to the internet: ${jsonencode(module.network.rules.out)}"
   }
   assert {
     condition     = module.database.guards.multi_az && module.database.guards.backup_days == 14 && module.database.guards.protected && module.database.guards.snapshot
-    error_message = "Production's database: two zones, fourteen days, protected, with a last snapshot: ${jsonencode(module.database.guards)}"
+    error_message = "Production's database: two zones, fourteen days, protected, with a last snapshot."
   }
   assert {
     condition     = startswith(module.edge.guards.tls_policy, "ELBSecurityPolicy-TLS13-") && module.edge.guards.plain_http == "HTTPS" && module.edge.guards.firewall && module.edge.guards.drops_broken && module.edge.guards.protected
@@ -241,7 +247,7 @@ run "production" {
   }
   assert {
     condition     = module.database.guards.encrypted && !module.database.guards.public && module.database.guards.managed && module.database.guards.tls_only && module.database.guards.groups == toset([module.network.security_group_ids["database"]])
-    error_message = "The database: encrypted, private, TLS only, its master password RDS's own business: ${jsonencode(module.database.guards)}"
+    error_message = "The database: encrypted, private, TLS only, its master password RDS's own business."
   }
   assert {
     condition     = alltrue([for role, s in module.service : try(s.running.max_tasks, null) == null ? true : s.running.max_tasks <= lookup({ validator = 6, persistence = 6, analytics = 6 }, role, 100)])

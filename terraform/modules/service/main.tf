@@ -93,11 +93,17 @@ resource "aws_ecs_service" "this" {
   deployment_maximum_percent         = 200
   health_check_grace_period_seconds  = var.balanced ? 60 : null
 
-  # Spot is for roles that may be interrupted: a task gets two minutes, and needs 25 s.
-  capacity_provider_strategy {
-    capacity_provider = var.service.spot ? "FARGATE_SPOT" : "FARGATE"
-    base              = 0
-    weight            = 1
+  # Spot is for what may be interrupted (a task gets two minutes, and needs 25 s): whole roles, or what is scaled out beyond the
+  # tasks that always run.
+  dynamic "capacity_provider_strategy" {
+    for_each = (var.service.spot ? { FARGATE_SPOT = { base = 0, weight = 1 } }
+      : var.service.burst_on_spot ? { FARGATE = { base = var.service.tasks, weight = 0 }, FARGATE_SPOT = { base = 0, weight = 1 } }
+    : { FARGATE = { base = 0, weight = 1 } })
+    content {
+      capacity_provider = capacity_provider_strategy.key
+      base              = capacity_provider_strategy.value.base
+      weight            = capacity_provider_strategy.value.weight
+    }
   }
 
   network_configuration {

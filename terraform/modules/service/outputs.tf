@@ -35,6 +35,7 @@ output "running" {
     security_groups = service.network_configuration[0].security_groups
     rollback        = service.deployment_circuit_breaker[0].enable && service.deployment_circuit_breaker[0].rollback
     architecture    = aws_ecs_task_definition.this[0].runtime_platform[0].cpu_architecture
+    capacity        = { for strategy in service.capacity_provider_strategy : strategy.capacity_provider => { base = strategy.base, weight = strategy.weight } }
     max_tasks       = one(aws_appautoscaling_target.this[*].max_capacity)
     scales_on       = one(concat([for policy in aws_appautoscaling_policy.lag : "lag"], [for policy in aws_appautoscaling_policy.cpu : "cpu"]))
   }])

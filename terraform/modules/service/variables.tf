@@ -74,17 +74,18 @@ variable "log" {
 variable "service" {
   description = "How it is kept running; null: a task definition only, for one-off tasks"
   type = object({
-    cluster_arn  = string
-    cluster_name = string
-    subnet_ids   = list(string)
-    group_id     = string
-    tasks        = number
-    max_tasks    = number
-    spot         = bool
-    namespace_id = optional(string) # found by others as ROLE.NAMESPACE
-    srv          = optional(bool, false)
-    target_group = optional(string)
-    parked       = optional(bool, false)
+    cluster_arn   = string
+    cluster_name  = string
+    subnet_ids    = list(string)
+    group_id      = string
+    tasks         = number
+    max_tasks     = number
+    spot          = bool
+    burst_on_spot = optional(bool, false) # on demand up to tasks, on Spot beyond
+    namespace_id  = optional(string)      # found by others as ROLE.NAMESPACE
+    srv           = optional(bool, false)
+    target_group  = optional(string)
+    parked        = optional(bool, false)
   })
   default = null
 
