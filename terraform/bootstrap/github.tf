@@ -1,0 +1,126 @@
+# GitHub's workflows take one of these roles with a token of their own run: there is no access key anywhere.
+# Who may take which is an exact `sub`, never a pattern.
+resource "aws_iam_openid_connect_provider" "github" {
+  count          = var.create_oidc_provider ? 1 : 0
+  url            = "https://token.actions.githubusercontent.com"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+data "aws_iam_openid_connect_provider" "github" {
+  count = var.create_oidc_provider ? 0 : 1
+  url   = "https://token.actions.githubusercontent.com"
+}
+
+locals {
+  github  = "token.actions.githubusercontent.com"
+  issuer  = one(concat(aws_iam_openid_connect_provider.github[*].arn, data.aws_iam_openid_connect_provider.github[*].arn))
+  subject = "repo:${var.github_repository}"
+
+  # A job that names an environment has that in its `sub`, and neither its branch nor its event.
+  trusted = merge({
+    plan = ["${local.subject}:pull_request", "${local.subject}:ref:refs/heads/main", "${local.subject}:environment:plan"]
+    push = ["${local.subject}:environment:build"]
+  }, { for environment in var.environments : "apply-${environment}" => ["${local.subject}:environment:${environment}"] })
+}
+
+data "aws_iam_policy_document" "trust" {
+  for_each = local.trusted
+
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = [local.issuer]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "${local.github}:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "${local.github}:sub"
+      values   = each.value
+    }
+  }
+}
+
+resource "aws_iam_role" "github" {
+  for_each             = local.trusted
+  name                 = "${var.name}-ci-${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.trust[each.key].json
+  permissions_boundary = startswith(each.key, "apply-") ? aws_iam_policy.apply_boundary.arn : null
+  max_session_duration = 3600
+}
+
+# push: images into this project's repositories, nothing else.
+data "aws_iam_policy_document" "push" {
+  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken can be allowed on "*" only; what its token may do is the other statement
+  statement {
+    sid       = "LogIn"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+  statement {
+    sid = "PushAndLookUp"
+    actions = [
+      "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:DescribeImages",
+      "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+    ]
+    resources = ["arn:aws:ecr:${var.region}:${local.account}:repository/${var.name}*"]
+  }
+}
+
+resource "aws_iam_role_policy" "push" {
+  name   = "push"
+  role   = aws_iam_role.github["push"].id
+  policy = data.aws_iam_policy_document.push.json
+}
+
+# plan: reads what there is and compares. It takes no lock (`terraform plan -lock=false`), so it can write nothing at all.
+resource "aws_iam_role_policy_attachment" "read" {
+  for_each   = { for role in keys(local.trusted) : role => role if role != "push" }
+  role       = aws_iam_role.github[each.key].name
+  policy_arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+}
+
+# ReadOnlyAccess reads data too. A plan wants to know what there is, not what is in it.
+data "aws_iam_policy_document" "plan" {
+  statement {
+    sid       = "ReadTheState"
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
+    resources = ["${aws_s3_bucket.state.arn}/*"]
+  }
+  statement {
+    sid       = "DecryptTheState"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.state.arn]
+  }
+  statement {
+    sid           = "NoOtherObjects"
+    effect        = "Deny"
+    actions       = ["s3:GetObject", "s3:GetObjectVersion"]
+    not_resources = ["${aws_s3_bucket.state.arn}/*"]
+  }
+  statement {
+    sid           = "NothingElseDecrypted"
+    effect        = "Deny"
+    actions       = ["kms:Decrypt"]
+    not_resources = [aws_kms_key.state.arn]
+  }
+  statement {
+    sid    = "NoContents"
+    effect = "Deny"
+    actions = [
+      "dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "kafka-cluster:*",
+      "logs:FilterLogEvents", "logs:GetLogEvents", "logs:StartQuery", "secretsmanager:GetSecretValue", "sqs:ReceiveMessage",
+    ]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "plan" {
+  name   = "state-and-no-contents"
+  role   = aws_iam_role.github["plan"].id
+  policy = data.aws_iam_policy_document.plan.json
+}

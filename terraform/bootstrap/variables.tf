@@ -1,0 +1,44 @@
+variable "name" {
+  description = "Prefix of what is made here, and of every stack's name (eventflow-demo, eventflow-production)"
+  type        = string
+  default     = "eventflow"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,20}$", var.name))
+    error_message = "name is lower case letters, digits and dashes, 2 to 21 of them: it becomes part of a bucket's name."
+  }
+}
+
+variable "region" {
+  description = "Region of the state and of every stack: CI may make nothing elsewhere"
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "github_repository" {
+  description = "owner/repository whose workflows may take the roles"
+  type        = string
+
+  # No "*": the name becomes part of who is trusted, and must be one repository.
+  validation {
+    condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository is owner/repository, such as octocat/eventflow."
+  }
+}
+
+variable "environments" {
+  description = "GitHub environments that may apply, each with a role of its own. Give each required reviewers and a tag rule in GitHub"
+  type        = set(string)
+  default     = ["demo", "production"]
+
+  validation {
+    condition     = alltrue([for environment in var.environments : can(regex("^[a-z][a-z0-9-]{0,20}$", environment))])
+    error_message = "environments are lower case letters, digits and dashes."
+  }
+}
+
+variable "create_oidc_provider" {
+  description = "False where the account trusts GitHub already: there can be only one such provider"
+  type        = bool
+  default     = true
+}

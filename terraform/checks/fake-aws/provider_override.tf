@@ -1,0 +1,14 @@
+# Laid over a copy of a root by terraform/checks/fake-aws/run: a fake AWS on this machine instead of the real one (AWS_ENDPOINT_URL).
+# It cannot be used by accident: terraform reads it only where the copy has it.
+terraform {
+  backend "local" {}
+}
+
+provider "aws" {
+  access_key                  = "fake"
+  secret_key                  = "fake"
+  s3_use_path_style           = true
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = false
+}

@@ -1,0 +1,61 @@
+# The ACL matrix as IAM policies, for MSK. Literal ARNs only: cluster, topics and groups of this cluster, by name.
+locals {
+  cluster = coalesce(var.msk_cluster_arn, "none")
+  topic   = "${replace(local.cluster, ":cluster/", ":topic/")}/"
+  group   = "${replace(local.cluster, ":cluster/", ":group/")}/"
+
+  matrix = { for role, may in var.principals : role => [for statement in [
+    {
+      Sid      = "Connect"
+      Action   = concat(["kafka-cluster:Connect"], length(may.write) > 0 ? ["kafka-cluster:WriteDataIdempotently"] : [])
+      Resource = [local.cluster]
+    },
+    {
+      Sid      = "Write"
+      Action   = ["kafka-cluster:DescribeTopic", "kafka-cluster:WriteData"]
+      Resource = [for name in may.write : "${local.topic}${name}"]
+    },
+    {
+      Sid      = "Read"
+      Action   = ["kafka-cluster:DescribeTopic", "kafka-cluster:ReadData"]
+      Resource = [for name in may.read : "${local.topic}${name}"]
+    },
+    {
+      Sid      = "JoinGroups"
+      Action   = ["kafka-cluster:AlterGroup", "kafka-cluster:DescribeGroup"]
+      Resource = [for name in may.groups : "${local.group}${name}"]
+    },
+    {
+      Sid      = "WatchGroups"
+      Action   = ["kafka-cluster:DescribeGroup"]
+      Resource = [for name in may.describe_groups : "${local.group}${name}"]
+    },
+  ] : merge({ Effect = "Allow" }, statement) if length(statement.Resource) > 0] }
+
+  # `admin topics apply`: creates and changes topics; reads and writes no record, and deletes nothing.
+  ops = [
+    {
+      Sid      = "Connect"
+      Effect   = "Allow"
+      Action   = ["kafka-cluster:Connect", "kafka-cluster:DescribeCluster"]
+      Resource = [local.cluster]
+    },
+    {
+      Sid    = "KeepTopics"
+      Effect = "Allow"
+      Action = ["kafka-cluster:CreateTopic", "kafka-cluster:DescribeTopic", "kafka-cluster:AlterTopic",
+      "kafka-cluster:DescribeTopicDynamicConfiguration", "kafka-cluster:AlterTopicDynamicConfiguration"]
+      Resource = [for name in var.topics : "${local.topic}${name}"]
+    },
+  ]
+
+  # Only roles that this stack runs: the matrix may know more.
+  kafka = { for role, statements in merge(local.matrix, { ops = local.ops }) : role => statements if var.msk && contains(keys(var.roles), role) }
+}
+
+resource "aws_iam_role_policy" "kafka" {
+  for_each = local.kafka
+  name     = "kafka"
+  role     = aws_iam_role.task[each.key].id
+  policy   = jsonencode({ Version = "2012-10-17", Statement = each.value })
+}

@@ -1,0 +1,69 @@
+variable "name" {
+  description = "Prefix of everything"
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the stack"
+  type        = string
+}
+
+variable "account_id" {
+  description = "Account of the stack: roles are taken on only on its behalf"
+  type        = string
+}
+
+variable "repository_arn" {
+  description = "ECR repository of the image"
+  type        = string
+}
+
+variable "kms_key_arn" {
+  description = "Key of the secrets"
+  type        = string
+}
+
+variable "roles" {
+  description = "By EventFlow role: what the agent that starts its task may read (secrets and parameters of that task, no others)"
+  type = map(object({
+    secret_arns    = list(string)
+    parameter_arns = list(string)
+  }))
+}
+
+variable "principals" {
+  description = "infra/kafka/topics.json's principals: what each role may do on Kafka"
+  type = map(object({
+    write           = list(string)
+    read            = list(string)
+    groups          = list(string)
+    describe_groups = list(string)
+  }))
+
+  validation {
+    condition     = alltrue([for name in flatten([for p in values(var.principals) : concat(p.write, p.read, p.groups, p.describe_groups)]) : can(regex("^[A-Za-z0-9._-]+$", name))])
+    error_message = "principals name topics and groups literally: no wildcards."
+  }
+}
+
+variable "topics" {
+  description = "Every topic there is: what the ops role may create and alter"
+  type        = list(string)
+}
+
+variable "msk_cluster_arn" {
+  description = "The MSK cluster whose IAM decides; null: the broker has access control lists of its own"
+  type        = string
+  default     = null
+}
+
+variable "msk" {
+  description = "Whether msk_cluster_arn will be given (it is not known before apply)"
+  type        = bool
+}
+
+variable "permissions_boundary_arn" {
+  description = "Ceiling of the roles made here"
+  type        = string
+  default     = null
+}

@@ -1,0 +1,119 @@
+# Where alarms go: one topic, encrypted with a key that CloudWatch and Budgets may use (AWS' own key for SNS does not let them).
+data "aws_iam_policy_document" "key" {
+  #checkov:skip=CKV_AWS_109:a key policy's "*" is the key itself
+  #checkov:skip=CKV_AWS_111:a key policy's "*" is the key itself
+  #checkov:skip=CKV_AWS_356:a key policy's "*" is the key itself
+  # The usual root statement: without it nobody could manage the key. "*" is this key, the only resource a key policy can name.
+  statement {
+    sid       = "AccountManagesItsKey"
+    actions   = ["kms:*"]
+    resources = ["*"]
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:aws:iam::${var.account_id}:root"]
+    }
+  }
+  statement {
+    sid       = "AlarmsAndBudgetsPublishEncrypted"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+  }
+}
+
+resource "aws_kms_key" "alerts" {
+  description             = "${var.name}: alerts"
+  enable_key_rotation     = true
+  deletion_window_in_days = 7
+  policy                  = data.aws_iam_policy_document.key.json
+}
+
+resource "aws_kms_alias" "alerts" {
+  name          = "alias/${var.name}-alerts"
+  target_key_id = aws_kms_key.alerts.key_id
+}
+
+resource "aws_sns_topic" "alerts" {
+  name              = "${var.name}-alerts"
+  kms_master_key_id = aws_kms_key.alerts.arn
+}
+
+data "aws_iam_policy_document" "publish" {
+  statement {
+    sid       = "AlarmsAndBudgetsOfThisAccount"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alerts.arn]
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+  }
+  statement {
+    sid       = "NeverInPlainText"
+    effect    = "Deny"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alerts.arn]
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sns_topic_policy" "alerts" {
+  arn    = aws_sns_topic.alerts.arn
+  policy = data.aws_iam_policy_document.publish.json
+}
+
+resource "aws_sns_topic_subscription" "mail" {
+  count     = var.alert_email == null ? 0 : 1
+  topic_arn = aws_sns_topic.alerts.arn
+  protocol  = "email"
+  endpoint  = var.alert_email
+}
+
+resource "aws_budgets_budget" "month" {
+  count        = var.monthly_budget_usd == null ? 0 : 1
+  name         = var.name
+  budget_type  = "COST"
+  limit_amount = format("%.1f", var.monthly_budget_usd)
+  limit_unit   = "USD"
+  time_unit    = "MONTHLY"
+
+  # What this stack spends, not the account: every resource carries the tag (default_tags), which must be activated once as a cost
+  # allocation tag.
+  cost_filter {
+    name   = "TagKeyValue"
+    values = [format("user:Stack$%s", var.name)]
+  }
+
+  dynamic "notification" {
+    for_each = { "80" = "ACTUAL", "100" = "FORECASTED", "101" = "ACTUAL" }
+    content {
+      comparison_operator        = "GREATER_THAN"
+      threshold                  = tonumber(notification.key)
+      threshold_type             = "PERCENTAGE"
+      notification_type          = notification.value
+      subscriber_sns_topic_arns  = [aws_sns_topic.alerts.arn]
+      subscriber_email_addresses = var.alert_email == null ? [] : [var.alert_email]
+    }
+  }
+}

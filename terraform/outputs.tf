@@ -1,0 +1,70 @@
+locals {
+  webhook_url = "${module.edge.url}/api/webhooks/payment-authorized"
+  network     = "awsvpcConfiguration={subnets=[${join(",", module.network.private_subnet_ids)}],securityGroups=[${module.network.security_group_ids["ops"]}],assignPublicIp=DISABLED}"
+  one_off = { for name, command in {
+    migrate = ["admin", "migrate"]
+    topics  = ["admin", "topics", "apply"]
+    check   = ["admin", "topics", "check"]
+    smoke   = ["smoke", "--url", "http://producer.${local.namespace}:${local.port.producer}"]
+    } : name => join(" ", [
+      "aws ecs run-task --region ${var.region} --cluster ${local.stack} --launch-type FARGATE --task-definition ${local.stack}-ops",
+      "--network-configuration '${local.network}'",
+      "--overrides '${jsonencode({ containerOverrides = [{ name = "ops", command = command }] })}'",
+  ]) }
+  read_secret = "aws secretsmanager get-secret-value --region ${var.region} --secret-id ${local.stack}/webhook --query SecretString --output text"
+}
+
+output "url" {
+  description = "Where vendors post: the built-in source's webhook"
+  value       = local.webhook_url
+}
+
+output "edge_target" {
+  description = "edge alb: what domain_name must point at (CNAME or alias)"
+  value       = module.edge.target
+}
+
+output "curl" {
+  description = "Paste it: one signed webhook. openssl takes its key as an argument, which others on the same machine could see: there, use smoke"
+  value       = <<-EOT
+    body='{"event_id":"evt_'$(date +%s)'","event_type":"payment.authorized.v1","schema_version":1,"source":"payment-authorized","timestamp":"'$(date -u +%FT%TZ)'","payload":{"payment_id":"pay_1","provider_auth_id":"auth_1","order_id":"ord_1","amount":"49.90","currency":"USD"}}'
+    at=$(date +%s)
+    signature=$(${local.read_secret} | { IFS= read -r SECRET; export SECRET; printf '%s.%s' "$at" "$body" | openssl dgst -sha256 -mac HMAC -macopt "key:$SECRET" -r | cut -d' ' -f1; })
+    curl -sS -i '${local.webhook_url}' -H 'content-type: application/json' -H "X-Provider-Timestamp: $at" -H "X-Provider-Signature: $signature" -d "$body"
+  EOT
+}
+
+output "smoke" {
+  description = "The same and more, from where eventflow is installed"
+  value       = "EVENTFLOW_WEBHOOK_SIGNING_SECRET=$(${local.read_secret}) eventflow smoke --url ${module.edge.url}"
+}
+
+output "one_off" {
+  description = "One-off tasks, ready to run: first migrate, then topics, then smoke"
+  value       = local.one_off
+}
+
+output "repository" {
+  description = "Where the image is pushed"
+  value       = module.registry.url
+}
+
+output "stack" {
+  description = "Name of the stack and of its ECS cluster; its roles log to /STACK/ROLE"
+  value       = local.stack
+}
+
+output "dashboard" {
+  description = "CloudWatch dashboard"
+  value       = one(module.observability[*].dashboard_url)
+}
+
+output "monthly_usd" {
+  description = "What a month costs, about"
+  value       = module.cost.monthly_usd
+}
+
+output "cost" {
+  description = "The same, by what it is spent on, and what was priced"
+  value       = module.cost
+}

@@ -1,0 +1,16 @@
+# Without a network (terraform/check), an override file adds fake credentials and the skip_* flags, and takes allowed_account_ids away.
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = [var.account_id] # the wrong profile in the shell changes nothing
+
+  default_tags {
+    tags = local.tags
+  }
+}
+
+# The same account, only asked for random passwords: see modules/secrets/versions.tf.
+provider "aws" {
+  alias               = "passwords"
+  region              = var.region
+  allowed_account_ids = [var.account_id]
+}

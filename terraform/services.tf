@@ -1,0 +1,128 @@
+# The roles as ECS tasks: what each is told, and how many of it run.
+locals {
+  deploy    = var.image_digest != null
+  image     = local.deploy ? "${module.registry.url}@${var.image_digest}" : null
+  namespace = aws_service_discovery_private_dns_namespace.this.name
+
+  commands = merge({ for role in local.services : role => [role] }, { ops = ["admin", "--help"] })
+
+  # What is only for one role. The others' operations port stays on loopback: the container asks there for its health.
+  own_settings = {
+    producer = { EVENTFLOW_PRODUCER_LISTEN = "0.0.0.0:${local.port.producer}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.health}" }
+    # Registry and simulator have one port; this setting tells `eventflow healthcheck` which.
+    registry = { EVENTFLOW_REGISTRY_LISTEN = "0.0.0.0:${local.port.registry}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.registry}" }
+    simulator = {
+      EVENTFLOW_WEBHOOK_URL         = "http://producer.${local.namespace}:${local.port.producer}/api/webhooks/payment-authorized"
+      EVENTFLOW_OPS_LISTEN          = "127.0.0.1:8080"
+      SIMULATOR_AUTO_STREAM_ENABLED = "true"
+      SIMULATOR_AUTO_STREAM_RPS     = "1"
+    }
+    # Its API would need TLS of its own beyond loopback; on-call works by one-off tasks on the database.
+    recovery = { EVENTFLOW_RECOVERY_LISTEN = "127.0.0.1:8004" }
+    ops      = { EVENTFLOW_TOPIC_REPLICATION = tostring(module.kafka.replicas) }
+  }
+
+  environment = { for role in local.roles : role => merge(
+    { EVENTFLOW_LOG_JSON = "true", AWS_REGION = var.region },
+    { for name, value in module.kafka.environment : name => value if contains(local.on_kafka, role) },
+    { for name in ["EVENTFLOW_KAFKA_USERNAME"] : name => role == "ops" ? "admin" : role if local.own_broker && contains(local.on_kafka, role) },
+    { for name in ["EVENTFLOW_REGISTRY_URL"] : name => "http://registry.${local.namespace}:${local.port.registry}" if contains(local.on_registry, role) },
+    { for name in ["EVENTFLOW_DATABASE_URL"] : name => module.database.url if contains(local.on_database, role) },
+    { for name in ["PGUSER"] : name => "eventflow_${role}" if contains(["persistence", "recovery"], role) },
+    lookup(local.own_settings, role, {}),
+  ) }
+
+  task_secrets = { for role in local.roles : role => merge(
+    { for name in local.secrets_of[role] : {
+      "webhook"              = "EVENTFLOW_WEBHOOK_SIGNING_SECRET"
+      "database/persistence" = role == "ops" ? "EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD" : "PGPASSWORD"
+      "database/recovery"    = role == "ops" ? "EVENTFLOW_RECOVERY_DATABASE_PASSWORD" : "PGPASSWORD"
+    }[name] => module.secrets.arns[name] if !startswith(name, "kafka/") },
+    { for name in local.secrets_of[role] : "EVENTFLOW_KAFKA_PASSWORD" => module.secrets.arns[name] if startswith(name, "kafka/") },
+    { for name in ["EVENTFLOW_KAFKA_CA"] : name => module.kafka.ca_parameter_arn if local.own_broker && contains(local.on_kafka, role) },
+    # RDS changes the master password every week: a task reads it when it starts.
+    { for name, key in { PGUSER = "username", PGPASSWORD = "password" } : name => "${module.database.master_secret_arn}:${key}::" if role == "ops" },
+  ) }
+
+  # What a consumer mainly reads: it has no use for more tasks than that has partitions.
+  groups = { for role, may in local.principals : role => {
+    group = may.groups[0]
+    topic = [for topic in may.read : topic if !startswith(topic, "events.retry.")][0]
+  } if length(may.groups) == 1 && role != "recovery" }
+  tasks = { for role in local.services : role => lookup(local.settings.tasks, role, 1) }
+  max_tasks = { for role in local.services : role => max(local.tasks[role], min(
+    lookup(local.settings.max_tasks, role, local.tasks[role]),
+    try(local.topology.topics[local.groups[role].topic].partitions, 100),
+  )) }
+}
+
+resource "aws_ecs_cluster" "this" {
+  name = local.stack
+
+  setting {
+    name  = "containerInsights"
+    value = local.settings.container_insights ? "enabled" : "disabled"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = alltrue([for role, group in local.groups : local.tasks[role] <= local.topology.topics[group.topic].partitions])
+      error_message = "More tasks of a consumer than its topic has partitions: the rest would idle. See infra/kafka/topics.json."
+    }
+    precondition {
+      condition     = length(local.azs) == local.settings.zones && (local.own_broker || local.settings.kafka_brokers % min(local.settings.kafka_brokers, local.settings.zones) == 0)
+      error_message = "azs must name as many zones as the profile (or overrides.zones) has, and MSK wants a multiple of them as brokers."
+    }
+  }
+}
+
+resource "aws_ecs_cluster_capacity_providers" "this" {
+  cluster_name       = aws_ecs_cluster.this.name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+}
+
+module "service" {
+  source      = "./modules/service"
+  for_each    = local.roles
+  name        = local.stack
+  role        = each.key
+  region      = var.region
+  deploy      = local.deploy
+  image       = local.image
+  command     = local.commands[each.key]
+  environment = local.environment[each.key]
+  secrets     = local.task_secrets[each.key]
+  ports       = lookup({ producer = [local.port.producer, local.port.health], registry = [local.port.registry] }, each.key, [])
+  roles       = { execution = module.identity.execution_role_arns[each.key], task = module.identity.task_role_arns[each.key] }
+  log         = { days = local.settings.log_days, kms_key_arn = module.secrets.kms_key_arn }
+  discovered  = contains(["producer", "registry"], each.key)
+  balanced    = each.key == "producer" && local.settings.edge == "alb"
+
+  service = each.key == "ops" ? null : {
+    cluster_arn   = aws_ecs_cluster.this.arn
+    cluster_name  = aws_ecs_cluster.this.name
+    subnet_ids    = module.network.private_subnet_ids
+    group_id      = module.network.security_group_ids[each.key]
+    tasks         = local.tasks[each.key]
+    max_tasks     = local.max_tasks[each.key]
+    spot          = lookup(local.settings.spot, each.key, false)
+    burst_on_spot = contains(keys(local.groups), each.key) # consumers: what an interrupted one had not committed, the next reads again
+    namespace_id  = contains(["producer", "registry"], each.key) ? aws_service_discovery_private_dns_namespace.this.id : null
+    srv           = each.key == "producer" && local.settings.edge == "http_api"
+    target_group  = each.key == "producer" ? local.target_group : null
+    parked        = var.office_hours != null
+  }
+
+  scale_on_lag = local.own_broker || !contains(keys(local.groups), each.key) ? null : {
+    cluster = module.kafka.cluster_name
+    group   = local.groups[each.key].group
+    topic   = local.groups[each.key].topic
+    records = 2000
+  }
+
+  depends_on = [aws_ecs_cluster_capacity_providers.this]
+}
+
+locals {
+  target_group = module.edge.target_group_arn
+}
