@@ -25,11 +25,11 @@ output "edge_target" {
 }
 
 output "curl" {
-  description = "Paste it: one signed webhook. openssl takes its key as an argument, which others on the same machine could see: there, use smoke"
+  description = "Paste it: one signed webhook; the secret is in no argument and in no history"
   value       = <<-EOT
     body='{"event_id":"evt_'$(date +%s)'","event_type":"payment.authorized.v1","schema_version":1,"source":"payment-authorized","timestamp":"'$(date -u +%FT%TZ)'","payload":{"payment_id":"pay_1","provider_auth_id":"auth_1","order_id":"ord_1","amount":"49.90","currency":"USD"}}'
     at=$(date +%s)
-    signature=$(${local.read_secret} | { IFS= read -r SECRET; export SECRET; printf '%s.%s' "$at" "$body" | openssl dgst -sha256 -mac HMAC -macopt "key:$SECRET" -r | cut -d' ' -f1; })
+    signature=$(${local.read_secret} | { IFS= read -r SECRET; export SECRET; printf '%s.%s' "$at" "$body" | python3 -c 'import hashlib, hmac, os, sys; print(hmac.new(os.environb[b"SECRET"], sys.stdin.buffer.read(), hashlib.sha256).hexdigest())'; })
     curl -sS -i '${local.webhook_url}' -H 'content-type: application/json' -H "X-Provider-Timestamp: $at" -H "X-Provider-Signature: $signature" -d "$body"
   EOT
 }
@@ -37,6 +37,23 @@ output "curl" {
 output "smoke" {
   description = "The same and more, from where eventflow is installed"
   value       = "EVENTFLOW_WEBHOOK_SIGNING_SECRET=$(${local.read_secret}) eventflow smoke --url ${module.edge.url}"
+}
+
+output "deploy" {
+  description = "What script/ci/deploy works with"
+  value = {
+    image_digest    = var.image_digest
+    url             = module.edge.url
+    inside_url      = "http://producer.${local.namespace}:${local.port.producer}"
+    cluster         = local.stack
+    container       = "ops"
+    task_definition = module.service["ops"].task_definition_arn
+    subnets         = module.network.private_subnet_ids
+    security_groups = [module.network.security_group_ids["ops"]]
+    log_group       = module.service["ops"].log_group_name
+    log_prefix      = "ops"
+    services        = { for role, service in module.service : service.service_name => service.task_definition_arn if local.deploy && role != "ops" }
+  }
 }
 
 output "one_off" {
