@@ -87,6 +87,17 @@ resource "aws_vpc_endpoint" "s3" {
   vpc_endpoint_type = "Gateway"
   route_table_ids   = [aws_route_table.private.id]
   tags              = { Name = "${var.name}-s3" }
+
+  # What images' layers and Amazon Linux's packages are fetched from; nothing can be carried out this way.
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = "*"
+      Action    = "s3:GetObject"
+      Resource  = ["arn:aws:s3:::prod-${var.region}-starport-layer-bucket/*", "arn:aws:s3:::al2023-repos-${var.region}-*/*"]
+    }]
+  })
 }
 
 resource "aws_vpc_endpoint" "interface" {
