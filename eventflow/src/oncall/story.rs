@@ -31,7 +31,8 @@ pub(crate) struct Audit {
     /// Raw topic, when it is another than the role's
     #[arg(long)]
     topic: Option<String>,
-    /// Take a fresh look first, and wait until everything that is in the topics now has its fate (a minute at most)
+    /// Take a fresh look first: wait until all that the validator has taken by now has its fate (a minute at most). What it has not taken is
+    /// in flight
     #[arg(long)]
     now: bool,
 }
