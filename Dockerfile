@@ -1,11 +1,11 @@
 # syntax=docker/dockerfile:1
-# One image for every role: docker build -t eventflow . && docker run --rm eventflow demo
+# One image for every role: docker build -t eventflow:local . && docker run --rm eventflow:local --help
 # The last stage has one static program and what it trusts: no shell, no package manager, nothing to write to.
 
 FROM rust:1.95.0-slim-bookworm AS rust
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates make musl-tools perl \
+ && apt-get install -y --no-install-recommends ca-certificates g++ make musl-tools perl \
  && rm -rf /var/lib/apt/lists/* \
  && rustup target add "$(uname -m)-unknown-linux-musl" \
  && cargo install --locked cargo-chef@0.1.78
@@ -16,9 +16,11 @@ COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
 
 FROM rust AS build
+# As in infra/image/rootfs, or the dependencies would be made for another C library.
+ENV CC=musl-gcc CARGO_PROFILE_RELEASE_STRIP=debuginfo
 COPY --from=plan /src/recipe.json .
 # Dependencies are a layer of their own, made anew only when they change.
-RUN CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo chef cook --locked --release --target "$(uname -m)-unknown-linux-musl" \
+RUN cargo chef cook --locked --release --target "$(uname -m)-unknown-linux-musl" \
     -p eventflow --features static,msk-iam --recipe-path recipe.json
 COPY . .
 RUN infra/image/rootfs /rootfs

@@ -111,6 +111,8 @@ mod tests {
         };
         assert_eq!(writers(topics::RAW), ["producer"]);
         assert_eq!(writers(topics::VALIDATED), ["validator"]);
+        // Analytics dead-letters nothing, but has the one loop's publisher, which wants a topic it may write.
+        assert_eq!(writers(topics::DLQ), ["analytics", "persistence", "validator"]);
         assert_eq!(writers(own), ["recovery"]);
         assert_eq!(writers(other), ["recovery"]);
         assert!(!may("persistence").read.contains(own) && !may("validator").read.contains(other));

@@ -50,7 +50,8 @@ impl Users {
         self.run(format!("{verb} ROLE {login} LOGIN PASSWORD '{verifier}'")).await?;
         // Creating something for another takes being allowed to act as the other.
         self.run(format!("GRANT {login} TO CURRENT_USER")).await?;
-        self.run(format!("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {login}")).await
+        self.run(format!("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {login}")).await?;
+        self.run(adopt(role, &login)).await
     }
 
     /// Lets a role read these views of another's schema, and make the temporary tables it compares them with.
@@ -76,6 +77,32 @@ impl Users {
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Transient> {
         tokio::time::timeout(DEADLINE, work).await.map_err(|_| silent())?.map_err(classify)
     }
+}
+
+/// Makes the login the owner of a schema that was there before it, and of all in it.
+fn adopt(schema: &str, login: &str) -> String {
+    format!(
+        "DO $$
+         DECLARE one record;
+         BEGIN
+             -- First: who becomes the owner of a table must be one who may create it there.
+             IF (SELECT nspowner FROM pg_namespace WHERE nspname = '{schema}') <> '{login}'::regrole THEN
+                 ALTER SCHEMA {schema} OWNER TO {login};
+             END IF;
+             FOR one IN SELECT oid::regclass AS name FROM pg_class c
+                 WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND relowner <> '{login}'::regrole
+                 -- a column's sequence goes with its table
+                 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))
+             LOOP
+                 EXECUTE format('ALTER TABLE %s OWNER TO {login}', one.name);
+             END LOOP;
+             FOR one IN SELECT oid::regprocedure AS name FROM pg_proc
+                 WHERE pronamespace = '{schema}'::regnamespace AND proowner <> '{login}'::regrole
+             LOOP
+                 EXECUTE format('ALTER FUNCTION %s OWNER TO {login}', one.name);
+             END LOOP;
+         END $$"
+    )
 }
 
 /// What PostgreSQL keeps of a password: SCRAM-SHA-256, RFC 5802, section 3. For passwords of ASCII, which need no preparation.

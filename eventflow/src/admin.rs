@@ -11,6 +11,7 @@ use database::users::Users;
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// One-off work.
@@ -36,6 +37,9 @@ enum Work {
         kafka: Box<KafkaArgs>,
         #[command(flatten)]
         database: DatabaseArgs,
+        /// Longest each schema may take, waiting for Kafka and PostgreSQL included
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
         /// Password of eventflow_persistence (ASCII)
         #[arg(
             help_heading = "Database",
@@ -71,10 +75,10 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             Topics::Apply(config) => topics::apply(&config).await?,
             Topics::Check(wanted) => topics::check(&wanted).await?,
         },
-        Work::Migrate { kafka, database, persistence_password, recovery_password } => {
+        Work::Migrate { kafka, database, seconds, persistence_password, recovery_password } => {
             kafka.check()?;
             database.check()?;
-            let (url, health) = (&database.database_url, Health::new());
+            let (url, health, deadline) = (&database.database_url, Health::new(), Duration::from_secs(seconds));
             let users = Users::new(url)?;
             let passwords = [&persistence_password, &recovery_password];
             for (schema, password) in [persistence::store::SCHEMA, recovery::SCHEMA].into_iter().zip(passwords) {
@@ -89,8 +93,15 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                         schema.pool_as_its_user(url, 2)?
                     }
                 };
-                if !schema.open(&pool, &kafka, &health, &shutdown).await? {
-                    return Ok(());
+                let opened = tokio::time::timeout(deadline, schema.open(&pool, &kafka, &health, &shutdown)).await;
+                match opened {
+                    Ok(opened) => anyhow::ensure!(opened?, "stopped before {} was migrated", schema.role),
+                    Err(_) => anyhow::bail!(
+                        "{} is not migrated within {} s: {}",
+                        schema.role,
+                        deadline.as_secs(),
+                        health.reasons().into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ")
+                    ),
                 }
                 let login = password.as_ref().map(|_| format!(", owned by {}", database::users::name(schema.role)));
                 println!("{}\tup to date{}", schema.role, login.unwrap_or_default());

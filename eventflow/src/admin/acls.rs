@@ -95,6 +95,12 @@ impl fmt::Display for Acl {
     }
 }
 
+/// The principals' names on the cluster, and the one that is everybody: rights of theirs that nobody asked for are too many.
+pub(super) fn principals(topology: &Topology, principal: &str) -> BTreeSet<String> {
+    let ours = topology.principals.keys().map(|role| principal.replace("{}", role));
+    ours.chain(["User:*".to_owned()]).collect()
+}
+
 /// Every right the principals need. Read and write include describe, and writing includes the idempotent producer's right since Kafka 3.0.
 pub(super) fn wanted(topology: &Topology, principal: &str) -> BTreeSet<Acl> {
     let mut all = BTreeSet::new();
@@ -129,7 +135,12 @@ pub(super) enum Acls {
 }
 
 impl Acls {
-    pub(super) async fn compare(mut connection: Connection, kafka: &KafkaArgs, wanted: &BTreeSet<Acl>) -> anyhow::Result<Self> {
+    pub(super) async fn compare(
+        mut connection: Connection,
+        kafka: &KafkaArgs,
+        ours: &BTreeSet<String>,
+        wanted: &BTreeSet<Acl>,
+    ) -> anyhow::Result<Self> {
         if kafka.kafka_security == Security::AwsMskIam {
             return Ok(Self::Elsewhere("on this cluster they are IAM policies"));
         }
@@ -146,7 +157,6 @@ impl Acls {
             return Ok(Self::Elsewhere("this cluster has no authorizer: everybody may do everything"));
         }
         check(answer.error_code, answer.error_message.as_deref()).context("cannot read the rights")?;
-        let ours: BTreeSet<&str> = wanted.iter().map(|acl| acl.principal.as_str()).collect();
         let mut found = BTreeSet::new();
         for resource in answer.resources {
             for acl in resource.acls.into_iter().filter(|acl| ours.contains(acl.principal.as_str())) {
@@ -192,6 +202,7 @@ impl Acls {
         if !missing.is_empty() {
             let creations = missing.iter().map(creation).collect();
             let answer = connection.ask(&CreateAclsRequest::default().with_creations(creations), VERSION).await?;
+            anyhow::ensure!(answer.results.len() == missing.len(), "the broker answers for other rights than it was asked for");
             for (acl, result) in missing.iter().zip(&answer.results) {
                 check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot grant: {acl}"))?;
                 println!("rights\tgranted: {acl}");
@@ -200,8 +211,15 @@ impl Acls {
         if !extra.is_empty() {
             let filters = extra.iter().map(filter).collect();
             let answer = connection.ask(&DeleteAclsRequest::default().with_filters(filters), VERSION).await?;
+            anyhow::ensure!(
+                answer.filter_results.len() == extra.len(),
+                "the broker answers for other rights than it was asked for"
+            );
             for (acl, result) in extra.iter().zip(&answer.filter_results) {
                 check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot take away: {acl}"))?;
+                for one in &result.matching_acls {
+                    check(one.error_code, one.error_message.as_deref()).with_context(|| format!("cannot take away: {acl}"))?;
+                }
                 println!("rights\ttaken away: {acl}");
             }
         }

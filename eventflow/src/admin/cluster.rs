@@ -32,6 +32,8 @@ const ALTER_CONFIGS: i16 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TopicState {
     pub(super) partitions: i32,
+    /// Of the partition that has the fewest
+    pub(super) copies: usize,
     /// Every setting in force
     pub(super) config: BTreeMap<String, String>,
 }
@@ -69,7 +71,8 @@ impl Cluster {
             }
             check(topic.error_code, None).with_context(|| format!("topic {name}"))?;
             let partitions = i32::try_from(topic.partitions.len())?;
-            found.insert(name, TopicState { partitions, config: BTreeMap::new() });
+            let copies = topic.partitions.iter().map(|partition| partition.replica_nodes.len()).min().unwrap_or_default();
+            found.insert(name, TopicState { partitions, copies, config: BTreeMap::new() });
         }
         if found.is_empty() {
             return Ok(found);
@@ -91,18 +94,15 @@ impl Cluster {
         Ok(found)
     }
 
-    /// With three copies or more, an acknowledged record is on two.
     pub(super) async fn create(&mut self, name: &str, wanted: &Topic, replication: i16) -> anyhow::Result<()> {
         let setting =
             |(name, value): (&str, &str)| CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)));
-        let min_isr = if replication >= 3 { "2" } else { "1" };
-        let mut config: BTreeMap<&str, &str> = [("min.insync.replicas", min_isr)].into();
-        config.extend(wanted.config.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let config = wanted.config.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let new = CreatableTopic::default()
             .with_name(topic(name))
             .with_num_partitions(wanted.partitions)
             .with_replication_factor(replication)
-            .with_configs(config.into_iter().map(setting).collect());
+            .with_configs(config.map(setting).collect());
         let request = CreateTopicsRequest::default().with_topics(vec![new]).with_timeout_ms(CHANGE_WITHIN_MS);
         for result in self.connection.ask(&request, CREATE_TOPICS).await?.topics {
             check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot create {name}"))?;

@@ -23,6 +23,10 @@ pub(crate) struct Wanted {
     /// The Kafka user a role of the file is: {} stands for the role. With mTLS it is the certificate's subject: User:CN={}
     #[arg(long, env = "EVENTFLOW_KAFKA_PRINCIPAL", default_value = "User:{}")]
     principal: String,
+    /// Copies of every partition; with 3 or more an acknowledged record is on 2 (min.insync.replicas). A topic that has fewer is named, not
+    /// changed: Kafka's kafka-reassign-partitions does that. Without it new topics get one, and existing ones are not compared
+    #[arg(long, env = "EVENTFLOW_TOPIC_REPLICATION")]
+    replication: Option<i16>,
 }
 
 /// Bringing it there.
@@ -30,9 +34,6 @@ pub(crate) struct Wanted {
 pub(crate) struct Apply {
     #[command(flatten)]
     wanted: Wanted,
-    /// Copies of every partition of a topic that is created; 3 or more also sets min.insync.replicas=2
-    #[arg(long, env = "EVENTFLOW_TOPIC_REPLICATION", default_value_t = 1)]
-    replication: i16,
     /// Also do what makes the cluster delete records, as a shorter retention does
     #[arg(long)]
     lose_data: bool,
@@ -46,6 +47,8 @@ enum Difference {
     MorePartitions(i32),
     /// Partitions now; the file says fewer, which Kafka cannot do
     FewerPartitions(i32),
+    /// Copies of every partition now; more are wanted, which takes Kafka's own tool
+    FewerCopies(usize),
     /// A setting, its value now
     Setting(String, String),
     /// The same, and what the file says deletes records
@@ -54,13 +57,16 @@ enum Difference {
 
 impl Difference {
     /// `None` where there is none.
-    fn of(topic: &Topic, now: Option<&TopicState>) -> Vec<Self> {
+    fn of(topic: &Topic, replication: Option<i16>, now: Option<&TopicState>) -> Vec<Self> {
         let Some(now) = now else { return vec![Self::Missing] };
         let mut found = match now.partitions.cmp(&topic.partitions) {
             std::cmp::Ordering::Less => vec![Self::MorePartitions(now.partitions)],
             std::cmp::Ordering::Equal => vec![],
             std::cmp::Ordering::Greater => vec![Self::FewerPartitions(now.partitions)],
         };
+        if replication.is_some_and(|wanted| now.copies < usize::try_from(wanted).unwrap_or_default()) {
+            found.push(Self::FewerCopies(now.copies));
+        }
         for (name, wanted) in &topic.config {
             let value = now.config.get(name).cloned().unwrap_or_default();
             if value == *wanted {
@@ -93,6 +99,7 @@ impl fmt::Display for Difference {
             Self::Missing => write!(f, "is missing"),
             Self::MorePartitions(now) => write!(f, "has {now} partitions"),
             Self::FewerPartitions(now) => write!(f, "has {now} partitions, and Kafka cannot take any away: make a new topic"),
+            Self::FewerCopies(now) => write!(f, "has {now} copies of a partition: add some with kafka-reassign-partitions"),
             Self::Setting(name, now) => write!(f, "has {name}={now}"),
             Self::LosingSetting(name, now) => write!(f, "has {name}={now}, and the change deletes records"),
         }
@@ -102,6 +109,9 @@ impl fmt::Display for Difference {
 impl Wanted {
     fn topology(&self) -> anyhow::Result<Topology> {
         self.kafka.check()?;
+        if self.replication.is_some_and(|copies| copies < 1) {
+            return Err(ConfigError::new("--replication", "at least 1").into());
+        }
         let mut topology = match &self.file {
             None => Topology::built_in(),
             Some(path) => {
@@ -118,6 +128,11 @@ impl Wanted {
             check_topic("--retry-group", &contracts::topics::retry(group))?;
             topology.add_retry_of(group);
         }
+        if self.replication.is_some_and(|copies| copies >= 3) {
+            for topic in topology.topics.values_mut() {
+                topic.config.entry("min.insync.replicas".to_owned()).or_insert_with(|| "2".to_owned());
+            }
+        }
         if !self.principal.contains("{}") || !self.principal.starts_with("User:") {
             return Err(ConfigError::new("--principal", "User: and {} for the role, as in User:{} or User:CN={}").into());
         }
@@ -125,19 +140,30 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    async fn acls(&self, cluster: Cluster, topology: &Topology) -> anyhow::Result<Acls> {
+        let (ours, acls) = (acls::principals(topology, &self.principal), acls::wanted(topology, &self.principal));
+        Acls::compare(cluster.connection, &self.kafka, &ours, &acls).await
+    }
+}
+
 /// Does what is missing; refuses, before anything is done, what would lose data.
 pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
-    let Apply { wanted, replication, lose_data } = config;
+    let Apply { wanted, lose_data } = config;
     let topology = wanted.topology()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
     let now = cluster.topics(topology.topics.keys().map(String::as_str)).await?;
-    let todo: Vec<_> = topology.topics.iter().map(|(name, topic)| (name, topic, Difference::of(topic, now.get(name)))).collect();
+    let todo: Vec<_> = topology
+        .topics
+        .iter()
+        .map(|(name, topic)| (name, topic, Difference::of(topic, wanted.replication, now.get(name))))
+        .collect();
     let refused = todo.iter().flat_map(|(name, _, differences)| differences.iter().map(move |difference| (name, difference)));
     let refused: Vec<String> = refused
         .filter(|(_, difference)| match difference {
             Difference::FewerPartitions(_) => true,
             Difference::LosingSetting(..) => !lose_data,
-            Difference::Missing | Difference::MorePartitions(_) | Difference::Setting(..) => false,
+            Difference::Missing | Difference::MorePartitions(_) | Difference::FewerCopies(_) | Difference::Setting(..) => false,
         })
         .map(|(name, difference)| format!("{name} {difference}"))
         .collect();
@@ -150,7 +176,7 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         for difference in &differences {
             match difference {
                 Difference::Missing => {
-                    cluster.create(name, topic, *replication).await?;
+                    cluster.create(name, topic, wanted.replication.unwrap_or(1)).await?;
                     done.push(format!("created, {} partitions", topic.partitions));
                 }
                 Difference::MorePartitions(before) => {
@@ -163,6 +189,7 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
                     settings.insert(setting.clone(), value.clone());
                     done.push(format!("{setting}={before} -> {value}"));
                 }
+                Difference::FewerCopies(_) => done.push(difference.to_string()),
                 Difference::FewerPartitions(_) => {}
             }
         }
@@ -172,8 +199,7 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         let done = if done.is_empty() { "is as it should be".to_owned() } else { done.join(", ") };
         println!("{name}\t{done}");
     }
-    let acls = acls::wanted(&topology, &wanted.principal);
-    Acls::compare(cluster.connection, &wanted.kafka, &acls).await?.apply().await
+    wanted.acls(cluster, &topology).await?.apply().await
 }
 
 /// Compares, changes nothing. Fails where something is not as the file says.
@@ -183,13 +209,14 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
     let now = cluster.topics(topology.topics.keys().map(String::as_str)).await?;
     let mut drift = 0;
     for (name, topic) in &topology.topics {
-        let differences = Difference::of(topic, now.get(name));
+        let differences = Difference::of(topic, wanted.replication, now.get(name));
         drift += differences.len();
         for difference in &differences {
             let should = match difference {
                 Difference::Missing | Difference::MorePartitions(_) | Difference::FewerPartitions(_) => {
                     format!("{} partitions", topic.partitions)
                 }
+                Difference::FewerCopies(_) => format!("{} copies", wanted.replication.unwrap_or_default()),
                 Difference::Setting(setting, _) | Difference::LosingSetting(setting, _) => {
                     format!("{setting}={}", topic.config[setting])
                 }
@@ -200,8 +227,7 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
             println!("{name}\tis as it should be");
         }
     }
-    let acls = acls::wanted(&topology, &wanted.principal);
-    drift += Acls::compare(cluster.connection, &wanted.kafka, &acls).await?.report();
+    drift += wanted.acls(cluster, &topology).await?.report();
     anyhow::ensure!(drift == 0, "{drift} differences; `eventflow admin topics apply` mends them");
     Ok(())
 }

@@ -178,22 +178,28 @@ impl Fates {
     pub(super) async fn letter(&self, posted: &Posted) -> Result<(String, Option<Raw>), Why> {
         let id = &posted.events[0].id;
         let words = [("event_id", id.clone()), ("state", "open,replaying,resolved,discarded".to_owned())];
-        let letter = self
+        let letters = self
             .until(id, async |client| {
                 let found: Letters = read(&client.get("/api/v1/dead-letters", &words).await?)?;
                 Ok(match found.letters.as_slice() {
                     [] => Seen::NotYet,
-                    [letter] if letter.code == CODE => Seen::Done(letter.clone()),
-                    [letter] => {
-                        Seen::Wrong(format!("dead letter {} is {}, not {CODE}: {}", letter.id, letter.code, letter.detail))
-                    }
-                    many => Seen::Wrong(format!("one webhook became {}", count(many.len() as i64, "dead letter"))),
+                    // An edge that got no acknowledgement in time answers 503, and what is sent again may be there twice.
+                    all => match all.iter().find(|letter| letter.code != CODE) {
+                        None => Seen::Done(all.to_vec()),
+                        Some(other) => {
+                            Seen::Wrong(format!("dead letter {} is {}, not {CODE}: {}", other.id, other.code, other.detail))
+                        }
+                    },
                 })
             })
             .await?;
-        let end = self.discard(&letter).await;
-        let said = format!("answered 200, dead letter {} {CODE} at {}, {end}", letter.id, letter.stage);
-        Ok((line(&said), raw(&letter.origin)))
+        let (mut said, mut last) = (Vec::new(), None);
+        for letter in &letters {
+            let end = self.discard(letter).await;
+            said.push(format!("dead letter {} {CODE} at {}, {end}", letter.id, letter.stage));
+            last = raw(&letter.origin);
+        }
+        Ok((line(&format!("answered 200, {}", said.join("; "))), last))
     }
 
     async fn discard(&self, letter: &Letter) -> String {
@@ -227,6 +233,11 @@ impl Fates {
             let asked = async { read::<Audit>(&client.get("/api/v1/audit", &words).await?) };
             let audit = match timeout_at(end, asked).await {
                 Ok(Ok(audit)) => audit,
+                // A role that starts again answers a moment later.
+                Ok(Err(failure)) if failure.exit != Exit::Usage && Instant::now() + POLL < end => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
                 Ok(Err(failure)) => return Books::Open(failure.message),
                 Err(_) => return Books::Open("the audit does not answer before the deadline".to_owned()),
             };

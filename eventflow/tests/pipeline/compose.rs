@@ -2,7 +2,7 @@
 //! image, and every service of ours, with its very command and environment, run as processes. Only names and ports are others.
 
 use crate::real_kafka::RealKafka;
-use crate::world::{DEADLINE, free_address};
+use crate::world::{DEADLINE, free_address, program};
 use runtime::postgres::PrivatePostgres;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ fn what_compose_starts_is_bounded_watched_and_reachable_from_this_machine_alone(
 fn every_variable_is_one_that_the_program_reads() {
     for (name, service) in services().iter().filter(|(_, service)| service["image"].as_str().unwrap().starts_with("eventflow")) {
         let words = texts(&service["command"]).into_iter().take_while(|word| !word.starts_with('-'));
-        let help = Command::new(env!("CARGO_BIN_EXE_eventflow")).args(words).arg("--help").output().unwrap();
+        let help = Command::new(program()).args(words).arg("--help").output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         for variable in environment(service).into_keys() {
             // PostgreSQL's own; the health check's; the token that EVENTFLOW_RECOVERY_API_TOKENS refers to.
@@ -108,7 +108,7 @@ impl Places {
     }
 
     fn command(&self, name: &str, service: &Value) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        let mut command = Command::new(program());
         command.args(texts(&service["command"]).iter().map(|argument| self.here(argument)));
         // The image's own, unless the service has another.
         command.env_clear().env("EVENTFLOW_OPS_LISTEN", self.here(&format!("{name}:9100"))).env("NO_COLOR", "1");
@@ -179,7 +179,7 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
         let mut check = places.command(name, &services[*name]);
         let where_asked =
             check.get_envs().find(|(variable, _)| *variable == "EVENTFLOW_OPS_LISTEN").unwrap().1.unwrap().to_owned();
-        check = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        check = Command::new(program());
         check.args(["healthcheck", "--ready"]).env("EVENTFLOW_OPS_LISTEN", where_asked);
         let deadline = Instant::now() + DEADLINE;
         loop {

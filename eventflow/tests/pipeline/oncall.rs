@@ -1,6 +1,6 @@
 //! On-call's commands as people and scripts type them, and looks into the database from outside.
 
-use crate::world::{DEADLINE, PEOPLE, World};
+use crate::world::{DEADLINE, PEOPLE, World, program};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl OnCall {
 
     fn command(&self, who: &str, arguments: &[&str]) -> Command {
         let (_, token) = PEOPLE.iter().find(|(name, _)| *name == who).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        let mut command = Command::new(program());
         command.args(arguments).env("EVENTFLOW_RECOVERY_URL", &self.url).env("EVENTFLOW_RECOVERY_TOKEN", token);
         command.stdin(Stdio::null());
         command

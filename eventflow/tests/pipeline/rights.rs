@@ -4,14 +4,14 @@
 use crate::oncall::{OnCall, until};
 use crate::post::{authorized, post_all};
 use crate::secure::until_reason;
-use crate::world::{RealKafka, World};
+use crate::world::{RealKafka, World, program};
 use contracts::topics;
 use serde_json::{Value, json};
 use std::process::Command;
 
 /// `eventflow admin topics`: its exit code and what it says.
 fn admin(kafka: &[String], arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+    let mut command = Command::new(program());
     let output = command.args(["admin", "topics"]).args(arguments).args(kafka).output().unwrap();
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
     assert!(!text.contains("-secret"), "no password is said: {text}");
@@ -44,14 +44,19 @@ async fn logins(world: &World, kafka: &[String]) {
     sqlx::query("GRANT CREATE, TEMPORARY ON DATABASE postgres TO master WITH GRANT OPTION").execute(&superuser).await.unwrap();
     let url = world.postgres.url();
     let (_, place) = url.split_once('@').unwrap();
-    for persistence in ["an-older-secret", PASSWORDS[0].1] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+    // First without logins, as before there were any: what is there changes hands. Then with another password, then with the one.
+    for persistence in [None, Some("an-older-secret"), Some(PASSWORDS[0].1)] {
+        let mut command = Command::new(program());
         command.args(["admin", "migrate"]).args(kafka).env("EVENTFLOW_DATABASE_URL", format!("postgres://{place}"));
         command.envs([("PGUSER", "master"), ("PGPASSWORD", "master-secret")]);
-        command.env("EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD", persistence);
-        let output = command.env("EVENTFLOW_RECOVERY_DATABASE_PASSWORD", PASSWORDS[1].1).output().unwrap();
+        if let Some(persistence) = persistence {
+            command.env("EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD", persistence);
+            command.env("EVENTFLOW_RECOVERY_DATABASE_PASSWORD", PASSWORDS[1].1);
+        }
+        let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-        assert!(output.status.success() && said.contains("recovery\tup to date, owned by eventflow_recovery"), "{said}");
+        assert!(output.status.success() && said.contains("recovery\tup to date"), "{said}");
+        assert_eq!(said.contains("owned by eventflow_recovery"), persistence.is_some(), "{said}");
         assert!(!said.contains("-secret"), "{said}");
     }
 }
@@ -91,7 +96,7 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
     // Where recovery's API is on its own loopback, on-call works straight on the database, as recovery's login.
     let url = login("recovery", &world.postgres.url());
     for words in [&["audit", "--direct"][..], &["dlq", "groups", "--direct"], &["trace", "one", "--direct"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        let mut command = Command::new(program());
         let output = command.args(words).env("EVENTFLOW_DATABASE_URL", &url).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -135,13 +140,17 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
     file["topics"][topics::DLQ]["partitions"] = 5.into();
     file["topics"][topics::VALIDATED]["config"]["max.message.bytes"] = "2000000".into();
     file["principals"]["producer"]["write"] = json!([topics::RAW, topics::VALIDATED]);
-    file["principals"]["analytics"]["groups"] = json!([]);
+    // One that may do nothing at all any more.
+    file["principals"]["analytics"] = json!({"write": [], "read": [], "groups": [], "describe_groups": []});
     let path = kafka.directory.path().join("topics.json");
     std::fs::write(&path, file.to_string()).unwrap();
     let other = ["--file", path.to_str().unwrap()];
     let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
     assert!(code == Some(1) && said.contains("nothing was changed: events.raw.v1 has retention.ms=1209600000"), "{said}");
     assert_eq!(admin(&flags, &["check"]).0, Some(0), "nothing was changed");
+    // And a right of everybody's, which nobody asked for.
+    let everybody = ["--add", "--allow-principal", "User:*", "--operation", "Read", "--topic", topics::RAW];
+    kafka.tool("org.apache.kafka.tools.AclCommand", &everybody);
     let (code, said) = admin(&flags, &["apply", other[0], other[1], "--lose-data"]);
     assert_eq!(code, Some(0), "{said}");
     for done in [
@@ -150,6 +159,8 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         "events.validated.v1\tmax.message.bytes=1048588 -> 2000000",
         "granted: User:producer may Write Topic events.validated.v1",
         "taken away: User:analytics may Read Group eventflow-analytics",
+        "taken away: User:analytics may Read Topic events.validated.v1",
+        "taken away: User:* may Read Topic events.raw.v1",
     ] {
         assert!(said.contains(done), "{done}: {said}");
     }
@@ -157,7 +168,7 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
 
     // Drift is named, each difference by itself; what cannot be done is refused, the rest of the way back is not.
     let (code, said) = admin(&flags, &["check"]);
-    assert!(code == Some(1) && said.contains("4 differences"), "{said}");
+    assert!(code == Some(1) && said.contains("5 differences"), "{said}");
     for drift in [
         "events.raw.v1\thas retention.ms=3600000; should be: retention.ms=1209600000",
         "events.dlq.v1\thas 5 partitions, and Kafka cannot take any away",
@@ -167,6 +178,10 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         assert!(said.contains(drift), "{drift}: {said}");
     }
     assert_eq!(admin(&flags, &["apply"]).0, Some(1), "fewer partitions");
+    // One broker has one copy of everything; who wants three is told.
+    let (code, said) = admin(&flags, &["check", other[0], other[1], "--replication", "3"]);
+    assert!(code == Some(1) && said.contains("events.raw.v1\thas 1 copies of a partition"), "{said}");
+    assert!(said.contains("events.raw.v1\thas min.insync.replicas=1; should be: min.insync.replicas=2"), "{said}");
     file["topics"][topics::RAW]["config"]["retention.ms"] = "1209600000".into();
     file["principals"] =
         serde_json::from_str::<Value>(include_str!("../../../infra/kafka/topics.json")).unwrap()["principals"].take();

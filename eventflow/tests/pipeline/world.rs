@@ -21,6 +21,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 /// Who may use recovery's API: two people, each with a token of their own in the environment.
 pub(crate) const PEOPLE: [(&str, &str); 2] = [("anna", "anna-0123456789abcdef"), ("boris", "boris-0123456789abcde")];
 
+/// The program under test: this build's, or the one that EVENTFLOW_TEST_PROGRAM names, such as an image's.
+pub(crate) fn program() -> std::ffi::OsString {
+    std::env::var_os("EVENTFLOW_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_eventflow").into())
+}
+
 /// A role as a process; killed when dropped.
 pub(crate) struct Role {
     child: Child,
@@ -153,7 +158,7 @@ impl World {
         self.started.set(self.started.get() + 1);
         let log = self.logs.path().join(format!("{role}-{}", self.started.get()));
         let ops = if role == "registry" { self.registry.clone() } else { free_address() };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
+        let mut command = Command::new(program());
         command.arg(role).args(flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator", "recovery"].contains(&role)) {
             command.args(["--contracts", contracts]);
