@@ -224,6 +224,22 @@ fn a_program_built_without_msk_iam_says_so() {
 }
 
 #[test]
+fn a_migration_that_cannot_be_made_is_not_taken_for_one() {
+    let away = [
+        "admin",
+        "migrate",
+        "--kafka-brokers",
+        "127.0.0.1:1",
+        "--database-url",
+        "postgres://me@127.0.0.1:1/db",
+        "--seconds",
+        "5",
+    ];
+    let (code, said) = eventflow(&away, &[]);
+    assert!(code == Some(1) && said.contains("persistence is not migrated within 5 s: ") && said.contains("Kafka"), "{said}");
+}
+
+#[test]
 fn a_healthcheck_asks_the_role_of_this_machine() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (code, said) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);

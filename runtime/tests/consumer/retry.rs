@@ -115,7 +115,7 @@ async fn a_missing_retry_topic_is_said_and_stops_no_live_record_and_is_read_once
     let said = |stage: &Stage| stage.health.reasons().into_iter().find(|(check, _)| *check == "topic");
     stage.until("it is said", |stage| said(stage).is_some()).await;
     let (_, reason) = said(&stage).unwrap();
-    assert!(reason.contains(AGAIN) && reason.contains("eventflow admin topics --retry-group g"), "{reason}");
+    assert!(reason.contains(AGAIN) && reason.contains("eventflow admin topics apply --retry-group g"), "{reason}");
     for round in 4..=8 {
         stage.send(&["more"]).await;
         stage.until("more live records", |stage| stage.committed() == round).await;
