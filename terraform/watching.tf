@@ -40,6 +40,7 @@ module "schedule" {
   permissions_boundary_arn = var.permissions_boundary_arn
   count                    = local.deploy && var.office_hours != null ? 1 : 0
   name                     = local.stack
+  region                   = var.region
   account_id               = var.account_id
   office_hours             = var.office_hours
   cluster                  = { name = aws_ecs_cluster.this.name, arn = aws_ecs_cluster.this.arn }

@@ -237,6 +237,21 @@ data "aws_iam_policy_document" "workload_boundary" {
     resources = ["*"]
   }
   statement {
+    sid       = "OpenDisksThroughEc2" # parking starts instances whose disks are encrypted
+    actions   = ["kms:CreateGrant"]
+    resources = ["arn:aws:kms:${local.region_account}:key/*"]
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["ec2.${var.region}.amazonaws.com"]
+    }
+  }
+  statement {
     sid       = "PassOnlyTheStacksRoles"
     actions   = ["iam:PassRole"]
     resources = ["arn:aws:iam::${local.account}:role/${var.name}-*"]
