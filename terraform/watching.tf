@@ -71,7 +71,7 @@ module "cost" {
     azs            = length(local.azs)
     endpoints      = module.network.interface_endpoints
     waf_rules      = module.edge.waf_rules
-    kms_keys       = 1 + try(module.observability[0].counts.kms_keys, 0)
+    kms_keys       = 1
     secrets        = length(local.secrets) + 1 # and the one RDS keeps
     alarms         = try(module.observability[0].counts.alarms, 0)
     custom_metrics = try(module.observability[0].counts.custom_metrics, 0)
