@@ -108,6 +108,11 @@ data "aws_iam_policy_document" "plan" {
     resources = ["*"]
   }
   statement {
+    sid       = "ReadTheBudgetsTags" # nor this one
+    actions   = ["budgets:ListTagsForResource"]
+    resources = ["arn:aws:budgets::${local.account}:budget/${var.name}-*"]
+  }
+  statement {
     sid           = "NoOtherObjects"
     effect        = "Deny"
     actions       = ["s3:GetObject", "s3:GetObjectVersion"]

@@ -1,4 +1,4 @@
-# The documents themselves are computed here, not mocked: only the calls to AWS are.
+# The statements are read here as they are written; their JSON is mocked.
 mock_provider "aws" {
   # Plans only: the state bucket refuses to be destroyed, even a mocked one.
   override_during = plan
@@ -131,6 +131,21 @@ run "a_role_that_a_stack_makes_is_bounded" {
       for statement in document.statement : alltrue([for resource in statement.resources : !strcontains(resource, "role/eventflow-${environment == "demo" ? "production" : "demo"}")])
     ])])
     error_message = "One environment's role does not reach the other's roles."
+  }
+}
+
+# AWS takes 6144 characters in a managed policy. This counts a few more than the JSON will have, which cannot be written before the
+# state's key is made; the resource itself counts exactly, and refuses.
+run "the_policies_fit" {
+  command = plan
+  assert {
+    condition = alltrue([for document in concat(values(data.aws_iam_policy_document.apply), [data.aws_iam_policy_document.apply_boundary, data.aws_iam_policy_document.workload_boundary]) :
+      length(jsonencode([for s in document.statement : merge(
+        { Sid = s.sid, Effect = "Allow", Action = s.actions, Resource = s.resources },
+        { for c in s.condition : "Condition ${c.test} ${c.variable}" => c.values },
+      )])) <= 6144
+    ])
+    error_message = "A managed policy may be too long."
   }
 }
 
