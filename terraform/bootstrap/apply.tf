@@ -58,9 +58,12 @@ data "aws_iam_policy_document" "apply" {
     resources = ["*"]
   }
   statement {
-    sid       = "AmongWhatAwsNames" # the option group of a database that wants none; AWS' own rules, which an ACL refers to
-    actions   = ["rds:CreateDBInstance", "rds:ModifyDBInstance", "wafv2:CreateWebACL", "wafv2:UpdateWebACL"]
-    resources = ["arn:aws:rds:${local.region_account}:og:default*", "arn:aws:wafv2:${local.region_account}:regional/managedruleset/*"]
+    sid     = "WithWhatAwsNames" # the option group of a database that wants none; AWS' own rules, which an ACL refers to
+    actions = ["rds:CreateDBInstance", "rds:ModifyDBInstance", "wafv2:CreateWebACL", "wafv2:UpdateWebACL"]
+    resources = [
+      "arn:aws:rds:${local.region_account}:db:${var.name}-${each.key}*", "arn:aws:rds:${local.region_account}:og:default*",
+      "arn:aws:wafv2:${local.region_account}:regional/managedruleset/*",
+    ]
   }
   statement {
     sid       = "RdsKeepsTheMasterPassword" # in a secret that RDS names, made with the rights of who makes the database
