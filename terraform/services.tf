@@ -6,7 +6,8 @@ locals {
 
   commands = merge({ for role in local.services : role => [role] }, { ops = ["admin", "--help"] })
 
-  # What is only for one role. The others' operations port stays on loopback: the container asks there for its health.
+  # What is only for one role. The others' operations port is on loopback, where the container asks for its health: the image's own
+  # default is every address, for a network in which somebody scrapes metrics.
   own_settings = {
     producer = { EVENTFLOW_PRODUCER_LISTEN = "0.0.0.0:${local.port.producer}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.health}" }
     # Registry and simulator have one port; this setting tells `eventflow healthcheck` which.
@@ -23,7 +24,7 @@ locals {
   }
 
   environment = { for role in local.roles : role => merge(
-    { EVENTFLOW_LOG_JSON = "true", AWS_REGION = var.region },
+    { EVENTFLOW_LOG_JSON = "true", AWS_REGION = var.region, EVENTFLOW_OPS_LISTEN = "127.0.0.1:${local.port.health}" },
     { for name, value in module.kafka.environment : name => value if contains(local.on_kafka, role) },
     { for name in ["EVENTFLOW_KAFKA_USERNAME"] : name => role == "ops" ? "admin" : role if local.own_broker && contains(local.on_kafka, role) },
     { for name in ["EVENTFLOW_REGISTRY_URL"] : name => "http://registry.${local.namespace}:${local.port.registry}" if contains(local.on_registry, role) },

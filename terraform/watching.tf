@@ -40,6 +40,7 @@ module "schedule" {
   permissions_boundary_arn = var.permissions_boundary_arn
   count                    = local.deploy && var.office_hours != null ? 1 : 0
   name                     = local.stack
+  region                   = var.region
   account_id               = var.account_id
   office_hours             = var.office_hours
   cluster                  = { name = aws_ecs_cluster.this.name, arn = aws_ecs_cluster.this.arn }
@@ -70,7 +71,7 @@ module "cost" {
     azs            = length(local.azs)
     endpoints      = module.network.interface_endpoints
     waf_rules      = module.edge.waf_rules
-    kms_keys       = 1 + try(module.observability[0].counts.kms_keys, 0)
+    kms_keys       = 1
     secrets        = length(local.secrets) + 1 # and the one RDS keeps
     alarms         = try(module.observability[0].counts.alarms, 0)
     custom_metrics = try(module.observability[0].counts.custom_metrics, 0)

@@ -5,6 +5,7 @@ locals {
 
   # Services whose resources carry the stack's name: only those of this environment.
   named = { for environment in var.environments : environment => flatten([for stack in ["${var.name}-${environment}"] : [
+    "arn:aws:budgets::${local.account}:budget/${stack}*",
     "arn:aws:cloudwatch:${local.region_account}:alarm:${stack}*",
     "arn:aws:cloudwatch::${local.account}:dashboard/${stack}*",
     "arn:aws:ecr:${local.region_account}:repository/${stack}*",
@@ -28,13 +29,13 @@ data "aws_iam_policy_document" "apply" {
   #checkov:skip=CKV_AWS_109:roles may be made only with the workload boundary, and the CI's own roles are out of reach
   #checkov:skip=CKV_AWS_110:see CKV_AWS_109
   #checkov:skip=CKV_AWS_111:services whose resources have ids, not names, cannot be told apart before they exist; bounded to one region and account
-  #checkov:skip=CKV_AWS_356:create calls of kms, kafka configurations and the like know no resource; bounded to one region
+  #checkov:skip=CKV_AWS_356:create calls of VPCs, kafka configurations and the like know no resource; bounded to one region
   for_each = var.environments
 
   statement {
     sid = "WhatCarriesTheStacksName"
     actions = [
-      "cloudwatch:*", "ecr:*", "ecs:*", "elasticloadbalancing:*", "kafka:*", "logs:*", "rds:*", "s3:*", "scheduler:*", "secretsmanager:*",
+      "budgets:*Budget", "budgets:*Tag*", "cloudwatch:*", "ecr:*", "ecs:*", "elasticloadbalancing:*", "kafka:*", "logs:*", "rds:*", "s3:*", "scheduler:*", "secretsmanager:*",
       "sns:*", "ssm:*Parameter*", "ssm:*TagsFrom*", "ssm:*TagsTo*", "wafv2:*",
     ]
     resources = local.named[each.key]
@@ -47,9 +48,9 @@ data "aws_iam_policy_document" "apply" {
   statement {
     sid = "CallsWithoutAResource"
     actions = [
-      "application-autoscaling:*", "budgets:ModifyBudget", "budgets:ViewBudget", "ec2:CreateVpc", "ecr:GetAuthorizationToken",
+      "application-autoscaling:*", "ec2:CreateVpc", "ecr:GetAuthorizationToken",
       "ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition", "elasticloadbalancing:SetWebAcl", "kafka:CreateClusterV2", "kafka:CreateConfiguration",
-      "kms:CreateAlias", "kms:CreateKey", "kms:DeleteAlias", "kms:UpdateAlias", "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:GetLogDelivery",
+      "kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias", "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:GetLogDelivery",
       "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery", "route53:AssociateVPCWithHostedZone", "route53:ChangeResourceRecordSets",
       "route53:ChangeTagsForResource", "route53:CreateHostedZone", "route53:DeleteHostedZone", "secretsmanager:GetRandomPassword", "servicediscovery:CreateHttpNamespace",
       "servicediscovery:CreatePrivateDnsNamespace",
@@ -57,10 +58,25 @@ data "aws_iam_policy_document" "apply" {
     resources = ["*"]
   }
   statement {
-    sid = "ItsOwnKeys" # a key has an id, not a name: told by the tag that every resource of a stack carries
+    sid     = "WithWhatAwsNames" # the option group of a database that wants none; AWS' own rules, which an ACL refers to
+    actions = ["rds:CreateDBInstance", "rds:ModifyDBInstance", "wafv2:CreateWebACL", "wafv2:UpdateWebACL"]
+    resources = [
+      "arn:aws:rds:${local.region_account}:db:${var.name}-${each.key}*", "arn:aws:rds:${local.region_account}:og:default*",
+      "arn:aws:wafv2:${local.region_account}:regional/managedruleset/*",
+    ]
+  }
+  statement {
+    sid       = "RdsKeepsTheMasterPassword" # in a secret that RDS names, made with the rights of who makes the database
+    actions   = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"]
+    resources = ["arn:aws:secretsmanager:${local.region_account}:secret:rds!db-*"]
+  }
+  statement {
+    # A key has an id, not a name: told by the tag that every resource of a stack carries. That tag is not there yet while a key is
+    # made, and who may tag any key may take it over. So a stack's one key is made by its first apply, which is a person's.
+    sid = "ItsOwnKey"
     actions = [
       "kms:CreateGrant", "kms:Decrypt", "kms:DisableKey", "kms:EnableKeyRotation", "kms:Encrypt", "kms:GenerateDataKey*", "kms:PutKeyPolicy",
-      "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription",
+      "kms:RetireGrant", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription",
     ]
     resources = ["arn:aws:kms:${local.region_account}:key/*"]
     condition {
@@ -131,6 +147,13 @@ resource "aws_iam_policy" "apply" {
   for_each = var.environments
   name     = "${var.name}-ci-apply-${each.key}"
   policy   = data.aws_iam_policy_document.apply[each.key].minified_json
+
+  lifecycle {
+    precondition {
+      condition     = length(data.aws_iam_policy_document.apply[each.key].minified_json) <= 6144
+      error_message = "AWS takes 6144 characters in a managed policy."
+    }
+  }
 }
 
 resource "aws_iam_role_policy_attachment" "apply" {
@@ -214,6 +237,13 @@ resource "aws_iam_policy" "apply_boundary" {
   #checkov:skip=CKV2_AWS_40:a boundary grants nothing
   name   = "${var.name}-ci-apply-boundary"
   policy = data.aws_iam_policy_document.apply_boundary.minified_json
+
+  lifecycle {
+    precondition {
+      condition     = length(data.aws_iam_policy_document.apply_boundary.minified_json) <= 6144
+      error_message = "AWS takes 6144 characters in a managed policy."
+    }
+  }
 }
 
 # The ceiling of every role that a stack makes: what tasks, the broker and the schedules ever need.
@@ -237,6 +267,21 @@ data "aws_iam_policy_document" "workload_boundary" {
     resources = ["*"]
   }
   statement {
+    sid       = "OpenDisksThroughEc2" # parking starts instances whose disks are encrypted
+    actions   = ["kms:CreateGrant"]
+    resources = ["arn:aws:kms:${local.region_account}:key/*"]
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["ec2.${var.region}.amazonaws.com"]
+    }
+  }
+  statement {
     sid       = "PassOnlyTheStacksRoles"
     actions   = ["iam:PassRole"]
     resources = ["arn:aws:iam::${local.account}:role/${var.name}-*"]
@@ -257,4 +302,11 @@ resource "aws_iam_policy" "workload_boundary" {
   #checkov:skip=CKV_AWS_355:a boundary grants nothing
   name   = "${var.name}-workload-boundary"
   policy = data.aws_iam_policy_document.workload_boundary.minified_json
+
+  lifecycle {
+    precondition {
+      condition     = length(data.aws_iam_policy_document.workload_boundary.minified_json) <= 6144
+      error_message = "AWS takes 6144 characters in a managed policy."
+    }
+  }
 }

@@ -12,13 +12,17 @@ data "aws_iam_openid_connect_provider" "github" {
 }
 
 locals {
-  github  = "token.actions.githubusercontent.com"
-  issuer  = one(concat(aws_iam_openid_connect_provider.github[*].arn, data.aws_iam_openid_connect_provider.github[*].arn))
-  subject = "repo:${var.github_repository}"
+  github = "token.actions.githubusercontent.com"
+  issuer = one(concat(aws_iam_openid_connect_provider.github[*].arn, data.aws_iam_openid_connect_provider.github[*].arn))
+
+  # Repositories made or renamed since 2026-07-15 say who they are by number, too: a name given up and taken by somebody else is
+  # then not trusted. The pieces of a name and of its number are joined by "@".
+  identity = [var.github_owner_id, var.github_repository_id]
+  subject  = "repo:${join("/", [for i, part in split("/", var.github_repository) : join("@", compact([part, local.identity[i]]))])}"
 
   # A job that names an environment has that in its `sub`, and neither its branch nor its event.
   trusted = merge({
-    plan = ["${local.subject}:pull_request", "${local.subject}:ref:refs/heads/main", "${local.subject}:environment:plan"]
+    plan = ["${local.subject}:environment:plan"]
     push = ["${local.subject}:environment:build"]
   }, { for environment in var.environments : "apply-${environment}" => ["${local.subject}:environment:${environment}"] })
 }
@@ -50,7 +54,8 @@ resource "aws_iam_role" "github" {
   name                 = "${var.name}-ci-${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.trust[each.key].json
   permissions_boundary = startswith(each.key, "apply-") ? aws_iam_policy.apply_boundary.arn : null
-  max_session_duration = 3600
+  # A first apply with MSK takes most of an hour: credentials must not end in the middle of it.
+  max_session_duration = startswith(each.key, "apply-") ? 7200 : 3600
 }
 
 # push: images into this project's repositories, nothing else.
@@ -95,6 +100,17 @@ data "aws_iam_policy_document" "plan" {
     sid       = "DecryptTheState"
     actions   = ["kms:Decrypt"]
     resources = [aws_kms_key.state.arn]
+  }
+  statement {
+    # Ephemeral passwords are made when a plan opens them; this one is thrown away. ReadOnlyAccess does not have the call.
+    sid       = "MakeUpPasswords"
+    actions   = ["secretsmanager:GetRandomPassword"]
+    resources = ["*"]
+  }
+  statement {
+    sid       = "ReadTheBudgetsTags" # nor this one
+    actions   = ["budgets:ListTagsForResource"]
+    resources = ["arn:aws:budgets::${local.account}:budget/${var.name}-*"]
   }
   statement {
     sid           = "NoOtherObjects"

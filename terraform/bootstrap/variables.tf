@@ -26,6 +26,32 @@ variable "github_repository" {
   }
 }
 
+variable "github_owner_id" {
+  description = "Number of the owner, where the repository was made or renamed since 2026-07-15: gh api repos/OWNER/REPOSITORY --jq .owner.id"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_owner_id == null || can(regex("^[0-9]+$", var.github_owner_id))
+    error_message = "github_owner_id is a number: gh api repos/OWNER/REPOSITORY --jq .owner.id"
+  }
+  validation {
+    condition     = (var.github_owner_id == null) == (var.github_repository_id == null)
+    error_message = "github_owner_id and github_repository_id are given together, or neither is."
+  }
+}
+
+variable "github_repository_id" {
+  description = "Number of the repository, where it was made or renamed since 2026-07-15: gh api repos/OWNER/REPOSITORY --jq .id"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository_id == null || can(regex("^[0-9]+$", var.github_repository_id))
+    error_message = "github_repository_id is a number: gh api repos/OWNER/REPOSITORY --jq .id"
+  }
+}
+
 variable "environments" {
   description = "GitHub environments that may apply, each with a role of its own. Give each required reviewers and a tag rule in GitHub"
   type        = set(string)

@@ -62,6 +62,8 @@ run "msk" {
       "persistence events.validated.v1", "persistence events.retry.eventflow-persistence.v1",
       "recovery events.raw.v1", "recovery events.validated.v1", "recovery events.dlq.v1",
       "recovery events.retry.eventflow-validator.v1", "recovery events.retry.eventflow-persistence.v1",
+      "ops events.raw.v1", "ops events.validated.v1", "ops events.dlq.v1",
+      "ops events.retry.eventflow-validator.v1", "ops events.retry.eventflow-persistence.v1",
     ])
     error_message = "Another role may read, or another topic."
   }
@@ -76,8 +78,14 @@ run "msk" {
     error_message = "A Kafka right with a wildcard, or to delete."
   }
   assert {
-    condition     = !anytrue(flatten([for s in module.identity.policies["ops"].kafka : [for a in s.Action : endswith(a, "WriteData") || endswith(a, "ReadData")]]))
-    error_message = "The ops role keeps topics; it reads and writes no record."
+    condition     = !anytrue(flatten([for s in module.identity.policies["ops"].kafka : [for a in s.Action : strcontains(a, "Write") || endswith(a, "AlterGroup")]]))
+    error_message = "The ops role keeps topics and audits; it writes no record and moves no group."
+  }
+  assert {
+    condition = toset(flatten([for s in module.identity.policies["ops"].kafka : [for r in s.Resource : split("/", r)[3]] if contains(s.Action, "kafka-cluster:DescribeGroup")])) == toset([
+      "eventflow-validator", "eventflow-persistence",
+    ])
+    error_message = "An audit asks how far the validator and persistence are."
   }
   assert {
     condition     = length(module.identity.policies["registry"].kafka) == 0

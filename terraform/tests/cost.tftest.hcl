@@ -22,7 +22,7 @@ variables {
     edge           = "http_api"
     egress         = "nat_instance"
     azs            = 2
-    kms_keys       = 2
+    kms_keys       = 1
     secrets        = 9
     alarms         = 12
     custom_metrics = 8
@@ -45,8 +45,8 @@ run "demo" {
     error_message = "Database 13.98 (11.68 + 2.30), NAT instance 7.36 (3.07 + 3.65 + 0.64), edge 1.00: ${jsonencode(output.by_component)}"
   }
   assert {
-    condition     = output.by_component.kafka == 14.50 && output.by_component.keys == 5.60 && output.by_component.watching == 4.10
-    error_message = "Broker 14.50 (12.26 + 28 GB), keys and secrets 5.60, watching 4.10: ${jsonencode(output.by_component)}"
+    condition     = output.by_component.kafka == 14.50 && output.by_component.keys == 4.60 && output.by_component.watching == 4.10
+    error_message = "Broker 14.50 (12.26 + 28 GB), key and secrets 4.60, watching 4.10: ${jsonencode(output.by_component)}"
   }
   # One task on demand and six on Spot at half price are four whole ones: 4 x 7.20875; the audit is 4 minutes an hour.
   assert {
@@ -143,7 +143,7 @@ run "production_small" {
       azs            = 2
       waf_rules      = 3
       lcu            = 0.3
-      kms_keys       = 2
+      kms_keys       = 1
       secrets        = 4
       alarms         = 22
       custom_metrics = 8

@@ -61,6 +61,14 @@ run "demo" {
     condition     = alltrue([for s in values(module.service) : endswith(s.container.image, "@sha256:0000000000000000000000000000000000000000000000000000000000000000")])
     error_message = "An image that is not named by its digest."
   }
+  # The load balancer asks the producer's; the registry has one port for all.
+  assert {
+    condition = { for role, s in module.service : role => one([for e in s.container.environment : e.value if e.name == "EVENTFLOW_OPS_LISTEN"]) if role != "simulator" } == {
+      producer    = "0.0.0.0:9100", registry = "0.0.0.0:8081", validator = "127.0.0.1:9100", analytics = "127.0.0.1:9100"
+      persistence = "127.0.0.1:9100", recovery = "127.0.0.1:9100", ops = "127.0.0.1:9100"
+    }
+    error_message = "An operations port that is reached from outside its task."
+  }
   # What ECS fills in is only ever named; what is written out is no secret.
   assert {
     condition     = !anytrue(flatten([for s in values(module.service) : [for e in s.container.environment : can(regex("(?i)(password|secret|token)", e.name))]]))
@@ -140,6 +148,14 @@ run "production_small" {
   assert {
     condition     = alltrue([for s in values(module.service) : endswith(s.container.image, "@sha256:0000000000000000000000000000000000000000000000000000000000000000")])
     error_message = "An image that is not named by its digest."
+  }
+  # The load balancer asks the producer's; the registry has one port for all.
+  assert {
+    condition = { for role, s in module.service : role => one([for e in s.container.environment : e.value if e.name == "EVENTFLOW_OPS_LISTEN"]) if role != "simulator" } == {
+      producer    = "0.0.0.0:9100", registry = "0.0.0.0:8081", validator = "127.0.0.1:9100", analytics = "127.0.0.1:9100"
+      persistence = "127.0.0.1:9100", recovery = "127.0.0.1:9100", ops = "127.0.0.1:9100"
+    }
+    error_message = "An operations port that is reached from outside its task."
   }
   # What ECS fills in is only ever named; what is written out is no secret.
   assert {
@@ -222,6 +238,14 @@ run "production" {
   assert {
     condition     = alltrue([for s in values(module.service) : endswith(s.container.image, "@sha256:0000000000000000000000000000000000000000000000000000000000000000")])
     error_message = "An image that is not named by its digest."
+  }
+  # The load balancer asks the producer's; the registry has one port for all.
+  assert {
+    condition = { for role, s in module.service : role => one([for e in s.container.environment : e.value if e.name == "EVENTFLOW_OPS_LISTEN"]) if role != "simulator" } == {
+      producer    = "0.0.0.0:9100", registry = "0.0.0.0:8081", validator = "127.0.0.1:9100", analytics = "127.0.0.1:9100"
+      persistence = "127.0.0.1:9100", recovery = "127.0.0.1:9100", ops = "127.0.0.1:9100"
+    }
+    error_message = "An operations port that is reached from outside its task."
   }
   # What ECS fills in is only ever named; what is written out is no secret.
   assert {

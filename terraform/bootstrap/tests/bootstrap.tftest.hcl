@@ -1,4 +1,4 @@
-# The documents themselves are computed here, not mocked: only the calls to AWS are.
+# The statements are read here as they are written; their JSON is mocked.
 mock_provider "aws" {
   # Plans only: the state bucket refuses to be destroyed, even a mocked one.
   override_during = plan
@@ -32,7 +32,7 @@ run "who_may_take_which_role" {
   command = plan
   assert {
     condition = { for role, document in data.aws_iam_policy_document.trust : role => toset(flatten([for c in document.statement[0].condition : c.values if endswith(c.variable, ":sub")])) } == {
-      plan             = toset(["repo:octocat/eventflow:pull_request", "repo:octocat/eventflow:ref:refs/heads/main", "repo:octocat/eventflow:environment:plan"])
+      plan             = toset(["repo:octocat/eventflow:environment:plan"])
       push             = toset(["repo:octocat/eventflow:environment:build"])
       apply-demo       = toset(["repo:octocat/eventflow:environment:demo"])
       apply-production = toset(["repo:octocat/eventflow:environment:production"])
@@ -49,6 +49,47 @@ run "who_may_take_which_role" {
     condition     = aws_iam_role.github["apply-demo"].permissions_boundary != null && aws_iam_role.github["apply-production"].permissions_boundary != null
     error_message = "What may apply is bounded."
   }
+  assert {
+    condition = { for role, made in aws_iam_role.github : role => made.max_session_duration } == {
+      plan = 3600, push = 3600, apply-demo = 7200, apply-production = 7200
+    }
+    error_message = "Only an apply may take two hours."
+  }
+}
+
+# Made or renamed since 2026-07-15: owner and repository by name and number.
+run "a_repository_that_says_its_numbers" {
+  command = plan
+  variables {
+    github_owner_id      = "583231"
+    github_repository_id = "1296269"
+  }
+  assert {
+    condition = { for role, document in data.aws_iam_policy_document.trust : role => flatten([for c in document.statement[0].condition : c.values if endswith(c.variable, ":sub")]) } == {
+      plan             = ["repo:octocat@583231/eventflow@1296269:environment:plan"]
+      push             = ["repo:octocat@583231/eventflow@1296269:environment:build"]
+      apply-demo       = ["repo:octocat@583231/eventflow@1296269:environment:demo"]
+      apply-production = ["repo:octocat@583231/eventflow@1296269:environment:production"]
+    }
+    error_message = "Each role is for exactly these subjects."
+  }
+}
+
+run "half_of_the_numbers_is_refused" {
+  command = plan
+  variables {
+    github_owner_id = "583231"
+  }
+  expect_failures = [var.github_owner_id]
+}
+
+run "a_number_that_is_none_is_refused" {
+  command = plan
+  variables {
+    github_owner_id      = "583231"
+    github_repository_id = "*"
+  }
+  expect_failures = [var.github_repository_id]
 }
 
 run "push_can_only_push" {
@@ -90,6 +131,21 @@ run "a_role_that_a_stack_makes_is_bounded" {
       for statement in document.statement : alltrue([for resource in statement.resources : !strcontains(resource, "role/eventflow-${environment == "demo" ? "production" : "demo"}")])
     ])])
     error_message = "One environment's role does not reach the other's roles."
+  }
+}
+
+# AWS takes 6144 characters in a managed policy. This counts a few more than the JSON will have, which cannot be written before the
+# state's key is made; the resource itself counts exactly, and refuses.
+run "the_policies_fit" {
+  command = plan
+  assert {
+    condition = alltrue([for document in concat(values(data.aws_iam_policy_document.apply), [data.aws_iam_policy_document.apply_boundary, data.aws_iam_policy_document.workload_boundary]) :
+      length(jsonencode([for s in document.statement : merge(
+        { Sid = s.sid, Effect = "Allow", Action = s.actions, Resource = s.resources },
+        { for c in s.condition : "Condition ${c.test} ${c.variable}" => c.values },
+      )])) <= 6144
+    ])
+    error_message = "A managed policy may be too long."
   }
 }
 

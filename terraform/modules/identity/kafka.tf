@@ -32,8 +32,8 @@ locals {
     },
   ] : merge({ Effect = "Allow" }, statement) if length(statement.Resource) > 0] }
 
-  # `admin topics apply`: creates and changes topics; reads and writes no record, and deletes nothing.
-  ops = [
+  # `admin topics apply` creates and changes topics; `audit --now` reads what recovery reads. Nothing is written or deleted.
+  ops = concat([
     {
       Sid      = "Connect"
       Effect   = "Allow"
@@ -47,7 +47,7 @@ locals {
       "kafka-cluster:DescribeTopicDynamicConfiguration", "kafka-cluster:AlterTopicDynamicConfiguration"]
       Resource = [for name in var.topics : "${local.topic}${name}"]
     },
-  ]
+  ], [for statement in lookup(local.matrix, "recovery", []) : statement if contains(["Read", "WatchGroups"], statement.Sid)])
 
   # Only roles that this stack runs: the matrix may know more.
   kafka = { for role, statements in merge(local.matrix, { ops = local.ops }) : role => statements if var.msk && contains(keys(var.roles), role) }

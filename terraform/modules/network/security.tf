@@ -1,7 +1,7 @@
 # Who may talk to whom, by group: no rule names an address, but those of the edge (the world, 443) and of the way out to AWS.
 resource "aws_security_group" "this" {
   for_each    = var.security_groups
-  name        = "${var.name}-${each.key}"
+  name_prefix = "${var.name}-${each.key}-" # not a name: two of one name cannot stand side by side while one replaces the other
   description = each.value
   vpc_id      = aws_vpc.this.id
   tags        = { Name = "${var.name}-${each.key}" }

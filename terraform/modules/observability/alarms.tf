@@ -148,7 +148,7 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each            = local.alarms
   alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = each.value.text
+  alarm_description   = "${each.value.text}. What to do: docs/ALERTS.md#on-aws, ${each.key}"
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.above
   evaluation_periods  = each.value.periods

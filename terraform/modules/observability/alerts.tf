@@ -1,49 +1,7 @@
-# Where alarms go: one topic, encrypted with a key that CloudWatch and Budgets may use (AWS' own key for SNS does not let them).
-data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:a key policy's "*" is the key itself
-  #checkov:skip=CKV_AWS_111:a key policy's "*" is the key itself
-  #checkov:skip=CKV_AWS_356:a key policy's "*" is the key itself
-  # The usual root statement: without it nobody could manage the key. "*" is this key, the only resource a key policy can name.
-  statement {
-    sid       = "AccountManagesItsKey"
-    actions   = ["kms:*"]
-    resources = ["*"]
-    principals {
-      type        = "AWS"
-      identifiers = ["arn:aws:iam::${var.account_id}:root"]
-    }
-  }
-  statement {
-    sid       = "AlarmsAndBudgetsPublishEncrypted"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = ["*"]
-    principals {
-      type        = "Service"
-      identifiers = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]
-    }
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [var.account_id]
-    }
-  }
-}
-
-resource "aws_kms_key" "alerts" {
-  description             = "${var.name}: alerts"
-  enable_key_rotation     = true
-  deletion_window_in_days = 7
-  policy                  = data.aws_iam_policy_document.key.json
-}
-
-resource "aws_kms_alias" "alerts" {
-  name          = "alias/${var.name}-alerts"
-  target_key_id = aws_kms_key.alerts.key_id
-}
-
+# Where alarms go: one topic, encrypted with the stack's key, whose policy lets CloudWatch and Budgets use it (modules/secrets).
 resource "aws_sns_topic" "alerts" {
   name              = "${var.name}-alerts"
-  kms_master_key_id = aws_kms_key.alerts.arn
+  kms_master_key_id = var.kms_key_arn
 }
 
 data "aws_iam_policy_document" "publish" {

@@ -35,8 +35,8 @@ data "aws_iam_policy_document" "audit" {
   statement {
     sid     = "RunTheAuditTask"
     actions = ["ecs:RunTask"]
-    # Every revision of that one family: a deploy makes a new one.
-    resources = ["${local.audit_family}:*"]
+    # Every revision of that one family, since a deploy makes a new one; and the family itself, which is how the schedule names it.
+    resources = [local.audit_family, "${local.audit_family}:*"]
     condition {
       test     = "ArnEquals"
       variable = "ecs:cluster"

@@ -15,7 +15,7 @@ output "liveness_alarms" {
 
 output "counts" {
   description = "For the cost module: what is billed by the piece"
-  value       = { alarms = length(local.alarms), custom_metrics = length(local.dimensionless), kms_keys = 1 }
+  value       = { alarms = length(local.alarms), custom_metrics = length(local.dimensionless) }
 }
 
 output "dashboard_url" {

@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of the stack (for the dashboard and for key policies)"
+  description = "Region of the stack (for the dashboard)"
   type        = string
 }
 
@@ -52,7 +52,7 @@ variable "audit" {
 }
 
 variable "kms_key_arn" {
-  description = "Key for the audit's schedule (not for alerts: they have a key of their own, which CloudWatch may use)"
+  description = "Key of the audit's schedule and of the alerts: its policy must let CloudWatch and Budgets use it"
   type        = string
 }
 

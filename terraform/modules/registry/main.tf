@@ -16,11 +16,21 @@ resource "aws_ecr_repository" "this" {
 resource "aws_ecr_lifecycle_policy" "this" {
   repository = aws_ecr_repository.this.name
   policy = jsonencode({
-    rules = [{
-      rulePriority = 1
-      description  = "Keep 20: the running one, and those one may have to go back to"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 }
-      action       = { type = "expire" }
-    }]
+    rules = [
+      {
+        rulePriority = 1
+        description  = "Keep 20: the running one, and those one may have to go back to"
+        selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = 20 }
+        action       = { type = "expire" }
+      },
+      {
+        # One image for each architecture and their attestations have no tag of their own. While an index that names them is kept,
+        # ECR keeps them, whatever this says; counted by number they would push out the images themselves.
+        rulePriority = 2
+        description  = "What nothing names any more"
+        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }
+        action       = { type = "expire" }
+      },
+    ]
   })
 }

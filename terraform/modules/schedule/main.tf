@@ -121,6 +121,26 @@ data "aws_iam_policy_document" "this" {
       resources = statement.value
     }
   }
+  # An instance whose disks are encrypted with our key starts only if who starts it may let EC2 use the key. The caller must be EC2
+  # on the role's behalf, and the grant for an AWS resource: nobody gets at the key itself.
+  dynamic "statement" {
+    for_each = length(var.instances) == 0 ? [] : [var.kms_key_arn]
+    content {
+      sid       = "LetEc2OpenTheDisks"
+      actions   = ["kms:CreateGrant"]
+      resources = [statement.value]
+      condition {
+        test     = "Bool"
+        variable = "kms:GrantIsForAWSResource"
+        values   = ["true"]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["ec2.${var.region}.amazonaws.com"]
+      }
+    }
+  }
   dynamic "statement" {
     for_each = length(var.alarms) == 0 ? [] : [values(var.alarms)]
     content {

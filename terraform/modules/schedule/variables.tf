@@ -56,8 +56,13 @@ variable "instances" {
   default     = {}
 }
 
+variable "region" {
+  description = "Region of the stack: the instances' disks are opened through its EC2"
+  type        = string
+}
+
 variable "kms_key_arn" {
-  description = "Key that encrypts the schedules; its policy must leave the rest to IAM (the usual root statement)"
+  description = "Key that encrypts the schedules and the instances' disks; its policy must leave the rest to IAM (the usual root statement)"
   type        = string
 }
 

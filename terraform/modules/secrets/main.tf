@@ -1,7 +1,7 @@
-# One key for what this stack keeps (secrets, logs, disks, images), and the secrets. A secret is one value, and is never in state or
+# One key for what this stack keeps (secrets, logs, disks, images, alerts), and the secrets. A secret is one value, and is never in state or
 # plan: it is generated in an ephemeral resource and handed over in a write-only argument.
 resource "aws_kms_key" "this" {
-  description             = "${var.name}: secrets, logs, disks, images"
+  description             = "${var.name}: secrets, logs, disks, images, alerts"
   enable_key_rotation     = true
   deletion_window_in_days = 7
 
@@ -29,6 +29,20 @@ resource "aws_kms_key" "this" {
               "arn:aws:logs:${var.region}:${var.account_id}:log-group:aws-waf-logs-${var.name}",
               "arn:aws:logs:${var.region}:${var.account_id}:log-group:/aws/rds/instance/${var.name}/*",
             ]
+          }
+        }
+      },
+      {
+        # AWS' own key for SNS does not let them.
+        Sid       = "AlarmsAndBudgetsPublishEncrypted"
+        Effect    = "Allow"
+        Principal = { Service = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"]
+        Resource  = "*"
+        Condition = {
+          StringEquals = {
+            "aws:SourceAccount"                      = var.account_id
+            "kms:EncryptionContext:aws:sns:topicArn" = "arn:aws:sns:${var.region}:${var.account_id}:${var.name}-alerts"
           }
         }
       },

@@ -74,6 +74,12 @@ run "demo" {
     error_message = "The audit runs the newest revision, without a public address."
   }
   assert {
+    condition = flatten([for s in data.aws_iam_policy_document.audit.statement : tolist(s.resources) if contains(s.actions, "ecs:RunTask")]) == [
+      "arn:aws:ecs:us-east-1:123456789012:task-definition/eventflow-demo-recovery", "arn:aws:ecs:us-east-1:123456789012:task-definition/eventflow-demo-recovery:*",
+    ]
+    error_message = "What the schedule runs, as it names it, and no other family."
+  }
+  assert {
     condition     = aws_scheduler_schedule.audit.schedule_expression == "rate(15 minutes)"
     error_message = "Day and night, unless parked."
   }

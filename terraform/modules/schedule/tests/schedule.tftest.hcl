@@ -9,6 +9,7 @@ mock_provider "aws" {
 
 variables {
   name        = "eventflow-demo"
+  region      = "us-east-1"
   account_id  = "123456789012"
   kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   cluster     = { name = "eventflow-demo", arn = "arn:aws:ecs:us-east-1:123456789012:cluster/eventflow-demo" }
@@ -64,6 +65,17 @@ run "the_role_reaches_this_stack_only" {
     ])
     error_message = "The parking role may touch what is parked and nothing else."
   }
+  # Without the grant an instance with encrypted disks does not start; with a wider one the role could give the key away.
+  assert {
+    condition = [for statement in data.aws_iam_policy_document.this.statement : {
+      resources  = statement.resources
+      conditions = { for c in statement.condition : "${c.test} ${c.variable}" => one(c.values) }
+      } if contains(statement.actions, "kms:CreateGrant")] == [{
+      resources  = toset(["arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"])
+      conditions = { "Bool kms:GrantIsForAWSResource" = "true", "StringEquals kms:ViaService" = "ec2.us-east-1.amazonaws.com" }
+    }]
+    error_message = "The role may let EC2, and EC2 only, open the disks of what it starts."
+  }
 }
 
 run "without_database_and_instances_only_services_park" {
@@ -76,6 +88,10 @@ run "without_database_and_instances_only_services_park" {
   assert {
     condition     = length(aws_scheduler_schedule.this) == 4
     error_message = "Two services, start and stop."
+  }
+  assert {
+    condition     = !anytrue([for statement in data.aws_iam_policy_document.this.statement : contains(statement.actions, "kms:CreateGrant")])
+    error_message = "Nothing to start, no grant."
   }
 }
 
