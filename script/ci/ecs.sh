@@ -18,25 +18,31 @@ with_image() {
 }
 
 # one_off DEPLOY IMAGE COMMAND...: runs `eventflow COMMAND` as a task of its own, with IMAGE instead of the deployed one unless that is
-# empty; prints its log; succeeds when it did. Ten minutes at most.
+# empty; prints its log; succeeds when it did. Ten minutes at most: then it is stopped, so that nothing is migrated after it was said to have failed.
 one_off() {
-    local deploy=$1 image=$2 definition task status result=1
+    local deploy=$1 image=$2 definition task cluster status stopped=no result=1
     shift 2
     say "one-off task: eventflow $*"
+    cluster=$(jq -r .cluster <<<"$deploy")
     definition=$(jq -r .task_definition <<<"$deploy")
     if [ -n "$image" ]; then
         definition=$(with_image "$deploy" "$image") || { say "the task cannot be registered"; return 1; }
     fi
     jq '{awsvpcConfiguration: {subnets, securityGroups: .security_groups, assignPublicIp: "DISABLED"}}' <<<"$deploy" >"$scratch/network.json"
     jq -n --arg name "$(jq -r .container <<<"$deploy")" '{containerOverrides: [{name: $name, command: $ARGS.positional}]}' --args -- "$@" >"$scratch/overrides.json"
-    task=$(aws ecs run-task --cluster "$(jq -r .cluster <<<"$deploy")" --task-definition "$definition" --launch-type FARGATE --started-by release \
+    task=$(aws ecs run-task --cluster "$cluster" --task-definition "$definition" --launch-type FARGATE --started-by release \
         --network-configuration "file://$scratch/network.json" --overrides "file://$scratch/overrides.json") || task='{}'
     if arn=$(jq -er '.tasks[0].taskArn' <<<"$task"); then
-        aws ecs wait tasks-stopped --cluster "$(jq -r .cluster <<<"$deploy")" --tasks "$arn" || say "it has not ended in ten minutes"
-        status=$(aws ecs describe-tasks --cluster "$(jq -r .cluster <<<"$deploy")" --tasks "$arn") || status='{}'
+        aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$arn" || {
+            stopped=yes
+            say "it has not ended in ten minutes, or cannot be waited for: stopping it"
+            aws ecs stop-task --cluster "$cluster" --task "$arn" --reason "not ended in time" >/dev/null && aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$arn" ||
+                say "IT MAY STILL RUN: aws ecs stop-task --cluster $cluster --task $arn"
+        }
+        status=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$arn") || status='{}'
         aws logs get-log-events --start-from-head --log-group-name "$(jq -r .log_group <<<"$deploy")" \
             --log-stream-name "$(jq -r '"\(.log_prefix)/\(.container)"' <<<"$deploy")/${arn##*/}" | jq -r '.events[].message' || say "its log cannot be read"
-        [ "$(jq '.tasks[0].containers[0].exitCode' <<<"$status")" = 0 ] && result=0 ||
+        [ $stopped = no ] && [ "$(jq '.tasks[0].containers[0].exitCode' <<<"$status")" = 0 ] && result=0 ||
             say "it failed: $(jq -r '.tasks[0] | "exit code \(.containers[0].exitCode // "none"), \(.stoppedReason // "still running")"' <<<"$status")"
     else
         say "the task did not start: $(jq -r '[.failures[]?.reason] | join(", ")' <<<"$task")"

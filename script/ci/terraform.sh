@@ -27,18 +27,29 @@ set_up_terraform() {
     PATH=$home:$PATH
 }
 
-tf() { terraform -chdir=terraform "$@"; }
+# The root module; script/ci/test puts another folder in its place.
+tf_root=${TF_ROOT:-terraform}
+tf() { terraform -chdir="$tf_root" "$@"; }
 
-# tf_init PROFILE: the profile's state, in the bucket that terraform/bootstrap made. TF_BACKEND is its output `backend`.
+# tf_init PROFILE [LOCK]: the profile's state, in the bucket that terraform/bootstrap made. TF_BACKEND is its output `backend`. LOCK is the lock file
+# a plan was made with: a plan can be applied by exactly that provider, and a newer one may have come out since.
 tf_init() {
     [ "$1" = demo ] || [ "$1" = production ] || wrong "the profile is demo or production"
     set_up_terraform || return 1
-    local backend
+    local backend status=0 lock=()
+    if [ -n "${2:-}" ]; then
+        cp "$2" "$tf_root/.terraform.lock.hcl" || return 1
+        lock=(-lockfile=readonly)
+    fi
     backend=$(mktemp)
     echo "$TF_BACKEND" >"$backend"
-    tf init -input=false -no-color -reconfigure -backend-config="$backend" -backend-config="key=eventflow-$1.tfstate" >/dev/null
+    tf init -input=false -no-color -reconfigure "${lock[@]}" -backend-config="$backend" -backend-config="key=eventflow-$1.tfstate" >/dev/null || status=1
     rm -f "$backend"
+    [ $status = 0 ] || { say "terraform init failed"; return 1; }
 }
+
+# plan_hash DIR: what is approved: the plan, and the providers that it was made with.
+plan_hash() { (cd "$1" && sha256sum tfplan terraform.lock.hcl) | sha256sum | cut -d' ' -f1; }
 
 # tf_plan PROFILE DIGEST FILE [MORE...]: a plan kept in FILE. Without a lock: who may only read cannot take one, and a plan whose state
 # has changed since is refused when it is applied. TFVARS has what the profile's file leaves open (account_id, ...): HCL, one a line.
@@ -58,7 +69,8 @@ given_variables() {
     [ -z "$2" ] || variables+=(-var "image_digest=$2")
 }
 
-# What runs now: Terraform's output `deploy`, or nothing before the first apply. A JSON object: image_digest, url (the public edge), inside_url
-# (the producer, from inside), cluster, services (name to task definition), and of one-off tasks task_definition, container, subnets,
-# security_groups, log_group, log_prefix.
-deployed() { tf output -json deploy 2>/dev/null || true; }
+# What runs now: Terraform's output `deploy`, or nothing before the first apply. Fails when it cannot be read: that is not the same as nothing.
+# A JSON object: image_digest, url (the public edge), inside_url (the producer, from inside), cluster, services (name to task definition), and
+# of one-off tasks task_definition, container, subnets, security_groups, log_group, log_prefix.
+deployed() { tf output -json | jq -c '.deploy.value // empty' || { say "what is deployed cannot be read"; return 1; }; }
+deployed_digest() { deployed | jq -r '.image_digest // empty'; }
