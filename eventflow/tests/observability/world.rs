@@ -178,6 +178,14 @@ impl World {
         std::fs::read_to_string(path.join(format!("{name}.log"))).unwrap_or_default()
     }
 
+    /// One payment that somebody asks the simulator for, as a person would with `curl`.
+    pub(crate) async fn authorize(&self) {
+        let url = format!("http://{}/authorize", self.addresses["simulator"]);
+        let payment = r#"{"payment_id":"pay_1","order_id":"order_1","amount":"49.90","currency":"EUR"}"#;
+        let answer = reqwest::Client::new().post(url).body(payment).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
     /// No more traffic: the simulator ends as it does on SIGTERM.
     pub(crate) fn stop_traffic(&mut self) {
         let mut simulator = self.processes.remove("simulator").unwrap();
