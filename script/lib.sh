@@ -81,16 +81,19 @@ pytool() {
     touch "$home/.complete"
 }
 
-# Prometheus, without the server that its package starts.
+# Prometheus and its node exporter, without the servers that their packages start.
 set_up_prometheus() {
-    command -v promtool >/dev/null && return
     need prometheus "to check rules, and to scrape the running pipeline" command -v promtool
+    need prometheus-node-exporter "to see how full disks are, as the alerts do" command -v prometheus-node-exporter
+    local installed=("${missing[@]}") service
     install_missing || return 1
-    if [ -d /run/systemd/system ]; then
-        "${as[@]}" systemctl disable --now prometheus
-    else
-        "${as[@]}" service prometheus stop || true
-    fi
+    for service in "${installed[@]}"; do
+        if [ -d /run/systemd/system ]; then
+            "${as[@]}" systemctl disable --now "$service"
+        else
+            "${as[@]}" service "$service" stop || true
+        fi
+    done
 }
 
 # The pinned toolchain's version, such as 1.95.0.

@@ -154,7 +154,7 @@ fn dashboards_are_whole() {
             }
         }
     }
-    let roles = ["producer", "validator", "analytics", "persistence", "recovery"];
+    let roles = ["registry", "producer", "validator", "analytics", "persistence", "recovery", "simulator"];
     let wanted: BTreeSet<String> = roles.map(str::to_owned).into_iter().chain(["overview".to_owned()]).collect();
     assert_eq!(dashboards().into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>(), wanted);
 }
