@@ -17,7 +17,7 @@ pub(crate) struct Wanted {
     /// JSON file of topics and rights, in the form of infra/kafka/topics.json, which is the default
     #[arg(long, env = "EVENTFLOW_TOPICS")]
     file: Option<PathBuf>,
-    /// Another consumer group that gets a retry topic, events.retry.<group>.v1 (repeatable); those of the file have theirs
+    /// Another consumer group that gets a retry topic, events.retry.NAME.v1 (repeatable); those of the file have theirs
     #[arg(long = "retry-group", value_name = "NAME")]
     retry_groups: Vec<String>,
     /// The Kafka user a role of the file is: {} stands for the role. With mTLS it is the certificate's subject: User:CN={}
