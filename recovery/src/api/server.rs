@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// half a minute; one that cannot be used leaves the old one in place.
 ///
 /// # Errors
-/// [`ConfigError`] when the listener's address or the certificate cannot be used.
+/// [`runtime::config::ConfigError`] when the listener's address or the certificate cannot be used.
 pub async fn serve(listener: TcpListener, router: Router, args: &ApiArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     args.check_listen(listener.local_addr()?)?;
     let mut certificates = args.certificates()?;
