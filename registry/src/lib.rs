@@ -1,7 +1,7 @@
 //! A small Confluent-compatible schema registry over the contracts, read-mostly.
 //!
 //! Subjects are `<topic>-<record name>` (TopicRecordName); ids are pinned beside the contracts, so that any number of instances answer
-//! alike ([`subjects`]). Registering a schema that is here answers its id; another one is refused with a sentence, since contracts are
+//! alike ([`subjects`](mod@subjects)). Registering a schema that is here answers its id; another one is refused with a sentence, since contracts are
 //! data of a release ([`routes`]). Any real registry works in its place, by its URL.
 
 pub mod metrics;
