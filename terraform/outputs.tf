@@ -1,16 +1,5 @@
 locals {
   webhook_url = "${module.edge.url}/api/webhooks/payment-authorized"
-  network     = "awsvpcConfiguration={subnets=[${join(",", module.network.private_subnet_ids)}],securityGroups=[${module.network.security_group_ids["ops"]}],assignPublicIp=DISABLED}"
-  one_off = { for name, command in {
-    migrate = ["admin", "migrate"]
-    topics  = ["admin", "topics", "apply"]
-    check   = ["admin", "topics", "check"]
-    smoke   = ["smoke", "--url", "http://producer.${local.namespace}:${local.port.producer}"]
-    } : name => join(" ", [
-      "aws ecs run-task --region ${var.region} --cluster ${local.stack} --launch-type FARGATE --task-definition ${local.stack}-ops",
-      "--network-configuration '${local.network}'",
-      "--overrides '${jsonencode({ containerOverrides = [{ name = "ops", command = command }] })}'",
-  ]) }
   read_secret = "aws secretsmanager get-secret-value --region ${var.region} --secret-id ${local.stack}/webhook --query SecretString --output text"
 }
 
@@ -54,11 +43,6 @@ output "deploy" {
     log_prefix      = "ops"
     services        = { for role, service in module.service : service.service_name => service.task_definition_arn if local.deploy && role != "ops" }
   }
-}
-
-output "one_off" {
-  description = "One-off tasks, ready to run: first migrate, then topics, then smoke"
-  value       = local.one_off
 }
 
 output "repository" {

@@ -59,7 +59,7 @@ fn events_of(stats: &Value, events: u64) -> Vec<&Value> {
 async fn a_restart_reads_the_hour_again_and_doubles_nothing() {
     let Some(broker) = Kafka::start() else { return };
     let kafka = KafkaArgs::plaintext(&broker.bootstrap);
-    runtime::admin::create_topics(&kafka, &[(topics::VALIDATED, 3), (topics::DLQ, 1)], 1).await.unwrap();
+    runtime::admin::create_topics(&kafka, &[(topics::VALIDATED, 3), (topics::DLQ, 1)]).await.unwrap();
     let schemas = Schemas::start().await;
     let authorized = |_| framed("payment.authorized.v1", "0.10", "EUR");
     let refunded = |_| framed("payment.refunded.v1", "0.01", "EUR");

@@ -257,7 +257,7 @@ async fn start_broker(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>
             PATIENCE.as_secs()
         ))
     })?;
-    runtime::admin::create_topics(&kafka, &wanted, 1).await.map_err(|error| bad(format!("{error:#}")))?;
+    runtime::admin::create_topics(&kafka, &wanted).await.map_err(|error| bad(format!("{error:#}")))?;
     Ok((None, kafka))
 }
 

@@ -81,7 +81,7 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
     let told = call(&["start"]);
     let brokers = told.lines().find_map(|line| line.strip_prefix("BOOTSTRAP=")).unwrap().to_owned();
     let kafka = KafkaArgs::plaintext(&brokers);
-    let creating = runtime::admin::create_topics(&kafka, &[(TOPIC, 1)], 1);
+    let creating = runtime::admin::create_topics(&kafka, &[(TOPIC, 1)]);
     tokio::runtime::Runtime::new().unwrap().block_on(creating).unwrap();
 
     let (first, second) = (producer(&brokers, Some("first")), producer(&brokers, Some("second")));

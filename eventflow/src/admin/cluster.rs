@@ -97,12 +97,14 @@ impl Cluster {
     pub(super) async fn create(&mut self, name: &str, wanted: &Topic, replication: i16) -> anyhow::Result<()> {
         let setting =
             |(name, value): (&str, &str)| CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)));
-        let config = wanted.config.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // With fewer than three copies a cluster's own default could ask for more of them than there are: nothing could be written.
+        let mut config: BTreeMap<&str, &str> = if replication < 3 { [("min.insync.replicas", "1")].into() } else { [].into() };
+        config.extend(wanted.config.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let new = CreatableTopic::default()
             .with_name(topic(name))
             .with_num_partitions(wanted.partitions)
             .with_replication_factor(replication)
-            .with_configs(config.map(setting).collect());
+            .with_configs(config.into_iter().map(setting).collect());
         let request = CreateTopicsRequest::default().with_topics(vec![new]).with_timeout_ms(CHANGE_WITHIN_MS);
         for result in self.connection.ask(&request, CREATE_TOPICS).await?.topics {
             check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot create {name}"))?;

@@ -72,7 +72,7 @@ async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_ca
     let world = World::on(kafka.plain(), flags);
     // As an older version left them: without retry topics.
     let deadline = std::time::Instant::now() + crate::world::DEADLINE;
-    while let Err(error) = runtime::admin::create_topics(&world.admin, &OLD_TOPICS, 1).await {
+    while let Err(error) = runtime::admin::create_topics(&world.admin, &OLD_TOPICS).await {
         assert!(std::time::Instant::now() < deadline, "{error:#}");
     }
     let registry = world.role("registry", &[]);
@@ -118,7 +118,7 @@ async fn the_destination_is_missing(pipeline: &mut Pipeline) {
     pipeline.oncall.apply(&job, "100").await;
     pipeline.oncall.until_blocked(&job, &[&retry, "eventflow admin topics"]).await;
     assert_eq!(pipeline.oncall.items(&job).await, items([("pending", 10)]));
-    runtime::admin::create_topics(&pipeline.world.admin, &Topology::built_in().partitions(), 1).await.unwrap();
+    runtime::admin::create_topics(&pipeline.world.admin, &Topology::built_in().partitions()).await.unwrap();
     assert_eq!(pipeline.oncall.until_finished(&job).await, items([("stored", 10)]));
 
     // The group knows of it only after its session's timeout: what is sent until then waits in the topic, and that is said, too.

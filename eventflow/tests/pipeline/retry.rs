@@ -26,7 +26,7 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
     until_reason(&persistence, &input(topics::VALIDATED)).await;
 
     // As an older version left them.
-    create_topics(&world.admin, &OLD_TOPICS, 1).await.unwrap();
+    create_topics(&world.admin, &OLD_TOPICS).await.unwrap();
     let producer = world.role("producer", &[]);
     producer.until_ready().await;
     let client = client();

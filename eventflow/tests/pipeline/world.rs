@@ -126,7 +126,7 @@ impl World {
     pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
         let deadline = Instant::now() + DEADLINE;
         let topology = Topology::built_in();
-        while let Err(error) = runtime::admin::create_topics(&admin, &topology.partitions(), 1).await {
+        while let Err(error) = runtime::admin::create_topics(&admin, &topology.partitions()).await {
             assert!(Instant::now() < deadline, "{error:#}");
         }
         Self::on(admin, kafka_flags)

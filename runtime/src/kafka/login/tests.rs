@@ -51,7 +51,7 @@ fn every_client_logs_in_with_a_token() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(async {
-            admin::create_topics(&plain, &[(TOPIC, 1)], 1).await.unwrap();
+            admin::create_topics(&plain, &[(TOPIC, 1)]).await.unwrap();
             assert!(!admin::cluster_id(&kafka, DEADLINE).await.unwrap().is_empty());
             let publisher = Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
             let record = OutRecord { topic: TOPIC, key: None, value: Some(b"a"), headers: RecordHeaders::new(0) };
