@@ -35,7 +35,11 @@ impl Kind {
     /// By the event type's name, so that a new version of a contract is of the same kind.
     #[must_use]
     pub fn of(event_type: &str) -> Self {
-        let is = |family: &str| event_type.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let is = |family: &str| {
+            event_type
+                .strip_prefix(family)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
         if is("payment.authorized") {
             Self::Authorized
         } else if is("payment.refunded") {
@@ -62,13 +66,20 @@ pub struct Currency(Option<([u8; 3], u32)>);
 
 impl Currency {
     fn of(code: Option<&str>) -> Self {
-        Self(code.and_then(|code| Some((code.as_bytes().try_into().ok()?, money::minor_digits(code)?))))
+        Self(
+            code.and_then(|code| {
+                Some((code.as_bytes().try_into().ok()?, money::minor_digits(code)?))
+            }),
+        )
     }
 
     /// Its code, or `other`.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.as_ref().and_then(|(code, _)| std::str::from_utf8(code).ok()).unwrap_or(OTHER)
+        self.0
+            .as_ref()
+            .and_then(|(code, _)| std::str::from_utf8(code).ok())
+            .unwrap_or(OTHER)
     }
 
     /// Exact text of an amount in minor units; none for `other`, whose amounts cannot be added up.
@@ -147,7 +158,11 @@ impl Minute {
     /// Events of one kind.
     #[must_use]
     pub fn of_kind(&self, kind: Kind) -> u64 {
-        self.sums.iter().filter(|((of, _), _)| *of == kind).map(|(_, sum)| sum.events).sum()
+        self.sums
+            .iter()
+            .filter(|((of, _), _)| *of == kind)
+            .map(|(_, sum)| sum.events)
+            .sum()
     }
 
     /// Refunds an authorization; none without authorizations.
@@ -248,14 +263,25 @@ impl Figures {
     /// window; then its figures are made anew.
     pub fn assign(&mut self, partitions: &[i32], now_ms: i64) -> Vec<Option<i64>> {
         let oldest = now_ms - WINDOW_MINUTES * MINUTE_MS;
-        self.partitions.retain(|number, partition| partitions.contains(number) && partition.touched_ms > oldest);
-        partitions.iter().map(|number| self.partitions.get(number).map(|partition| partition.next)).collect()
+        self.partitions.retain(|number, partition| {
+            partitions.contains(number) && partition.touched_ms > oldest
+        });
+        partitions
+            .iter()
+            .map(|number| self.partitions.get(number).map(|partition| partition.next))
+            .collect()
     }
 
     /// Covers one offset. False when it was covered before: then nothing of the record may be counted again.
     pub fn begin(&mut self, partition: i32, offset: i64, now_ms: i64) -> bool {
-        let covered =
-            self.partitions.entry(partition).or_insert_with(|| Partition { first: offset, next: offset, ..Partition::default() });
+        let covered = self
+            .partitions
+            .entry(partition)
+            .or_insert_with(|| Partition {
+                first: offset,
+                next: offset,
+                ..Partition::default()
+            });
         covered.touched_ms = now_ms;
         let is_new = offset >= covered.next;
         covered.next = covered.next.max(offset + 1);
@@ -264,7 +290,10 @@ impl Figures {
 
     /// Counts one event whose offset was begun.
     pub fn note(&mut self, seen: &Observation<'_>, now_ms: i64) -> Noted {
-        let (minute, now) = (seen.received_at_ms.div_euclid(MINUTE_MS), now_ms.div_euclid(MINUTE_MS));
+        let (minute, now) = (
+            seen.received_at_ms.div_euclid(MINUTE_MS),
+            now_ms.div_euclid(MINUTE_MS),
+        );
         let kind = Kind::of(self.name(seen.event_type));
         let partition = self.partitions.entry(seen.partition).or_default();
         if !partition.is_first(seen.raw) {
@@ -274,7 +303,11 @@ impl Figures {
         if minute <= now - WINDOW_MINUTES || minute > now + 1 {
             return Noted::OutsideWindow;
         }
-        while partition.minutes.first_key_value().is_some_and(|(oldest, _)| *oldest <= now - WINDOW_MINUTES) {
+        while partition
+            .minutes
+            .first_key_value()
+            .is_some_and(|(oldest, _)| *oldest <= now - WINDOW_MINUTES)
+        {
             partition.minutes.pop_first();
         }
         let figures = partition.minutes.entry(minute).or_default();
@@ -294,7 +327,11 @@ impl Figures {
     pub fn window(&self, now_ms: i64) -> BTreeMap<i64, Minute> {
         let oldest = now_ms.div_euclid(MINUTE_MS) - WINDOW_MINUTES + 1;
         let mut window: BTreeMap<i64, Minute> = BTreeMap::new();
-        for (minute, figures) in self.partitions.values().flat_map(|partition| partition.minutes.range(oldest..)) {
+        for (minute, figures) in self
+            .partitions
+            .values()
+            .flat_map(|partition| partition.minutes.range(oldest..))
+        {
             window.entry(*minute).or_default().add(figures);
         }
         window
@@ -304,13 +341,23 @@ impl Figures {
     #[must_use]
     pub fn minute(&self, minute: i64) -> Minute {
         let mut total = Minute::default();
-        self.partitions.values().filter_map(|partition| partition.minutes.get(&minute)).for_each(|figures| total.add(figures));
+        self.partitions
+            .values()
+            .filter_map(|partition| partition.minutes.get(&minute))
+            .for_each(|figures| total.add(figures));
         total
     }
 
     /// What was read, by partition.
     #[must_use]
     pub fn covered(&self) -> Vec<Covered> {
-        self.partitions.iter().map(|(&partition, read)| Covered { partition, first: read.first, next: read.next }).collect()
+        self.partitions
+            .iter()
+            .map(|(&partition, read)| Covered {
+                partition,
+                first: read.first,
+                next: read.next,
+            })
+            .collect()
     }
 }

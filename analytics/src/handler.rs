@@ -31,11 +31,19 @@ impl Analytics {
     /// A stage that shares its figures.
     #[must_use]
     pub fn new(registry: Registry, figures: Shared, runtime: tokio::runtime::Handle) -> Self {
-        Self { registry, figures, runtime, taken_ms: HashMap::new() }
+        Self {
+            registry,
+            figures,
+            runtime,
+            taken_ms: HashMap::new(),
+        }
     }
 
     /// Reads every record before anything is counted, so that a wait counts nothing twice.
-    async fn read<'a>(registry: &mut Registry, batch: &[Record<'a>]) -> Result<Vec<Read<'a>>, Transient> {
+    async fn read<'a>(
+        registry: &mut Registry,
+        batch: &[Record<'a>],
+    ) -> Result<Vec<Read<'a>>, Transient> {
         let mut events = Vec::with_capacity(batch.len());
         for record in batch {
             let (schema_id, datum) = match framing::unframe(record.value()) {
@@ -46,11 +54,15 @@ impl Analytics {
                 }
             };
             events.push(match registry.decoder(schema_id).await {
-                Ok(decoder) => decoder.decode(datum).map_err(|_| RejectionCode::BadDatum.code()),
+                Ok(decoder) => decoder
+                    .decode(datum)
+                    .map_err(|_| RejectionCode::BadDatum.code()),
                 Err(error @ RegistryError::Unavailable(_)) => {
                     return Err(Transient::wait(error.code(), error));
                 }
-                Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => Err(error.code()),
+                Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
+                    Err(error.code())
+                }
             });
         }
         Ok(events)
@@ -59,7 +71,10 @@ impl Analytics {
     fn measure(&self, batch: &[Record<'_>], events: &[Read<'_>], now_ms: i64) {
         let mut processed: BTreeMap<(usize, i32, &'static str), u64> = BTreeMap::new();
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        let ages = Ages { event: ::metrics::histogram!(names::EVENT_AGE), receipt: ::metrics::histogram!(names::RECEIPT_AGE) };
+        let ages = Ages {
+            event: ::metrics::histogram!(names::EVENT_AGE),
+            receipt: ::metrics::histogram!(names::RECEIPT_AGE),
+        };
         for (record, event) in batch.iter().zip(events) {
             if !figures.begin(record.partition, record.offset, now_ms) {
                 continue;
@@ -67,9 +82,25 @@ impl Analytics {
             match event {
                 Ok(event) => {
                     let event_type = figures.event_type(event.event_type);
-                    let live = self.taken_ms.get(&record.partition).is_none_or(|taken| record.timestamp_ms >= *taken);
-                    *processed.entry((event_type, record.partition, if live { "live" } else { "catch_up" })).or_default() += 1;
-                    count(&mut figures, record, event, event_type, live.then_some(&ages), now_ms);
+                    let live = self
+                        .taken_ms
+                        .get(&record.partition)
+                        .is_none_or(|taken| record.timestamp_ms >= *taken);
+                    *processed
+                        .entry((
+                            event_type,
+                            record.partition,
+                            if live { "live" } else { "catch_up" },
+                        ))
+                        .or_default() += 1;
+                    count(
+                        &mut figures,
+                        record,
+                        event,
+                        event_type,
+                        live.then_some(&ages),
+                        now_ms,
+                    );
                 }
                 Err(code) => ::metrics::counter!(names::ERRORS, "code" => *code).increment(1),
             }
@@ -89,11 +120,21 @@ struct Ages {
 }
 
 /// `ages` is given for live records.
-fn count(figures: &mut Figures, record: &Record<'_>, event: &Event<'_>, event_type: usize, ages: Option<&Ages>, now_ms: i64) {
+fn count(
+    figures: &mut Figures,
+    record: &Record<'_>,
+    event: &Event<'_>,
+    event_type: usize,
+    ages: Option<&Ages>,
+    now_ms: i64,
+) {
     let received_at_ms = received_at_ms(record);
     if let Some(ages) = ages {
-        ages.event.record(seconds(now_ms.saturating_sub(event.occurred_at_micros / 1000)));
-        ages.receipt.record(seconds(now_ms.saturating_sub(received_at_ms)));
+        ages.event.record(seconds(
+            now_ms.saturating_sub(event.occurred_at_micros / 1000),
+        ));
+        ages.receipt
+            .record(seconds(now_ms.saturating_sub(received_at_ms)));
     }
     let seen = Observation {
         partition: record.partition,
@@ -112,7 +153,9 @@ fn count(figures: &mut Figures, record: &Record<'_>, event: &Event<'_>, event_ty
 
 /// When the edge received it; without that header, Kafka's time of the record.
 fn received_at_ms(record: &Record<'_>) -> i64 {
-    let micros = record.header_text(headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok());
+    let micros = record
+        .header_text(headers::RECEIVED_AT)
+        .and_then(|text| text.parse::<i64>().ok());
     micros.map_or(record.timestamp_ms, |micros| micros / 1000)
 }
 
@@ -130,20 +173,32 @@ impl Handler for Analytics {
         let started = Instant::now();
         let runtime = self.runtime.clone();
         let events = runtime.block_on(async {
-            tokio::time::timeout(DEADLINE, Self::read(&mut self.registry, batch)).await.unwrap_or_else(|_| {
-                Err(Transient::wait("registry_unavailable", "the schema registry took too long; trying again"))
-            })
+            tokio::time::timeout(DEADLINE, Self::read(&mut self.registry, batch))
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Transient::wait(
+                        "registry_unavailable",
+                        "the schema registry took too long; trying again",
+                    ))
+                })
         })?;
         self.measure(batch, &events, now_ms());
-        let share = u32::try_from(batch.len()).ok().and_then(|records| started.elapsed().checked_div(records));
-        ::metrics::histogram!(names::PROCESSING).record_many(share.unwrap_or_default(), batch.len());
+        let share = u32::try_from(batch.len())
+            .ok()
+            .and_then(|records| started.elapsed().checked_div(records));
+        ::metrics::histogram!(names::PROCESSING)
+            .record_many(share.unwrap_or_default(), batch.len());
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 
     fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
         let now = now_ms();
         let numbers: Vec<i32> = partitions.iter().map(|(_, number)| *number).collect();
-        let ends = self.figures.lock().unwrap_or_else(PoisonError::into_inner).assign(&numbers, now);
+        let ends = self
+            .figures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .assign(&numbers, now);
         self.taken_ms.retain(|number, _| numbers.contains(number));
         for (number, end) in numbers.iter().zip(&ends) {
             if end.is_none() {
@@ -152,6 +207,9 @@ impl Handler for Analytics {
         }
         // A record is published after it was received; the spare minute is for clocks that differ.
         let window = Start::Since((now.div_euclid(MINUTE_MS) - WINDOW_MINUTES) * MINUTE_MS);
-        Ok(ends.into_iter().map(|end| end.map_or(window, Start::Offset)).collect())
+        Ok(ends
+            .into_iter()
+            .map(|end| end.map_or(window, Start::Offset))
+            .collect())
     }
 }

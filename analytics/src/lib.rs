@@ -48,7 +48,11 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
     pub topic_validated: String,
     /// Consumer group
-    #[arg(long, env = "EVENTFLOW_ANALYTICS_GROUP", default_value = "eventflow-analytics")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_ANALYTICS_GROUP",
+        default_value = "eventflow-analytics"
+    )]
     pub group: String,
 }
 
@@ -71,12 +75,21 @@ pub type Shared = Arc<Mutex<Figures>>;
 /// Figures that know the built-in contracts from the start; those of further ones appear with their first event.
 #[must_use]
 pub fn no_figures() -> Shared {
-    Arc::new(Mutex::new(Figures::new(Contracts::builtin().iter().map(|contract| contract.event_type.as_str()))))
+    Arc::new(Mutex::new(Figures::new(
+        Contracts::builtin()
+            .iter()
+            .map(|contract| contract.event_type.as_str()),
+    )))
 }
 
 /// `/api/stats`: the last hour, minute by minute.
 pub fn routes(figures: Shared) -> axum::Router {
-    let answer = move || async move { Json(stats::stats(&figures.lock().unwrap_or_else(PoisonError::into_inner), now_ms())) };
+    let answer = move || async move {
+        Json(stats::stats(
+            &figures.lock().unwrap_or_else(PoisonError::into_inner),
+            now_ms(),
+        ))
+    };
     axum::Router::new().route("/api/stats", get(answer))
 }
 
@@ -107,11 +120,24 @@ pub async fn serve(
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("analytics"), &health)?;
     let registry = Registry::new(&config.registry)?;
-    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
-    tokio::spawn(shutdown.clone().run_until_cancelled_owned(expose(Arc::clone(&figures))));
+    tokio::spawn(
+        publisher
+            .clone()
+            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
+    );
+    tokio::spawn(
+        shutdown
+            .clone()
+            .run_until_cancelled_owned(expose(Arc::clone(&figures))),
+    );
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
     // No retry topic: what persistence could not store was counted here when it was validated.
-    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_validated.clone()], None);
+    let settings = config.stage.settings(
+        kafka,
+        &config.group,
+        vec![config.topic_validated.clone()],
+        None,
+    );
     let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
     consumer::run(settings, handler, publisher, health, shutdown.clone()).await?;
     shutdown.cancel();
@@ -125,7 +151,10 @@ async fn expose(figures: Shared) {
     let mut tick = tokio::time::interval(EXPOSE_EVERY);
     loop {
         tick.tick().await;
-        gauges.expose(&figures.lock().unwrap_or_else(PoisonError::into_inner), now_ms());
+        gauges.expose(
+            &figures.lock().unwrap_or_else(PoisonError::into_inner),
+            now_ms(),
+        );
     }
 }
 

@@ -33,19 +33,49 @@ pub fn describe() {
         PROCESSED,
         "Events processed since the start, by event type, partition and phase (catch_up: published before this stage took the partition)"
     );
-    describe_counter!(ERRORS, "Records that could not be read, by code; persistence dead-letters them");
-    describe_counter!(DUPLICATES, "Second copies of a raw record, left out of the per-minute figures");
-    describe_counter!(OUTSIDE_WINDOW, "Events received outside the last hour, left out of the per-minute figures");
-    describe_histogram!(EVENT_AGE, Unit::Seconds, "From the event's own time to its processing; live events only");
-    describe_histogram!(RECEIPT_AGE, Unit::Seconds, "From the webhook's receipt at the edge to its processing; live events only");
-    describe_histogram!(PROCESSING, Unit::Seconds, "Processing of one event: its share of its batch's");
-    describe_gauge!(LAST_MINUTE_EVENTS, "Events received in the last full minute, by event type");
-    describe_gauge!(LAST_MINUTE_PAYMENTS, "Payments of the last full minute, by kind");
+    describe_counter!(
+        ERRORS,
+        "Records that could not be read, by code; persistence dead-letters them"
+    );
+    describe_counter!(
+        DUPLICATES,
+        "Second copies of a raw record, left out of the per-minute figures"
+    );
+    describe_counter!(
+        OUTSIDE_WINDOW,
+        "Events received outside the last hour, left out of the per-minute figures"
+    );
+    describe_histogram!(
+        EVENT_AGE,
+        Unit::Seconds,
+        "From the event's own time to its processing; live events only"
+    );
+    describe_histogram!(
+        RECEIPT_AGE,
+        Unit::Seconds,
+        "From the webhook's receipt at the edge to its processing; live events only"
+    );
+    describe_histogram!(
+        PROCESSING,
+        Unit::Seconds,
+        "Processing of one event: its share of its batch's"
+    );
+    describe_gauge!(
+        LAST_MINUTE_EVENTS,
+        "Events received in the last full minute, by event type"
+    );
+    describe_gauge!(
+        LAST_MINUTE_PAYMENTS,
+        "Payments of the last full minute, by kind"
+    );
     describe_gauge!(
         LAST_MINUTE_AMOUNT,
         "Amount of the last full minute, by kind and currency; Prometheus keeps floats, exact digits are at /api/stats"
     );
-    describe_gauge!(REFUND_RATIO, "Refunds an authorization in the last full minute; 0 without authorizations");
+    describe_gauge!(
+        REFUND_RATIO,
+        "Refunds an authorization in the last full minute; 0 without authorizations"
+    );
 }
 
 /// The gauges of the last full minute. It remembers which it has set, so that one without events falls to zero.
@@ -69,7 +99,10 @@ impl LastMinute {
         self.amounts.extend(minute.sums.keys());
         for key @ (kind, currency) in &self.amounts {
             let minor = minute.sums.get(key).map_or(0, |sum| sum.minor);
-            if let Some(amount) = currency.text(minor).and_then(|text| text.parse::<f64>().ok()) {
+            if let Some(amount) = currency
+                .text(minor)
+                .and_then(|text| text.parse::<f64>().ok())
+            {
                 gauge!(LAST_MINUTE_AMOUNT, "kind" => kind.name(), "currency" => currency.name().to_owned()).set(amount);
             }
         }

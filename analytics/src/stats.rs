@@ -85,7 +85,11 @@ pub fn stats(figures: &Figures, now_ms: i64) -> Stats {
         partitions: figures
             .covered()
             .into_iter()
-            .map(|read| PartitionStats { partition: read.partition, first_offset: read.first, next_offset: read.next })
+            .map(|read| PartitionStats {
+                partition: read.partition,
+                first_offset: read.first,
+                next_offset: read.next,
+            })
             .collect(),
         total: tally(figures, &total),
         minutes: window
@@ -102,7 +106,11 @@ pub fn stats(figures: &Figures, now_ms: i64) -> Stats {
 fn tally(figures: &Figures, minute: &Minute) -> Tally {
     Tally {
         events: minute.events.values().sum(),
-        by_event_type: minute.events.iter().map(|(place, events)| (figures.name(*place).to_owned(), *events)).collect(),
+        by_event_type: minute
+            .events
+            .iter()
+            .map(|(place, events)| (figures.name(*place).to_owned(), *events))
+            .collect(),
         authorized: side(minute, Kind::Authorized),
         refunded: side(minute, Kind::Refunded),
         other: side(minute, Kind::Other),
@@ -115,7 +123,10 @@ fn side(minute: &Minute, kind: Kind) -> Side {
     for ((_, currency), sum) in minute.sums.iter().filter(|((of, _), _)| *of == kind) {
         side.events += sum.events;
         side.without_amount += sum.without_amount;
-        if let Some(amount) = currency.text(sum.minor).filter(|_| sum.events > sum.without_amount) {
+        if let Some(amount) = currency
+            .text(sum.minor)
+            .filter(|_| sum.events > sum.without_amount)
+        {
             side.amounts.insert(currency.name().to_owned(), amount);
         }
     }

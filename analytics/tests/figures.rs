@@ -1,8 +1,13 @@
 //! The figures, purely: exact amounts, minutes by receipt, each offset and each raw record once, bounded memory.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail here")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should fail here"
+)]
 
-use analytics::figures::{Figures, Kind, MAX_EVENT_TYPES, MINUTE_MS, Noted, Observation, RECENT_RAW};
+use analytics::figures::{
+    Figures, Kind, MAX_EVENT_TYPES, MINUTE_MS, Noted, Observation, RECENT_RAW,
+};
 use analytics::stats::{Side, stats};
 
 /// 12:00:30 of some day.
@@ -11,7 +16,13 @@ const AUTHORIZED: &str = "payment.authorized.v1";
 const REFUNDED: &str = "payment.refunded.v1";
 
 /// Counts an event of partition 0 under the next raw offset.
-fn count(figures: &mut Figures, received_at_ms: i64, event_type: &str, amount: &str, currency: &str) -> Noted {
+fn count(
+    figures: &mut Figures,
+    received_at_ms: i64,
+    event_type: &str,
+    amount: &str,
+    currency: &str,
+) -> Noted {
     let offset = figures.covered().first().map_or(0, |covered| covered.next);
     assert!(figures.begin(0, offset, NOW_MS));
     let event_type = figures.event_type(event_type);
@@ -27,7 +38,10 @@ fn count(figures: &mut Figures, received_at_ms: i64, event_type: &str, amount: &
 }
 
 fn amounts(side: &Side) -> Vec<(&str, &str)> {
-    side.amounts.iter().map(|(currency, amount)| (currency.as_str(), amount.as_str())).collect()
+    side.amounts
+        .iter()
+        .map(|(currency, amount)| (currency.as_str(), amount.as_str()))
+        .collect()
 }
 
 #[test]
@@ -44,27 +58,57 @@ fn amounts_are_added_up_digit_for_digit() {
         (REFUNDED, "0.3", "EUR"),
         ("payout.made.v1", "7.5", "EUR"),
     ] {
-        assert_eq!(count(&mut figures, NOW_MS, event_type, amount, currency), Noted::Counted);
+        assert_eq!(
+            count(&mut figures, NOW_MS, event_type, amount, currency),
+            Noted::Counted
+        );
     }
     let total = stats(&figures, NOW_MS).total;
-    let exact = [("CLF", "0.0001"), ("EUR", "0.3"), ("JPY", "5"), ("KWD", "1.234"), ("USD", "1000000000000000000000000")];
+    let exact = [
+        ("CLF", "0.0001"),
+        ("EUR", "0.3"),
+        ("JPY", "5"),
+        ("KWD", "1.234"),
+        ("USD", "1000000000000000000000000"),
+    ];
     assert_eq!(amounts(&total.authorized), exact);
     assert_eq!(amounts(&total.refunded), [("EUR", "0.3")]);
     assert_eq!(amounts(&total.other), [("EUR", "7.5")]);
-    assert_eq!((total.events, total.authorized.events, total.refunded.events, total.other.events), (9, 7, 1, 1));
+    assert_eq!(
+        (
+            total.events,
+            total.authorized.events,
+            total.refunded.events,
+            total.other.events
+        ),
+        (9, 7, 1, 1)
+    );
     assert_eq!(
         total.by_event_type.into_iter().collect::<Vec<_>>(),
-        [(AUTHORIZED.to_owned(), 7), (REFUNDED.to_owned(), 1), ("payout.made.v1".to_owned(), 1)]
+        [
+            (AUTHORIZED.to_owned(), 7),
+            (REFUNDED.to_owned(), 1),
+            ("payout.made.v1".to_owned(), 1)
+        ]
     );
 }
 
 #[test]
 fn what_cannot_be_added_up_is_counted_and_said() {
     let mut figures = Figures::default();
-    for (amount, currency) in
-        [("1", "EUR"), ("0.001", "EUR"), ("1.5", "JPY"), ("1", "XXX"), ("1", "eur"), ("many", "EUR"), ("1", "€")]
-    {
-        assert_eq!(count(&mut figures, NOW_MS, AUTHORIZED, amount, currency), Noted::Counted);
+    for (amount, currency) in [
+        ("1", "EUR"),
+        ("0.001", "EUR"),
+        ("1.5", "JPY"),
+        ("1", "XXX"),
+        ("1", "eur"),
+        ("many", "EUR"),
+        ("1", "€"),
+    ] {
+        assert_eq!(
+            count(&mut figures, NOW_MS, AUTHORIZED, amount, currency),
+            Noted::Counted
+        );
     }
     let authorized = stats(&figures, NOW_MS).total.authorized;
     assert_eq!((authorized.events, authorized.without_amount), (7, 6));
@@ -105,11 +149,18 @@ fn an_event_belongs_to_the_minute_it_was_received_in() {
         (i64::MAX, Noted::OutsideWindow),
         (i64::MIN, Noted::OutsideWindow),
     ] {
-        assert_eq!(count(&mut figures, received_at_ms, AUTHORIZED, "1", "EUR"), expected, "{received_at_ms}");
+        assert_eq!(
+            count(&mut figures, received_at_ms, AUTHORIZED, "1", "EUR"),
+            expected,
+            "{received_at_ms}"
+        );
     }
     let view = stats(&figures, NOW_MS);
-    let minutes: Vec<_> =
-        view.minutes.iter().map(|minute| (minute.minute.as_str(), minute.complete, minute.tally.events)).collect();
+    let minutes: Vec<_> = view
+        .minutes
+        .iter()
+        .map(|minute| (minute.minute.as_str(), minute.complete, minute.tally.events))
+        .collect();
     let expected = [
         ("2026-01-02T11:01:00Z", true, 1),
         ("2026-01-02T11:59:00Z", true, 1),
@@ -132,20 +183,36 @@ fn minutes_are_forgotten_when_they_leave_the_window() {
         let now_ms = NOW_MS + minute * MINUTE_MS;
         figures.begin(0, minute, now_ms);
         let event_type = figures.event_type(AUTHORIZED);
-        let seen =
-            Observation { partition: 0, raw: (0, minute), received_at_ms: now_ms, event_type, amount: None, currency: None };
+        let seen = Observation {
+            partition: 0,
+            raw: (0, minute),
+            received_at_ms: now_ms,
+            event_type,
+            amount: None,
+            currency: None,
+        };
         assert_eq!(figures.note(&seen, now_ms), Noted::Counted);
     }
-    assert_eq!(figures.window(NOW_MS).len(), 60, "asked for the past, only what is kept can answer");
+    assert_eq!(
+        figures.window(NOW_MS).len(),
+        60,
+        "asked for the past, only what is kept can answer"
+    );
 }
 
 #[test]
 fn an_offset_is_covered_once_and_gaps_are_fine() {
     let mut figures = Figures::default();
-    let begun: Vec<bool> = [5, 6, 6, 5, 9, 7, 10].iter().map(|offset| figures.begin(3, *offset, NOW_MS)).collect();
+    let begun: Vec<bool> = [5, 6, 6, 5, 9, 7, 10]
+        .iter()
+        .map(|offset| figures.begin(3, *offset, NOW_MS))
+        .collect();
     assert_eq!(begun, [true, true, false, false, true, false, true]);
     let covered = figures.covered();
-    assert_eq!((covered[0].partition, covered[0].first, covered[0].next), (3, 5, 11));
+    assert_eq!(
+        (covered[0].partition, covered[0].first, covered[0].next),
+        (3, 5, 11)
+    );
 }
 
 #[test]
@@ -153,18 +220,36 @@ fn a_raw_record_published_twice_counts_once_while_it_is_recent() {
     let mut figures = Figures::default();
     let event_type = figures.event_type(AUTHORIZED);
     let mut note = |raw| {
-        let seen =
-            Observation { partition: 1, raw, received_at_ms: NOW_MS, event_type, amount: Some("1"), currency: Some("EUR") };
+        let seen = Observation {
+            partition: 1,
+            raw,
+            received_at_ms: NOW_MS,
+            event_type,
+            amount: Some("1"),
+            currency: Some("EUR"),
+        };
         figures.note(&seen, NOW_MS)
     };
     assert_eq!(note((0, 7)), Noted::Counted);
     assert_eq!(note((0, 7)), Noted::Duplicate);
-    assert_eq!(note((1, 7)), Noted::Counted, "another raw partition is another record");
-    assert_eq!(note((0, 3)), Noted::Counted, "raw offsets need not come in order");
+    assert_eq!(
+        note((1, 7)),
+        Noted::Counted,
+        "another raw partition is another record"
+    );
+    assert_eq!(
+        note((0, 3)),
+        Noted::Counted,
+        "raw offsets need not come in order"
+    );
     for offset in 0..i64::try_from(RECENT_RAW).unwrap() {
         note((9, offset));
     }
-    assert_eq!(note((0, 7)), Noted::Counted, "memory is bounded: it is not recent any more");
+    assert_eq!(
+        note((0, 7)),
+        Noted::Counted,
+        "memory is bounded: it is not recent any more"
+    );
 }
 
 #[test]
@@ -189,11 +274,23 @@ fn an_assignment_goes_on_where_the_figures_end() {
     count(&mut figures, NOW_MS, AUTHORIZED, "1", "EUR");
     assert_eq!(figures.assign(&[1, 0], NOW_MS), [None, Some(1)]);
     assert_eq!(stats(&figures, NOW_MS).total.events, 1);
-    assert_eq!(figures.assign(&[1], NOW_MS), [None], "another instance has partition 0 now and shows its figures");
+    assert_eq!(
+        figures.assign(&[1], NOW_MS),
+        [None],
+        "another instance has partition 0 now and shows its figures"
+    );
     assert_eq!(stats(&figures, NOW_MS).total.events, 0);
-    assert_eq!(figures.assign(&[0], NOW_MS), [None], "back again: the hour is read anew");
+    assert_eq!(
+        figures.assign(&[0], NOW_MS),
+        [None],
+        "back again: the hour is read anew"
+    );
     count(&mut figures, NOW_MS, AUTHORIZED, "1", "EUR");
     let later = NOW_MS + 60 * MINUTE_MS;
-    assert_eq!(figures.assign(&[0], later), [None], "not looked at for an hour: the offset may be gone");
+    assert_eq!(
+        figures.assign(&[0], later),
+        [None],
+        "not looked at for an hour: the offset may be gone"
+    );
     assert!(figures.covered().is_empty());
 }

@@ -1,6 +1,9 @@
 //! On a real Apache Kafka: the embedded broker cannot look up offsets by time, which a restart needs.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail here")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should fail here"
+)]
 
 mod common;
 #[path = "common/role.rs"]
@@ -27,39 +30,68 @@ struct Kafka {
 impl Kafka {
     /// None, said in one loud line, when this machine cannot run one.
     fn start() -> Option<Self> {
-        let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from) else {
-            assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "EVENTFLOW_TEST_KAFKA_SCRIPT is not set");
+        let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from)
+        else {
+            assert!(
+                std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
+                "EVENTFLOW_TEST_KAFKA_SCRIPT is not set"
+            );
             // Not println: the test harness would keep it to itself.
             let line = b"SKIPPED: analytics on a real Kafka: run script/test, or set EVENTFLOW_TEST_KAFKA_SCRIPT\n";
             std::io::stdout().write_all(line).unwrap();
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        let output = Command::new(&script).args(["start", "--dir"]).arg(directory.path()).output().unwrap();
+        let output = Command::new(&script)
+            .args(["start", "--dir"])
+            .arg(directory.path())
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        let bootstrap = text.lines().find_map(|line| line.strip_prefix("BOOTSTRAP=")).map(str::to_owned);
-        let bootstrap = bootstrap.unwrap_or_else(|| panic!("no broker: {}", String::from_utf8_lossy(&output.stderr)));
-        Some(Self { script, directory, bootstrap })
+        let bootstrap = text
+            .lines()
+            .find_map(|line| line.strip_prefix("BOOTSTRAP="))
+            .map(str::to_owned);
+        let bootstrap = bootstrap
+            .unwrap_or_else(|| panic!("no broker: {}", String::from_utf8_lossy(&output.stderr)));
+        Some(Self {
+            script,
+            directory,
+            bootstrap,
+        })
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        let stopped = Command::new(&self.script).args(["stop", "--kill", "--dir"]).arg(self.directory.path()).status();
-        assert!(stopped.is_ok_and(|status| status.success()) || std::thread::panicking(), "the broker did not stop");
+        let stopped = Command::new(&self.script)
+            .args(["stop", "--kill", "--dir"])
+            .arg(self.directory.path())
+            .status();
+        assert!(
+            stopped.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "the broker did not stop"
+        );
     }
 }
 
 /// The minutes with that many events.
 fn events_of(stats: &Value, events: u64) -> Vec<&Value> {
-    stats["minutes"].as_array().unwrap().iter().filter(|minute| minute["events"] == json!(events)).collect()
+    stats["minutes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|minute| minute["events"] == json!(events))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_reads_the_hour_again_and_doubles_nothing() {
     let Some(broker) = Kafka::start() else { return };
     let kafka = KafkaArgs::plaintext(&broker.bootstrap);
-    runtime::admin::create_topics(&kafka, &[(topics::VALIDATED, 3), (topics::DLQ, 1)]).await.unwrap();
+    runtime::admin::create_topics(&kafka, &[(topics::VALIDATED, 3), (topics::DLQ, 1)])
+        .await
+        .unwrap();
     let schemas = Schemas::start().await;
     let authorized = |_| framed("payment.authorized.v1", "0.10", "EUR");
     let refunded = |_| framed("payment.refunded.v1", "0.01", "EUR");
@@ -67,7 +99,13 @@ async fn a_restart_reads_the_hour_again_and_doubles_nothing() {
     publish(&kafka, 0..300, now_ms() - 5 * MINUTE_MS, authorized).await;
     let first = Role::start(kafka.clone(), &schemas.url).await;
     let before = first.stats_of(300).await;
-    assert_eq!((&before["total"]["events"], &before["total"]["authorized"]["amounts"]), (&json!(300), &json!({"EUR": "30"})));
+    assert_eq!(
+        (
+            &before["total"]["events"],
+            &before["total"]["authorized"]["amounts"]
+        ),
+        (&json!(300), &json!({"EUR": "30"}))
+    );
     first.stop().await;
 
     // Nobody reads while these arrive, the last 10 of them copies of records that were published before.
@@ -75,14 +113,30 @@ async fn a_restart_reads_the_hour_again_and_doubles_nothing() {
     publish(&kafka, 0..10, now_ms() - 5 * MINUTE_MS, authorized).await;
     schemas.down.store(true, Ordering::SeqCst);
     let second = Role::start(kafka.clone(), &schemas.url).await;
-    second.until("/ready", |answer| answer.contains("registry_unavailable")).await;
+    second
+        .until("/ready", |answer| answer.contains("registry_unavailable"))
+        .await;
     schemas.down.store(false, Ordering::SeqCst);
     let after = second.stats_of(330).await;
     assert_eq!(after["total"]["events"], json!(320), "{after}");
     assert_eq!(after["total"]["refund_ratio"], json!(20.0 / 300.0));
-    assert_eq!(events_of(&before, 300), events_of(&after, 300), "the minute says what it said before the restart");
-    assert_eq!(events_of(&after, 20)[0]["refunded"]["amounts"], json!({"EUR": "0.2"}));
-    let metrics = second.until("/metrics", |answer| answer.contains("eventflow_analytics_events_duplicate_total 10")).await;
-    assert!(!metrics.contains("phase=\"live\""), "all of it was published before a stage took the partitions\n{metrics}");
+    assert_eq!(
+        events_of(&before, 300),
+        events_of(&after, 300),
+        "the minute says what it said before the restart"
+    );
+    assert_eq!(
+        events_of(&after, 20)[0]["refunded"]["amounts"],
+        json!({"EUR": "0.2"})
+    );
+    let metrics = second
+        .until("/metrics", |answer| {
+            answer.contains("eventflow_analytics_events_duplicate_total 10")
+        })
+        .await;
+    assert!(
+        !metrics.contains("phase=\"live\""),
+        "all of it was published before a stage took the partitions\n{metrics}"
+    );
     second.stop().await;
 }

@@ -19,8 +19,16 @@ use tokio_util::sync::CancellationToken;
 /// The embedded broker; says where it is, and ends when its standard input does.
 pub(crate) fn broker(partitions: i32) -> anyhow::Result<()> {
     let retry = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
-    let live = [(topics::RAW, partitions), (topics::VALIDATED, partitions), (topics::DLQ, 3), ("copy", partitions)];
-    let topics: Vec<_> = live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 3))).collect();
+    let live = [
+        (topics::RAW, partitions),
+        (topics::VALIDATED, partitions),
+        (topics::DLQ, 3),
+        ("copy", partitions),
+    ];
+    let topics: Vec<_> = live
+        .into_iter()
+        .chain(retry.iter().map(|topic| (topic.as_str(), 3)))
+        .collect();
     let broker = EmbeddedBroker::start(&topics)?;
     writeln!(std::io::stdout(), "{}", broker.kafka().kafka_brokers)?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
@@ -36,13 +44,23 @@ pub(crate) async fn answer_at_once(listen: SocketAddr) -> anyhow::Result<()> {
         .route("/api/webhooks/{source}/batch", post(answer));
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let timeout = Duration::from_secs(5);
-    producer::server::serve(listener, app, timeout, 10_000, timeout, CancellationToken::new()).await
+    producer::server::serve(
+        listener,
+        app,
+        timeout,
+        10_000,
+        timeout,
+        CancellationToken::new(),
+    )
+    .await
 }
 
 /// Copies a topic record by record, key, value and headers, with the validator's client settings and no commit.
 pub(crate) fn copy(brokers: &str, from: &str, to: &str) -> anyhow::Result<()> {
     let mut common = ClientConfig::new();
-    common.set("bootstrap.servers", brokers).set("client.id", "copy");
+    common
+        .set("bootstrap.servers", brokers)
+        .set("client.id", "copy");
     let consumer: BaseConsumer = common
         .clone()
         .set("group.id", "copy")
@@ -59,22 +77,33 @@ pub(crate) fn copy(brokers: &str, from: &str, to: &str) -> anyhow::Result<()> {
         .create()?;
     let mut list = TopicPartitionList::new();
     let metadata = consumer.fetch_metadata(Some(from), Duration::from_secs(10))?;
-    for partition in metadata.topics().first().context("no such topic")?.partitions() {
+    for partition in metadata
+        .topics()
+        .first()
+        .context("no such topic")?
+        .partitions()
+    {
         list.add_partition_offset(from, partition.id(), Offset::Beginning)?;
     }
     consumer.assign(&list)?;
     loop {
         producer.poll(Duration::ZERO);
-        let Some(message) = consumer.poll(Duration::from_millis(20)) else { continue };
+        let Some(message) = consumer.poll(Duration::from_millis(20)) else {
+            continue;
+        };
         let message = message?;
         let mut record = BaseRecord::<[u8], [u8]>::to(to);
         record.key = message.key();
         record.payload = message.payload();
-        record.headers = message.headers().map(rdkafka::message::BorrowedHeaders::detach);
+        record.headers = message
+            .headers()
+            .map(rdkafka::message::BorrowedHeaders::detach);
         loop {
             match producer.send(record) {
                 Ok(()) => break,
-                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                Err((error, back))
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) =>
+                {
                     producer.poll(Duration::from_millis(1));
                     record = back;
                 }

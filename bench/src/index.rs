@@ -38,8 +38,13 @@ fn made(number: u64) -> Made {
     let offset = i64::try_from(number).unwrap_or(i64::MAX);
     let codes = RejectionCode::ALL;
     // Codes are as uneven as in an incident.
-    let code = codes[usize::try_from(number % 100 % codes.len() as u64 / 4 * 4 % codes.len() as u64).unwrap_or(0)];
-    let (payment, at) = (format!("pay-{}", number / 3), 1_790_000_000_000_000 + number * 1000);
+    let code =
+        codes[usize::try_from(number % 100 % codes.len() as u64 / 4 * 4 % codes.len() as u64)
+            .unwrap_or(0)];
+    let (payment, at) = (
+        format!("pay-{}", number / 3),
+        1_790_000_000_000_000 + number * 1000,
+    );
     let value = format!(
         r#"{{"event_id":"evt-{number:012}","event_type":"payment.{}.v1","schema_version":1,"source":"vendor-{}","timestamp":"2026-11-20T10:00:00.123456Z","payload":{{"payment_id":"{payment}","order_id":"ord-{number}","amount":"abc","currency":"EUR","note":"{}"}}}}"#,
         ["authorized", "captured", "refunded", "failed"][usize::try_from(number % 4).unwrap_or(0)],
@@ -54,24 +59,50 @@ fn made(number: u64) -> Made {
         ("ef.scheme", b"eventflow".to_vec()),
         ("ef.secret_id", b"2026-10".to_vec()),
         ("x-provider-timestamp", b"1790000000".to_vec()),
-        ("x-provider-signature", text(format!("{:064x}", u128::from(number).wrapping_mul(0x0123_4567_89ab_cdef_fedc_ba98)))),
+        (
+            "x-provider-signature",
+            text(format!(
+                "{:064x}",
+                u128::from(number).wrapping_mul(0x0123_4567_89ab_cdef_fedc_ba98)
+            )),
+        ),
         ("content-type", b"application/json".to_vec()),
-        ("traceparent", text(format!("00-{:032x}-{:016x}-01", u128::from(number) + 1, number + 1))),
+        (
+            "traceparent",
+            text(format!(
+                "00-{:032x}-{:016x}-01",
+                u128::from(number) + 1,
+                number + 1
+            )),
+        ),
     ];
     if number.is_multiple_of(20) {
         headers.extend([
-            ("kafka_dlt-exception-fqcn", b"org.springframework.kafka.listener.ListenerExecutionFailedException".to_vec()),
-            ("kafka_dlt-exception-cause-fqcn", b"java.lang.IllegalArgumentException".to_vec()),
-            ("kafka_dlt-exception-message", b"Listener failed; amount is no number".to_vec()),
+            (
+                "kafka_dlt-exception-fqcn",
+                b"org.springframework.kafka.listener.ListenerExecutionFailedException".to_vec(),
+            ),
+            (
+                "kafka_dlt-exception-cause-fqcn",
+                b"java.lang.IllegalArgumentException".to_vec(),
+            ),
+            (
+                "kafka_dlt-exception-message",
+                b"Listener failed; amount is no number".to_vec(),
+            ),
             ("kafka_dlt-original-topic", b"payments".to_vec()),
             ("kafka_dlt-original-partition", 3_i32.to_be_bytes().to_vec()),
             ("kafka_dlt-original-offset", offset.to_be_bytes().to_vec()),
             ("kafka_dlt-original-consumer-group", b"billing".to_vec()),
         ]);
     } else {
-        let (stage, group) =
-            if number % 10 == 1 { ("persistence", "eventflow-persistence") } else { ("validator", "eventflow-validator") };
-        let detail = format!("/payload/amount: \"abc\" is not a decimal number, of payment {payment}");
+        let (stage, group) = if number % 10 == 1 {
+            ("persistence", "eventflow-persistence")
+        } else {
+            ("validator", "eventflow-validator")
+        };
+        let detail =
+            format!("/payload/amount: \"abc\" is not a decimal number, of payment {payment}");
         headers.extend([
             ("ef.raw", text(format!("{}:{}", number % 6, number / 6))),
             ("__dlq.errors.topic", b"events.raw.v1".to_vec()),
@@ -91,18 +122,31 @@ fn made(number: u64) -> Made {
             ("ef.dlq.service_version", b"0.1.0".to_vec()),
         ]);
     }
-    Made { offset, key: payment, value: value.into_bytes(), headers }
+    Made {
+        offset,
+        key: payment,
+        value: value.into_bytes(),
+        headers,
+    }
 }
 
 /// The index against COPY of the same rows into a table with the same indexes. The handler is driven directly, with records made by hand:
 /// the embedded broker keeps 5 MiB a partition, which no flood fits into.
 pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
     let cluster = tokio::task::spawn_blocking(|| PrivatePostgres::start(true)).await??;
-    let cli = Cli::parse_from(["bench", "--database-url", &cluster.url(), "--registry-url", "http://127.0.0.1:9"]);
+    let cli = Cli::parse_from([
+        "bench",
+        "--database-url",
+        &cluster.url(),
+        "--registry-url",
+        "http://127.0.0.1:9",
+    ]);
     let recovery = Recovery::new(cli.pipeline, None)?;
     SCHEMA.migrate(recovery.pool()).await?;
     let mut database = PgConnection::connect(&cluster.url()).await?;
-    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut database).await?;
+    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut database)
+        .await?;
     let backend = u32::try_from(backend)?;
 
     let mut index = Index::new(&recovery, "bench", tokio::runtime::Handle::current())?;
@@ -111,8 +155,15 @@ pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
     let mut ours = Duration::ZERO;
     for first in (0..letters).step_by(usize::try_from(BATCH)?) {
         let batch: Vec<Made> = (first..letters.min(first + BATCH)).map(made).collect();
-        let headers: Vec<Vec<(&str, &[u8])>> =
-            batch.iter().map(|made| made.headers.iter().map(|(name, value)| (*name, value.as_slice())).collect()).collect();
+        let headers: Vec<Vec<(&str, &[u8])>> = batch
+            .iter()
+            .map(|made| {
+                made.headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_slice()))
+                    .collect()
+            })
+            .collect();
         let records: Vec<Record<'_>> = batch
             .iter()
             .zip(&headers)
@@ -132,16 +183,38 @@ pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| index.handle(&records))?;
         ours += began.elapsed();
     }
-    let ours = Run { events: letters, took: ours, cpu: vec![("postgresql", cpu_of_server(backend)? - before)] };
-    let indexed: i64 = sqlx::query_scalar("SELECT count(*) FROM recovery.dead_letters").fetch_one(&mut database).await?;
-    anyhow::ensure!(u64::try_from(indexed)? == letters, "{indexed} of {letters} dead letters are indexed");
+    let ours = Run {
+        events: letters,
+        took: ours,
+        cpu: vec![("postgresql", cpu_of_server(backend)? - before)],
+    };
+    let indexed: i64 = sqlx::query_scalar("SELECT count(*) FROM recovery.dead_letters")
+        .fetch_one(&mut database)
+        .await?;
+    anyhow::ensure!(
+        u64::try_from(indexed)? == letters,
+        "{indexed} of {letters} dead letters are indexed"
+    );
     let base = copy(&mut database, backend, letters).await?;
-    compare("index, a flood of dead letters (goals 30000/s and 0.25)", "row/s", &ours, ("COPY of the same rows", &base));
+    compare(
+        "index, a flood of dead letters (goals 30000/s and 0.25)",
+        "row/s",
+        &ours,
+        ("COPY of the same rows", &base),
+    );
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or("?", str::trim);
-    say(&format!("  memory of this process at its peak, records and COPY's rows included: {peak}\n"));
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .map_or("?", str::trim);
+    say(&format!(
+        "  memory of this process at its peak, records and COPY's rows included: {peak}\n"
+    ));
     // What autovacuum does in its own time.
-    for statement in ["DROP TABLE recovery.copied", "VACUUM ANALYZE recovery.dead_letters"] {
+    for statement in [
+        "DROP TABLE recovery.copied",
+        "VACUUM ANALYZE recovery.dead_letters",
+    ] {
         sqlx::raw_sql(statement).execute(&mut database).await?;
     }
     questions(&recovery, letters).await
@@ -154,9 +227,11 @@ async fn copy(database: &mut PgConnection, backend: u32, letters: u64) -> anyhow
     )
     .fetch_one(&mut *database)
     .await?;
-    sqlx::raw_sql("CREATE TABLE recovery.copied (LIKE recovery.dead_letters INCLUDING ALL); CHECKPOINT")
-        .execute(&mut *database)
-        .await?;
+    sqlx::raw_sql(
+        "CREATE TABLE recovery.copied (LIKE recovery.dead_letters INCLUDING ALL); CHECKPOINT",
+    )
+    .execute(&mut *database)
+    .await?;
     let (mut took, mut cpu) = (Duration::ZERO, Duration::ZERO);
     for first in (0..letters).step_by(usize::try_from(COPIED_AT_ONCE)?) {
         let out = format!(
@@ -170,7 +245,11 @@ async fn copy(database: &mut PgConnection, backend: u32, letters: u64) -> anyhow
         }
         drop(stream);
         let (before, began) = (cpu_of_server(backend)?, Instant::now());
-        let mut sink = database.copy_in_raw(&format!("COPY recovery.copied ({columns}) FROM STDIN (FORMAT binary)")).await?;
+        let mut sink = database
+            .copy_in_raw(&format!(
+                "COPY recovery.copied ({columns}) FROM STDIN (FORMAT binary)"
+            ))
+            .await?;
         for chunk in rows.chunks(1 << 20) {
             sink.send(chunk).await?;
         }
@@ -178,7 +257,11 @@ async fn copy(database: &mut PgConnection, backend: u32, letters: u64) -> anyhow
         took += began.elapsed();
         cpu += cpu_of_server(backend)? - before;
     }
-    Ok(Run { events: letters, took, cpu: vec![("postgresql", cpu)] })
+    Ok(Run {
+        events: letters,
+        took,
+        cpu: vec![("postgresql", cpu)],
+    })
 }
 
 /// What on-call asks; each the third of three times, since the first fills caches.
@@ -190,17 +273,41 @@ async fn questions(recovery: &Recovery, letters: u64) -> anyhow::Result<()> {
     )
     .execute(recovery.pool())
     .await?;
-    let at = |seconds: u64| Time::from_unix_timestamp(1_790_000_000 + i64::try_from(seconds).unwrap_or(0)).ok();
+    let at = |seconds: u64| {
+        Time::from_unix_timestamp(1_790_000_000 + i64::try_from(seconds).unwrap_or(0)).ok()
+    };
     let all = Selection::default();
-    let code = Selection { code: vec!["rare".to_owned()], ..all.clone() };
-    let state = Selection { state: vec![State::Resolved], ..all.clone() };
-    let id = Selection { event_id: Some(format!("evt-{:012}", letters / 2)), ..all.clone() };
-    let entity = Selection { entity_key: Some(format!("pay-{}", letters / 9)), ..all.clone() };
-    let since =
-        Selection { since: at(letters / 1000 - 1), code: vec!["rare".to_owned(), "empty_body".to_owned()], ..all.clone() };
-    let until = Selection { until: at(letters / 2000), ..all.clone() };
-    let window =
-        Selection { since: at(letters / 4000), until: at(letters / 2000), source: vec!["vendor-3".to_owned()], ..all.clone() };
+    let code = Selection {
+        code: vec!["rare".to_owned()],
+        ..all.clone()
+    };
+    let state = Selection {
+        state: vec![State::Resolved],
+        ..all.clone()
+    };
+    let id = Selection {
+        event_id: Some(format!("evt-{:012}", letters / 2)),
+        ..all.clone()
+    };
+    let entity = Selection {
+        entity_key: Some(format!("pay-{}", letters / 9)),
+        ..all.clone()
+    };
+    let since = Selection {
+        since: at(letters / 1000 - 1),
+        code: vec!["rare".to_owned(), "empty_body".to_owned()],
+        ..all.clone()
+    };
+    let until = Selection {
+        until: at(letters / 2000),
+        ..all.clone()
+    };
+    let window = Selection {
+        since: at(letters / 4000),
+        until: at(letters / 2000),
+        source: vec!["vendor-3".to_owned()],
+        ..all.clone()
+    };
     for (name, selection) in [
         ("letters", &all),
         ("letters of a rare code", &code),
@@ -237,6 +344,13 @@ async fn questions(recovery: &Recovery, letters: u64) -> anyhow::Result<()> {
 }
 
 fn tell(name: &str, answers: usize, took: Duration) {
-    let verdict = if took <= GOAL { "" } else { "   over the goal of 200 ms" };
-    say(&format!("  {name:<42} {answers:>5} in {:>7.1} ms{verdict}", took.as_secs_f64() * 1000.0));
+    let verdict = if took <= GOAL {
+        ""
+    } else {
+        "   over the goal of 200 ms"
+    };
+    say(&format!(
+        "  {name:<42} {answers:>5} in {:>7.1} ms{verdict}",
+        took.as_secs_f64() * 1000.0
+    ));
 }

@@ -73,7 +73,9 @@ enum Part {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     match cli.part {
         Some(Part::Broker { partitions }) => baseline::broker(partitions),
         Some(Part::AnswerAtOnce { listen }) => runtime.block_on(baseline::answer_at_once(listen)),

@@ -22,7 +22,11 @@ impl Process {
     /// A role of the `eventflow` beside this program. `{address}` in the arguments becomes a free address, kept as the process's own.
     pub(crate) fn role(name: &'static str, arguments: &[String]) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name("eventflow");
-        anyhow::ensure!(program.exists(), "{} is missing: use script/bench", program.display());
+        anyhow::ensure!(
+            program.exists(),
+            "{} is missing: use script/bench",
+            program.display()
+        );
         let mut with_role = vec![name.to_owned()];
         with_role.extend_from_slice(arguments);
         Self::start(name, program, &with_role)
@@ -37,10 +41,22 @@ impl Process {
 
     fn start(name: &'static str, program: PathBuf, arguments: &[String]) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let arguments = arguments.iter().map(|argument| argument.replace("{address}", &address));
+        let arguments = arguments
+            .iter()
+            .map(|argument| argument.replace("{address}", &address));
         let mut command = Command::new(program);
-        command.args(arguments).env("EVENTFLOW_LOG", "error,librdkafka=off").stdin(Stdio::piped()).stdout(Stdio::piped());
-        Ok(Self { name, child: command.spawn().with_context(|| format!("cannot start {name}"))?, address })
+        command
+            .args(arguments)
+            .env("EVENTFLOW_LOG", "error,librdkafka=off")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        Ok(Self {
+            name,
+            child: command
+                .spawn()
+                .with_context(|| format!("cannot start {name}"))?,
+            address,
+        })
     }
 
     /// The first line it prints.
@@ -57,7 +73,11 @@ impl Process {
         let mut stdout = self.child.stdout.take().context("read before")?;
         std::io::Read::read_to_string(&mut stdout, &mut text)?;
         let status = self.child.wait()?;
-        anyhow::ensure!(status.success(), "{} ended with {status}: {text}", self.name);
+        anyhow::ensure!(
+            status.success(),
+            "{} ended with {status}: {text}",
+            self.name
+        );
         Ok(text)
     }
 
@@ -72,7 +92,11 @@ impl Process {
             if let Some(status) = self.child.try_wait()? {
                 anyhow::bail!("{} ended with {status}", self.name);
             }
-            anyhow::ensure!(started.elapsed() < Duration::from_secs(60), "{} does not get ready", self.name);
+            anyhow::ensure!(
+                started.elapsed() < Duration::from_secs(60),
+                "{} does not get ready",
+                self.name
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -85,7 +109,10 @@ impl Process {
     /// Resident memory in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
     }
 }
@@ -113,19 +140,31 @@ pub(crate) fn free_address() -> anyhow::Result<String> {
 /// CPU time of a process, without its children.
 pub(crate) fn cpu_of(pid: u32) -> anyhow::Result<Duration> {
     let fields = stat(pid)?;
-    let ticks: u32 = fields.get(11).context("utime")?.parse::<u32>()? + fields.get(12).context("stime")?.parse::<u32>()?;
+    let ticks: u32 = fields.get(11).context("utime")?.parse::<u32>()?
+        + fields.get(12).context("stime")?.parse::<u32>()?;
     Ok(TICK * ticks)
 }
 
 /// CPU time of all of a PostgreSQL server's processes, given one backend of it.
 pub(crate) fn cpu_of_server(backend: u32) -> anyhow::Result<Duration> {
-    let parent = |pid: u32| stat(pid).ok().and_then(|fields| fields.get(1)?.parse::<u32>().ok());
+    let parent = |pid: u32| {
+        stat(pid)
+            .ok()
+            .and_then(|fields| fields.get(1)?.parse::<u32>().ok())
+    };
     let postmaster = parent(backend).context("the backend has ended")?;
     let reaped = stat(postmaster)?;
-    let reaped: u32 = reaped.get(13).context("cutime")?.parse::<u32>()? + reaped.get(14).context("cstime")?.parse::<u32>()?;
+    let reaped: u32 = reaped.get(13).context("cutime")?.parse::<u32>()?
+        + reaped.get(14).context("cstime")?.parse::<u32>()?;
     let mut total = TICK * reaped + cpu_of(postmaster)?;
     for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         if parent(pid) == Some(postmaster) {
             total += cpu_of(pid).unwrap_or_default();
         }

@@ -64,7 +64,10 @@ pub(crate) fn compare(what: &str, unit: &str, ours: &Run, baseline: (&str, &Run)
 pub(crate) fn cpu(run: &Run) -> String {
     let mut text = String::from("CPU us/event:");
     for (name, used) in &run.cpu {
-        text.push_str(&format!(" {name} {:.2}", used.as_secs_f64() * 1e6 / run.events as f64));
+        text.push_str(&format!(
+            " {name} {:.2}",
+            used.as_secs_f64() * 1e6 / run.events as f64
+        ));
     }
     text
 }

@@ -29,13 +29,26 @@ impl Pipeline {
         validator.until_ready().await?;
         persistence.until_ready().await?;
         let mut database = PgConnection::connect(&cluster.url()).await?;
-        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut database).await?;
+        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut database)
+            .await?;
         let roles = [producer, validator, persistence];
-        Ok(Self { world, roles, database, backend: u32::try_from(backend)?, address, _cluster: cluster })
+        Ok(Self {
+            world,
+            roles,
+            database,
+            backend: u32::try_from(backend)?,
+            address,
+            _cluster: cluster,
+        })
     }
 
     fn cpu(&self) -> anyhow::Result<Vec<(&'static str, Duration)>> {
-        let mut cpu: Vec<_> = self.roles.iter().map(|role| Ok((role.name, role.cpu()?))).collect::<anyhow::Result<_>>()?;
+        let mut cpu: Vec<_> = self
+            .roles
+            .iter()
+            .map(|role| Ok((role.name, role.cpu()?)))
+            .collect::<anyhow::Result<_>>()?;
         cpu.push(("broker", self.world.broker.cpu()?));
         cpu.push(("postgresql", cpu_of_server(self.backend)?));
         Ok(cpu)
@@ -46,11 +59,13 @@ impl Pipeline {
         let raw = self.world.count(topics::RAW).await?;
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let stored: Option<i64> =
-                sqlx::query_scalar("SELECT (sum(stored) + sum(duplicate))::bigint FROM persistence.consumer_offsets")
-                    .fetch_one(&mut self.database)
-                    .await?;
-            let settled = u64::try_from(stored.unwrap_or(0))? + self.world.count(topics::DLQ).await?;
+            let stored: Option<i64> = sqlx::query_scalar(
+                "SELECT (sum(stored) + sum(duplicate))::bigint FROM persistence.consumer_offsets",
+            )
+            .fetch_one(&mut self.database)
+            .await?;
+            let settled =
+                u64::try_from(stored.unwrap_or(0))? + self.world.count(topics::DLQ).await?;
             if settled >= raw {
                 return Ok(settled);
             }
@@ -63,8 +78,16 @@ impl Pipeline {
 /// Events a second from webhook to row: from the first request until the last row is committed.
 pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> {
     for (what, partitions, flags) in [
-        ("end to end, one event a POST (goal 40000 event/s)", 8, ["--batch=1", "--connections=256"]),
-        ("end to end, 50 events a POST (goal 120000 event/s)", 16, ["--batch=50", "--connections=24"]),
+        (
+            "end to end, one event a POST (goal 40000 event/s)",
+            8,
+            ["--batch=1", "--connections=256"],
+        ),
+        (
+            "end to end, 50 events a POST (goal 120000 event/s)",
+            16,
+            ["--batch=50", "--connections=24"],
+        ),
     ] {
         let (mut stored, mut accepted) = (Vec::new(), Vec::new());
         for _ in 0..runs {
@@ -74,15 +97,34 @@ pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> 
             tokio::task::spawn_blocking(move || warm.output()).await??;
             let warm = pipeline.until_stored().await?;
             let (before, began) = (pipeline.cpu()?, Instant::now());
-            let load = load(&pipeline.address, &[&flags[..], &["--max", &format!("--for={seconds}s")]].concat())?;
-            let report: serde_json::Value = serde_json::from_str(&tokio::task::spawn_blocking(move || load.output()).await??)?;
+            let load = load(
+                &pipeline.address,
+                &[&flags[..], &["--max", &format!("--for={seconds}s")]].concat(),
+            )?;
+            let report: serde_json::Value =
+                serde_json::from_str(&tokio::task::spawn_blocking(move || load.output()).await??)?;
             let events = pipeline.until_stored().await? - warm;
             let took = began.elapsed();
-            let used =
-                pipeline.cpu()?.into_iter().zip(before).map(|((name, after), (_, before))| (name, after - before)).collect();
-            stored.push(Run { events, took, cpu: used });
-            let (events, took) = (report["events_accepted"].as_u64().unwrap_or(0), report["seconds"].as_f64().unwrap_or(0.0));
-            accepted.push(Run { events, took: Duration::from_secs_f64(took), cpu: Vec::new() });
+            let used = pipeline
+                .cpu()?
+                .into_iter()
+                .zip(before)
+                .map(|((name, after), (_, before))| (name, after - before))
+                .collect();
+            stored.push(Run {
+                events,
+                took,
+                cpu: used,
+            });
+            let (events, took) = (
+                report["events_accepted"].as_u64().unwrap_or(0),
+                report["seconds"].as_f64().unwrap_or(0.0),
+            );
+            accepted.push(Run {
+                events,
+                took: Duration::from_secs_f64(took),
+                cpu: Vec::new(),
+            });
         }
         let (stored, accepted) = (median(stored), median(accepted));
         say(&format!(
@@ -101,9 +143,19 @@ pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::start(4).await?;
     let warm = load(&pipeline.address, &["--rate=1000", "--for=1s"])?;
     tokio::task::spawn_blocking(move || warm.output()).await??;
-    sqlx::raw_sql("TRUNCATE persistence.events").execute(&mut pipeline.database).await?;
-    let load = load(&pipeline.address, &["--rate=1000", "--connections=64", &format!("--for={}s", seconds * 2)])?;
-    let report: serde_json::Value = serde_json::from_str(&tokio::task::spawn_blocking(move || load.output()).await??)?;
+    sqlx::raw_sql("TRUNCATE persistence.events")
+        .execute(&mut pipeline.database)
+        .await?;
+    let load = load(
+        &pipeline.address,
+        &[
+            "--rate=1000",
+            "--connections=64",
+            &format!("--for={}s", seconds * 2),
+        ],
+    )?;
+    let report: serde_json::Value =
+        serde_json::from_str(&tokio::task::spawn_blocking(move || load.output()).await??)?;
     pipeline.until_stored().await?;
     let row: (f64, f64, f64) = sqlx::query_as(
         "SELECT p[1], p[2], p[3] FROM (SELECT percentile_cont(ARRAY[0.5, 0.99, 0.999]) WITHIN GROUP
@@ -125,7 +177,13 @@ pub(crate) async fn at_rest() -> anyhow::Result<()> {
     say(
         "at rest (goal: < 40 MB, ready in < 1 s; a consuming role is ready when it has its partitions, and the embedded broker makes a new group wait 3 s)",
     );
-    for start in ["registry", "producer", "validator", "analytics", "persistence"] {
+    for start in [
+        "registry",
+        "producer",
+        "validator",
+        "analytics",
+        "persistence",
+    ] {
         let began = Instant::now();
         let mut role = match start {
             "registry" => Process::role("registry", &["--listen={address}".to_owned()])?,
@@ -138,7 +196,10 @@ pub(crate) async fn at_rest() -> anyhow::Result<()> {
         let ready = began.elapsed();
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let megabytes = role.memory()? as f64 / 1e6;
-        say(&format!("  {start:<12} {megabytes:>5.1} MB   ready after {:.2} s", ready.as_secs_f64()));
+        say(&format!(
+            "  {start:<12} {megabytes:>5.1} MB   ready after {:.2} s",
+            ready.as_secs_f64()
+        ));
     }
     say("");
     Ok(())

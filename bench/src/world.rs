@@ -21,7 +21,11 @@ impl World {
         let kafka = KafkaArgs::plaintext(&broker.first_line()?);
         let mut registry = Process::role("registry", &["--listen={address}".to_owned()])?;
         registry.until_ready().await?;
-        Ok(Self { broker, kafka, registry })
+        Ok(Self {
+            broker,
+            kafka,
+            registry,
+        })
     }
 
     /// Flags of a role: the broker, its operations endpoints, and those given.
@@ -39,7 +43,10 @@ impl World {
     /// A producer that is ready, and its address for webhooks.
     pub(crate) async fn producer(&self, more: &[&str]) -> anyhow::Result<(Process, String)> {
         let listen = free_address()?;
-        let mut flags = self.flags(&[format!("--listen={listen}"), format!("--webhook-signing-secret={SECRET}")]);
+        let mut flags = self.flags(&[
+            format!("--listen={listen}"),
+            format!("--webhook-signing-secret={SECRET}"),
+        ]);
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let mut producer = Process::role("producer", &flags)?;
         producer.until_ready().await?;
@@ -51,7 +58,13 @@ impl World {
     }
 
     pub(crate) fn persistence(&self, database_url: &str) -> anyhow::Result<Process> {
-        Process::role("persistence", &self.flags(&[self.registry_flag(), format!("--database-url={database_url}")]))
+        Process::role(
+            "persistence",
+            &self.flags(&[
+                self.registry_flag(),
+                format!("--database-url={database_url}"),
+            ]),
+        )
     }
 
     pub(crate) fn analytics(&self) -> anyhow::Result<Process> {
@@ -65,29 +78,49 @@ impl World {
     /// How many records were ever published to a topic.
     pub(crate) async fn count(&self, topic: &'static str) -> anyhow::Result<u64> {
         let kafka = self.kafka.clone();
-        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic)).await??;
-        Ok(u64::try_from(marks.iter().map(|(_, _, high)| high).sum::<i64>())?)
+        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic))
+            .await??;
+        Ok(u64::try_from(
+            marks.iter().map(|(_, _, high)| high).sum::<i64>(),
+        )?)
     }
 
     /// As [`count`](Self::count), of a topic that still has all of them: the embedded broker keeps 5 MiB a partition.
     pub(crate) async fn count_kept(&self, topic: &'static str) -> anyhow::Result<u64> {
         let kafka = self.kafka.clone();
-        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic)).await??;
+        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic))
+            .await??;
         anyhow::ensure!(
             marks.iter().all(|(_, low, _)| *low == 0),
             "the embedded broker dropped records of {topic}: use fewer --events"
         );
-        Ok(u64::try_from(marks.iter().map(|(_, _, high)| high).sum::<i64>())?)
+        Ok(u64::try_from(
+            marks.iter().map(|(_, _, high)| high).sum::<i64>(),
+        )?)
     }
 
     /// Fills the raw topic through the producer, in requests of many events and after a long linger: large Kafka batches, as a backlog has them.
     pub(crate) async fn fill(&self, events: u64) -> anyhow::Result<()> {
-        let (_producer, address) = self.producer(&["--linger-ms=100", "--publish-deadline-ms=10000"]).await?;
+        let (_producer, address) = self
+            .producer(&["--linger-ms=100", "--publish-deadline-ms=10000"])
+            .await?;
         let requests = format!("--requests={}", events.div_ceil(500));
-        let load = load(&address, &["--max", "--batch=500", "--connections=64", "--for=120s", &requests])?;
+        let load = load(
+            &address,
+            &[
+                "--max",
+                "--batch=500",
+                "--connections=64",
+                "--for=120s",
+                &requests,
+            ],
+        )?;
         tokio::task::spawn_blocking(move || load.output()).await??;
         let published = self.count_kept(topics::RAW).await?;
-        anyhow::ensure!(published >= events, "only {published} of {events} events were published");
+        anyhow::ensure!(
+            published >= events,
+            "only {published} of {events} events were published"
+        );
         Ok(())
     }
 }
@@ -116,12 +149,20 @@ pub(crate) async fn until<T>(
         let now = count().await?;
         let look = (now, Instant::now(), seen()?);
         if now >= target {
-            return Ok((first.ok_or_else(|| anyhow::anyhow!("done before the first look: use more --events"))?, look));
+            return Ok((
+                first.ok_or_else(|| {
+                    anyhow::anyhow!("done before the first look: use more --events")
+                })?,
+                look,
+            ));
         }
         if now > 0 && first.is_none() {
             first = Some(look);
         }
-        anyhow::ensure!(Instant::now() < deadline, "stands still at {now} of {target}");
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "stands still at {now} of {target}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

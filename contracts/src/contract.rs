@@ -69,7 +69,11 @@ impl<'a> Validated<'a> {
     pub fn event_id(&self) -> &str {
         match &self.slots[self.contract.plan.event_id] {
             Slot::Text(text) => text,
-            Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => "",
+            Slot::Missing
+            | Slot::Number(_)
+            | Slot::Boolean(_)
+            | Slot::Long(_)
+            | Slot::Decimal(_) => "",
         }
     }
 
@@ -86,14 +90,20 @@ impl Contracts {
     /// Never: they are compiled in, and a test reads them.
     #[must_use]
     pub fn builtin_files() -> Vec<ContractFiles> {
-        let text = |path: std::path::PathBuf| BUILTIN.get_file(path).and_then(|file| file.contents_utf8()).map(str::to_owned);
+        let text = |path: std::path::PathBuf| {
+            BUILTIN
+                .get_file(path)
+                .and_then(|file| file.contents_utf8())
+                .map(str::to_owned)
+        };
         BUILTIN
             .dirs()
             .map(|folder| ContractFiles {
                 event_type: folder.path().to_string_lossy().into_owned(),
                 schema_json: text(folder.path().join("schema.json")).unwrap_or_default(),
                 record_avsc: text(folder.path().join("record.avsc")).unwrap_or_default(),
-                schema_id: text(folder.path().join("schema-id")).and_then(|id| id.trim().parse().ok()),
+                schema_id: text(folder.path().join("schema-id"))
+                    .and_then(|id| id.trim().parse().ok()),
             })
             .collect()
     }
@@ -104,7 +114,8 @@ impl Contracts {
     /// Never: a test compiles them.
     #[must_use]
     pub fn builtin() -> Self {
-        Self::compile(Self::builtin_files()).unwrap_or_else(|error| panic!("built-in contracts: {error}"))
+        Self::compile(Self::builtin_files())
+            .unwrap_or_else(|error| panic!("built-in contracts: {error}"))
     }
 
     /// Compiles event types.
@@ -116,13 +127,32 @@ impl Contracts {
         for files in files {
             let event_type = files.event_type.clone();
             let bad = |problem: String| ContractError(format!("contract {event_type}: {problem}"));
-            let (plan, record_name) = plan::compile(&files.event_type, &files.schema_json, &files.record_avsc).map_err(bad)?;
-            let taken = by_type.values().find(|other| other.schema_id.is_some() && other.schema_id == files.schema_id);
+            let (plan, record_name) =
+                plan::compile(&files.event_type, &files.schema_json, &files.record_avsc)
+                    .map_err(bad)?;
+            let taken = by_type
+                .values()
+                .find(|other| other.schema_id.is_some() && other.schema_id == files.schema_id);
             if let Some(other) = taken {
-                return Err(bad(format!("schema id {:?} is {}'s", files.schema_id, other.event_type)));
+                return Err(bad(format!(
+                    "schema id {:?} is {}'s",
+                    files.schema_id, other.event_type
+                )));
             }
-            let ContractFiles { event_type: name, schema_json, record_avsc, schema_id } = files;
-            let contract = Contract { event_type: name.clone(), schema_json, record_avsc, record_name, schema_id, plan };
+            let ContractFiles {
+                event_type: name,
+                schema_json,
+                record_avsc,
+                schema_id,
+            } = files;
+            let contract = Contract {
+                event_type: name.clone(),
+                schema_json,
+                record_avsc,
+                record_name,
+                schema_id,
+                plan,
+            };
             if by_type.insert(name, contract).is_some() {
                 return Err(bad("is there twice".to_owned()));
             }
@@ -147,17 +177,31 @@ impl Contracts {
     /// The first rule it breaks: syntax first, then the envelope, then the payload in the schema's order.
     pub fn validate<'a>(&'a self, body: &'a [u8]) -> Result<Validated<'a>, Rejection> {
         if body.is_empty() {
-            return Err(Rejection::new(RejectionCode::EmptyBody, None, "the record has no value"));
+            return Err(Rejection::new(
+                RejectionCode::EmptyBody,
+                None,
+                "the record has no value",
+            ));
         }
         let text = std::str::from_utf8(body).map_err(|error| {
-            Rejection::new(RejectionCode::NotUtf8, None, format!("byte {} is not UTF-8", error.valid_up_to()))
+            Rejection::new(
+                RejectionCode::NotUtf8,
+                None,
+                format!("byte {} is not UTF-8", error.valid_up_to()),
+            )
         })?;
         plan::check_depth(body)?;
-        let Some(contract) = plan::peek_event_type(text).and_then(|event_type| self.by_type.get(&*event_type)) else {
+        let Some(contract) =
+            plan::peek_event_type(text).and_then(|event_type| self.by_type.get(&*event_type))
+        else {
             let event_type = plan::event_type(text)?;
             let shown: String = event_type.chars().take(100).collect();
             let detail = format!("no contract for {shown:?}");
-            return Err(Rejection::new(RejectionCode::UnknownEventType, Some("/event_type".to_owned()), detail));
+            return Err(Rejection::new(
+                RejectionCode::UnknownEventType,
+                Some("/event_type".to_owned()),
+                detail,
+            ));
         };
         let slots = contract.plan.read(text)?;
         Ok(Validated { contract, slots })
@@ -171,5 +215,7 @@ impl Contracts {
 pub fn backward_compatible(old_avsc: &str, new_avsc: &str) -> Result<(), String> {
     use apache_avro::{Schema, schema_compatibility::SchemaCompatibility};
     let parse = |text: &str| Schema::parse_str(text).map_err(|error| error.to_string());
-    SchemaCompatibility::can_read(&parse(old_avsc)?, &parse(new_avsc)?).map(drop).map_err(|error| error.to_string())
+    SchemaCompatibility::can_read(&parse(old_avsc)?, &parse(new_avsc)?)
+        .map(drop)
+        .map_err(|error| error.to_string())
 }

@@ -67,7 +67,8 @@ impl Decoder {
     /// # Errors
     /// No Avro, no record, or a type that is not supported (float and double among them: they cannot hold money).
     pub fn new(record_avsc: &str) -> Result<Self, DatumError> {
-        let schema = Schema::parse_str(record_avsc).map_err(|error| DatumError(error.to_string()))?;
+        let schema =
+            Schema::parse_str(record_avsc).map_err(|error| DatumError(error.to_string()))?;
         match compile(&schema, 0)? {
             Node::Record(fields) => Ok(Self { fields }),
             _ => Err(DatumError("the schema is not a record".to_owned())),
@@ -84,7 +85,9 @@ impl Decoder {
         for (name, node) in &self.fields {
             match (name.as_str(), node) {
                 ("timestamp", Node::TimestampMicros) => event.occurred_at_micros = reader.long()?,
-                ("timestamp", Node::TimestampMillis) => event.occurred_at_micros = reader.long()?.saturating_mul(1000),
+                ("timestamp", Node::TimestampMillis) => {
+                    event.occurred_at_micros = reader.long()?.saturating_mul(1000)
+                }
                 ("payload", Node::Record(fields)) => {
                     event.payload_json.reserve(datum.len() + 64);
                     let mut noted = [None, None, None];
@@ -94,12 +97,23 @@ impl Decoder {
                 ("event_id", Node::Text) => event.event_id = reader.text()?,
                 ("event_type", Node::Text) => event.event_type = reader.text()?,
                 ("source", Node::Text) => event.source = reader.text()?,
-                ("schema_version", Node::Text) => event.schema_version = Cow::Borrowed(reader.text()?),
-                ("schema_version", Node::Int) => event.schema_version = Cow::Owned(reader.long()?.to_string()),
+                ("schema_version", Node::Text) => {
+                    event.schema_version = Cow::Borrowed(reader.text()?)
+                }
+                ("schema_version", Node::Int) => {
+                    event.schema_version = Cow::Owned(reader.long()?.to_string())
+                }
                 (_, other) => drop(reader.json(other, &mut String::new())?),
             }
         }
-        if reader.rest.is_empty() { Ok(event) } else { Err(DatumError(format!("{} bytes are left over", reader.rest.len()))) }
+        if reader.rest.is_empty() {
+            Ok(event)
+        } else {
+            Err(DatumError(format!(
+                "{} bytes are left over",
+                reader.rest.len()
+            )))
+        }
     }
 }
 
@@ -114,14 +128,21 @@ fn compile(schema: &Schema, depth: usize) -> Result<Node, DatumError> {
         Schema::String => Node::Text,
         Schema::Bytes => Node::Bytes,
         Schema::Decimal(decimal) if matches!(decimal.inner, InnerDecimalSchema::Bytes) => {
-            Node::Decimal { scale: u32::try_from(decimal.scale).map_err(|_| DatumError("scale is out of range".to_owned()))? }
+            Node::Decimal {
+                scale: u32::try_from(decimal.scale)
+                    .map_err(|_| DatumError("scale is out of range".to_owned()))?,
+            }
         }
         Schema::TimestampMicros => Node::TimestampMicros,
         Schema::TimestampMillis => Node::TimestampMillis,
         Schema::Enum(symbols) => Node::Enum(symbols.symbols.clone()),
-        Schema::Union(union) => {
-            Node::Union(union.variants().iter().map(|variant| compile(variant, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        Schema::Union(union) => Node::Union(
+            union
+                .variants()
+                .iter()
+                .map(|variant| compile(variant, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
         Schema::Array(array) => Node::Array(Box::new(compile(&array.items, depth + 1)?)),
         Schema::Record(record) => Node::Record(
             record
@@ -130,7 +151,11 @@ fn compile(schema: &Schema, depth: usize) -> Result<Node, DatumError> {
                 .map(|field| Ok((field.name.clone(), compile(&field.schema, depth + 1)?)))
                 .collect::<Result<_, DatumError>>()?,
         ),
-        other => return Err(DatumError(format!("Avro type {other:?} is not supported in contracts"))),
+        other => {
+            return Err(DatumError(format!(
+                "Avro type {other:?} is not supported in contracts"
+            )));
+        }
     })
 }
 
@@ -140,7 +165,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], DatumError> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| DatumError("the data is truncated".to_owned()))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or_else(|| DatumError("the data is truncated".to_owned()))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -163,12 +191,14 @@ impl<'a> Reader<'a> {
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], DatumError> {
-        let length = usize::try_from(self.long()?).map_err(|_| DatumError("a length is negative".to_owned()))?;
+        let length = usize::try_from(self.long()?)
+            .map_err(|_| DatumError("a length is negative".to_owned()))?;
         self.take(length)
     }
 
     fn text(&mut self) -> Result<&'a str, DatumError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| DatumError("a string is not UTF-8".to_owned()))
+        std::str::from_utf8(self.bytes()?)
+            .map_err(|_| DatumError("a string is not UTF-8".to_owned()))
     }
 
     /// Writes a record as JSON and notes its amount, currency and payment id.
@@ -221,14 +251,22 @@ impl<'a> Reader<'a> {
             Node::TimestampMicros => push_time(self.long()?, out)?,
             Node::TimestampMillis => push_time(self.long()?.saturating_mul(1000), out)?,
             Node::Enum(symbols) => {
-                let index = usize::try_from(self.long()?).ok().and_then(|index| symbols.get(index));
-                let symbol = index.ok_or_else(|| DatumError("an enum has no such symbol".to_owned()))?;
+                let index = usize::try_from(self.long()?)
+                    .ok()
+                    .and_then(|index| symbols.get(index));
+                let symbol =
+                    index.ok_or_else(|| DatumError("an enum has no such symbol".to_owned()))?;
                 push_json_text(symbol, out);
                 return Ok(Some(Cow::Owned(symbol.clone())));
             }
             Node::Union(variants) => {
-                let variant = usize::try_from(self.long()?).ok().and_then(|index| variants.get(index));
-                return self.json(variant.ok_or_else(|| DatumError("a union has no such branch".to_owned()))?, out);
+                let variant = usize::try_from(self.long()?)
+                    .ok()
+                    .and_then(|index| variants.get(index));
+                return self.json(
+                    variant.ok_or_else(|| DatumError("a union has no such branch".to_owned()))?,
+                    out,
+                );
             }
             Node::Array(item) => self.array(item, out)?,
             Node::Record(fields) => self.record(fields, out, &mut [None, None, None])?,
@@ -248,7 +286,9 @@ impl<'a> Reader<'a> {
             if count < 0 {
                 // A negative count is followed by the block's size in bytes.
                 self.long()?;
-                count = count.checked_neg().ok_or_else(|| DatumError("a block count is out of range".to_owned()))?;
+                count = count
+                    .checked_neg()
+                    .ok_or_else(|| DatumError("a block count is out of range".to_owned()))?;
             }
             for _ in 0..count {
                 if !std::mem::replace(&mut first, false) {
@@ -267,7 +307,10 @@ impl<'a> Reader<'a> {
 }
 
 fn push_json_text(text: &str, out: &mut String) {
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    if text
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
         out.push('"');
         out.push_str(text);
         out.push('"');
@@ -279,7 +322,9 @@ fn push_json_text(text: &str, out: &mut String) {
 fn push_time(micros: i64, out: &mut String) -> Result<(), DatumError> {
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
         .map_err(|_| DatumError("a time is out of range".to_owned()))?;
-    let text = time.format(&time::format_description::well_known::Rfc3339).map_err(|error| DatumError(error.to_string()))?;
+    let text = time
+        .format(&time::format_description::well_known::Rfc3339)
+        .map_err(|error| DatumError(error.to_string()))?;
     push_json_text(&text, out);
     Ok(())
 }

@@ -19,7 +19,10 @@ pub fn unframe(value: &[u8]) -> Result<(i32, &[u8]), Rejection> {
         _ => Err(Rejection::new(
             RejectionCode::BadFrame,
             None,
-            format!("{} bytes that do not begin with a zero byte and a schema id", value.len()),
+            format!(
+                "{} bytes that do not begin with a zero byte and a schema id",
+                value.len()
+            ),
         )),
     }
 }

@@ -28,8 +28,18 @@ pub const EDITED_BY: &str = "ef.edited_by";
 pub const ORIGINAL_HASH: &str = "ef.original_hash";
 
 /// Headers that still apply to a record made from another one. The signature headers do not: they sign the raw bytes.
-pub const CARRIED: &[&str] =
-    &[SOURCE, EVENT_ID, RECEIVED_AT, SCHEME, SECRET_ID, TRACEPARENT, REPLAY_ID, REPLAY_COUNT, EDITED_BY, ORIGINAL_HASH];
+pub const CARRIED: &[&str] = &[
+    SOURCE,
+    EVENT_ID,
+    RECEIVED_AT,
+    SCHEME,
+    SECRET_ID,
+    TRACEPARENT,
+    REPLAY_ID,
+    REPLAY_COUNT,
+    EDITED_BY,
+    ORIGINAL_HASH,
+];
 
 /// Headers of a dead letter.
 pub mod dlq {

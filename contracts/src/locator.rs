@@ -26,7 +26,11 @@ enum Place {
 impl Locator {
     /// Compiles `header:name` and JSON pointers (RFC 6901).
     pub(crate) fn parse(places: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        places.into_iter().map(|place| Place::parse(place.as_ref())).collect::<Result<_, _>>().map(Self)
+        places
+            .into_iter()
+            .map(|place| Place::parse(place.as_ref()))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// The id: a header, or a JSON string or number taken digit for digit. None when it is missing, blank, longer than 256 bytes, or a
@@ -34,20 +38,35 @@ impl Locator {
     /// field names the first counts.
     #[must_use]
     pub fn find<'a>(&self, headers: &'a HeaderMap, body: &'a [u8]) -> Option<Cow<'a, str>> {
-        self.0.iter().find_map(|place| place.find(headers, body).filter(|id| id.len() <= MAX_ID_BYTES && !id.trim().is_empty()))
+        self.0.iter().find_map(|place| {
+            place
+                .find(headers, body)
+                .filter(|id| id.len() <= MAX_ID_BYTES && !id.trim().is_empty())
+        })
     }
 }
 
 impl Place {
     fn parse(place: &str) -> Result<Self, String> {
         if let Some(name) = place.strip_prefix("header:") {
-            return HeaderName::try_from(name).map(Self::Header).map_err(|_| format!("{name:?} is not a header name"));
+            return HeaderName::try_from(name)
+                .map(Self::Header)
+                .map_err(|_| format!("{name:?} is not a header name"));
         }
         let Some(path) = place.strip_prefix('/') else {
-            return Err(format!("{place:?} is neither a JSON pointer (/a/b) nor header:name"));
+            return Err(format!(
+                "{place:?} is neither a JSON pointer (/a/b) nor header:name"
+            ));
         };
-        let path: Vec<_> = path.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
-        if path.len() > MAX_DEPTH { Err(format!("{place:?} is deeper than {MAX_DEPTH}")) } else { Ok(Self::Pointer(path)) }
+        let path: Vec<_> = path
+            .split('/')
+            .map(|token| token.replace("~1", "/").replace("~0", "~"))
+            .collect();
+        if path.len() > MAX_DEPTH {
+            Err(format!("{place:?} is deeper than {MAX_DEPTH}"))
+        } else {
+            Ok(Self::Pointer(path))
+        }
     }
 
     fn find<'a>(&self, headers: &'a HeaderMap, body: &'a [u8]) -> Option<Cow<'a, str>> {
@@ -61,7 +80,13 @@ impl Place {
                 let mut found = None;
                 let mut json = serde_json::Deserializer::from_slice(body);
                 // What comes after the id does not matter here: it is taken even when the rest is broken.
-                drop(Seek { path, found: &mut found }.deserialize(&mut json));
+                drop(
+                    Seek {
+                        path,
+                        found: &mut found,
+                    }
+                    .deserialize(&mut json),
+                );
                 text_of(found?)
             }
         }
@@ -109,10 +134,15 @@ impl<'de> Visitor<'de> for Seek<'_, 'de> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let Some((token, rest)) = self.path.split_first() else { return Ok(()) };
+        let Some((token, rest)) = self.path.split_first() else {
+            return Ok(());
+        };
         while let Some(Name(name)) = map.next_key()? {
             if name == token.as_str() {
-                return map.next_value_seed(Seek { path: rest, found: self.found });
+                return map.next_value_seed(Seek {
+                    path: rest,
+                    found: self.found,
+                });
             }
             map.next_value::<IgnoredAny>()?;
         }
@@ -120,20 +150,30 @@ impl<'de> Visitor<'de> for Seek<'_, 'de> {
     }
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<(), S::Error> {
-        let Some((token, rest)) = self.path.split_first() else { return Ok(()) };
-        let Some(index) = index_of(token) else { return Ok(()) };
+        let Some((token, rest)) = self.path.split_first() else {
+            return Ok(());
+        };
+        let Some(index) = index_of(token) else {
+            return Ok(());
+        };
         for _ in 0..index {
             if items.next_element::<IgnoredAny>()?.is_none() {
                 return Ok(());
             }
         }
-        items.next_element_seed(Seek { path: rest, found: self.found }).map(drop)
+        items
+            .next_element_seed(Seek {
+                path: rest,
+                found: self.found,
+            })
+            .map(drop)
     }
 }
 
 /// An array index as RFC 6901 writes it: digits without leading zeros.
 fn index_of(token: &str) -> Option<usize> {
-    let shape = token.bytes().all(|byte| byte.is_ascii_digit()) && (token == "0" || !token.starts_with('0'));
+    let shape = token.bytes().all(|byte| byte.is_ascii_digit())
+        && (token == "0" || !token.starts_with('0'));
     if shape { token.parse().ok() } else { None }
 }
 
@@ -149,27 +189,58 @@ mod tests {
             .collect();
         let mut headers = headers;
         headers.append("x-twice", "b".parse().unwrap());
-        Locator::parse(places).unwrap().find(&headers, body).map(Cow::into_owned)
+        Locator::parse(places)
+            .unwrap()
+            .find(&headers, body)
+            .map(Cow::into_owned)
     }
 
     #[test]
     fn an_id_is_found_where_the_source_says_and_nowhere_else() {
         let long = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length));
-        let deep = format!(r#"{{"b":{}1{},"a":"deep"}}"#, "[".repeat(50_000), "]".repeat(50_000));
+        let deep = format!(
+            r#"{{"b":{}1{},"a":"deep"}}"#,
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
         let deep_on_the_way = format!(r#"{{"a":{}"#, r#"{"a":"#.repeat(50_000));
         let (long_256, long_257) = (long(256), long(257));
         for (places, body, expected) in [
-            (&["/event_id"][..], r#"{"a":{"event_id":"no"},"event_id":"yes"}"#, Some("yes")),
+            (
+                &["/event_id"][..],
+                r#"{"a":{"event_id":"no"},"event_id":"yes"}"#,
+                Some("yes"),
+            ),
             (&["/a/b"], r#"{"a":{"b":17},"broken"#, Some("17")),
-            (&["/a"], r#"{"a":123456789012345678901234567890}"#, Some("123456789012345678901234567890")),
+            (
+                &["/a"],
+                r#"{"a":123456789012345678901234567890}"#,
+                Some("123456789012345678901234567890"),
+            ),
             (&["/a"], r#"{"a":-1.50}"#, Some("-1.50")),
             (&["/a"], r#"{"a":"\u00e9\n\"x"}"#, Some("é\n\"x")),
-            (&["/a"], r#"{"\u0061":"escaped name"}"#, Some("escaped name")),
+            (
+                &["/a"],
+                r#"{"\u0061":"escaped name"}"#,
+                Some("escaped name"),
+            ),
             (&["/a"], r#"{"a":"first","a":"second"}"#, Some("first")),
             (&["/a~1b/c~0d"], r#"{"a/b":{"c~d":"e"}}"#, Some("e")),
-            (&["/items/1/id"], r#"{"items":[{"id":"x"},{"id":"y"}]}"#, Some("y")),
-            (&["/items/2/id"], r#"{"items":[{"id":"x"},{"id":"y"}]}"#, None),
-            (&["/items/01/id"], r#"{"items":[{"id":"x"},{"id":"y"}]}"#, None),
+            (
+                &["/items/1/id"],
+                r#"{"items":[{"id":"x"},{"id":"y"}]}"#,
+                Some("y"),
+            ),
+            (
+                &["/items/2/id"],
+                r#"{"items":[{"id":"x"},{"id":"y"}]}"#,
+                None,
+            ),
+            (
+                &["/items/01/id"],
+                r#"{"items":[{"id":"x"},{"id":"y"}]}"#,
+                None,
+            ),
             (&["/items/x"], r#"{"items":["x"]}"#, None),
             (&["/0"], r#"["root"]"#, Some("root")),
             (&["/"], r#"{"":"no name"}"#, Some("no name")),
@@ -193,16 +264,29 @@ mod tests {
             (&["/a"], &deep, Some("deep")),
             (&["/a/a/a/b"], &deep_on_the_way, None),
         ] {
-            assert_eq!(find(places, body.as_bytes()).as_deref(), expected, "{places:?} in {body:.80}");
+            assert_eq!(
+                find(places, body.as_bytes()).as_deref(),
+                expected,
+                "{places:?} in {body:.80}"
+            );
         }
         assert_eq!(find(&["/a"], b"{\"a\":\"\xff\"}"), None, "not UTF-8");
         let borrowed = Locator::parse(["/a"]).unwrap();
-        assert!(matches!(borrowed.find(&HeaderMap::new(), br#"{"a":"b"}"#), Some(Cow::Borrowed("b"))));
+        assert!(matches!(
+            borrowed.find(&HeaderMap::new(), br#"{"a":"b"}"#),
+            Some(Cow::Borrowed("b"))
+        ));
     }
 
     #[test]
     fn a_place_that_can_never_match_is_refused() {
-        for place in ["", "event_id", "header:", "header:bad name", &"/a".repeat(33)] {
+        for place in [
+            "",
+            "event_id",
+            "header:",
+            "header:bad name",
+            &"/a".repeat(33),
+        ] {
             assert!(Locator::parse([place]).is_err(), "{place:?}");
         }
     }

@@ -59,7 +59,10 @@ impl Digest {
     fn new(digest: &[u8]) -> Self {
         let mut bytes = [0; MAX_DIGEST_BYTES];
         bytes[..digest.len()].copy_from_slice(digest);
-        Self { bytes, length: digest.len() }
+        Self {
+            bytes,
+            length: digest.len(),
+        }
     }
 
     fn as_slice(&self) -> &[u8] {
@@ -76,9 +79,13 @@ impl Digest {
         let mut bytes = [0; DECODE_BYTES];
         let written = match encoding {
             Encoding::Hex if encoded.len() == length * 2 => {
-                hex::decode_to_slice(encoded, &mut bytes[..length]).ok().map(|()| length)?
+                hex::decode_to_slice(encoded, &mut bytes[..length])
+                    .ok()
+                    .map(|()| length)?
             }
-            Encoding::Base64 if encoded.len() == length.div_ceil(3) * 4 => STANDARD.decode_slice(encoded, &mut bytes).ok()?,
+            Encoding::Base64 if encoded.len() == length.div_ceil(3) * 4 => {
+                STANDARD.decode_slice(encoded, &mut bytes).ok()?
+            }
             Encoding::Hex | Encoding::Base64 => return None,
         };
         (written == length).then(|| Self::new(&bytes[..length]))

@@ -21,7 +21,8 @@ pub fn minor_digits(currency: &str) -> Option<u32> {
     static DIGITS: LazyLock<Vec<Option<u32>>> = LazyLock::new(|| {
         let mut table = vec![None; 26 * 26 * 26];
         for (list, digits) in [(TWO, 2), (ZERO, 0), (THREE, 3), (FOUR, 4)] {
-            list.split_ascii_whitespace().for_each(|code| table[place(code.as_bytes())] = Some(digits));
+            list.split_ascii_whitespace()
+                .for_each(|code| table[place(code.as_bytes())] = Some(digits));
         }
         table
     });
@@ -30,7 +31,8 @@ pub fn minor_digits(currency: &str) -> Option<u32> {
 
 /// The place of three capitals in a table of all of them.
 fn place(code: &[u8]) -> usize {
-    code.iter().fold(0, |place, letter| place * 26 + usize::from(letter - b'A'))
+    code.iter()
+        .fold(0, |place, letter| place * 26 + usize::from(letter - b'A'))
 }
 
 /// An exact decimal: `unscaled` / 10^`scale`, without trailing zeros in the fraction.
@@ -53,7 +55,12 @@ impl Decimal {
             None => (false, text),
         };
         let (mantissa, exponent) = match rest.find(['e', 'E']) {
-            Some(at) => (&rest[..at], rest[at + 1..].parse::<i32>().map_err(|_| exponent_fault(&rest[at + 1..]))?),
+            Some(at) => (
+                &rest[..at],
+                rest[at + 1..]
+                    .parse::<i32>()
+                    .map_err(|_| exponent_fault(&rest[at + 1..]))?,
+            ),
             None => (rest, 0),
         };
         let (whole, fraction) = match mantissa.split_once('.') {
@@ -61,7 +68,12 @@ impl Decimal {
             Some(_) => return Err(RejectionCode::InvalidAmount),
             None => (mantissa, ""),
         };
-        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        if whole.is_empty()
+            || !whole
+                .bytes()
+                .chain(fraction.bytes())
+                .all(|byte| byte.is_ascii_digit())
+        {
             return Err(RejectionCode::InvalidAmount);
         }
         let fraction = fraction.trim_end_matches('0');
@@ -73,11 +85,18 @@ impl Decimal {
                 .ok_or(RejectionCode::AmountOutOfRange)?;
         }
         if unscaled == 0 {
-            return Ok(Self { unscaled: 0, scale: 0 });
+            return Ok(Self {
+                unscaled: 0,
+                scale: 0,
+            });
         }
-        let mut scale = i64::try_from(fraction.len()).map_err(|_| RejectionCode::AmountOutOfRange)? - i64::from(exponent);
+        let mut scale = i64::try_from(fraction.len())
+            .map_err(|_| RejectionCode::AmountOutOfRange)?
+            - i64::from(exponent);
         while scale < 0 {
-            unscaled = unscaled.checked_mul(10).ok_or(RejectionCode::AmountOutOfRange)?;
+            unscaled = unscaled
+                .checked_mul(10)
+                .ok_or(RejectionCode::AmountOutOfRange)?;
             scale += 1;
         }
         while scale > 0 && unscaled % 10 == 0 {
@@ -85,20 +104,29 @@ impl Decimal {
             scale -= 1;
         }
         let scale = u32::try_from(scale).map_err(|_| RejectionCode::AmountTooPrecise)?;
-        Ok(Self { unscaled: if negative { -unscaled } else { unscaled }, scale })
+        Ok(Self {
+            unscaled: if negative { -unscaled } else { unscaled },
+            scale,
+        })
     }
 
     /// The same number with exactly `scale` fraction digits; none when that would lose digits or overflow.
     #[must_use]
     pub fn rescaled(self, scale: u32) -> Option<i128> {
-        10_i128.checked_pow(scale.checked_sub(self.scale)?)?.checked_mul(self.unscaled)
+        10_i128
+            .checked_pow(scale.checked_sub(self.scale)?)?
+            .checked_mul(self.unscaled)
     }
 }
 
 fn exponent_fault(text: &str) -> RejectionCode {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let numeric = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if numeric { RejectionCode::AmountOutOfRange } else { RejectionCode::InvalidAmount }
+    if numeric {
+        RejectionCode::AmountOutOfRange
+    } else {
+        RejectionCode::InvalidAmount
+    }
 }
 
 /// The text of `unscaled` / 10^`scale`, without trailing zeros in the fraction.
@@ -106,11 +134,19 @@ fn exponent_fault(text: &str) -> RejectionCode {
 pub fn text(unscaled: i128, scale: u32) -> String {
     let digits = unscaled.unsigned_abs().to_string();
     let scale = scale as usize;
-    let padded = if digits.len() <= scale { format!("{digits:0>width$}", width = scale + 1) } else { digits };
+    let padded = if digits.len() <= scale {
+        format!("{digits:0>width$}", width = scale + 1)
+    } else {
+        digits
+    };
     let (whole, fraction) = padded.split_at(padded.len() - scale);
     let fraction = fraction.trim_end_matches('0');
     let sign = if unscaled < 0 { "-" } else { "" };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    if fraction.is_empty() {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    }
 }
 
 /// Applies the rules of an amount in its currency: positive, no more significant fraction digits than the currency has (49.900 EUR is
@@ -118,12 +154,21 @@ pub fn text(unscaled: i128, scale: u32) -> String {
 ///
 /// # Errors
 /// The rule it breaks.
-pub fn check_amount(amount: &str, currency: Option<&str>, precision: u32, scale: u32) -> Result<i128, Rejection> {
+pub fn check_amount(
+    amount: &str,
+    currency: Option<&str>,
+    precision: u32,
+    scale: u32,
+) -> Result<i128, Rejection> {
     let reject = |code, detail: String| Rejection::new(code, None, detail);
     let shown: String = amount.chars().take(64).collect();
-    let decimal = Decimal::parse(amount).map_err(|code| reject(code, format!("{shown:?} {}", code.meaning())))?;
+    let decimal = Decimal::parse(amount)
+        .map_err(|code| reject(code, format!("{shown:?} {}", code.meaning())))?;
     if decimal.unscaled <= 0 {
-        return Err(reject(RejectionCode::AmountNotPositive, format!("{shown} is not above zero")));
+        return Err(reject(
+            RejectionCode::AmountNotPositive,
+            format!("{shown} is not above zero"),
+        ));
     }
     if let Some(currency) = currency
         && let Some(digits) = minor_digits(currency)
@@ -135,12 +180,21 @@ pub fn check_amount(amount: &str, currency: Option<&str>, precision: u32, scale:
         ));
     }
     if decimal.scale > scale {
-        return Err(reject(RejectionCode::AmountTooPrecise, format!("{shown} has more than {scale} fraction digits")));
+        return Err(reject(
+            RejectionCode::AmountTooPrecise,
+            format!("{shown} has more than {scale} fraction digits"),
+        ));
     }
     let limit = 10_i128.checked_pow(precision).unwrap_or(i128::MAX);
-    decimal.rescaled(scale).filter(|unscaled| *unscaled < limit).ok_or_else(|| {
-        reject(RejectionCode::AmountOutOfRange, format!("{shown} has more than {precision} digits at {scale} fraction digits"))
-    })
+    decimal
+        .rescaled(scale)
+        .filter(|unscaled| *unscaled < limit)
+        .ok_or_else(|| {
+            reject(
+                RejectionCode::AmountOutOfRange,
+                format!("{shown} has more than {precision} digits at {scale} fraction digits"),
+            )
+        })
 }
 
 #[cfg(test)]
@@ -159,23 +213,45 @@ mod tests {
             ("0", "0"),
             ("-0.50", "-0.5"),
             ("100", "100"),
-            ("79228162514264337593543950336", "79228162514264337593543950336"),
-            ("0.10000000000000000000000001", "0.10000000000000000000000001"),
+            (
+                "79228162514264337593543950336",
+                "79228162514264337593543950336",
+            ),
+            (
+                "0.10000000000000000000000001",
+                "0.10000000000000000000000001",
+            ),
         ] {
             let decimal = Decimal::parse(given).unwrap();
             assert_eq!(text(decimal.unscaled, decimal.scale), exact, "{given}");
         }
-        for bad in ["", "-", ".", "1.", ".5", "1e", "1,5", "0x1", "NaN", "1 ", "１", "+1", "1e1e1", "1.-2"] {
-            assert_eq!(Decimal::parse(bad), Err(RejectionCode::InvalidAmount), "{bad}");
+        for bad in [
+            "", "-", ".", "1.", ".5", "1e", "1,5", "0x1", "NaN", "1 ", "１", "+1", "1e1e1", "1.-2",
+        ] {
+            assert_eq!(
+                Decimal::parse(bad),
+                Err(RejectionCode::InvalidAmount),
+                "{bad}"
+            );
         }
-        for huge in ["1e99", "1e99999999999", "999999999999999999999999999999999999999999"] {
-            assert_eq!(Decimal::parse(huge), Err(RejectionCode::AmountOutOfRange), "{huge}");
+        for huge in [
+            "1e99",
+            "1e99999999999",
+            "999999999999999999999999999999999999999999",
+        ] {
+            assert_eq!(
+                Decimal::parse(huge),
+                Err(RejectionCode::AmountOutOfRange),
+                "{huge}"
+            );
         }
     }
 
     #[test]
     fn a_currency_bounds_the_fraction() {
-        let code = |amount, currency| check_amount(amount, Some(currency), 28, 4).map_err(|rejection| rejection.code);
+        let code = |amount, currency| {
+            check_amount(amount, Some(currency), 28, 4).map_err(|rejection| rejection.code)
+        };
         assert_eq!(code("49.90", "EUR"), Ok(499_000));
         assert_eq!(code("49.900", "EUR"), Ok(499_000));
         assert_eq!(code("49.901", "EUR"), Err(RejectionCode::AmountTooPrecise));
@@ -185,7 +261,10 @@ mod tests {
         assert_eq!(code("0.00", "EUR"), Err(RejectionCode::AmountNotPositive));
         assert_eq!(code("-1", "EUR"), Err(RejectionCode::AmountNotPositive));
         assert_eq!(code("1e24", "EUR"), Err(RejectionCode::AmountOutOfRange));
-        assert_eq!(code("999999999999999999999999", "EUR"), Ok(9_999_999_999_999_999_999_999_990_000));
+        assert_eq!(
+            code("999999999999999999999999", "EUR"),
+            Ok(9_999_999_999_999_999_999_999_990_000)
+        );
         for bad in ["eur", "EU", "XXX", "EURO", "ZZZ", "É1"] {
             assert_eq!(minor_digits(bad), None, "{bad}");
         }

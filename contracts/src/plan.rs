@@ -49,11 +49,21 @@ enum Kind {
 /// What a value must be.
 #[derive(Debug)]
 enum Rule {
-    Text { blank: bool, max_length: Option<usize>, allowed: Option<Vec<String>> },
+    Text {
+        blank: bool,
+        max_length: Option<usize>,
+        allowed: Option<Vec<String>>,
+    },
     Currency,
-    Amount { currency: Option<usize>, precision: u32, scale: u32 },
+    Amount {
+        currency: Option<usize>,
+        precision: u32,
+        scale: u32,
+    },
     Time,
-    Integer { version: Option<i64> },
+    Integer {
+        version: Option<i64>,
+    },
     Boolean,
 }
 
@@ -81,7 +91,11 @@ impl Plan {
         for write in &self.writes {
             let slot = &slots[write.slot];
             if let Some(null) = write.null_branch {
-                let branch = if *slot == Slot::Missing { null } else { 1 - null };
+                let branch = if *slot == Slot::Missing {
+                    null
+                } else {
+                    1 - null
+                };
                 push_long(branch, out);
             }
             match slot {

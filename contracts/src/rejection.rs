@@ -27,7 +27,11 @@ impl Rejection {
             }
             clean.push(character);
         }
-        Self { code, pointer, detail: clean }
+        Self {
+            code,
+            pointer,
+            detail: clean,
+        }
     }
 }
 

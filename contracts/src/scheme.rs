@@ -104,7 +104,10 @@ impl Scheme {
     /// The schemes known by name, one of [`Scheme::PRESETS`]; `eventflow` is the original's.
     #[must_use]
     pub fn preset(name: &str) -> Option<Self> {
-        let five_minutes = Some(Freshness { past_seconds: 300, future_seconds: 300 });
+        let five_minutes = Some(Freshness {
+            past_seconds: 300,
+            future_seconds: 300,
+        });
         let plain = Self {
             signature_header: "x-provider-signature".to_owned(),
             timestamp_header: Some("x-provider-timestamp".to_owned()),
@@ -126,7 +129,10 @@ impl Scheme {
                 timestamp_header: Some("webhook-timestamp".to_owned()),
                 id_header: Some("webhook-id".to_owned()),
                 encoding: Encoding::Base64,
-                key: KeyDecoding { prefix: "whsec_".to_owned(), encoding: Some(Encoding::Base64) },
+                key: KeyDecoding {
+                    prefix: "whsec_".to_owned(),
+                    encoding: Some(Encoding::Base64),
+                },
                 template: "{id}.{timestamp}.{body}".to_owned(),
                 prefix: "v1,".to_owned(),
                 separator: Some(' '),

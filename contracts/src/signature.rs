@@ -125,7 +125,10 @@ pub struct Verifier {
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let keys: Vec<_> = self.keys.iter().map(|key| &key.id).collect();
-        f.debug_struct("Verifier").field("scheme", &self.scheme).field("keys", &keys).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("scheme", &self.scheme)
+            .field("keys", &keys)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,16 +138,25 @@ impl Verifier {
     /// # Errors
     /// No key, an empty or undecodable secret, a template without the body, one that needs what the scheme does not have, or a scheme
     /// whose own signatures it would refuse (a separator inside the prefix, two headers of one name, ...).
-    pub fn new(mut scheme: Scheme, keys: Vec<Key>, public_url: Option<String>) -> Result<Self, SchemeError> {
+    pub fn new(
+        mut scheme: Scheme,
+        keys: Vec<Key>,
+        public_url: Option<String>,
+    ) -> Result<Self, SchemeError> {
         let bad = |problem: String| Err(SchemeError(problem));
-        for header in [Some(&mut scheme.signature_header), scheme.timestamp_header.as_mut(), scheme.id_header.as_mut()]
-            .into_iter()
-            .flatten()
+        for header in [
+            Some(&mut scheme.signature_header),
+            scheme.timestamp_header.as_mut(),
+            scheme.id_header.as_mut(),
+        ]
+        .into_iter()
+        .flatten()
         {
             header.make_ascii_lowercase();
         }
         let name_of = |header: &String| {
-            HeaderName::from_bytes(header.as_bytes()).map_err(|_| SchemeError(format!("{header:?} is not a header name")))
+            HeaderName::from_bytes(header.as_bytes())
+                .map_err(|_| SchemeError(format!("{header:?} is not a header name")))
         };
         let signature_header = name_of(&scheme.signature_header)?;
         let timestamp_header = scheme.timestamp_header.as_ref().map(name_of).transpose()?;
@@ -152,7 +164,9 @@ impl Verifier {
         let template = Template::parse(&scheme.template).map_err(SchemeError)?;
         let has_timestamp = scheme.timestamp_header.is_some() || scheme.timestamp_prefix.is_some();
         if (template.has(&Part::Timestamp) || scheme.freshness.is_some()) && !has_timestamp {
-            return bad("the template or freshness needs a timestamp_header or timestamp_prefix".to_owned());
+            return bad(
+                "the template or freshness needs a timestamp_header or timestamp_prefix".to_owned(),
+            );
         }
         if scheme.freshness.is_some() && !template.has(&Part::Timestamp) {
             return bad("freshness of a time stamp that is not signed proves nothing: put {timestamp} in the template".to_owned());
@@ -167,7 +181,9 @@ impl Verifier {
             return bad("timestamp_prefix needs a separator".to_owned());
         }
         if scheme.timestamp_prefix.is_some() && scheme.timestamp_header.is_some() {
-            return bad("the time stamp has one place: timestamp_header or timestamp_prefix".to_owned());
+            return bad(
+                "the time stamp has one place: timestamp_header or timestamp_prefix".to_owned(),
+            );
         }
         if keys.is_empty() {
             return bad("at least one secret is needed".to_owned());
@@ -177,12 +193,24 @@ impl Verifier {
             let bytes = decode_key(&scheme, &key)?;
             let keyed = Keyed::new(scheme.algorithm, &bytes)
                 .ok_or_else(|| SchemeError(format!("secret {:?} cannot be a key", key.id)))?;
-            ready.push(ReadyKey { id: key.id, not_after: key.not_after, keyed });
+            ready.push(ReadyKey {
+                id: key.id,
+                not_after: key.not_after,
+                keyed,
+            });
         }
         let id_borders = template.id_borders();
         let public_url = public_url.unwrap_or_default();
-        let verifier =
-            Self { scheme, template, id_borders, public_url, keys: ready, signature_header, timestamp_header, id_header };
+        let verifier = Self {
+            scheme,
+            template,
+            id_borders,
+            public_url,
+            keys: ready,
+            signature_header,
+            timestamp_header,
+            id_header,
+        };
         if verifier.reads_its_own_signature() {
             Ok(verifier)
         } else {
@@ -196,7 +224,10 @@ impl Verifier {
         let (id, timestamp) = ("a", 1_700_000_000);
         let mut headers = HeaderMap::new();
         for (name, value) in self.sign(Some(id), timestamp, b"", 0) {
-            let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return false };
+            let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+            else {
+                return false;
+            };
             headers.append(name, value);
         }
         let digest = self.mac(&self.keys[0], Some(id), Some(&timestamp.to_string()), b"");
@@ -208,7 +239,10 @@ impl Verifier {
 
     /// The headers to keep with the body, so that it can be verified again later.
     pub fn signature_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        [&self.id_header, &self.timestamp_header].into_iter().flatten().chain([&self.signature_header])
+        [&self.id_header, &self.timestamp_header]
+            .into_iter()
+            .flatten()
+            .chain([&self.signature_header])
     }
 
     /// Checks presence and shape, before the body is read: no MAC is computed for what cannot match.
@@ -222,7 +256,12 @@ impl Verifier {
             None => None,
         };
         let unusable = |id: &str| {
-            id.is_empty() || id.len() > MAX_ID_BYTES || self.id_borders.iter().any(|border| id.contains(border.as_str()))
+            id.is_empty()
+                || id.len() > MAX_ID_BYTES
+                || self
+                    .id_borders
+                    .iter()
+                    .any(|border| id.contains(border.as_str()))
         };
         if id.is_some_and(unusable) {
             return Err(SignatureError::MalformedHeader);
@@ -234,12 +273,23 @@ impl Verifier {
         let mut signatures = Vec::with_capacity(1);
         match self.scheme.separator {
             None => {
-                let encoded = signature.strip_prefix(&self.scheme.prefix).ok_or(SignatureError::MalformedHeader)?;
+                let encoded = signature
+                    .strip_prefix(&self.scheme.prefix)
+                    .ok_or(SignatureError::MalformedHeader)?;
                 signatures.push(self.decode(encoded)?);
             }
             Some(separator) => {
-                for item in signature.split(separator).map(str::trim).filter(|item| !item.is_empty()) {
-                    if let Some(text) = self.scheme.timestamp_prefix.as_deref().and_then(|prefix| item.strip_prefix(prefix)) {
+                for item in signature
+                    .split(separator)
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                {
+                    if let Some(text) = self
+                        .scheme
+                        .timestamp_prefix
+                        .as_deref()
+                        .and_then(|prefix| item.strip_prefix(prefix))
+                    {
                         if timestamp_text.replace(text).is_some() {
                             return Err(SignatureError::DuplicateHeader);
                         }
@@ -256,24 +306,41 @@ impl Verifier {
             return Err(SignatureError::MalformedHeader);
         }
         let timestamp = match timestamp_text {
-            None if self.scheme.timestamp_prefix.is_some() => return Err(SignatureError::MissingHeader),
+            None if self.scheme.timestamp_prefix.is_some() => {
+                return Err(SignatureError::MissingHeader);
+            }
             None => None,
             Some(text) => Some(parse_timestamp(text).ok_or(SignatureError::MalformedHeader)?),
         };
-        Ok(Presented { id, timestamp_text, timestamp, signatures })
+        Ok(Presented {
+            id,
+            timestamp_text,
+            timestamp,
+            signatures,
+        })
     }
 
     /// Verifies the body. Freshness is looked at only after the signature matched, so that it cannot be probed without a secret.
     ///
     /// # Errors
     /// [`SignatureError`]
-    pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<Verdict<'_>, SignatureError> {
+    pub fn verify(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Verdict<'_>, SignatureError> {
         let presented = self.precheck(headers)?;
         let mut matching = None;
         for key in &self.keys {
             let digest = self.mac(key, presented.id, presented.timestamp_text, body);
             // No early exit: which of several signatures matched does not show in the time taken.
-            let matches = presented.signatures.iter().fold(Choice::from(0), |found, signature| found | signature.ct_eq(&digest));
+            let matches = presented
+                .signatures
+                .iter()
+                .fold(Choice::from(0), |found, signature| {
+                    found | signature.ct_eq(&digest)
+                });
             if bool::from(matches) {
                 matching = Some(key);
                 if !is_expired(key, now) {
@@ -293,7 +360,11 @@ impl Verifier {
                 return Err(SignatureError::InFuture);
             }
         }
-        Ok(Verdict { secret_id: &key.id, timestamp: presented.timestamp, id: presented.id.map(str::to_owned) })
+        Ok(Verdict {
+            secret_id: &key.id,
+            timestamp: presented.timestamp,
+            id: presented.id.map(str::to_owned),
+        })
     }
 
     /// Signs a body with one of the keys and returns the headers to send.
@@ -301,12 +372,20 @@ impl Verifier {
     /// # Panics
     /// When there is no key of that index.
     #[must_use]
-    pub fn sign(&self, id: Option<&str>, timestamp: i64, body: &[u8], key_index: usize) -> Vec<(String, String)> {
+    pub fn sign(
+        &self,
+        id: Option<&str>,
+        timestamp: i64,
+        body: &[u8],
+        key_index: usize,
+    ) -> Vec<(String, String)> {
         let timestamp = timestamp.to_string();
         let digest = self.mac(&self.keys[key_index], id, Some(&timestamp), body);
         let encoded = digest.encode(self.scheme.encoding);
         let mut signature = format!("{}{encoded}", self.scheme.prefix);
-        if let (Some(prefix), Some(separator)) = (&self.scheme.timestamp_prefix, self.scheme.separator) {
+        if let (Some(prefix), Some(separator)) =
+            (&self.scheme.timestamp_prefix, self.scheme.separator)
+        {
             signature = format!("{prefix}{timestamp}{separator}{signature}");
         }
         let mut headers = Vec::with_capacity(3);
@@ -320,16 +399,35 @@ impl Verifier {
         headers
     }
 
-    fn mac(&self, key: &ReadyKey, id: Option<&str>, timestamp: Option<&str>, body: &[u8]) -> Digest {
+    fn mac(
+        &self,
+        key: &ReadyKey,
+        id: Option<&str>,
+        timestamp: Option<&str>,
+        body: &[u8],
+    ) -> Digest {
         let mut mac = key.keyed.clone();
         let (id, timestamp) = (id.unwrap_or_default(), timestamp.unwrap_or_default());
-        self.template.feed(&mut mac, &Filling { id, timestamp, url: &self.public_url, body });
+        self.template.feed(
+            &mut mac,
+            &Filling {
+                id,
+                timestamp,
+                url: &self.public_url,
+                body,
+            },
+        );
         mac.finish()
     }
 
     /// Decodes a signature of exactly the digest's length.
     fn decode(&self, encoded: &str) -> Result<Digest, SignatureError> {
-        Digest::decode(encoded, self.scheme.encoding, self.scheme.algorithm.digest_bytes()).ok_or(SignatureError::MalformedHeader)
+        Digest::decode(
+            encoded,
+            self.scheme.encoding,
+            self.scheme.algorithm.digest_bytes(),
+        )
+        .ok_or(SignatureError::MalformedHeader)
     }
 }
 
@@ -355,12 +453,23 @@ fn parse_timestamp(text: &str) -> Option<i64> {
 
 fn decode_key(scheme: &Scheme, key: &Key) -> Result<Vec<u8>, SchemeError> {
     let text = key.secret.expose();
-    let text = text.strip_prefix(scheme.key.prefix.as_bytes()).unwrap_or(text);
+    let text = text
+        .strip_prefix(scheme.key.prefix.as_bytes())
+        .unwrap_or(text);
     let bytes = match scheme.key.encoding {
         None => Some(text.to_vec()),
         Some(Encoding::Hex) => hex::decode(text).ok(),
         Some(Encoding::Base64) => STANDARD.decode(text).ok(),
     };
-    let bytes = bytes.ok_or_else(|| SchemeError(format!("secret {:?} is not encoded as the scheme says", key.id)))?;
-    if bytes.is_empty() { Err(SchemeError(format!("secret {:?} is empty", key.id))) } else { Ok(bytes) }
+    let bytes = bytes.ok_or_else(|| {
+        SchemeError(format!(
+            "secret {:?} is not encoded as the scheme says",
+            key.id
+        ))
+    })?;
+    if bytes.is_empty() {
+        Err(SchemeError(format!("secret {:?} is empty", key.id)))
+    } else {
+        Ok(bytes)
+    }
 }

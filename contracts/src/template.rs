@@ -34,7 +34,10 @@ impl Template {
             if open > 0 {
                 parts.push(Part::Literal(rest[..open].to_owned()));
             }
-            let close = rest[open..].find('}').ok_or("the template has a { without }")? + open;
+            let close = rest[open..]
+                .find('}')
+                .ok_or("the template has a { without }")?
+                + open;
             parts.push(match &rest[open + 1..close] {
                 "id" => Part::Id,
                 "timestamp" => Part::Timestamp,

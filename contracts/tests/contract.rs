@@ -28,10 +28,18 @@ fn each_example(kind: &str, mut check: impl FnMut(&Contract, &str, &[u8])) {
     let contracts = Contracts::builtin();
     let mut seen = 0;
     for contract in contracts.iter() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(&contract.event_type).join("examples").join(kind);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("events")
+            .join(&contract.event_type)
+            .join("examples")
+            .join(kind);
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            check(contract, path.file_stem().unwrap().to_str().unwrap(), &std::fs::read(&path).unwrap());
+            check(
+                contract,
+                path.file_stem().unwrap().to_str().unwrap(),
+                &std::fs::read(&path).unwrap(),
+            );
             seen += 1;
         }
     }
@@ -43,23 +51,36 @@ fn every_valid_example_passes_and_reads_back() {
     let contracts = Contracts::builtin();
     each_example("valid", |contract, name, bytes| {
         let datum = encode(&contracts, bytes);
-        let event = Decoder::new(&contract.record_avsc).unwrap().decode(&datum).unwrap();
+        let event = Decoder::new(&contract.record_avsc)
+            .unwrap()
+            .decode(&datum)
+            .unwrap();
         assert_eq!(event.event_type, contract.event_type, "{name}");
         assert_eq!(event.currency.as_deref(), Some("EUR"));
         assert!(
-            event.payload_json.contains(r#""payment_id":"pay_1001""#) && !event.payload_json.contains("extra"),
+            event.payload_json.contains(r#""payment_id":"pay_1001""#)
+                && !event.payload_json.contains("extra"),
             "{}",
             event.payload_json
         );
         let schema = Schema::parse_str(&contract.record_avsc).unwrap();
         let mut rest = datum.as_slice();
-        let Value::Record(fields) = GenericDatumReader::builder(&schema).build().unwrap().read_value(&mut rest).unwrap() else {
+        let Value::Record(fields) = GenericDatumReader::builder(&schema)
+            .build()
+            .unwrap()
+            .read_value(&mut rest)
+            .unwrap()
+        else {
             panic!("no record")
         };
         assert!(rest.is_empty());
         assert_eq!(fields[0].1, Value::String(event.event_id.to_owned()));
         assert_eq!(
-            GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(Value::Record(fields)).unwrap(),
+            GenericDatumWriter::builder(&schema)
+                .build()
+                .unwrap()
+                .write_value_to_vec(Value::Record(fields))
+                .unwrap(),
             datum,
             "byte for byte what apache-avro writes"
         );
@@ -71,7 +92,16 @@ fn every_invalid_example_fails_with_the_code_it_names() {
     let contracts = Contracts::builtin();
     each_example("invalid", |_, name, bytes| {
         let code = name.split("--").next().unwrap();
-        assert_eq!(contracts.validate(bytes).map(|_| ()).unwrap_err().code.code(), code, "{name}");
+        assert_eq!(
+            contracts
+                .validate(bytes)
+                .map(|_| ())
+                .unwrap_err()
+                .code
+                .code(),
+            code,
+            "{name}"
+        );
     });
 }
 
@@ -85,22 +115,32 @@ fn what_is_no_event_at_all_has_its_code() {
     assert_eq!(code(b"17"), RejectionCode::NotAnObject);
     assert_eq!(code(b"{}"), RejectionCode::MissingField);
     assert_eq!(code(br#"{"event_type":5}"#), RejectionCode::WrongType);
-    assert_eq!(code(format!(r#"{{"a":{}{}}}"#, "[".repeat(128), "]".repeat(128)).as_bytes()), RejectionCode::TooDeep);
+    assert_eq!(
+        code(format!(r#"{{"a":{}{}}}"#, "[".repeat(128), "]".repeat(128)).as_bytes()),
+        RejectionCode::TooDeep
+    );
     assert_eq!(
         code(format!(r#"{{"a":"{}"}}"#, "[{".repeat(500)).as_bytes()),
         RejectionCode::MissingField,
         "brackets in a string are no nesting"
     );
-    let rejection = contracts.validate(body("0", "EUR").as_bytes()).map(|_| ()).unwrap_err();
+    let rejection = contracts
+        .validate(body("0", "EUR").as_bytes())
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(rejection.pointer.as_deref(), Some("/payload/amount"));
-    let long = contracts.validate(format!("\u{7}{}", "x".repeat(9999)).as_bytes()).map(|_| ()).unwrap_err();
+    let long = contracts
+        .validate(format!("\u{7}{}", "x".repeat(9999)).as_bytes())
+        .map(|_| ())
+        .unwrap_err();
     assert!(long.detail.len() <= 300);
 }
 
 #[test]
 fn amounts_survive_digit_for_digit() {
     let contracts = Contracts::builtin();
-    let decoder = Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
+    let decoder =
+        Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
     for (given, currency, exact) in [
         ("0.1", "EUR", "0.1"),
         ("12345678901.2345", "CLF", "12345678901.2345"),
@@ -137,40 +177,72 @@ fn a_new_event_type_needs_no_code() {
             r#"{{"payload":{payload},"event_id":"1","event_type":"parcel.sent.v1","schema_version":1,"source":"x","timestamp":"2026-01-02T03:04:05Z"}}"#
         )
     };
-    let datum = encode(&contracts, event(r#"{"parcel_id":"a","express":true,"grams":-5}"#).as_bytes());
-    let read = Decoder::new(&files.record_avsc).unwrap().decode(&datum).unwrap();
-    assert_eq!(read.payload_json, r#"{"grams":-5,"express":true,"parcel_id":"a","size":null}"#);
-    let code = |payload: &str| contracts.validate(event(payload).as_bytes()).map(|_| ()).unwrap_err().code;
-    assert_eq!(code(r#"{"parcel_id":"a","express":"yes"}"#), RejectionCode::WrongType);
-    assert_eq!(code(r#"{"parcel_id":"a","express":true,"size":"m"}"#), RejectionCode::ValueNotAllowed);
-    for (wrong, says) in [("\"type\":\"boolean\"", "pattern"), ("\"express\"]", "express")] {
+    let datum = encode(
+        &contracts,
+        event(r#"{"parcel_id":"a","express":true,"grams":-5}"#).as_bytes(),
+    );
+    let read = Decoder::new(&files.record_avsc)
+        .unwrap()
+        .decode(&datum)
+        .unwrap();
+    assert_eq!(
+        read.payload_json,
+        r#"{"grams":-5,"express":true,"parcel_id":"a","size":null}"#
+    );
+    let code = |payload: &str| {
+        contracts
+            .validate(event(payload).as_bytes())
+            .map(|_| ())
+            .unwrap_err()
+            .code
+    };
+    assert_eq!(
+        code(r#"{"parcel_id":"a","express":"yes"}"#),
+        RejectionCode::WrongType
+    );
+    assert_eq!(
+        code(r#"{"parcel_id":"a","express":true,"size":"m"}"#),
+        RejectionCode::ValueNotAllowed
+    );
+    for (wrong, says) in [
+        ("\"type\":\"boolean\"", "pattern"),
+        ("\"express\"]", "express"),
+    ] {
         let mut broken = files.clone();
         broken.schema_json = if says == "pattern" {
-            broken.schema_json.replace(wrong, "\"type\":\"string\",\"pattern\":\"x\"")
+            broken
+                .schema_json
+                .replace(wrong, "\"type\":\"string\",\"pattern\":\"x\"")
         } else {
             broken.schema_json.replace(",\"express\"]", "]")
         };
         assert!(Contracts::compile([broken]).unwrap_err().0.contains(says));
     }
     assert!(Contracts::compile([files.clone(), files.clone()]).is_err());
-    let wider = files
-        .record_avsc
-        .replace(r#"{"name":"grams""#, r#"{"name":"carrier","type":["null","string"],"default":null},{"name":"grams""#);
+    let wider = files.record_avsc.replace(
+        r#"{"name":"grams""#,
+        r#"{"name":"carrier","type":["null","string"],"default":null},{"name":"grams""#,
+    );
     assert!(backward_compatible(&files.record_avsc, &wider).is_ok());
-    assert!(backward_compatible(&files.record_avsc, &wider.replace(r#","default":null"#, "")).is_err());
+    assert!(
+        backward_compatible(&files.record_avsc, &wider.replace(r#","default":null"#, "")).is_err()
+    );
 }
 
 #[test]
 fn truncated_or_padded_data_is_an_error() {
     let contracts = Contracts::builtin();
-    let decoder = Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
+    let decoder =
+        Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
     let mut datum = encode(&contracts, body("1", "EUR").as_bytes());
     for length in 0..datum.len() {
         assert!(decoder.decode(&datum[..length]).is_err(), "{length}");
     }
     datum.push(0);
     assert!(decoder.decode(&datum).is_err());
-    assert!(framing::unframe(&[0, 0, 0, 0]).is_err() && framing::unframe(&[1, 0, 0, 0, 1, 5]).is_err());
+    assert!(
+        framing::unframe(&[0, 0, 0, 0]).is_err() && framing::unframe(&[1, 0, 0, 0, 1, 5]).is_err()
+    );
     let mut framed = Vec::new();
     framing::frame(513, &mut framed);
     assert_eq!(framing::unframe(&framed).unwrap(), (513, &[][..]));

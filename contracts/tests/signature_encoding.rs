@@ -15,16 +15,31 @@ fn verifier(algorithm: &str) -> Verifier {
         "signature_header": "x-signature", "template": "{body}", "encoding": "base64", "algorithm": algorithm,
     }))
     .unwrap();
-    Verifier::new(scheme, vec![Key { id: "k".to_owned(), secret: Secret::new("s"), not_after: None }], None).unwrap()
+    Verifier::new(
+        scheme,
+        vec![Key {
+            id: "k".to_owned(),
+            secret: Secret::new("s"),
+            not_after: None,
+        }],
+        None,
+    )
+    .unwrap()
 }
 
 fn with(signature: &str) -> HeaderMap {
-    HeaderMap::from_iter([(HeaderName::from_static("x-signature"), HeaderValue::from_str(signature).unwrap())])
+    HeaderMap::from_iter([(
+        HeaderName::from_static("x-signature"),
+        HeaderValue::from_str(signature).unwrap(),
+    )])
 }
 
 /// The text with the character at `place` replaced.
 fn put(text: &str, place: usize, character: char) -> String {
-    text.chars().enumerate().map(|(at, c)| if at == place { character } else { c }).collect()
+    text.chars()
+        .enumerate()
+        .map(|(at, c)| if at == place { character } else { c })
+        .collect()
 }
 
 /// Texts of the same number of characters that say another number of bytes, or the same bytes in another way.
@@ -37,20 +52,41 @@ fn misspelled(good: &str) -> Vec<(&'static str, String)> {
         ("nothing but spaces", " ".repeat(length)),
         ("padding at the front", put(good, 0, '=')),
         ("padding in the middle", put(good, length / 2, '=')),
-        ("padding in the middle and at the end of a group", put(&put(good, length / 2, '='), length / 2 + 1, '=')),
-        ("one character of padding too many: a byte too few", put(good, last, '=')),
-        ("two characters of padding too many", put(&put(good, last, '='), last - 1, '=')),
-        ("padding where a whole group was: two or more bytes too few", format!("{}====", &good[..length - 4])),
-        ("no padding: a byte or two too many", format!("{}{}", &good[..length - padding], "A".repeat(padding))),
+        (
+            "padding in the middle and at the end of a group",
+            put(&put(good, length / 2, '='), length / 2 + 1, '='),
+        ),
+        (
+            "one character of padding too many: a byte too few",
+            put(good, last, '='),
+        ),
+        (
+            "two characters of padding too many",
+            put(&put(good, last, '='), last - 1, '='),
+        ),
+        (
+            "padding where a whole group was: two or more bytes too few",
+            format!("{}====", &good[..length - 4]),
+        ),
+        (
+            "no padding: a byte or two too many",
+            format!("{}{}", &good[..length - padding], "A".repeat(padding)),
+        ),
         ("a space inside", put(good, 5, ' ')),
         ("the URL alphabet's minus", put(good, 5, '-')),
         ("the URL alphabet's underscore", put(good, 5, '_')),
         ("not base64 at all", put(good, 5, '!')),
     ];
     // The last character before the padding has bits that belong to no byte: any but zero spell the same digest again.
-    let value = ALPHABET.iter().position(|letter| *letter == good.as_bytes()[last]).unwrap();
+    let value = ALPHABET
+        .iter()
+        .position(|letter| *letter == good.as_bytes()[last])
+        .unwrap();
     for spare in 1..1 << (2 * padding) {
-        cases.push(("bits set that belong to no byte", put(good, last, char::from(ALPHABET[value | spare]))));
+        cases.push((
+            "bits set that belong to no byte",
+            put(good, last, char::from(ALPHABET[value | spare])),
+        ));
     }
     cases
 }
@@ -67,7 +103,11 @@ fn a_base64_signature_that_is_not_the_canonical_text_of_a_whole_digest_is_malfor
             assert_ne!(signature, good, "{algorithm}: {what}");
             assert_eq!(signature.len(), characters, "{algorithm}: {what}");
             let verdict = verifier.verify(&with(&signature), b"body", NOW);
-            assert_eq!(verdict, Err(SignatureError::MalformedHeader), "{algorithm}: {what}: {signature:?}");
+            assert_eq!(
+                verdict,
+                Err(SignatureError::MalformedHeader),
+                "{algorithm}: {what}: {signature:?}"
+            );
         }
     }
 }
@@ -75,16 +115,38 @@ fn a_base64_signature_that_is_not_the_canonical_text_of_a_whole_digest_is_malfor
 #[test]
 fn one_misspelled_signature_spoils_a_list_that_also_has_the_right_one() {
     let scheme = Scheme::preset("standard-webhooks").unwrap();
-    let key = Key { id: "k".to_owned(), secret: Secret::new("d2hhdCBhIHNlY3JldA=="), not_after: None };
+    let key = Key {
+        id: "k".to_owned(),
+        secret: Secret::new("d2hhdCBhIHNlY3JldA=="),
+        not_after: None,
+    };
     let verifier = Verifier::new(scheme, vec![key], None).unwrap();
     let signed = verifier.sign(Some("msg_1"), NOW, b"body", 0);
-    let good = signed.last().unwrap().1.strip_prefix("v1,").unwrap().to_owned();
-    for (what, signature) in misspelled(&good).into_iter().filter(|(_, text)| !text.contains(' ')) {
-        for list in [format!("v1,{signature} v1,{good}"), format!("v1,{good} v1,{signature}")] {
-            let mut given: HeaderMap =
-                signed.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect();
+    let good = signed
+        .last()
+        .unwrap()
+        .1
+        .strip_prefix("v1,")
+        .unwrap()
+        .to_owned();
+    for (what, signature) in misspelled(&good)
+        .into_iter()
+        .filter(|(_, text)| !text.contains(' '))
+    {
+        for list in [
+            format!("v1,{signature} v1,{good}"),
+            format!("v1,{good} v1,{signature}"),
+        ] {
+            let mut given: HeaderMap = signed
+                .iter()
+                .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+                .collect();
             given.insert("webhook-signature", HeaderValue::from_str(&list).unwrap());
-            assert_eq!(verifier.verify(&given, b"body", NOW), Err(SignatureError::MalformedHeader), "{what}: {list:?}");
+            assert_eq!(
+                verifier.verify(&given, b"body", NOW),
+                Err(SignatureError::MalformedHeader),
+                "{what}: {list:?}"
+            );
         }
     }
 }

@@ -15,15 +15,32 @@ fn schemes() -> Vec<Verifier> {
         r#"{"signature_header":"s","template":"{url}{body}","encoding":"base64","algorithm":"hmac-sha1"}"#,
         r#"{"signature_header":"s","template":"v0:{timestamp}:{body}","timestamp_header":"t","algorithm":"hmac-sha512"}"#,
     ];
-    let presets = Scheme::PRESETS.map(|name| Scheme::preset(name).unwrap()).into_iter();
+    let presets = Scheme::PRESETS
+        .map(|name| Scheme::preset(name).unwrap())
+        .into_iter();
     let schemes = presets.chain(custom.map(|text| serde_json::from_str(text).unwrap()));
-    let key = || Key { id: "k".to_owned(), secret: Secret::new("d2hhdCBhIHNlY3JldA=="), not_after: None };
-    schemes.map(|scheme| Verifier::new(scheme, vec![key()], Some("https://a.example/x".to_owned())).unwrap()).collect()
+    let key = || Key {
+        id: "k".to_owned(),
+        secret: Secret::new("d2hhdCBhIHNlY3JldA=="),
+        not_after: None,
+    };
+    schemes
+        .map(|scheme| {
+            Verifier::new(scheme, vec![key()], Some("https://a.example/x".to_owned())).unwrap()
+        })
+        .collect()
 }
 
 fn signed(verifier: &Verifier, at: i64, body: &[u8]) -> HeaderMap {
     let headers = verifier.sign(Some("msg_1"), at, body, 0).into_iter();
-    headers.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(value).unwrap())).collect()
+    headers
+        .map(|(name, value)| {
+            (
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::try_from(value).unwrap(),
+            )
+        })
+        .collect()
 }
 
 proptest! {

@@ -21,37 +21,80 @@ fn resolve(reference: &str) -> Result<Secret, String> {
 }
 
 fn refused(text: &str) -> String {
-    Sources::from_toml(text, &resolve).map(drop).unwrap_err().to_string()
+    Sources::from_toml(text, &resolve)
+        .map(drop)
+        .unwrap_err()
+        .to_string()
 }
 
 /// An entry that works but for what is added.
 fn github(more: &str) -> String {
-    format!("[[source]]\nname = \"acme\"\nscheme = \"github\"\nsecrets = [{{ id = \"a\", from = \"env:S\" }}]\n{more}")
+    format!(
+        "[[source]]\nname = \"acme\"\nscheme = \"github\"\nsecrets = [{{ id = \"a\", from = \"env:S\" }}]\n{more}"
+    )
 }
 
 fn signed(source: &Source, at: i64, body: &[u8], key: usize) -> HeaderMap {
     let headers = source.verifier.sign(Some("m1"), at, body, key).into_iter();
-    headers.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(value).unwrap())).collect()
+    headers
+        .map(|(name, value)| {
+            (
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::try_from(value).unwrap(),
+            )
+        })
+        .collect()
 }
 
 #[test]
 fn the_built_in_source_is_the_originals() {
     let sources = Sources::builtin(&Secret::new("s"));
     let source = sources.get("payment-authorized").unwrap();
-    assert_eq!((sources.iter().count(), source.scheme_name.as_str()), (1, "eventflow"));
-    assert_eq!((source.body_limit_bytes, source.batch_limit_bytes, source.quota_per_second), (262_144, 4 << 20, None));
-    assert_eq!(source.verifier.signature_headers().collect::<Vec<_>>(), ["x-provider-timestamp", "x-provider-signature"]);
+    assert_eq!(
+        (sources.iter().count(), source.scheme_name.as_str()),
+        (1, "eventflow")
+    );
+    assert_eq!(
+        (
+            source.body_limit_bytes,
+            source.batch_limit_bytes,
+            source.quota_per_second
+        ),
+        (262_144, 4 << 20, None)
+    );
+    assert_eq!(
+        source.verifier.signature_headers().collect::<Vec<_>>(),
+        ["x-provider-timestamp", "x-provider-signature"]
+    );
     let body = br#"{"event_id":"e1","payload":{"payment_id":"p1"}}"#;
     // printf '1700000000.<body>' | openssl dgst -sha256 -hmac s
     let given: HeaderMap = [
         ("X-Provider-Timestamp", "1700000000"),
-        ("X-Provider-Signature", "43e8f4c46ef7e02a916afcb0ae52ccef19fafb12bda57406a039dde8271653fc"),
+        (
+            "X-Provider-Signature",
+            "43e8f4c46ef7e02a916afcb0ae52ccef19fafb12bda57406a039dde8271653fc",
+        ),
     ]
-    .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value)))
+    .map(|(name, value)| {
+        (
+            name.parse::<HeaderName>().unwrap(),
+            HeaderValue::from_static(value),
+        )
+    })
     .into_iter()
     .collect();
-    assert_eq!(source.verifier.verify(&given, body, NOW + 300).unwrap().secret_id, "default");
-    assert_eq!(source.verifier.verify(&given, body, NOW + 301), Err(SignatureError::TooOld));
+    assert_eq!(
+        source
+            .verifier
+            .verify(&given, body, NOW + 300)
+            .unwrap()
+            .secret_id,
+        "default"
+    );
+    assert_eq!(
+        source.verifier.verify(&given, body, NOW + 301),
+        Err(SignatureError::TooOld)
+    );
     assert_eq!(source.event_id.find(&given, body).as_deref(), Some("e1"));
     assert_eq!(source.entity_key.find(&given, body).as_deref(), Some("p1"));
 }
@@ -97,19 +140,41 @@ fn every_field_is_taken() {
     assert_eq!(acme.batch_limit_bytes, 5_000_000);
     assert_eq!(acme.quota_per_second, Some(7));
     let verdict = |key: usize, now: i64| {
-        acme.verifier.verify(&signed(acme, NOW, b"{}", key), b"{}", now).map(|verdict| verdict.secret_id.to_owned())
+        acme.verifier
+            .verify(&signed(acme, NOW, b"{}", key), b"{}", now)
+            .map(|verdict| verdict.secret_id.to_owned())
     };
     assert_eq!(verdict(0, NOW), Ok("new".to_owned()));
     assert_eq!(verdict(0, NOW + 61), Err(SignatureError::TooOld));
-    assert_eq!(verdict(1, NOW), Ok("text".to_owned()), "1700000000 is 2023-11-14T22:13:20Z");
+    assert_eq!(
+        verdict(1, NOW),
+        Ok("text".to_owned()),
+        "1700000000 is 2023-11-14T22:13:20Z"
+    );
     assert_eq!(verdict(1, NOW + 1), Err(SignatureError::SecretExpired));
     assert_eq!(verdict(2, NOW), Err(SignatureError::SecretExpired));
     let headers = signed(acme, NOW, b"{}", 0);
-    assert_eq!(acme.event_id.find(&headers, br#"{"id":"body"}"#).as_deref(), Some("m1"));
-    assert_eq!(acme.event_id.find(&HeaderMap::new(), br#"{"id":"body"}"#).as_deref(), Some("body"));
+    assert_eq!(
+        acme.event_id.find(&headers, br#"{"id":"body"}"#).as_deref(),
+        Some("m1")
+    );
+    assert_eq!(
+        acme.event_id
+            .find(&HeaderMap::new(), br#"{"id":"body"}"#)
+            .as_deref(),
+        Some("body")
+    );
     let square = sources.get("square-like").unwrap();
-    assert_eq!((square.scheme_name.as_str(), square.batch_limit_bytes), ("custom", 10));
-    assert!(square.verifier.verify(&signed(square, NOW, b"{}", 0), b"{}", 0).is_ok());
+    assert_eq!(
+        (square.scheme_name.as_str(), square.batch_limit_bytes),
+        ("custom", 10)
+    );
+    assert!(
+        square
+            .verifier
+            .verify(&signed(square, NOW, b"{}", 0), b"{}", 0)
+            .is_ok()
+    );
     assert!(square.event_id.find(&HeaderMap::new(), b"{}").is_none());
     assert!(sources.get("nobody").is_none());
 }

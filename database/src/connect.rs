@@ -19,16 +19,21 @@ use tokio_util::sync::CancellationToken;
 /// [`ConfigError`] without the URL's content, which may hold a password.
 pub fn options(url: &Secret, role: &str) -> Result<PgConnectOptions, ConfigError> {
     let bad = |problem: &str| {
-        ConfigError::new("--database-url", format!("{problem}; expected postgres://user:password@host:port/database?sslmode=..."))
+        ConfigError::new(
+            "--database-url",
+            format!("{problem}; expected postgres://user:password@host:port/database?sslmode=..."),
+        )
     };
     let text = std::str::from_utf8(url.expose()).map_err(|_| bad("not UTF-8"))?;
     let options = PgConnectOptions::from_str(text).map_err(|_| bad("not a PostgreSQL URL"))?;
-    Ok(options.application_name(&format!("eventflow-{role}")).options([
-        ("search_path", role),
-        ("statement_timeout", "20s"),
-        ("lock_timeout", "10s"),
-        ("idle_in_transaction_session_timeout", "60s"),
-    ]))
+    Ok(options
+        .application_name(&format!("eventflow-{role}"))
+        .options([
+            ("search_path", role),
+            ("statement_timeout", "20s"),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+        ]))
 }
 
 /// A role's part of the database: its name is that of its schema, and these are its migrations.
@@ -54,7 +59,10 @@ impl Schema {
     /// # Errors
     /// [`ConfigError`]
     pub fn pool_as_its_user(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
-        Ok(pool(options(url, self.role)?.options([("role", crate::users::name(self.role))]), connections))
+        Ok(pool(
+            options(url, self.role)?.options([("role", crate::users::name(self.role))]),
+            connections,
+        ))
     }
 
     /// Makes the pool usable: migrates, and makes sure the database's offsets are of this Kafka cluster. Waits, visibly, while either is
@@ -71,7 +79,10 @@ impl Schema {
     ) -> anyhow::Result<bool> {
         let mut pause = Duration::from_millis(50);
         loop {
-            match shutdown.run_until_cancelled(self.prepare(pool, kafka)).await {
+            match shutdown
+                .run_until_cancelled(self.prepare(pool, kafka))
+                .await
+            {
                 None => return Ok(false),
                 Some(Ok(())) => {
                     health.set(CHECK, Ok(()));
@@ -80,7 +91,11 @@ impl Schema {
                 Some(Err(error)) if error.fatal => return Err(error.into()),
                 Some(Err(error)) => health.set(CHECK, Err(error.to_string())),
             }
-            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
                 return Ok(false);
             }
             pause = (pause * 2).min(Duration::from_secs(2));
@@ -97,7 +112,10 @@ impl Schema {
         )
         .bind(&cluster)
         .fetch_one(pool);
-        let known: String = tokio::time::timeout(DEADLINE, known).await.map_err(|_| silent())?.map_err(classify)?;
+        let known: String = tokio::time::timeout(DEADLINE, known)
+            .await
+            .map_err(|_| silent())?
+            .map_err(classify)?;
         if known == cluster {
             return Ok(());
         }
@@ -118,17 +136,31 @@ impl Schema {
     /// # Errors
     /// [`Transient`], fatal when a migration itself fails.
     pub async fn migrate(&self, pool: &PgPool) -> Result<(), Transient> {
-        let options = pool.connect_options().as_ref().clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-        let one = PgPoolOptions::new().max_connections(1).acquire_timeout(DEADLINE).connect_lazy_with(options);
+        let options = pool
+            .connect_options()
+            .as_ref()
+            .clone()
+            .options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let one = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(DEADLINE)
+            .connect_lazy_with(options);
         // Who owns the schema need not be somebody who may create one.
-        let there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(self.role).fetch_one(&one);
+        let there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
+            .bind(self.role)
+            .fetch_one(&one);
         if !there.await.map_err(classify)? {
             self.create(&one).await?;
         }
-        self.migrations.run(&one).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => classify(error),
-            other => Transient::fatal("migration_failed", other),
-        })
+        self.migrations
+            .run(&one)
+            .await
+            .map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    classify(error)
+                }
+                other => Transient::fatal("migration_failed", other),
+            })
     }
 
     async fn create(&self, one: &PgPool) -> Result<(), Transient> {
@@ -145,5 +177,8 @@ impl Schema {
 }
 
 fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(3)).connect_lazy_with(options)
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(3))
+        .connect_lazy_with(options)
 }

@@ -5,15 +5,23 @@ use runtime::consumer::Transient;
 /// The five characters PostgreSQL classifies an error by; none when it is not the server's.
 #[must_use]
 pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+    error
+        .as_database_error()?
+        .code()
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// True when the row's content is refused: a data exception (22), a limit such as an over-long index entry (54), a missing value (23502), or
 /// a check of the table's own. Other constraints (23), such as a sequence set back or a partition that is missing, are not the row's fault.
 #[must_use]
 pub fn is_row_fault(error: &sqlx::Error) -> bool {
-    let Some(state) = sqlstate(error) else { return false };
-    let by_check = state == "23514" && error.as_database_error().is_some_and(|error| error.constraint().is_some());
+    let Some(state) = sqlstate(error) else {
+        return false;
+    };
+    let by_check = state == "23514"
+        && error
+            .as_database_error()
+            .is_some_and(|error| error.constraint().is_some());
     by_check || state == "23502" || ["22", "54"].contains(&state.get(..2).unwrap_or_default())
 }
 
@@ -26,18 +34,23 @@ pub fn classify(error: sqlx::Error) -> Transient {
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::TypeNotFound { .. } => Transient::fatal("database_error", error),
-            sqlx::Error::RowNotFound => Transient::wait("row_vanished", "a row was deleted while a batch was stored"),
+            sqlx::Error::RowNotFound => {
+                Transient::wait("row_vanished", "a row was deleted while a batch was stored")
+            }
             _ => Transient::wait("database_unavailable", error),
         };
     };
     match state.get(..2).unwrap_or_default() {
         // Wrong password, no such database, missing rights: an operator mends these while we wait.
-        "08" | "53" | "57" | "40" | "55" | "28" | "3D" | "25" | "58" | "XX" => {
-            Transient::wait("database_unavailable", format!("{error} (SQLSTATE {state})"))
-        }
+        "08" | "53" | "57" | "40" | "55" | "28" | "3D" | "25" | "58" | "XX" => Transient::wait(
+            "database_unavailable",
+            format!("{error} (SQLSTATE {state})"),
+        ),
         "42" => Transient::wait(
             "database_schema",
-            format!("{error} (SQLSTATE {state}); was the database migrated by a newer version, or are rights missing?"),
+            format!(
+                "{error} (SQLSTATE {state}); was the database migrated by a newer version, or are rights missing?"
+            ),
         ),
         _ => Transient::fatal("database_error", format!("{error} (SQLSTATE {state})")),
     }

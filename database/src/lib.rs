@@ -55,13 +55,23 @@ impl DatabaseArgs {
 /// The database does not answer at all.
 #[must_use]
 pub fn silent() -> Transient {
-    Transient::wait("database_timeout", format!("no answer within {} s", DEADLINE.as_secs()))
+    Transient::wait(
+        "database_timeout",
+        format!("no answer within {} s", DEADLINE.as_secs()),
+    )
 }
 
 /// Runs database work to its end, or to [`DEADLINE`], from a stage's own thread.
 ///
 /// # Errors
 /// Those of the work, and [`silent`].
-pub fn within<T>(runtime: &tokio::runtime::Handle, work: impl Future<Output = Result<T, Transient>>) -> Result<T, Transient> {
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(silent())) })
+pub fn within<T>(
+    runtime: &tokio::runtime::Handle,
+    work: impl Future<Output = Result<T, Transient>>,
+) -> Result<T, Transient> {
+    runtime.block_on(async {
+        tokio::time::timeout(DEADLINE, work)
+            .await
+            .unwrap_or_else(|_| Err(silent()))
+    })
 }

@@ -42,7 +42,15 @@ impl Ends {
             return index;
         }
         let place = (record.topic.to_owned(), record.partition);
-        self.0.push(End { place, first: record.offset, next, held: None, stored: 0, duplicates: 0, dead_letters: 0 });
+        self.0.push(End {
+            place,
+            first: record.offset,
+            next,
+            held: None,
+            stored: 0,
+            duplicates: 0,
+            dead_letters: 0,
+        });
         self.0.len() - 1
     }
 
@@ -71,15 +79,30 @@ impl Ends {
 
     /// How far the offsets go now: to the end of the batch, but not past a record that must be dead-lettered.
     pub fn before_dead_letters(&self) -> Vec<Move<'_>> {
-        let step =
-            |end| Move { end, to: end.held.unwrap_or(end.next), stored: end.stored, duplicates: end.duplicates, dead_letters: 0 };
+        let step = |end| Move {
+            end,
+            to: end.held.unwrap_or(end.next),
+            stored: end.stored,
+            duplicates: end.duplicates,
+            dead_letters: 0,
+        };
         self.0.iter().map(step).collect()
     }
 
     /// How far they go once the dead letters are acknowledged; nothing where there were none.
     pub fn after_dead_letters(&self) -> Vec<Move<'_>> {
-        let step = |end| Move { end, to: end.next, stored: 0, duplicates: 0, dead_letters: end.dead_letters };
-        self.0.iter().filter(|end| end.held.is_some()).map(step).collect()
+        let step = |end| Move {
+            end,
+            to: end.next,
+            stored: 0,
+            duplicates: 0,
+            dead_letters: end.dead_letters,
+        };
+        self.0
+            .iter()
+            .filter(|end| end.held.is_some())
+            .map(step)
+            .collect()
     }
 }
 
@@ -94,13 +117,22 @@ pub struct Move<'a> {
 }
 
 /// The database's next offsets of these partitions.
-pub async fn read(connection: &mut PgConnection, group: &str, partitions: &[Place]) -> Result<Positions, Transient> {
-    let known = sqlx::query("SELECT topic, partition, next_offset FROM consumer_offsets WHERE consumer_group = $1")
-        .bind(group)
-        .fetch_all(connection)
-        .await
-        .map_err(classify)?;
-    let mut positions: Positions = partitions.iter().map(|place| (place.clone(), None)).collect();
+pub async fn read(
+    connection: &mut PgConnection,
+    group: &str,
+    partitions: &[Place],
+) -> Result<Positions, Transient> {
+    let known = sqlx::query(
+        "SELECT topic, partition, next_offset FROM consumer_offsets WHERE consumer_group = $1",
+    )
+    .bind(group)
+    .fetch_all(connection)
+    .await
+    .map_err(classify)?;
+    let mut positions: Positions = partitions
+        .iter()
+        .map(|place| (place.clone(), None))
+        .collect();
     for row in &known {
         if let Some(position) = positions.get_mut(&place_of(row)?) {
             *position = Some(row.try_get(2).map_err(classify)?);
@@ -110,7 +142,10 @@ pub async fn read(connection: &mut PgConnection, group: &str, partitions: &[Plac
 }
 
 fn place_of(row: &PgRow) -> Result<Place, Transient> {
-    Ok((row.try_get(0).map_err(classify)?, row.try_get(1).map_err(classify)?))
+    Ok((
+        row.try_get(0).map_err(classify)?,
+        row.try_get(1).map_err(classify)?,
+    ))
 }
 
 /// Moves offsets by compare-and-set, all partitions in one statement, and returns where they are now.
@@ -124,10 +159,15 @@ pub async fn advance(
     moves: &[Move<'_>],
     positions: &Positions,
 ) -> Result<Positions, Transient> {
-    let mut from: Vec<Option<i64>> = moves.iter().map(|step| positions.get(&step.end.place).copied().flatten()).collect();
+    let mut from: Vec<Option<i64>> = moves
+        .iter()
+        .map(|step| positions.get(&step.end.place).copied().flatten())
+        .collect();
     let mut moved = Positions::new();
     for _ in 0..2 {
-        let pending: Vec<usize> = (0..moves.len()).filter(|&index| !moved.contains_key(&moves[index].end.place)).collect();
+        let pending: Vec<usize> = (0..moves.len())
+            .filter(|&index| !moved.contains_key(&moves[index].end.place))
+            .collect();
         for new in [true, false] {
             let steps: Vec<_> = pending
                 .iter()
@@ -141,13 +181,27 @@ pub async fn advance(
         if moved.len() == moves.len() {
             return Ok(moved);
         }
-        let elsewhere: Vec<Place> =
-            moves.iter().map(|step| step.end.place.clone()).filter(|place| !moved.contains_key(place)).collect();
+        let elsewhere: Vec<Place> = moves
+            .iter()
+            .map(|step| step.end.place.clone())
+            .filter(|place| !moved.contains_key(place))
+            .collect();
         let now = read(connection, group, &elsewhere).await?;
         for (index, step) in moves.iter().enumerate() {
-            let End { place, first, next, .. } = step.end;
-            let Some(database) = now.get(place) else { continue };
-            tracing::warn!(event = "offset_moved_elsewhere", topic = place.0, partition = place.1, ?database, first, next);
+            let End {
+                place, first, next, ..
+            } = step.end;
+            let Some(database) = now.get(place) else {
+                continue;
+            };
+            tracing::warn!(
+                event = "offset_moved_elsewhere",
+                topic = place.0,
+                partition = place.1,
+                ?database,
+                first,
+                next
+            );
             if database.is_none_or(|database| database < *first) {
                 let reason = format!(
                     "the database's offset of {}:{} was set back to {database:?}; starting again from there",
@@ -158,7 +212,10 @@ pub async fn advance(
             from[index] = *database;
         }
     }
-    Err(Transient::wait("offset_contended", "another member is moving the same offset"))
+    Err(Transient::wait(
+        "offset_contended",
+        "another member is moving the same offset",
+    ))
 }
 
 /// One attempt: inserts offsets that are not there yet, or updates those that are where we think they are. Returns what moved.
@@ -189,7 +246,10 @@ async fn step(
     };
     macro_rules! column {
         (|$step:ident, $from:ident| $value:expr) => {
-            steps.iter().map(|($step, $from)| $value).collect::<Vec<_>>()
+            steps
+                .iter()
+                .map(|($step, $from)| $value)
+                .collect::<Vec<_>>()
         };
     }
     sqlx::query(statement)
@@ -197,11 +257,19 @@ async fn step(
         .bind(column!(|step, _from| step.end.place.0.as_str()))
         .bind(column!(|step, _from| step.end.place.1))
         .bind(column!(|_step, from| *from))
-        .bind(column!(|step, from| from.map_or(step.to, |from| from.max(step.to))))
+        .bind(column!(
+            |step, from| from.map_or(step.to, |from| from.max(step.to))
+        ))
         .bind(column!(|step, _from| step.stored))
         .bind(column!(|step, _from| step.duplicates))
         // An offset that is already past them has counted them.
-        .bind(column!(|step, from| if from.is_some_and(|from| from >= step.to) { 0 } else { step.dead_letters }))
+        .bind(column!(
+            |step, from| if from.is_some_and(|from| from >= step.to) {
+                0
+            } else {
+                step.dead_letters
+            }
+        ))
         .fetch_all(connection)
         .await
         .map_err(classify)

@@ -33,8 +33,12 @@ impl Users {
     /// # Errors
     /// [`ConfigError`]
     pub fn new(url: &Secret) -> Result<Self, ConfigError> {
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(DEADLINE);
-        Ok(Self { pool: pool.connect_lazy_with(options(url, "public")?) })
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(DEADLINE);
+        Ok(Self {
+            pool: pool.connect_lazy_with(options(url, "public")?),
+        })
     }
 
     /// A login for the role, with this password, and its schema, which it owns. The password does not leave this process: the server gets
@@ -43,14 +47,22 @@ impl Users {
     /// # Errors
     /// [`Transient`], as when this user may not create others.
     pub async fn create(&self, role: &str, password: &Secret) -> Result<(), Transient> {
-        let (login, verifier) = (name(role), verifier(password.expose(), &uuid::Uuid::new_v4().into_bytes()));
-        let there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)").bind(&login);
+        let (login, verifier) = (
+            name(role),
+            verifier(password.expose(), &uuid::Uuid::new_v4().into_bytes()),
+        );
+        let there = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+            .bind(&login);
         let there: bool = self.bounded(there.fetch_one(&self.pool)).await?;
         let verb = if there { "ALTER" } else { "CREATE" };
-        self.run(format!("{verb} ROLE {login} LOGIN PASSWORD '{verifier}'")).await?;
+        self.run(format!("{verb} ROLE {login} LOGIN PASSWORD '{verifier}'"))
+            .await?;
         // Creating something for another takes being allowed to act as the other.
         self.run(format!("GRANT {login} TO CURRENT_USER")).await?;
-        self.run(format!("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {login}")).await?;
+        self.run(format!(
+            "CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {login}"
+        ))
+        .await?;
         self.run(adopt(role, &login)).await
     }
 
@@ -60,22 +72,38 @@ impl Users {
     /// [`Transient`]
     pub async fn grant(&self, schema: &str, views: &[&str], reader: &str) -> Result<(), Transient> {
         let reader = name(reader);
-        self.run(format!("GRANT USAGE ON SCHEMA {schema} TO {reader}")).await?;
+        self.run(format!("GRANT USAGE ON SCHEMA {schema} TO {reader}"))
+            .await?;
         for view in views {
-            self.run(format!("GRANT SELECT ON {schema}.{view} TO {reader}")).await?;
+            self.run(format!("GRANT SELECT ON {schema}.{view} TO {reader}"))
+                .await?;
         }
-        let database: String =
-            self.bounded(sqlx::query_scalar("SELECT quote_ident(current_database())").fetch_one(&self.pool)).await?;
-        self.run(format!("GRANT TEMPORARY ON DATABASE {database} TO {reader}")).await
+        let database: String = self
+            .bounded(
+                sqlx::query_scalar("SELECT quote_ident(current_database())").fetch_one(&self.pool),
+            )
+            .await?;
+        self.run(format!(
+            "GRANT TEMPORARY ON DATABASE {database} TO {reader}"
+        ))
+        .await
     }
 
     /// Statements of names that are ours, and a verifier that is base64.
     async fn run(&self, statement: String) -> Result<(), Transient> {
-        self.bounded(sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool)).await.map(drop)
+        self.bounded(sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.pool))
+            .await
+            .map(drop)
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Transient> {
-        tokio::time::timeout(DEADLINE, work).await.map_err(|_| silent())?.map_err(classify)
+    async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Transient> {
+        tokio::time::timeout(DEADLINE, work)
+            .await
+            .map_err(|_| silent())?
+            .map_err(classify)
     }
 }
 
@@ -117,7 +145,10 @@ fn verifier(password: &[u8], salt: &[u8]) -> String {
     let mut salted = last;
     for _ in 1..ITERATIONS {
         last = keyed(password, &last);
-        salted.iter_mut().zip(&last).for_each(|(sum, byte)| *sum ^= byte);
+        salted
+            .iter_mut()
+            .zip(&last)
+            .for_each(|(sum, byte)| *sum ^= byte);
     }
     let stored = Sha256::digest(keyed(&salted, b"Client Key"));
     let server = keyed(&salted, b"Server Key");
@@ -130,7 +161,10 @@ mod tests {
     /// Source of the figures: the example of RFC 7677, section 3; the keys by another implementation (Python's hashlib and hmac).
     #[test]
     fn a_verifier_is_what_postgresql_would_make() {
-        let salt = [0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81];
+        let salt = [
+            0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36,
+            0xfa, 0x81,
+        ];
         assert_eq!(
             super::verifier(b"pencil", &salt),
             "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="

@@ -58,17 +58,34 @@ pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Ac
     stage.show(&["dlq", "groups"]).await?;
     let groups = stage.ask(&["dlq", "groups"]).await?;
     let found = MENDS.iter().find_map(|(code, patch, reason)| {
-        let group =
-            groups["groups"].as_array()?.iter().find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
-        Some((code, patch, reason, group["id"].to_string(), group["sample"].to_string()))
+        let group = groups["groups"]
+            .as_array()?
+            .iter()
+            .find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
+        Some((
+            code,
+            patch,
+            reason,
+            group["id"].to_string(),
+            group["sample"].to_string(),
+        ))
     });
     let mut act = Act::default();
     if let Some((code, patch, reason, group, sample)) = found {
         stage.show(&["explain", &sample]).await?;
-        stage.show(&["dlq", "edit", "--group", &group, "--patch", patch, "--reason", reason, "--yes"]).await?;
-        stage.show(&["replay", "plan", "--group", &group, "--reason", reason]).await?;
+        stage
+            .show(&[
+                "dlq", "edit", "--group", &group, "--patch", patch, "--reason", reason, "--yes",
+            ])
+            .await?;
+        stage
+            .show(&["replay", "plan", "--group", &group, "--reason", reason])
+            .await?;
         let history = stage.ask(&["replay", "history", "--limit", "1"]).await?;
-        let job = history["replays"][0]["id"].as_str().context("no replay was planned")?.to_owned();
+        let job = history["replays"][0]["id"]
+            .as_str()
+            .context("no replay was planned")?
+            .to_owned();
         stage.show(&["replay", "dry-run", &job]).await?;
         stage.show(&["replay", "apply", &job, "--yes"]).await?;
         stage.show(&["dlq", "ls", "--group", &group]).await?;
@@ -84,25 +101,48 @@ pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Ac
 
 impl Stage<'_> {
     fn say(&self, text: &str) -> std::io::Result<()> {
-        if self.silent { Ok(()) } else { writeln!(std::io::stdout(), "{text}") }
+        if self.silent {
+            Ok(())
+        } else {
+            writeln!(std::io::stdout(), "{text}")
+        }
     }
 
     fn command(&self, words: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(words).env("EVENTFLOW_RECOVERY_URL", format!("http://{}", self.pipeline.recovery));
-        command.env("EVENTFLOW_RECOVERY_TOKEN", TOKEN).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(words).env(
+            "EVENTFLOW_RECOVERY_URL",
+            format!("http://{}", self.pipeline.recovery),
+        );
+        command
+            .env("EVENTFLOW_RECOVERY_TOKEN", TOKEN)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         Ok(command)
     }
 
     /// Types a command; what it says goes to the terminal.
     async fn show(&self, words: &[&str]) -> anyhow::Result<()> {
-        self.say(&format!("\n$ eventflow {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")))?;
+        self.say(&format!(
+            "\n$ eventflow {}",
+            words
+                .iter()
+                .map(|word| quoted(word))
+                .collect::<Vec<_>>()
+                .join(" ")
+        ))?;
         let mut command = self.command(words)?;
         if self.silent {
             command.stdout(Stdio::null());
         }
-        let status = tokio::time::timeout(COMMAND, command.status()).await.context("no answer in time")??;
-        anyhow::ensure!(status.success(), "`eventflow {}` ended with {status}", words.join(" "));
+        let status = tokio::time::timeout(COMMAND, command.status())
+            .await
+            .context("no answer in time")??;
+        anyhow::ensure!(
+            status.success(),
+            "`eventflow {}` ended with {status}",
+            words.join(" ")
+        );
         Ok(())
     }
 
@@ -110,8 +150,11 @@ impl Stage<'_> {
     async fn ask(&self, words: &[&str]) -> anyhow::Result<Value> {
         let mut command = self.command(words)?;
         let output = command.arg("--json").stderr(Stdio::null()).output();
-        let output = tokio::time::timeout(COMMAND, output).await.context("no answer in time")??;
-        serde_json::from_slice(&output.stdout).with_context(|| format!("`eventflow {}` gave no JSON", words.join(" ")))
+        let output = tokio::time::timeout(COMMAND, output)
+            .await
+            .context("no answer in time")??;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("`eventflow {}` gave no JSON", words.join(" ")))
     }
 
     /// Waits until the index has read the dead-letter topic to its end.

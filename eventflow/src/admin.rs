@@ -75,39 +75,71 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             Topics::Apply(config) => topics::apply(&config).await?,
             Topics::Check(wanted) => topics::check(&wanted).await?,
         },
-        Work::Migrate { kafka, database, seconds, persistence_password, recovery_password } => {
+        Work::Migrate {
+            kafka,
+            database,
+            seconds,
+            persistence_password,
+            recovery_password,
+        } => {
             kafka.check()?;
             database.check()?;
-            let (url, health, deadline) = (&database.database_url, Health::new(), Duration::from_secs(seconds));
+            let (url, health, deadline) = (
+                &database.database_url,
+                Health::new(),
+                Duration::from_secs(seconds),
+            );
             let users = Users::new(url)?;
             let passwords = [&persistence_password, &recovery_password];
-            for (schema, password) in [persistence::store::SCHEMA, recovery::SCHEMA].into_iter().zip(passwords) {
+            for (schema, password) in [persistence::store::SCHEMA, recovery::SCHEMA]
+                .into_iter()
+                .zip(passwords)
+            {
                 let pool = match password {
                     None => schema.pool(url, 2)?,
                     Some(password) => {
                         if !password.expose().is_ascii() || password.expose().is_empty() {
                             let flag = format!("--{}-password", schema.role);
-                            return Err(ConfigError::new(&flag, "must be ASCII, and not empty").into());
+                            return Err(
+                                ConfigError::new(&flag, "must be ASCII, and not empty").into()
+                            );
                         }
                         users.create(schema.role, password).await?;
                         schema.pool_as_its_user(url, 2)?
                     }
                 };
-                let opened = tokio::time::timeout(deadline, schema.open(&pool, &kafka, &health, &shutdown)).await;
+                let opened =
+                    tokio::time::timeout(deadline, schema.open(&pool, &kafka, &health, &shutdown))
+                        .await;
                 match opened {
-                    Ok(opened) => anyhow::ensure!(opened?, "stopped before {} was migrated", schema.role),
+                    Ok(opened) => {
+                        anyhow::ensure!(opened?, "stopped before {} was migrated", schema.role)
+                    }
                     Err(_) => anyhow::bail!(
                         "{} is not migrated within {} s: {}",
                         schema.role,
                         deadline.as_secs(),
-                        health.reasons().into_iter().map(|(_, reason)| reason).collect::<Vec<_>>().join("; ")
+                        health
+                            .reasons()
+                            .into_iter()
+                            .map(|(_, reason)| reason)
+                            .collect::<Vec<_>>()
+                            .join("; ")
                     ),
                 }
-                let login = password.as_ref().map(|_| format!(", owned by {}", database::users::name(schema.role)));
+                let login = password
+                    .as_ref()
+                    .map(|_| format!(", owned by {}", database::users::name(schema.role)));
                 println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
             }
             if recovery_password.is_some() {
-                users.grant(persistence::store::SCHEMA.role, &persistence::store::VIEWS, recovery::SCHEMA.role).await?;
+                users
+                    .grant(
+                        persistence::store::SCHEMA.role,
+                        &persistence::store::VIEWS,
+                        recovery::SCHEMA.role,
+                    )
+                    .await?;
             }
         }
     }

@@ -27,6 +27,13 @@ mod tests {
         let text = "# HELP a_total what\na_total{stage=\"x\",code=\"p\"} 3\na_total{stage=\"y\",code=\"p\"} 4\n\
                     a_total{stage=\"y\",code=\"q\"} 5\na_total_more{code=\"q\"} 100\nb_total 7\n";
         let counters = Counters(text.to_owned());
-        assert_eq!((counters.sum("a_total"), counters.sum("b_total"), counters.sum("c_total")), (12, 7, 0));
+        assert_eq!(
+            (
+                counters.sum("a_total"),
+                counters.sum("b_total"),
+                counters.sum("c_total")
+            ),
+            (12, 7, 0)
+        );
     }
 }

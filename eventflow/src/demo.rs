@@ -90,13 +90,24 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         return Err(ConfigError::new("--rate", "must be between 0.1 and 1000000").into());
     }
     if let Some(database_url) = &config.database_url {
-        database::DatabaseArgs { database_url: database_url.clone() }.check()?;
+        database::DatabaseArgs {
+            database_url: database_url.clone(),
+        }
+        .check()?;
     }
     let started = Instant::now();
     let ports = Ports::bind(&config).await?;
     let mut pipeline = Pipeline::start(&config, ports, &shutdown).await?;
-    let watch = Watch::open(pipeline.kafka.clone(), &pipeline.database_url, pipeline.oncall.clone(), PATIENCE, &shutdown).await;
-    let mut watch = watch.map_err(|error| ConfigError::new("--database-url", format!("{error:#}")))?;
+    let watch = Watch::open(
+        pipeline.kafka.clone(),
+        &pipeline.database_url,
+        pipeline.oncall.clone(),
+        PATIENCE,
+        &shutdown,
+    )
+    .await;
+    let mut watch =
+        watch.map_err(|error| ConfigError::new("--database-url", format!("{error:#}")))?;
     let ready = shutdown.run_until_cancelled(pipeline.ready()).await;
     ready.context(STOPPED)??;
     let mut out = std::io::stdout();
@@ -108,7 +119,8 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     let stop_traffic = traffic.clone().drop_guard();
     let (settings, shared) = (traffic_of(&config), tally.clone());
     let deliverer = Deliverer::new(&pipeline.delivery)?;
-    let streaming = tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, traffic).await });
+    let streaming =
+        tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, traffic).await });
     let end = tokio::time::sleep(config.duration.unwrap_or(FOREVER));
     tokio::pin!(end);
     watch.first_row_seconds = tokio::select! {
@@ -117,7 +129,10 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         why = pipeline.ended() => return Err(why),
     };
     if let (false, Some(seconds)) = (config.json, watch.first_row_seconds) {
-        writeln!(out, "The first row was stored {seconds:.1} s after the start.\n")?;
+        writeln!(
+            out,
+            "The first row was stored {seconds:.1} s after the start.\n"
+        )?;
     }
 
     let mut live = Live::new(config.json);
@@ -145,7 +160,10 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     }
     drop(stop_traffic);
     if !config.json {
-        writeln!(out, "\nThe traffic has stopped; waiting for what is in flight. Ctrl-C again stops at once.")?;
+        writeln!(
+            out,
+            "\nThe traffic has stopped; waiting for what is in flight. Ctrl-C again stops at once."
+        )?;
     }
     streaming.await??;
     let ledger = settle(&watch, &tally).await?;
@@ -155,7 +173,11 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     }
     let act = match config.no_recovery {
         true => None,
-        false => Some(act::play(&pipeline, config.json).await.context("the closing act failed")?),
+        false => Some(
+            act::play(&pipeline, config.json)
+                .await
+                .context("the closing act failed")?,
+        ),
     };
     pipeline.stop().await?;
     if config.json {
@@ -164,22 +186,39 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
     }
     let wrong = [ledger.faults(), problems].concat();
-    anyhow::ensure!(ledger.faults().is_empty(), "the books do not balance: {}", wrong.join("; "));
+    anyhow::ensure!(
+        ledger.faults().is_empty(),
+        "the books do not balance: {}",
+        wrong.join("; ")
+    );
     Ok(())
 }
 
 /// Where to look and what to try.
 fn welcome(pipeline: &Pipeline, took: Duration) -> String {
-    let mut text = format!("EventFlow is up after {:.1} s. Look at:\n", took.as_secs_f64());
+    let mut text = format!(
+        "EventFlow is up after {:.1} s. Look at:\n",
+        took.as_secs_f64()
+    );
     for (role, address, what) in &pipeline.addresses {
         text.push_str(&format!("  {role:<12} http://{address}  {what}\n"));
     }
     text.push_str("Send something yourself; it is accounted for as \"from others\":\n");
-    let payment = r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR"}"#;
-    text.push_str(&format!("  curl http://{}/authorize -d '{payment}'\n", pipeline.simulator));
-    text.push_str(&format!("  eventflow simulator load --url {} --rate 50\n", pipeline.delivery.webhook_url));
+    let payment =
+        r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR"}"#;
+    text.push_str(&format!(
+        "  curl http://{}/authorize -d '{payment}'\n",
+        pipeline.simulator
+    ));
+    text.push_str(&format!(
+        "  eventflow simulator load --url {} --rate 50\n",
+        pipeline.delivery.webhook_url
+    ));
     text.push_str("Play on-call, as docs/ON-CALL.md says:\n");
-    text.push_str(&format!("  export EVENTFLOW_RECOVERY_URL=http://{} EVENTFLOW_RECOVERY_TOKEN={TOKEN}\n", pipeline.recovery));
+    text.push_str(&format!(
+        "  export EVENTFLOW_RECOVERY_URL=http://{} EVENTFLOW_RECOVERY_TOKEN={TOKEN}\n",
+        pipeline.recovery
+    ));
     text.push_str("  eventflow dlq groups\n");
     text
 }
@@ -187,7 +226,13 @@ fn welcome(pipeline: &Pipeline, took: Duration) -> String {
 /// The traffic of the demo's own vendors.
 fn traffic_of(config: &Config) -> StreamSettings {
     let share = |fault| if fault == Fault::Burst { 0.002 } else { 0.01 };
-    let faults = Fault::ALL.into_iter().map(|fault| Rate { fault, share: share(fault) }).collect();
+    let faults = Fault::ALL
+        .into_iter()
+        .map(|fault| Rate {
+            fault,
+            share: share(fault),
+        })
+        .collect();
     StreamSettings {
         rate: config.rate,
         seed: config.seed,

@@ -21,13 +21,21 @@ pub(crate) struct Config {
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let mut address = config.ops_listen;
     if address.ip().is_unspecified() {
-        let loopback = if address.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
+        let loopback = if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        };
         address.set_ip(loopback);
     }
     let path = if config.ready { "ready" } else { "health" };
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(config.seconds)).build()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(config.seconds))
+        .build()?;
     let answer = client.get(format!("http://{address}/{path}")).send().await;
-    let answer = answer.with_context(|| format!("nothing answers at {address} within {} s", config.seconds))?;
+    let answer = answer
+        .with_context(|| format!("nothing answers at {address} within {} s", config.seconds))?;
     let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
     anyhow::ensure!(status.is_success(), "{status}: {}", text.trim());
     println!("{}", text.trim());

@@ -57,13 +57,22 @@ impl Ledger {
         line("+ without an answer", self.unanswered.to_string());
         line("+ accepted (200 after the ack)", self.accepted.to_string());
         line("", String::new());
-        line("accepted from the demo's vendors", self.accepted.to_string());
-        line("+ accepted from others", self.accepted_from_others.to_string());
+        line(
+            "accepted from the demo's vendors",
+            self.accepted.to_string(),
+        );
+        line(
+            "+ accepted from others",
+            self.accepted_from_others.to_string(),
+        );
         let unconfirmed = i128::from(self.raw_records) - i128::from(self.edge_accepted);
         if unconfirmed != 0 {
             line("+ in the topic without a 200", unconfirmed.to_string());
         }
-        line(&format!("= records in {}", topics::RAW), self.raw_records.to_string());
+        line(
+            &format!("= records in {}", topics::RAW),
+            self.raw_records.to_string(),
+        );
         line("", String::new());
         line("= stored", self.stored.to_string());
         line("+ duplicate", self.duplicates.to_string());
@@ -72,8 +81,11 @@ impl Ledger {
             line(&format!("    {code}"), count.to_string());
         }
         line("+ unaccounted for", self.in_flight.to_string());
-        let verdict =
-            if self.faults().is_empty() { "every accepted webhook has exactly one fate" } else { "THE BOOKS DO NOT BALANCE" };
+        let verdict = if self.faults().is_empty() {
+            "every accepted webhook has exactly one fate"
+        } else {
+            "THE BOOKS DO NOT BALANCE"
+        };
         out.push_str(&format!("\n  {verdict}\n"));
         out
     }
@@ -81,17 +93,29 @@ impl Ledger {
     /// What does not add up.
     pub(crate) fn faults(&self) -> Vec<String> {
         let (refused, raw_topic) = (self.refused(), topics::RAW);
-        let Self { sent, accepted, unanswered, unsure_attempts, edge_accepted, edge_unconfirmed, .. } = self;
+        let Self {
+            sent,
+            accepted,
+            unanswered,
+            unsure_attempts,
+            edge_accepted,
+            edge_unconfirmed,
+            ..
+        } = self;
         let raw = u64::try_from(self.raw_records).unwrap_or(0);
         let mut faults = Vec::new();
         if *sent != refused + unanswered + accepted {
             faults.push(format!("sent {sent} is not refused {refused} + unanswered {unanswered} + accepted {accepted}"));
         }
         if accepted + self.accepted_from_others != *edge_accepted {
-            faults.push(format!("the vendors saw {accepted} answers 200, but the edge accepted only {edge_accepted}"));
+            faults.push(format!(
+                "the vendors saw {accepted} answers 200, but the edge accepted only {edge_accepted}"
+            ));
         }
         if raw < *edge_accepted {
-            faults.push(format!("{edge_accepted} were accepted, but only {raw} records are in {raw_topic}"));
+            faults.push(format!(
+                "{edge_accepted} were accepted, but only {raw} records are in {raw_topic}"
+            ));
         }
         if raw > edge_accepted + edge_unconfirmed {
             faults.push(format!(
@@ -100,21 +124,32 @@ impl Ledger {
             ));
         }
         if *unanswered > *unsure_attempts {
-            faults.push(format!("{unanswered} deliveries had no answer in only {unsure_attempts} attempts"));
+            faults.push(format!(
+                "{unanswered} deliveries had no answer in only {unsure_attempts} attempts"
+            ));
         }
         let coded: u64 = self.dead_letters_by_code.values().sum();
         if i64::try_from(coded) != Ok(self.dead_lettered) {
-            faults.push(format!("{} dead letters, but {coded} by code", self.dead_lettered));
+            faults.push(format!(
+                "{} dead letters, but {coded} by code",
+                self.dead_lettered
+            ));
         }
         let fates = self.stored + self.duplicates + self.dead_lettered;
         if fates != self.raw_records {
-            faults.push(format!("{} records are in {raw_topic}, but {fates} fates are known", self.raw_records));
+            faults.push(format!(
+                "{} records are in {raw_topic}, but {fates} fates are known",
+                self.raw_records
+            ));
         }
         if self.in_flight != 0 {
             faults.push(format!("{} records have no fate", self.in_flight));
         }
         if self.with_two_fates > 0 {
-            faults.push(format!("{} records have more than one fate", self.with_two_fates));
+            faults.push(format!(
+                "{} records have more than one fate",
+                self.with_two_fates
+            ));
         }
         faults
     }
@@ -127,7 +162,10 @@ mod tests {
     fn sound() -> Ledger {
         Ledger {
             sent: 110,
-            refused: BTreeMap::from([("signature_mismatch".to_owned(), 6), ("timestamp_too_old".to_owned(), 3)]),
+            refused: BTreeMap::from([
+                ("signature_mismatch".to_owned(), 6),
+                ("timestamp_too_old".to_owned(), 3),
+            ]),
             unanswered: 1,
             accepted: 100,
             unsure_attempts: 2,
@@ -138,7 +176,10 @@ mod tests {
             stored: 120,
             duplicates: 12,
             dead_lettered: 10,
-            dead_letters_by_code: BTreeMap::from([("not_json".to_owned(), 4), ("conflict".to_owned(), 6)]),
+            dead_letters_by_code: BTreeMap::from([
+                ("not_json".to_owned(), 4),
+                ("conflict".to_owned(), 6),
+            ]),
             ..Ledger::default()
         }
     }
@@ -160,8 +201,13 @@ mod tests {
             ("a record lost between raw topic and fate", |ledger| {
                 (ledger.stored, ledger.in_flight) = (119, 1);
             }),
-            ("a record lost, and nobody says so", |ledger| ledger.stored = 119),
-            ("a record stored and dead-lettered, another lost", |ledger| ledger.with_two_fates = 1),
+            ("a record lost, and nobody says so", |ledger| {
+                ledger.stored = 119
+            }),
+            (
+                "a record stored and dead-lettered, another lost",
+                |ledger| ledger.with_two_fates = 1,
+            ),
             ("a fate too many", |ledger| {
                 (ledger.duplicates, ledger.in_flight) = (13, -1);
             }),
@@ -172,17 +218,28 @@ mod tests {
                 (ledger.accepted, ledger.sent, ledger.accepted_from_others) = (141, 151, 0);
             }),
             ("a delivery without a result", |ledger| ledger.sent = 111),
-            ("a refusal not sent", |ledger| *ledger.refused.entry("over_quota".to_owned()).or_default() += 1),
-            ("a dead letter without a code", |ledger| {
-                *ledger.dead_letters_by_code.entry("not_json".to_owned()).or_default() -= 1;
+            ("a refusal not sent", |ledger| {
+                *ledger.refused.entry("over_quota".to_owned()).or_default() += 1
             }),
-            ("a delivery without an answer that was never tried", |ledger| ledger.unsure_attempts = 0),
+            ("a dead letter without a code", |ledger| {
+                *ledger
+                    .dead_letters_by_code
+                    .entry("not_json".to_owned())
+                    .or_default() -= 1;
+            }),
+            (
+                "a delivery without an answer that was never tried",
+                |ledger| ledger.unsure_attempts = 0,
+            ),
         ];
         for (what, plant) in planted {
             let mut ledger = sound();
             plant(&mut ledger);
             assert!(!ledger.faults().is_empty(), "{what} was not seen");
-            assert!(ledger.table().contains("THE BOOKS DO NOT BALANCE"), "{what}");
+            assert!(
+                ledger.table().contains("THE BOOKS DO NOT BALANCE"),
+                "{what}"
+            );
         }
     }
 }

@@ -30,7 +30,9 @@ impl Live {
         } else if std::io::stdout().is_terminal() {
             Self::Table { drawn: 0 }
         } else {
-            Self::Lines { next: Instant::now() }
+            Self::Lines {
+                next: Instant::now(),
+            }
         }
     }
 
@@ -45,7 +47,9 @@ impl Live {
                 }
                 *next = Instant::now() + LINE_EVERY;
                 writeln!(out, "{}", line(ledger))?;
-                problems.iter().try_for_each(|problem| writeln!(out, "  {problem}"))
+                problems
+                    .iter()
+                    .try_for_each(|problem| writeln!(out, "  {problem}"))
             }
             Self::Table { drawn } => {
                 let mut lines = table(ledger);
@@ -55,7 +59,9 @@ impl Live {
                 if *drawn > 0 {
                     frame.push_str(&format!("\x1b[{drawn}A"));
                 }
-                lines.iter().for_each(|line| frame.push_str(&format!("\r{line}\x1b[K\n")));
+                lines
+                    .iter()
+                    .for_each(|line| frame.push_str(&format!("\r{line}\x1b[K\n")));
                 frame.push_str("\x1b[J\x1b[?7h");
                 *drawn = lines.len();
                 out.write_all(frame.as_bytes())?;
@@ -98,7 +104,10 @@ fn table(ledger: &Ledger) -> Vec<String> {
         ("  without an answer", ledger.unanswered.to_string()),
         ("  refused", ledger.refused().to_string()),
         ("  accepted", ledger.accepted.to_string()),
-        ("accepted from others", ledger.accepted_from_others.to_string()),
+        (
+            "accepted from others",
+            ledger.accepted_from_others.to_string(),
+        ),
         ("validated", ledger.validated_records.to_string()),
         ("stored", ledger.stored.to_string()),
         ("duplicates", ledger.duplicates.to_string()),
@@ -118,15 +127,21 @@ fn table(ledger: &Ledger) -> Vec<String> {
     }
     (0..flow.len().max(codes.len()))
         .map(|row| {
-            let (name, value) = flow.get(row).map_or(("", ""), |(name, value)| (*name, value.as_str()));
+            let (name, value) = flow
+                .get(row)
+                .map_or(("", ""), |(name, value)| (*name, value.as_str()));
             let code = codes.get(row).map_or("", String::as_str);
-            format!("  {name:<21}{value:>9}    {code}").trim_end().to_owned()
+            format!("  {name:<21}{value:>9}    {code}")
+                .trim_end()
+                .to_owned()
         })
         .collect()
 }
 
 fn by_code(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
-    counts.iter().map(|(code, count)| format!("  {code:<28}{count:>7}"))
+    counts
+        .iter()
+        .map(|(code, count)| format!("  {code:<28}{count:>7}"))
 }
 
 /// A sentence in lines of at most 78 columns.
@@ -150,7 +165,11 @@ mod tests {
 
     #[test]
     fn the_table_fits_a_terminal_of_80_by_24_whatever_is_refused() {
-        let codes = |count: u64| (0..count).map(|code| (format!("{code:_>26}"), 1_234_567)).collect();
+        let codes = |count: u64| {
+            (0..count)
+                .map(|code| (format!("{code:_>26}"), 1_234_567))
+                .collect()
+        };
         let ledger = Ledger {
             sent: 123_456_789,
             refused: codes(20),
@@ -160,7 +179,10 @@ mod tests {
         };
         let lines = table(&ledger);
         assert!(lines.len() <= 20, "{} lines", lines.len());
-        assert!(lines.iter().all(|line| line.chars().count() < 80), "{lines:#?}");
+        assert!(
+            lines.iter().all(|line| line.chars().count() < 80),
+            "{lines:#?}"
+        );
         assert!(lines.iter().any(|line| line.ends_with("more codes")));
     }
 
@@ -168,8 +190,15 @@ mod tests {
     fn a_problem_is_wrapped_and_nothing_of_it_is_cut() {
         let problem = "persistence is not ready: database: database_unavailable: ".repeat(4);
         let lines = wrapped(&problem);
-        assert!(lines.iter().all(|line| line.chars().count() <= 78), "{lines:#?}");
-        let words: Vec<_> = lines.iter().flat_map(|line| line.split_whitespace()).skip(1).collect();
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= 78),
+            "{lines:#?}"
+        );
+        let words: Vec<_> = lines
+            .iter()
+            .flat_map(|line| line.split_whitespace())
+            .skip(1)
+            .collect();
         assert_eq!(words, problem.split_whitespace().collect::<Vec<_>>());
     }
 
@@ -182,7 +211,8 @@ mod tests {
         };
         let text = table(&ledger).join("\n");
         assert!(
-            text.contains("signature_mismatch                3") && text.contains("not_json                          5"),
+            text.contains("signature_mismatch                3")
+                && text.contains("not_json                          5"),
             "{text}"
         );
     }

@@ -101,7 +101,11 @@ impl Role {
             Self::Recovery(config) => config.role.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
-            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => false,
+            Self::Demo(_)
+            | Self::Admin(_)
+            | Self::Healthcheck(_)
+            | Self::OnCall(_)
+            | Self::Smoke(_) => false,
         }
     }
 
@@ -115,7 +119,11 @@ impl Role {
             Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_) | Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => None,
+            Self::Demo(_)
+            | Self::Admin(_)
+            | Self::Healthcheck(_)
+            | Self::OnCall(_)
+            | Self::Smoke(_) => None,
         }
     }
 
@@ -164,7 +172,10 @@ fn main() -> ExitCode {
         }
         role => runtime::telemetry::init(role.log_json()),
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return report(&error.into()),
     };
@@ -181,7 +192,11 @@ fn main() -> ExitCode {
                 tokio::spawn(cancel_on_signal(shutdown.clone()));
             }
             // The demo bounds its own end, which takes a drain of everything.
-            let patience = if matches!(role, Role::Demo(_)) { Duration::MAX } else { STOP };
+            let patience = if matches!(role, Role::Demo(_)) {
+                Duration::MAX
+            } else {
+                STOP
+            };
             let too_late = overdue(shutdown.clone(), patience);
             tokio::select! {
                 result = role.run(shutdown) => result,
@@ -208,20 +223,33 @@ async fn overdue(shutdown: CancellationToken, patience: Duration) -> anyhow::Err
 }
 
 /// Exit code 2 for configuration, 1 for everything else (on-call's commands have a third); the cause on one line.
-#[expect(clippy::print_stderr, reason = "the last word of the process, whatever the log filter")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of the process, whatever the log filter"
+)]
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("eventflow: {error:#}");
     if let Some(failure) = error.downcast_ref::<oncall::Failure>() {
         return ExitCode::from(failure.exit as u8);
     }
-    if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.is::<ConfigError>() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// SIGINT and SIGTERM ask for a drain; a second one ends the process at once.
 async fn cancel_on_signal(shutdown: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        tracing::error!(event = "signals_unavailable", "the process can only be killed");
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        tracing::error!(
+            event = "signals_unavailable",
+            "the process can only be killed"
+        );
         return;
     };
     for seen in 0.. {
@@ -232,7 +260,10 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
         if seen > 0 {
             std::process::exit(130);
         }
-        tracing::info!(event = "stopping", "finishing what is in hand; a second signal stops at once");
+        tracing::info!(
+            event = "stopping",
+            "finishing what is in hand; a second signal stops at once"
+        );
         shutdown.cancel();
     }
 }

@@ -46,7 +46,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: eventflow explain 17")]
     Explain(story::Explain),
     /// Print completions for a shell
-    #[command(after_help = "Example: eventflow completions bash > /etc/bash_completion.d/eventflow")]
+    #[command(
+        after_help = "Example: eventflow completions bash > /etc/bash_completion.d/eventflow"
+    )]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -68,9 +70,13 @@ impl Command {
     /// What only the matches tell: whether the database's URL was typed, which means to use it.
     pub(crate) fn told(&mut self, matches: &ArgMatches) -> Result<(), Failure> {
         let typed = |name: &str| typed(matches, name);
-        let Some(connection) = self.connection() else { return Ok(()) };
+        let Some(connection) = self.connection() else {
+            return Ok(());
+        };
         if typed("database_url") && typed("api_url") {
-            return Err(Failure::usage("--api-url and --database-url are two ways to the same: give one of them"));
+            return Err(Failure::usage(
+                "--api-url and --database-url are two ways to the same: give one of them",
+            ));
         }
         connection.direct |= typed("database_url");
         Ok(())
@@ -78,24 +84,51 @@ impl Command {
 }
 
 fn typed(matches: &ArgMatches, name: &str) -> bool {
-    let here = matches.try_contains_id(name).is_ok() && matches.value_source(name) == Some(ValueSource::CommandLine);
-    here || matches.subcommand().is_some_and(|(_, below)| typed(below, name))
+    let here = matches.try_contains_id(name).is_ok()
+        && matches.value_source(name) == Some(ValueSource::CommandLine);
+    here || matches
+        .subcommand()
+        .is_some_and(|(_, below)| typed(below, name))
 }
 
 /// What derive cannot say: connection flags may stand before or after the subcommand, and `-h` is short.
 pub(crate) fn polish(command: Clap) -> Clap {
-    const SHORT: [&str; 8] = ["json", "api_url", "token_file", "ca_file", "insecure_http", "direct", "name", "database_url"];
+    const SHORT: [&str; 8] = [
+        "json",
+        "api_url",
+        "token_file",
+        "ca_file",
+        "insecure_http",
+        "direct",
+        "name",
+        "database_url",
+    ];
     let flags = |command: Clap, global: bool| {
         command.mut_args(move |argument| {
             let id = argument.get_id().as_str();
-            let own = SHORT.contains(&id) || ["what", "letter", "from", "to", "topic"].contains(&id);
-            let argument = if own { argument } else { argument.hide_short_help(true).help_heading("Straight on the database") };
-            if global { argument.global(true) } else { argument }
+            let own =
+                SHORT.contains(&id) || ["what", "letter", "from", "to", "topic"].contains(&id);
+            let argument = if own {
+                argument
+            } else {
+                argument
+                    .hide_short_help(true)
+                    .help_heading("Straight on the database")
+            };
+            if global {
+                argument.global(true)
+            } else {
+                argument
+            }
         })
     };
-    let mut command = command.mut_subcommand("recovery", |command| command.mut_args(|argument| argument.global(true)));
+    let mut command = command.mut_subcommand("recovery", |command| {
+        command.mut_args(|argument| argument.global(true))
+    });
     for name in ["dlq", "replay"] {
-        command = command.mut_subcommand(name, |command| flags(command, true).after_long_help(EXIT_CODES));
+        command = command.mut_subcommand(name, |command| {
+            flags(command, true).after_long_help(EXIT_CODES)
+        });
         let leaves: Vec<String> = command
             .find_subcommand(name)
             .into_iter()
@@ -103,7 +136,9 @@ pub(crate) fn polish(command: Clap) -> Clap {
             .map(|leaf| leaf.get_name().to_owned())
             .collect();
         for leaf in leaves {
-            command = command.mut_subcommand(name, |command| command.mut_subcommand(leaf, with_exit_codes));
+            command = command.mut_subcommand(name, |command| {
+                command.mut_subcommand(leaf, with_exit_codes)
+            });
         }
     }
     for name in ["trace", "audit", "explain"] {
@@ -113,7 +148,10 @@ pub(crate) fn polish(command: Clap) -> Clap {
 }
 
 fn with_exit_codes(command: Clap) -> Clap {
-    let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let example = command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     command.after_long_help(format!("{example}\n\n{EXIT_CODES}"))
 }
 
@@ -174,9 +212,16 @@ fn ask(question: &str) -> Result<bool, Failure> {
 /// A selection as the words of a query.
 fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, Failure> {
     fn join<T: ToString>(values: &[T]) -> Option<String> {
-        (!values.is_empty()).then(|| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        (!values.is_empty()).then(|| {
+            values
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        })
     }
-    let time = |time: Option<recovery::model::Time>| time.map(|time| time.format(&Rfc3339)).transpose();
+    let time =
+        |time: Option<recovery::model::Time>| time.map(|time| time.format(&Rfc3339)).transpose();
     let bad = |error: time::error::Format| Failure::usage(format!("--since, --until: {error}"));
     let states: Vec<&str> = selection.state.iter().map(|state| state.word()).collect();
     let words = [
@@ -194,7 +239,10 @@ fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, Failure> 
         ("contains", selection.contains.clone()),
         ("limit", selection.limit.map(|limit| limit.to_string())),
     ];
-    Ok(words.into_iter().filter_map(|(word, value)| Some((word, value?))).collect())
+    Ok(words
+        .into_iter()
+        .filter_map(|(word, value)| Some((word, value?)))
+        .collect())
 }
 
 /// Numbers typed without `--id` are dead letters too.

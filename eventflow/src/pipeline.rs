@@ -87,7 +87,8 @@ impl Roles {
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.running.spawn(async move { work.await.with_context(|| format!("the {role} failed")) });
+        self.running
+            .spawn(async move { work.await.with_context(|| format!("the {role} failed")) });
     }
 
     fn health(&mut self, role: &'static str) -> Health {
@@ -102,19 +103,53 @@ impl Pipeline {
     /// join while it is being made.
     ///
     /// A shutdown does not cut off the database half-made, which would leave it behind: it is waited for, then taken down.
-    pub(crate) async fn start(config: &Config, ports: Ports, shutdown: &CancellationToken) -> anyhow::Result<Self> {
-        let (broker, kafka) = shutdown.run_until_cancelled(start_broker(config)).await.context(STOPPED)??;
-        let private = config.database_url.is_none().then(|| tokio::task::spawn_blocking(|| PrivatePostgres::start(true)));
+    pub(crate) async fn start(
+        config: &Config,
+        ports: Ports,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let (broker, kafka) = shutdown
+            .run_until_cancelled(start_broker(config))
+            .await
+            .context(STOPPED)??;
+        let private = config
+            .database_url
+            .is_none()
+            .then(|| tokio::task::spawn_blocking(|| PrivatePostgres::start(true)));
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
-        let mut roles = Roles { running: JoinSet::new(), health: Vec::new(), stop: stop.clone() };
+        let mut roles = Roles {
+            running: JoinSet::new(),
+            health: Vec::new(),
+            stop: stop.clone(),
+        };
         let recovery = ports.recovery.local_addr()?;
         let addresses = vec![
-            ("producer", ports.producer.local_addr()?, "POST /api/webhooks/payment-authorized, /docs, /ready"),
-            ("validator", ports.validator.local_addr()?, "/ready, /metrics"),
-            ("analytics", ports.analytics.local_addr()?, "/api/stats, /ready, /metrics"),
-            ("persistence", ports.persistence.local_addr()?, "/ready, /metrics"),
-            ("simulator", ports.simulator.local_addr()?, "POST /authorize"),
+            (
+                "producer",
+                ports.producer.local_addr()?,
+                "POST /api/webhooks/payment-authorized, /docs, /ready",
+            ),
+            (
+                "validator",
+                ports.validator.local_addr()?,
+                "/ready, /metrics",
+            ),
+            (
+                "analytics",
+                ports.analytics.local_addr()?,
+                "/api/stats, /ready, /metrics",
+            ),
+            (
+                "persistence",
+                ports.persistence.local_addr()?,
+                "/ready, /metrics",
+            ),
+            (
+                "simulator",
+                ports.simulator.local_addr()?,
+                "POST /authorize",
+            ),
             ("registry", ports.registry.local_addr()?, "/subjects"),
             ("recovery", recovery, "/openapi.json"),
         ];
@@ -122,49 +157,88 @@ impl Pipeline {
         let registry_flag = format!("--registry-url=http://{}", ports.registry.local_addr()?);
         let flags = |more: &[&str]| {
             let brokers = format!("--kafka-brokers={}", kafka.kafka_brokers);
-            let settings = kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}"));
+            let settings = kafka
+                .kafka_config
+                .iter()
+                .map(|pair| format!("--kafka-config={pair}"));
             let more = more.iter().map(|flag| (*flag).to_owned());
-            ["demo".to_owned(), brokers].into_iter().chain(settings).chain(more).collect::<Vec<_>>()
+            ["demo".to_owned(), brokers]
+                .into_iter()
+                .chain(settings)
+                .chain(more)
+                .collect::<Vec<_>>()
         };
 
-        let subjects = registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
-        roles.spawn("registry", registry::serve(ports.registry, subjects, stop.clone()));
+        let subjects =
+            registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
+        roles.spawn(
+            "registry",
+            registry::serve(ports.registry, subjects, stop.clone()),
+        );
 
-        let settings: producer::Config =
-            parse(&flags(&[&format!("--webhook-signing-secret={SECRET}"), "--ingest-api-key=demo"]))?;
+        let settings: producer::Config = parse(&flags(&[
+            &format!("--webhook-signing-secret={SECRET}"),
+            "--ingest-api-key=demo",
+        ]))?;
         let (health, end) = (roles.health("producer"), stop.clone());
-        roles.spawn("producer", async move { producer::serve(&settings, ports.producer, health, end).await });
+        roles.spawn("producer", async move {
+            producer::serve(&settings, ports.producer, health, end).await
+        });
 
         let settings: validator::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("validator"), stop.clone());
-        roles.spawn("validator", serve(ports.validator, routes(health.clone()), stop.clone()));
-        roles.spawn("validator", async move { validator::consume(&settings, health, end).await });
+        roles.spawn(
+            "validator",
+            serve(ports.validator, routes(health.clone()), stop.clone()),
+        );
+        roles.spawn("validator", async move {
+            validator::consume(&settings, health, end).await
+        });
 
         // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
         let settings: analytics::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("analytics"), stop.clone());
-        roles.spawn("analytics", async move { analytics::serve(&settings, ports.analytics, health, end).await });
+        roles.spawn("analytics", async move {
+            analytics::serve(&settings, ports.analytics, health, end).await
+        });
 
         let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized");
         let secret_flag = format!("--webhook-signing-secret={SECRET}");
-        let settings: simulator::Config =
-            parse(&["demo", &webhook_flag, &secret_flag, "--duplicate-rate=0", "--corruption-rate=0"].map(str::to_owned))?;
+        let settings: simulator::Config = parse(
+            &[
+                "demo",
+                &webhook_flag,
+                &secret_flag,
+                "--duplicate-rate=0",
+                "--corruption-rate=0",
+            ]
+            .map(str::to_owned),
+        )?;
         let delivery = settings.delivery.clone();
-        roles.spawn("simulator", simulator::serve(settings, ports.simulator, stop.clone()));
+        roles.spawn(
+            "simulator",
+            simulator::serve(settings, ports.simulator, stop.clone()),
+        );
 
         let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("persistence"), stop.clone());
         let (tell, told) = tokio::sync::oneshot::channel();
         let url = async { told.await.context("the database did not come up") };
-        roles.spawn("persistence", serve(ports.persistence, routes(health.clone()), stop.clone()));
-        roles.spawn("persistence", async move { persistence::consume_early(&settings, url, health, end).await });
+        roles.spawn(
+            "persistence",
+            serve(ports.persistence, routes(health.clone()), stop.clone()),
+        );
+        roles.spawn("persistence", async move {
+            persistence::consume_early(&settings, url, health, end).await
+        });
 
         let (postgres, database_url) = match (private, &config.database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
                 // A Ctrl-C at the terminal reaches PostgreSQL's programs too: then their failure is not the news.
                 anyhow::ensure!(!shutdown.is_cancelled(), STOPPED);
-                let postgres = postgres.map_err(|error| ConfigError::new("private PostgreSQL", error.to_string()))?;
+                let postgres = postgres
+                    .map_err(|error| ConfigError::new("private PostgreSQL", error.to_string()))?;
                 let url = Secret::new(postgres.url());
                 (Some(postgres), url)
             }
@@ -173,12 +247,22 @@ impl Pipeline {
         // Should the role have ended meanwhile, that is the news.
         tell.send(database_url.clone()).ok();
 
-        let url_flag = format!("--database-url={}", String::from_utf8_lossy(database_url.expose()));
-        let settings: recovery::Config = parse(&flags(&[&registry_flag, &url_flag, &secret_flag, "--audit-seconds=2"]))?;
+        let url_flag = format!(
+            "--database-url={}",
+            String::from_utf8_lossy(database_url.expose())
+        );
+        let settings: recovery::Config = parse(&flags(&[
+            &registry_flag,
+            &url_flag,
+            &secret_flag,
+            "--audit-seconds=2",
+        ]))?;
         let oncall = Recovery::new(settings.pipeline.clone(), None)?;
         let tokens = Tokens::one("demo", Role::Admin, Secret::new(TOKEN));
         let (health, end) = (roles.health("recovery"), roles.stop.clone());
-        roles.spawn("recovery", async move { recovery::serve(&settings, &tokens, ports.recovery, health, end).await });
+        roles.spawn("recovery", async move {
+            recovery::serve(&settings, &tokens, ports.recovery, health, end).await
+        });
         Ok(Self {
             roles,
             _stop: guard,
@@ -197,8 +281,18 @@ impl Pipeline {
     /// Waits until every role an event passes can do its job. Recovery may come a moment later.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
-        while !self.roles.health.iter().all(|(role, health)| *role == "recovery" || health.is_ready()) {
-            anyhow::ensure!(Instant::now() < deadline, "not ready after {} s: {}", START.as_secs(), self.problems().join("; "));
+        while !self
+            .roles
+            .health
+            .iter()
+            .all(|(role, health)| *role == "recovery" || health.is_ready())
+        {
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "not ready after {} s: {}",
+                START.as_secs(),
+                self.problems().join("; ")
+            );
             tokio::select! {
                 ended = self.ended() => return Err(ended),
                 () = tokio::time::sleep(Duration::from_millis(10)) => {}
@@ -212,7 +306,9 @@ impl Pipeline {
         let mut problems = Vec::new();
         for (role, health) in &self.roles.health {
             let reasons = health.reasons().into_iter();
-            problems.extend(reasons.map(|(check, reason)| format!("{role} is not ready: {check}: {reason}")));
+            problems.extend(
+                reasons.map(|(check, reason)| format!("{role} is not ready: {check}: {reason}")),
+            );
         }
         problems
     }
@@ -257,7 +353,9 @@ async fn start_broker(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>
             PATIENCE.as_secs()
         ))
     })?;
-    runtime::admin::create_topics(&kafka, &wanted).await.map_err(|error| bad(format!("{error:#}")))?;
+    runtime::admin::create_topics(&kafka, &wanted)
+        .await
+        .map_err(|error| bad(format!("{error:#}")))?;
     Ok((None, kafka))
 }
 

@@ -31,11 +31,14 @@ pub(crate) async fn run(config: RecoveryRole, shutdown: CancellationToken) -> an
             let work = async {
                 recovery.migrate_if_needed().await?;
                 let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-                recovery.reindex(&who, |found| tracing::info!(event = "reindexing", ?found)).await
+                recovery
+                    .reindex(&who, |found| tracing::info!(event = "reindexing", ?found))
+                    .await
             };
             let found = shutdown.run_until_cancelled(work).await;
-            let found =
-                found.ok_or_else(|| anyhow::anyhow!("stopped; what was read is indexed: run it again for the rest"))??;
+            let found = found.ok_or_else(|| {
+                anyhow::anyhow!("stopped; what was read is indexed: run it again for the rest")
+            })??;
             println!("{}", serde_json::to_string(&found)?);
             Ok(())
         }

@@ -114,7 +114,9 @@ pub(crate) fn polish(command: clap::Command) -> clap::Command {
 impl Config {
     /// What only the matches tell: which of the ways to fates was chosen. What is typed goes before the environment.
     pub(crate) fn told(&mut self, matches: &ArgMatches) -> Result<(), Failure> {
-        let Some(matches) = matches.subcommand_matches("smoke") else { return Ok(()) };
+        let Some(matches) = matches.subcommand_matches("smoke") else {
+            return Ok(());
+        };
         let given = |name: &str, by: ValueSource| matches.value_source(name) == Some(by);
         let typed = |name: &str| given(name, ValueSource::CommandLine);
         let direct = typed("direct") || typed("database_url");
@@ -123,8 +125,13 @@ impl Config {
                 "--recovery-url and --database-url or --direct are two ways to the same: give one of them",
             ));
         }
-        let api = given("api_url", ValueSource::EnvVariable) && !self.connection.api_url.trim().is_empty();
-        self.sight = match (direct, typed("api_url") || api, given("database_url", ValueSource::EnvVariable)) {
+        let api = given("api_url", ValueSource::EnvVariable)
+            && !self.connection.api_url.trim().is_empty();
+        self.sight = match (
+            direct,
+            typed("api_url") || api,
+            given("database_url", ValueSource::EnvVariable),
+        ) {
             (true, ..) | (false, false, true) => Sight::Database,
             (false, true, _) => Sight::Api,
             (false, false, false) => Sight::None,
@@ -136,16 +143,39 @@ impl Config {
 
 /// Runs every check to its verdict.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
-    let Config { url, source, batch, deadline, require_fates, mut connection, sight } = config;
+    let Config {
+        url,
+        source,
+        batch,
+        deadline,
+        require_fates,
+        mut connection,
+        sight,
+    } = config;
     if require_fates && sight == Sight::None {
-        return Err(Failure::usage(format!("--require-fates: fates cannot be looked up: {NO_SIGHT}")));
+        return Err(Failure::usage(format!(
+            "--require-fates: fates cannot be looked up: {NO_SIGHT}"
+        )));
     }
     let started = Instant::now();
     let end = started + deadline;
-    let secret = connection.pipeline.webhook_signing_secret.take().filter(|secret| !secret.expose().is_empty());
-    let secret = secret
-        .ok_or_else(|| Failure::usage("EVENTFLOW_WEBHOOK_SIGNING_SECRET: the secret webhooks are signed with is not set"))?;
-    let edge = Edge::new(&url, source.as_deref(), &secret, connection.ca_file.as_deref(), end)?;
+    let secret = connection
+        .pipeline
+        .webhook_signing_secret
+        .take()
+        .filter(|secret| !secret.expose().is_empty());
+    let secret = secret.ok_or_else(|| {
+        Failure::usage(
+            "EVENTFLOW_WEBHOOK_SIGNING_SECRET: the secret webhooks are signed with is not set",
+        )
+    })?;
+    let edge = Edge::new(
+        &url,
+        source.as_deref(),
+        &secret,
+        connection.ca_file.as_deref(),
+        end,
+    )?;
     let as_json = connection.json;
     // In the audit log of a database that is looked into: who discarded.
     connection.name = connection.name.or_else(|| Some("smoke".to_owned()));
@@ -163,7 +193,14 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let run = Run::new();
     let report = Report::new(run.name(), &edge, looked_up, as_json);
     report.begin()?;
-    let mut checks = Checks { run, report, edge, end };
-    checks.run(fates.as_ref(), usize::from(batch), deadline).await?;
+    let mut checks = Checks {
+        run,
+        report,
+        edge,
+        end,
+    };
+    checks
+        .run(fates.as_ref(), usize::from(batch), deadline)
+        .await?;
     checks.report.end(started.elapsed(), require_fates)
 }

@@ -43,9 +43,12 @@ impl DeadLetters {
     fn read(&mut self) -> anyhow::Result<HashMap<Raw, String>> {
         for record in self.tail.read()? {
             let raw = record.header(headers::RAW).unwrap_or_default();
-            let raw = raw.split_once(':').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
+            let raw = raw.split_once(':').and_then(|(partition, offset)| {
+                Some((partition.parse().ok()?, offset.parse().ok()?))
+            });
             let raw = raw.with_context(|| format!("a dead letter without {}", headers::RAW))?;
-            self.codes.insert(raw, record.header(headers::dlq::CODE).unwrap_or_default());
+            self.codes
+                .insert(raw, record.header(headers::dlq::CODE).unwrap_or_default());
         }
         Ok(self.codes.clone())
     }
@@ -70,8 +73,17 @@ impl Watch {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let health = Health::new();
-        let Ok(store) = tokio::time::timeout(patience, Store::open(database_url, &kafka, &health, shutdown)).await else {
-            let reason = health.reasons().into_iter().next().map_or_else(|| "no answer".to_owned(), |(_, reason)| reason);
+        let Ok(store) = tokio::time::timeout(
+            patience,
+            Store::open(database_url, &kafka, &health, shutdown),
+        )
+        .await
+        else {
+            let reason = health
+                .reasons()
+                .into_iter()
+                .next()
+                .map_or_else(|| "no answer".to_owned(), |(_, reason)| reason);
             let options = database::connect::options(database_url, "demo")?;
             let (host, port) = (options.get_host(), options.get_port());
             anyhow::bail!(
@@ -83,13 +95,17 @@ impl Watch {
         // The role does the same at its start, which may be later.
         recovery::SCHEMA.migrate(recovery.pool()).await?;
         let lent = kafka.clone();
-        let tail = tokio::task::spawn_blocking(move || Tail::at_the_end(&lent, topics::DLQ)).await??;
+        let tail =
+            tokio::task::spawn_blocking(move || Tail::at_the_end(&lent, topics::DLQ)).await??;
         let mut watch = Self {
             kafka,
             store,
             recovery,
             before: Counts::default(),
-            dead_letters: Arc::new(Mutex::new(DeadLetters { tail, codes: HashMap::new() })),
+            dead_letters: Arc::new(Mutex::new(DeadLetters {
+                tail,
+                codes: HashMap::new(),
+            })),
             first_row_seconds: None,
         };
         watch.before = watch.count().await?;
@@ -103,11 +119,25 @@ impl Watch {
         let resolved = self.recovery.resolved().await?;
         let (kafka, dead_letters) = (self.kafka.clone(), Arc::clone(&self.dead_letters));
         tokio::task::spawn_blocking(move || {
-            let mut dead = dead_letters.lock().unwrap_or_else(PoisonError::into_inner).read()?;
+            let mut dead = dead_letters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .read()?;
             resolved.iter().for_each(|raw| drop(dead.remove(raw)));
-            let validated = watermarks(&kafka, topics::VALIDATED)?.into_iter().map(|(_, _, high)| high).sum();
-            let raw = watermarks(&kafka, topics::RAW)?.into_iter().map(|(partition, _, high)| (partition, high)).collect();
-            Ok(Counts { raw, validated, dead, summary })
+            let validated = watermarks(&kafka, topics::VALIDATED)?
+                .into_iter()
+                .map(|(_, _, high)| high)
+                .sum();
+            let raw = watermarks(&kafka, topics::RAW)?
+                .into_iter()
+                .map(|(partition, _, high)| (partition, high))
+                .collect();
+            Ok(Counts {
+                raw,
+                validated,
+                dead,
+                summary,
+            })
         })
         .await?
     }
@@ -117,9 +147,20 @@ impl Watch {
         // Before the vendors' own count: an answer on its way to them must not look like another's.
         let counters = Counters::now();
         let edge_accepted = counters.sum(producer::metrics::EVENTS);
-        let Tally { sent, accepted, refused, unanswered, unsure_attempts, faults, .. } =
-            tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let raw_records = now.raw.iter().map(|(partition, high)| high - self.before(*partition)).sum();
+        let Tally {
+            sent,
+            accepted,
+            refused,
+            unanswered,
+            unsure_attempts,
+            faults,
+            ..
+        } = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let raw_records = now
+            .raw
+            .iter()
+            .map(|(partition, high)| high - self.before(*partition))
+            .sum();
         let mut dead_letters_by_code = BTreeMap::new();
         for (_, code) in now.dead.iter().filter(|(raw, _)| self.is_ours(**raw)) {
             *dead_letters_by_code.entry(code.clone()).or_default() += 1_u64;
@@ -156,12 +197,31 @@ impl Watch {
     pub(crate) async fn finish(&self, mut ledger: Ledger) -> anyhow::Result<Ledger> {
         let mut fates: HashMap<Raw, u32> = HashMap::new();
         (ledger.stored, ledger.duplicates) = (0, 0);
-        for fate in self.store.fates().await?.into_iter().filter(|fate| self.is_ours(fate.raw)) {
+        for fate in self
+            .store
+            .fates()
+            .await?
+            .into_iter()
+            .filter(|fate| self.is_ours(fate.raw))
+        {
             *fates.entry(fate.raw).or_default() += 1;
-            *if fate.fate == "stored" { &mut ledger.stored } else { &mut ledger.duplicates } += 1;
+            *if fate.fate == "stored" {
+                &mut ledger.stored
+            } else {
+                &mut ledger.duplicates
+            } += 1;
         }
-        let mut dead = self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).codes.clone();
-        self.recovery.resolved().await?.iter().for_each(|raw| drop(dead.remove(raw)));
+        let mut dead = self
+            .dead_letters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .codes
+            .clone();
+        self.recovery
+            .resolved()
+            .await?
+            .iter()
+            .for_each(|raw| drop(dead.remove(raw)));
         for raw in dead.keys().filter(|raw| self.is_ours(**raw)) {
             *fates.entry(*raw).or_default() += 1;
         }

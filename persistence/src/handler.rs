@@ -25,16 +25,36 @@ pub struct Persistence {
 impl Persistence {
     /// A stage that has not been assigned anything yet.
     #[must_use]
-    pub fn new(store: Store, registry: Registry, group: &str, runtime: tokio::runtime::Handle) -> Self {
-        Self { store, registry, group: group.to_owned(), runtime, positions: Positions::new(), unsettled: None }
+    pub fn new(
+        store: Store,
+        registry: Registry,
+        group: &str,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self {
+            store,
+            registry,
+            group: group.to_owned(),
+            runtime,
+            positions: Positions::new(),
+            unsettled: None,
+        }
     }
 
     /// Decodes a record into a row, or says why it cannot be one.
-    async fn row<'a>(&mut self, record: &Record<'a>, end: usize) -> Result<Result<Row<'a>, Rejection>, Transient> {
+    async fn row<'a>(
+        &mut self,
+        record: &Record<'a>,
+        end: usize,
+    ) -> Result<Result<Row<'a>, Rejection>, Transient> {
         if let Some(rejection) = record.refused_replay() {
             return Ok(Err(rejection));
         }
-        let Framed { schema_id, datum, event } = match self.registry.decode(record.value()).await? {
+        let Framed {
+            schema_id,
+            datum,
+            event,
+        } = match self.registry.decode(record.value()).await? {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
         };
@@ -59,7 +79,11 @@ impl Persistence {
                 }
             });
         }
-        let mut fates = self.store.write(&self.group, &rows, &mut ends, &mut self.positions).await?.into_iter();
+        let mut fates = self
+            .store
+            .write(&self.group, &rows, &mut ends, &mut self.positions)
+            .await?
+            .into_iter();
         self.unsettled = Some(ends);
         note_age(&rows);
         let outcome = |rejection: Option<Rejection>| match rejection {
@@ -79,14 +103,19 @@ pub(crate) struct Early {
 
 impl Early {
     pub(crate) fn new(opening: oneshot::Receiver<Persistence>) -> Self {
-        Self { opening, stage: None }
+        Self {
+            opening,
+            stage: None,
+        }
     }
 
     fn opened(&mut self) -> Result<&mut Persistence, Transient> {
         if self.stage.is_none() {
             self.stage = self.opening.try_recv().ok();
         }
-        self.stage.as_mut().ok_or_else(|| Transient::wait("database_unavailable", "the database is not up yet"))
+        self.stage
+            .as_mut()
+            .ok_or_else(|| Transient::wait("database_unavailable", "the database is not up yet"))
     }
 }
 
@@ -111,14 +140,24 @@ impl Handler for Early {
 fn outcome_of(fate: RowFate) -> Outcome {
     match fate {
         RowFate::Stored | RowFate::Duplicate | RowFate::StoredBefore => Outcome::Done,
-        RowFate::Conflict(detail) => Outcome::Reject(Rejection::new(RejectionCode::Conflict, None, detail)),
-        RowFate::Refused(detail) => Outcome::Reject(Rejection::new(RejectionCode::RowRefused, None, detail)),
+        RowFate::Conflict(detail) => {
+            Outcome::Reject(Rejection::new(RejectionCode::Conflict, None, detail))
+        }
+        RowFate::Refused(detail) => {
+            Outcome::Reject(Rejection::new(RejectionCode::RowRefused, None, detail))
+        }
     }
 }
 
 fn note_age(rows: &[Row<'_>]) {
-    let (now, age) = (time::OffsetDateTime::now_utc(), metrics::histogram!(crate::metrics::AGE_SECONDS));
-    rows.iter().filter(|row| !row.replayed).filter_map(|row| row.age_seconds(now)).for_each(|seconds| age.record(seconds));
+    let (now, age) = (
+        time::OffsetDateTime::now_utc(),
+        metrics::histogram!(crate::metrics::AGE_SECONDS),
+    );
+    rows.iter()
+        .filter(|row| !row.replayed)
+        .filter_map(|row| row.age_seconds(now))
+        .for_each(|seconds| age.record(seconds));
 }
 
 impl Handler for Persistence {
@@ -132,9 +171,15 @@ impl Handler for Persistence {
     }
 
     fn settled(&mut self) -> Result<(), Transient> {
-        let Some(ends) = &self.unsettled else { return Ok(()) };
+        let Some(ends) = &self.unsettled else {
+            return Ok(());
+        };
         if ends.has_dead_letters() {
-            within(&self.runtime, self.store.move_past_dead_letters(&self.group, ends, &mut self.positions))?;
+            within(
+                &self.runtime,
+                self.store
+                    .move_past_dead_letters(&self.group, ends, &mut self.positions),
+            )?;
         }
         self.unsettled = None;
         Ok(())
@@ -145,7 +190,13 @@ impl Handler for Persistence {
         // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
         Ok(partitions
             .iter()
-            .map(|place| self.positions.get(place).copied().flatten().map_or(Start::Beginning, Start::Offset))
+            .map(|place| {
+                self.positions
+                    .get(place)
+                    .copied()
+                    .flatten()
+                    .map_or(Start::Beginning, Start::Offset)
+            })
             .collect())
     }
 }

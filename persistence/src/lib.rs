@@ -61,7 +61,10 @@ impl Config {
         self.common.kafka.check()?;
         check_stage(&self.stage, &self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
-        let others = [("--topic-validated", &*self.topic_validated), ("--topic-dlq", &self.stage.topic_dlq)];
+        let others = [
+            ("--topic-validated", &*self.topic_validated),
+            ("--topic-dlq", &self.stage.topic_dlq),
+        ];
         check_retry(&self.retry, &self.group, &others)?;
         self.database.check()?;
         Registry::new(&self.registry).map(drop)
@@ -79,7 +82,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     // The recorder first: without it nothing is kept of a description.
     runtime::telemetry::metrics_handle();
     metrics::describe();
-    let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));
+    let ops = tokio::spawn(runtime::ops::serve(
+        listener,
+        runtime::ops::routes(health.clone()),
+        shutdown.clone(),
+    ));
     consume(&config, health, shutdown.clone()).await?;
     shutdown.cancel();
     ops.await??;
@@ -91,16 +98,26 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`run`].
-pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn consume(
+    config: &Config,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
-    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
+    tokio::spawn(
+        publisher
+            .clone()
+            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
+    );
     let topics = [config.stage.topic_dlq.as_str()];
     let (handler, ()) = tokio::join!(
         open(config, &config.database.database_url, &health, &shutdown),
         publisher.warm_up(&topics, Duration::from_secs(5)),
     );
-    let Some(handler) = handler? else { return Ok(()) };
+    let Some(handler) = handler? else {
+        return Ok(());
+    };
     settle(config, handler, publisher, health, shutdown).await
 }
 
@@ -114,8 +131,16 @@ pub async fn consume_early(
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("persistence"), &health)?;
-    tokio::spawn(publisher.clone().watch(config.stage.topic_dlq.clone(), shutdown.clone()));
+    let publisher = Publisher::new(
+        &config.common.kafka,
+        &PublisherSettings::stage("persistence"),
+        &health,
+    )?;
+    tokio::spawn(
+        publisher
+            .clone()
+            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
+    );
     let (ready, opening) = tokio::sync::oneshot::channel();
     let opened = async {
         if let Some(handler) = open(config, &database_url.await?, &health, &shutdown).await? {
@@ -124,7 +149,11 @@ pub async fn consume_early(
         anyhow::Ok(())
     };
     let handler = handler::Early::new(opening);
-    tokio::try_join!(opened, settle(config, handler, publisher, health.clone(), shutdown.clone())).map(drop)
+    tokio::try_join!(
+        opened,
+        settle(config, handler, publisher, health.clone(), shutdown.clone())
+    )
+    .map(drop)
 }
 
 async fn open(
@@ -135,7 +164,14 @@ async fn open(
 ) -> anyhow::Result<Option<handler::Persistence>> {
     let registry = Registry::new(&config.registry)?;
     let store = store::Store::open(database_url, &config.common.kafka, health, shutdown).await?;
-    Ok(store.map(|store| handler::Persistence::new(store, registry, &config.group, tokio::runtime::Handle::current())))
+    Ok(store.map(|store| {
+        handler::Persistence::new(
+            store,
+            registry,
+            &config.group,
+            tokio::runtime::Handle::current(),
+        )
+    }))
 }
 
 async fn settle<H: consumer::Handler + 'static>(
@@ -145,8 +181,13 @@ async fn settle<H: consumer::Handler + 'static>(
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (topics, retry) = (vec![config.topic_validated.clone()], config.retry.of(&config.group));
-    let settings = config.stage.settings(&config.common.kafka, &config.group, topics, Some(retry));
+    let (topics, retry) = (
+        vec![config.topic_validated.clone()],
+        config.retry.of(&config.group),
+    );
+    let settings = config
+        .stage
+        .settings(&config.common.kafka, &config.group, topics, Some(retry));
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())

@@ -18,11 +18,27 @@ pub const TRANSACTION_SECONDS: &str = "eventflow_persistence_transaction_duratio
 /// Registers help texts and units.
 pub fn describe() {
     describe_counter!(STORED, "Rows inserted, one an event");
-    describe_counter!(DUPLICATES, "Further deliveries of stored events, same content");
-    describe_counter!(CONFLICTS, "Deliveries of a stored event's id with other content, dead-lettered");
+    describe_counter!(
+        DUPLICATES,
+        "Further deliveries of stored events, same content"
+    );
+    describe_counter!(
+        CONFLICTS,
+        "Deliveries of a stored event's id with other content, dead-lettered"
+    );
     describe_counter!(REFUSED, "Rows PostgreSQL refused, dead-lettered");
     // At zero: a series that begins with its first rows hides them from `increase`.
-    [STORED, DUPLICATES, CONFLICTS, REFUSED].into_iter().for_each(|name| counter!(name).increment(0));
-    describe_histogram!(AGE_SECONDS, Unit::Seconds, "From the webhook's receipt at the edge to the committed row");
-    describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Duration of one storing transaction");
+    [STORED, DUPLICATES, CONFLICTS, REFUSED]
+        .into_iter()
+        .for_each(|name| counter!(name).increment(0));
+    describe_histogram!(
+        AGE_SECONDS,
+        Unit::Seconds,
+        "From the webhook's receipt at the edge to the committed row"
+    );
+    describe_histogram!(
+        TRANSACTION_SECONDS,
+        Unit::Seconds,
+        "Duration of one storing transaction"
+    );
 }

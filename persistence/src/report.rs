@@ -42,7 +42,10 @@ impl Store {
         rows.iter()
             .map(|row| {
                 Ok(Fate {
-                    raw: (row.try_get(0).map_err(classify)?, row.try_get(1).map_err(classify)?),
+                    raw: (
+                        row.try_get(0).map_err(classify)?,
+                        row.try_get(1).map_err(classify)?,
+                    ),
                     event_id: row.try_get(2).map_err(classify)?,
                     fate: row.try_get(3).map_err(classify)?,
                 })
@@ -67,6 +70,11 @@ impl Store {
         .map_err(classify)?;
         let get = |index| row.try_get::<i64, _>(index).map_err(classify);
         let quantile = |index| row.try_get::<Option<f64>, _>(index).map_err(classify);
-        Ok(Summary { stored: get(0)?, duplicates: get(1)?, p50_seconds: quantile(2)?, p99_seconds: quantile(3)? })
+        Ok(Summary {
+            stored: get(0)?,
+            duplicates: get(1)?,
+            p50_seconds: quantile(2)?,
+            p99_seconds: quantile(3)?,
+        })
     }
 }

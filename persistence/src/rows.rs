@@ -40,16 +40,30 @@ impl<'a> Row<'a> {
     ///
     /// # Errors
     /// What cannot be a row: a raw record that is not named, or a time no calendar has.
-    pub fn new(record: &Record<'a>, end: usize, schema_id: i32, datum: &[u8], event: Event<'a>) -> Result<Self, &'static str> {
-        let (mut source, mut received_at, mut secret_id, mut trace_id) = (event.source, None, None, None);
+    pub fn new(
+        record: &Record<'a>,
+        end: usize,
+        schema_id: i32,
+        datum: &[u8],
+        event: Event<'a>,
+    ) -> Result<Self, &'static str> {
+        let (mut source, mut received_at, mut secret_id, mut trace_id) =
+            (event.source, None, None, None);
         let (mut replayed, mut edited) = (false, false);
         // One walk: looking a header up by its name walks them all.
         for (name, value) in record.headers() {
-            match (name, value.and_then(|bytes| std::str::from_utf8(bytes).ok())) {
+            match (
+                name,
+                value.and_then(|bytes| std::str::from_utf8(bytes).ok()),
+            ) {
                 (headers::SOURCE, Some(text)) => source = text,
-                (headers::RECEIVED_AT, Some(text)) => received_at = text.parse().ok().and_then(time_of),
+                (headers::RECEIVED_AT, Some(text)) => {
+                    received_at = text.parse().ok().and_then(time_of)
+                }
                 (headers::SECRET_ID, Some(text)) => secret_id = Some(text),
-                (headers::TRACEPARENT, Some(text)) => trace_id = runtime::traceparent::trace_id(text),
+                (headers::TRACEPARENT, Some(text)) => {
+                    trace_id = runtime::traceparent::trace_id(text)
+                }
                 (headers::REPLAY_ID | headers::REPLAY_COUNT, _) => replayed = true,
                 (headers::EDITED_BY, _) => (replayed, edited) = (true, true),
                 (_, _) => {}
@@ -59,12 +73,15 @@ impl<'a> Row<'a> {
             source,
             entity_key: record.key.and_then(|key| std::str::from_utf8(key).ok()),
             received_at,
-            occurred_at: time_of(event.occurred_at_micros).ok_or("its time is beyond the calendar")?,
+            occurred_at: time_of(event.occurred_at_micros)
+                .ok_or("its time is beyond the calendar")?,
             secret_id,
             trace_id,
             schema_id,
             content_hash: Sha256::digest(datum).into(),
-            raw: record.raw().ok_or("its ef.raw header names no raw record")?,
+            raw: record
+                .raw()
+                .ok_or("its ef.raw header names no raw record")?,
             replayed,
             edited,
             event,
@@ -79,7 +96,8 @@ impl<'a> Row<'a> {
 
     /// Seconds from the edge's receipt until `now`, when the edge said.
     pub(crate) fn age_seconds(&self, now: OffsetDateTime) -> Option<f64> {
-        self.received_at.map(|received| (now - received).as_seconds_f64().max(0.0))
+        self.received_at
+            .map(|received| (now - received).as_seconds_f64().max(0.0))
     }
 }
 
@@ -103,18 +121,32 @@ pub enum RowFate {
 }
 
 /// Inserts what is new and classifies the rest.
-pub(crate) async fn insert(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+) -> Result<Vec<RowFate>, sqlx::Error> {
     if !rows.iter().any(|row| row.replayed) {
         return insert_all(connection, &rows.iter().collect::<Vec<_>>()).await;
     }
     let elsewhere = replays::under_other_ids(connection, rows).await?;
-    let new: Vec<&Row<'_>> = rows.iter().zip(&elsewhere).filter(|(_, known)| known.is_none()).map(|(row, _)| row).collect();
+    let new: Vec<&Row<'_>> = rows
+        .iter()
+        .zip(&elsewhere)
+        .filter(|(_, known)| known.is_none())
+        .map(|(row, _)| row)
+        .collect();
     let mut fates = insert_all(connection, &new).await?.into_iter();
-    Ok(elsewhere.into_iter().filter_map(|known| known.map(RowFate::Conflict).or_else(|| fates.next())).collect())
+    Ok(elsewhere
+        .into_iter()
+        .filter_map(|known| known.map(RowFate::Conflict).or_else(|| fates.next()))
+        .collect())
 }
 
 /// One statement inserts, one looks up what was there.
-async fn insert_all(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
+async fn insert_all(
+    connection: &mut PgConnection,
+    rows: &[&Row<'_>],
+) -> Result<Vec<RowFate>, sqlx::Error> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -162,12 +194,24 @@ async fn insert_all(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<
     // cost every batch what only one with duplicates needs.
     let mut ours: Vec<(i64, Raw)> = rows
         .iter()
-        .filter_map(|row| existing.get(&row.key()).filter(|stored| stored.raw == row.raw).map(|stored| (stored.seq, row.raw)))
+        .filter_map(|row| {
+            existing
+                .get(&row.key())
+                .filter(|stored| stored.raw == row.raw)
+                .map(|stored| (stored.seq, row.raw))
+        })
         .collect();
     ours.sort_unstable();
     ours.dedup();
-    let mut new: HashSet<Raw> = ours.into_iter().rev().take(inserted).map(|(_, raw)| raw).collect();
-    rows.iter().map(|row| fate_of(row, &mut new, &existing)).collect()
+    let mut new: HashSet<Raw> = ours
+        .into_iter()
+        .rev()
+        .take(inserted)
+        .map(|(_, raw)| raw)
+        .collect();
+    rows.iter()
+        .map(|row| fate_of(row, &mut new, &existing))
+        .collect()
 }
 
 /// A stored row.
@@ -187,41 +231,65 @@ async fn lookup(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<Exis
          JOIN events e ON e.source = batch.source AND e.event_id = batch.event_id",
     )
     .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.event.event_id).collect::<Vec<_>>())
+    .bind(
+        rows.iter()
+            .map(|row| row.event.event_id)
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(connection)
     .await?;
     found
         .iter()
         .map(|row| {
             let raw = (row.try_get(3)?, row.try_get(4)?);
-            let stored = Stored { content_hash: row.try_get(2)?, raw, seq: row.try_get(5)? };
+            let stored = Stored {
+                content_hash: row.try_get(2)?,
+                raw,
+                seq: row.try_get(5)?,
+            };
             Ok(((row.try_get(0)?, row.try_get(1)?), stored))
         })
         .collect()
 }
 
 /// A raw record inserted here is `Stored` once; its second copy in the same batch, like one from an earlier transaction, is `StoredBefore`.
-fn fate_of(row: &Row<'_>, new: &mut HashSet<Raw>, existing: &Existing) -> Result<RowFate, sqlx::Error> {
+fn fate_of(
+    row: &Row<'_>,
+    new: &mut HashSet<Raw>,
+    existing: &Existing,
+) -> Result<RowFate, sqlx::Error> {
     // Not inserted and not there: somebody deleted it between the two statements. Tried again, it is inserted.
     let stored = existing.get(&row.key()).ok_or(sqlx::Error::RowNotFound)?;
     // An edit is a person's: what is stored may be its raw record's own content, or another edit's. Otherwise the same raw record is the
     // same event, though a later contract may write it down differently.
-    Ok(if stored.raw == row.raw && row.edited && stored.content_hash != row.content_hash {
-        RowFate::Conflict(format!("raw record {}:{} is stored with other content than this edit of it", row.raw.0, row.raw.1))
-    } else if stored.raw == row.raw {
-        if new.remove(&stored.raw) { RowFate::Stored } else { RowFate::StoredBefore }
-    } else if stored.content_hash == row.content_hash {
-        RowFate::Duplicate
-    } else {
-        RowFate::Conflict(format!(
-            "event {} of source {} is stored with other content, from raw record {}:{}",
-            row.event.event_id, row.source, stored.raw.0, stored.raw.1
-        ))
-    })
+    Ok(
+        if stored.raw == row.raw && row.edited && stored.content_hash != row.content_hash {
+            RowFate::Conflict(format!(
+                "raw record {}:{} is stored with other content than this edit of it",
+                row.raw.0, row.raw.1
+            ))
+        } else if stored.raw == row.raw {
+            if new.remove(&stored.raw) {
+                RowFate::Stored
+            } else {
+                RowFate::StoredBefore
+            }
+        } else if stored.content_hash == row.content_hash {
+            RowFate::Duplicate
+        } else {
+            RowFate::Conflict(format!(
+                "event {} of source {} is stored with other content, from raw record {}:{}",
+                row.event.event_id, row.source, stored.raw.0, stored.raw.1
+            ))
+        },
+    )
 }
 
 /// One row of the batch is at fault: halves it, inside the same transaction, down to that row.
-pub(crate) async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<Vec<RowFate>, sqlx::Error> {
+pub(crate) async fn bisect(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+) -> Result<Vec<RowFate>, sqlx::Error> {
     let mut savepoint = connection.begin().await?;
     let error = match insert(&mut savepoint, rows).await {
         Ok(fates) => {
@@ -233,8 +301,13 @@ pub(crate) async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>]) -> R
     };
     savepoint.rollback().await?;
     if rows.len() == 1 {
-        let (code, message) = (sqlstate(&error).unwrap_or_default(), error.as_database_error().map_or("", |e| e.message()));
-        return Ok(vec![RowFate::Refused(format!("PostgreSQL refuses the row: {message} (SQLSTATE {code})"))]);
+        let (code, message) = (
+            sqlstate(&error).unwrap_or_default(),
+            error.as_database_error().map_or("", |e| e.message()),
+        );
+        return Ok(vec![RowFate::Refused(format!(
+            "PostgreSQL refuses the row: {message} (SQLSTATE {code})"
+        ))]);
     }
     let (left, right) = rows.split_at(rows.len() / 2);
     let mut fates = Box::pin(bisect(connection, left)).await?;
@@ -243,7 +316,10 @@ pub(crate) async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>]) -> R
 }
 
 /// Records further deliveries; returns those that were not recorded before.
-pub(crate) async fn record_duplicates(connection: &mut PgConnection, rows: &[&Row<'_>]) -> Result<HashSet<Raw>, sqlx::Error> {
+pub(crate) async fn record_duplicates(
+    connection: &mut PgConnection,
+    rows: &[&Row<'_>],
+) -> Result<HashSet<Raw>, sqlx::Error> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -260,5 +336,8 @@ pub(crate) async fn record_duplicates(connection: &mut PgConnection, rows: &[&Ro
     .bind(rows.iter().map(|row| row.received_at).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    recorded.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    recorded
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
 }

@@ -16,10 +16,18 @@ use tokio_util::sync::CancellationToken;
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// This role's schema. It writes nowhere else; what others may read are views in it.
-pub const SCHEMA: Schema = Schema { role: "persistence", migrations: &MIGRATIONS };
+pub const SCHEMA: Schema = Schema {
+    role: "persistence",
+    migrations: &MIGRATIONS,
+};
 
 /// What other roles may read of it.
-pub const VIEWS: [&str; 4] = ["event_fates", "stored_events", "duplicate_deliveries", "read_offsets"];
+pub const VIEWS: [&str; 4] = [
+    "event_fates",
+    "stored_events",
+    "duplicate_deliveries",
+    "read_offsets",
+];
 
 /// The database of the persistence role.
 #[derive(Debug, Clone)]
@@ -40,7 +48,10 @@ impl Store {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         let pool = SCHEMA.pool(url, 4)?;
-        Ok(SCHEMA.open(&pool, kafka, health, shutdown).await?.then_some(Self { pool }))
+        Ok(SCHEMA
+            .open(&pool, kafka, health, shutdown)
+            .await?
+            .then_some(Self { pool }))
     }
 
     /// Brings the schema up to date.
@@ -55,7 +66,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Transient`]
-    pub async fn positions(&self, group: &str, partitions: &[Place]) -> Result<Positions, Transient> {
+    pub async fn positions(
+        &self,
+        group: &str,
+        partitions: &[Place],
+    ) -> Result<Positions, Transient> {
         let mut connection = self.pool.acquire().await.map_err(classify)?;
         offsets::read(&mut connection, group, partitions).await
     }
@@ -82,7 +97,9 @@ impl Store {
                 // The statement has spoilt the transaction; savepoints are paid for only from here on.
                 transaction.rollback().await.map_err(classify)?;
                 transaction = self.pool.begin().await.map_err(classify)?;
-                Box::pin(rows::bisect(&mut transaction, rows)).await.map_err(classify)?
+                Box::pin(rows::bisect(&mut transaction, rows))
+                    .await
+                    .map_err(classify)?
             }
             other => other.map_err(classify)?,
         };
@@ -95,18 +112,32 @@ impl Store {
                 RowFate::Conflict(_) | RowFate::Refused(_) => ends.hold(row.end, row.offset),
             }
         }
-        let mut new = rows::record_duplicates(&mut transaction, &duplicates).await.map_err(classify)?;
+        let mut new = rows::record_duplicates(&mut transaction, &duplicates)
+            .await
+            .map_err(classify)?;
         let new_duplicates = new.len();
-        duplicates.iter().filter(|row| new.remove(&row.raw)).for_each(|row| ends.count_duplicate(row.end));
-        let moved = offsets::advance(&mut transaction, group, &ends.before_dead_letters(), positions).await?;
+        duplicates
+            .iter()
+            .filter(|row| new.remove(&row.raw))
+            .for_each(|row| ends.count_duplicate(row.end));
+        let moved = offsets::advance(
+            &mut transaction,
+            group,
+            &ends.before_dead_letters(),
+            positions,
+        )
+        .await?;
         transaction.commit().await.map_err(classify)?;
         positions.extend(moved);
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
-        let count = |wanted: fn(&RowFate) -> bool| fates.iter().filter(|fate| wanted(fate)).count() as u64;
+        let count =
+            |wanted: fn(&RowFate) -> bool| fates.iter().filter(|fate| wanted(fate)).count() as u64;
         metrics::counter!(names::STORED).increment(count(|fate| matches!(fate, RowFate::Stored)));
         metrics::counter!(names::DUPLICATES).increment(new_duplicates as u64);
-        metrics::counter!(names::CONFLICTS).increment(count(|fate| matches!(fate, RowFate::Conflict(_))));
-        metrics::counter!(names::REFUSED).increment(count(|fate| matches!(fate, RowFate::Refused(_))));
+        metrics::counter!(names::CONFLICTS)
+            .increment(count(|fate| matches!(fate, RowFate::Conflict(_))));
+        metrics::counter!(names::REFUSED)
+            .increment(count(|fate| matches!(fate, RowFate::Refused(_))));
         Ok(fates)
     }
 
@@ -114,9 +145,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Transient`]
-    pub async fn move_past_dead_letters(&self, group: &str, ends: &Ends, positions: &mut Positions) -> Result<(), Transient> {
+    pub async fn move_past_dead_letters(
+        &self,
+        group: &str,
+        ends: &Ends,
+        positions: &mut Positions,
+    ) -> Result<(), Transient> {
         let mut transaction = self.pool.begin().await.map_err(classify)?;
-        let moved = offsets::advance(&mut transaction, group, &ends.after_dead_letters(), positions).await?;
+        let moved = offsets::advance(
+            &mut transaction,
+            group,
+            &ends.after_dead_letters(),
+            positions,
+        )
+        .await?;
         transaction.commit().await.map_err(classify)?;
         positions.extend(moved);
         Ok(())

@@ -18,8 +18,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-const EDITED: &[(&str, &[u8])] =
-    &[(headers::REPLAY_COUNT, b"1"), (headers::EDITED_BY, b"ann"), (headers::ORIGINAL_HASH, b"sha256:00")];
+const EDITED: &[(&str, &[u8])] = &[
+    (headers::REPLAY_COUNT, b"1"),
+    (headers::EDITED_BY, b"ann"),
+    (headers::ORIGINAL_HASH, b"sha256:00"),
+];
 const REPLAYED: &[(&str, &[u8])] = &[(headers::REPLAY_ID, b"job"), (headers::REPLAY_COUNT, b"1")];
 
 /// The stage as a process has it.
@@ -37,9 +40,16 @@ struct World {
 
 /// A registry that knows one schema.
 async fn registry() -> String {
-    let avsc = Contracts::builtin().get("payment.authorized.v1").unwrap().record_avsc.clone();
+    let avsc = Contracts::builtin()
+        .get("payment.authorized.v1")
+        .unwrap()
+        .record_avsc
+        .clone();
     let answer = serde_json::json!({"schema": avsc}).to_string();
-    let app = axum::Router::new().route("/schemas/ids/1", axum::routing::get(move || std::future::ready(answer.clone())));
+    let app = axum::Router::new().route(
+        "/schemas/ids/1",
+        axum::routing::get(move || std::future::ready(answer.clone())),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -49,19 +59,37 @@ async fn registry() -> String {
 impl World {
     async fn start() -> Self {
         let retry = topics::retry(persistence::GROUP);
-        let broker = EmbeddedBroker::start(&[(topics::VALIDATED, 1), (topics::DLQ, 1), (&retry, 1)]).unwrap();
+        let broker =
+            EmbeddedBroker::start(&[(topics::VALIDATED, 1), (topics::DLQ, 1), (&retry, 1)])
+                .unwrap();
         let postgres = PrivatePostgres::start(false).unwrap();
         let command = persistence::Config::augment_args(clap::Command::new("persistence"));
-        let matches = command.get_matches_from(["persistence", "--registry-url", &registry().await]);
+        let matches =
+            command.get_matches_from(["persistence", "--registry-url", &registry().await]);
         let mut config = persistence::Config::from_arg_matches(&matches).unwrap();
         config.common.kafka = broker.kafka();
         config.database.database_url = Secret::new(postgres.url());
-        let publisher = Publisher::new(&broker.kafka(), &PublisherSettings::stage("test"), &Health::new()).unwrap();
+        let publisher = Publisher::new(
+            &broker.kafka(),
+            &PublisherSettings::stage("test"),
+            &Health::new(),
+        )
+        .unwrap();
         let (health, stop) = (Health::starting(), CancellationToken::new());
         let (its_health, its_stop) = (health.clone(), stop.clone());
-        let running = tokio::spawn(async move { persistence::consume(&config, its_health, its_stop).await });
+        let running =
+            tokio::spawn(async move { persistence::consume(&config, its_health, its_stop).await });
         let pool = PgPool::connect(&postgres.url()).await.unwrap();
-        let world = Self { broker, pool, retry, publisher, health, stop, running, _postgres: postgres };
+        let world = Self {
+            broker,
+            pool,
+            retry,
+            publisher,
+            health,
+            stop,
+            running,
+            _postgres: postgres,
+        };
         world.until("ready", async || world.health.is_ready()).await;
         world
     }
@@ -72,16 +100,31 @@ impl World {
             "timestamp": "2026-01-02T03:04:05Z", "payload": {"payment_id": "p", "order_id": "o", "amount": amount, "currency": "EUR", "provider_auth_id": "a"}});
         let mut value = Vec::new();
         framing::frame(1, &mut value);
-        Contracts::builtin().validate(body.to_string().as_bytes()).unwrap().encode(&mut value);
-        let headers = [(headers::RAW, raw.as_bytes())].into_iter().chain(more.iter().copied()).collect();
-        let record = OutRecord { topic, key: Some(b"p"), value: Some(&value), headers };
+        Contracts::builtin()
+            .validate(body.to_string().as_bytes())
+            .unwrap()
+            .encode(&mut value);
+        let headers = [(headers::RAW, raw.as_bytes())]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
+        let record = OutRecord {
+            topic,
+            key: Some(b"p"),
+            value: Some(&value),
+            headers,
+        };
         self.publisher.publish(record, DEADLINE).await.unwrap();
     }
 
     async fn until(&self, what: &str, done: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !done().await {
-            assert!(Instant::now() < deadline, "{what}: not in time; {:?}", self.health.reasons());
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not in time; {:?}",
+                self.health.reasons()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -89,19 +132,30 @@ impl World {
     /// Waits until the database's offset in the topic is there.
     async fn settled(&self, topic: &str, next: i64) {
         let query = "SELECT next_offset FROM persistence.consumer_offsets WHERE topic = $1";
-        let there =
-            async || sqlx::query_scalar::<_, i64>(query).bind(topic).fetch_optional(&self.pool).await.unwrap() == Some(next);
+        let there = async || {
+            sqlx::query_scalar::<_, i64>(query)
+                .bind(topic)
+                .fetch_optional(&self.pool)
+                .await
+                .unwrap()
+                == Some(next)
+        };
         self.until(&format!("{topic} at {next}"), there).await;
     }
 
     /// Every stored event with its amount, and how many duplicates are recorded.
     async fn rows(&self) -> (Vec<String>, i64) {
-        let rows =
-            "SELECT event_id || ' ' || amount || ' ' || raw_partition || ':' || raw_offset FROM persistence.events ORDER BY seq";
+        let rows = "SELECT event_id || ' ' || amount || ' ' || raw_partition || ':' || raw_offset FROM persistence.events ORDER BY seq";
         let duplicates = "SELECT count(*) FROM persistence.duplicates";
         (
-            sqlx::query_scalar(rows).fetch_all(&self.pool).await.unwrap(),
-            sqlx::query_scalar(duplicates).fetch_one(&self.pool).await.unwrap(),
+            sqlx::query_scalar(rows)
+                .fetch_all(&self.pool)
+                .await
+                .unwrap(),
+            sqlx::query_scalar(duplicates)
+                .fetch_one(&self.pool)
+                .await
+                .unwrap(),
         )
     }
 
@@ -111,7 +165,11 @@ impl World {
 
     async fn finish(self) {
         self.stop.cancel();
-        tokio::time::timeout(DEADLINE, self.running).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.running)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -127,18 +185,31 @@ async fn a_replay_is_stored_once_however_often_it_comes_and_leaves_no_duplicate(
     }
     world.settled(&world.retry, 4).await;
     // A replay that passed the validator comes by the input topic, with the same headers.
-    world.send(topics::VALIDATED, "3:1", "late", "2", REPLAYED).await;
+    world
+        .send(topics::VALIDATED, "3:1", "late", "2", REPLAYED)
+        .await;
     // An edit that says the same is no conflict.
-    world.send(topics::VALIDATED, "3:1", "late", "2.0", EDITED).await;
+    world
+        .send(topics::VALIDATED, "3:1", "late", "2.0", EDITED)
+        .await;
     world.settled(topics::VALIDATED, 3).await;
-    assert_eq!(world.rows().await, (vec!["live 1 3:0".to_owned(), "late 2 3:1".to_owned()], 0));
+    assert_eq!(
+        world.rows().await,
+        (vec!["live 1 3:0".to_owned(), "late 2 3:1".to_owned()], 0)
+    );
     // Another raw record is another delivery, replayed or not.
     world.send(&world.retry, "5:0", "late", "2", REPLAYED).await;
     world.settled(&world.retry, 5).await;
     assert_eq!(world.rows().await.1, 1);
     assert_eq!(world.dead().len(), 0);
     let counted = "SELECT sum(stored * 100 + duplicate)::bigint FROM persistence.consumer_offsets";
-    assert_eq!(sqlx::query_scalar::<_, i64>(counted).fetch_one(&world.pool).await.unwrap(), 201);
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(counted)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap(),
+        201
+    );
     world.finish().await;
 }
 
@@ -154,7 +225,10 @@ async fn an_edit_never_changes_what_is_stored_nor_makes_a_second_row_of_its_raw_
     expected.sort();
     let mut rows = world.rows().await.0;
     rows.sort();
-    assert_eq!(rows, expected, "the edit of what was never stored is the row");
+    assert_eq!(
+        rows, expected,
+        "the edit of what was never stored is the row"
+    );
     let conflicts = [
         ("3:0", "a", "9", "other content"),
         ("3:1", "b", "9", "other content"),
@@ -175,10 +249,23 @@ async fn an_edit_never_changes_what_is_stored_nor_makes_a_second_row_of_its_raw_
     assert_eq!(dead.len(), conflicts.len());
     for (letter, (raw, _, _, words)) in dead.iter().zip(conflicts) {
         let header = |name| letter.header(name).unwrap();
-        assert_eq!((header(dlq::CODE), header(headers::RAW)), ("conflict".to_owned(), raw.to_owned()));
-        assert!(header(dlq::DETAIL).contains(words), "{}", header(dlq::DETAIL));
-        assert_eq!((header(headers::EDITED_BY), header(headers::ORIGINAL_HASH)), ("ann".to_owned(), "sha256:00".to_owned()));
-        assert_eq!((header(headers::REPLAY_COUNT), header(dlq::ERRORS_TOPIC)), ("1".to_owned(), world.retry.clone()));
+        assert_eq!(
+            (header(dlq::CODE), header(headers::RAW)),
+            ("conflict".to_owned(), raw.to_owned())
+        );
+        assert!(
+            header(dlq::DETAIL).contains(words),
+            "{}",
+            header(dlq::DETAIL)
+        );
+        assert_eq!(
+            (header(headers::EDITED_BY), header(headers::ORIGINAL_HASH)),
+            ("ann".to_owned(), "sha256:00".to_owned())
+        );
+        assert_eq!(
+            (header(headers::REPLAY_COUNT), header(dlq::ERRORS_TOPIC)),
+            ("1".to_owned(), world.retry.clone())
+        );
     }
     world.finish().await;
 }
@@ -186,13 +273,36 @@ async fn an_edit_never_changes_what_is_stored_nor_makes_a_second_row_of_its_raw_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_replayed_too_often_is_not_stored_and_the_offset_moves_past_it() {
     let world = World::start().await;
-    world.send(&world.retry, "3:0", "a", "1", &[(headers::REPLAY_COUNT, b"6")]).await;
-    world.send(&world.retry, "3:1", "b", "1", &[(headers::REPLAY_COUNT, b"5")]).await;
+    world
+        .send(
+            &world.retry,
+            "3:0",
+            "a",
+            "1",
+            &[(headers::REPLAY_COUNT, b"6")],
+        )
+        .await;
+    world
+        .send(
+            &world.retry,
+            "3:1",
+            "b",
+            "1",
+            &[(headers::REPLAY_COUNT, b"5")],
+        )
+        .await;
     world.settled(&world.retry, 2).await;
     assert_eq!(world.rows().await, (vec!["b 1 3:1".to_owned()], 0));
     let dead = world.dead();
     assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].header(dlq::CODE).as_deref(), Some("replays_exhausted"));
-    assert_eq!(dead[0].header(headers::REPLAY_COUNT).as_deref(), Some("6"), "the count is kept");
+    assert_eq!(
+        dead[0].header(dlq::CODE).as_deref(),
+        Some("replays_exhausted")
+    );
+    assert_eq!(
+        dead[0].header(headers::REPLAY_COUNT).as_deref(),
+        Some("6"),
+        "the count is kept"
+    );
     world.finish().await;
 }

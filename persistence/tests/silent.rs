@@ -27,14 +27,17 @@ async fn proxy(database: String, armed: Arc<AtomicBool>) -> String {
         loop {
             let (client, _) = listener.accept().await.unwrap();
             let (mut from_client, mut to_client) = client.into_split();
-            let (mut from_server, mut to_server) = TcpStream::connect(&database).await.unwrap().into_split();
+            let (mut from_server, mut to_server) =
+                TcpStream::connect(&database).await.unwrap().into_split();
             tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
             let armed = Arc::clone(&armed);
             tokio::spawn(async move {
                 let (mut bytes, mut silent) = (vec![0; 1 << 16], false);
                 while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
-                    silent |=
-                        armed.load(Ordering::SeqCst) && bytes[..count].windows(18).any(|part| part == b"INSERT INTO events");
+                    silent |= armed.load(Ordering::SeqCst)
+                        && bytes[..count]
+                            .windows(18)
+                            .any(|part| part == b"INSERT INTO events");
                     if !silent && to_server.write_all(&bytes[..count]).await.is_err() {
                         break;
                     }
@@ -48,7 +51,10 @@ async fn proxy(database: String, armed: Arc<AtomicBool>) -> String {
 /// A registry that knows one schema.
 async fn registry(avsc: String) -> String {
     let answer = serde_json::json!({"schema": avsc}).to_string();
-    let app = axum::Router::new().route("/schemas/ids/1", axum::routing::get(move || std::future::ready(answer.clone())));
+    let app = axum::Router::new().route(
+        "/schemas/ids/1",
+        axum::routing::get(move || std::future::ready(answer.clone())),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -57,19 +63,42 @@ async fn registry(avsc: String) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_database_is_waited_for_with_a_deadline_and_then_stores_the_batch_once() {
-    let (broker, postgres) = (EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap(), PrivatePostgres::start(false).unwrap());
+    let (broker, postgres) = (
+        EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap(),
+        PrivatePostgres::start(false).unwrap(),
+    );
     let (armed, direct) = (Arc::new(AtomicBool::new(false)), postgres.url());
-    let server = direct.split(['@', '/']).find(|part| part.starts_with("127.0.0.1:")).unwrap().to_owned();
+    let server = direct
+        .split(['@', '/'])
+        .find(|part| part.starts_with("127.0.0.1:"))
+        .unwrap()
+        .to_owned();
     let url = direct.replace(&server, &proxy(server.clone(), Arc::clone(&armed)).await);
-    let store = Store::open(&Secret::new(url), &broker.kafka(), &Health::new(), &CancellationToken::new()).await;
+    let store = Store::open(
+        &Secret::new(url),
+        &broker.kafka(),
+        &Health::new(),
+        &CancellationToken::new(),
+    )
+    .await;
     let contracts = Contracts::builtin();
     let contract = contracts.get("payment.authorized.v1").unwrap();
-    let known = Registry::new(&RegistryArgs::at(registry(contract.record_avsc.clone()).await)).unwrap();
-    let mut stage = Persistence::new(store.unwrap().unwrap(), known, "g", tokio::runtime::Handle::current());
+    let known = Registry::new(&RegistryArgs::at(
+        registry(contract.record_avsc.clone()).await,
+    ))
+    .unwrap();
+    let mut stage = Persistence::new(
+        store.unwrap().unwrap(),
+        known,
+        "g",
+        tokio::runtime::Handle::current(),
+    );
     let mut value = Vec::new();
     framing::frame(1, &mut value);
     contracts
-        .validate(include_bytes!("../../contracts/events/payment.authorized.v1/examples/valid/plain.json"))
+        .validate(include_bytes!(
+            "../../contracts/events/payment.authorized.v1/examples/valid/plain.json"
+        ))
         .unwrap()
         .encode(&mut value);
     let handle = move |mut stage: Persistence| {
@@ -88,6 +117,8 @@ async fn a_silent_database_is_waited_for_with_a_deadline_and_then_stores_the_bat
     let error = outcomes.unwrap_err();
     assert!(!error.fatal && error.code == "database_timeout", "{error}");
     armed.store(false, Ordering::SeqCst);
-    let (_, outcomes) = tokio::task::spawn_blocking(move || handle(stage)).await.unwrap();
+    let (_, outcomes) = tokio::task::spawn_blocking(move || handle(stage))
+        .await
+        .unwrap();
     assert!(matches!(outcomes.unwrap().as_slice(), [Outcome::Done]));
 }

@@ -25,7 +25,9 @@ pub enum ApiError {
     #[error("the batch cannot be split into events: {0}")]
     MalformedBatch(String),
     /// 400
-    #[error("the batch has more than {0} events, which is what may be sent at once; send it in parts")]
+    #[error(
+        "the batch has more than {0} events, which is what may be sent at once; send it in parts"
+    )]
     TooManyEvents(usize),
     /// 400
     #[error("the payload is not a JSON object")]
@@ -125,26 +127,32 @@ impl ApiError {
             Self::UnknownSource | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge(_) | Self::EventTooLarge(_) | Self::Publish(PublishError::TooLarge) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::BodyTooLarge(_)
+            | Self::EventTooLarge(_)
+            | Self::Publish(PublishError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OverQuota { .. } | Self::TooManyFailures { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded
             | Self::Draining
-            | Self::Publish(PublishError::QueueFull | PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | Self::Publish(
+                PublishError::QueueFull
+                | PublishError::NotAcknowledged(_)
+                | PublishError::Refused(_),
+            ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// For people, and for strangers: what the broker said is for us, not for the vendor.
     pub(crate) fn detail(&self) -> String {
         match self {
-            Self::Publish(PublishError::TooLarge) => "the record is larger than the broker takes".to_owned(),
-            Self::Publish(PublishError::QueueFull | PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => {
-                "not acknowledged in time; send it again, a duplicate is harmless".to_owned()
+            Self::Publish(PublishError::TooLarge) => {
+                "the record is larger than the broker takes".to_owned()
             }
+            Self::Publish(
+                PublishError::QueueFull
+                | PublishError::NotAcknowledged(_)
+                | PublishError::Refused(_),
+            ) => "not acknowledged in time; send it again, a duplicate is harmless".to_owned(),
             other => other.to_string(),
         }
     }
@@ -159,9 +167,15 @@ impl ApiError {
 
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::OverQuota { retry_after_seconds } | Self::TooManyFailures { retry_after_seconds } => Some(*retry_after_seconds),
+            Self::OverQuota {
+                retry_after_seconds,
+            }
+            | Self::TooManyFailures {
+                retry_after_seconds,
+            } => Some(*retry_after_seconds),
             Self::Overloaded | Self::Publish(PublishError::QueueFull) => Some(1),
-            Self::Draining | Self::Publish(PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => Some(2),
+            Self::Draining
+            | Self::Publish(PublishError::NotAcknowledged(_) | PublishError::Refused(_)) => Some(2),
             Self::Signature(_)
             | Self::EmptyBody
             | Self::BrokenBody
@@ -187,11 +201,17 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.problem())).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, Self::AmbiguousLength | Self::BodyTimeout | Self::BodyTooLarge(_) | Self::Draining) {
+        if matches!(
+            self,
+            Self::AmbiguousLength | Self::BodyTimeout | Self::BodyTooLarge(_) | Self::Draining
+        ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -24,25 +24,37 @@ const LIMIT: usize = 256 << 10;
 pub async fn receive(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response {
     let result = ingest(&edge, request).await;
     result.unwrap_or_else(|error| {
-        ::metrics::counter!(metrics::REQUESTS, "source" => SOURCE, "code" => error.code()).increment(1);
+        ::metrics::counter!(metrics::REQUESTS, "source" => SOURCE, "code" => error.code())
+            .increment(1);
         error.into_response()
     })
 }
 
 async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiError> {
     let key = edge.ingest_api_key.as_ref().ok_or(ApiError::IngestClosed)?;
-    let _permit = edge.in_flight.try_acquire().map_err(|_| ApiError::Overloaded)?;
+    let _permit = edge
+        .in_flight
+        .try_acquire()
+        .map_err(|_| ApiError::Overloaded)?;
     if edge.shutdown.is_cancelled() {
         return Err(ApiError::Draining);
     }
-    let given = request.headers().get("x-api-key").ok_or(ApiError::BadApiKey)?;
+    let given = request
+        .headers()
+        .get("x-api-key")
+        .ok_or(ApiError::BadApiKey)?;
     if !key.ct_eq(given.as_bytes()) {
         return Err(ApiError::BadApiKey);
     }
-    let traceparent =
-        runtime::traceparent::carry_or_make(request.headers().get("traceparent").map(axum::http::HeaderValue::as_bytes));
+    let traceparent = runtime::traceparent::carry_or_make(
+        request
+            .headers()
+            .get("traceparent")
+            .map(axum::http::HeaderValue::as_bytes),
+    );
     let body = read_body(edge, request.into_body(), LIMIT).await?;
-    let payload: &RawValue = serde_json::from_slice(&body).map_err(|_| ApiError::MalformedPayload)?;
+    let payload: &RawValue =
+        serde_json::from_slice(&body).map_err(|_| ApiError::MalformedPayload)?;
     if !payload.get().starts_with('{') {
         return Err(ApiError::MalformedPayload);
     }
@@ -50,7 +62,10 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
     let received_at = now_micros();
     let timestamp = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(received_at) * 1000)
         .ok()
-        .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok())
+        .and_then(|at| {
+            at.format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
         .unwrap_or_default();
     // The payload's own text, so that an amount keeps its digits.
     let envelope = format!(
@@ -61,8 +76,10 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
     struct Entity {
         payment_id: Option<String>,
     }
-    let entity =
-        serde_json::from_str::<Entity>(payload.get()).ok().and_then(|entity| entity.payment_id).filter(|id| !id.is_empty());
+    let entity = serde_json::from_str::<Entity>(payload.get())
+        .ok()
+        .and_then(|entity| entity.payment_id)
+        .filter(|id| !id.is_empty());
     let received_at = received_at.to_string();
     let headers = RecordHeaders::new(6)
         .with(h::SOURCE, Some(SOURCE))
@@ -73,7 +90,12 @@ async fn ingest(edge: &Edge, request: Request<Body>) -> Result<Response, ApiErro
         .with(h::TRACEPARENT, Some(&traceparent));
     let mut events = Events::of(edge, SOURCE, 1);
     let key = entity.as_deref().unwrap_or(&event_id).as_bytes();
-    events.add(OutRecord { topic: &edge.topic, key: Some(key), value: Some(envelope.as_bytes()), headers })?;
+    events.add(OutRecord {
+        topic: &edge.topic,
+        key: Some(key),
+        value: Some(envelope.as_bytes()),
+        headers,
+    })?;
     events.settle(edge).await?;
     Ok(Json(Accepted::one(SOURCE, Some(&event_id))).into_response())
 }

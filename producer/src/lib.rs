@@ -35,7 +35,11 @@ pub struct Config {
     #[allow(missing_docs)]
     pub common: Common,
     /// Address vendors post to
-    #[arg(long, env = "EVENTFLOW_PRODUCER_LISTEN", default_value = "127.0.0.1:8000")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_PRODUCER_LISTEN",
+        default_value = "127.0.0.1:8000"
+    )]
     pub listen: SocketAddr,
     /// File of sources (vendors); without it there is one, payment-authorized
     #[arg(long, env = "EVENTFLOW_SOURCES")]
@@ -101,9 +105,16 @@ impl Config {
         ] {
             check_range(setting, value, 1..=most)?;
         }
-        check_range("--batch-max-events", self.batch_max_events as u64, 1..=u64::MAX)?;
+        check_range(
+            "--batch-max-events",
+            self.batch_max_events as u64,
+            1..=u64::MAX,
+        )?;
         if self.linger_ms >= self.publish_deadline_ms {
-            return Err(ConfigError::new("--linger-ms", "must be below --publish-deadline-ms"));
+            return Err(ConfigError::new(
+                "--linger-ms",
+                "must be below --publish-deadline-ms",
+            ));
         }
         if self.batch_max_events > self.queue_records {
             return Err(ConfigError::new(
@@ -145,7 +156,11 @@ impl Edge {
     ///
     /// # Errors
     /// As [`Config::check`].
-    pub fn new(config: &Config, publisher: Publisher, shutdown: CancellationToken) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: &Config,
+        publisher: Publisher,
+        shutdown: CancellationToken,
+    ) -> Result<Self, ConfigError> {
         let sources = config.load_sources()?;
         Ok(Self {
             meters: metrics::Meters::new(&sources),
@@ -170,11 +185,20 @@ pub fn app(edge: Arc<Edge>, health: Health) -> Router {
         .route("/api/webhooks/{source}", post(webhook::receive))
         .route("/api/webhooks/{source}/", post(webhook::receive))
         .route("/api/webhooks/{source}/batch", post(webhook::receive_batch))
-        .route("/api/webhooks/{source}/batch/", post(webhook::receive_batch))
+        .route(
+            "/api/webhooks/{source}/batch/",
+            post(webhook::receive_batch),
+        )
         .route("/api/ingest", post(ingest::receive))
         .route("/api/ingest/", post(ingest::receive))
-        .route("/health", get(|| async { axum::Json(serde_json::json!({"status": "alive"})) }))
-        .route("/ready", get(move || async move { runtime::ops::ready_answer(&ready) }))
+        .route(
+            "/health",
+            get(|| async { axum::Json(serde_json::json!({"status": "alive"})) }),
+        )
+        .route(
+            "/ready",
+            get(move || async move { runtime::ops::ready_answer(&ready) }),
+        )
         .merge(openapi::routes())
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
@@ -189,7 +213,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     config.check()?;
     let health = Health::starting();
     let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    let ops = tokio::spawn(runtime::ops::serve(ops, runtime::ops::routes(health.clone()), shutdown.clone()));
+    let ops = tokio::spawn(runtime::ops::serve(
+        ops,
+        runtime::ops::routes(health.clone()),
+        shutdown.clone(),
+    ));
     let listener = runtime::ops::bind("--listen", config.listen).await?;
     serve(&config, listener, health, shutdown.clone()).await?;
     shutdown.cancel();
@@ -216,9 +244,15 @@ pub async fn serve(
         linger: Duration::from_millis(config.linger_ms),
     };
     let publisher = Publisher::new(&config.common.kafka, &settings, &health)?;
-    publisher.warm_up(&[&config.topic_raw], Duration::from_secs(5)).await;
+    publisher
+        .warm_up(&[&config.topic_raw], Duration::from_secs(5))
+        .await;
     health.started();
-    tokio::spawn(publisher.clone().watch(config.topic_raw.clone(), shutdown.clone()));
+    tokio::spawn(
+        publisher
+            .clone()
+            .watch(config.topic_raw.clone(), shutdown.clone()),
+    );
     let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
     tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);
     let drained = server::serve(
@@ -230,7 +264,9 @@ pub async fn serve(
         shutdown,
     );
     drained.await?;
-    let left = publisher.drain(Duration::from_millis(config.publish_deadline_ms)).await;
+    let left = publisher
+        .drain(Duration::from_millis(config.publish_deadline_ms))
+        .await;
     tracing::info!(event = "edge_drained", left_unacknowledged = left);
     Ok(())
 }

@@ -23,8 +23,16 @@ pub fn describe() {
         UNCONFIRMED,
         "Events handed to the Kafka client and not answered 200 (no acknowledgement in time, or the client went away), by source; they may be in the topic"
     );
-    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "From the request's headers to the answer");
-    describe_histogram!(ACK_SECONDS, Unit::Seconds, "From hand-over to the Kafka client to the last acknowledgement");
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "From the request's headers to the answer"
+    );
+    describe_histogram!(
+        ACK_SECONDS,
+        Unit::Seconds,
+        "From hand-over to the Kafka client to the last acknowledgement"
+    );
 }
 
 /// What every accepted request touches, looked up once: by its name and labels a metric costs more than the HMAC.
@@ -38,7 +46,11 @@ impl Meters {
     pub(crate) fn new(sources: &Sources) -> Self {
         // The recorder first: a handle made before it counts into the void.
         runtime::telemetry::metrics_handle();
-        let names = sources.iter().map(|source| source.name.as_str()).chain([crate::ingest::SOURCE]).map(str::to_owned);
+        let names = sources
+            .iter()
+            .map(|source| source.name.as_str())
+            .chain([crate::ingest::SOURCE])
+            .map(str::to_owned);
         let meters = |name: String| {
             let requests = counter!(REQUESTS, "source" => name.clone(), "code" => "accepted");
             let events = counter!(EVENTS, "source" => name.clone());
@@ -47,7 +59,11 @@ impl Meters {
             (name, (requests, events))
         };
         let accepted = names.map(meters).collect();
-        Self { request_seconds: histogram!(REQUEST_SECONDS), ack_seconds: histogram!(ACK_SECONDS), accepted }
+        Self {
+            request_seconds: histogram!(REQUEST_SECONDS),
+            ack_seconds: histogram!(ACK_SECONDS),
+            accepted,
+        }
     }
 
     /// One accepted request with this many events.

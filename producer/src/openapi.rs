@@ -18,7 +18,9 @@ pub(crate) fn routes() -> Router<Arc<Edge>> {
         .use_base_layout()
         .doc_expansion("list")
         .default_models_expand_depth(0);
-    Router::new().route("/openapi.json", get(|| async { Json(document()) })).merge(SwaggerUi::new("/docs").config(page))
+    Router::new()
+        .route("/openapi.json", get(|| async { Json(document()) }))
+        .merge(SwaggerUi::new("/docs").config(page))
 }
 
 /// What any endpoint that publishes may refuse.
@@ -50,8 +52,12 @@ fn of_webhooks() -> Vec<ApiError> {
         ApiError::AmbiguousLength,
         ApiError::UnknownSource,
         ApiError::UnsupportedEncoding,
-        ApiError::OverQuota { retry_after_seconds: 1 },
-        ApiError::TooManyFailures { retry_after_seconds: 1 },
+        ApiError::OverQuota {
+            retry_after_seconds: 1,
+        },
+        ApiError::TooManyFailures {
+            retry_after_seconds: 1,
+        },
     ]);
     all
 }
@@ -68,7 +74,11 @@ fn of_batches() -> Vec<ApiError> {
 
 fn of_ingest() -> Vec<ApiError> {
     let mut all = of_publishing();
-    all.extend([ApiError::MalformedPayload, ApiError::BadApiKey, ApiError::IngestClosed]);
+    all.extend([
+        ApiError::MalformedPayload,
+        ApiError::BadApiKey,
+        ApiError::IngestClosed,
+    ]);
     all
 }
 
@@ -76,7 +86,10 @@ fn of_ingest() -> Vec<ApiError> {
 fn answers(accepted: &Value, errors: &[ApiError]) -> Value {
     let mut by_status: BTreeMap<u16, Vec<&ApiError>> = BTreeMap::new();
     for error in errors {
-        by_status.entry(error.status().as_u16()).or_default().push(error);
+        by_status
+            .entry(error.status().as_u16())
+            .or_default()
+            .push(error);
     }
     let mut all = Map::new();
     all.insert(
@@ -85,15 +98,23 @@ fn answers(accepted: &Value, errors: &[ApiError]) -> Value {
     );
     for (status, errors) in by_status {
         let codes: Vec<_> = errors.iter().map(|error| error.code()).collect();
-        let lines: Vec<_> = errors.iter().map(|error| format!("- `{}`: {}", error.code(), error.detail())).collect();
-        let examples: Map<_, _> =
-            errors.iter().map(|error| (error.code().to_owned(), json!({"value": error.problem()}))).collect();
+        let lines: Vec<_> = errors
+            .iter()
+            .map(|error| format!("- `{}`: {}", error.code(), error.detail()))
+            .collect();
+        let examples: Map<_, _> = errors
+            .iter()
+            .map(|error| (error.code().to_owned(), json!({"value": error.problem()})))
+            .collect();
         let schema = json!({"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": {"code": {"enum": codes}}}]});
         let mut answer = json!({
             "description": lines.join("\n"),
             "content": {"application/problem+json": {"schema": schema, "examples": examples}},
         });
-        if errors.iter().any(|error| error.retry_after_seconds().is_some()) {
+        if errors
+            .iter()
+            .any(|error| error.retry_after_seconds().is_some())
+        {
             answer["headers"] = json!({"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}});
         }
         all.insert(status.to_string(), answer);
@@ -104,8 +125,7 @@ fn answers(accepted: &Value, errors: &[ApiError]) -> Value {
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
-    let header =
-        |name: &str, what: &str| json!({"name": name, "in": "header", "description": what, "schema": {"type": "string"}});
+    let header = |name: &str, what: &str| json!({"name": name, "in": "header", "description": what, "schema": {"type": "string"}});
     let parameters = json!([
         {"name": "source", "in": "path", "required": true, "description": "A configured vendor", "schema": {"type": "string"}, "example": "payment-authorized"},
         header("X-Provider-Timestamp", "payment-authorized: Unix seconds, within the tolerance of 300"),
@@ -116,8 +136,14 @@ pub fn document() -> Value {
         properties[name] = schema;
         json!({"type": "object", "required": ["status", name, "source"], "properties": properties})
     };
-    let one = accepted("event_id", json!({"type": ["string", "null"], "description": "null where the body has none"}));
-    let many = accepted("accepted", json!({"type": "integer", "description": "events"}));
+    let one = accepted(
+        "event_id",
+        json!({"type": ["string", "null"], "description": "null where the body has none"}),
+    );
+    let many = accepted(
+        "accepted",
+        json!({"type": "integer", "description": "events"}),
+    );
     let body = |schema: &str| json!({"required": true, "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
     let state = |what: &str| json!({"description": what, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ready"}}}});
     json!({
@@ -188,15 +214,32 @@ mod tests {
     #[test]
     fn the_document_has_every_code_of_the_readme_and_no_other() {
         let readme = include_str!("../../README.md");
-        let table = readme.split("## What the edge answers").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
-        let rows = table.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-        let told: BTreeSet<&str> = rows.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
-        let errors = [of_batches(), of_ingest(), vec![ApiError::NotFound, ApiError::MethodNotAllowed]].concat();
+        let table = readme
+            .split("## What the edge answers")
+            .nth(1)
+            .and_then(|rest| rest.split("\n## ").next())
+            .unwrap();
+        let rows = table
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.contains('`'));
+        let told: BTreeSet<&str> = rows
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+            .collect();
+        let errors = [
+            of_batches(),
+            of_ingest(),
+            vec![ApiError::NotFound, ApiError::MethodNotAllowed],
+        ]
+        .concat();
         let known: BTreeSet<&str> = errors.iter().map(ApiError::code).collect();
         assert_eq!(told, known);
         let text = document().to_string();
         for error in [of_batches(), of_ingest()].concat() {
-            assert!(text.contains(&format!("- `{}`: ", error.code())), "{}", error.code());
+            assert!(
+                text.contains(&format!("- `{}`: ", error.code())),
+                "{}",
+                error.code()
+            );
         }
     }
 
@@ -204,11 +247,25 @@ mod tests {
     fn a_status_says_its_codes_and_when_to_come_back() {
         let document = document();
         let answers = &document["paths"]["/api/webhooks/{source}"]["post"]["responses"];
-        let statuses: Vec<_> = answers.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(statuses, ["200", "400", "401", "404", "408", "413", "415", "429", "503"]);
-        let codes = &answers["429"]["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"];
+        let statuses: Vec<_> = answers
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            statuses,
+            [
+                "200", "400", "401", "404", "408", "413", "415", "429", "503"
+            ]
+        );
+        let codes = &answers["429"]["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]
+            ["code"]["enum"];
         assert_eq!(codes, &json!(["over_quota", "too_many_failures"]));
-        assert!(answers["429"]["headers"]["Retry-After"].is_object() && answers["503"]["headers"]["Retry-After"].is_object());
+        assert!(
+            answers["429"]["headers"]["Retry-After"].is_object()
+                && answers["503"]["headers"]["Retry-After"].is_object()
+        );
         assert!(answers["401"]["headers"].is_null());
     }
 }

@@ -20,7 +20,8 @@ struct Unconfirmed<'a> {
 impl Drop for Unconfirmed<'_> {
     fn drop(&mut self) {
         if self.events > 0 {
-            ::metrics::counter!(metrics::UNCONFIRMED, "source" => self.source.to_owned()).increment(self.events);
+            ::metrics::counter!(metrics::UNCONFIRMED, "source" => self.source.to_owned())
+                .increment(self.events);
         }
     }
 }
@@ -28,7 +29,10 @@ impl Drop for Unconfirmed<'_> {
 impl<'a> Events<'a> {
     /// At most `expected` events.
     pub(crate) fn of(edge: &Edge, source: &'a str, expected: usize) -> Self {
-        Self { batch: edge.publisher.batch(expected), unconfirmed: Unconfirmed { source, events: 0 } }
+        Self {
+            batch: edge.publisher.batch(expected),
+            unconfirmed: Unconfirmed { source, events: 0 },
+        }
     }
 
     pub(crate) fn add(&mut self, record: OutRecord<'_>) -> Result<(), PublishError> {
@@ -39,14 +43,18 @@ impl<'a> Events<'a> {
 
     /// Waits for every acknowledgement.
     pub(crate) async fn settle(self, edge: &Edge) -> Result<(), ApiError> {
-        let Self { batch, mut unconfirmed } = self;
+        let Self {
+            batch,
+            mut unconfirmed,
+        } = self;
         let started = Instant::now();
         let failed = batch.wait(edge.publish_deadline).await;
         edge.meters.ack_seconds.record(started.elapsed());
         if let Some((_, error)) = failed.into_iter().next() {
             return Err(error.into());
         }
-        edge.meters.accepted(unconfirmed.source, std::mem::take(&mut unconfirmed.events));
+        edge.meters
+            .accepted(unconfirmed.source, std::mem::take(&mut unconfirmed.events));
         Ok(())
     }
 }
@@ -64,10 +72,20 @@ pub(crate) struct Accepted<'a> {
 
 impl<'a> Accepted<'a> {
     pub(crate) fn one(source: &'a str, event_id: Option<&'a str>) -> Self {
-        Self { status: "accepted", accepted: None, event_id: Some(event_id), source }
+        Self {
+            status: "accepted",
+            accepted: None,
+            event_id: Some(event_id),
+            source,
+        }
     }
 
     pub(crate) fn many(source: &'a str, events: usize) -> Self {
-        Self { status: "accepted", accepted: Some(events), event_id: None, source }
+        Self {
+            status: "accepted",
+            accepted: Some(events),
+            event_id: None,
+            source,
+        }
     }
 }

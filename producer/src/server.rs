@@ -30,11 +30,18 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(64 << 10);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(64 << 10);
     let connections = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
-    while let Some(Ok(permit)) = shutdown.run_until_cancelled(Arc::clone(&connections).acquire_owned()).await {
-        let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else { break };
+    while let Some(Ok(permit)) = shutdown
+        .run_until_cancelled(Arc::clone(&connections).acquire_owned())
+        .await
+    {
+        let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await else {
+            break;
+        };
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -53,7 +60,8 @@ pub async fn serve(
             request.extensions_mut().insert(mark.clone());
             app.clone().oneshot(request.map(Body::new))
         });
-        let connection = http.serve_connection(TokioIo::new(Watched { stream, ambiguous }), service);
+        let connection =
+            http.serve_connection(TokioIo::new(Watched { stream, ambiguous }), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -63,8 +71,14 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!(event = "drain_deadline", "some clients did not finish in time; their connections are cut");
+    if tokio::time::timeout(drain, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            event = "drain_deadline",
+            "some clients did not finish in time; their connections are cut"
+        );
     }
     Ok(())
 }
@@ -91,7 +105,11 @@ struct Watched {
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let done = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if is_ambiguous(&buffer.filled()[before..]) {
@@ -110,7 +128,9 @@ fn is_ambiguous(read: &[u8]) -> bool {
     let has = |name: &[u8]| {
         memchr::memchr_iter(b'\n', head).any(|line| {
             let line = &head[line + 1..];
-            line.len() > name.len() && line[name.len()] == b':' && line[..name.len()].eq_ignore_ascii_case(name)
+            line.len() > name.len()
+                && line[name.len()] == b':'
+                && line[..name.len()].eq_ignore_ascii_case(name)
         })
     };
     // Most requests have no Transfer-Encoding: one pass over a few hundred bytes.
@@ -118,7 +138,11 @@ fn is_ambiguous(read: &[u8]) -> bool {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

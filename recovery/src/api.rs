@@ -57,13 +57,28 @@ pub struct ApiArgs {
     )]
     pub api_tokens: Vec<String>,
     /// Certificate chain of the API (PEM): with it, HTTPS. Read again when it changes
-    #[arg(help_heading = "API", long, env = "EVENTFLOW_RECOVERY_TLS_CERT", requires = "tls_key")]
+    #[arg(
+        help_heading = "API",
+        long,
+        env = "EVENTFLOW_RECOVERY_TLS_CERT",
+        requires = "tls_key"
+    )]
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate (PEM)
-    #[arg(help_heading = "API", long, env = "EVENTFLOW_RECOVERY_TLS_KEY", requires = "tls_cert")]
+    #[arg(
+        help_heading = "API",
+        long,
+        env = "EVENTFLOW_RECOVERY_TLS_KEY",
+        requires = "tls_cert"
+    )]
     pub tls_key: Option<PathBuf>,
     /// Serve plain HTTP to other machines: only behind a proxy that does TLS, since tokens and payloads are readable on the way
-    #[arg(help_heading = "API", long, env = "EVENTFLOW_RECOVERY_INSECURE_HTTP", default_value_t = false)]
+    #[arg(
+        help_heading = "API",
+        long,
+        env = "EVENTFLOW_RECOVERY_INSECURE_HTTP",
+        default_value_t = false
+    )]
     pub insecure_http: bool,
 }
 
@@ -92,7 +107,9 @@ impl ApiArgs {
     }
 
     fn certificates(&self) -> Result<Option<tls::Certificates>, ConfigError> {
-        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
         tls::Certificates::load(certificate, key).map(Some)
     }
 }
@@ -116,8 +133,16 @@ pub fn routes(recovery: Recovery, tokens: &Tokens) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints::all() {
         let limit = if endpoint.slow { SLOW } else { QUICK };
-        let gate = Gate { tokens: tokens.clone(), needs: endpoint.role, places: Arc::clone(&places), limit };
-        router = router.route(endpoint.path, endpoint.handler.layer(from_fn_with_state(gate, pass)));
+        let gate = Gate {
+            tokens: tokens.clone(),
+            needs: endpoint.role,
+            places: Arc::clone(&places),
+            limit,
+        };
+        router = router.route(
+            endpoint.path,
+            endpoint.handler.layer(from_fn_with_state(gate, pass)),
+        );
     }
     router
         .route("/openapi.json", get(|| async { Json(openapi::document()) }))
@@ -136,13 +161,20 @@ impl Recovery {
     /// The database does not answer, or a migration fails.
     pub async fn migrate_if_needed(&self) -> Result<(), Refusal> {
         let table: Option<String> =
-            sqlx::query_scalar("SELECT to_regclass('recovery._sqlx_migrations')::text").fetch_one(&self.pool).await?;
+            sqlx::query_scalar("SELECT to_regclass('recovery._sqlx_migrations')::text")
+                .fetch_one(&self.pool)
+                .await?;
         let mut applied: Vec<i64> = Vec::new();
         if table.is_some() {
-            let versions = sqlx::query_scalar("SELECT version FROM recovery._sqlx_migrations WHERE success");
+            let versions =
+                sqlx::query_scalar("SELECT version FROM recovery._sqlx_migrations WHERE success");
             applied = versions.fetch_all(&self.pool).await?;
         }
-        if SCHEMA.migrations.iter().all(|migration| applied.contains(&migration.version)) {
+        if SCHEMA
+            .migrations
+            .iter()
+            .all(|migration| applied.contains(&migration.version))
+        {
             return Ok(());
         }
         Ok(SCHEMA.migrate(&self.pool).await?)
@@ -155,7 +187,9 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
         Ok(who) => who,
         Err(error) => return error.into_response(),
     };
-    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else { return ApiError::Overloaded.into_response() };
+    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
+        return ApiError::Overloaded.into_response();
+    };
     let place = Place(Arc::new(place));
     request.extensions_mut().insert(who);
     // An answer that is a stream keeps its place to its end.
@@ -170,6 +204,9 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
 async fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }

@@ -58,16 +58,29 @@ const IMPATIENT: Duration = Duration::from_millis(300);
 /// Registers help texts and units.
 pub fn describe() {
     describe_gauge!(UNACCOUNTED, "Raw records without a fate, or with two");
-    describe_gauge!(CHECKPOINT_AGE, Unit::Seconds, "Since the audit's last reached checkpoint");
-    describe_gauge!(IN_FLIGHT, "Raw records that no reached checkpoint of the audit covers yet");
+    describe_gauge!(
+        CHECKPOINT_AGE,
+        Unit::Seconds,
+        "Since the audit's last reached checkpoint"
+    );
+    describe_gauge!(
+        IN_FLIGHT,
+        "Raw records that no reached checkpoint of the audit covers yet"
+    );
 }
 
 /// Accounts for every raw record, `every` so often, until `shutdown`. Several instances may do so at once: one is enough, and they do not
 /// disturb each other. While Kafka or the database is down it waits, and says so.
 pub async fn run(recovery: Recovery, every: Duration, health: Health, shutdown: CancellationToken) {
     let mut pause = Duration::ZERO;
-    while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        let Some(step) = shutdown.run_until_cancelled(recovery.step()).await else { return };
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(pause))
+        .await
+        .is_some()
+    {
+        let Some(step) = shutdown.run_until_cancelled(recovery.step()).await else {
+            return;
+        };
         pause = match &step {
             Ok(true) => every,
             Ok(false) | Err(_) => every.min(POLL),
@@ -82,7 +95,12 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for a topic that was never accounted for, [`Refusal::Unavailable`]
-    pub async fn audit(&self, topic: Option<&str>, from: Option<Time>, to: Option<Time>) -> Result<Audit, Refusal> {
+    pub async fn audit(
+        &self,
+        topic: Option<&str>,
+        from: Option<Time>,
+        to: Option<Time>,
+    ) -> Result<Audit, Refusal> {
         let topic = topic.unwrap_or(&self.pipeline.topic_raw);
         match (from, to) {
             (None, None) => report::of_pages(self, topic).await,
@@ -96,8 +114,12 @@ impl Recovery {
     /// [`Refusal::Unavailable`] when it is not reached within `deadline`: it says which stage is behind.
     pub async fn audit_now(&self, deadline: Duration) -> Result<Audit, Refusal> {
         let until = Instant::now() + deadline;
-        let late =
-            |behind: &str| Refusal::Unavailable(format!("the books cannot be closed within {} s: {behind}", deadline.as_secs()));
+        let late = |behind: &str| {
+            Refusal::Unavailable(format!(
+                "the books cannot be closed within {} s: {behind}",
+                deadline.as_secs()
+            ))
+        };
         let taken = tokio::time::timeout_at(until, Checkpoint::take(self)).await;
         let mut checkpoint = taken.map_err(|_| late("Kafka or the database does not answer"))??;
         let mut behind = "nothing was read yet".to_owned();

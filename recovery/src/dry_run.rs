@@ -62,13 +62,19 @@ impl Recovery {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         for page in ids.chunks(ASKED_AT_ONCE) {
-            let letters = within(async { Ok(letter::load(&mut *self.pool.acquire().await?, page).await?) }).await?;
+            let letters =
+                within(async { Ok(letter::load(&mut *self.pool.acquire().await?, page).await?) })
+                    .await?;
             verdicts.extend(self.verdicts_after(&letters, &mut seen).await?);
         }
         Ok(verdicts)
     }
 
-    async fn verdicts_after(&self, letters: &[Letter], seen: &mut Seen) -> Result<Vec<Verdict>, Refusal> {
+    async fn verdicts_after(
+        &self,
+        letters: &[Letter],
+        seen: &mut Seen,
+    ) -> Result<Vec<Verdict>, Refusal> {
         let mut checked: Vec<Checked> = Vec::with_capacity(letters.len());
         for letter in letters {
             checked.push(check::check(self, letter).await?);
@@ -179,7 +185,9 @@ fn tally(run: &mut DryRun, verdict: &Verdict) {
         "duplicate" => run.would_be_duplicate += 1,
         _ => {
             run.would_fail += 1;
-            *run.would_fail_by_code.entry(verdict.code.unwrap_or("unknown").to_owned()).or_default() += 1;
+            *run.would_fail_by_code
+                .entry(verdict.code.unwrap_or("unknown").to_owned())
+                .or_default() += 1;
         }
     }
 }

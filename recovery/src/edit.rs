@@ -39,7 +39,11 @@ impl Recovery {
             let mut connection = self.pool.acquire().await?;
             Ok(crate::runner::letter::load(&mut connection, &[id]).await?)
         });
-        let letter = letter.await?.into_iter().next().ok_or_else(|| apply::unknown(id))?;
+        let letter = letter
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| apply::unknown(id))?;
         value::text(self, &letter, letter.outgoing()).await
     }
 
@@ -47,7 +51,13 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal::StillBroken`] when the value breaks its contract; nothing is changed then.
-    pub async fn edit(&self, who: &str, id: i64, text: &str, reason: &str) -> Result<Edited, Refusal> {
+    pub async fn edit(
+        &self,
+        who: &str,
+        id: i64,
+        text: &str,
+        reason: &str,
+    ) -> Result<Edited, Refusal> {
         apply::name(who)?;
         if text.len() > MOST_BYTES {
             return Err(Refusal::Invalid(format!(
@@ -59,14 +69,29 @@ impl Recovery {
             let mut connection = self.pool.acquire().await?;
             let mut transaction = connection.begin().await?;
             let letter = apply::open_letter(&mut transaction, id).await?;
-            let Some(change) = apply::change(self, &letter, text).await? else { return Ok(Edited { changed: 0, unchanged: 1 }) };
+            let Some(change) = apply::change(self, &letter, text).await? else {
+                return Ok(Edited {
+                    changed: 0,
+                    unchanged: 1,
+                });
+            };
             let author = apply::Author { who, reason };
             apply::write(&mut transaction, &author, &[(letter, change)]).await?;
             let counts = serde_json::json!({"changed": 1});
-            let entry = crate::log::Entry { who, action: "dead_letter.edit", letter: Some(id), reason, counts, job: None };
+            let entry = crate::log::Entry {
+                who,
+                action: "dead_letter.edit",
+                letter: Some(id),
+                reason,
+                counts,
+                job: None,
+            };
             crate::log::write(&mut transaction, entry).await?;
             transaction.commit().await?;
-            Ok(Edited { changed: 1, unchanged: 0 })
+            Ok(Edited {
+                changed: 1,
+                unchanged: 0,
+            })
         })
         .await
     }
@@ -85,14 +110,28 @@ impl Recovery {
         key: &str,
         yes: bool,
     ) -> Result<Edited, Refusal> {
-        many::patch(self, &apply::Author { who, reason }, selection, patch, key, yes).await
+        many::patch(
+            self,
+            &apply::Author { who, reason },
+            selection,
+            patch,
+            key,
+            yes,
+        )
+        .await
     }
 
     /// Gives up the open dead letters of a selection, in parts: each is done and logged as it is given up. Answers how many.
     ///
     /// # Errors
     /// [`Refusal`]
-    pub async fn discard(&self, who: &str, selection: &Selection, reason: &str, yes: bool) -> Result<u64, Refusal> {
+    pub async fn discard(
+        &self,
+        who: &str,
+        selection: &Selection,
+        reason: &str,
+        yes: bool,
+    ) -> Result<u64, Refusal> {
         many::discard(self, &apply::Author { who, reason }, selection, yes).await
     }
 }

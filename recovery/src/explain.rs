@@ -66,19 +66,33 @@ impl Recovery {
         .fetch_optional(&self.pool)
         .await?;
         let Some(case) = case else {
-            return Err(Refusal::NotFound(format!("there is no dead letter {id}; eventflow dlq ls lists them")));
+            return Err(Refusal::NotFound(format!(
+                "there is no dead letter {id}; eventflow dlq ls lists them"
+            )));
         };
-        let code = RejectionCode::ALL.iter().copied().find(|known| known.code() == case.code);
+        let code = RejectionCode::ALL
+            .iter()
+            .copied()
+            .find(|known| known.code() == case.code);
         let today = today::check(self, &case).await?;
-        let body = case.original.as_deref().and_then(|value| std::str::from_utf8(value).ok()).filter(|_| case.is_raw());
+        let body = case
+            .original
+            .as_deref()
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .filter(|_| case.is_raw());
         let pointer = json::pointer(&case.detail, case.is_raw());
-        let value = body.zip(pointer).and_then(|(body, pointer)| json::value_at(body, pointer));
+        let value = body
+            .zip(pointer)
+            .and_then(|(body, pointer)| json::value_at(body, pointer));
         let rule = body.zip(pointer).and_then(|(body, pointer)| {
-            let event_type = json::value_at(body, "/event_type").and_then(|text| serde_json::from_str::<String>(text).ok())?;
+            let event_type = json::value_at(body, "/event_type")
+                .and_then(|text| serde_json::from_str::<String>(text).ok())?;
             json::rule_at(&self.contracts.get(&event_type)?.schema_json, pointer)
         });
-        let meaning =
-            code.map_or("A code of another system: its documentation, and the detail, say what it means", RejectionCode::meaning);
+        let meaning = code.map_or(
+            "A code of another system: its documentation, and the detail, say what it means",
+            RejectionCode::meaning,
+        );
         Ok(Explanation {
             letter: case.id,
             code: plain(&case.code, SHOWN),

@@ -42,10 +42,14 @@ pub(crate) struct Indexer {
 impl Indexer {
     /// With connections of its own: a crowd at the API does not stop the index.
     pub(crate) fn new(recovery: &Recovery) -> Result<Self, ConfigError> {
-        let options = database::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
+        let options =
+            database::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
         let options = options.options([("work_mem", "64MB")]);
-        let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(3)).connect_lazy_with(options);
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(Duration::from_secs(3))
+            .connect_lazy_with(options);
         Ok(Self {
             pool,
             raw_topic: recovery.pipeline.topic_raw.clone(),
@@ -54,10 +58,23 @@ impl Indexer {
         })
     }
 
-    async fn rows<'a>(&mut self, dead: &[Dead<'a>], raw_topic: &'a str) -> Result<Vec<Row<'a>>, Transient> {
-        self.schemas.learn(dead.iter().filter_map(|dead| dead.value)).await;
-        let peek = |dead: &Dead<'a>| dead.value.map(|value| self.schemas.peek(value)).unwrap_or_default();
-        let mut rows: Vec<Row<'a>> = dead.iter().map(|dead| Row::new(dead, raw_topic, peek(dead))).collect();
+    async fn rows<'a>(
+        &mut self,
+        dead: &[Dead<'a>],
+        raw_topic: &'a str,
+    ) -> Result<Vec<Row<'a>>, Transient> {
+        self.schemas
+            .learn(dead.iter().filter_map(|dead| dead.value))
+            .await;
+        let peek = |dead: &Dead<'a>| {
+            dead.value
+                .map(|value| self.schemas.peek(value))
+                .unwrap_or_default()
+        };
+        let mut rows: Vec<Row<'a>> = dead
+            .iter()
+            .map(|dead| Row::new(dead, raw_topic, peek(dead)))
+            .collect();
         self.groups.assign(&self.pool, &mut rows).await?;
         Ok(rows)
     }
@@ -97,8 +114,17 @@ impl Index {
     ///
     /// # Errors
     /// As [`Recovery::new`].
-    pub fn new(recovery: &Recovery, group: &str, runtime: tokio::runtime::Handle) -> Result<Self, ConfigError> {
-        Ok(Self { indexer: Indexer::new(recovery)?, group: group.to_owned(), runtime, positions: Positions::new() })
+    pub fn new(
+        recovery: &Recovery,
+        group: &str,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            indexer: Indexer::new(recovery)?,
+            group: group.to_owned(),
+            runtime,
+            positions: Positions::new(),
+        })
     }
 
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), Transient> {
@@ -118,7 +144,13 @@ impl Index {
                 ends.count_duplicate(end);
             }
         }
-        let moved = offsets::advance(&mut transaction, &self.group, &ends.before_dead_letters(), &self.positions).await?;
+        let moved = offsets::advance(
+            &mut transaction,
+            &self.group,
+            &ends.before_dead_letters(),
+            &self.positions,
+        )
+        .await?;
         transaction.commit().await.map_err(classify)?;
         self.positions.extend(moved);
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
@@ -148,7 +180,13 @@ impl Handler for Index {
         // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
         Ok(partitions
             .iter()
-            .map(|place| self.positions.get(place).copied().flatten().map_or(Start::Beginning, Start::Offset))
+            .map(|place| {
+                self.positions
+                    .get(place)
+                    .copied()
+                    .flatten()
+                    .map_or(Start::Beginning, Start::Offset)
+            })
             .collect())
     }
 }
@@ -178,8 +216,13 @@ pub async fn consume(
         batch_age: Duration::from_millis(20),
         publish_deadline: Duration::from_secs(12),
         // Nothing is rejected, so there is nothing to stop for.
-        breaker: BreakerSettings { share: 2.0, window: 1 },
+        breaker: BreakerSettings {
+            share: 2.0,
+            window: 1,
+        },
     };
     let index = Index::new(recovery, &config.group, tokio::runtime::Handle::current())?;
-    consumer::run(settings, index, publisher, health, shutdown).await.map(drop)
+    consumer::run(settings, index, publisher, health, shutdown)
+        .await
+        .map(drop)
 }

@@ -19,8 +19,12 @@ pub const MOST_RATE: f64 = 100_000.0;
 pub const ROLE_GONE_SECONDS: i32 = 10;
 
 /// Database work, or a refusal when the database is silent: its own time limits end statements, not silence.
-pub(crate) async fn within<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    tokio::time::timeout(database::DEADLINE, work).await.unwrap_or_else(|_| Err(database::silent().into()))
+pub(crate) async fn within<T>(
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    tokio::time::timeout(database::DEADLINE, work)
+        .await
+        .unwrap_or_else(|_| Err(database::silent().into()))
 }
 
 impl JobState {
@@ -39,7 +43,15 @@ impl JobState {
     /// From the database's word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Planned, Self::Running, Self::Paused, Self::Stopped, Self::Finished].into_iter().find(|state| state.word() == word)
+        [
+            Self::Planned,
+            Self::Running,
+            Self::Paused,
+            Self::Stopped,
+            Self::Finished,
+        ]
+        .into_iter()
+        .find(|state| state.word() == word)
     }
 }
 
@@ -56,7 +68,17 @@ impl Recovery {
         key: &str,
         policy: Option<&str>,
     ) -> Result<Job, Refusal> {
-        let id = plan::plan(self, &plan::Wanted { who, selection, reason, key, policy }).await?;
+        let id = plan::plan(
+            self,
+            &plan::Wanted {
+                who,
+                selection,
+                reason,
+                key,
+                policy,
+            },
+        )
+        .await?;
         self.job(&id).await
     }
 
@@ -64,7 +86,13 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal::NeedsConfirmation`], [`Refusal::NeedsApproval`], [`Refusal::WrongState`]
-    pub async fn apply(&self, who: &str, job: &str, rate: Option<f64>, yes: bool) -> Result<Job, Refusal> {
+    pub async fn apply(
+        &self,
+        who: &str,
+        job: &str,
+        rate: Option<f64>,
+        yes: bool,
+    ) -> Result<Job, Refusal> {
         within(change::apply(self, who, job, rate, yes)).await?;
         self.job(job).await
     }
@@ -118,7 +146,12 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal::NotFound`]
-    pub async fn items(&self, job: &str, states: &[String], limit: u32) -> Result<Vec<Item>, Refusal> {
+    pub async fn items(
+        &self,
+        job: &str,
+        states: &[String],
+        limit: u32,
+    ) -> Result<Vec<Item>, Refusal> {
         within(show::items(self, job, states, limit)).await
     }
 
@@ -134,12 +167,19 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal`]
-    pub async fn log(&self, job: Option<&str>, letter: Option<i64>, limit: u32) -> Result<Vec<LogEntry>, Refusal> {
+    pub async fn log(
+        &self,
+        job: Option<&str>,
+        letter: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<LogEntry>, Refusal> {
         within(show::log(self, job, letter, limit)).await
     }
 }
 
 pub(crate) fn unknown(job: &str) -> Refusal {
     let shown: String = job.chars().filter(|c| !c.is_control()).take(40).collect();
-    Refusal::NotFound(format!("there is no replay {shown}; `eventflow replay history` lists them"))
+    Refusal::NotFound(format!(
+        "there is no replay {shown}; `eventflow replay history` lists them"
+    ))
 }

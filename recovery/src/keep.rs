@@ -36,7 +36,11 @@ impl KeepArgs {
     /// # Errors
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
-        check_range("--keep-values-days", self.keep_values_days.into(), 0..=36_500)?;
+        check_range(
+            "--keep-values-days",
+            self.keep_values_days.into(),
+            0..=36_500,
+        )?;
         check_range("--keep-mebibytes", self.keep_mebibytes, 1..=1 << 30)
     }
 }
@@ -77,7 +81,11 @@ pub async fn run(recovery: Recovery, limits: KeepArgs, shutdown: CancellationTok
             }
         }
         turn += 1;
-        if shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+        if shutdown
+            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -89,16 +97,24 @@ impl Recovery {
     /// # Errors
     /// [`Refusal`]; what was dropped before stays dropped.
     pub async fn trim(&self, limits: &KeepArgs) -> Result<Trimmed, Refusal> {
-        let mut trimmed = Trimmed { failures: self.drop_old_failures(limits.keep_values_days).await?, ..Trimmed::default() };
+        let mut trimmed = Trimmed {
+            failures: self.drop_old_failures(limits.keep_values_days).await?,
+            ..Trimmed::default()
+        };
         for _ in 0..MOST_BATCHES {
-            let dropped = self.drop_settled(Some(limits.keep_values_days), BATCH).await?;
+            let dropped = self
+                .drop_settled(Some(limits.keep_values_days), BATCH)
+                .await?;
             trimmed.letters += dropped;
             if dropped == 0 {
                 break;
             }
         }
-        sqlx::query("DELETE FROM done_once WHERE at <= clock_timestamp() - interval '30 days'").execute(&self.pool).await?;
-        let limit = i64::try_from(limits.keep_mebibytes.saturating_mul(1 << 20)).unwrap_or(i64::MAX);
+        sqlx::query("DELETE FROM done_once WHERE at <= clock_timestamp() - interval '30 days'")
+            .execute(&self.pool)
+            .await?;
+        let limit =
+            i64::try_from(limits.keep_mebibytes.saturating_mul(1 << 20)).unwrap_or(i64::MAX);
         trimmed.bytes = self.bytes_in_use().await?;
         for _ in 0..MOST_BATCHES {
             if trimmed.bytes <= limit {
@@ -120,7 +136,10 @@ impl Recovery {
     /// Bytes in use. Not the files' size: PostgreSQL keeps what was dropped for new rows, and the files never shrink.
     async fn bytes_in_use(&self) -> Result<i64, Refusal> {
         let bytes = "SELECT coalesce(sum(bytes + (open + replaying + resolved + discarded) * $1), 0)::bigint FROM groups";
-        Ok(sqlx::query_scalar(bytes).bind(ROW_BYTES).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(bytes)
+            .bind(ROW_BYTES)
+            .fetch_one(&self.pool)
+            .await?)
     }
 
     /// Drops one batch of values, of dead letters settled so many days ago, or of any settled one. With them go their earlier verdicts'.
@@ -140,11 +159,19 @@ impl Recovery {
         .fetch_all(&mut *transaction)
         .await?;
         if !ids.is_empty() {
-            let dropped = "UPDATE failures SET value = NULL, headers = '[]', dropped_at = clock_timestamp()
+            let dropped =
+                "UPDATE failures SET value = NULL, headers = '[]', dropped_at = clock_timestamp()
                  WHERE dead_letter_id = ANY($1) AND dropped_at IS NULL";
-            sqlx::query(dropped).bind(&ids).execute(&mut *transaction).await?;
-            let dropped = "UPDATE edits SET value = '' WHERE dead_letter_id = ANY($1) AND value <> ''";
-            sqlx::query(dropped).bind(&ids).execute(&mut *transaction).await?;
+            sqlx::query(dropped)
+                .bind(&ids)
+                .execute(&mut *transaction)
+                .await?;
+            let dropped =
+                "UPDATE edits SET value = '' WHERE dead_letter_id = ANY($1) AND value <> ''";
+            sqlx::query(dropped)
+                .bind(&ids)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         Ok(ids.len() as u64)
@@ -176,22 +203,38 @@ impl Recovery {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "gauges; counts are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges; counts are far below 2^52"
+)]
 async fn gauges(recovery: &Recovery) -> Result<(), Refusal> {
-    let rows = sqlx::query("SELECT code, open, replaying, resolved, discarded FROM groups").fetch_all(&recovery.pool).await?;
+    let rows = sqlx::query("SELECT code, open, replaying, resolved, discarded FROM groups")
+        .fetch_all(&recovery.pool)
+        .await?;
     // Every code of ours has its gauge, also at 0: an alert must see it end. Others' are as many as they like, and are one.
-    let mut open: BTreeMap<&'static str, i64> = RejectionCode::ALL.iter().map(|code| (code.code(), 0)).collect();
+    let mut open: BTreeMap<&'static str, i64> = RejectionCode::ALL
+        .iter()
+        .map(|code| (code.code(), 0))
+        .collect();
     let mut by_state = [0_i64; 4];
     for row in &rows {
         let code: &str = row.try_get(0)?;
-        let known = RejectionCode::ALL.iter().map(|code| code.code()).find(|known| *known == code).unwrap_or("other");
+        let known = RejectionCode::ALL
+            .iter()
+            .map(|code| code.code())
+            .find(|known| *known == code)
+            .unwrap_or("other");
         *open.entry(known).or_default() += row.try_get::<i64, _>(1)?;
         for (sum, column) in by_state.iter_mut().zip(1..) {
             *sum += row.try_get::<i64, _>(column)?;
         }
     }
-    open.into_iter().for_each(|(code, count)| metrics::gauge!(names::OPEN, "code" => code).set(count as f64));
-    for (state, count) in ["open", "replaying", "resolved", "discarded"].into_iter().zip(by_state) {
+    open.into_iter()
+        .for_each(|(code, count)| metrics::gauge!(names::OPEN, "code" => code).set(count as f64));
+    for (state, count) in ["open", "replaying", "resolved", "discarded"]
+        .into_iter()
+        .zip(by_state)
+    {
         metrics::gauge!(names::BY_STATE, "state" => state).set(count as f64);
     }
     metrics::gauge!(names::INDEX_BYTES).set(recovery.bytes_in_use().await? as f64);

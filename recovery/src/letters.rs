@@ -33,14 +33,22 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal`]
-    pub async fn letters(&self, selection: &Selection, before: Option<i64>) -> Result<Letters, Refusal> {
+    pub async fn letters(
+        &self,
+        selection: &Selection,
+        before: Option<i64>,
+    ) -> Result<Letters, Refusal> {
         let limit = selection.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
         let mut connection = self.pool.acquire().await?;
         let page = select::page(&mut connection, selection, before, limit).await?;
         let letters = list::by_ids(&mut connection, &page.ids).await?;
         let whole = before.is_none() && letters.len() < limit as usize;
         let total = page.total.or(whole.then_some(letters.len() as i64));
-        Ok(Letters { letters, total, last_settled_at: last_settled(&mut connection).await? })
+        Ok(Letters {
+            letters,
+            total,
+            last_settled_at: last_settled(&mut connection).await?,
+        })
     }
 
     /// Groups with dead letters in the selection's states, the largest first.
@@ -53,7 +61,15 @@ impl Recovery {
             "SELECT g.id, g.stage, g.code, g.source, g.event_type, g.open, g.replaying, g.resolved, g.discarded, g.first_seen, \
              g.last_seen, g.sample FROM ",
         );
-        let Selection { id, event_id, entity_key, contains, since, until, .. } = selection;
+        let Selection {
+            id,
+            event_id,
+            entity_key,
+            contains,
+            since,
+            until,
+            ..
+        } = selection;
         let filters_letters = !id.is_empty()
             || event_id.is_some()
             || entity_key.is_some()
@@ -79,7 +95,9 @@ impl Recovery {
             query.push(" AS n FROM groups) g WHERE g.n > 0");
             select::push_group_filters(&mut query, selection);
         }
-        query.push(" ORDER BY g.n DESC, g.id LIMIT ").push_bind(limit);
+        query
+            .push(" ORDER BY g.n DESC, g.id LIMIT ")
+            .push_bind(limit);
         let mut connection = self.pool.acquire().await?;
         let rows = select::patient_rows(&mut connection, query).await?;
         rows.iter()
@@ -122,7 +140,8 @@ impl Recovery {
         let edits = edits(&mut connection, id).await?;
         // The registry may take its time; the connection is somebody else's meanwhile.
         drop(connection);
-        let headers: Vec<(String, serde_json::Value)> = serde_json::from_str(row.try_get(29)?).unwrap_or_default();
+        let headers: Vec<(String, serde_json::Value)> =
+            serde_json::from_str(row.try_get(29)?).unwrap_or_default();
         Ok(LetterDetail {
             letter: list::letter(&row)?,
             family: row.try_get(21)?,
@@ -131,7 +150,10 @@ impl Recovery {
             key: row.try_get::<Option<&[u8]>, _>(25)?.map(readable),
             value: self.body(row.try_get(26)?, row.try_get(27)?).await,
             value_sha256: row.try_get::<Option<&[u8]>, _>(28)?.map(hex::encode),
-            headers: headers.into_iter().map(|(name, value)| (name, header_text(&value))).collect(),
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name, header_text(&value)))
+                .collect(),
             service_version: row.try_get(30)?,
             failures,
             edits,
@@ -144,7 +166,9 @@ impl Recovery {
     /// [`Refusal`]
     pub async fn stats(&self) -> Result<Stats, Refusal> {
         let mut connection = self.pool.acquire().await?;
-        let rows = sqlx::query("SELECT stage, code, source, open, replaying, resolved, discarded FROM groups");
+        let rows = sqlx::query(
+            "SELECT stage, code, source, open, replaying, resolved, discarded FROM groups",
+        );
         let rows = rows.fetch_all(&mut *connection).await?;
         let (mut sums, mut by) = ([0_i64; 4], [const { BTreeMap::<String, i64>::new() }; 3]);
         for row in &rows {
@@ -178,17 +202,42 @@ impl Recovery {
             .fetch_all(&mut *connection)
             .await?;
         drop(connection);
-        let next = next.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, sqlx::Error>>()?;
+        let next = next
+            .iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect::<Result<_, sqlx::Error>>()?;
         let index_lag = self.lag(next).await;
-        Ok(Stats { open, replaying, resolved, discarded, by_code, by_stage, by_source, oldest_open, index_lag, index_bytes })
+        Ok(Stats {
+            open,
+            replaying,
+            resolved,
+            discarded,
+            by_code,
+            by_stage,
+            by_source,
+            oldest_open,
+            index_lag,
+            index_bytes,
+        })
     }
 
     /// Records of the dead-letter topic that are not indexed yet; none when the brokers do not tell soon.
     async fn lag(&self, next: BTreeMap<i32, i64>) -> Option<i64> {
         let (kafka, topic) = (self.kafka.clone()?, self.pipeline.topic_dlq.clone());
         let asked = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, &topic));
-        let marks = tokio::time::timeout(LAG_PATIENCE, asked).await.ok()?.ok()?.ok()?;
-        Some(marks.iter().map(|(partition, low, high)| high - next.get(partition).copied().unwrap_or(*low).max(*low)).sum())
+        let marks = tokio::time::timeout(LAG_PATIENCE, asked)
+            .await
+            .ok()?
+            .ok()?
+            .ok()?;
+        Some(
+            marks
+                .iter()
+                .map(|(partition, low, high)| {
+                    high - next.get(partition).copied().unwrap_or(*low).max(*low)
+                })
+                .sum(),
+        )
     }
 
     /// One page of a selection as JSON lines that [`import`](Self::import) reads: value, key and headers verbatim. And where the next
@@ -203,7 +252,9 @@ impl Recovery {
     ) -> Result<(Vec<serde_json::Value>, Option<i64>), Refusal> {
         let limit = selection.limit.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
         let mut connection = self.pool.acquire().await?;
-        let ids = select::page(&mut connection, selection, before, limit).await?.ids;
+        let ids = select::page(&mut connection, selection, before, limit)
+            .await?
+            .ids;
         // As many as fit, and one in any case.
         let fitting: Vec<i64> = sqlx::query_scalar(
             "SELECT id FROM (SELECT id, sum(kept_bytes) OVER (ORDER BY id DESC) - kept_bytes AS before_it
@@ -217,9 +268,13 @@ impl Recovery {
             "SELECT {} FROM dead_letters d JOIN groups g ON g.id = d.group_id WHERE d.id = ANY($1) ORDER BY d.id DESC",
             portable::COLUMNS
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(&fitting).fetch_all(&mut *connection).await?;
-        let unwritable =
-            |error: serde_json::Error| Refusal::Unavailable(format!("a dead letter cannot be written as JSON: {error}"));
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(&fitting)
+            .fetch_all(&mut *connection)
+            .await?;
+        let unwritable = |error: serde_json::Error| {
+            Refusal::Unavailable(format!("a dead letter cannot be written as JSON: {error}"))
+        };
         let cluster = cluster(&mut connection).await?;
         let line = |row| serde_json::to_value(Line::of(row, cluster.as_ref())?).map_err(unwritable);
         let lines = rows.iter().map(line).collect::<Result<_, _>>()?;
@@ -236,15 +291,24 @@ impl Recovery {
         let (mut rows, mut settled) = (Vec::with_capacity(lines.len()), BTreeMap::new());
         for (place, line) in lines.iter().enumerate() {
             let bad = |problem: String| Refusal::Invalid(format!("line {}: {problem}", place + 1));
-            let line: Line = serde::Deserialize::deserialize(line).map_err(|error| bad(error.to_string()))?;
-            let state = line.settled().map(|state| (state, line.resolution.clone(), line.settled_at, line.reason.clone()));
+            let line: Line =
+                serde::Deserialize::deserialize(line).map_err(|error| bad(error.to_string()))?;
+            let state = line.settled().map(|state| {
+                (
+                    state,
+                    line.resolution.clone(),
+                    line.settled_at,
+                    line.reason.clone(),
+                )
+            });
             let row = line.into_row(ours.as_ref()).map_err(bad)?;
             if let Some(state) = state {
                 settled.insert(row.dlq, state);
             }
             rows.push(row);
         }
-        let mut indexer = Indexer::new(self).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let mut indexer =
+            Indexer::new(self).map_err(|error| Refusal::Invalid(error.to_string()))?;
         let (mut transaction, written) = indexer.add(rows).await?;
         let (mut places, mut states, mut resolutions, mut times, mut reasons) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -273,7 +337,16 @@ impl Recovery {
         .execute(&mut *transaction)
         .await?;
         let counts = serde_json::json!({"lines": lines.len(), "new": written.new.len()});
-        log::write(&mut transaction, log::Entry { who, action: "dlq.import", counts, ..log::Entry::default() }).await?;
+        log::write(
+            &mut transaction,
+            log::Entry {
+                who,
+                action: "dlq.import",
+                counts,
+                ..log::Entry::default()
+            },
+        )
+        .await?;
         transaction.commit().await?;
         Ok(written.new.len() as u64)
     }
@@ -281,11 +354,17 @@ impl Recovery {
 
 /// The Kafka cluster the index is of, once a role has said.
 async fn cluster(connection: &mut PgConnection) -> Result<Option<String>, Refusal> {
-    Ok(sqlx::query_scalar("SELECT cluster_id FROM kafka_cluster").fetch_optional(connection).await?)
+    Ok(sqlx::query_scalar("SELECT cluster_id FROM kafka_cluster")
+        .fetch_optional(connection)
+        .await?)
 }
 
 async fn last_settled(connection: &mut PgConnection) -> Result<Option<Time>, Refusal> {
-    Ok(sqlx::query_scalar("SELECT max(settled_at) FROM dead_letters WHERE settled_at IS NOT NULL").fetch_one(connection).await?)
+    Ok(
+        sqlx::query_scalar("SELECT max(settled_at) FROM dead_letters WHERE settled_at IS NOT NULL")
+            .fetch_one(connection)
+            .await?,
+    )
 }
 
 async fn failures(connection: &mut PgConnection, id: i64) -> Result<Vec<Failure>, Refusal> {
@@ -340,7 +419,10 @@ fn readable(bytes: &[u8]) -> String {
 
 /// A header of `dead_letters.headers` for people.
 fn header_text(value: &serde_json::Value) -> Option<String> {
-    match (value.as_str(), value.get("base64").and_then(serde_json::Value::as_str)) {
+    match (
+        value.as_str(),
+        value.get("base64").and_then(serde_json::Value::as_str),
+    ) {
         (Some(text), _) => Some(text.to_owned()),
         (None, Some(base64)) => Some(format!("base64:{base64}")),
         (None, None) => None,

@@ -46,7 +46,10 @@ use tokio_util::sync::CancellationToken;
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// This role's schema. It writes nowhere else.
-pub const SCHEMA: Schema = Schema { role: "recovery", migrations: &MIGRATIONS };
+pub const SCHEMA: Schema = Schema {
+    role: "recovery",
+    migrations: &MIGRATIONS,
+};
 
 /// What the role and the command line, when it works straight on the database, both need to know of the pipeline.
 #[derive(Debug, Clone, clap::Args)]
@@ -76,10 +79,18 @@ pub struct PipelineArgs {
     #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::topics::DLQ)]
     pub topic_dlq: String,
     /// Consumer group of the validator
-    #[arg(long, env = "EVENTFLOW_VALIDATOR_GROUP", default_value = "eventflow-validator")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_VALIDATOR_GROUP",
+        default_value = "eventflow-validator"
+    )]
     pub validator_group: String,
     /// Consumer group of persistence
-    #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = "eventflow-persistence")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_PERSISTENCE_GROUP",
+        default_value = "eventflow-persistence"
+    )]
     pub persistence_group: String,
     /// Topic of replays to the validator, its --topic-retry [default: events.retry.<group>.v1]
     #[arg(long, env = "EVENTFLOW_VALIDATOR_TOPIC_RETRY")]
@@ -108,10 +119,18 @@ pub struct Config {
     #[allow(missing_docs)]
     pub pipeline: PipelineArgs,
     /// Address of the HTTP API
-    #[arg(long, env = "EVENTFLOW_RECOVERY_LISTEN", default_value = "127.0.0.1:8004")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_LISTEN",
+        default_value = "127.0.0.1:8004"
+    )]
     pub listen: SocketAddr,
     /// Consumer group
-    #[arg(long, env = "EVENTFLOW_RECOVERY_GROUP", default_value = "eventflow-recovery")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_GROUP",
+        default_value = "eventflow-recovery"
+    )]
     pub group: String,
     /// Seconds between two looks of the audit
     #[arg(long, env = "EVENTFLOW_AUDIT_SECONDS", default_value_t = 30)]
@@ -149,9 +168,17 @@ impl PipelineArgs {
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         check_topic("--topic-dlq", &self.topic_dlq)?;
-        self.check_retry("--validator-topic-retry", self.validator_topic_retry.as_deref())?;
-        self.check_retry("--persistence-topic-retry", self.persistence_topic_retry.as_deref())?;
-        if self.validator_topic_retry.is_some() && self.validator_topic_retry == self.persistence_topic_retry {
+        self.check_retry(
+            "--validator-topic-retry",
+            self.validator_topic_retry.as_deref(),
+        )?;
+        self.check_retry(
+            "--persistence-topic-retry",
+            self.persistence_topic_retry.as_deref(),
+        )?;
+        if self.validator_topic_retry.is_some()
+            && self.validator_topic_retry == self.persistence_topic_retry
+        {
             return Err(ConfigError::new(
                 "--persistence-topic-retry",
                 "it is also --validator-topic-retry: each group has its own",
@@ -165,7 +192,10 @@ impl PipelineArgs {
     fn check_retry(&self, setting: &'static str, topic: Option<&str>) -> Result<(), ConfigError> {
         let Some(topic) = topic else { return Ok(()) };
         check_topic(setting, topic)?;
-        if [&self.topic_raw, &self.topic_validated, &self.topic_dlq].iter().any(|other| *other == topic) {
+        if [&self.topic_raw, &self.topic_validated, &self.topic_dlq]
+            .iter()
+            .any(|other| *other == topic)
+        {
             return Err(ConfigError::new(
                 setting,
                 format!("{topic} is another topic of the pipeline; replays need one of their own"),
@@ -176,12 +206,22 @@ impl PipelineArgs {
 
     /// Where each of our groups reads replays: the validator's, then persistence's.
     pub(crate) fn retry_topics(&self) -> [String; 2] {
-        let of = |given: &Option<String>, group: &str| given.clone().unwrap_or_else(|| contracts::topics::retry(group));
-        [of(&self.validator_topic_retry, &self.validator_group), of(&self.persistence_topic_retry, &self.persistence_group)]
+        let of = |given: &Option<String>, group: &str| {
+            given
+                .clone()
+                .unwrap_or_else(|| contracts::topics::retry(group))
+        };
+        [
+            of(&self.validator_topic_retry, &self.validator_group),
+            of(&self.persistence_topic_retry, &self.persistence_group),
+        ]
     }
 
     fn load_sources(&self) -> Result<Option<Sources>, ConfigError> {
-        load_sources(self.sources.as_deref(), self.webhook_signing_secret.as_ref())
+        load_sources(
+            self.sources.as_deref(),
+            self.webhook_signing_secret.as_ref(),
+        )
     }
 }
 
@@ -193,7 +233,9 @@ impl Recovery {
     pub fn new(pipeline: PipelineArgs, kafka: Option<KafkaArgs>) -> Result<Self, ConfigError> {
         Ok(Self {
             pool: SCHEMA.pool(&pipeline.database.database_url, 8)?,
-            contracts: Arc::new(runtime::config::load_contracts(pipeline.contracts.as_deref())?),
+            contracts: Arc::new(runtime::config::load_contracts(
+                pipeline.contracts.as_deref(),
+            )?),
             registry: Arc::new(Mutex::new(Registry::new(&pipeline.registry)?)),
             sources: pipeline.load_sources()?.map(Arc::new),
             pipeline: Arc::new(pipeline),
@@ -210,7 +252,10 @@ impl Recovery {
             "SELECT d.origin_partition, d.origin_offset FROM groups g JOIN dead_letters d ON d.group_id = g.id
              WHERE g.resolved > 0 AND d.state = 'resolved' AND d.origin_topic = $1 AND d.origin_group = ''",
         );
-        Ok(resolved.bind(&self.pipeline.topic_raw).fetch_all(&self.pool).await?)
+        Ok(resolved
+            .bind(&self.pipeline.topic_raw)
+            .fetch_all(&self.pool)
+            .await?)
     }
 
     /// The role's connections.
@@ -235,8 +280,11 @@ impl Config {
     }
 
     fn load_policies(&self) -> Result<Option<policy::Policies>, ConfigError> {
-        let Some(path) = &self.policies else { return Ok(None) };
-        let bad = |problem| ConfigError::new("--policies", format!("{}: {problem}", path.display()));
+        let Some(path) = &self.policies else {
+            return Ok(None);
+        };
+        let bad =
+            |problem| ConfigError::new("--policies", format!("{}: {problem}", path.display()));
         policy::Policies::load(path).map(Some).map_err(bad)
     }
 }
@@ -249,7 +297,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     config.check()?;
     let health = Health::starting();
     let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    let ops = tokio::spawn(runtime::ops::serve(ops, runtime::ops::routes(health.clone()), shutdown.clone()));
+    let ops = tokio::spawn(runtime::ops::serve(
+        ops,
+        runtime::ops::routes(health.clone()),
+        shutdown.clone(),
+    ));
     let listener = runtime::ops::bind("--listen", config.listen).await?;
     let tokens = config.api.check(config.listen)?;
     serve(&config, &tokens, listener, health, shutdown.clone()).await?;
@@ -274,23 +326,59 @@ pub async fn serve(
     let policies = config.load_policies()?;
     let recovery = Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
     // With connections and a registry of its own: no number of questions keeps the index or a replay waiting.
-    let router = api::routes(Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?, tokens);
+    let router = api::routes(
+        Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?,
+        tokens,
+    );
     let (args, end) = (config.api.clone(), shutdown.clone());
     // Before the database is there: its answer is then a sentence, not a refused connection.
     let api = tokio::spawn(async move { api::serve(listener, router, &args, end).await });
-    if SCHEMA.open(&recovery.pool, &config.common.kafka, &health, &shutdown).await? {
-        let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("recovery"), &health)?;
+    if SCHEMA
+        .open(&recovery.pool, &config.common.kafka, &health, &shutdown)
+        .await?
+    {
+        let publisher = Publisher::new(
+            &config.common.kafka,
+            &PublisherSettings::stage("recovery"),
+            &health,
+        )?;
         let topic = config.pipeline.topic_dlq.clone();
         let mut beside = JoinSet::new();
         beside.spawn(publisher.clone().watch(topic, shutdown.clone()));
-        beside.spawn(runner::run(recovery.clone(), publisher.clone(), health.clone(), shutdown.clone()));
+        beside.spawn(runner::run(
+            recovery.clone(),
+            publisher.clone(),
+            health.clone(),
+            shutdown.clone(),
+        ));
         let every = Duration::from_secs(config.audit_seconds);
-        beside.spawn(audit::run(recovery.clone(), every, health.clone(), shutdown.clone()));
-        beside.spawn(keep::run(recovery.clone(), config.keep.clone(), shutdown.clone()));
+        beside.spawn(audit::run(
+            recovery.clone(),
+            every,
+            health.clone(),
+            shutdown.clone(),
+        ));
+        beside.spawn(keep::run(
+            recovery.clone(),
+            config.keep.clone(),
+            shutdown.clone(),
+        ));
         if let Some(policies) = policies {
-            beside.spawn(policy::run(recovery.clone(), policies, health.clone(), shutdown.clone()));
+            beside.spawn(policy::run(
+                recovery.clone(),
+                policies,
+                health.clone(),
+                shutdown.clone(),
+            ));
         }
-        index::consume(config, &recovery, publisher.clone(), health, shutdown.clone()).await?;
+        index::consume(
+            config,
+            &recovery,
+            publisher.clone(),
+            health,
+            shutdown.clone(),
+        )
+        .await?;
         shutdown.cancel();
         // They end with what they have in hand.
         while let Some(ended) = beside.join_next().await {

@@ -19,11 +19,21 @@ pub(crate) struct Entry<'a> {
 
 /// A text that PostgreSQL takes and a terminal survives: bounded, without control characters (NUL among them).
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(MOST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
-pub(crate) async fn write(connection: &mut PgConnection, entry: Entry<'_>) -> Result<(), sqlx::Error> {
-    let counts = if entry.counts.is_null() { "{}".to_owned() } else { entry.counts.to_string() };
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    entry: Entry<'_>,
+) -> Result<(), sqlx::Error> {
+    let counts = if entry.counts.is_null() {
+        "{}".to_owned()
+    } else {
+        entry.counts.to_string()
+    };
     sqlx::query(
         "INSERT INTO audit_log (who, action, job_id, dead_letter_id, reason, counts) VALUES ($1, $2, $3, $4, $5, $6::json)",
     )

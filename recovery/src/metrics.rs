@@ -29,15 +29,40 @@ pub fn describe() {
     crate::runner::metrics::describe();
     crate::policy::metrics::describe();
     describe_counter!(INDEXED, "New dead letters in the index");
-    describe_counter!(FAILED_AGAIN, "Dead letters that failed again after a replay");
+    describe_counter!(
+        FAILED_AGAIN,
+        "Dead letters that failed again after a replay"
+    );
     describe_counter!(COPIES, "Further copies of indexed dead letters");
-    describe_counter!(CLEANED, "Dead letters indexed without their texts, which PostgreSQL refused");
+    describe_counter!(
+        CLEANED,
+        "Dead letters indexed without their texts, which PostgreSQL refused"
+    );
     // At zero: a series that begins with its first dead letters hides them from `increase`.
-    [INDEXED, FAILED_AGAIN, COPIES, CLEANED].into_iter().for_each(|name| counter!(name).increment(0));
-    describe_histogram!(TRANSACTION_SECONDS, Unit::Seconds, "Duration of one indexing transaction");
+    [INDEXED, FAILED_AGAIN, COPIES, CLEANED]
+        .into_iter()
+        .for_each(|name| counter!(name).increment(0));
+    describe_histogram!(
+        TRANSACTION_SECONDS,
+        Unit::Seconds,
+        "Duration of one indexing transaction"
+    );
     describe_gauge!(BY_STATE, "Dead letters, by state");
-    describe_gauge!(OPEN, "Open dead letters, by code; codes that are not EventFlow's own together as other");
-    describe_gauge!(INDEX_BYTES, Unit::Bytes, "Bytes of the index in use: values and headers kept, and its rows");
-    describe_gauge!(OVER_LIMIT, "1 while the index is over its size limit and only open dead letters are left to keep");
-    describe_counter!(DROPPED, "Values and headers of settled dead letters dropped by the index's limits");
+    describe_gauge!(
+        OPEN,
+        "Open dead letters, by code; codes that are not EventFlow's own together as other"
+    );
+    describe_gauge!(
+        INDEX_BYTES,
+        Unit::Bytes,
+        "Bytes of the index in use: values and headers kept, and its rows"
+    );
+    describe_gauge!(
+        OVER_LIMIT,
+        "1 while the index is over its size limit and only open dead letters are left to keep"
+    );
+    describe_counter!(
+        DROPPED,
+        "Values and headers of settled dead letters dropped by the index's limits"
+    );
 }

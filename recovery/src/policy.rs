@@ -100,10 +100,16 @@ mod span {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         let span = crate::model::parse_span(&text).filter(|span| !span.is_zero());
-        span.ok_or_else(|| D::Error::custom(format!("{text:?} is no span; write it as 90s, 15m, 2h or 7d")))
+        span.ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is no span; write it as 90s, 15m, 2h or 7d"
+            ))
+        })
     }
 }
 
@@ -116,16 +122,33 @@ impl Policies {
         let policies: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         for (index, policy) in policies.policy.iter().enumerate() {
             let bad = |problem: &str| Err(format!("policy {:?}: {problem}", policy.name));
-            if policy.name.is_empty() || policies.policy[..index].iter().any(|other| other.name == policy.name) {
+            if policy.name.is_empty()
+                || policies.policy[..index]
+                    .iter()
+                    .any(|other| other.name == policy.name)
+            {
                 return bad("needs a name of its own");
             }
-            let unknown = |code: &&String| !RejectionCode::ALL.iter().any(|known| known.code() == code.as_str());
+            let unknown = |code: &&String| {
+                !RejectionCode::ALL
+                    .iter()
+                    .any(|known| known.code() == code.as_str())
+            };
             if let Some(code) = policy.codes.iter().find(unknown) {
                 return bad(&format!("no such code: {code}"));
             }
-            let never = [RejectionCode::ReplaysExhausted.code(), RejectionCode::Conflict.code()];
-            if let Some(code) = policy.codes.iter().find(|code| never.contains(&code.as_str())) {
-                return bad(&format!("{code} needs a person: it is never tried again by itself"));
+            let never = [
+                RejectionCode::ReplaysExhausted.code(),
+                RejectionCode::Conflict.code(),
+            ];
+            if let Some(code) = policy
+                .codes
+                .iter()
+                .find(|code| never.contains(&code.as_str()))
+            {
+                return bad(&format!(
+                    "{code} needs a person: it is never tried again by itself"
+                ));
             }
             if policy.codes.is_empty() {
                 return bad("needs codes; there is no policy for everything");
@@ -155,8 +178,10 @@ impl Policies {
 /// What a verdict depends on beside the dead letter: another fingerprint is a reason to look again.
 #[must_use]
 pub fn fingerprint(policy: &Policy, contracts: &Contracts) -> String {
-    let mut parts: Vec<String> =
-        contracts.iter().map(|contract| format!("{}\0{}", contract.schema_json, contract.record_avsc)).collect();
+    let mut parts: Vec<String> = contracts
+        .iter()
+        .map(|contract| format!("{}\0{}", contract.schema_json, contract.record_avsc))
+        .collect();
     parts.sort();
     parts.push(format!("{policy:?}"));
     parts.push(env!("CARGO_PKG_VERSION").to_owned());
@@ -212,7 +237,11 @@ pub(crate) fn choose<'c>(
 
 /// When a dead letter may be tried again after one more try.
 pub(crate) fn next_try(policy: &Policy, tries_before: u32, now: Time) -> Time {
-    let pause = policy.backoff.as_secs().saturating_mul(1 << tries_before.min(20)).min(365 * 86400);
+    let pause = policy
+        .backoff
+        .as_secs()
+        .saturating_mul(1 << tries_before.min(20))
+        .min(365 * 86400);
     now + time::Duration::seconds(i64::try_from(pause).unwrap_or(i64::MAX))
 }
 

@@ -41,39 +41,68 @@ impl Recovery {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] without Kafka, [`Refusal::Unavailable`] when the broker or the database stays away; run it again then.
-    pub async fn reindex(&self, who: &str, mut progress: impl FnMut(&Reindexed)) -> Result<Reindexed, Refusal> {
+    pub async fn reindex(
+        &self,
+        who: &str,
+        mut progress: impl FnMut(&Reindexed),
+    ) -> Result<Reindexed, Refusal> {
         let Some(kafka) = self.kafka.clone() else {
-            return Err(Refusal::Invalid("a reindex reads Kafka: say --kafka-brokers".to_owned()));
+            return Err(Refusal::Invalid(
+                "a reindex reads Kafka: say --kafka-brokers".to_owned(),
+            ));
         };
         let topic = self.pipeline.topic_dlq.clone();
-        let mut indexer = Indexer::new(self).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let mut indexer =
+            Indexer::new(self).map_err(|error| Refusal::Invalid(error.to_string()))?;
         let (batches, mut inbox) = mpsc::channel::<Vec<OwnedRecord>>(1);
         let from = topic.clone();
         let reading = tokio::task::spawn_blocking(move || read(&kafka, &from, &batches));
         let mut found = Reindexed::default();
         while let Some(batch) = inbox.recv().await {
-            let dead: Vec<Dead<'_>> = batch.iter().map(|record| Dead::owned(&topic, record)).collect();
+            let dead: Vec<Dead<'_>> = batch
+                .iter()
+                .map(|record| Dead::owned(&topic, record))
+                .collect();
             let written = patiently(&mut indexer, &dead).await?;
             found.records += batch.len() as u64;
             found.new += written.new.len() as u64;
             found.further += (written.again.len() + written.copies.len()) as u64;
             progress(&found);
         }
-        let read = reading.await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        read.map_err(|error| Refusal::Unavailable(format!("{topic} cannot be read to its end: {error:#}; run it again")))?;
+        let read = reading
+            .await
+            .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        read.map_err(|error| {
+            Refusal::Unavailable(format!(
+                "{topic} cannot be read to its end: {error:#}; run it again"
+            ))
+        })?;
         found.resolved = self.mark_resolved().await?;
         progress(&found);
         let counts = serde_json::to_value(found).unwrap_or_default();
         let mut connection = self.pool.acquire().await?;
-        log::write(&mut connection, log::Entry { who, action: "recovery.reindex", counts, ..log::Entry::default() }).await?;
+        log::write(
+            &mut connection,
+            log::Entry {
+                who,
+                action: "recovery.reindex",
+                counts,
+                ..log::Entry::default()
+            },
+        )
+        .await?;
         Ok(found)
     }
 
     /// Marks open dead letters resolved whose events are stored.
     async fn mark_resolved(&self) -> Result<u64, Refusal> {
         let persistence: bool =
-            sqlx::query_scalar("SELECT to_regclass('persistence.event_fates') IS NOT NULL").fetch_one(&self.pool).await?;
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM dead_letters").fetch_one(&self.pool).await?;
+            sqlx::query_scalar("SELECT to_regclass('persistence.event_fates') IS NOT NULL")
+                .fetch_one(&self.pool)
+                .await?;
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM dead_letters")
+            .fetch_one(&self.pool)
+            .await?;
         let (mut from, last, mut marked) = (0, last.filter(|_| persistence).unwrap_or(0), 0);
         while from < last {
             marked += sqlx::query(
@@ -98,12 +127,20 @@ impl Recovery {
 }
 
 /// Hands the topic over in batches. Blocks while they are written: memory is bounded by two batches and the client's own queue.
-fn read(kafka: &runtime::kafka::KafkaArgs, topic: &str, batches: &mpsc::Sender<Vec<OwnedRecord>>) -> anyhow::Result<()> {
+fn read(
+    kafka: &runtime::kafka::KafkaArgs,
+    topic: &str,
+    batches: &mpsc::Sender<Vec<OwnedRecord>>,
+) -> anyhow::Result<()> {
     let mut tail = Tail::since(kafka, topic, &BTreeMap::new())?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
     tail.visit(|record| {
-        bytes +=
-            record.value.as_ref().map_or(0, Vec::len) + record.headers.iter().map(|(name, _)| name.len() + 64).sum::<usize>();
+        bytes += record.value.as_ref().map_or(0, Vec::len)
+            + record
+                .headers
+                .iter()
+                .map(|(name, _)| name.len() + 64)
+                .sum::<usize>();
         batch.push(record);
         if batch.len() == BATCH_RECORDS || bytes >= BATCH_BYTES {
             bytes = 0;
@@ -117,11 +154,15 @@ fn read(kafka: &runtime::kafka::KafkaArgs, topic: &str, batches: &mpsc::Sender<V
     Ok(())
 }
 
-async fn patiently(indexer: &mut Indexer, dead: &[Dead<'_>]) -> Result<crate::index::write::Written, Transient> {
+async fn patiently(
+    indexer: &mut Indexer,
+    dead: &[Dead<'_>],
+) -> Result<crate::index::write::Written, Transient> {
     let mut tries = 0;
     loop {
-        let indexed =
-            tokio::time::timeout(database::DEADLINE, indexer.index(dead)).await.unwrap_or_else(|_| Err(database::silent()));
+        let indexed = tokio::time::timeout(database::DEADLINE, indexer.index(dead))
+            .await
+            .unwrap_or_else(|_| Err(database::silent()));
         match indexed {
             Err(error) if !error.fatal && tries < TRIES => {
                 tracing::warn!(event = "reindex_waits", %error);

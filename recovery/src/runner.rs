@@ -52,7 +52,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { poll: Duration::from_millis(200), recheck: Duration::from_secs(1), grace: Duration::from_secs(20) }
+        Self {
+            poll: Duration::from_millis(200),
+            recheck: Duration::from_secs(1),
+            grace: Duration::from_secs(20),
+        }
     }
 }
 
@@ -76,18 +80,36 @@ struct Context {
 }
 
 /// Runs jobs until `shutdown`; an outage of the broker or the database is waited for, and shows in `health` and in the jobs.
-pub async fn run(recovery: Recovery, publisher: Publisher, health: Health, shutdown: CancellationToken) {
+pub async fn run(
+    recovery: Recovery,
+    publisher: Publisher,
+    health: Health,
+    shutdown: CancellationToken,
+) {
     run_with(recovery, publisher, health, shutdown, Settings::default()).await;
 }
 
 /// As [`run`], with other waits.
-pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, shutdown: CancellationToken, settings: Settings) {
+pub async fn run_with(
+    recovery: Recovery,
+    publisher: Publisher,
+    health: Health,
+    shutdown: CancellationToken,
+    settings: Settings,
+) {
     let desk = match Desk::new(&recovery) {
         Ok(desk) => desk,
         Err(reason) => return health.set(CHECK, Err(reason)),
     };
     let instance = format!("{:016x}", fastrand::u64(..));
-    let context = Arc::new(Context { recovery, publisher, desk, instance, settings, shutdown: shutdown.clone() });
+    let context = Arc::new(Context {
+        recovery,
+        publisher,
+        desk,
+        instance,
+        settings,
+        shutdown: shutdown.clone(),
+    });
     let (mut active, mut tasks) = (BTreeSet::new(), JoinSet::new());
     let mut following = JoinSet::new();
     let mut beaten: Option<Instant> = None;
@@ -113,7 +135,8 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
             }
             Err(error) => health.set(CHECK, Err(format!("replays wait: {error}"))),
         }
-        ::metrics::gauge!(metrics::JOBS).set(f64::from(u32::try_from(active.len()).unwrap_or(u32::MAX)));
+        ::metrics::gauge!(metrics::JOBS)
+            .set(f64::from(u32::try_from(active.len()).unwrap_or(u32::MAX)));
         let tick = tokio::time::sleep(settings.poll);
         tokio::select! {
             () = tick => {}
@@ -137,7 +160,10 @@ pub async fn run_with(recovery: Recovery, publisher: Publisher, health: Health, 
     drop(following);
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!(event = "replay_chunk_left", "the next instance finds out what was sent");
+        tracing::warn!(
+            event = "replay_chunk_left",
+            "the next instance finds out what was sent"
+        );
     }
 }
 
@@ -159,7 +185,10 @@ async fn follow(context: &Context) {
             tracing::warn!(event = "replay_lost_unknown", code = error.code(), %error);
         }
         let rest = started.elapsed().max(context.settings.poll);
-        context.shutdown.run_until_cancelled(tokio::time::sleep(rest)).await;
+        context
+            .shutdown
+            .run_until_cancelled(tokio::time::sleep(rest))
+            .await;
     }
 }
 

@@ -45,11 +45,32 @@ impl Recovery {
         let mut parts = story::group(self, found);
         let truncated = more || parts.len() > STORIES;
         parts.truncate(STORIES);
-        let raw = signature::raw_records(self, parts.iter().take(RAW_RECORDS).map(story::Parts::raw).collect()).await;
-        let pasts =
-            find::pasts(self, parts.iter().flat_map(|parts| parts.letters.iter().map(|letter| letter.id)).collect()).await?;
-        let mut stories: Vec<_> = parts.iter().map(|parts| story::tell(self, parts, &raw, &pasts)).collect();
+        let raw = signature::raw_records(
+            self,
+            parts
+                .iter()
+                .take(RAW_RECORDS)
+                .map(story::Parts::raw)
+                .collect(),
+        )
+        .await;
+        let pasts = find::pasts(
+            self,
+            parts
+                .iter()
+                .flat_map(|parts| parts.letters.iter().map(|letter| letter.id))
+                .collect(),
+        )
+        .await?;
+        let mut stories: Vec<_> = parts
+            .iter()
+            .map(|parts| story::tell(self, parts, &raw, &pasts))
+            .collect();
         stories.sort_by_key(|story| story.steps.first().map(|step| step.at));
-        Ok(Trace { asked: asked.to_owned(), stories, truncated })
+        Ok(Trace {
+            asked: asked.to_owned(),
+            stories,
+            truncated,
+        })
     }
 }

@@ -22,8 +22,15 @@ use tokio_util::sync::CancellationToken;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn look(world: &World, settled: &[(i32, i64)]) -> Look {
-    let readings: Vec<Reading> =
-        settled.iter().map(|&(partition, settled)| Reading { partition, low: 0, settled, high: settled + 3 }).collect();
+    let readings: Vec<Reading> = settled
+        .iter()
+        .map(|&(partition, settled)| Reading {
+            partition,
+            low: 0,
+            settled,
+            high: settled + 3,
+        })
+        .collect();
     world.recovery.account(RAW, &readings).await.unwrap()
 }
 
@@ -33,11 +40,19 @@ async fn books(world: &World) -> Audit {
 
 /// The same question, looked at anew.
 async fn books_anew(world: &World) -> Audit {
-    world.recovery.audit(None, Some(time::OffsetDateTime::UNIX_EPOCH), None).await.unwrap()
+    world
+        .recovery
+        .audit(None, Some(time::OffsetDateTime::UNIX_EPOCH), None)
+        .await
+        .unwrap()
 }
 
 fn found(audit: &Audit) -> Vec<(i32, i64, &str)> {
-    audit.findings.iter().map(|finding| (finding.partition, finding.offset, finding.kind.as_str())).collect()
+    audit
+        .findings
+        .iter()
+        .map(|finding| (finding.partition, finding.offset, finding.kind.as_str()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,22 +66,52 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_mended
     world.letter(1, 7, "replaying").await;
     look(&world, &[(0, 10), (1, 8)]).await;
     let sound = books(&world).await;
-    assert_eq!((sound.records, sound.stored, sound.duplicate, sound.in_flight), (18, 14, 1, 6));
-    assert_eq!((sound.dead_lettered["open"], sound.dead_lettered["discarded"], sound.dead_lettered["replaying"]), (1, 1, 1));
-    assert!(found(&sound).is_empty() && sound.gaps == 0 && sound.double_fates == 0, "{sound:?}");
+    assert_eq!(
+        (
+            sound.records,
+            sound.stored,
+            sound.duplicate,
+            sound.in_flight
+        ),
+        (18, 14, 1, 6)
+    );
+    assert_eq!(
+        (
+            sound.dead_lettered["open"],
+            sound.dead_lettered["discarded"],
+            sound.dead_lettered["replaying"]
+        ),
+        (1, 1, 1)
+    );
+    assert!(
+        found(&sound).is_empty() && sound.gaps == 0 && sound.double_fates == 0,
+        "{sound:?}"
+    );
 
     // A lost offset, a row deleted, a dead letter deleted, and one that is stored although nobody replayed it.
     world.store(0, 11..13).await;
-    world.run("DELETE FROM persistence.events WHERE raw_partition = 0 AND raw_offset = 3").await;
-    world.run("DELETE FROM dead_letters WHERE origin_offset = 6").await;
+    world
+        .run("DELETE FROM persistence.events WHERE raw_partition = 0 AND raw_offset = 3")
+        .await;
+    world
+        .run("DELETE FROM dead_letters WHERE origin_offset = 6")
+        .await;
     world.store(1, 5..6).await;
-    let expected = [(0, 3, "gap"), (0, 10, "gap"), (1, 5, "double_fate"), (1, 6, "gap")];
+    let expected = [
+        (0, 3, "gap"),
+        (0, 10, "gap"),
+        (1, 5, "double_fate"),
+        (1, 6, "gap"),
+    ];
     // Each look goes over the page not looked at for longest: two partitions, so at most two looks.
     look(&world, &[(0, 13), (1, 8)]).await;
     look(&world, &[(0, 13), (1, 8)]).await;
     let broken = books(&world).await;
     assert_eq!(found(&broken), expected);
-    assert_eq!((broken.gaps, broken.double_fates, broken.records), (3, 1, 21));
+    assert_eq!(
+        (broken.gaps, broken.double_fates, broken.records),
+        (3, 1, 21)
+    );
     let anew = books_anew(&world).await;
     assert_eq!((found(&anew), anew.records), (expected.to_vec(), 21));
 
@@ -77,7 +122,13 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_mended
     world.set_state(1, 5, "resolved").await;
     look(&world, &[(0, 13), (1, 8)]).await;
     assert!(found(&books(&world).await).is_empty());
-    assert_eq!(world.number("SELECT count(*) FROM audit_findings WHERE healed_at IS NOT NULL").await, 4, "kept when healed");
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM audit_findings WHERE healed_at IS NOT NULL")
+            .await,
+        4,
+        "kept when healed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +140,11 @@ async fn a_resolved_dead_letter_without_its_row_and_a_record_stored_twice_are_fa
     look(&world, &[(0, 2)]).await;
     let audit = books(&world).await;
     assert_eq!(found(&audit), [(0, 0, "gap"), (0, 1, "double_fate")]);
-    assert!(audit.findings[0].detail.contains("resolved"), "{:?}", audit.findings);
+    assert!(
+        audit.findings[0].detail.contains("resolved"),
+        "{:?}",
+        audit.findings
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,9 +152,22 @@ async fn what_was_looked_at_is_not_looked_at_again_unless_something_changed() {
     let world = world(true, None, &[]).await;
     world.store(0, 0..2 * PAGE + 10).await;
     let first = look(&world, &[(0, 2 * PAGE + 5)]).await;
-    assert_eq!(first, Look { new: 2 * PAGE + 5, again: 0 });
+    assert_eq!(
+        first,
+        Look {
+            new: 2 * PAGE + 5,
+            again: 0
+        }
+    );
     let second = look(&world, &[(0, 2 * PAGE + 10)]).await;
-    assert_eq!(second, Look { new: 5, again: PAGE }, "the new ones, and one page in its turn");
+    assert_eq!(
+        second,
+        Look {
+            new: 5,
+            again: PAGE
+        },
+        "the new ones, and one page in its turn"
+    );
     // The validator's group was set back: nothing is new, and the frontier stays.
     assert_eq!(look(&world, &[(0, 7)]).await.new, 0);
     let audit = books(&world).await;
@@ -107,11 +175,28 @@ async fn what_was_looked_at_is_not_looked_at_again_unless_something_changed() {
     assert_eq!((audit.records, audit.in_flight), (2 * PAGE + 10, 3));
     // A partition added later, a topic whose beginning is gone.
     world.store(1, 50..60).await;
-    let reading = Reading { partition: 1, low: 50, settled: 60, high: 60 };
+    let reading = Reading {
+        partition: 1,
+        low: 50,
+        settled: 60,
+        high: 60,
+    };
     world.recovery.account(RAW, &[reading]).await.unwrap();
     // Retention passes the frontier: what was settled before stays accounted for, what is new is looked at.
     world.store(1, 60..70).await;
-    world.recovery.account(RAW, &[Reading { low: 65, settled: 70, high: 70, ..reading }]).await.unwrap();
+    world
+        .recovery
+        .account(
+            RAW,
+            &[Reading {
+                low: 65,
+                settled: 70,
+                high: 70,
+                ..reading
+            }],
+        )
+        .await
+        .unwrap();
     let audit = books(&world).await;
     assert_eq!(audit.partitions[1], (1, 50, 70, 70));
     assert!(found(&audit).is_empty(), "{:?}", audit.findings);
@@ -123,9 +208,15 @@ async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_fo
     world.letter(0, 0, "open").await;
     look(&world, &[(0, 2)]).await;
     let audit = books(&world).await;
-    assert_eq!((audit.records, audit.stored, audit.dead_lettered["open"]), (2, 0, 1));
+    assert_eq!(
+        (audit.records, audit.stored, audit.dead_lettered["open"]),
+        (2, 0, 1)
+    );
     assert_eq!(found(&audit), [(0, 1, "gap")]);
-    assert!(matches!(world.recovery.audit(Some("other"), None, None).await, Err(recovery::error::Refusal::NotFound(_))));
+    assert!(matches!(
+        world.recovery.audit(Some("other"), None, None).await,
+        Err(recovery::error::Refusal::NotFound(_))
+    ));
 }
 
 /// Three partitions without a fault, of which the next look goes over the first in its turn: the third is seen only if its change is.
@@ -157,11 +248,26 @@ async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
         if row {
             world.store(2, 5..6).await;
         }
-        assert_eq!(look(&world, &settled).await, Look { new: 0, again: 11 }, "{letter} to {then}: the first and the third");
+        assert_eq!(
+            look(&world, &settled).await,
+            Look { new: 0, again: 11 },
+            "{letter} to {then}: the first and the third"
+        );
         let audit = books(&world).await;
-        let counts = [("stored", audit.stored - 15), ("double_fate", audit.double_fates), ("gap", audit.gaps)];
-        let dead = audit.dead_lettered.iter().map(|(state, count)| (state.as_str(), *count));
-        let counted: Vec<_> = counts.into_iter().chain(dead).filter(|(_, count)| *count != 0).collect();
+        let counts = [
+            ("stored", audit.stored - 15),
+            ("double_fate", audit.double_fates),
+            ("gap", audit.gaps),
+        ];
+        let dead = audit
+            .dead_lettered
+            .iter()
+            .map(|(state, count)| (state.as_str(), *count));
+        let counted: Vec<_> = counts
+            .into_iter()
+            .chain(dead)
+            .filter(|(_, count)| *count != 0)
+            .collect();
         assert_eq!(counted, [(expected, 1)], "{letter} to {then}");
     }
 }
@@ -184,7 +290,9 @@ async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
         .await
         .unwrap();
     }
-    world.run("DELETE FROM persistence.events WHERE raw_offset IN (5, 25)").await;
+    world
+        .run("DELETE FROM persistence.events WHERE raw_offset IN (5, 25)")
+        .await;
     let at = |minute: i64| Some(start + time::Duration::minutes(minute));
     for (from, to, expected, gaps) in [
         (None, None, (0, 0, 40, 43), vec![]),
@@ -193,13 +301,21 @@ async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
         // What was received just before a checkpoint may be published just after it.
         (at(1), at(10), (0, 10, 30, 30), vec![(0, 25, "gap")]),
         (None, at(1), (0, 0, 20, 20), vec![(0, 5, "gap")]),
-        (at(-5), at(60), (0, 0, 40, 43), vec![(0, 5, "gap"), (0, 25, "gap")]),
+        (
+            at(-5),
+            at(60),
+            (0, 0, 40, 43),
+            vec![(0, 5, "gap"), (0, 25, "gap")],
+        ),
         (at(60), None, (0, 40, 40, 43), vec![]),
     ] {
         let audit = world.recovery.audit(None, from, to).await.unwrap();
         assert_eq!(audit.partitions, [expected], "{from:?} {to:?}");
         assert_eq!(found(&audit), gaps, "{from:?} {to:?}");
-        assert_eq!((audit.records, audit.in_flight), (expected.2 - expected.1, expected.3 - expected.2));
+        assert_eq!(
+            (audit.records, audit.in_flight),
+            (expected.2 - expected.1, expected.3 - expected.2)
+        );
     }
 }
 
@@ -223,11 +339,50 @@ fn fate(held: Held) -> &'static str {
 fn happens(event: u8, held: Held) -> Option<Held> {
     match (event, held) {
         (0, Held { rows: 0, letter }) => Some(Held { rows: 1, letter }),
-        (1, Held { rows, letter: None }) => Some(Held { rows, letter: Some("open") }),
-        (2, Held { rows, letter: Some("open") }) => Some(Held { rows, letter: Some("replaying") }),
-        (3, Held { rows, letter: Some("replaying") }) => Some(Held { rows, letter: Some("open") }),
-        (4, Held { rows, letter: Some("replaying") }) => Some(Held { rows, letter: Some("resolved") }),
-        (5, Held { rows, letter: Some("open") }) => Some(Held { rows, letter: Some("discarded") }),
+        (1, Held { rows, letter: None }) => Some(Held {
+            rows,
+            letter: Some("open"),
+        }),
+        (
+            2,
+            Held {
+                rows,
+                letter: Some("open"),
+            },
+        ) => Some(Held {
+            rows,
+            letter: Some("replaying"),
+        }),
+        (
+            3,
+            Held {
+                rows,
+                letter: Some("replaying"),
+            },
+        ) => Some(Held {
+            rows,
+            letter: Some("open"),
+        }),
+        (
+            4,
+            Held {
+                rows,
+                letter: Some("replaying"),
+            },
+        ) => Some(Held {
+            rows,
+            letter: Some("resolved"),
+        }),
+        (
+            5,
+            Held {
+                rows,
+                letter: Some("open"),
+            },
+        ) => Some(Held {
+            rows,
+            letter: Some("discarded"),
+        }),
         (_, _) => None,
     }
 }
@@ -235,8 +390,9 @@ fn happens(event: u8, held: Held) -> Option<Held> {
 async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
     const OFFSETS: i64 = 6;
     let world = world(true, None, &[]).await;
-    let mut model: BTreeMap<(i32, i64), Held> =
-        (0..4).flat_map(|p| (0..OFFSETS).map(move |o| ((p, o), Held::default()))).collect();
+    let mut model: BTreeMap<(i32, i64), Held> = (0..4)
+        .flat_map(|p| (0..OFFSETS).map(move |o| ((p, o), Held::default())))
+        .collect();
     let mut frontier = 0;
     for (partition, offset, event, looks) in history {
         let held = model[&(partition, offset)];
@@ -246,7 +402,9 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
             }
             match (held.letter, then.letter) {
                 (None, Some(state)) => world.letter(partition, offset, state).await,
-                (Some(was), Some(state)) if was != state => world.set_state(partition, offset, state).await,
+                (Some(was), Some(state)) if was != state => {
+                    world.set_state(partition, offset, state).await
+                }
                 _ => {}
             }
             model.insert((partition, offset), then);
@@ -265,15 +423,25 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
             let count = |fate: &str| expected.get(fate).copied().unwrap_or(0);
             let dead = |state: &str| audit.dead_lettered.get(state).copied().unwrap_or(0);
             assert_eq!(audit.records, 4 * frontier);
-            assert_eq!((audit.stored, audit.gaps, audit.double_fates), (count("stored"), count("gap"), count("double_fate")));
+            assert_eq!(
+                (audit.stored, audit.gaps, audit.double_fates),
+                (count("stored"), count("gap"), count("double_fate"))
+            );
             assert_eq!(
                 (dead("open"), dead("replaying"), dead("discarded")),
                 (count("open"), count("replaying"), count("discarded"))
             );
-            let listed: Vec<_> = found(&audit).into_iter().map(|(partition, offset, kind)| ((partition, offset), kind)).collect();
-            let wrong = |held: &Held| matches!(fate(*held), "gap" | "double_fate").then(|| fate(*held));
-            let mut faults: Vec<_> =
-                model.iter().filter(|((_, o), _)| *o < frontier).filter_map(|(at, held)| Some((*at, wrong(held)?))).collect();
+            let listed: Vec<_> = found(&audit)
+                .into_iter()
+                .map(|(partition, offset, kind)| ((partition, offset), kind))
+                .collect();
+            let wrong =
+                |held: &Held| matches!(fate(*held), "gap" | "double_fate").then(|| fate(*held));
+            let mut faults: Vec<_> = model
+                .iter()
+                .filter(|((_, o), _)| *o < frontier)
+                .filter_map(|(at, held)| Some((*at, wrong(held)?)))
+                .collect();
             faults.sort_unstable();
             let mut listed = listed;
             listed.sort_unstable();
@@ -302,7 +470,10 @@ impl Handler for Halves {
 
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
         let outcome = |record: &Record<'_>| match record.value() {
-            b"good" => Outcome::Forward { topic: topics::VALIDATED.into(), value: Bytes::from_static(b"datum") },
+            b"good" => Outcome::Forward {
+                topic: topics::VALIDATED.into(),
+                value: Bytes::from_static(b"datum"),
+            },
             _ => Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "not good")),
         };
         Ok(batch.iter().map(outcome).collect())
@@ -311,17 +482,24 @@ impl Handler for Halves {
 
 async fn publish(publisher: &Publisher, values: &[&'static [u8]]) {
     for value in values {
-        let record = OutRecord { topic: RAW, key: Some(b"k"), value: Some(value), headers: RecordHeaders::new(0) };
+        let record = OutRecord {
+            topic: RAW,
+            key: Some(b"k"),
+            value: Some(value),
+            headers: RecordHeaders::new(0),
+        };
         publisher.publish(record, DEADLINE).await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record() {
-    let broker = EmbeddedBroker::start(&[(RAW, 2), (topics::VALIDATED, 1), (topics::DLQ, 1)]).unwrap();
+    let broker =
+        EmbeddedBroker::start(&[(RAW, 2), (topics::VALIDATED, 1), (topics::DLQ, 1)]).unwrap();
     let kafka = broker.kafka();
     let world = world(true, Some(kafka.clone()), &[]).await;
-    let publisher = Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let publisher =
+        Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
     publish(&publisher, &[b"good", b"bad", b"good", b"good"]).await;
 
     // Before the validator committed anything nothing is owed a fate; all is in flight.
@@ -329,14 +507,29 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     assert_eq!((before.records, before.in_flight, before.gaps), (0, 4, 0));
 
     let (shutdown, health) = (CancellationToken::new(), Health::new());
-    let stage =
-        StageArgs { batch_records: 100, batch_age_ms: 2, breaker_share: 2.0, breaker_window: 10, topic_dlq: topics::DLQ.into() };
+    let stage = StageArgs {
+        batch_records: 100,
+        batch_age_ms: 2,
+        breaker_share: 2.0,
+        breaker_window: 10,
+        topic_dlq: topics::DLQ.into(),
+    };
     let settings = stage.settings(&kafka, "eventflow-validator", vec![RAW.to_owned()], None);
-    let running = tokio::spawn(consumer::run(settings, Halves, publisher.clone(), health, shutdown.clone()));
+    let running = tokio::spawn(consumer::run(
+        settings,
+        Halves,
+        publisher.clone(),
+        health,
+        shutdown.clone(),
+    ));
     let until = Instant::now() + DEADLINE;
     loop {
         let kafka = kafka.clone();
-        let next = tokio::task::spawn_blocking(move || committed(&kafka, "eventflow-validator", RAW)).await.unwrap().unwrap();
+        let next =
+            tokio::task::spawn_blocking(move || committed(&kafka, "eventflow-validator", RAW))
+                .await
+                .unwrap()
+                .unwrap();
         if next.iter().filter_map(|(_, next)| *next).sum::<i64>() == 4 {
             break;
         }
@@ -347,10 +540,27 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     running.await.unwrap().unwrap();
 
     // Persistence has not read the validated topic: no verdict, and no false gap.
-    let late = world.recovery.audit_now(Duration::from_secs(2)).await.unwrap_err();
-    assert!(late.to_string().contains("eventflow-persistence has not read events.validated.v1:0 from 0 to 3"), "{late}");
-    let partition: i32 = books(&world).await.partitions.iter().find(|(_, _, _, high)| *high == 4).unwrap().0;
-    assert_eq!((books(&world).await.records, books(&world).await.gaps), (0, 0));
+    let late = world
+        .recovery
+        .audit_now(Duration::from_secs(2))
+        .await
+        .unwrap_err();
+    assert!(
+        late.to_string()
+            .contains("eventflow-persistence has not read events.validated.v1:0 from 0 to 3"),
+        "{late}"
+    );
+    let partition: i32 = books(&world)
+        .await
+        .partitions
+        .iter()
+        .find(|(_, _, _, high)| *high == 4)
+        .unwrap()
+        .0;
+    assert_eq!(
+        (books(&world).await.records, books(&world).await.gaps),
+        (0, 0)
+    );
 
     // Persistence has; the index of dead letters has not.
     world.store(partition, 0..1).await;
@@ -358,8 +568,16 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     world
         .run("INSERT INTO persistence.consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('eventflow-persistence', 'events.validated.v1', 0, 3)")
         .await;
-    let late = world.recovery.audit_now(Duration::from_secs(2)).await.unwrap_err();
-    assert!(late.to_string().contains("the index of dead letters has not read events.dlq.v1:0 from 0 to 1"), "{late}");
+    let late = world
+        .recovery
+        .audit_now(Duration::from_secs(2))
+        .await
+        .unwrap_err();
+    assert!(
+        late.to_string()
+            .contains("the index of dead letters has not read events.dlq.v1:0 from 0 to 1"),
+        "{late}"
+    );
 
     // The index says it has read the dead letter, but it is not there: a gap, and Kafka confirms that the record exists.
     world
@@ -371,18 +589,38 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     world.letter(partition, 1, "open").await;
     // The role goes on with the checkpoints that were left, and then takes its own.
     let (shutdown, health) = (CancellationToken::new(), Health::new());
-    let auditing =
-        tokio::spawn(recovery::audit::run(world.recovery.clone(), Duration::from_millis(100), health.clone(), shutdown.clone()));
+    let auditing = tokio::spawn(recovery::audit::run(
+        world.recovery.clone(),
+        Duration::from_millis(100),
+        health.clone(),
+        shutdown.clone(),
+    ));
     let until = Instant::now() + DEADLINE;
     while books(&world).await.gaps > 0
-        || world.number("SELECT count(*) FROM audit_checkpoints WHERE reached_at IS NULL").await > 0
+        || world
+            .number("SELECT count(*) FROM audit_checkpoints WHERE reached_at IS NULL")
+            .await
+            > 0
     {
-        assert!(Instant::now() < until, "{:?} {:?}", books(&world).await, health.reasons());
+        assert!(
+            Instant::now() < until,
+            "{:?} {:?}",
+            books(&world).await,
+            health.reasons()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     shutdown.cancel();
     auditing.await.unwrap();
     let sound = books(&world).await;
-    assert_eq!((sound.records, sound.stored, sound.dead_lettered["open"], sound.in_flight), (4, 3, 1, 0));
+    assert_eq!(
+        (
+            sound.records,
+            sound.stored,
+            sound.dead_lettered["open"],
+            sound.in_flight
+        ),
+        (4, 3, 1, 0)
+    );
     assert!(sound.checkpoint_age_seconds.is_some_and(|age| age < 60.0));
 }

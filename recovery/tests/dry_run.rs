@@ -14,7 +14,12 @@ type Said = (String, Option<String>);
 
 /// Verdict and code of every dead letter.
 fn verdicts(run: &DryRun, ids: &[i64]) -> Vec<Said> {
-    let of = |id: &i64| run.samples.iter().find(|item| item.letter == *id).map(|item| (item.would.clone(), item.code.clone()));
+    let of = |id: &i64| {
+        run.samples
+            .iter()
+            .find(|item| item.letter == *id)
+            .map(|item| (item.would.clone(), item.code.clone()))
+    };
     ids.iter().map(|id| of(id).unwrap()).collect()
 }
 
@@ -27,7 +32,14 @@ fn says(would: &str, code: Option<&str>) -> Said {
 }
 
 async fn dead(world: &World, group: &str, offset: i64, value: &[u8]) -> i64 {
-    world.dead(&Dead { group, raw: (0, offset), value: Some(value), ..Dead::default() }).await
+    world
+        .dead(&Dead {
+            group,
+            raw: (0, offset),
+            value: Some(value),
+            ..Dead::default()
+        })
+        .await
 }
 
 /// A row of persistence's.
@@ -51,7 +63,10 @@ async fn store(world: &World, event_id: &str, amount: &str, raw: (i32, i64)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_each_dead_letter_would_come_to() {
     let url = registry().await;
-    let world = world(&["--registry-url", &url]).await.with_persistence().await;
+    let world = world(&["--registry-url", &url])
+        .await
+        .with_persistence()
+        .await;
     store(&world, "same", "5", (7, 1)).await;
     store(&world, "other", "5", (7, 2)).await;
     store(&world, "itself", "5", (0, 12)).await;
@@ -59,58 +74,170 @@ async fn what_each_dead_letter_would_come_to() {
     unknown[4] = 99;
     let long = "i".repeat(60);
     let cases: Vec<(i64, &str, Vec<u8>, Said)> = vec![
-        (1, replay::VALIDATOR, body("new", "5").into(), says("store", None)),
-        (2, replay::VALIDATOR, body("bad", "\"-1\"").into(), says("fail", Some("amount_not_positive"))),
-        (3, replay::VALIDATOR, b"\xff{".to_vec(), says("fail", Some("not_utf8"))),
-        (4, PERSISTENCE, framed(&body("same", "5")), says("duplicate", None)),
-        (5, PERSISTENCE, framed(&body("other", "6")), says("fail", Some("conflict"))),
-        (6, PERSISTENCE, b"no frame".to_vec(), says("fail", Some("bad_frame"))),
-        (7, PERSISTENCE, unknown, says("fail", Some("unknown_schema_id"))),
-        (8, PERSISTENCE, vec![0, 0, 0, 0, 1, 7], says("fail", Some("bad_datum"))),
-        (9, PERSISTENCE, framed(&body("a\\u0000b", "5")), says("fail", Some("row_refused"))),
-        (10, replay::VALIDATOR, body("new", "5").into(), says("duplicate", None)),
-        (11, replay::VALIDATOR, body("new", "6").into(), says("fail", Some("conflict"))),
-        (12, replay::VALIDATOR, body("itself", "5").into(), says("duplicate", None)),
-        (13, "billing", body(&long, "5").into(), says("fail", Some("destination_unknown"))),
+        (
+            1,
+            replay::VALIDATOR,
+            body("new", "5").into(),
+            says("store", None),
+        ),
+        (
+            2,
+            replay::VALIDATOR,
+            body("bad", "\"-1\"").into(),
+            says("fail", Some("amount_not_positive")),
+        ),
+        (
+            3,
+            replay::VALIDATOR,
+            b"\xff{".to_vec(),
+            says("fail", Some("not_utf8")),
+        ),
+        (
+            4,
+            PERSISTENCE,
+            framed(&body("same", "5")),
+            says("duplicate", None),
+        ),
+        (
+            5,
+            PERSISTENCE,
+            framed(&body("other", "6")),
+            says("fail", Some("conflict")),
+        ),
+        (
+            6,
+            PERSISTENCE,
+            b"no frame".to_vec(),
+            says("fail", Some("bad_frame")),
+        ),
+        (
+            7,
+            PERSISTENCE,
+            unknown,
+            says("fail", Some("unknown_schema_id")),
+        ),
+        (
+            8,
+            PERSISTENCE,
+            vec![0, 0, 0, 0, 1, 7],
+            says("fail", Some("bad_datum")),
+        ),
+        (
+            9,
+            PERSISTENCE,
+            framed(&body("a\\u0000b", "5")),
+            says("fail", Some("row_refused")),
+        ),
+        (
+            10,
+            replay::VALIDATOR,
+            body("new", "5").into(),
+            says("duplicate", None),
+        ),
+        (
+            11,
+            replay::VALIDATOR,
+            body("new", "6").into(),
+            says("fail", Some("conflict")),
+        ),
+        (
+            12,
+            replay::VALIDATOR,
+            body("itself", "5").into(),
+            says("duplicate", None),
+        ),
+        (
+            13,
+            "billing",
+            body(&long, "5").into(),
+            says("fail", Some("destination_unknown")),
+        ),
     ];
     let mut ids = Vec::new();
     for (offset, group, value, _) in &cases {
         ids.push(dead(&world, group, *offset, value).await);
     }
-    let often = Dead { raw: (0, 14), value: Some(b"{}"), replay_count: 5, ..Dead::default() };
+    let often = Dead {
+        raw: (0, 14),
+        value: Some(b"{}"),
+        replay_count: 5,
+        ..Dead::default()
+    };
     ids.push(world.dead(&often).await);
     let job = world.planned(&ids, "k").await;
     let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
     let mut expected: Vec<_> = cases.into_iter().map(|(.., verdict)| verdict).collect();
     expected.push(says("fail", Some("replays_exhausted")));
     assert_eq!(verdicts(&run, &ids), expected);
-    assert_eq!((run.would_store, run.would_be_duplicate, run.would_fail), (1, 3, 10));
+    assert_eq!(
+        (run.would_store, run.would_be_duplicate, run.would_fail),
+        (1, 3, 10)
+    );
     assert_eq!(run.would_fail_by_code["conflict"], 2);
     // The verdicts stay with the items.
     let items = world.recovery.items(&job.id, &[], 100).await.unwrap();
-    let kept: Vec<_> = items.into_iter().map(|item| (item.would.unwrap(), item.would_code)).collect();
+    let kept: Vec<_> = items
+        .into_iter()
+        .map(|item| (item.would.unwrap(), item.would_code))
+        .collect();
     assert_eq!(kept, expected);
     let row = sample(&run, ids[0]).row.as_ref().unwrap();
     assert_eq!(
-        (&row["event_id"], &row["amount"], &row["raw"], &row["source"]),
+        (
+            &row["event_id"],
+            &row["amount"],
+            &row["raw"],
+            &row["source"]
+        ),
         (&"new".into(), &"5".into(), &"0:1".into(), &"acme".into())
     );
     let diff = serde_json::to_string(sample(&run, ids[4]).diff.as_ref().unwrap()).unwrap();
     assert!(diff.contains("/amount") && diff.contains("\"6\""), "{diff}");
-    assert_eq!(world.number("SELECT count(*) FROM persistence.events").await, 3, "nothing is stored by a dry run");
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 14);
-    assert_eq!(world.recovery.log(Some(&job.id), None, 1).await.unwrap()[0].action, "replay.dry_run");
-    assert_eq!(world.recovery.dry_run("ann", "nothere").await.unwrap_err().code(), "not_found");
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM persistence.events")
+            .await,
+        3,
+        "nothing is stored by a dry run"
+    );
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state = 'open'")
+            .await,
+        14
+    );
+    assert_eq!(
+        world.recovery.log(Some(&job.id), None, 1).await.unwrap()[0].action,
+        "replay.dry_run"
+    );
+    assert_eq!(
+        world
+            .recovery
+            .dry_run("ann", "nothere")
+            .await
+            .unwrap_err()
+            .code(),
+        "not_found"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_persistences_tables_refusals_are_found_all_the_same() {
     let world = world(&[]).await;
     let good = dead(&world, replay::VALIDATOR, 1, body("good", "5").as_bytes()).await;
-    let nul = dead(&world, replay::VALIDATOR, 2, body("a\\u0000b", "5").as_bytes()).await;
+    let nul = dead(
+        &world,
+        replay::VALIDATOR,
+        2,
+        body("a\\u0000b", "5").as_bytes(),
+    )
+    .await;
     let job = world.planned(&[good, nul], "k").await;
     let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
-    assert_eq!(verdicts(&run, &[good, nul]), [says("store", None), says("fail", Some("row_refused"))]);
+    assert_eq!(
+        verdicts(&run, &[good, nul]),
+        [says("store", None), says("fail", Some("row_refused"))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +245,15 @@ async fn a_registry_that_is_down_is_no_verdict() {
     let world = world(&["--registry-url", "http://127.0.0.1:9"]).await;
     let id = dead(&world, PERSISTENCE, 1, &framed(&body("e", "5"))).await;
     let job = world.planned(&[id], "k").await;
-    assert_eq!(world.recovery.dry_run("ann", &job.id).await.unwrap_err().code(), "unavailable");
+    assert_eq!(
+        world
+            .recovery
+            .dry_run("ann", &job.id)
+            .await
+            .unwrap_err()
+            .code(),
+        "unavailable"
+    );
     assert_eq!(world.text("SELECT would FROM replay_items").await, None);
 }
 
@@ -128,42 +263,80 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
     let mut ids = Vec::new();
     for offset in 0..450 {
         let amount = if offset % 3 == 0 { "\"no\"" } else { "5" };
-        ids.push(dead(&world, replay::VALIDATOR, offset, body(&format!("e{offset}"), amount).as_bytes()).await);
+        ids.push(
+            dead(
+                &world,
+                replay::VALIDATOR,
+                offset,
+                body(&format!("e{offset}"), amount).as_bytes(),
+            )
+            .await,
+        );
     }
     let job = world.planned(&ids, "k").await;
     let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
-    assert_eq!((run.would_store, run.would_be_duplicate, run.would_fail), (300, 0, 150));
+    assert_eq!(
+        (run.would_store, run.would_be_duplicate, run.would_fail),
+        (300, 0, 150)
+    );
     assert_eq!(
         world.number("SELECT count(*) FROM replay_items WHERE would = 'fail' AND would_code = 'invalid_amount'").await,
         150
     );
     assert!(run.samples.len() <= 10);
     world.recovery.dry_run("ann", &job.id).await.unwrap();
-    let tables = world.number("SELECT count(*) FROM pg_class WHERE relname = 'dry_run_rows'").await;
-    assert!((1..=i64::from(world.recovery.pool().size())).contains(&tables), "one a connection, not one a page: {tables}");
+    let tables = world
+        .number("SELECT count(*) FROM pg_class WHERE relname = 'dry_run_rows'")
+        .await;
+    assert!(
+        (1..=i64::from(world.recovery.pool().size())).contains(&tables),
+        "one a connection, not one a page: {tables}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_of_what_is_stored_already_is_a_conflict_as_persistence_says() {
     let url = registry().await;
-    let world = world(&["--registry-url", &url]).await.with_persistence().await;
+    let world = world(&["--registry-url", &url])
+        .await
+        .with_persistence()
+        .await;
     store(&world, "e", "5", (0, 1)).await;
     let text = body("e", "6");
     let mut ids = Vec::new();
-    for headers in [json!([["ef.source", "acme"]]), json!([["ef.source", "acme"], ["ef.edited_by", "ann"]])] {
-        sqlx::query("DELETE FROM dead_letters").execute(&world.pool).await.unwrap();
-        let id = world.dead(&Dead { raw: (0, 1), value: Some(text.as_bytes()), headers, ..Dead::default() }).await;
+    for headers in [
+        json!([["ef.source", "acme"]]),
+        json!([["ef.source", "acme"], ["ef.edited_by", "ann"]]),
+    ] {
+        sqlx::query("DELETE FROM dead_letters")
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        let id = world
+            .dead(&Dead {
+                raw: (0, 1),
+                value: Some(text.as_bytes()),
+                headers,
+                ..Dead::default()
+            })
+            .await;
         let job = world.planned(&[id], &id.to_string()).await;
         let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
         ids.push(verdicts(&run, &[id]).remove(0));
     }
-    assert_eq!(ids, [says("duplicate", None), says("fail", Some("conflict"))]);
+    assert_eq!(
+        ids,
+        [says("duplicate", None), says("fail", Some("conflict"))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_raw_record_that_is_another_event_already_is_a_conflict_as_persistence_says() {
     let url = registry().await;
-    let world = world(&["--registry-url", &url]).await.with_persistence().await;
+    let world = world(&["--registry-url", &url])
+        .await
+        .with_persistence()
+        .await;
     store(&world, "first", "5", (0, 30)).await;
     sqlx::query(
         "INSERT INTO persistence.duplicates (raw_partition, raw_offset, source, event_id) VALUES (0, 31, 'acme', 'first')",
@@ -182,12 +355,24 @@ async fn a_raw_record_that_is_another_event_already_is_a_conflict_as_persistence
     }
     // As the delivery it was recorded as it is still a duplicate.
     let headers = json!([["ef.source", "acme"], ["ef.raw", "0:31"]]);
-    ids.push(world.dead(&Dead { raw: (0, 33), value: Some(body("first", "5").as_bytes()), headers, ..Dead::default() }).await);
+    ids.push(
+        world
+            .dead(&Dead {
+                raw: (0, 33),
+                value: Some(body("first", "5").as_bytes()),
+                headers,
+                ..Dead::default()
+            })
+            .await,
+    );
     let job = world.planned(&ids, "k").await;
     let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
     let mut expected: Vec<Said> = cases.into_iter().map(|(.., verdict)| verdict).collect();
     expected.push(says("duplicate", None));
     assert_eq!(verdicts(&run, &ids), expected);
     let detail = sample(&run, ids[0]).detail.clone().unwrap();
-    assert_eq!(detail, "raw record 0:30 is event first of source acme already");
+    assert_eq!(
+        detail,
+        "raw record 0:30 is event first of source acme already"
+    );
 }

@@ -8,17 +8,28 @@ use recovery::index::families::{Header, Place, Verdict, verdict};
 const RAW: &str = "events.raw.v1";
 
 fn place(topic: &'static str, partition: i32, offset: i64) -> Option<Place<'static>> {
-    Some(Place { topic: topic.into(), partition, offset })
+    Some(Place {
+        topic: topic.into(),
+        partition,
+        offset,
+    })
 }
 
 fn foreign(family: &'static str) -> Verdict<'static> {
-    Verdict { family, disposition: "unknown".into(), attempts: 1, ..Verdict::default() }
+    Verdict {
+        family,
+        disposition: "unknown".into(),
+        attempts: 1,
+        ..Verdict::default()
+    }
 }
 
 #[test]
 fn every_family_is_read_in_its_own_encoding() {
     type Case = (&'static str, Vec<Header<'static>>, Verdict<'static>);
-    let text = |name: &'static str, value: &'static str| -> Header<'static> { (name, Some(value.as_bytes())) };
+    let text = |name: &'static str, value: &'static str| -> Header<'static> {
+        (name, Some(value.as_bytes()))
+    };
     let cases: Vec<Case> = vec![
         (
             "ours, from the validator",
@@ -57,7 +68,10 @@ fn every_family_is_read_in_its_own_encoding() {
             vec![
                 text("ef.raw", "4:77"),
                 text("ef.replay_count", "2"),
-                text("__dlq.errors.topic", "events.retry.eventflow-persistence.v1"),
+                text(
+                    "__dlq.errors.topic",
+                    "events.retry.eventflow-persistence.v1",
+                ),
                 text("__dlq.errors.partition", "1"),
                 text("__dlq.errors.offset", "9"),
                 text("ef.dlq.stage", "persistence"),
@@ -86,9 +100,18 @@ fn every_family_is_read_in_its_own_encoding() {
                 text("__connect.errors.connector.name", "jdbc-sink"),
                 text("__connect.errors.task.id", "0"),
                 text("__connect.errors.stage", "VALUE_CONVERTER"),
-                text("__connect.errors.class.name", "org.apache.kafka.connect.json.JsonConverter"),
-                text("__connect.errors.exception.class.name", "org.apache.kafka.connect.errors.DataException"),
-                text("__connect.errors.exception.message", "Converting byte[] failed"),
+                text(
+                    "__connect.errors.class.name",
+                    "org.apache.kafka.connect.json.JsonConverter",
+                ),
+                text(
+                    "__connect.errors.exception.class.name",
+                    "org.apache.kafka.connect.errors.DataException",
+                ),
+                text(
+                    "__connect.errors.exception.message",
+                    "Converting byte[] failed",
+                ),
                 text("__connect.errors.exception.stacktrace", "at ..."),
             ],
             Verdict {
@@ -106,16 +129,28 @@ fn every_family_is_read_in_its_own_encoding() {
                 text("kafka_dlt-original-topic", "orders"),
                 ("kafka_dlt-original-partition", Some(&[0, 0, 0, 2])),
                 ("kafka_dlt-original-offset", Some(&[0, 0, 0, 1, 0, 0, 0, 7])),
-                ("kafka_dlt-original-timestamp", Some(&[0, 0, 1, 0x9a, 0, 0, 0, 0])),
+                (
+                    "kafka_dlt-original-timestamp",
+                    Some(&[0, 0, 1, 0x9a, 0, 0, 0, 0]),
+                ),
                 text("kafka_dlt-original-consumer-group", "billing"),
                 text("kafka_dlt-exception-message", "older"),
-                text("kafka_dlt-exception-fqcn", "org.springframework.kafka.listener.ListenerExecutionFailedException"),
-                text("kafka_dlt-exception-cause-fqcn", "java.lang.IllegalStateException"),
+                text(
+                    "kafka_dlt-exception-fqcn",
+                    "org.springframework.kafka.listener.ListenerExecutionFailedException",
+                ),
+                text(
+                    "kafka_dlt-exception-cause-fqcn",
+                    "java.lang.IllegalStateException",
+                ),
                 text("kafka_dlt-original-topic", "orders-retry-1000"),
                 ("kafka_dlt-original-offset", Some(&[0, 0, 0, 0, 0, 0, 0, 1])),
                 text("kafka_dlt-exception-message", "Listener failed"),
                 ("retry_topic-attempts", Some(&[0, 0, 0, 4])),
-                ("retry_topic-original-timestamp", Some(&[1, 0x9a, 0, 0, 0, 0])),
+                (
+                    "retry_topic-original-timestamp",
+                    Some(&[1, 0x9a, 0, 0, 0, 0]),
+                ),
             ],
             Verdict {
                 stage: "billing".into(),
@@ -131,15 +166,25 @@ fn every_family_is_read_in_its_own_encoding() {
         (
             "Spring: a key that cannot be deserialized",
             vec![
-                text("kafka_dlt-key-exception-fqcn", "org.apache.kafka.common.errors.SerializationException"),
+                text(
+                    "kafka_dlt-key-exception-fqcn",
+                    "org.apache.kafka.common.errors.SerializationException",
+                ),
                 text("kafka_dlt-key-exception-message", "no magic byte"),
             ],
-            Verdict { code: "SerializationException".into(), detail: "no magic byte".into(), ..foreign("spring") },
+            Verdict {
+                code: "SerializationException".into(),
+                detail: "no magic byte".into(),
+                ..foreign("spring")
+            },
         ),
         (
             "Kafka Streams: text",
             vec![
-                text("__streams.errors.exception", "org.apache.kafka.streams.errors.StreamsException"),
+                text(
+                    "__streams.errors.exception",
+                    "org.apache.kafka.streams.errors.StreamsException",
+                ),
                 text("__streams.errors.message", "boom"),
                 text("__streams.errors.topic", "clicks"),
                 text("__streams.errors.partition", "0"),
@@ -192,19 +237,31 @@ fn every_family_is_read_in_its_own_encoding() {
 
 #[test]
 fn a_place_that_makes_no_sense_is_no_place() {
-    for (partition, offset) in
-        [(&b"-1"[..], &b"1"[..]), (b"1", b"-1"), (b"2147483648", b"1"), (b"", b"1"), (b"x", b"1"), (b"1", b"\xff")]
-    {
+    for (partition, offset) in [
+        (&b"-1"[..], &b"1"[..]),
+        (b"1", b"-1"),
+        (b"2147483648", b"1"),
+        (b"", b"1"),
+        (b"x", b"1"),
+        (b"1", b"\xff"),
+    ] {
         let headers = [
             ("__streams.errors.topic", Some(&b"t"[..])),
             ("__streams.errors.partition", Some(partition)),
             ("__streams.errors.offset", Some(offset)),
         ];
-        assert_eq!(verdict(&headers, RAW).origin, None, "{partition:?} {offset:?}");
+        assert_eq!(
+            verdict(&headers, RAW).origin,
+            None,
+            "{partition:?} {offset:?}"
+        );
     }
     let short: [Header<'_>; 3] = [
         ("kafka_dlt-original-topic", Some(b"t")),
-        ("kafka_dlt-original-partition", Some(&[0, 0, 0, 0, 0, 0, 0, 0, 1])),
+        (
+            "kafka_dlt-original-partition",
+            Some(&[0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        ),
         ("kafka_dlt-original-offset", Some(&[])),
     ];
     assert_eq!(verdict(&short, RAW).origin, None);

@@ -33,11 +33,21 @@ impl Handler for Rejecting {
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
         let code = |record: &Record<'_>| {
             let asked = record.header_text("test.code").unwrap_or_default();
-            RejectionCode::ALL.iter().copied().find(|code| code.code() == asked).unwrap_or(RejectionCode::NotJson)
+            RejectionCode::ALL
+                .iter()
+                .copied()
+                .find(|code| code.code() == asked)
+                .unwrap_or(RejectionCode::NotJson)
         };
         Ok(batch
             .iter()
-            .map(|record| Outcome::Reject(Rejection::new(code(record), Some("/payload/amount".to_owned()), "because <b>'; --")))
+            .map(|record| {
+                Outcome::Reject(Rejection::new(
+                    code(record),
+                    Some("/payload/amount".to_owned()),
+                    "because <b>'; --",
+                ))
+            })
             .collect())
     }
 }
@@ -59,31 +69,65 @@ fn start_stage(kafka: &KafkaArgs, shutdown: &CancellationToken) -> JoinHandle<an
     let settings = stage.settings(kafka, "eventflow-validator", vec![RAW.to_owned()], None);
     let (kafka, shutdown) = (kafka.clone(), shutdown.clone());
     tokio::spawn(async move {
-        let publisher = Publisher::new(&kafka, &PublisherSettings::stage("validator"), &Health::new())?;
-        consumer::run(settings, Rejecting, publisher, Health::new(), shutdown).await.map(drop)
+        let publisher = Publisher::new(
+            &kafka,
+            &PublisherSettings::stage("validator"),
+            &Health::new(),
+        )?;
+        consumer::run(settings, Rejecting, publisher, Health::new(), shutdown)
+            .await
+            .map(drop)
     })
 }
 
-fn start_index(world: &World, kafka: &KafkaArgs, registry: &str, shutdown: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
+fn start_index(
+    world: &World,
+    kafka: &KafkaArgs,
+    registry: &str,
+    shutdown: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
     let mut flags = vec![
         "test".to_owned(),
         format!("--kafka-brokers={}", kafka.kafka_brokers),
         format!("--database-url={}", world.url),
         format!("--registry-url={registry}"),
     ];
-    flags.extend(kafka.kafka_config.iter().map(|setting| format!("--kafka-config={setting}")));
+    flags.extend(
+        kafka
+            .kafka_config
+            .iter()
+            .map(|setting| format!("--kafka-config={setting}")),
+    );
     let config = Cli::parse_from(flags).config;
     let (recovery, shutdown) = (world.recovery.clone(), shutdown.clone());
     tokio::spawn(async move {
         recovery::SCHEMA.migrate(recovery.pool()).await?;
-        let publisher = Publisher::new(&config.common.kafka, &PublisherSettings::stage("recovery"), &Health::new())?;
+        let publisher = Publisher::new(
+            &config.common.kafka,
+            &PublisherSettings::stage("recovery"),
+            &Health::new(),
+        )?;
         index::consume(&config, &recovery, publisher, Health::new(), shutdown).await
     })
 }
 
-async fn publish(publisher: &Publisher, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, headers: RecordHeaders) {
-    let record = OutRecord { topic, key, value, headers };
-    publisher.publish(record, Duration::from_secs(20)).await.unwrap();
+async fn publish(
+    publisher: &Publisher,
+    topic: &str,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: RecordHeaders,
+) {
+    let record = OutRecord {
+        topic,
+        key,
+        value,
+        headers,
+    };
+    publisher
+        .publish(record, Duration::from_secs(20))
+        .await
+        .unwrap();
 }
 
 async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
@@ -96,9 +140,16 @@ async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
 
 /// A registry that knows one schema.
 async fn registry() -> (String, String) {
-    let avsc = Contracts::builtin().get("payment.authorized.v1").unwrap().record_avsc.clone();
+    let avsc = Contracts::builtin()
+        .get("payment.authorized.v1")
+        .unwrap()
+        .record_avsc
+        .clone();
     let answer = serde_json::json!({ "schema": avsc });
-    let app = axum::Router::new().route("/schemas/ids/7", axum::routing::get(move || async move { axum::Json(answer) }));
+    let app = axum::Router::new().route(
+        "/schemas/ids/7",
+        axum::routing::get(move || async move { axum::Json(answer) }),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -119,30 +170,71 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
     let (registry, _) = registry().await;
     let world = world_with("broker", &registry, Some(kafka.clone())).await;
     let shutdown = CancellationToken::new();
-    let (stage, role) = (start_stage(&kafka, &shutdown), start_index(&world, &kafka, &registry, &shutdown));
-    let publisher = Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let (stage, role) = (
+        start_stage(&kafka, &shutdown),
+        start_index(&world, &kafka, &registry, &shutdown),
+    );
+    let publisher =
+        Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
     for code in RejectionCode::ALL {
-        let headers = RecordHeaders::new(4).with("test.code", Some(code.code())).with("x", None::<&str>).with("x", Some("2"));
-        publish(&publisher, RAW, Some(b"pay"), Some(b"{\"event_type\":\"a\"}"), headers).await;
+        let headers = RecordHeaders::new(4)
+            .with("test.code", Some(code.code()))
+            .with("x", None::<&str>)
+            .with("x", Some("2"));
+        publish(
+            &publisher,
+            RAW,
+            Some(b"pay"),
+            Some(b"{\"event_type\":\"a\"}"),
+            headers,
+        )
+        .await;
     }
     // Framed Avro, and somebody else's dead letter with a null value, straight into the topic.
     let mut framed = Vec::new();
     contracts::framing::frame(7, &mut framed);
-    Contracts::builtin().validate(valid_body().as_bytes()).unwrap().encode(&mut framed);
+    Contracts::builtin()
+        .validate(valid_body().as_bytes())
+        .unwrap()
+        .encode(&mut framed);
     let headers = RecordHeaders::new(4).with("__connect.errors.connector.name", Some("sink"));
     publish(&publisher, DLQ, None, Some(&framed), headers).await;
-    publish(&publisher, DLQ, None, None, RecordHeaders::new(1).with("nothing", None::<&str>)).await;
+    publish(
+        &publisher,
+        DLQ,
+        None,
+        None,
+        RecordHeaders::new(1).with("nothing", None::<&str>),
+    )
+    .await;
 
     let all = RejectionCode::ALL.len() as i64 + 2;
-    until("all are indexed", async || world.number("SELECT count(*) FROM dead_letters").await == all).await;
+    until("all are indexed", async || {
+        world.number("SELECT count(*) FROM dead_letters").await == all
+    })
+    .await;
     for code in RejectionCode::ALL {
-        let selection = Selection { code: vec![code.code().to_owned()], ..Selection::default() };
-        let found = world.recovery.letters(&selection, None).await.unwrap().letters;
+        let selection = Selection {
+            code: vec![code.code().to_owned()],
+            ..Selection::default()
+        };
+        let found = world
+            .recovery
+            .letters(&selection, None)
+            .await
+            .unwrap()
+            .letters;
         assert_eq!(found.len(), 1, "{}", code.code());
         let letter = &found[0];
-        assert_eq!((letter.stage.as_str(), letter.disposition.as_str()), ("validator", code.disposition()));
+        assert_eq!(
+            (letter.stage.as_str(), letter.disposition.as_str()),
+            ("validator", code.disposition())
+        );
         assert_eq!(letter.detail, "/payload/amount: because <b>'; --");
-        assert_eq!((letter.event_type.as_str(), letter.entity_key.as_deref()), ("a", Some("pay")));
+        assert_eq!(
+            (letter.event_type.as_str(), letter.entity_key.as_deref()),
+            ("a", Some("pay"))
+        );
         let detail = world.recovery.letter(letter.id).await.unwrap();
         assert_eq!(
             detail.headers[..3],
@@ -153,22 +245,38 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
             ]
         );
     }
-    let avro = Selection { event_type: vec!["payment.authorized.v1".to_owned()], ..Selection::default() };
+    let avro = Selection {
+        event_type: vec!["payment.authorized.v1".to_owned()],
+        ..Selection::default()
+    };
     let found = world.recovery.letters(&avro, None).await.unwrap().letters;
     assert_eq!(found[0].event_id.as_deref(), Some("evt-avro"));
-    let Body::Avro { schema_id, text } = world.recovery.letter(found[0].id).await.unwrap().value else { panic!("no Avro") };
+    let Body::Avro { schema_id, text } = world.recovery.letter(found[0].id).await.unwrap().value
+    else {
+        panic!("no Avro")
+    };
     assert_eq!(schema_id, 7);
     let mut again = Vec::new();
     contracts::framing::frame(7, &mut again);
-    Contracts::builtin().validate(text.as_bytes()).unwrap().encode(&mut again);
+    Contracts::builtin()
+        .validate(text.as_bytes())
+        .unwrap()
+        .encode(&mut again);
     assert_eq!(again, framed, "the envelope it was made from");
     let stats = world.recovery.stats().await.unwrap();
     assert_eq!(stats.index_lag, Some(0));
 
     // Beside the running role it finds nothing new.
     let mut told = Vec::new();
-    let found = world.recovery.reindex("ann", |progress| told.push(progress.records)).await.unwrap();
-    assert_eq!((found.records, found.new, found.further, found.resolved), (all as u64, 0, 0, 0));
+    let found = world
+        .recovery
+        .reindex("ann", |progress| told.push(progress.records))
+        .await
+        .unwrap();
+    assert_eq!(
+        (found.records, found.new, found.further, found.resolved),
+        (all as u64, 0, 0, 0)
+    );
     assert_eq!(told.last(), Some(&(all as u64)));
     shutdown.cancel();
     stage.await.unwrap().unwrap();
@@ -176,10 +284,18 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
 
     // The database is lost; persistence, in it, knows that two of the events were stored after replays the lost index knew of.
     let lost = world_with("lost", &registry, Some(kafka.clone())).await;
-    let options = database::connect::options(&contracts::Secret::new(lost.url.clone()), "persistence").unwrap();
+    let options =
+        database::connect::options(&contracts::Secret::new(lost.url.clone()), "persistence")
+            .unwrap();
     let persistence = sqlx::PgPool::connect_with(options).await.unwrap();
-    sqlx::query("CREATE SCHEMA persistence").execute(&persistence).await.unwrap();
-    sqlx::migrate!("../persistence/migrations").run(&persistence).await.unwrap();
+    sqlx::query("CREATE SCHEMA persistence")
+        .execute(&persistence)
+        .await
+        .unwrap();
+    sqlx::migrate!("../persistence/migrations")
+        .run(&persistence)
+        .await
+        .unwrap();
     let raw: Vec<(i32, i64)> =
         sqlx::query_as("SELECT origin_partition, origin_offset FROM dead_letters WHERE origin_topic = $1 ORDER BY id LIMIT 2")
             .bind(RAW)
@@ -206,7 +322,10 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         let expected = if round == 0 { (all as u64, 2) } else { (0, 0) };
         assert_eq!((found.new, found.resolved), expected, "round {round}");
     }
-    let resolved = Selection { state: vec![State::Resolved], ..Selection::default() };
+    let resolved = Selection {
+        state: vec![State::Resolved],
+        ..Selection::default()
+    };
     let mut resolutions: Vec<_> = lost
         .recovery
         .letters(&resolved, None)
@@ -218,18 +337,35 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         .collect();
     resolutions.sort_unstable();
     assert_eq!(resolutions, ["duplicate", "stored"]);
-    assert_eq!(lost.number("SELECT count(*) FROM audit_log WHERE action = 'recovery.reindex' AND who = 'ann'").await, 2);
+    assert_eq!(
+        lost.number(
+            "SELECT count(*) FROM audit_log WHERE action = 'recovery.reindex' AND who = 'ann'"
+        )
+        .await,
+        2
+    );
     lost.assert_counters().await;
     let columns = "SELECT sum(hashtext((origin_topic, origin_partition, origin_offset, family, dlq_partition, dlq_offset, detail, value, headers::text)::text))::bigint FROM dead_letters";
-    assert_eq!(world.number(columns).await, lost.number(columns).await, "the same index");
+    assert_eq!(
+        world.number(columns).await,
+        lost.number(columns).await,
+        "the same index"
+    );
 
     // A role that starts on it goes on at the beginning, finds all of it there, and is not stopped by that.
     let shutdown = CancellationToken::new();
     let role = start_index(&lost, &kafka, &registry, &shutdown);
     let read = "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offsets";
-    until("the role has read all of it", async || lost.number(read).await == all).await;
+    until("the role has read all of it", async || {
+        lost.number(read).await == all
+    })
+    .await;
     assert_eq!(lost.number("SELECT count(*) FROM failures").await, 0);
-    assert_eq!(lost.number("SELECT sum(stored + duplicate)::bigint FROM consumer_offsets").await, 0);
+    assert_eq!(
+        lost.number("SELECT sum(stored + duplicate)::bigint FROM consumer_offsets")
+            .await,
+        0
+    );
     shutdown.cancel();
     role.await.unwrap().unwrap();
 }

@@ -14,37 +14,113 @@ fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> &'static str {
 
 async fn actions(world: &World, job: &Job) -> Vec<(String, String)> {
     let log = world.recovery.log(Some(&job.id), None, 100).await.unwrap();
-    log.into_iter().rev().map(|entry| (entry.who, entry.action)).collect()
+    log.into_iter()
+        .rev()
+        .map(|entry| (entry.who, entry.action))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
     let world = world(&[]).await;
     let ids = world.many(10).await;
-    sqlx::query("UPDATE dead_letters SET state = 'resolved' WHERE origin_offset = 0").execute(&world.pool).await.unwrap();
-    let selection = Selection { code: vec!["invalid_amount".to_owned()], ..Selection::default() };
-    let plans = (0..8).map(|_| world.recovery.plan("ann", &selection, "why\u{0}not", "key", None));
-    let jobs: Vec<Job> = futures(plans).await.into_iter().map(Result::unwrap).collect();
-    assert!(jobs.iter().all(|job| job.id == jobs[0].id), "eight at once are one job");
+    sqlx::query("UPDATE dead_letters SET state = 'resolved' WHERE origin_offset = 0")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let selection = Selection {
+        code: vec!["invalid_amount".to_owned()],
+        ..Selection::default()
+    };
+    let plans = (0..8).map(|_| {
+        world
+            .recovery
+            .plan("ann", &selection, "why\u{0}not", "key", None)
+    });
+    let jobs: Vec<Job> = futures(plans)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert!(
+        jobs.iter().all(|job| job.id == jobs[0].id),
+        "eight at once are one job"
+    );
     let job = &jobs[0];
-    assert_eq!((job.state, job.items, count(job, "pending"), job.needs_confirmation), (JobState::Planned, 9, 9, false));
+    assert_eq!(
+        (
+            job.state,
+            job.items,
+            count(job, "pending"),
+            job.needs_confirmation
+        ),
+        (JobState::Planned, 9, 9, false)
+    );
     assert_eq!(job.reason, "why\u{fffd}not");
-    let items: Vec<i64> = world.recovery.items(&job.id, &[], 100).await.unwrap().into_iter().map(|item| item.letter).collect();
+    let items: Vec<i64> = world
+        .recovery
+        .items(&job.id, &[], 100)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|item| item.letter)
+        .collect();
     assert_eq!(items, ids[1..], "the oldest first");
     let hashes = world.number("SELECT count(*) FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id WHERE i.value_sha256 = sha256(d.value)");
     assert_eq!(hashes.await, 9);
     // A letter that comes later is not in it.
-    world.dead(&replay::Dead { raw: (5, 5), ..Default::default() }).await;
-    let again = world.recovery.plan("bob", &selection, "", "key", None).await.unwrap();
+    world
+        .dead(&replay::Dead {
+            raw: (5, 5),
+            ..Default::default()
+        })
+        .await;
+    let again = world
+        .recovery
+        .plan("bob", &selection, "", "key", None)
+        .await
+        .unwrap();
     assert_eq!((again.id.as_str(), again.items), (job.id.as_str(), 9));
-    let other = Selection { limit: Some(3), ..selection.clone() };
-    assert_eq!(code(world.recovery.plan("ann", &other, "", "key", None).await), "wrong_state");
-    assert_eq!(world.recovery.plan("ann", &other, "", "key 2", None).await.unwrap().items, 3);
-    let nothing = Selection { id: vec![ids[0]], ..Selection::default() };
-    assert_eq!(code(world.recovery.plan("ann", &nothing, "", "key 3", None).await), "not_found");
-    assert_eq!(world.number("SELECT count(*) FROM replay_jobs").await, 2, "a refused plan leaves nothing");
+    let other = Selection {
+        limit: Some(3),
+        ..selection.clone()
+    };
+    assert_eq!(
+        code(world.recovery.plan("ann", &other, "", "key", None).await),
+        "wrong_state"
+    );
+    assert_eq!(
+        world
+            .recovery
+            .plan("ann", &other, "", "key 2", None)
+            .await
+            .unwrap()
+            .items,
+        3
+    );
+    let nothing = Selection {
+        id: vec![ids[0]],
+        ..Selection::default()
+    };
+    assert_eq!(
+        code(
+            world
+                .recovery
+                .plan("ann", &nothing, "", "key 3", None)
+                .await
+        ),
+        "not_found"
+    );
+    assert_eq!(
+        world.number("SELECT count(*) FROM replay_jobs").await,
+        2,
+        "a refused plan leaves nothing"
+    );
     for (who, key) in [("", "k"), ("ann", ""), ("ann", "a\0b")] {
-        assert_eq!(code(world.recovery.plan(who, &selection, "", key, None).await), "invalid_request");
+        assert_eq!(
+            code(world.recovery.plan(who, &selection, "", key, None).await),
+            "invalid_request"
+        );
     }
     assert_eq!(world.recovery.history(10).await.unwrap().len(), 2);
 }
@@ -61,7 +137,11 @@ async fn futures<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
                 *done = Some(output);
             }
         }
-        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     done.into_iter().flatten().collect()
@@ -76,25 +156,58 @@ async fn every_change_happens_once_and_in_the_right_state_only() {
     assert_eq!(code(recovery.pause("ann", &job.id).await), "wrong_state");
     assert_eq!(code(recovery.resume("ann", &job.id).await), "wrong_state");
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert_eq!(code(recovery.apply("ann", &job.id, Some(rate), false).await), "invalid_request");
+        assert_eq!(
+            code(recovery.apply("ann", &job.id, Some(rate), false).await),
+            "invalid_request"
+        );
     }
     let applied = futures((0..5).map(|_| recovery.apply("ann", &job.id, Some(7.0), false))).await;
-    assert!(applied.iter().all(|job| job.as_ref().unwrap().state == JobState::Running));
-    assert_eq!(recovery.apply("ann", &job.id, Some(9.0), false).await.unwrap().eta_seconds, Some(2.0 / 9.0));
+    assert!(
+        applied
+            .iter()
+            .all(|job| job.as_ref().unwrap().state == JobState::Running)
+    );
+    assert_eq!(
+        recovery
+            .apply("ann", &job.id, Some(9.0), false)
+            .await
+            .unwrap()
+            .eta_seconds,
+        Some(2.0 / 9.0)
+    );
     let unchanged = recovery.apply("ann", &job.id, None, false).await.unwrap();
-    assert_eq!(unchanged.eta_seconds, Some(2.0 / 9.0), "without a rate it stays");
+    assert_eq!(
+        unchanged.eta_seconds,
+        Some(2.0 / 9.0),
+        "without a rate it stays"
+    );
     for _ in 0..2 {
-        assert_eq!(recovery.pause("bob", &job.id).await.unwrap().state, JobState::Paused);
+        assert_eq!(
+            recovery.pause("bob", &job.id).await.unwrap().state,
+            JobState::Paused
+        );
     }
-    assert_eq!(code(recovery.apply("ann", &job.id, None, false).await), "wrong_state");
+    assert_eq!(
+        code(recovery.apply("ann", &job.id, None, false).await),
+        "wrong_state"
+    );
     for _ in 0..2 {
-        assert_eq!(recovery.resume("bob", &job.id).await.unwrap().state, JobState::Running);
+        assert_eq!(
+            recovery.resume("bob", &job.id).await.unwrap().state,
+            JobState::Running
+        );
     }
     for _ in 0..2 {
-        assert_eq!(recovery.stop("cat", &job.id).await.unwrap().state, JobState::Stopped);
+        assert_eq!(
+            recovery.stop("cat", &job.id).await.unwrap().state,
+            JobState::Stopped
+        );
     }
     assert_eq!(code(recovery.resume("ann", &job.id).await), "wrong_state");
-    assert_eq!(code(recovery.apply("ann", &job.id, None, true).await), "wrong_state");
+    assert_eq!(
+        code(recovery.apply("ann", &job.id, None, true).await),
+        "wrong_state"
+    );
     let who = |who: &str, action: &str| (who.to_owned(), format!("replay.{action}"));
     let expected = [
         who("ann", "plan"),
@@ -106,9 +219,15 @@ async fn every_change_happens_once_and_in_the_right_state_only() {
     ];
     assert_eq!(actions(&world, &job).await, expected);
     assert_eq!(code(recovery.job("nothere\0").await), "not_found");
-    assert_eq!(code(recovery.stop("ann", "'; DROP TABLE replay_jobs; --").await), "not_found");
+    assert_eq!(
+        code(recovery.stop("ann", "'; DROP TABLE replay_jobs; --").await),
+        "not_found"
+    );
     assert_eq!(code(recovery.items("nothere", &[], 1).await), "not_found");
-    assert_eq!(code(recovery.items(&job.id, &["lost".to_owned()], 1).await), "invalid_request");
+    assert_eq!(
+        code(recovery.items(&job.id, &["lost".to_owned()], 1).await),
+        "invalid_request"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,24 +237,82 @@ async fn many_or_no_filter_needs_a_word_and_where_told_a_second_person() {
     let recovery = &world.recovery;
     let small = world.planned(&ids[..3], "small").await;
     assert!(!small.needs_confirmation && !small.needs_approval);
-    assert_eq!(recovery.apply("ann", &small.id, None, false).await.unwrap().state, JobState::Running);
-    let no_filter =
-        recovery.plan("ann", &Selection { limit: Some(1), ..Selection::default() }, "", "no filter", None).await.unwrap();
+    assert_eq!(
+        recovery
+            .apply("ann", &small.id, None, false)
+            .await
+            .unwrap()
+            .state,
+        JobState::Running
+    );
+    let no_filter = recovery
+        .plan(
+            "ann",
+            &Selection {
+                limit: Some(1),
+                ..Selection::default()
+            },
+            "",
+            "no filter",
+            None,
+        )
+        .await
+        .unwrap();
     assert!(no_filter.needs_confirmation);
     let large = world.planned(&ids, "large").await;
     assert!(large.needs_confirmation && large.needs_approval);
-    assert_eq!(code(recovery.apply("ann", &large.id, None, false).await), "needs_confirmation");
-    assert_eq!(code(recovery.apply("ann", &large.id, None, true).await), "needs_approval");
+    assert_eq!(
+        code(recovery.apply("ann", &large.id, None, false).await),
+        "needs_confirmation"
+    );
+    assert_eq!(
+        code(recovery.apply("ann", &large.id, None, true).await),
+        "needs_approval"
+    );
     for planner in ["ann", " ann ", ""] {
-        assert_eq!(code(recovery.approve(planner, &large.id).await), "wrong_state", "the planner is no second person");
+        assert_eq!(
+            code(recovery.approve(planner, &large.id).await),
+            "wrong_state",
+            "the planner is no second person"
+        );
     }
     for _ in 0..2 {
-        assert_eq!(recovery.approve("bob", &large.id).await.unwrap().approved_by.as_deref(), Some("bob"));
+        assert_eq!(
+            recovery
+                .approve("bob", &large.id)
+                .await
+                .unwrap()
+                .approved_by
+                .as_deref(),
+            Some("bob")
+        );
     }
-    assert_eq!(recovery.approve("cat", &large.id).await.unwrap().approved_by.as_deref(), Some("bob"));
-    assert_eq!(code(recovery.apply("ann", &large.id, None, false).await), "needs_confirmation");
-    assert_eq!(recovery.apply("ann", &large.id, None, true).await.unwrap().state, JobState::Running);
-    let log: Vec<String> = actions(&world, &large).await.into_iter().map(|(_, action)| action).collect();
+    assert_eq!(
+        recovery
+            .approve("cat", &large.id)
+            .await
+            .unwrap()
+            .approved_by
+            .as_deref(),
+        Some("bob")
+    );
+    assert_eq!(
+        code(recovery.apply("ann", &large.id, None, false).await),
+        "needs_confirmation"
+    );
+    assert_eq!(
+        recovery
+            .apply("ann", &large.id, None, true)
+            .await
+            .unwrap()
+            .state,
+        JobState::Running
+    );
+    let log: Vec<String> = actions(&world, &large)
+        .await
+        .into_iter()
+        .map(|(_, action)| action)
+        .collect();
     assert_eq!(log, ["replay.plan", "replay.approve", "replay.apply"]);
 }
 
@@ -144,11 +321,23 @@ async fn the_audit_log_refuses_every_change() {
     let world = world(&[]).await;
     let ids = world.many(1).await;
     world.planned(&ids, "k").await;
-    for change in
-        ["UPDATE audit_log SET who = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log", "DELETE FROM audit_log WHERE false"]
-    {
+    for change in [
+        "UPDATE audit_log SET who = 'x'",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "DELETE FROM audit_log WHERE false",
+    ] {
         let error = sqlx::query(change).execute(&world.pool).await.unwrap_err();
-        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42501"), "{change}");
+        assert_eq!(
+            error.as_database_error().unwrap().code().as_deref(),
+            Some("42501"),
+            "{change}"
+        );
     }
-    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'ann'").await, 1);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM audit_log WHERE who = 'ann'")
+            .await,
+        1
+    );
 }

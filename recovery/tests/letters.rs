@@ -13,16 +13,24 @@ use recovery::error::Refusal;
 use recovery::keep::KeepArgs;
 use recovery::model::{Body, Letter, Selection, State, Time};
 
-const CODES: [RejectionCode; 4] =
-    [RejectionCode::NotJson, RejectionCode::MissingField, RejectionCode::InvalidAmount, RejectionCode::Conflict];
+const CODES: [RejectionCode; 4] = [
+    RejectionCode::NotJson,
+    RejectionCode::MissingField,
+    RejectionCode::InvalidAmount,
+    RejectionCode::Conflict,
+];
 
 /// 600 dead letters of several codes, sources, types and states.
 async fn filled(name: &str) -> World {
     let world = world(name).await;
     let batch: Vec<Made> = (0..600_i64)
         .map(|offset| {
-            let made = ours(offset, CODES[usize::try_from(offset % 4).unwrap()]).with("ef.source", format!("s{}", offset % 3));
-            Made { value: Some(body(&format!("evt-{offset}"), &format!("t{}", offset % 5))), ..made }
+            let made = ours(offset, CODES[usize::try_from(offset % 4).unwrap()])
+                .with("ef.source", format!("s{}", offset % 3));
+            Made {
+                value: Some(body(&format!("evt-{offset}"), &format!("t{}", offset % 5))),
+                ..made
+            }
         })
         .collect();
     take(&mut world.index(), &batch).unwrap();
@@ -41,7 +49,9 @@ async fn all_of(world: &World, selection: &Selection) -> Vec<Letter> {
     let (mut all, mut before) = (Vec::new(), None);
     loop {
         let page = world.recovery.letters(selection, before).await.unwrap();
-        let Some(last) = page.letters.last() else { return all };
+        let Some(last) = page.letters.last() else {
+            return all;
+        };
         before = Some(last.id);
         all.extend(page.letters);
     }
@@ -49,7 +59,11 @@ async fn all_of(world: &World, selection: &Selection) -> Vec<Letter> {
 
 fn matches(selection: &Selection, letter: &Letter) -> bool {
     let any = |values: &Vec<String>, value: &String| values.is_empty() || values.contains(value);
-    let state = if selection.state.is_empty() { letter.state == State::Open } else { selection.state.contains(&letter.state) };
+    let state = if selection.state.is_empty() {
+        letter.state == State::Open
+    } else {
+        selection.state.contains(&letter.state)
+    };
     state
         && any(&selection.code, &letter.code)
         && any(&selection.stage, &letter.stage)
@@ -59,16 +73,28 @@ fn matches(selection: &Selection, letter: &Letter) -> bool {
         && (selection.group.is_empty() || selection.group.contains(&letter.group))
         && (selection.event_id.is_none() || selection.event_id == letter.event_id)
         && (selection.entity_key.is_none() || selection.entity_key == letter.entity_key)
-        && selection.since.is_none_or(|since| letter.last_failed_at >= since)
-        && selection.until.is_none_or(|until| letter.last_failed_at < until)
-        && selection.contains.as_ref().is_none_or(|words| letter.detail.to_lowercase().contains(&words.to_lowercase()))
+        && selection
+            .since
+            .is_none_or(|since| letter.last_failed_at >= since)
+        && selection
+            .until
+            .is_none_or(|until| letter.last_failed_at < until)
+        && selection
+            .contains
+            .as_ref()
+            .is_none_or(|words| letter.detail.to_lowercase().contains(&words.to_lowercase()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_combination_of_filters_lists_what_a_model_lists() {
     let world = filled("filters").await;
     let everything = Selection {
-        state: vec![State::Open, State::Replaying, State::Resolved, State::Discarded],
+        state: vec![
+            State::Open,
+            State::Replaying,
+            State::Resolved,
+            State::Discarded,
+        ],
         limit: Some(1000),
         ..Selection::default()
     };
@@ -78,19 +104,39 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
     let time = |seconds: i64| Time::from_unix_timestamp(1_790_000_000 + seconds).unwrap();
     let mut seen = 0;
     for number in 0..600_u32 {
-        let pick = |shift: u32, choices: u32| (number.wrapping_mul(2_654_435_761) >> shift) % choices;
+        let pick =
+            |shift: u32, choices: u32| (number.wrapping_mul(2_654_435_761) >> shift) % choices;
         let one = |wanted: bool, text: String| if wanted { vec![text] } else { Vec::new() };
         let selection = Selection {
-            id: if pick(3, 9) == 0 { vec![5, 6, 7, i64::from(number)] } else { Vec::new() },
-            group: if pick(5, 7) == 0 { vec![1, 2, 3, 99] } else { Vec::new() },
+            id: if pick(3, 9) == 0 {
+                vec![5, 6, 7, i64::from(number)]
+            } else {
+                Vec::new()
+            },
+            group: if pick(5, 7) == 0 {
+                vec![1, 2, 3, 99]
+            } else {
+                Vec::new()
+            },
             state: match pick(7, 4) {
                 0 => Vec::new(),
                 1 => vec![State::Resolved, State::Resolved],
                 2 => vec![State::Open, State::Replaying],
                 _ => vec![State::Discarded],
             },
-            code: one(pick(9, 3) == 0, CODES[pick(11, 4) as usize].code().to_owned()),
-            stage: one(pick(13, 5) == 0, if pick(14, 4) == 0 { "nobody" } else { "validator" }.to_owned()),
+            code: one(
+                pick(9, 3) == 0,
+                CODES[pick(11, 4) as usize].code().to_owned(),
+            ),
+            stage: one(
+                pick(13, 5) == 0,
+                if pick(14, 4) == 0 {
+                    "nobody"
+                } else {
+                    "validator"
+                }
+                .to_owned(),
+            ),
             source: one(pick(15, 3) == 0, format!("s{}", pick(16, 4))),
             event_type: one(pick(17, 4) == 0, format!("t{}", pick(18, 6))),
             event_id: (pick(19, 9) == 0).then(|| format!("evt-{number}")),
@@ -100,18 +146,35 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
             contains: (pick(24, 5) == 0).then(|| format!("WRONG with {}", pick(8, 60))),
             limit: Some(1 + pick(10, 50)),
         };
-        let expected: Vec<&Letter> = letters.iter().filter(|letter| matches(&selection, letter)).collect();
+        let expected: Vec<&Letter> = letters
+            .iter()
+            .filter(|letter| matches(&selection, letter))
+            .collect();
         let found = all_of(&world, &selection).await;
         assert!(found.iter().eq(expected.iter().copied()), "{selection:?}");
         let first = world.recovery.letters(&selection, None).await.unwrap();
         if let Some(total) = first.total {
-            assert_eq!(usize::try_from(total).unwrap(), expected.len(), "{selection:?}");
+            assert_eq!(
+                usize::try_from(total).unwrap(),
+                expected.len(),
+                "{selection:?}"
+            );
         }
-        let groups = world.recovery.groups(&Selection { limit: None, ..selection.clone() }).await.unwrap();
+        let groups = world
+            .recovery
+            .groups(&Selection {
+                limit: None,
+                ..selection.clone()
+            })
+            .await
+            .unwrap();
         let counted: i64 = groups
             .iter()
             .map(|group| {
-                let wanted = |state| selection.state.contains(&state) || (selection.state.is_empty() && state == State::Open);
+                let wanted = |state| {
+                    selection.state.contains(&state)
+                        || (selection.state.is_empty() && state == State::Open)
+                };
                 [
                     (State::Open, group.open),
                     (State::Replaying, group.replaying),
@@ -123,7 +186,11 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
                 .sum::<i64>()
             })
             .sum();
-        assert_eq!(usize::try_from(counted).unwrap(), expected.len(), "{selection:?}");
+        assert_eq!(
+            usize::try_from(counted).unwrap(),
+            expected.len(),
+            "{selection:?}"
+        );
         seen += expected.len();
     }
     assert!(seen > 1000, "the filters let something through: {seen}");
@@ -132,18 +199,31 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_answer_says_when_the_last_one_was_settled() {
     let world = filled("empty").await;
-    let nothing = Selection { code: vec!["too_deep".to_owned()], ..Selection::default() };
+    let nothing = Selection {
+        code: vec!["too_deep".to_owned()],
+        ..Selection::default()
+    };
     let page = world.recovery.letters(&nothing, None).await.unwrap();
     assert_eq!((page.letters.len(), page.total), (0, Some(0)));
     let age = Time::now_utc() - page.last_settled_at.unwrap();
     assert_eq!(age.whole_minutes(), 60);
-    assert!(matches!(world.recovery.letter(99_999).await, Err(Refusal::NotFound(_))));
+    assert!(matches!(
+        world.recovery.letter(99_999).await,
+        Err(Refusal::NotFound(_))
+    ));
     let stats = world.recovery.stats().await.unwrap();
-    assert_eq!(stats.open + stats.replaying + stats.resolved + stats.discarded, 600);
+    assert_eq!(
+        stats.open + stats.replaying + stats.resolved + stats.discarded,
+        600
+    );
     assert_eq!(stats.by_code.values().sum::<i64>(), stats.open);
     assert_eq!(stats.by_stage["validator"], stats.open);
     assert_eq!(stats.by_source.len(), 2, "one source has no open ones");
-    assert_eq!(stats.oldest_open.unwrap().unix_timestamp(), 1_790_000_000, "the first is open");
+    assert_eq!(
+        stats.oldest_open.unwrap().unix_timestamp(),
+        1_790_000_000,
+        "the first is open"
+    );
     assert!(stats.index_bytes > 100_000 && stats.index_lag.is_none());
 }
 
@@ -151,25 +231,54 @@ async fn an_empty_answer_says_when_the_last_one_was_settled() {
 async fn words_that_take_too_long_are_refused_with_advice() {
     let world = filled("slow").await;
     let mut other = world.pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE").execute(&mut *other).await.unwrap();
-    let words = Selection { contains: Some("wrong".to_owned()), ..Selection::default() };
+    sqlx::query("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let words = Selection {
+        contains: Some("wrong".to_owned()),
+        ..Selection::default()
+    };
     let refusal = world.recovery.letters(&words, None).await.unwrap_err();
     assert_eq!(refusal.code(), "invalid_request");
     assert!(refusal.to_string().contains("--code"), "{refusal}");
     other.rollback().await.unwrap();
-    assert!(!world.recovery.letters(&words, None).await.unwrap().letters.is_empty());
+    assert!(
+        !world
+            .recovery
+            .letters(&words, None)
+            .await
+            .unwrap()
+            .letters
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_is_imported_once_and_verbatim() {
     let from = filled("export_from").await;
-    let strange = Made { key: Some(vec![0, 255]), value: Some(vec![0, 1, 2, 0xff]), ..ours(700, RejectionCode::NotUtf8) };
-    let null = Made { key: None, value: None, ..ours(701, RejectionCode::EmptyBody) };
-    let nul_header = ours(702, RejectionCode::NotUtf8).with("x", vec![0]).with("ef.dlq.detail", "<b>\u{1b}[2J'; --");
+    let strange = Made {
+        key: Some(vec![0, 255]),
+        value: Some(vec![0, 1, 2, 0xff]),
+        ..ours(700, RejectionCode::NotUtf8)
+    };
+    let null = Made {
+        key: None,
+        value: None,
+        ..ours(701, RejectionCode::EmptyBody)
+    };
+    let nul_header = ours(702, RejectionCode::NotUtf8)
+        .with("x", vec![0])
+        .with("ef.dlq.detail", "<b>\u{1b}[2J'; --");
     take(&mut from.index(), &[strange, null, nul_header]).unwrap();
     let to = world("export_to").await;
     let all = Selection {
-        state: vec![State::Open, State::Replaying, State::Resolved, State::Discarded],
+        state: vec![
+            State::Open,
+            State::Replaying,
+            State::Resolved,
+            State::Discarded,
+        ],
         limit: Some(100),
         ..Selection::default()
     };
@@ -183,35 +292,69 @@ async fn an_export_is_imported_once_and_verbatim() {
         }
     }
     assert_eq!(lines.len(), 603);
-    let text: Vec<serde_json::Value> =
-        lines.iter().map(|line| serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap()).collect();
+    let text: Vec<serde_json::Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap())
+        .collect();
     assert_eq!(to.recovery.import("ann", &text).await.unwrap(), 603);
-    assert_eq!(to.recovery.import("ann", &text).await.unwrap(), 0, "what is there stays as it is");
+    assert_eq!(
+        to.recovery.import("ann", &text).await.unwrap(),
+        0,
+        "what is there stays as it is"
+    );
     let columns = "SELECT sum(hashtext((origin_topic, origin_offset, family, dlq_offset, consumer_group, failed_topic, detail, disposition,
                    attempts, replay_count, first_failed_at, last_failed_at, received_at, service_version, event_id, entity_key, trace_id, key,
                    value, value_bytes, value_sha256, headers::text, kept_bytes, resolution, settled_at, reason)::text))::bigint FROM dead_letters";
     assert_eq!(from.number(columns).await, to.number(columns).await);
     let states = "SELECT count(*) FILTER (WHERE state = 'open') * 1000000 + count(*) FILTER (WHERE state = 'resolved') * 1000
                   + count(*) FILTER (WHERE state = 'discarded') FROM dead_letters";
-    sqlx::query("UPDATE dead_letters SET state = 'open' WHERE state = 'replaying'").execute(&from.pool).await.unwrap();
+    sqlx::query("UPDATE dead_letters SET state = 'open' WHERE state = 'replaying'")
+        .execute(&from.pool)
+        .await
+        .unwrap();
     assert_eq!(from.number(states).await, to.number(states).await);
     to.assert_counters().await;
-    assert_eq!(to.number("SELECT count(*) FROM audit_log WHERE action = 'dlq.import' AND who = 'ann'").await, 2);
+    assert_eq!(
+        to.number("SELECT count(*) FROM audit_log WHERE action = 'dlq.import' AND who = 'ann'")
+            .await,
+        2
+    );
 
     let mut broken = text[..2].to_vec();
     broken[1]["value"] = serde_json::json!({"base64": "!"});
     broken[0]["origin"][1] = 99.into();
     let refusal = to.recovery.import("ann", &broken).await.unwrap_err();
     assert!(refusal.to_string().contains("line 2"), "{refusal}");
-    assert_eq!(to.number("SELECT count(*) FROM dead_letters").await, 603, "all or nothing");
+    assert_eq!(
+        to.number("SELECT count(*) FROM dead_letters").await,
+        603,
+        "all or nothing"
+    );
 
     // The same places of another cluster are other places: no fate of ours, and none of ours is hidden by them.
-    sqlx::query("INSERT INTO kafka_cluster (cluster_id) VALUES ('here')").execute(&to.pool).await.unwrap();
-    let foreign: Vec<_> = text[..2].iter().map(|line| json_with(line, "cluster", "there")).collect();
+    sqlx::query("INSERT INTO kafka_cluster (cluster_id) VALUES ('here')")
+        .execute(&to.pool)
+        .await
+        .unwrap();
+    let foreign: Vec<_> = text[..2]
+        .iter()
+        .map(|line| json_with(line, "cluster", "there"))
+        .collect();
     assert_eq!(to.recovery.import("ann", &foreign).await.unwrap(), 2);
-    assert_eq!(to.number("SELECT count(*) FROM dead_letters WHERE origin_topic LIKE 'there/%'").await, 2);
-    let own: Vec<_> = text[..2].iter().map(|line| json_with(line, "cluster", "here")).collect();
-    assert_eq!(to.recovery.import("ann", &own).await.unwrap(), 0, "there already");
+    assert_eq!(
+        to.number("SELECT count(*) FROM dead_letters WHERE origin_topic LIKE 'there/%'")
+            .await,
+        2
+    );
+    let own: Vec<_> = text[..2]
+        .iter()
+        .map(|line| json_with(line, "cluster", "here"))
+        .collect();
+    assert_eq!(
+        to.recovery.import("ann", &own).await.unwrap(),
+        0,
+        "there already"
+    );
 }
 
 fn json_with(line: &serde_json::Value, name: &str, value: &str) -> serde_json::Value {
@@ -231,26 +374,66 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     let world = filled("limits").await;
     // Of the same value: another one would be kept while its dead letter is open.
     let copy = ours(0, RejectionCode::NotJson).at(900).with("copy", "yes");
-    let copy = Made { value: Some(body("evt-0", "t0")), ..copy };
+    let copy = Made {
+        value: Some(body("evt-0", "t0")),
+        ..copy
+    };
     take(&mut world.index(), &[copy]).unwrap();
-    let limits =
-        |days: &str, mebibytes: &str| Cli::parse_from(["test", "--keep-values-days", days, "--keep-mebibytes", mebibytes]).keep;
+    let limits = |days: &str, mebibytes: &str| {
+        Cli::parse_from([
+            "test",
+            "--keep-values-days",
+            days,
+            "--keep-mebibytes",
+            mebibytes,
+        ])
+        .keep
+    };
     let roomy = world.recovery.trim(&limits("30", "20480")).await.unwrap();
-    assert_eq!((roomy.letters, roomy.failures, roomy.over_limit), (0, 1, false), "that copy is of long ago");
+    assert_eq!(
+        (roomy.letters, roomy.failures, roomy.over_limit),
+        (0, 1, false),
+        "that copy is of long ago"
+    );
 
     // By age: what was settled more than a day ago.
-    let old = "UPDATE dead_letters SET settled_at = now() - interval '2 days' WHERE state = 'discarded'";
-    let discarded = sqlx::query(old).execute(&world.pool).await.unwrap().rows_affected();
+    let old =
+        "UPDATE dead_letters SET settled_at = now() - interval '2 days' WHERE state = 'discarded'";
+    let discarded = sqlx::query(old)
+        .execute(&world.pool)
+        .await
+        .unwrap()
+        .rows_affected();
     let aged = world.recovery.trim(&limits("1", "20480")).await.unwrap();
     assert_eq!((aged.letters, aged.over_limit), (discarded, false));
-    assert_eq!(world.recovery.trim(&limits("1", "20480")).await.unwrap().letters, 0, "once");
+    assert_eq!(
+        world
+            .recovery
+            .trim(&limits("1", "20480"))
+            .await
+            .unwrap()
+            .letters,
+        0,
+        "once"
+    );
     let one = world
         .recovery
-        .letters(&Selection { state: vec![State::Discarded], limit: Some(1), ..Selection::default() }, None)
+        .letters(
+            &Selection {
+                state: vec![State::Discarded],
+                limit: Some(1),
+                ..Selection::default()
+            },
+            None,
+        )
         .await
         .unwrap();
     let detail = world.recovery.letter(one.letters[0].id).await.unwrap();
-    assert!(matches!(detail.value, Body::Dropped { bytes } if bytes > 100), "{:?}", detail.value);
+    assert!(
+        matches!(detail.value, Body::Dropped { bytes } if bytes > 100),
+        "{:?}",
+        detail.value
+    );
     assert!(detail.headers.is_empty() && detail.value_sha256.is_some());
 
     // By size: more than a mebibyte of settled ones, the oldest of them first.
@@ -260,13 +443,19 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     let open = "SELECT sum(hashtext(d::text))::bigint FROM dead_letters d WHERE state IN ('open', 'replaying')";
     let before = world.number(open).await;
     let sized = world.recovery.trim(&limits("90", "1")).await.unwrap();
-    assert!(sized.letters > 0 && sized.bytes <= 1 << 20 && !sized.over_limit, "{sized:?}");
+    assert!(
+        sized.letters > 0 && sized.bytes <= 1 << 20 && !sized.over_limit,
+        "{sized:?}"
+    );
     assert_eq!(world.number(open).await, before);
     assert_eq!(world.number("SELECT count(*) FROM dead_letters").await, 600);
     world.assert_counters().await;
 
     // Only open ones are left: nothing of them goes, and that is said.
-    sqlx::query("UPDATE dead_letters SET kept_bytes = 1000000 WHERE state = 'open'").execute(&world.pool).await.unwrap();
+    sqlx::query("UPDATE dead_letters SET kept_bytes = 1000000 WHERE state = 'open'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
     let full = world.recovery.trim(&limits("90", "1")).await.unwrap();
     assert!(full.over_limit, "{full:?}");
     assert_eq!(
@@ -282,7 +471,11 @@ async fn counters_are_what_counting_gives_after_anything() {
     let mut index = world.index();
     let mut offset = 0;
     let operation = (0..9_u8, 1..40_i64, 0..4_usize, 0..3_i32);
-    let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 150,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let index = std::cell::RefCell::new(&mut index);
     let offset = std::cell::RefCell::new(&mut offset);
     runner
@@ -313,5 +506,10 @@ async fn counters_are_what_counting_gives_after_anything() {
         .unwrap();
     world.assert_counters().await;
     assert!(world.number("SELECT count(*) FROM failures").await > 50);
-    assert!(world.number("SELECT count(*) FROM dead_letters WHERE state <> 'open'").await > 0);
+    assert!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state <> 'open'")
+            .await
+            > 0
+    );
 }

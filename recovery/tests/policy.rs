@@ -24,13 +24,21 @@ impl Automatic {
         );
         let policies = Policies::parse(&text).unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(policy::run(world.recovery.clone(), policies, Health::new(), stop.clone()));
+        let task = tokio::spawn(policy::run(
+            world.recovery.clone(),
+            policies,
+            Health::new(),
+            stop.clone(),
+        ));
         Self { task, stop }
     }
 
     async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.task)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -40,9 +48,20 @@ async fn dead(world: &World, sound: i64, all: i64) -> Vec<i64> {
     for offset in 0..all {
         let good = body(&format!("e{offset}"), "12.50");
         let value = if offset < sound { good.as_str() } else { "{}" };
-        ids.push(world.dead(&Dead { raw: (0, offset), value: Some(value.as_bytes()), ..Dead::default() }).await);
+        ids.push(
+            world
+                .dead(&Dead {
+                    raw: (0, offset),
+                    value: Some(value.as_bytes()),
+                    ..Dead::default()
+                })
+                .await,
+        );
     }
-    sqlx::query("UPDATE dead_letters SET last_failed_at = now() - interval '1 hour'").execute(&world.pool).await.unwrap();
+    sqlx::query("UPDATE dead_letters SET last_failed_at = now() - interval '1 hour'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
     ids
 }
 
@@ -74,9 +93,21 @@ const REFUSED: &str = "SELECT count(*) FROM policy_tries WHERE failed_with IS NO
 async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
     let world = world(&[]).await.with_persistence().await;
     let ids = dead(&world, 3, 5).await;
-    let edited = world.dead(&Dead { raw: (1, 0), value: Some(body("x", "1").as_bytes()), ..Dead::default() }).await;
-    let foreign =
-        world.dead(&Dead { group: "others", raw: (1, 1), value: Some(body("y", "1").as_bytes()), ..Dead::default() }).await;
+    let edited = world
+        .dead(&Dead {
+            raw: (1, 0),
+            value: Some(body("x", "1").as_bytes()),
+            ..Dead::default()
+        })
+        .await;
+    let foreign = world
+        .dead(&Dead {
+            group: "others",
+            raw: (1, 1),
+            value: Some(body("y", "1").as_bytes()),
+            ..Dead::default()
+        })
+        .await;
     sqlx::query("UPDATE dead_letters SET edit_id = 1, last_failed_at = now() - interval '1 hour' WHERE id = $1")
         .bind(edited)
         .execute(&world.pool)
@@ -84,9 +115,14 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
         .unwrap();
     let automatic = Automatic::start(&world, "rate = 50");
     let job = replays(&world, 1).await;
-    assert_eq!((job.policy.as_deref(), job.created_by.as_str(), job.items), (Some("mend"), "policy:mend", 3));
+    assert_eq!(
+        (job.policy.as_deref(), job.created_by.as_str(), job.items),
+        (Some("mend"), "policy:mend", 3)
+    );
     // Planned and applied are two steps.
-    let job = world.job_when(&job.id, |job| job.state == JobState::Running).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Running)
+        .await;
     assert!((job.rate - 50.0).abs() < f64::EPSILON);
     until(&world, REFUSED, 2).await;
     let items = world.recovery.items(&job.id, &[], 100).await.unwrap();
@@ -100,10 +136,16 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
     let runner = world.start_runner();
     world.job_when(&job.id, |job| count(job, "sent") == 3).await;
     world.stored(&[(0, 0), (0, 1), (0, 2)], false).await;
-    world.job_when(&job.id, |job| count(job, "stored") == 3).await;
+    world
+        .job_when(&job.id, |job| count(job, "stored") == 3)
+        .await;
     automatic.end().await;
     runner.end().await;
-    assert_eq!(world.recovery.history(10).await.unwrap().len(), 1, "nothing is left to try");
+    assert_eq!(
+        world.recovery.history(10).await.unwrap().len(),
+        1,
+        "nothing is left to try"
+    );
     assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'policy:mend' AND action = 'policy.look'").await, 1);
     assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'policy:mend' AND action = 'replay.plan'").await, 1);
 }
@@ -120,20 +162,46 @@ async fn a_policy_whose_replay_fails_again_stops_until_something_changes() {
         .execute(&world.pool)
         .await
         .unwrap();
-    until(&world, "SELECT count(*) FROM audit_log WHERE action = 'policy.stop'", 1).await;
-    let stopped = world.job_when(&job.id, |job| job.state == JobState::Stopped).await;
+    until(
+        &world,
+        "SELECT count(*) FROM audit_log WHERE action = 'policy.stop'",
+        1,
+    )
+    .await;
+    let stopped = world
+        .job_when(&job.id, |job| job.state == JobState::Stopped)
+        .await;
     assert_eq!(stopped.items, 4);
     automatic.end().await;
     let again = Automatic::start(&world, "stop_after_failures = 2\nbackoff = \"1s\"");
-    let known = world.text("SELECT stopped_reason FROM policies").await.unwrap();
-    assert!(known.contains("failed again") && known.contains(&job.id), "{known}");
+    let known = world
+        .text("SELECT stopped_reason FROM policies")
+        .await
+        .unwrap();
+    assert!(
+        known.contains("failed again") && known.contains(&job.id),
+        "{known}"
+    );
     again.end().await;
     assert_eq!(world.recovery.history(10).await.unwrap().len(), 1);
-    sqlx::query("UPDATE policy_tries SET next_try_at = now()").execute(&world.pool).await.unwrap();
-    let changed = Automatic::start(&world, "stop_after_failures = 2\nbackoff = \"1s\"\nrate = 11");
-    assert_eq!(replays(&world, 2).await.policy.as_deref(), Some("mend"), "another policy is another chance");
+    sqlx::query("UPDATE policy_tries SET next_try_at = now()")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let changed = Automatic::start(
+        &world,
+        "stop_after_failures = 2\nbackoff = \"1s\"\nrate = 11",
+    );
+    assert_eq!(
+        replays(&world, 2).await.policy.as_deref(),
+        Some("mend"),
+        "another policy is another chance"
+    );
     changed.end().await;
-    assert_eq!(world.text("SELECT stopped_reason FROM policies").await, None);
+    assert_eq!(
+        world.text("SELECT stopped_reason FROM policies").await,
+        None
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,25 +212,47 @@ async fn tries_and_budget_are_counted_before_anything_is_sent() {
     let first = replays(&world, 1).await;
     automatic.end().await;
     assert_eq!(first.items, 4, "the budget of an hour");
-    assert_eq!(world.number("SELECT count(*) FROM policy_tries WHERE tries = 1").await, 4);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM policy_tries WHERE tries = 1")
+            .await,
+        4
+    );
     // The role dies before anything is sent; a person stops the replay: the tries are spent all the same.
     world.recovery.stop("ann", &first.id).await.unwrap();
-    sqlx::query("UPDATE replay_items SET sent_at = now(), state = 'skipped'").execute(&world.pool).await.unwrap();
+    sqlx::query("UPDATE replay_items SET sent_at = now(), state = 'skipped'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
     let again = Automatic::start(&world, "budget = 7\nmax_tries = 1");
     let second = replays(&world, 2).await;
     again.end().await;
     assert_eq!(second.items, 3, "those that were not tried yet");
-    assert_eq!(world.number("SELECT count(*) FROM policy_tries WHERE tries > 1").await, 0);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM policy_tries WHERE tries > 1")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_was_planned_when_the_role_died_is_started_by_the_next() {
     let world = world(&[]).await.with_persistence().await;
     let ids = dead(&world, 1, 1).await;
-    let selection = recovery::model::Selection { id: ids, ..Default::default() };
-    let job = world.recovery.plan("policy:mend", &selection, "", "key", Some("mend")).await.unwrap();
+    let selection = recovery::model::Selection {
+        id: ids,
+        ..Default::default()
+    };
+    let job = world
+        .recovery
+        .plan("policy:mend", &selection, "", "key", Some("mend"))
+        .await
+        .unwrap();
     let automatic = Automatic::start(&world, "rate = 7");
-    let job = world.job_when(&job.id, |job| job.state == JobState::Running).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Running)
+        .await;
     assert!((job.rate - 7.0).abs() < f64::EPSILON);
     automatic.end().await;
     assert_eq!(world.recovery.history(10).await.unwrap().len(), 1);
@@ -177,16 +267,31 @@ async fn what_a_stopped_replay_never_sent_is_not_of_the_budget() {
     assert_eq!(first.items, 3);
     world.recovery.stop("ann", &first.id).await.unwrap();
     let runner = world.start_runner();
-    world.job_when(&first.id, |job| job.finished_at.is_some()).await;
-    assert_eq!(replays(&world, 2).await.items, 1, "nothing was sent in this hour, and three have had their try");
+    world
+        .job_when(&first.id, |job| job.finished_at.is_some())
+        .await;
+    assert_eq!(
+        replays(&world, 2).await.items,
+        1,
+        "nothing was sent in this hour, and three have had their try"
+    );
     automatic.end().await;
     runner.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_replayed_too_often_hides_no_other_dead_letter() {
-    let world = world(&["--max-replays", "2"]).await.with_persistence().await;
-    let sample = world.dead(&Dead { raw: (1, 0), replay_count: 2, ..Dead::default() }).await;
+    let world = world(&["--max-replays", "2"])
+        .await
+        .with_persistence()
+        .await;
+    let sample = world
+        .dead(&Dead {
+            raw: (1, 0),
+            replay_count: 2,
+            ..Dead::default()
+        })
+        .await;
     // As many as one look takes, all older than the one that may be tried.
     sqlx::query(
         "INSERT INTO dead_letters (group_id, origin_topic, origin_partition, origin_offset, family, dlq_partition, dlq_offset, consumer_group,
@@ -203,5 +308,8 @@ async fn what_was_replayed_too_often_hides_no_other_dead_letter() {
     let job = replays(&world, 1).await;
     automatic.end().await;
     let items = world.recovery.items(&job.id, &[], 10).await.unwrap();
-    assert_eq!(items.iter().map(|item| item.letter).collect::<Vec<_>>(), ids);
+    assert_eq!(
+        items.iter().map(|item| item.letter).collect::<Vec<_>>(),
+        ids
+    );
 }

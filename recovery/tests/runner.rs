@@ -6,7 +6,10 @@ mod replay;
 
 use contracts::topics;
 use recovery::model::JobState;
-use replay::{DEADLINE, Dead, PERSISTENCE, RETRY_PERSISTENCE, RETRY_VALIDATOR, VALIDATOR, World, count, start_runner, world};
+use replay::{
+    DEADLINE, Dead, PERSISTENCE, RETRY_PERSISTENCE, RETRY_VALIDATOR, VALIDATOR, World, count,
+    start_runner, world,
+};
 use runtime::admin::committed;
 use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
 use runtime::embedded::{EmbeddedBroker, Fault, Request};
@@ -46,17 +49,45 @@ async fn a_replay_is_sent_followed_and_resolved_and_says_so() {
     assert_eq!(world.number("SELECT replaying FROM groups").await, 5);
     world.stored(&[(0, 0), (0, 1), (0, 2), (0, 3)], false).await;
     world.stored(&[(0, 4)], true).await;
-    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
     assert_eq!((count(&job, "stored"), count(&job, "duplicate")), (4, 1));
     assert!(job.finished_at.is_some());
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND settled_by = 'ann'").await, 5);
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE resolution = 'duplicate'").await, 1);
+    assert_eq!(
+        world
+            .number(
+                "SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND settled_by = 'ann'"
+            )
+            .await,
+        5
+    );
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE resolution = 'duplicate'")
+            .await,
+        1
+    );
     assert_eq!(world.number("SELECT open + replaying FROM groups").await, 0);
-    let actions: Vec<String> =
-        world.recovery.log(Some(&job.id), None, 10).await.unwrap().into_iter().map(|entry| entry.action).collect();
+    let actions: Vec<String> = world
+        .recovery
+        .log(Some(&job.id), None, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.action)
+        .collect();
     assert_eq!(actions, ["replay.end", "replay.apply", "replay.plan"]);
     // Applied again: nothing happens.
-    assert_eq!(world.recovery.apply("bob", &job.id, None, true).await.unwrap().state, JobState::Finished);
+    assert_eq!(
+        world
+            .recovery
+            .apply("bob", &job.id, None, true)
+            .await
+            .unwrap()
+            .state,
+        JobState::Finished
+    );
     runner.end().await;
     assert_eq!(copies(&world), once_each(0..5));
 }
@@ -70,11 +101,30 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
     ]);
     let value = b"{\"amount\":\xff\x00}";
     let plain = world
-        .dead(&Dead { raw: (3, 77), value: Some(value), headers: headers.clone(), replay_count: 2, ..Dead::default() })
+        .dead(&Dead {
+            raw: (3, 77),
+            value: Some(value),
+            headers: headers.clone(),
+            replay_count: 2,
+            ..Dead::default()
+        })
         .await;
-    let edited = world.dead(&Dead { raw: (1, 5), value: Some(value), headers, ..Dead::default() }).await;
-    let null =
-        world.dead(&Dead { raw: (1, 6), value: None, headers: serde_json::json!([["ef.raw", "4:44"]]), ..Dead::default() }).await;
+    let edited = world
+        .dead(&Dead {
+            raw: (1, 5),
+            value: Some(value),
+            headers,
+            ..Dead::default()
+        })
+        .await;
+    let null = world
+        .dead(&Dead {
+            raw: (1, 6),
+            value: None,
+            headers: serde_json::json!([["ef.raw", "4:44"]]),
+            ..Dead::default()
+        })
+        .await;
     sqlx::query(
         "WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, 'eve', 'better', '[]') RETURNING id)
          UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1",
@@ -87,9 +137,15 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
     let job = world.applied(&[plain, edited, null], 1000.0).await;
     world.job_when(&job.id, all_sent(3)).await;
     runner.end().await;
-    let records: BTreeMap<String, _> =
-        world.retried().into_iter().map(|record| (record.header("ef.raw").unwrap(), record)).collect();
-    assert_eq!(records.keys().map(String::as_str).collect::<Vec<_>>(), ["1:5", "3:77", "4:44"]);
+    let records: BTreeMap<String, _> = world
+        .retried()
+        .into_iter()
+        .map(|record| (record.header("ef.raw").unwrap(), record))
+        .collect();
+    assert_eq!(
+        records.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["1:5", "3:77", "4:44"]
+    );
     let some = |text: &str| Some(text.as_bytes().to_vec());
     let kept = |tail: Vec<(&str, Option<Vec<u8>>)>| {
         let mut all = vec![
@@ -100,11 +156,20 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
             ("x-bytes", some("again")),
         ];
         all.extend(tail);
-        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Vec<_>>()
+        all.into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<Vec<_>>()
     };
     let record = &records["3:77"];
-    assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(&b"k"[..]), Some(&value[..])));
-    let tail = vec![("ef.raw", some("3:77")), ("ef.replay_id", some(&job.id)), ("ef.replay_count", some("3"))];
+    assert_eq!(
+        (record.key.as_deref(), record.value.as_deref()),
+        (Some(&b"k"[..]), Some(&value[..]))
+    );
+    let tail = vec![
+        ("ef.raw", some("3:77")),
+        ("ef.replay_id", some(&job.id)),
+        ("ef.replay_count", some("3")),
+    ];
     assert_eq!(record.headers, kept(tail));
     let record = &records["1:5"];
     assert_eq!(record.value.as_deref(), Some(&b"better"[..]));
@@ -119,7 +184,11 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
     assert_eq!(record.headers, kept(tail));
     let record = &records["4:44"];
     assert_eq!(record.value, None, "Kafka's null stays null");
-    let names: Vec<&str> = record.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = record
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(names, ["ef.raw", "ef.replay_id", "ef.replay_count"]);
 }
 
@@ -129,12 +198,23 @@ async fn two_people_who_start_the_same_selection_at_once_send_each_dead_letter_o
     let ids = world.many(60).await;
     let (first, second) = tokio::join!(world.applied(&ids, 5000.0), world.applied(&ids, 5000.0));
     assert_ne!(first.id, second.id);
-    let other = recovery::Recovery::new(replay::pipeline(&world.url, &[]), Some(world.broker.kafka())).unwrap();
-    let runners = [world.start_runner(), start_runner(&other, &world.broker, Duration::from_millis(300))];
+    let other = recovery::Recovery::new(
+        replay::pipeline(&world.url, &[]),
+        Some(world.broker.kafka()),
+    )
+    .unwrap();
+    let runners = [
+        world.start_runner(),
+        start_runner(&other, &world.broker, Duration::from_millis(300)),
+    ];
     let over = |job: &recovery::model::Job| count(job, "sent") + count(job, "skipped") == 60;
-    let (first, second) = tokio::join!(world.job_when(&first.id, over), world.job_when(&second.id, over));
+    let (first, second) = tokio::join!(
+        world.job_when(&first.id, over),
+        world.job_when(&second.id, over)
+    );
     assert_eq!(count(&first, "sent") + count(&second, "sent"), 60);
-    let refused = first.by_code.get("being_replayed").unwrap_or(&0) + second.by_code.get("being_replayed").unwrap_or(&0);
+    let refused = first.by_code.get("being_replayed").unwrap_or(&0)
+        + second.by_code.get("being_replayed").unwrap_or(&0);
     assert_eq!(refused, 60);
     for runner in runners {
         runner.end().await;
@@ -146,7 +226,13 @@ async fn two_people_who_start_the_same_selection_at_once_send_each_dead_letter_o
 async fn what_changed_since_it_was_planned_is_not_sent() {
     let world = world(&[]).await;
     let ids = world.many(5).await;
-    let foreign = world.dead(&Dead { group: "billing", raw: (9, 9), ..Dead::default() }).await;
+    let foreign = world
+        .dead(&Dead {
+            group: "billing",
+            raw: (9, 9),
+            ..Dead::default()
+        })
+        .await;
     let all: Vec<i64> = ids.iter().copied().chain([foreign]).collect();
     let job = world.planned(&all, "k").await;
     // Discarded, edited, replaced, dropped by the limits in between.
@@ -163,17 +249,46 @@ async fn what_changed_since_it_was_planned_is_not_sent() {
     .await
     .unwrap();
     for change in changes {
-        assert_eq!(sqlx::query(change).execute(&world.pool).await.unwrap().rows_affected(), 1);
+        assert_eq!(
+            sqlx::query(change)
+                .execute(&world.pool)
+                .await
+                .unwrap()
+                .rows_affected(),
+            1
+        );
     }
-    world.recovery.apply("ann", &job.id, None, true).await.unwrap();
+    world
+        .recovery
+        .apply("ann", &job.id, None, true)
+        .await
+        .unwrap();
     let runner = world.start_runner();
-    let job = world.job_when(&job.id, |job| count(job, "skipped") == 5 && count(job, "sent") == 1).await;
-    let codes: Vec<_> = job.by_code.iter().map(|(code, count)| (code.as_str(), *count)).collect();
-    assert_eq!(codes, [("changed_since_planned", 2), ("destination_unknown", 1), ("not_open", 1), ("value_dropped", 1)]);
+    let job = world
+        .job_when(&job.id, |job| {
+            count(job, "skipped") == 5 && count(job, "sent") == 1
+        })
+        .await;
+    let codes: Vec<_> = job
+        .by_code
+        .iter()
+        .map(|(code, count)| (code.as_str(), *count))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            ("changed_since_planned", 2),
+            ("destination_unknown", 1),
+            ("not_open", 1),
+            ("value_dropped", 1)
+        ]
+    );
     runner.end().await;
     assert_eq!(copies(&world), once_each(4..5));
     assert_eq!(
-        world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await,
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state = 'open'")
+            .await,
         4,
         "the skipped are where they were"
     );
@@ -185,41 +300,75 @@ async fn a_pause_a_rate_and_a_stop_take_effect_within_a_chunk_and_what_was_not_s
     let ids = world.many(100).await;
     let job = world.applied(&ids, 20.0).await;
     let runner = world.start_runner();
-    world.job_when(&job.id, |job| count(job, "sent") >= 10).await;
+    world
+        .job_when(&job.id, |job| count(job, "sent") >= 10)
+        .await;
     world.recovery.pause("ann", &job.id).await.unwrap();
     let paused = world.recovery.pause("ann", &job.id).await.unwrap();
     assert_eq!(paused.state, JobState::Paused);
     // A chunk that was claimed before the pause ends; the next would have come after half a second.
-    let settled = world.job_when(&job.id, |job| count(job, "sending") == 0).await;
+    let settled = world
+        .job_when(&job.id, |job| count(job, "sending") == 0)
+        .await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
     let still = world.recovery.job(&job.id).await.unwrap();
     assert_eq!(count(&still, "sent"), count(&settled, "sent"));
     assert!(count(&still, "sent") <= 30, "{still:?}");
-    assert_eq!(world.recovery.resume("ann", &job.id).await.unwrap().state, JobState::Running);
-    world.recovery.apply("ann", &job.id, Some(60.0), true).await.unwrap();
-    world.job_when(&job.id, |job| count(job, "sent") >= 40).await;
+    assert_eq!(
+        world.recovery.resume("ann", &job.id).await.unwrap().state,
+        JobState::Running
+    );
+    world
+        .recovery
+        .apply("ann", &job.id, Some(60.0), true)
+        .await
+        .unwrap();
+    world
+        .job_when(&job.id, |job| count(job, "sent") >= 40)
+        .await;
     let stopped = world.recovery.stop("ann", &job.id).await.unwrap();
-    assert_eq!((stopped.state, stopped.finished_at), (JobState::Stopped, None), "what was sent is still followed");
-    let job = world.job_when(&job.id, |job| count(job, "sending") == 0).await;
+    assert_eq!(
+        (stopped.state, stopped.finished_at),
+        (JobState::Stopped, None),
+        "what was sent is still followed"
+    );
+    let job = world
+        .job_when(&job.id, |job| count(job, "sending") == 0)
+        .await;
     let sent = count(&job, "sent");
     assert!(sent < 100);
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 100 - sent);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state = 'open'")
+            .await,
+        100 - sent
+    );
     let raws: Vec<(i32, i64)> = (0..sent).map(|offset| (0, offset)).collect();
     world.stored(&raws, false).await;
-    let job = world.job_when(&job.id, |job| job.finished_at.is_some()).await;
-    assert_eq!((job.state, count(&job, "stored"), count(&job, "pending")), (JobState::Stopped, sent, 100 - sent));
+    let job = world
+        .job_when(&job.id, |job| job.finished_at.is_some())
+        .await;
+    assert_eq!(
+        (job.state, count(&job, "stored"), count(&job, "pending")),
+        (JobState::Stopped, sent, 100 - sent)
+    );
     assert_eq!(copies(&world), once_each(0..sent), "the oldest first");
     runner.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_is_sent_by_the_next() {
+async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_is_sent_by_the_next()
+ {
     let world = world(&[]).await;
     let ids = world.many(20).await;
-    world.broker.fail(Request::Produce, vec![Fault::NotEnoughReplicas; 1000]);
+    world
+        .broker
+        .fail(Request::Produce, vec![Fault::NotEnoughReplicas; 1000]);
     let runner = world.start_runner();
     let job = world.applied(&ids, 1000.0).await;
-    world.job_when(&job.id, |job| count(job, "sending") == 20).await;
+    world
+        .job_when(&job.id, |job| count(job, "sending") == 20)
+        .await;
     runner.kill().await;
     assert!(world.retried().is_empty());
     assert_eq!(world.number("SELECT replaying FROM groups").await, 20);
@@ -227,7 +376,10 @@ async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_
     let runner = start_runner(&world.recovery, &world.broker, Duration::from_secs(8));
     let until = Instant::now() + Duration::from_secs(1);
     while Instant::now() < until {
-        assert_eq!(count(&world.recovery.job(&job.id).await.unwrap(), "sending"), 20);
+        assert_eq!(
+            count(&world.recovery.job(&job.id).await.unwrap(), "sending"),
+            20
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.broker.stop_failing();
@@ -242,13 +394,20 @@ async fn killed_with_all_in_the_topic_and_no_acknowledgement_seen_nothing_is_sen
     let ids = world.many(20).await;
     let runner = world.start_runner();
     // One that goes through makes all connections first.
-    let warm = world.dead(&Dead { raw: (7, 7), ..Dead::default() }).await;
+    let warm = world
+        .dead(&Dead {
+            raw: (7, 7),
+            ..Dead::default()
+        })
+        .await;
     let job = world.applied(&[warm], 1000.0).await;
     world.job_when(&job.id, all_sent(1)).await;
     // Every acknowledgement takes a second: the records are there before it.
     world.broker.set_round_trip(Duration::from_secs(1));
     let job = world.applied(&ids, 1000.0).await;
-    world.job_when(&job.id, |job| count(job, "sending") == 20).await;
+    world
+        .job_when(&job.id, |job| count(job, "sending") == 20)
+        .await;
     runner.kill().await;
     world.broker.set_round_trip(Duration::ZERO);
     let deadline = Instant::now() + DEADLINE;
@@ -256,7 +415,11 @@ async fn killed_with_all_in_the_topic_and_no_acknowledgement_seen_nothing_is_sen
         assert!(Instant::now() < deadline, "{}", world.retried().len());
     }
     let runner = world.start_runner();
-    let job = world.job_when(&job.id, |job| count(job, "sending") == 0 && count(job, "pending") == 0).await;
+    let job = world
+        .job_when(&job.id, |job| {
+            count(job, "sending") == 0 && count(job, "pending") == 0
+        })
+        .await;
     assert_eq!(count(&job, "sent"), 20);
     runner.end().await;
     assert_eq!(world.retried().len(), 21);
@@ -287,11 +450,17 @@ async fn killed_anywhere_again_and_again_nothing_is_lost_and_nothing_is_sent_twi
     }
     assert!(kills > 0);
     world.broker.set_round_trip(Duration::ZERO);
-    assert_eq!(copies(&world), once_each(0..120), "seed {seed}, {kills} kills");
+    assert_eq!(
+        copies(&world),
+        once_each(0..120),
+        "seed {seed}, {kills} kills"
+    );
     let raws: Vec<(i32, i64)> = (0..120).map(|offset| (0, offset)).collect();
     world.stored(&raws, false).await;
     let runner = world.start_runner();
-    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
     assert_eq!(count(&job, "stored"), 120);
     runner.end().await;
 }
@@ -302,7 +471,9 @@ async fn a_broker_outage_in_the_middle_is_waited_for_and_seen_in_the_job() {
     let ids = world.many(60).await;
     let runner = world.start_runner();
     let job = world.applied(&ids, 40.0).await;
-    world.job_when(&job.id, |job| count(job, "sent") >= 20).await;
+    world
+        .job_when(&job.id, |job| count(job, "sent") >= 20)
+        .await;
     world.broker.set_up(false);
     let job = world.job_when(&job.id, |job| job.blocked.is_some()).await;
     assert_eq!(job.state, JobState::Running, "an outage never fails a job");
@@ -316,17 +487,35 @@ async fn a_broker_outage_in_the_middle_is_waited_for_and_seen_in_the_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_retry_topic_blocks_the_job_with_a_sentence_and_a_blocked_job_can_be_stopped() {
     let world = world(&["--validator-group", "other"]).await;
-    let id = world.dead(&Dead { group: "other", ..Dead::default() }).await;
+    let id = world
+        .dead(&Dead {
+            group: "other",
+            ..Dead::default()
+        })
+        .await;
     let runner = world.start_runner();
     let job = world.applied(&[id], 100.0).await;
     let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await;
     let reason = blocked.blocked.clone().unwrap();
-    assert!(reason.contains("events.retry.other.v1") && reason.contains("eventflow admin topics"), "{reason}");
-    assert_eq!((blocked.state, count(&blocked, "pending")), (JobState::Running, 1));
+    assert!(
+        reason.contains("events.retry.other.v1") && reason.contains("eventflow admin topics"),
+        "{reason}"
+    );
+    assert_eq!(
+        (blocked.state, count(&blocked, "pending")),
+        (JobState::Running, 1)
+    );
     world.recovery.stop("ann", &job.id).await.unwrap();
-    let job = world.job_when(&job.id, |job| job.finished_at.is_some()).await;
+    let job = world
+        .job_when(&job.id, |job| job.finished_at.is_some())
+        .await;
     assert_eq!((job.state, job.blocked), (JobState::Stopped, None));
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 1);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state = 'open'")
+            .await,
+        1
+    );
     runner.end().await;
 }
 
@@ -344,21 +533,41 @@ async fn what_failed_again_while_its_acknowledgement_was_on_its_way_stays_failed
     ] {
         sqlx::query(query).execute(&world.pool).await.unwrap();
     }
-    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
     assert_eq!(job.by_code.get("invalid_amount"), Some(&1));
     // The next replay counts on.
     let job = world.applied(&ids, 100.0).await;
     world.job_when(&job.id, all_sent(1)).await;
     runner.end().await;
-    let counts: Vec<_> = world.retried().iter().map(|record| record.header("ef.replay_count").unwrap()).collect();
+    let counts: Vec<_> = world
+        .retried()
+        .iter()
+        .map(|record| record.header("ef.replay_count").unwrap())
+        .collect();
     assert_eq!(counts.len(), 2);
-    assert!(counts.contains(&"2".to_owned()), "{counts:?} in {RETRY_VALIDATOR}");
+    assert!(
+        counts.contains(&"2".to_owned()),
+        "{counts:?} in {RETRY_VALIDATOR}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_goes_to_the_topic_its_stage_was_told_to_read() {
-    let world = world(&["--validator-topic-retry", RETRY_PERSISTENCE, "--persistence-topic-retry", RETRY_VALIDATOR]).await;
-    let id = world.dead(&Dead { group: PERSISTENCE, ..Dead::default() }).await;
+    let world = world(&[
+        "--validator-topic-retry",
+        RETRY_PERSISTENCE,
+        "--persistence-topic-retry",
+        RETRY_VALIDATOR,
+    ])
+    .await;
+    let id = world
+        .dead(&Dead {
+            group: PERSISTENCE,
+            ..Dead::default()
+        })
+        .await;
     let runner = world.start_runner();
     let job = world.applied(&[id], 1000.0).await;
     world.job_when(&job.id, all_sent(1)).await;
@@ -371,9 +580,16 @@ fn a_retry_topic_that_is_another_topic_is_refused() {
     for arguments in [
         &["--validator-topic-retry", "a b"][..],
         &["--persistence-topic-retry", topics::DLQ],
-        &["--persistence-topic-retry", "same", "--validator-topic-retry", "same"],
+        &[
+            "--persistence-topic-retry",
+            "same",
+            "--validator-topic-retry",
+            "same",
+        ],
     ] {
-        let refused = replay::pipeline("postgresql://localhost/x", arguments).check().unwrap_err();
+        let refused = replay::pipeline("postgresql://localhost/x", arguments)
+            .check()
+            .unwrap_err();
         assert!(refused.to_string().contains(arguments[0]), "{refused}");
     }
 }
@@ -382,7 +598,13 @@ fn a_retry_topic_that_is_another_topic_is_refused() {
 async fn what_could_not_be_followed_or_counted_is_not_sent() {
     let world = world(&[]).await;
     let ids = world.many(2).await;
-    let full = world.dead(&Dead { raw: (2, 2), replay_count: i32::MAX, ..Dead::default() }).await;
+    let full = world
+        .dead(&Dead {
+            raw: (2, 2),
+            replay_count: i32::MAX,
+            ..Dead::default()
+        })
+        .await;
     // Its ef.raw cannot be read: the dead letter's own coordinates.
     sqlx::query("UPDATE dead_letters SET origin_topic = 'events.dlq.v1', origin_group = 'eventflow-validator' WHERE id = $1")
         .bind(ids[1])
@@ -391,7 +613,11 @@ async fn what_could_not_be_followed_or_counted_is_not_sent() {
         .unwrap();
     let runner = world.start_runner();
     let job = world.applied(&[&ids[..], &[full]].concat(), 1000.0).await;
-    let job = world.job_when(&job.id, |job| count(job, "sent") == 1 && count(job, "skipped") == 2).await;
+    let job = world
+        .job_when(&job.id, |job| {
+            count(job, "sent") == 1 && count(job, "skipped") == 2
+        })
+        .await;
     assert_eq!(job.by_code["not_replayable"], 2);
     runner.end().await;
     assert_eq!(copies(&world), once_each(0..1));
@@ -403,13 +629,34 @@ async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
     let ids = world.many(2).await;
     let job = world.planned(&ids, "k").await;
     // A command that works straight on the database, and was not told.
-    let lax = recovery::Recovery::new(replay::pipeline(&world.url, &["--confirm-above", "1"]), None).unwrap();
+    let lax = recovery::Recovery::new(
+        replay::pipeline(&world.url, &["--confirm-above", "1"]),
+        None,
+    )
+    .unwrap();
     lax.apply("ann", &job.id, Some(1000.0), true).await.unwrap();
     let runner = world.start_runner();
     let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await;
-    assert!(blocked.blocked.unwrap().contains(&format!("eventflow replay approve {}", job.id)));
-    assert_eq!((blocked.state, blocked.by_state["pending"]), (JobState::Running, 2));
-    assert_eq!(world.recovery.approve("ann", &job.id).await.unwrap_err().code(), "wrong_state", "not by who planned it");
+    assert!(
+        blocked
+            .blocked
+            .unwrap()
+            .contains(&format!("eventflow replay approve {}", job.id))
+    );
+    assert_eq!(
+        (blocked.state, blocked.by_state["pending"]),
+        (JobState::Running, 2)
+    );
+    assert_eq!(
+        world
+            .recovery
+            .approve("ann", &job.id)
+            .await
+            .unwrap_err()
+            .code(),
+        "wrong_state",
+        "not by who planned it"
+    );
     world.recovery.approve("bob", &job.id).await.unwrap();
     let job = world.job_when(&job.id, all_sent(2)).await;
     assert_eq!(job.blocked, None);
@@ -419,13 +666,26 @@ async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
 
 /// As [`world`], with all topics a replay passes.
 async fn world_of_all_topics() -> World {
-    let topics = [(RETRY_VALIDATOR, 1), (RETRY_PERSISTENCE, 1), (topics::VALIDATED, 1), (topics::DLQ, 1)];
+    let topics = [
+        (RETRY_VALIDATOR, 1),
+        (RETRY_PERSISTENCE, 1),
+        (topics::VALIDATED, 1),
+        (topics::DLQ, 1),
+    ];
     let broker = EmbeddedBroker::start(&topics).unwrap();
     let url = replay::database().await;
-    let recovery = recovery::Recovery::new(replay::pipeline(&url, &[]), Some(broker.kafka())).unwrap();
+    let recovery =
+        recovery::Recovery::new(replay::pipeline(&url, &[]), Some(broker.kafka())).unwrap();
     recovery::SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
-    World { broker, recovery, pool, url }.with_persistence().await
+    World {
+        broker,
+        recovery,
+        pool,
+        url,
+    }
+    .with_persistence()
+    .await
 }
 
 async fn change(world: &World, query: &'static str) {
@@ -433,8 +693,18 @@ async fn change(world: &World, query: &'static str) {
 }
 
 async fn publish(world: &World, topic: &str) {
-    let publisher = Publisher::new(&world.broker.kafka(), &PublisherSettings::stage("test"), &Health::new()).unwrap();
-    let record = OutRecord { topic, key: None, value: Some(b"another"), headers: RecordHeaders::new(0) };
+    let publisher = Publisher::new(
+        &world.broker.kafka(),
+        &PublisherSettings::stage("test"),
+        &Health::new(),
+    )
+    .unwrap();
+    let record = OutRecord {
+        topic,
+        key: None,
+        value: Some(b"another"),
+        headers: RecordHeaders::new(0),
+    };
     publisher.publish(record, DEADLINE).await.unwrap();
 }
 
@@ -451,18 +721,26 @@ impl Handler for Silent {
     }
 }
 
-const SENT_LONG_AGO: &str = "UPDATE replay_items SET sent_at = now() - interval '2 minutes' WHERE state = 'sent'";
+const SENT_LONG_AGO: &str =
+    "UPDATE replay_items SET sent_at = now() - interval '2 minutes' WHERE state = 'sent'";
 const PERSISTENCE_READ: &str = "INSERT INTO persistence.consumer_offsets (consumer_group, topic, partition, next_offset)
     VALUES ('eventflow-persistence', 'events.retry.eventflow-persistence.v1', 0, 3), ('eventflow-persistence', 'events.validated.v1', 0, 1)";
-const INDEX_READ: &str =
-    "INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('g', 'events.dlq.v1', 0, 1)";
+const INDEX_READ: &str = "INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('g', 'events.dlq.v1', 0, 1)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_again() {
     let world = world_of_all_topics().await;
     let mut ids = Vec::new();
     for offset in 0..3 {
-        ids.push(world.dead(&Dead { group: PERSISTENCE, raw: (0, offset), ..Dead::default() }).await);
+        ids.push(
+            world
+                .dead(&Dead {
+                    group: PERSISTENCE,
+                    raw: (0, offset),
+                    ..Dead::default()
+                })
+                .await,
+        );
     }
     publish(&world, topics::DLQ).await;
     let runner = world.start_runner();
@@ -473,7 +751,10 @@ async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_aga
     change(&world, SENT_LONG_AGO).await;
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
-        assert_eq!(count(&world.recovery.job(&job.id).await.unwrap(), "sent"), 3);
+        assert_eq!(
+            count(&world.recovery.job(&job.id).await.unwrap(), "sent"),
+            3
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Persistence is past them; one is stored, one failed again as the index writes it, one is nowhere.
@@ -485,13 +766,42 @@ async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_aga
     )
     .await;
     change(&world, PERSISTENCE_READ).await;
-    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
-    assert_eq!((count(&job, "stored"), count(&job, "failed")), (1, 2), "{job:?}");
-    assert_eq!((job.by_code["conflict"], job.by_code["replay_lost"]), (1, 1));
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open'").await, 2);
-    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE action = 'replay.lost'").await, 1);
-    let lost = world.recovery.items(&job.id, &["failed".to_owned()], 10).await.unwrap();
-    assert!(lost.iter().any(|item| item.detail.as_deref().is_some_and(|detail| detail.contains("replay it again"))), "{lost:?}");
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
+    assert_eq!(
+        (count(&job, "stored"), count(&job, "failed")),
+        (1, 2),
+        "{job:?}"
+    );
+    assert_eq!(
+        (job.by_code["conflict"], job.by_code["replay_lost"]),
+        (1, 1)
+    );
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state = 'open'")
+            .await,
+        2
+    );
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM audit_log WHERE action = 'replay.lost'")
+            .await,
+        1
+    );
+    let lost = world
+        .recovery
+        .items(&job.id, &["failed".to_owned()], 10)
+        .await
+        .unwrap();
+    assert!(
+        lost.iter().any(|item| item
+            .detail
+            .as_deref()
+            .is_some_and(|detail| detail.contains("replay it again"))),
+        "{lost:?}"
+    );
     // It can be replayed again.
     let again = world.applied(&ids[2..], 1000.0).await;
     world.job_when(&again.id, all_sent(1)).await;
@@ -499,7 +809,8 @@ async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_have_read_what_the_validator_made() {
+async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_have_read_what_the_validator_made()
+ {
     let world = world_of_all_topics().await;
     let ids = world.many(1).await;
     publish(&world, topics::DLQ).await;
@@ -509,15 +820,31 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
     world.job_when(&job.id, all_sent(1)).await;
     change(&world, SENT_LONG_AGO).await;
     let (shutdown, kafka) = (CancellationToken::new(), world.broker.kafka());
-    let stage =
-        StageArgs { batch_records: 100, batch_age_ms: 2, breaker_share: 2.0, breaker_window: 10, topic_dlq: topics::DLQ.into() };
+    let stage = StageArgs {
+        batch_records: 100,
+        batch_age_ms: 2,
+        breaker_share: 2.0,
+        breaker_window: 10,
+        topic_dlq: topics::DLQ.into(),
+    };
     let settings = stage.settings(&kafka, VALIDATOR, vec![RETRY_VALIDATOR.to_owned()], None);
-    let publisher = Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
-    let running = tokio::spawn(consumer::run(settings, Silent, publisher, Health::new(), shutdown.clone()));
+    let publisher =
+        Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let running = tokio::spawn(consumer::run(
+        settings,
+        Silent,
+        publisher,
+        Health::new(),
+        shutdown.clone(),
+    ));
     let until = Instant::now() + DEADLINE;
     loop {
         let kafka = kafka.clone();
-        let next = tokio::task::spawn_blocking(move || committed(&kafka, VALIDATOR, RETRY_VALIDATOR)).await.unwrap().unwrap();
+        let next =
+            tokio::task::spawn_blocking(move || committed(&kafka, VALIDATOR, RETRY_VALIDATOR))
+                .await
+                .unwrap()
+                .unwrap();
         if next == [(0, Some(1))] {
             break;
         }
@@ -529,19 +856,26 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
     for read in [PERSISTENCE_READ, INDEX_READ] {
         let until = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
-            assert_eq!(count(&world.recovery.job(&job.id).await.unwrap(), "sent"), 1, "before {read}");
+            assert_eq!(
+                count(&world.recovery.job(&job.id).await.unwrap(), "sent"),
+                1,
+                "before {read}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         change(&world, read).await;
     }
-    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
     assert_eq!(job.by_code["replay_lost"], 1);
     runner.end().await;
 }
 
 /// Three replays of overlapping selections, while people pause, resume, stop, discard and instances are killed: whatever the order.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and_its_state_says_whether_it_is_there() {
+async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and_its_state_says_whether_it_is_there()
+ {
     let world = world(&[]).await;
     let ids = world.many(90).await;
     let mut jobs = Vec::new();
@@ -559,11 +893,23 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
             1 | 2 => drop(world.recovery.resume("ann", job).await),
             3 if job == &jobs[2] => drop(world.recovery.stop("ann", job).await),
             4 => {
-                let one = recovery::model::Selection { id: vec![ids[random.usize(..90)]], ..Default::default() };
-                world.recovery.discard("ann", &one, "a test", false).await.unwrap();
+                let one = recovery::model::Selection {
+                    id: vec![ids[random.usize(..90)]],
+                    ..Default::default()
+                };
+                world
+                    .recovery
+                    .discard("ann", &one, "a test", false)
+                    .await
+                    .unwrap();
             }
             5 if runners.len() < 3 => runners.push(world.start_runner()),
-            _ if !runners.is_empty() => runners.swap_remove(random.usize(..runners.len())).kill().await,
+            _ if !runners.is_empty() => {
+                runners
+                    .swap_remove(random.usize(..runners.len()))
+                    .kill()
+                    .await
+            }
             _ => {}
         }
         tokio::time::sleep(Duration::from_millis(random.u64(..60))).await;
@@ -571,7 +917,11 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
     runners.push(world.start_runner());
     for job in &jobs {
         let over = |job: &recovery::model::Job| {
-            let left = if job.state == JobState::Stopped { 0 } else { count(job, "pending") };
+            let left = if job.state == JobState::Stopped {
+                0
+            } else {
+                count(job, "pending")
+            };
             count(job, "sending") + left == 0
         };
         drop(world.recovery.resume("ann", job).await);
@@ -581,7 +931,10 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
         runner.end().await;
     }
     let copies = copies(&world);
-    assert!(copies.values().all(|count| *count == 1), "seed {seed}: {copies:?}");
+    assert!(
+        copies.values().all(|count| *count == 1),
+        "seed {seed}: {copies:?}"
+    );
     let rows: Vec<(i64, String, i64, bool)> = sqlx::query_as(
         "SELECT d.origin_offset, d.state, (SELECT count(*) FROM replay_items i WHERE i.dead_letter_id = d.id AND i.state = 'sent'),
                 EXISTS (SELECT FROM replay_items i WHERE i.dead_letter_id = d.id AND i.code = 'being_replayed')
@@ -592,11 +945,21 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
     .unwrap();
     for (offset, state, sent, left_to_another) in rows {
         let there = copies.contains_key(&format!("0:{offset}"));
-        assert_eq!((state == "replaying", sent), (there, i64::from(there)), "seed {seed}: {offset} is {state}");
+        assert_eq!(
+            (state == "replaying", sent),
+            (there, i64::from(there)),
+            "seed {seed}: {offset} is {state}"
+        );
         // Of the two replays that are never stopped every item was sent or given up, or left to the third, which was stopped before it sent it.
-        assert!(there || state == "discarded" || left_to_another, "seed {seed}: {offset} is {state} and was never sent");
+        assert!(
+            there || state == "discarded" || left_to_another,
+            "seed {seed}: {offset} is {state} and was never sent"
+        );
     }
-    assert_eq!(world.number("SELECT replaying FROM groups").await, i64::try_from(copies.len()).unwrap());
+    assert_eq!(
+        world.number("SELECT replaying FROM groups").await,
+        i64::try_from(copies.len()).unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -605,18 +968,42 @@ async fn what_the_broker_finds_too_large_fails_alone_and_stays_open() {
     let ids = world.many(3).await;
     // Beyond what the client takes at all.
     let large = vec![b'x'; 1_100_000];
-    let large = world.dead(&Dead { raw: (0, 50), value: Some(&large), ..Dead::default() }).await;
+    let large = world
+        .dead(&Dead {
+            raw: (0, 50),
+            value: Some(&large),
+            ..Dead::default()
+        })
+        .await;
     let runner = world.start_runner();
     let job = world.applied(&[&ids[..], &[large]].concat(), 1000.0).await;
-    let job = world.job_when(&job.id, |job| count(job, "sent") == 3 && count(job, "failed") == 1).await;
+    let job = world
+        .job_when(&job.id, |job| {
+            count(job, "sent") == 3 && count(job, "failed") == 1
+        })
+        .await;
     assert_eq!(job.by_code.get("record_too_large"), Some(&1));
-    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE state = 'open' AND origin_offset = 50").await, 1);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE state = 'open' AND origin_offset = 50")
+            .await,
+        1
+    );
     // Three that travel together and are refused as a whole: each is tried alone, and goes through.
-    world.broker.fail(Request::Produce, vec![Fault::RecordTooLarge]);
+    world
+        .broker
+        .fail(Request::Produce, vec![Fault::RecordTooLarge]);
     let more = [60, 61, 62];
     let mut ids = Vec::new();
     for offset in more {
-        ids.push(world.dead(&Dead { raw: (0, offset), ..Dead::default() }).await);
+        ids.push(
+            world
+                .dead(&Dead {
+                    raw: (0, offset),
+                    ..Dead::default()
+                })
+                .await,
+        );
     }
     let job = world.applied(&ids, 1000.0).await;
     let job = world.job_when(&job.id, all_sent(3)).await;
@@ -629,10 +1016,16 @@ async fn what_the_broker_finds_too_large_fails_alone_and_stays_open() {
 async fn a_missing_right_blocks_the_job_and_once_granted_it_goes_on() {
     let world = world(&[]).await;
     let ids = world.many(3).await;
-    world.broker.fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
+    world
+        .broker
+        .fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
     let runner = world.start_runner();
     let job = world.applied(&ids, 1000.0).await;
-    let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await.blocked.unwrap();
+    let blocked = world
+        .job_when(&job.id, |job| job.blocked.is_some())
+        .await
+        .blocked
+        .unwrap();
     assert!(blocked.contains("broker"), "{blocked}");
     world.broker.stop_failing();
     let job = world.job_when(&job.id, all_sent(3)).await;

@@ -16,7 +16,9 @@ async fn a_database_killed_in_the_middle_is_waited_for_and_every_dead_letter_is_
     let runner = world.start_runner();
     let job = world.applied(&ids, 40.0).await;
     for seen in [10, 30] {
-        world.job_when(&job.id, |job| count(job, "sent") >= seen).await;
+        world
+            .job_when(&job.id, |job| count(job, "sent") >= seen)
+            .await;
         cluster().kill_server().unwrap();
         let deadline = Instant::now() + DEADLINE;
         while runner.health.is_ready() {
@@ -25,18 +27,26 @@ async fn a_database_killed_in_the_middle_is_waited_for_and_every_dead_letter_is_
         }
         cluster().start_server().unwrap();
     }
-    world.job_when(&job.id, |job| count(job, "sent") == 60).await;
+    world
+        .job_when(&job.id, |job| count(job, "sent") == 60)
+        .await;
     let deadline = Instant::now() + DEADLINE;
     while !runner.health.is_ready() {
         assert!(Instant::now() < deadline, "{:?}", runner.health.reasons());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let raws: Vec<_> = world.retried().iter().map(|record| record.header("ef.raw").unwrap()).collect();
+    let raws: Vec<_> = world
+        .retried()
+        .iter()
+        .map(|record| record.header("ef.raw").unwrap())
+        .collect();
     assert_eq!(raws.len(), 60, "none twice");
     assert_eq!(raws.iter().collect::<BTreeSet<_>>().len(), 60, "none lost");
     let all: Vec<(i32, i64)> = (0..60).map(|offset| (0, offset)).collect();
     world.stored(&all, false).await;
-    let job = world.job_when(&job.id, |job| job.state == JobState::Finished).await;
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
     assert_eq!(count(&job, "stored"), 60);
     runner.end().await;
 }

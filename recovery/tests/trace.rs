@@ -41,7 +41,11 @@ impl Vendors {
     }
 
     fn path(&self) -> String {
-        self.directory.path().join("sources.toml").display().to_string()
+        self.directory
+            .path()
+            .join("sources.toml")
+            .display()
+            .to_string()
     }
 }
 
@@ -49,27 +53,46 @@ impl Vendors {
 fn edge_headers(secret: &str) -> Vec<(String, String)> {
     let vendors = Vendors::with(secret);
     let text = std::fs::read_to_string(vendors.path()).unwrap();
-    let sources = contracts::source::Sources::from_toml(&text, &runtime::config::resolve_secret).unwrap();
+    let sources =
+        contracts::source::Sources::from_toml(&text, &runtime::config::resolve_secret).unwrap();
     let mut headers = vec![
         (h::SOURCE.to_owned(), "acme".to_owned()),
         (h::EVENT_ID.to_owned(), "e-1".to_owned()),
-        (h::RECEIVED_AT.to_owned(), (RECEIVED * 1_000_000).to_string()),
+        (
+            h::RECEIVED_AT.to_owned(),
+            (RECEIVED * 1_000_000).to_string(),
+        ),
         (h::SCHEME.to_owned(), "eventflow".to_owned()),
         (h::SECRET_ID.to_owned(), "2026-11".to_owned()),
         (h::TRACEPARENT.to_owned(), TRACEPARENT.to_owned()),
     ];
-    headers.extend(sources.get("acme").unwrap().verifier.sign(None, RECEIVED - 10, BODY, 0));
+    headers.extend(
+        sources
+            .get("acme")
+            .unwrap()
+            .verifier
+            .sign(None, RECEIVED - 10, BODY, 0),
+    );
     headers
 }
 
 async fn publish(kafka: &KafkaArgs, headers: &[(String, String)], body: &[u8]) {
-    let publisher = Publisher::new(kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let publisher =
+        Publisher::new(kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
     let mut of_record = RecordHeaders::new(headers.len());
     for (name, value) in headers {
         of_record = of_record.with(name, Some(value));
     }
-    let record = OutRecord { topic: RAW, key: Some(b"pay-1"), value: Some(body), headers: of_record };
-    publisher.publish(record, Duration::from_secs(30)).await.unwrap();
+    let record = OutRecord {
+        topic: RAW,
+        key: Some(b"pay-1"),
+        value: Some(body),
+        headers: of_record,
+    };
+    publisher
+        .publish(record, Duration::from_secs(30))
+        .await
+        .unwrap();
 }
 
 /// A validator's dead letter of raw record 0:0, that failed, was edited, replayed, failed again, was edited and replayed once more, stored.
@@ -122,7 +145,11 @@ async fn told(world: &World, asked: &str) -> Trace {
 }
 
 fn whats(story: &Story) -> Vec<(&str, &str)> {
-    story.steps.iter().map(|step| (step.what.as_str(), step.place.as_str())).collect()
+    story
+        .steps
+        .iter()
+        .map(|step| (step.what.as_str(), step.place.as_str()))
+        .collect()
 }
 
 const WHATS: [(&str, &str); 11] = [
@@ -150,7 +177,11 @@ async fn the_whole_story_is_told_whatever_it_is_asked_by_and_its_bytes_verify_ag
     a_long_story(&world, &headers).await;
     for asked in ["e-1", "pay-1", TRACE, TRACEPARENT, "  e-1 "] {
         let trace = told(&world, asked).await;
-        assert_eq!((trace.stories.len(), trace.truncated), (1, false), "{asked}");
+        assert_eq!(
+            (trace.stories.len(), trace.truncated),
+            (1, false),
+            "{asked}"
+        );
         let story = &trace.stories[0];
         // Whether "published" is before or after depends on today's date.
         let mut expected = WHATS.to_vec();
@@ -159,21 +190,41 @@ async fn the_whole_story_is_told_whatever_it_is_asked_by_and_its_bytes_verify_ag
         steps.sort_by_key(|(what, _)| *what == "published");
         assert_eq!(steps, expected, "{asked}");
         assert_eq!(
-            (story.fate.as_str(), story.event_id.as_deref(), story.source.as_deref()),
+            (
+                story.fate.as_str(),
+                story.event_id.as_deref(),
+                story.source.as_deref()
+            ),
             ("stored", Some("e-1"), Some("acme"))
         );
         let total: f64 = story.steps.iter().map(|step| step.delay_seconds).sum();
         let span = story.steps.last().unwrap().at - story.steps[0].at;
-        assert!((total - span.as_seconds_f64()).abs() < 0.001 && story.steps.iter().all(|step| step.delay_seconds >= 0.0));
-        assert_eq!(story.signature.as_deref(), Some("scheme eventflow, secret 2026-11 of source acme"));
+        assert!(
+            (total - span.as_seconds_f64()).abs() < 0.001
+                && story.steps.iter().all(|step| step.delay_seconds >= 0.0)
+        );
+        assert_eq!(
+            story.signature.as_deref(),
+            Some("scheme eventflow, secret 2026-11 of source acme")
+        );
         let verdict = story.verified_again.as_deref().unwrap();
-        assert!(verdict.starts_with("verified: ") && verdict.contains("edited"), "{verdict}");
+        assert!(
+            verdict.starts_with("verified: ") && verdict.contains("edited"),
+            "{verdict}"
+        );
         let text = serde_json::to_string(&trace).unwrap();
         assert!(
-            text.contains("a further copy: ") && text.contains("job job-b by bob, as edited, replay 2: stored. again"),
+            text.contains("a further copy: ")
+                && text.contains("job job-b by bob, as edited, replay 2: stored. again"),
             "{text}"
         );
-        assert!(!story.steps.iter().any(|step| step.detail.contains('\u{1b}')), "a terminal would take that for a command");
+        assert!(
+            !story
+                .steps
+                .iter()
+                .any(|step| step.detail.contains('\u{1b}')),
+            "a terminal would take that for a command"
+        );
     }
 }
 
@@ -182,29 +233,69 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
     let (right, rotated) = (Vendors::with("s3cret"), Vendors::with("another"));
     let headers = edge_headers("s3cret");
     for (options, expected) in [
-        (vec!["--sources".to_owned(), right.path()], "verified: the stored bytes carry the signature of secret 2026-11"),
-        (vec!["--sources".to_owned(), rotated.path()], "NOT verified: no secret that source acme has today gives this signature"),
-        (vec![], "not verified again: no sources are configured here (--sources)"),
+        (
+            vec!["--sources".to_owned(), right.path()],
+            "verified: the stored bytes carry the signature of secret 2026-11",
+        ),
+        (
+            vec!["--sources".to_owned(), rotated.path()],
+            "NOT verified: no secret that source acme has today gives this signature",
+        ),
+        (
+            vec![],
+            "not verified again: no sources are configured here (--sources)",
+        ),
     ] {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let world = world(true, None, &options).await;
         a_long_story(&world, &headers).await;
-        let verdict = told(&world, "e-1").await.stories.remove(0).verified_again.unwrap();
+        let verdict = told(&world, "e-1")
+            .await
+            .stories
+            .remove(0)
+            .verified_again
+            .unwrap();
         assert!(verdict.starts_with(expected), "{verdict}");
 
-        let of_a_batch = format!("UPDATE dead_letters SET headers = '[[\"{}\", \"sha256:00\"]]'", h::BATCH);
+        let of_a_batch = format!(
+            "UPDATE dead_letters SET headers = '[[\"{}\", \"sha256:00\"]]'",
+            h::BATCH
+        );
         world.run(of_a_batch).await;
-        let verdict = told(&world, "e-1").await.stories.remove(0).verified_again.unwrap();
+        let verdict = told(&world, "e-1")
+            .await
+            .stories
+            .remove(0)
+            .verified_again
+            .unwrap();
         assert!(verdict.starts_with("cannot be verified alone"), "{verdict}");
-        world.run("UPDATE dead_letters SET value = NULL, headers = '[]'").await;
-        let verdict = told(&world, "e-1").await.stories.remove(0).verified_again.unwrap();
-        assert!(verdict.starts_with("not verified again: the raw record is not at hand"), "{verdict}");
+        world
+            .run("UPDATE dead_letters SET value = NULL, headers = '[]'")
+            .await;
+        let verdict = told(&world, "e-1")
+            .await
+            .stories
+            .remove(0)
+            .verified_again
+            .unwrap();
+        assert!(
+            verdict.starts_with("not verified again: the raw record is not at hand"),
+            "{verdict}"
+        );
     }
     let world = world(true, None, &["--sources", &right.path()]).await;
     a_long_story(&world, &headers).await;
     world.run("UPDATE dead_letters SET value = convert_to('{\"event_id\":\"e-1\",\"amount\":\"1000000\"}', 'UTF8')").await;
-    let verdict = told(&world, "e-1").await.stories.remove(0).verified_again.unwrap();
-    assert!(verdict.starts_with("NOT verified: "), "changed bytes: {verdict}");
+    let verdict = told(&world, "e-1")
+        .await
+        .stories
+        .remove(0)
+        .verified_again
+        .unwrap();
+    assert!(
+        verdict.starts_with("NOT verified: "),
+        "changed bytes: {verdict}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,10 +308,16 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
         )).await;
     }
     let trace = told(&world, "same-3").await;
-    assert_eq!((trace.stories.len(), trace.truncated), (2, false), "one id of two vendors is two events");
+    assert_eq!(
+        (trace.stories.len(), trace.truncated),
+        (2, false),
+        "one id of two vendors is two events"
+    );
     let trace = told(&world, "pay-acme").await;
     assert_eq!((trace.stories.len(), trace.truncated), (15, false));
-    world.run("UPDATE persistence.events SET entity_key = 'busy'").await;
+    world
+        .run("UPDATE persistence.events SET entity_key = 'busy'")
+        .await;
     let trace = told(&world, "busy").await;
     assert_eq!((trace.stories.len(), trace.truncated), (20, true));
 
@@ -228,17 +325,30 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
     world.letter(0, 100, "open").await;
     world.run("UPDATE dead_letters SET event_id = 'same-3'; UPDATE groups SET source = 'globex', stage = 'persistence', code = 'conflict'").await;
     let trace = told(&world, "same-3").await;
-    let with_letter: Vec<_> =
-        trace.stories.iter().filter(|story| story.steps.iter().any(|step| step.what == "dead_lettered")).collect();
+    let with_letter: Vec<_> = trace
+        .stories
+        .iter()
+        .filter(|story| story.steps.iter().any(|step| step.what == "dead_lettered"))
+        .collect();
     assert_eq!(
-        (with_letter.len(), with_letter[0].source.as_deref(), with_letter[0].fate.as_str()),
+        (
+            with_letter.len(),
+            with_letter[0].source.as_deref(),
+            with_letter[0].fate.as_str()
+        ),
         (1, Some("globex"), "stored")
     );
 
     for refused in ["", "a\0b", &"x".repeat(2000)] {
-        assert!(matches!(world.recovery.trace(refused).await, Err(Refusal::Invalid(_))));
+        assert!(matches!(
+            world.recovery.trace(refused).await,
+            Err(Refusal::Invalid(_))
+        ));
     }
-    assert!(matches!(world.recovery.trace("'; DROP TABLE dead_letters; --").await, Err(Refusal::NotFound(_))));
+    assert!(matches!(
+        world.recovery.trace("'; DROP TABLE dead_letters; --").await,
+        Err(Refusal::NotFound(_))
+    ));
 
     let bare = story::world(false, None, &[]).await;
     bare.letter(0, 0, "discarded").await;
@@ -246,7 +356,13 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
         .await;
     let story = told(&bare, "e").await.stories.remove(0);
     assert_eq!(story.fate, "dead_lettered (discarded)");
-    assert_eq!(story.steps.last().map(|step| (step.what.as_str(), step.detail.as_str())), Some(("discarded", "by ada: a test")));
+    assert_eq!(
+        story
+            .steps
+            .last()
+            .map(|step| (step.what.as_str(), step.detail.as_str())),
+        Some(("discarded", "by ada: a test"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,14 +392,21 @@ async fn a_story_is_found_by_index_alone() {
     let started = Instant::now();
     for asked in [E7, "pay-77", T7] {
         let trace = asking.trace(asked).await.unwrap();
-        assert!(trace.stories.iter().any(|story| story.steps.len() >= 5), "{trace:?}");
+        assert!(
+            trace.stories.iter().any(|story| story.steps.len() >= 5),
+            "{trace:?}"
+        );
     }
     let took = started.elapsed();
     asking.pool().close().await;
     let until = Instant::now() + Duration::from_secs(30);
     let after = loop {
         let after = sqlx::query(scans).fetch_all(&admin).await.unwrap();
-        if after.iter().zip(&before).all(|(after, before)| after.get::<i64, _>(2) > before.get::<i64, _>(2)) {
+        if after
+            .iter()
+            .zip(&before)
+            .all(|(after, before)| after.get::<i64, _>(2) > before.get::<i64, _>(2))
+        {
             break after;
         }
         assert!(Instant::now() < until, "every table was read by an index");
@@ -291,7 +414,12 @@ async fn a_story_is_found_by_index_alone() {
     };
     assert_eq!(after.len(), 7);
     for (after, before) in after.iter().zip(&before) {
-        assert_eq!(after.get::<i64, _>(1), before.get::<i64, _>(1), "{} was read from end to end", after.get::<String, _>(0));
+        assert_eq!(
+            after.get::<i64, _>(1),
+            before.get::<i64, _>(1),
+            "{} was read from end to end",
+            after.get::<String, _>(0)
+        );
     }
     assert!(took < Duration::from_secs(5), "three traces took {took:?}");
 }

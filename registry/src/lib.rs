@@ -26,7 +26,11 @@ const DRAIN: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
     /// Address clients ask; also serves /health, /ready and /metrics
-    #[arg(long, env = "EVENTFLOW_REGISTRY_LISTEN", default_value = "127.0.0.1:8081")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_REGISTRY_LISTEN",
+        default_value = "127.0.0.1:8081"
+    )]
     pub listen: SocketAddr,
     /// Directory of further event contracts, each with its pinned id in a file `schema-id`
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
@@ -71,7 +75,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, subjects: Vec<Subject>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    subjects: Vec<Subject>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     tracing::info!(event = "listening", role = "registry", address = %listener.local_addr()?, subjects = subjects.len());
     let operations = runtime::ops::routes(Health::new());
     metrics::describe();

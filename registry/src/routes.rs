@@ -31,17 +31,32 @@ pub fn app(subjects: Vec<Subject>) -> Router {
         .route("/subjects/{subject}", post(look_up))
         .route("/subjects/{subject}/versions", get(versions).post(register))
         .route("/subjects/{subject}/versions/{version}", get(version))
-        .route("/subjects/{subject}/versions/{version}/schema", get(version_schema))
-        .route("/schemas/types", get(|| async { Confluent(json!(["AVRO"])) }))
+        .route(
+            "/subjects/{subject}/versions/{version}/schema",
+            get(version_schema),
+        )
+        .route(
+            "/schemas/types",
+            get(|| async { Confluent(json!(["AVRO"])) }),
+        )
         .route("/schemas/ids/{id}", get(schema))
         .route("/schemas/ids/{id}/schema", get(bare_schema))
         .route("/schemas/ids/{id}/versions", get(schema_versions))
         .route("/schemas/ids/{id}/subjects", get(schema_subjects))
-        .route("/config", get(|| async { Confluent(json!({"compatibilityLevel": "BACKWARD"})) }))
+        .route(
+            "/config",
+            get(|| async { Confluent(json!({"compatibilityLevel": "BACKWARD"})) }),
+        )
         .route("/config/{subject}", get(config))
-        .route("/mode", get(|| async { Confluent(json!({"mode": "READONLY"})) }))
+        .route(
+            "/mode",
+            get(|| async { Confluent(json!({"mode": "READONLY"})) }),
+        )
         .route("/mode/{subject}", get(mode))
-        .route("/compatibility/subjects/{subject}/versions/{version}", post(compatible))
+        .route(
+            "/compatibility/subjects/{subject}/versions/{version}",
+            post(compatible),
+        )
         .fallback(|| async { Problem::NoEndpoint })
         .method_not_allowed_fallback(|| async { Problem::NoMethod })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -50,7 +65,10 @@ pub fn app(subjects: Vec<Subject>) -> Router {
 }
 
 async fn count(request: Request, next: Next) -> Response {
-    let endpoint = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let endpoint = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let response = next.run(request).await;
     ::metrics::counter!(metrics::REQUESTS, "endpoint" => endpoint, "status" => response.status().as_u16().to_string())
         .increment(1);
@@ -82,28 +100,61 @@ enum Problem {
 }
 
 /// What to do when this registry will not take a schema.
-const CONTRACTS_ARE_DATA: &str =
-    "contracts are data of a release: add or change a folder of contracts and release it, or use a registry that takes writes";
+const CONTRACTS_ARE_DATA: &str = "contracts are data of a release: add or change a folder of contracts and release it, or use a registry that takes writes";
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, message) = match self {
-            Self::NoSubject(name) => (StatusCode::NOT_FOUND, 40401, format!("subject '{name}' not found")),
-            Self::NoVersion(version) => (StatusCode::NOT_FOUND, 40402, format!("version {version} not found")),
-            Self::NoSchema(what) => (StatusCode::NOT_FOUND, 40403, format!("schema {what} not found")),
-            Self::BadSchema(problem) => (StatusCode::UNPROCESSABLE_ENTITY, 42201, format!("invalid schema: {problem}")),
+            Self::NoSubject(name) => (
+                StatusCode::NOT_FOUND,
+                40401,
+                format!("subject '{name}' not found"),
+            ),
+            Self::NoVersion(version) => (
+                StatusCode::NOT_FOUND,
+                40402,
+                format!("version {version} not found"),
+            ),
+            Self::NoSchema(what) => (
+                StatusCode::NOT_FOUND,
+                40403,
+                format!("schema {what} not found"),
+            ),
+            Self::BadSchema(problem) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                42201,
+                format!("invalid schema: {problem}"),
+            ),
             Self::BadVersion(version) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 42202,
-                format!("'{version}' is not a version: use a number from 1 to 2147483647, or latest"),
+                format!(
+                    "'{version}' is not a version: use a number from 1 to 2147483647, or latest"
+                ),
             ),
-            Self::ReadOnly(what) => (StatusCode::UNPROCESSABLE_ENTITY, 42205, format!("{what}; {CONTRACTS_ARE_DATA}")),
-            Self::Incompatible(why) => (StatusCode::CONFLICT, 409, format!("{why}; {CONTRACTS_ARE_DATA}")),
+            Self::ReadOnly(what) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                42205,
+                format!("{what}; {CONTRACTS_ARE_DATA}"),
+            ),
+            Self::Incompatible(why) => (
+                StatusCode::CONFLICT,
+                409,
+                format!("{why}; {CONTRACTS_ARE_DATA}"),
+            ),
             Self::BadBody(status, problem) => (status, status.as_u16().into(), problem),
             Self::NoEndpoint => (StatusCode::NOT_FOUND, 404, "HTTP 404 Not Found".to_owned()),
-            Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, 405, format!("this registry is read-only; {CONTRACTS_ARE_DATA}")),
+            Self::NoMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                405,
+                format!("this registry is read-only; {CONTRACTS_ARE_DATA}"),
+            ),
         };
-        (status, Confluent(json!({"error_code": code, "message": message}))).into_response()
+        (
+            status,
+            Confluent(json!({"error_code": code, "message": message})),
+        )
+            .into_response()
     }
 }
 
@@ -118,24 +169,43 @@ struct Given {
 
 /// The schema a client sent.
 fn given(body: Body) -> Result<Parsed, Problem> {
-    let body = body.map_err(|rejection| Problem::BadBody(rejection.status(), rejection.body_text()))?;
-    let given: Given = serde_json::from_slice(&body)
-        .map_err(|error| Problem::BadBody(StatusCode::BAD_REQUEST, format!("the body is not {{\"schema\": …}}: {error}")))?;
+    let body =
+        body.map_err(|rejection| Problem::BadBody(rejection.status(), rejection.body_text()))?;
+    let given: Given = serde_json::from_slice(&body).map_err(|error| {
+        Problem::BadBody(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not {{\"schema\": …}}: {error}"),
+        )
+    })?;
     if let Some(other) = given.schema_type.filter(|kind| kind != "AVRO") {
-        return Err(Problem::BadSchema(format!("schema type {other} is not kept here; contracts are AVRO")));
+        return Err(Problem::BadSchema(format!(
+            "schema type {other} is not kept here; contracts are AVRO"
+        )));
     }
-    if given.references.is_some_and(|references| !references.is_empty()) {
-        return Err(Problem::BadSchema("references are not supported: a contract's schema stands alone".to_owned()));
+    if given
+        .references
+        .is_some_and(|references| !references.is_empty())
+    {
+        return Err(Problem::BadSchema(
+            "references are not supported: a contract's schema stands alone".to_owned(),
+        ));
     }
     Parsed::new(&given.schema.unwrap_or_default()).map_err(Problem::BadSchema)
 }
 
 fn find<'a>(subjects: &'a [Subject], name: &str) -> Result<&'a Subject, Problem> {
-    subjects.iter().find(|subject| subject.name == name).ok_or_else(|| Problem::NoSubject(name.to_owned()))
+    subjects
+        .iter()
+        .find(|subject| subject.name == name)
+        .ok_or_else(|| Problem::NoSubject(name.to_owned()))
 }
 
 /// A version and its number; `latest` and -1 are the newest.
-fn find_version<'a>(subjects: &'a [Subject], name: &str, version: &str) -> Result<(usize, &'a Version), Problem> {
+fn find_version<'a>(
+    subjects: &'a [Subject],
+    name: &str,
+    version: &str,
+) -> Result<(usize, &'a Version), Problem> {
     let asked: Option<usize> = match version {
         "latest" | "-1" => None,
         number => match number.parse::<i32>() {
@@ -145,14 +215,29 @@ fn find_version<'a>(subjects: &'a [Subject], name: &str, version: &str) -> Resul
     };
     let versions = &find(subjects, name)?.versions;
     let number = asked.unwrap_or(versions.len());
-    versions.get(number - 1).map(|found| (number, found)).ok_or_else(|| Problem::NoVersion(version.to_owned()))
+    versions
+        .get(number - 1)
+        .map(|found| (number, found))
+        .ok_or_else(|| Problem::NoVersion(version.to_owned()))
 }
 
-fn find_id<'a>(subjects: &'a [Subject], id: &str) -> Result<(&'a Subject, usize, &'a Version), Problem> {
-    let numbered =
-        |subject: &'a Subject| subject.versions.iter().enumerate().map(move |(place, version)| (subject, place + 1, version));
+fn find_id<'a>(
+    subjects: &'a [Subject],
+    id: &str,
+) -> Result<(&'a Subject, usize, &'a Version), Problem> {
+    let numbered = |subject: &'a Subject| {
+        subject
+            .versions
+            .iter()
+            .enumerate()
+            .map(move |(place, version)| (subject, place + 1, version))
+    };
     let id: i32 = id.parse().map_err(|_| Problem::NoEndpoint)?;
-    subjects.iter().flat_map(numbered).find(|(_, _, version)| version.id == id).ok_or_else(|| Problem::NoSchema(id.to_string()))
+    subjects
+        .iter()
+        .flat_map(numbered)
+        .find(|(_, _, version)| version.id == id)
+        .ok_or_else(|| Problem::NoSchema(id.to_string()))
 }
 
 /// The version whose schema is this one, however it is written.
@@ -166,7 +251,9 @@ fn find_same<'a>(subject: &'a Subject, schema: &Parsed) -> Option<(usize, &'a Ve
 }
 
 fn described(subject: &str, number: usize, version: &Version) -> Confluent {
-    Confluent(json!({"subject": subject, "version": number, "id": version.id, "schema": version.avsc}))
+    Confluent(
+        json!({"subject": subject, "version": number, "id": version.id, "schema": version.avsc}),
+    )
 }
 
 #[derive(Deserialize)]
@@ -176,18 +263,31 @@ struct ListQuery {
 }
 
 async fn list(State(subjects): Subjects, Query(query): Query<ListQuery>) -> Confluent {
-    Confluent(subjects.iter().map(|subject| subject.name.as_str()).filter(|name| name.starts_with(&query.prefix)).collect())
+    Confluent(
+        subjects
+            .iter()
+            .map(|subject| subject.name.as_str())
+            .filter(|name| name.starts_with(&query.prefix))
+            .collect(),
+    )
 }
 
 async fn versions(State(subjects): Subjects, Path(name): Path<String>) -> Answer {
     find(&subjects, &name).map(|subject| Confluent((1..=subject.versions.len()).collect()))
 }
 
-async fn version(State(subjects): Subjects, Path((name, version)): Path<(String, String)>) -> Answer {
-    find_version(&subjects, &name, &version).map(|(number, version)| described(&name, number, version))
+async fn version(
+    State(subjects): Subjects,
+    Path((name, version)): Path<(String, String)>,
+) -> Answer {
+    find_version(&subjects, &name, &version)
+        .map(|(number, version)| described(&name, number, version))
 }
 
-async fn version_schema(State(subjects): Subjects, Path((name, version)): Path<(String, String)>) -> Result<Response, Problem> {
+async fn version_schema(
+    State(subjects): Subjects,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
     find_version(&subjects, &name, &version).map(|(_, version)| bare(version))
 }
 
@@ -199,8 +299,8 @@ fn bare(version: &Version) -> Response {
 async fn look_up(State(subjects): Subjects, Path(name): Path<String>, body: Body) -> Answer {
     let subject = find(&subjects, &name)?;
     let schema = given(body)?;
-    let (number, version) =
-        find_same(subject, &schema).ok_or_else(|| Problem::NoSchema(format!("of that text under '{name}'")))?;
+    let (number, version) = find_same(subject, &schema)
+        .ok_or_else(|| Problem::NoSchema(format!("of that text under '{name}'")))?;
     Ok(described(&name, number, version))
 }
 
@@ -208,15 +308,21 @@ async fn look_up(State(subjects): Subjects, Path(name): Path<String>, body: Body
 async fn register(State(subjects): Subjects, Path(name): Path<String>, body: Body) -> Answer {
     let schema = given(body)?;
     let Ok(subject) = find(&subjects, &name) else {
-        return Err(Problem::ReadOnly(format!("subject '{name}' is not here and cannot be added")));
+        return Err(Problem::ReadOnly(format!(
+            "subject '{name}' is not here and cannot be added"
+        )));
     };
     if let Some((_, version)) = find_same(subject, &schema) {
         return Ok(Confluent(json!({"id": version.id})));
     }
     let (number, latest) = find_version(&subjects, &name, "latest")?;
     Err(match schema.can_read(&latest.schema) {
-        Ok(()) => Problem::ReadOnly(format!("the schema is compatible with version {number} of '{name}', but cannot be added")),
-        Err(why) => Problem::Incompatible(format!("the schema is incompatible with version {number} of '{name}': {why}")),
+        Ok(()) => Problem::ReadOnly(format!(
+            "the schema is compatible with version {number} of '{name}', but cannot be added"
+        )),
+        Err(why) => Problem::Incompatible(format!(
+            "the schema is incompatible with version {number} of '{name}': {why}"
+        )),
     })
 }
 
@@ -224,12 +330,17 @@ async fn schema(State(subjects): Subjects, Path(id): Path<String>) -> Answer {
     find_id(&subjects, &id).map(|(_, _, version)| Confluent(json!({"schema": version.avsc})))
 }
 
-async fn bare_schema(State(subjects): Subjects, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn bare_schema(
+    State(subjects): Subjects,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     find_id(&subjects, &id).map(|(_, _, version)| bare(version))
 }
 
 async fn schema_versions(State(subjects): Subjects, Path(id): Path<String>) -> Answer {
-    find_id(&subjects, &id).map(|(subject, number, _)| Confluent(json!([{"subject": subject.name, "version": number}])))
+    find_id(&subjects, &id).map(|(subject, number, _)| {
+        Confluent(json!([{"subject": subject.name, "version": number}]))
+    })
 }
 
 async fn schema_subjects(State(subjects): Subjects, Path(id): Path<String>) -> Answer {

@@ -44,15 +44,17 @@ impl Parsed {
 
     /// Backward compatible: consumers of this schema can read what was written with `old`.
     pub(crate) fn can_read(&self, old: &Self) -> Result<(), String> {
-        SchemaCompatibility::can_read(&old.schema, &self.schema).map(drop).map_err(|error| {
-            let mut sentence = error.to_string();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                sentence = format!("{sentence}: {inner}");
-                cause = inner.source();
-            }
-            sentence
-        })
+        SchemaCompatibility::can_read(&old.schema, &self.schema)
+            .map(drop)
+            .map_err(|error| {
+                let mut sentence = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(inner) = cause {
+                    sentence = format!("{sentence}: {inner}");
+                    cause = inner.source();
+                }
+                sentence
+            })
     }
 }
 
@@ -65,22 +67,39 @@ pub fn subjects(contracts: &Contracts, topic: &str) -> Result<Vec<Subject>, Conf
     by_id.sort_by_key(|contract| contract.schema_id);
     let mut subjects: BTreeMap<String, Vec<Version>> = BTreeMap::new();
     for contract in by_id {
-        let bad = |problem: String| ConfigError::new("--contracts", format!("contract {}: {problem}", contract.event_type));
+        let bad = |problem: String| {
+            ConfigError::new(
+                "--contracts",
+                format!("contract {}: {problem}", contract.event_type),
+            )
+        };
         let id = contract.schema_id.ok_or_else(|| {
             bad("has no pinned schema id; put a number that no other contract has into the file schema-id of its folder"
                 .to_owned())
         })?;
         if id < 1 {
-            return Err(bad(format!("its schema id is {id}; write one of 1 or more into its file schema-id")));
+            return Err(bad(format!(
+                "its schema id is {id}; write one of 1 or more into its file schema-id"
+            )));
         }
-        let schema = Parsed::new(&contract.record_avsc).map_err(|problem| bad(format!("record.avsc is not Avro: {problem}")))?;
-        let versions = subjects.entry(format!("{topic}-{}", contract.record_name)).or_default();
+        let schema = Parsed::new(&contract.record_avsc)
+            .map_err(|problem| bad(format!("record.avsc is not Avro: {problem}")))?;
+        let versions = subjects
+            .entry(format!("{topic}-{}", contract.record_name))
+            .or_default();
         if let Some(before) = versions.last() {
             schema.can_read(&before.schema).map_err(|why| {
                 bad(format!("cannot read what was written with schema {}: {why}; keep it backward compatible or give the record another name", before.id))
             })?;
         }
-        versions.push(Version { id, avsc: contract.record_avsc.clone(), schema });
+        versions.push(Version {
+            id,
+            avsc: contract.record_avsc.clone(),
+            schema,
+        });
     }
-    Ok(subjects.into_iter().map(|(name, versions)| Subject { name, versions }).collect())
+    Ok(subjects
+        .into_iter()
+        .map(|(name, versions)| Subject { name, versions })
+        .collect())
 }

@@ -1,6 +1,9 @@
 //! Every endpoint and every error, as Confluent's clients see them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail here")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should fail here"
+)]
 
 mod common;
 
@@ -16,26 +19,50 @@ async fn reading_answers_what_is_pinned() {
     for (path, expected) in [
         ("/".to_owned(), json!({})),
         ("/subjects".to_owned(), json!([SUBJECT, refunded])),
-        ("/subjects?subjectPrefix=events.validated.v1-eventflow.payment.PaymentR".to_owned(), json!([refunded])),
+        (
+            "/subjects?subjectPrefix=events.validated.v1-eventflow.payment.PaymentR".to_owned(),
+            json!([refunded]),
+        ),
         (format!("/subjects/{SUBJECT}/versions"), json!([1])),
         (format!("/subjects/{SUBJECT}/versions/1"), whole.clone()),
-        (format!("/subjects/{SUBJECT}/versions/latest"), whole.clone()),
+        (
+            format!("/subjects/{SUBJECT}/versions/latest"),
+            whole.clone(),
+        ),
         (format!("/subjects/{SUBJECT}/versions/-1"), whole),
-        (format!("/subjects/{SUBJECT}/versions/latest/schema"), bare.clone()),
+        (
+            format!("/subjects/{SUBJECT}/versions/latest/schema"),
+            bare.clone(),
+        ),
         ("/schemas/ids/1".to_owned(), json!({"schema": authorized})),
-        ("/schemas/ids/1?deleted=true".to_owned(), json!({"schema": authorized})),
+        (
+            "/schemas/ids/1?deleted=true".to_owned(),
+            json!({"schema": authorized}),
+        ),
         ("/schemas/ids/1/schema".to_owned(), bare),
-        ("/schemas/ids/1/versions".to_owned(), json!([{"subject": SUBJECT, "version": 1}])),
+        (
+            "/schemas/ids/1/versions".to_owned(),
+            json!([{"subject": SUBJECT, "version": 1}]),
+        ),
         ("/schemas/ids/2/subjects".to_owned(), json!([refunded])),
         ("/schemas/types".to_owned(), json!(["AVRO"])),
-        ("/config".to_owned(), json!({"compatibilityLevel": "BACKWARD"})),
-        (format!("/config/{SUBJECT}"), json!({"compatibilityLevel": "BACKWARD"})),
+        (
+            "/config".to_owned(),
+            json!({"compatibilityLevel": "BACKWARD"}),
+        ),
+        (
+            format!("/config/{SUBJECT}"),
+            json!({"compatibilityLevel": "BACKWARD"}),
+        ),
         ("/mode".to_owned(), json!({"mode": "READONLY"})),
         (format!("/mode/{SUBJECT}"), json!({"mode": "READONLY"})),
     ] {
         let (status, content_type, body) = ask(builtin(), "GET", &path, None).await;
         assert_eq!((status, &body), (200, &expected), "{path}");
-        assert_eq!(content_type, "application/vnd.schemaregistry.v1+json", "{path}");
+        assert_eq!(
+            content_type, "application/vnd.schemaregistry.v1+json",
+            "{path}"
+        );
     }
 }
 
@@ -47,8 +74,20 @@ async fn errors_have_confluents_form() {
     let huge = "x".repeat(300 * 1024);
     let subject = |rest: &str| format!("/subjects/{SUBJECT}{rest}");
     for (method, path, body, status, code) in [
-        ("GET", "/subjects/none/versions".to_owned(), None, 404, 40401),
-        ("GET", "/subjects/none/versions/1".to_owned(), None, 404, 40401),
+        (
+            "GET",
+            "/subjects/none/versions".to_owned(),
+            None,
+            404,
+            40401,
+        ),
+        (
+            "GET",
+            "/subjects/none/versions/1".to_owned(),
+            None,
+            404,
+            40401,
+        ),
         ("GET", "/config/none".to_owned(), None, 404, 40401),
         ("GET", "/mode/none".to_owned(), None, 404, 40401),
         ("GET", subject("/versions/2"), None, 404, 40402),
@@ -57,34 +96,130 @@ async fn errors_have_confluents_form() {
         ("GET", subject("/versions/-2"), None, 422, 42202),
         ("GET", subject("/versions/2147483648"), None, 422, 42202),
         ("GET", subject("/versions/newest"), None, 422, 42202),
-        ("GET", "/subjects/none/versions/newest".to_owned(), None, 422, 42202),
+        (
+            "GET",
+            "/subjects/none/versions/newest".to_owned(),
+            None,
+            422,
+            42202,
+        ),
         ("GET", "/schemas/ids/99".to_owned(), None, 404, 40403),
         ("GET", "/schemas/ids/99/schema".to_owned(), None, 404, 40403),
-        ("GET", "/schemas/ids/99/versions".to_owned(), None, 404, 40403),
-        ("GET", "/schemas/ids/99/subjects".to_owned(), None, 404, 40403),
+        (
+            "GET",
+            "/schemas/ids/99/versions".to_owned(),
+            None,
+            404,
+            40403,
+        ),
+        (
+            "GET",
+            "/schemas/ids/99/subjects".to_owned(),
+            None,
+            404,
+            40403,
+        ),
         ("GET", "/schemas/ids/one".to_owned(), None, 404, 404),
         ("GET", "/nothing".to_owned(), None, 404, 404),
-        ("POST", "/subjects/none".to_owned(), Some(same.as_str()), 404, 40401),
-        ("POST", subject(""), Some(r#"{"schema":"\"string\""}"#), 404, 40403),
+        (
+            "POST",
+            "/subjects/none".to_owned(),
+            Some(same.as_str()),
+            404,
+            40401,
+        ),
+        (
+            "POST",
+            subject(""),
+            Some(r#"{"schema":"\"string\""}"#),
+            404,
+            40403,
+        ),
         ("POST", subject(""), Some(r#"{"schema":"{"}"#), 422, 42201),
-        ("POST", subject("/versions"), Some(r#"{"schema":""}"#), 422, 42201),
+        (
+            "POST",
+            subject("/versions"),
+            Some(r#"{"schema":""}"#),
+            422,
+            42201,
+        ),
         ("POST", subject("/versions"), Some("{}"), 422, 42201),
         ("POST", subject("/versions"), Some("schema"), 400, 400),
         ("POST", subject("/versions"), Some(""), 400, 400),
-        ("POST", subject("/versions"), Some(protobuf.as_str()), 422, 42201),
-        ("POST", subject("/versions"), Some(references.as_str()), 422, 42201),
+        (
+            "POST",
+            subject("/versions"),
+            Some(protobuf.as_str()),
+            422,
+            42201,
+        ),
+        (
+            "POST",
+            subject("/versions"),
+            Some(references.as_str()),
+            422,
+            42201,
+        ),
         ("POST", subject("/versions"), Some(huge.as_str()), 413, 413),
-        ("POST", "/subjects/none/versions".to_owned(), Some(same.as_str()), 422, 42205),
-        ("POST", format!("/compatibility{}", subject("/versions/2")), Some(same.as_str()), 404, 40402),
-        ("POST", format!("/compatibility{}", subject("/versions/x")), Some(same.as_str()), 422, 42202),
-        ("POST", format!("/compatibility{}", subject("/versions/1")), Some(r#"{"schema":"{"}"#), 422, 42201),
-        ("POST", "/compatibility/subjects/none/versions/1".to_owned(), Some(same.as_str()), 404, 40401),
+        (
+            "POST",
+            "/subjects/none/versions".to_owned(),
+            Some(same.as_str()),
+            422,
+            42205,
+        ),
+        (
+            "POST",
+            format!("/compatibility{}", subject("/versions/2")),
+            Some(same.as_str()),
+            404,
+            40402,
+        ),
+        (
+            "POST",
+            format!("/compatibility{}", subject("/versions/x")),
+            Some(same.as_str()),
+            422,
+            42202,
+        ),
+        (
+            "POST",
+            format!("/compatibility{}", subject("/versions/1")),
+            Some(r#"{"schema":"{"}"#),
+            422,
+            42201,
+        ),
+        (
+            "POST",
+            "/compatibility/subjects/none/versions/1".to_owned(),
+            Some(same.as_str()),
+            404,
+            40401,
+        ),
         ("DELETE", subject(""), None, 405, 405),
-        ("PUT", "/config".to_owned(), Some(r#"{"compatibility":"NONE"}"#), 405, 405),
+        (
+            "PUT",
+            "/config".to_owned(),
+            Some(r#"{"compatibility":"NONE"}"#),
+            405,
+            405,
+        ),
     ] {
         let (answered, content_type, answer) = ask(builtin(), method, &path, body).await;
-        assert_eq!((answered, &answer["error_code"]), (status, &json!(code)), "{method} {path} {answer}");
-        assert!(answer["message"].as_str().is_some_and(|message| !message.is_empty()), "{method} {path}");
-        assert_eq!(content_type, "application/vnd.schemaregistry.v1+json", "{method} {path}");
+        assert_eq!(
+            (answered, &answer["error_code"]),
+            (status, &json!(code)),
+            "{method} {path} {answer}"
+        );
+        assert!(
+            answer["message"]
+                .as_str()
+                .is_some_and(|message| !message.is_empty()),
+            "{method} {path}"
+        );
+        assert_eq!(
+            content_type, "application/vnd.schemaregistry.v1+json",
+            "{method} {path}"
+        );
     }
 }

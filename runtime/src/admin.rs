@@ -23,14 +23,28 @@ const DEADLINE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// The broker's reason for the first topic it refused.
-pub async fn create_topics(kafka: &KafkaArgs, topics: &[(&str, i32)]) -> anyhow::Result<Vec<String>> {
+pub async fn create_topics(
+    kafka: &KafkaArgs,
+    topics: &[(&str, i32)],
+) -> anyhow::Result<Vec<String>> {
     let client = AdminClient::<DefaultClientContext>::from_config(&kafka.client_config("admin"))?;
     // Whatever the cluster's default: one copy cannot be on two brokers, and nothing could be written.
-    let new = |name, partitions| NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("min.insync.replicas", "1");
-    let wanted: Vec<_> = topics.iter().map(|(name, partitions)| new(name, *partitions)).collect();
-    let options = AdminOptions::new().operation_timeout(Some(DEADLINE)).request_timeout(Some(DEADLINE));
+    let new = |name, partitions| {
+        NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("min.insync.replicas", "1")
+    };
+    let wanted: Vec<_> = topics
+        .iter()
+        .map(|(name, partitions)| new(name, *partitions))
+        .collect();
+    let options = AdminOptions::new()
+        .operation_timeout(Some(DEADLINE))
+        .request_timeout(Some(DEADLINE));
     let mut created = Vec::new();
-    for answer in client.create_topics(&wanted, &options).await.context("cannot create topics")? {
+    for answer in client
+        .create_topics(&wanted, &options)
+        .await
+        .context("cannot create topics")?
+    {
         match answer {
             Ok(name) => created.push(name),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -46,8 +60,12 @@ pub async fn create_topics(kafka: &KafkaArgs, topics: &[(&str, i32)]) -> anyhow:
 /// When no broker answers in time.
 pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<String> {
     let kafka = kafka.clone();
-    let asked = tokio::task::spawn_blocking(move || inspector(&kafka).map(|client| client.client().fetch_cluster_id(deadline)));
-    asked.await??.context("no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?")
+    let asked = tokio::task::spawn_blocking(move || {
+        inspector(&kafka).map(|client| client.client().fetch_cluster_id(deadline))
+    });
+    asked.await??.context(
+        "no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?",
+    )
 }
 
 /// Low and high watermark of every partition of a topic: what can still be read, and where the next record goes.
@@ -75,15 +93,27 @@ pub fn ends(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
     let mut config = inspector_config(kafka);
     config.set("isolation.level", "read_uncommitted");
     let consumer = connect(&config)?;
-    let end = |partition| Ok((partition, consumer.fetch_watermarks(topic, partition, DEADLINE)?.1));
-    partitions(&consumer, topic, DEADLINE)?.into_iter().map(end).collect()
+    let end = |partition| {
+        Ok((
+            partition,
+            consumer.fetch_watermarks(topic, partition, DEADLINE)?.1,
+        ))
+    };
+    partitions(&consumer, topic, DEADLINE)?
+        .into_iter()
+        .map(end)
+        .collect()
 }
 
 /// A group's committed next offsets on a topic; `None` where it never committed.
 ///
 /// # Errors
 /// When the topic is unknown or no broker answers in time.
-pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+pub fn committed(
+    kafka: &KafkaArgs,
+    group: &str,
+    topic: &str,
+) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
     let mut config = kafka.client_config("admin");
     config.set("group.id", group);
     let consumer = connect(&config)?;
@@ -98,7 +128,11 @@ pub fn committed(kafka: &KafkaArgs, group: &str, topic: &str) -> anyhow::Result<
         .map(|element| {
             let next = match element.offset() {
                 Offset::Offset(next) => Some(next),
-                Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
             };
             (element.partition(), next)
         })
@@ -133,15 +167,25 @@ fn stay_logged_in(consumer: &Asking, wait: Duration) {
 
 fn inspector_config(kafka: &KafkaArgs) -> rdkafka::ClientConfig {
     let mut config = kafka.client_config("inspector");
-    config.set("group.id", "eventflow-inspector").set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+    config
+        .set("group.id", "eventflow-inspector")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error");
     config
 }
 
 fn partitions(consumer: &Asking, topic: &str, deadline: Duration) -> anyhow::Result<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), deadline)?;
-    let topic_metadata = metadata.topics().first().with_context(|| format!("topic {topic} is unknown"))?;
+    let topic_metadata = metadata
+        .topics()
+        .first()
+        .with_context(|| format!("topic {topic} is unknown"))?;
     if let Some(error) = topic_metadata.error() {
         anyhow::bail!("topic {topic}: {:?}", RDKafkaErrorCode::from(error));
     }
-    Ok(topic_metadata.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+    Ok(topic_metadata
+        .partitions()
+        .iter()
+        .map(rdkafka::metadata::MetadataPartition::id)
+        .collect())
 }

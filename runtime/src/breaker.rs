@@ -22,7 +22,11 @@ impl Breaker {
     /// Closed, with an empty window.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Self {
-        Self { settings, window: std::collections::VecDeque::with_capacity(settings.window), rejected: 0 }
+        Self {
+            settings,
+            window: std::collections::VecDeque::with_capacity(settings.window),
+            rejected: 0,
+        }
     }
 
     /// Would these verdicts (true is rejected), after those already admitted, open the breaker? Changes nothing.
@@ -41,7 +45,12 @@ impl Breaker {
     /// Records verdicts that were let through.
     pub fn admit(&mut self, verdicts: impl Iterator<Item = bool>) {
         for verdict in verdicts {
-            slide(&mut self.window, &mut self.rejected, self.settings.window, verdict);
+            slide(
+                &mut self.window,
+                &mut self.rejected,
+                self.settings.window,
+                verdict,
+            );
         }
     }
 
@@ -51,7 +60,12 @@ impl Breaker {
     }
 }
 
-fn slide(window: &mut std::collections::VecDeque<bool>, rejected: &mut usize, size: usize, verdict: bool) {
+fn slide(
+    window: &mut std::collections::VecDeque<bool>,
+    rejected: &mut usize,
+    size: usize,
+    verdict: bool,
+) {
     if window.len() >= size.max(1) && window.pop_front() == Some(true) {
         *rejected -= 1;
     }
@@ -65,8 +79,14 @@ mod tests {
 
     #[test]
     fn a_few_bad_records_pass_and_a_bad_deploy_does_not() {
-        let mut breaker = Breaker::new(BreakerSettings { share: 0.5, window: 20 });
-        assert!(!breaker.would_open([true; 9].into_iter()), "fewer than half a window says nothing");
+        let mut breaker = Breaker::new(BreakerSettings {
+            share: 0.5,
+            window: 20,
+        });
+        assert!(
+            !breaker.would_open([true; 9].into_iter()),
+            "fewer than half a window says nothing"
+        );
         assert!(breaker.would_open([true; 10].into_iter()));
         breaker.admit([false; 20].into_iter());
         assert!(!breaker.would_open([true; 10].into_iter()));

@@ -39,7 +39,10 @@ pub struct ConfigError {
 impl ConfigError {
     /// `setting` as typed on the command line, `problem` says what to do.
     pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { setting: setting.into(), problem: problem.into() }
+        Self {
+            setting: setting.into(),
+            problem: problem.into(),
+        }
     }
 
     /// Stable code.
@@ -53,11 +56,18 @@ impl ConfigError {
 ///
 /// # Errors
 /// Names the setting and its bounds.
-pub fn check_range(setting: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+pub fn check_range(
+    setting: &str,
+    value: u64,
+    range: RangeInclusive<u64>,
+) -> Result<(), ConfigError> {
     if range.contains(&value) {
         return Ok(());
     }
-    Err(ConfigError::new(setting, format!("must be between {} and {}", range.start(), range.end())))
+    Err(ConfigError::new(
+        setting,
+        format!("must be between {} and {}", range.start(), range.end()),
+    ))
 }
 
 /// Refuses a topic name that Kafka would refuse: <https://kafka.apache.org/documentation/#topicconfigs>
@@ -69,7 +79,10 @@ pub fn check_topic(setting: &str, name: &str) -> Result<(), ConfigError> {
     if (1..=249).contains(&name.len()) && name.bytes().all(legal) && !matches!(name, "." | "..") {
         return Ok(());
     }
-    Err(ConfigError::new(setting, "not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens"))
+    Err(ConfigError::new(
+        setting,
+        "not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens",
+    ))
 }
 
 /// Refuses what no consuming stage can work with.
@@ -79,7 +92,11 @@ pub fn check_topic(setting: &str, name: &str) -> Result<(), ConfigError> {
 pub fn check_stage(stage: &StageArgs, group: &str) -> Result<(), ConfigError> {
     check_range("--batch-records", stage.batch_records as u64, 1..=1_000_000)?;
     check_range("--batch-age-ms", stage.batch_age_ms, 0..=60_000)?;
-    check_range("--breaker-window", stage.breaker_window as u64, 1..=1_000_000)?;
+    check_range(
+        "--breaker-window",
+        stage.breaker_window as u64,
+        1..=1_000_000,
+    )?;
     if stage.breaker_share.is_nan() || stage.breaker_share < 0.0 {
         return Err(ConfigError::new("--breaker-share", "must be 0 or more"));
     }
@@ -93,18 +110,26 @@ pub fn check_stage(stage: &StageArgs, group: &str) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// Names the setting.
-pub fn check_retry(retry: &RetryArgs, group: &str, others: &[(&str, &str)]) -> Result<(), ConfigError> {
+pub fn check_retry(
+    retry: &RetryArgs,
+    group: &str,
+    others: &[(&str, &str)],
+) -> Result<(), ConfigError> {
     const SETTING: &str = "--topic-retry";
     let topic = retry.of(group).topic;
     if retry.topic_retry.is_none() && check_topic(SETTING, &topic).is_err() {
-        return Err(ConfigError::new(SETTING, format!("{topic}, the default for this group, is not a topic name; give one")));
+        return Err(ConfigError::new(
+            SETTING,
+            format!("{topic}, the default for this group, is not a topic name; give one"),
+        ));
     }
     check_topic(SETTING, &topic)?;
     match others.iter().find(|(_, other)| *other == topic) {
         None => Ok(()),
-        Some((setting, _)) => {
-            Err(ConfigError::new(SETTING, format!("{topic} is also {setting}; replays need a topic of their own")))
-        }
+        Some((setting, _)) => Err(ConfigError::new(
+            SETTING,
+            format!("{topic} is also {setting}; replays need a topic of their own"),
+        )),
     }
 }
 
@@ -121,11 +146,16 @@ pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
         };
     }
     if let Some(path) = reference.strip_prefix("file:") {
-        let mut bytes = std::fs::read(path).map_err(|error| format!("cannot read secret file {path}: {error}"))?;
+        let mut bytes = std::fs::read(path)
+            .map_err(|error| format!("cannot read secret file {path}: {error}"))?;
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
         }
-        return if bytes.is_empty() { Err(format!("secret file {path} is empty")) } else { Ok(Secret::new(bytes)) };
+        return if bytes.is_empty() {
+            Err(format!("secret file {path} is empty"))
+        } else {
+            Ok(Secret::new(bytes))
+        };
     }
     Err("a secret is named by env:NAME or file:/path, never written in the file".to_owned())
 }
@@ -134,26 +164,36 @@ pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
 ///
 /// # Errors
 /// Names the file and what is wrong in it, never a secret.
-pub fn load_sources(file: Option<&Path>, secret: Option<&Secret>) -> Result<Option<Sources>, ConfigError> {
+pub fn load_sources(
+    file: Option<&Path>,
+    secret: Option<&Secret>,
+) -> Result<Option<Sources>, ConfigError> {
     let Some(path) = file else {
-        return Ok(secret.filter(|secret| !secret.expose().is_empty()).map(Sources::builtin));
+        return Ok(secret
+            .filter(|secret| !secret.expose().is_empty())
+            .map(Sources::builtin));
     };
-    let bad = |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
+    let bad =
+        |problem: String| ConfigError::new("--sources", format!("{}: {problem}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    Sources::from_toml(&text, &resolve_secret).map(Some).map_err(|error| bad(error.to_string()))
+    Sources::from_toml(&text, &resolve_secret)
+        .map(Some)
+        .map_err(|error| bad(error.to_string()))
 }
 
 /// The built-in contracts and those of a directory, one folder an event type.
 ///
 /// # Errors
 /// Names the folder and the file.
-pub fn load_contracts(directory: Option<&Path>) -> Result<contracts::contract::Contracts, ConfigError> {
+pub fn load_contracts(
+    directory: Option<&Path>,
+) -> Result<contracts::contract::Contracts, ConfigError> {
     use contracts::contract::{ContractFiles, Contracts};
     let bad = |problem: String| ConfigError::new("--contracts", problem);
     let mut files = Contracts::builtin_files();
     if let Some(directory) = directory {
-        let entries =
-            std::fs::read_dir(directory).map_err(|error| bad(format!("cannot read {}: {error}", directory.display())))?;
+        let entries = std::fs::read_dir(directory)
+            .map_err(|error| bad(format!("cannot read {}: {error}", directory.display())))?;
         for entry in entries {
             let folder = entry.map_err(|error| bad(error.to_string()))?.path();
             if !folder.is_dir() {
@@ -161,15 +201,21 @@ pub fn load_contracts(directory: Option<&Path>) -> Result<contracts::contract::C
             }
             let read = |name: &str| {
                 let path = folder.join(name);
-                std::fs::read_to_string(&path).map_err(|error| bad(format!("cannot read {}: {error}", path.display())))
+                std::fs::read_to_string(&path)
+                    .map_err(|error| bad(format!("cannot read {}: {error}", path.display())))
             };
-            let event_type = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let schema_id = match read("schema-id") {
-                Ok(text) => {
-                    Some(text.trim().parse().map_err(|_| bad(format!("{}/schema-id is not a number", folder.display())))?)
-                }
-                Err(_) => None,
-            };
+            let event_type = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let schema_id =
+                match read("schema-id") {
+                    Ok(text) => Some(text.trim().parse().map_err(|_| {
+                        bad(format!("{}/schema-id is not a number", folder.display()))
+                    })?),
+                    Err(_) => None,
+                };
             files.push(ContractFiles {
                 event_type,
                 schema_json: read("schema.json")?,

@@ -69,7 +69,10 @@ pub struct ConsumerSettings {
 impl ConsumerSettings {
     /// Every topic read.
     fn read(&self) -> impl Iterator<Item = &str> {
-        self.topics.iter().map(String::as_str).chain(self.retry.iter().map(|retry| retry.topic.as_str()))
+        self.topics
+            .iter()
+            .map(String::as_str)
+            .chain(self.retry.iter().map(|retry| retry.topic.as_str()))
     }
 }
 
@@ -97,7 +100,13 @@ impl StageArgs {
     /// Settings of a stage reading `topics` as `group`. A stage that can fail takes its replays from `retry`; one that cannot says
     /// `None`, and sees a replayed record only as often as the stage before it forwards it.
     #[must_use]
-    pub fn settings(&self, kafka: &KafkaArgs, group: &str, topics: Vec<String>, retry: Option<Retry>) -> ConsumerSettings {
+    pub fn settings(
+        &self,
+        kafka: &KafkaArgs,
+        group: &str,
+        topics: Vec<String>,
+        retry: Option<Retry>,
+    ) -> ConsumerSettings {
         ConsumerSettings {
             kafka: kafka.clone(),
             group: group.to_owned(),
@@ -109,7 +118,10 @@ impl StageArgs {
             batch_bytes: 16 << 20,
             batch_age: Duration::from_millis(self.batch_age_ms),
             publish_deadline: Duration::from_secs(12),
-            breaker: BreakerSettings { share: self.breaker_share, window: self.breaker_window },
+            breaker: BreakerSettings {
+                share: self.breaker_share,
+                window: self.breaker_window,
+            },
         }
     }
 }
@@ -147,13 +159,17 @@ pub async fn run<H: Handler + 'static>(
     let runtime = tokio::runtime::Handle::current();
     let (done, ended) = tokio::sync::oneshot::channel();
     let stage = handler.stage();
-    std::thread::Builder::new().name(stage.to_owned()).spawn(move || {
-        let result = consume(settings, handler, publisher, health, shutdown, runtime);
-        if done.send(result).is_err() {
-            tracing::warn!(event = "stage_ended_unobserved", stage);
-        }
-    })?;
-    let report = ended.await.map_err(|_| anyhow::anyhow!("the {stage} thread panicked; its offsets are uncommitted"))??;
+    std::thread::Builder::new()
+        .name(stage.to_owned())
+        .spawn(move || {
+            let result = consume(settings, handler, publisher, health, shutdown, runtime);
+            if done.send(result).is_err() {
+                tracing::warn!(event = "stage_ended_unobserved", stage);
+            }
+        })?;
+    let report = ended.await.map_err(|_| {
+        anyhow::anyhow!("the {stage} thread panicked; its offsets are uncommitted")
+    })??;
     tracing::info!(
         event = "stage_drained",
         stage,
@@ -177,7 +193,10 @@ fn consume<H: Handler>(
     let member = Member::new(health.clone(), handler.stage());
     let consumer = GroupConsumer::from_config_and_context(&client_config(&settings)?, member)?;
     consumer.subscribe(&settings.read().collect::<Vec<_>>())?;
-    turn::Loop::new(settings, handler, publisher, health, shutdown, runtime, &consumer).until_shutdown()
+    turn::Loop::new(
+        settings, handler, publisher, health, shutdown, runtime, &consumer,
+    )
+    .until_shutdown()
 }
 
 fn client_config(settings: &ConsumerSettings) -> Result<ClientConfig, ConfigError> {
@@ -202,12 +221,18 @@ fn client_config(settings: &ConsumerSettings) -> Result<ClientConfig, ConfigErro
     for (name, value) in ours {
         config.set(name, value);
     }
-    for (name, value) in [("session.timeout.ms", "10000"), ("max.poll.interval.ms", "120000")] {
+    for (name, value) in [
+        ("session.timeout.ms", "10000"),
+        ("max.poll.interval.ms", "120000"),
+    ] {
         if config.get(name).is_none() {
             config.set(name, value);
         }
     }
-    let interval = config.get("max.poll.interval.ms").and_then(|value| value.parse().ok()).map(Duration::from_millis);
+    let interval = config
+        .get("max.poll.interval.ms")
+        .and_then(|value| value.parse().ok())
+        .map(Duration::from_millis);
     if interval.is_some_and(|interval| interval < MIN_POLL_INTERVAL) {
         let least = MIN_POLL_INTERVAL.as_millis();
         return Err(ConfigError::new(

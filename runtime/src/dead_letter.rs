@@ -20,7 +20,11 @@ pub(crate) struct Author<'a> {
 
 /// The headers of a dead letter: all of the record's own, in order, unchanged, then ours.
 /// A record that was dead-lettered before keeps its first-failed time and loses the rest of the older verdict.
-pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Author<'_>) -> RecordHeaders {
+pub(crate) fn headers(
+    record: &Record<'_>,
+    rejection: &Rejection,
+    author: &Author<'_>,
+) -> RecordHeaders {
     let mut headers = RecordHeaders::new(24);
     for (key, value) in record.headers() {
         if !dlq::ALL.contains(&key) {
@@ -28,7 +32,10 @@ pub(crate) fn headers(record: &Record<'_>, rejection: &Rejection, author: &Autho
         }
     }
     if record.header(h::RAW).is_none() && !record.is_replay() {
-        headers = headers.with(h::RAW, Some(&format!("{}:{}", record.partition, record.offset)));
+        headers = headers.with(
+            h::RAW,
+            Some(&format!("{}:{}", record.partition, record.offset)),
+        );
     }
     let now = author.now_micros.to_string();
     let first = record.header_text(dlq::FIRST_FAILED_AT).unwrap_or(&now);
@@ -72,6 +79,9 @@ pub(crate) fn forwarded(record: &Record<'_>) -> RecordHeaders {
     }
     match raw {
         Some(raw) => headers.with(h::RAW, Some(raw)),
-        None => headers.with(h::RAW, Some(&format!("{}:{}", record.partition, record.offset))),
+        None => headers.with(
+            h::RAW,
+            Some(&format!("{}:{}", record.partition, record.offset)),
+        ),
     }
 }

@@ -9,7 +9,8 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::sync::mpsc;
 use std::time::Duration;
 
-type Command = Box<dyn FnOnce(&MockCluster<'static, rdkafka::producer::DefaultProducerContext>) + Send>;
+type Command =
+    Box<dyn FnOnce(&MockCluster<'static, rdkafka::producer::DefaultProducerContext>) + Send>;
 
 /// An in-process broker on a free loopback port. Stops when dropped.
 #[derive(Debug)]
@@ -34,7 +35,13 @@ pub enum Request {
 }
 
 impl Request {
-    const ALL: [Self; 5] = [Self::Produce, Self::OffsetCommit, Self::Fetch, Self::Heartbeat, Self::InitProducerId];
+    const ALL: [Self; 5] = [
+        Self::Produce,
+        Self::OffsetCommit,
+        Self::Fetch,
+        Self::Heartbeat,
+        Self::InitProducerId,
+    ];
 
     fn key(self) -> RDKafkaApiKey {
         match self {
@@ -72,30 +79,43 @@ impl EmbeddedBroker {
     pub fn start(topics: &[(&str, i32)]) -> anyhow::Result<Self> {
         let (commands, inbox) = mpsc::channel::<Command>();
         let (started, bootstrap) = mpsc::channel();
-        let topics: Vec<(String, i32)> = topics.iter().map(|(name, partitions)| ((*name).to_owned(), *partitions)).collect();
-        std::thread::Builder::new().name("embedded-broker".to_owned()).spawn(move || {
-            let cluster = MockCluster::new(1).and_then(|cluster| {
-                topics.iter().try_for_each(|(name, partitions)| cluster.create_topic(name, *partitions, 1))?;
-                Ok(cluster)
-            });
-            match cluster {
-                Ok(cluster) => {
-                    if started.send(Ok(cluster.bootstrap_servers())).is_ok() {
-                        inbox.iter().for_each(|command| command(&cluster));
+        let topics: Vec<(String, i32)> = topics
+            .iter()
+            .map(|(name, partitions)| ((*name).to_owned(), *partitions))
+            .collect();
+        std::thread::Builder::new()
+            .name("embedded-broker".to_owned())
+            .spawn(move || {
+                let cluster = MockCluster::new(1).and_then(|cluster| {
+                    topics.iter().try_for_each(|(name, partitions)| {
+                        cluster.create_topic(name, *partitions, 1)
+                    })?;
+                    Ok(cluster)
+                });
+                match cluster {
+                    Ok(cluster) => {
+                        if started.send(Ok(cluster.bootstrap_servers())).is_ok() {
+                            inbox.iter().for_each(|command| command(&cluster));
+                        }
                     }
+                    Err(error) => drop(started.send(Err(error))),
                 }
-                Err(error) => drop(started.send(Err(error))),
-            }
-        })?;
+            })?;
         let bootstrap = bootstrap.recv_timeout(Duration::from_secs(10))??;
-        Ok(Self { commands, bootstrap })
+        Ok(Self {
+            commands,
+            bootstrap,
+        })
     }
 
     /// How to connect. The mock delays empty fetches, and every rebalance takes a session timeout: both are set low.
     #[must_use]
     pub fn kafka(&self) -> KafkaArgs {
         let mut kafka = KafkaArgs::plaintext(&self.bootstrap);
-        kafka.kafka_config = vec!["session.timeout.ms=6000".to_owned(), "fetch.wait.max.ms=5".to_owned()];
+        kafka.kafka_config = vec![
+            "session.timeout.ms=6000".to_owned(),
+            "fetch.wait.max.ms=5".to_owned(),
+        ];
         kafka
     }
 
@@ -105,11 +125,17 @@ impl EmbeddedBroker {
             let errors: Vec<_> = faults
                 .iter()
                 .map(|fault| match fault {
-                    Fault::NotEnoughReplicas => RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                    Fault::NotEnoughReplicas => {
+                        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS
+                    }
                     Fault::RequestTimedOut => RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-                    Fault::TopicAuthorizationFailed => RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+                    Fault::TopicAuthorizationFailed => {
+                        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+                    }
                     Fault::RecordTooLarge => RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-                    Fault::ClusterAuthorizationFailed => RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+                    Fault::ClusterAuthorizationFailed => {
+                        RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+                    }
                     Fault::FencedInstanceId => RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
                 })
                 .collect();
@@ -129,7 +155,11 @@ impl EmbeddedBroker {
     /// Cuts (or restores) every connection to the broker.
     pub fn set_up(&self, up: bool) {
         self.tell(move |cluster| {
-            let done = if up { cluster.broker_up(1) } else { cluster.broker_down(1) };
+            let done = if up {
+                cluster.broker_up(1)
+            } else {
+                cluster.broker_down(1)
+            };
             if let Err(error) = done {
                 tracing::error!(event = "embedded_broker_refused", %error);
             }
@@ -145,7 +175,12 @@ impl EmbeddedBroker {
         });
     }
 
-    fn tell(&self, command: impl FnOnce(&MockCluster<'static, rdkafka::producer::DefaultProducerContext>) + Send + 'static) {
+    fn tell(
+        &self,
+        command: impl FnOnce(&MockCluster<'static, rdkafka::producer::DefaultProducerContext>)
+        + Send
+        + 'static,
+    ) {
         if self.commands.send(Box::new(command)).is_err() {
             tracing::error!(event = "embedded_broker_gone");
         }

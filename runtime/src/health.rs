@@ -23,7 +23,9 @@ impl Health {
     #[must_use]
     pub fn starting() -> Self {
         let checks = BTreeMap::from([(START, Some("starting".to_owned()))]);
-        Self { checks: Arc::new(Mutex::new(checks)) }
+        Self {
+            checks: Arc::new(Mutex::new(checks)),
+        }
     }
 
     /// From here on the role's own checks tell.
@@ -49,12 +51,21 @@ impl Health {
     /// True when no check fails.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.checks.lock().unwrap_or_else(PoisonError::into_inner).values().all(Option::is_none)
+        self.checks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .all(Option::is_none)
     }
 
     /// Fails a check that is fine now; a reason that is there already is more specific and stays.
     pub fn fail_if_fine(&self, check: &'static str, reason: String) {
-        let fine = self.checks.lock().unwrap_or_else(PoisonError::into_inner).get(check).is_none_or(Option::is_none);
+        let fine = self
+            .checks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(check)
+            .is_none_or(Option::is_none);
         if fine {
             self.set(check, Err(reason));
         }
@@ -64,7 +75,10 @@ impl Health {
     #[must_use]
     pub fn reasons(&self) -> Vec<(&'static str, String)> {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        checks.iter().filter_map(|(check, reason)| Some((*check, reason.clone()?))).collect()
+        checks
+            .iter()
+            .filter_map(|(check, reason)| Some((*check, reason.clone()?)))
+            .collect()
     }
 }
 

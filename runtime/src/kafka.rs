@@ -15,7 +15,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 #[derive(Debug, Clone, clap::Args)]
 pub struct KafkaArgs {
     /// Kafka brokers, comma separated host:port
-    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
+    #[arg(
+        help_heading = "Kafka",
+        long,
+        env = "EVENTFLOW_KAFKA_BROKERS",
+        default_value = "127.0.0.1:9092"
+    )]
     pub kafka_brokers: String,
     /// How to talk to the brokers
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
@@ -24,19 +29,34 @@ pub struct KafkaArgs {
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_CA")]
     pub kafka_ca: Option<String>,
     /// PEM file of this client's certificate (mTLS)
-    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_CERTIFICATE", requires = "kafka_key")]
+    #[arg(
+        help_heading = "Kafka",
+        long,
+        env = "EVENTFLOW_KAFKA_CERTIFICATE",
+        requires = "kafka_key"
+    )]
     pub kafka_certificate: Option<String>,
     /// PEM file of this client's private key (mTLS)
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_KEY")]
     pub kafka_key: Option<String>,
     /// SASL mechanism
-    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_SASL_MECHANISM", default_value = "SCRAM-SHA-512")]
+    #[arg(
+        help_heading = "Kafka",
+        long,
+        env = "EVENTFLOW_KAFKA_SASL_MECHANISM",
+        default_value = "SCRAM-SHA-512"
+    )]
     pub kafka_sasl_mechanism: String,
     /// SASL user name
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_USERNAME")]
     pub kafka_username: Option<String>,
     /// SASL password
-    #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_PASSWORD", hide_env_values = true)]
+    #[arg(
+        help_heading = "Kafka",
+        long,
+        env = "EVENTFLOW_KAFKA_PASSWORD",
+        hide_env_values = true
+    )]
     pub kafka_password: Option<Secret>,
     /// Any further librdkafka setting, name=value; may be repeated (separated by ; in the variable)
     #[arg(
@@ -87,14 +107,26 @@ impl KafkaArgs {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.kafka_brokers.trim().is_empty() {
-            return Err(ConfigError::new("--kafka-brokers", "at least one host:port is needed"));
+            return Err(ConfigError::new(
+                "--kafka-brokers",
+                "at least one host:port is needed",
+            ));
         }
-        let sasl = matches!(self.kafka_security, Security::SaslTls | Security::SaslPlaintext);
+        let sasl = matches!(
+            self.kafka_security,
+            Security::SaslTls | Security::SaslPlaintext
+        );
         if sasl && self.kafka_username.is_none() {
-            return Err(ConfigError::new("--kafka-username", "SASL needs a user name"));
+            return Err(ConfigError::new(
+                "--kafka-username",
+                "SASL needs a user name",
+            ));
         }
         if sasl && self.kafka_password.is_none() {
-            return Err(ConfigError::new("--kafka-password", "SASL needs a password; set EVENTFLOW_KAFKA_PASSWORD"));
+            return Err(ConfigError::new(
+                "--kafka-password",
+                "SASL needs a password; set EVENTFLOW_KAFKA_PASSWORD",
+            ));
         }
         if self.kafka_security == Security::AwsMskIam && !cfg!(feature = "msk-iam") {
             return Err(ConfigError::new(
@@ -103,32 +135,50 @@ impl KafkaArgs {
             ));
         }
         if self.kafka_security == Security::AwsMskIam && std::env::var("AWS_REGION").is_err() {
-            return Err(ConfigError::new("--kafka-security", "aws-msk-iam needs the cluster's region in AWS_REGION"));
+            return Err(ConfigError::new(
+                "--kafka-security",
+                "aws-msk-iam needs the cluster's region in AWS_REGION",
+            ));
         }
         let ca = self.kafka_ca.as_ref().filter(|ca| !is_pem(ca)).cloned();
-        for (flag, path) in
-            [("--kafka-ca", &ca), ("--kafka-certificate", &self.kafka_certificate), ("--kafka-key", &self.kafka_key)]
-        {
+        for (flag, path) in [
+            ("--kafka-ca", &ca),
+            ("--kafka-certificate", &self.kafka_certificate),
+            ("--kafka-key", &self.kafka_key),
+        ] {
             if let Some(path) = path
                 && let Err(error) = std::fs::File::open(path)
             {
-                return Err(ConfigError::new(flag, format!("cannot read {path}: {error}")));
+                return Err(ConfigError::new(
+                    flag,
+                    format!("cannot read {path}: {error}"),
+                ));
             }
         }
         for pair in &self.kafka_config {
             // Not quoted: it may be what follows a semicolon in a password.
             if !pair.contains('=') {
-                return Err(ConfigError::new("--kafka-config", "not name=value; several are separated by semicolons"));
+                return Err(ConfigError::new(
+                    "--kafka-config",
+                    "not name=value; several are separated by semicolons",
+                ));
             }
         }
-        self.client_config("check").create_native_config().map(drop).map_err(|error| match error {
-            // The value may be a password whose property is misspelled.
-            KafkaError::ClientConfig(_, problem, name, value) => {
-                let problem = if value.is_empty() { problem } else { problem.replace(&value, "...") };
-                ConfigError::new("--kafka-config", format!("{name}: {problem}"))
-            }
-            other => ConfigError::new("--kafka-config", other.to_string()),
-        })
+        self.client_config("check")
+            .create_native_config()
+            .map(drop)
+            .map_err(|error| match error {
+                // The value may be a password whose property is misspelled.
+                KafkaError::ClientConfig(_, problem, name, value) => {
+                    let problem = if value.is_empty() {
+                        problem
+                    } else {
+                        problem.replace(&value, "...")
+                    };
+                    ConfigError::new("--kafka-config", format!("{name}: {problem}"))
+                }
+                other => ConfigError::new("--kafka-config", other.to_string()),
+            })
     }
 
     /// The certificate authority as PEM text; `None`: the machine's.
@@ -145,7 +195,11 @@ impl KafkaArgs {
     /// How the client logs in, where it does.
     #[must_use]
     pub fn sasl_mechanism(&self) -> &str {
-        if self.kafka_security == Security::AwsMskIam { "OAUTHBEARER" } else { &self.kafka_sasl_mechanism }
+        if self.kafka_security == Security::AwsMskIam {
+            "OAUTHBEARER"
+        } else {
+            &self.kafka_sasl_mechanism
+        }
     }
 
     pub(crate) fn client_config(&self, client_id: &str) -> ClientConfig {
@@ -167,15 +221,27 @@ impl KafkaArgs {
                     Security::SaslPlaintext => "sasl_plaintext",
                 },
             );
-        if matches!(self.kafka_security, Security::SaslTls | Security::SaslPlaintext | Security::AwsMskIam) {
+        if matches!(
+            self.kafka_security,
+            Security::SaslTls | Security::SaslPlaintext | Security::AwsMskIam
+        ) {
             config.set("sasl.mechanism", self.sasl_mechanism());
         }
         if self.kafka_security == Security::AwsMskIam {
             // MSK takes 4 connections a second and broker from one client on its smallest instances.
-            config.set("reconnect.backoff.ms", "1000").set("reconnect.backoff.max.ms", "10000");
+            config
+                .set("reconnect.backoff.ms", "1000")
+                .set("reconnect.backoff.max.ms", "10000");
         }
         let files = [
-            (if self.kafka_ca.as_deref().is_some_and(is_pem) { "ssl.ca.pem" } else { "ssl.ca.location" }, &self.kafka_ca),
+            (
+                if self.kafka_ca.as_deref().is_some_and(is_pem) {
+                    "ssl.ca.pem"
+                } else {
+                    "ssl.ca.location"
+                },
+                &self.kafka_ca,
+            ),
             ("ssl.certificate.location", &self.kafka_certificate),
             ("ssl.key.location", &self.kafka_key),
             ("sasl.username", &self.kafka_username),
@@ -188,7 +254,11 @@ impl KafkaArgs {
         if let Some(password) = &self.kafka_password {
             config.set("sasl.password", String::from_utf8_lossy(password.expose()));
         }
-        for (name, value) in self.kafka_config.iter().filter_map(|pair| pair.split_once('=')) {
+        for (name, value) in self
+            .kafka_config
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+        {
             config.set(name.trim(), value.trim());
         }
         config
@@ -220,7 +290,10 @@ pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &st
                 | RDKafkaErrorCode::Resolve
         )
     );
-    let vague = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve));
+    let vague = matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve)
+    );
     let reason = format!("{} ({}: {reason})", advice(error), code_of(error));
     if vague {
         // "All brokers down" follows every refused log-in and would hide it.
@@ -238,7 +311,9 @@ fn advice(error: &KafkaError) -> &'static str {
         Some(RDKafkaErrorCode::AllBrokersDown) => {
             "no broker can be reached; trying on. Is Kafka up, and are --kafka-brokers and --kafka-security right?"
         }
-        Some(RDKafkaErrorCode::Resolve) => "a broker's host name cannot be resolved; trying on. Is --kafka-brokers right?",
+        Some(RDKafkaErrorCode::Resolve) => {
+            "a broker's host name cannot be resolved; trying on. Is --kafka-brokers right?"
+        }
         Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
             "the broker refuses the log-in; check --kafka-username, EVENTFLOW_KAFKA_PASSWORD and --kafka-sasl-mechanism"
         }
@@ -259,5 +334,7 @@ fn advice(error: &KafkaError) -> &'static str {
 
 /// The librdkafka error code in snake_case-ish form, for reasons and logs.
 pub(crate) fn code_of(error: &KafkaError) -> String {
-    error.rdkafka_error_code().map_or_else(|| "kafka_error".to_owned(), |code| format!("{code:?}"))
+    error
+        .rdkafka_error_code()
+        .map_or_else(|| "kafka_error".to_owned(), |code| format!("{code:?}"))
 }

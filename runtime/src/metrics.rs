@@ -34,17 +34,46 @@ pub const READY: &str = "eventflow_ready";
 /// Registers help texts and units.
 pub fn describe() {
     describe_counter!(RECORDS_CONSUMED, "Records taken from Kafka, by stage");
-    describe_counter!(RECORDS_SETTLED, "Records whose fate this stage settled, by stage and outcome");
+    describe_counter!(
+        RECORDS_SETTLED,
+        "Records whose fate this stage settled, by stage and outcome"
+    );
     describe_counter!(DEAD_LETTERS, "Records dead-lettered, by stage and code");
-    describe_gauge!(LAG_SECONDS, Unit::Seconds, "Now minus the time of the oldest record in hand; 0 when caught up, by stage");
-    describe_histogram!(BATCH_SECONDS, Unit::Seconds, "From a batch's first record to its last acknowledgement, by stage");
+    describe_gauge!(
+        LAG_SECONDS,
+        Unit::Seconds,
+        "Now minus the time of the oldest record in hand; 0 when caught up, by stage"
+    );
+    describe_histogram!(
+        BATCH_SECONDS,
+        Unit::Seconds,
+        "From a batch's first record to its last acknowledgement, by stage"
+    );
     describe_histogram!(BATCH_RECORDS, "Records a batch, by stage");
-    describe_counter!(WAITS, "Waits because the broker, registry or database was down, by stage and code");
-    describe_gauge!(BREAKER_OPEN, "1 while the breaker holds the stage, by stage");
+    describe_counter!(
+        WAITS,
+        "Waits because the broker, registry or database was down, by stage and code"
+    );
+    describe_gauge!(
+        BREAKER_OPEN,
+        "1 while the breaker holds the stage, by stage"
+    );
     describe_gauge!(PARTITIONS, "Partitions assigned, by stage");
-    describe_counter!(COMMIT_FAILURES, "Offset commits that failed (retried with the next batch), by stage");
-    describe_counter!(PUBLISHED, "Records acknowledged by all in-sync replicas, by client");
-    describe_counter!(PUBLISH_FAILURES, "Records refused or not acknowledged in time, by code");
-    describe_gauge!(PUBLISH_QUEUE, "Records queued or in flight in the Kafka client");
+    describe_counter!(
+        COMMIT_FAILURES,
+        "Offset commits that failed (retried with the next batch), by stage"
+    );
+    describe_counter!(
+        PUBLISHED,
+        "Records acknowledged by all in-sync replicas, by client"
+    );
+    describe_counter!(
+        PUBLISH_FAILURES,
+        "Records refused or not acknowledged in time, by code"
+    );
+    describe_gauge!(
+        PUBLISH_QUEUE,
+        "Records queued or in flight in the Kafka client"
+    );
     describe_gauge!(READY, "1 when the role is ready");
 }

@@ -24,13 +24,19 @@ pub fn routes(health: Health) -> Router {
     let handle = telemetry::metrics_handle();
     let ready = health.clone();
     Router::new()
-        .route("/health", get(|| async { Json(serde_json::json!({"status": "alive"})) }))
+        .route(
+            "/health",
+            get(|| async { Json(serde_json::json!({"status": "alive"})) }),
+        )
         .route("/ready", get(move || async move { ready_answer(&ready) }))
         .route(
             "/metrics",
             get(move || async move {
                 metrics::gauge!(crate::metrics::READY).set(f64::from(u8::from(health.is_ready())));
-                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render())
+                (
+                    [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                    handle.render(),
+                )
             }),
         )
 }
@@ -39,10 +45,20 @@ pub fn routes(health: Health) -> Router {
 #[must_use]
 pub fn ready_answer(health: &Health) -> Response {
     let reasons = health.reasons();
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let reasons: Vec<_> =
-        reasons.into_iter().map(|(check, reason)| serde_json::json!({"check": check, "reason": reason})).collect();
-    (status, Json(serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons}))).into_response()
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let reasons: Vec<_> = reasons
+        .into_iter()
+        .map(|(check, reason)| serde_json::json!({"check": check, "reason": reason}))
+        .collect();
+    (
+        status,
+        Json(serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons})),
+    )
+        .into_response()
 }
 
 /// Binds the address, or says which setting to change.
@@ -50,16 +66,23 @@ pub fn ready_answer(health: &Health) -> Response {
 /// # Errors
 /// [`ConfigError`] naming `setting` when the port is taken or the address is not ours.
 pub async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, ConfigError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| ConfigError::new(setting, format!("cannot listen on {address}: {error}; choose another address")))
+    TcpListener::bind(address).await.map_err(|error| {
+        ConfigError::new(
+            setting,
+            format!("cannot listen on {address}: {error}; choose another address"),
+        )
+    })
 }
 
 /// Serves `routes` until `shutdown`. Upkeep of histograms runs beside it.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, routes: Router, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let upkeep = shutdown.clone();
     tokio::spawn(async move {
         let handle = telemetry::metrics_handle();
@@ -68,6 +91,8 @@ pub async fn serve(listener: TcpListener, routes: Router, shutdown: Cancellation
             handle.run_upkeep();
         }
     });
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await?;
     Ok(())
 }

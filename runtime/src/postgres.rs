@@ -71,14 +71,23 @@ impl PrivatePostgres {
     /// [`PostgresError`], which says what to install.
     pub fn start(durable: bool) -> Result<Self, PostgresError> {
         let programs = find_programs().ok_or(PostgresError::NotInstalled)?;
-        let directory = tempfile::Builder::new().prefix("eventflow-postgres-").tempdir()?;
+        let directory = tempfile::Builder::new()
+            .prefix("eventflow-postgres-")
+            .tempdir()?;
         let user = unprivileged_user();
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid))?;
         }
         let port = free_port()?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let mut cluster = Self { programs, watch: None, directory, user, port, password };
+        let mut cluster = Self {
+            programs,
+            watch: None,
+            directory,
+            user,
+            port,
+            password,
+        };
         cluster.watch = Some(cluster.watch()?);
         let password_file = cluster.directory.path().join("password");
         std::fs::write(&password_file, &cluster.password)?;
@@ -87,11 +96,25 @@ impl PrivatePostgres {
         }
         let data = cluster.data();
         cluster.run("initdb", |command| {
-            command.args(["--no-sync", "--auth=scram-sha-256", "--username=eventflow", "--encoding=UTF8", "--locale=C"]);
-            command.arg("--pwfile").arg(&password_file).arg("-D").arg(&data);
+            command.args([
+                "--no-sync",
+                "--auth=scram-sha-256",
+                "--username=eventflow",
+                "--encoding=UTF8",
+                "--locale=C",
+            ]);
+            command
+                .arg("--pwfile")
+                .arg(&password_file)
+                .arg("-D")
+                .arg(&data);
         })?;
         std::fs::remove_file(&password_file)?;
-        let durability = if durable { "" } else { "fsync = off\nfull_page_writes = off\n" };
+        let durability = if durable {
+            ""
+        } else {
+            "fsync = off\nfull_page_writes = off\n"
+        };
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nshared_buffers = 128MB\nmax_wal_size = 2GB\nmax_connections = 60\n{durability}"
         );
@@ -111,7 +134,10 @@ impl PrivatePostgres {
     /// URL of another database of this cluster.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
-        format!("postgres://eventflow:{}@127.0.0.1:{}/{database}?sslmode=disable", self.password, self.port)
+        format!(
+            "postgres://eventflow:{}@127.0.0.1:{}/{database}?sslmode=disable",
+            self.password, self.port
+        )
     }
 
     /// Starts the server again, same data, same port.
@@ -123,7 +149,12 @@ impl PrivatePostgres {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let started = self.run("pg_ctl", |command| {
-                command.args(["start", "-w", "-t", "30", "-s"]).arg("-D").arg(self.data()).arg("-l").arg(&log);
+                command
+                    .args(["start", "-w", "-t", "30", "-s"])
+                    .arg("-D")
+                    .arg(self.data())
+                    .arg("-l")
+                    .arg(&log);
             });
             // After a kill the last backends take a moment to notice, and keep the shared memory until then.
             let waits = matches!(&started, Err(PostgresError::Failed { output, .. }) if output.contains("shared memory block"));
@@ -140,7 +171,10 @@ impl PrivatePostgres {
     /// What `pg_ctl` said.
     pub fn stop_server(&self) -> Result<(), PostgresError> {
         self.run("pg_ctl", |command| {
-            command.args(["stop", "-m", "immediate", "-w", "-t", "30", "-s"]).arg("-D").arg(self.data());
+            command
+                .args(["stop", "-m", "immediate", "-w", "-t", "30", "-s"])
+                .arg("-D")
+                .arg(self.data());
         })
     }
 
@@ -150,7 +184,12 @@ impl PrivatePostgres {
     /// What `pg_ctl` said, or that the server does not run.
     pub fn kill_server(&self) -> Result<(), PostgresError> {
         let lock = self.data().join("postmaster.pid");
-        let pid = std::fs::read_to_string(&lock)?.lines().next().unwrap_or_default().trim().to_owned();
+        let pid = std::fs::read_to_string(&lock)?
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         self.run("pg_ctl", |command| {
             command.args(["kill", "KILL", &pid]);
         })?;
@@ -176,10 +215,16 @@ impl PrivatePostgres {
         command
     }
 
-    fn run(&self, program: &'static str, arguments: impl FnOnce(&mut Command)) -> Result<(), PostgresError> {
+    fn run(
+        &self,
+        program: &'static str,
+        arguments: impl FnOnce(&mut Command),
+    ) -> Result<(), PostgresError> {
         let mut command = self.command(self.programs.join(program));
         arguments(&mut command);
-        command.current_dir(self.directory.path()).env("HOME", self.directory.path());
+        command
+            .current_dir(self.directory.path())
+            .env("HOME", self.directory.path());
         // The server inherits what pg_ctl writes to: a file, or reading its output would last as long as the server.
         let mut said = tempfile::tempfile()?;
         let mut child = command.stdout(said.try_clone()?).stderr(said.try_clone()?).spawn().map_err(|error| {
@@ -200,21 +245,34 @@ impl PrivatePostgres {
         // The log has all starts; the last lines are of this one.
         let log: Vec<&str> = log.lines().collect();
         let newest = log[log.len().saturating_sub(5)..].join("\n");
-        Err(PostgresError::Failed { program, output: gist(&format!("{output}\n{newest}")) })
+        Err(PostgresError::Failed {
+            program,
+            output: gist(&format!("{output}\n{newest}")),
+        })
     }
 
     /// The shell that ends the cluster when this process ends. A group of its own keeps a Ctrl-C at the terminal from it.
     fn watch(&self) -> Result<Child, PostgresError> {
         let mut command = self.command("sh");
-        command.args(["-c", WATCH, "eventflow-postgres-watch"]).arg(&self.programs).arg(self.directory.path());
-        command.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", WATCH, "eventflow-postgres-watch"])
+            .arg(&self.programs)
+            .arg(self.directory.path());
+        command
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         Ok(command.spawn()?)
     }
 }
 
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
-        let Some(mut watch) = self.watch.take() else { return };
+        let Some(mut watch) = self.watch.take() else {
+            return;
+        };
         drop(watch.stdin.take());
         if let Err(error) = wait(&mut watch) {
             tracing::debug!(event = "private_postgres_stop", %error);
@@ -224,11 +282,24 @@ impl Drop for PrivatePostgres {
 
 /// What went wrong, out of all that a program and the server's log say, on one line.
 fn gist(output: &str) -> String {
-    let tells =
-        |line: &&str| ["FATAL:", "PANIC:", "ERROR:", "error:", "could not", "cannot"].iter().any(|word| line.contains(word));
+    let tells = |line: &&str| {
+        [
+            "FATAL:",
+            "PANIC:",
+            "ERROR:",
+            "error:",
+            "could not",
+            "cannot",
+        ]
+        .iter()
+        .any(|word| line.contains(word))
+    };
     let mut lines: Vec<&str> = output.lines().filter(tells).collect();
     if lines.is_empty() {
-        lines = output.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines = output
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         lines.drain(..lines.len().saturating_sub(3));
     }
     lines.truncate(5);
@@ -257,11 +328,17 @@ fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
 
 /// Whether no such process runs: it is gone, or dead and not yet reaped.
 fn has_ended(pid: &str) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|state| state.starts_with('Z')))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|state| state.starts_with('Z'))
+    })
 }
 
-#[expect(clippy::disallowed_methods, reason = "between two looks at a condition with a deadline")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "between two looks at a condition with a deadline"
+)]
 fn pause() {
     std::thread::sleep(Duration::from_millis(5));
 }
@@ -270,7 +347,11 @@ fn pause() {
 fn free_port() -> std::io::Result<u16> {
     let mut last = None;
     for _ in 0..100 {
-        let port = 15_000 + u16::from_le_bytes([uuid::Uuid::new_v4().as_bytes()[0], uuid::Uuid::new_v4().as_bytes()[1]]) % 16_000;
+        let port = 15_000
+            + u16::from_le_bytes([
+                uuid::Uuid::new_v4().as_bytes()[0],
+                uuid::Uuid::new_v4().as_bytes()[1],
+            ]) % 16_000;
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(_) => return Ok(port),
             Err(error) => last = Some(error),
@@ -281,29 +362,45 @@ fn free_port() -> std::io::Result<u16> {
 
 /// The folder with `initdb` and `pg_ctl`: as told, or where Debian keeps them, newest first, or on the path.
 fn find_programs() -> Option<PathBuf> {
-    let complete = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
+    let complete =
+        |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
     if let Some(told) = std::env::var_os("EVENTFLOW_PG_BIN") {
         return Some(PathBuf::from(told)).filter(complete);
     }
-    let mut packaged: Vec<PathBuf> =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
+    let mut packaged: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
     packaged.sort_by_key(|path| {
-        let version: u32 = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
+        let version: u32 = path
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str()?.parse().ok())
+            .unwrap_or(0);
         std::cmp::Reverse(version)
     });
     let path = std::env::var_os("PATH").unwrap_or_default();
-    packaged.into_iter().chain(std::env::split_paths(&path)).find(complete)
+    packaged
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .find(complete)
 }
 
 /// As root: the user to run as. Otherwise none.
 fn unprivileged_user() -> Option<(u32, u32)> {
-    let own = std::fs::metadata("/proc/self").ok().map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+    let own = std::fs::metadata("/proc/self")
+        .ok()
+        .map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
     if own != Some(0) {
         return None;
     }
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     ["postgres", "nobody"].iter().find_map(|wanted| {
-        let line = passwd.lines().find(|line| line.split(':').next() == Some(wanted))?;
+        let line = passwd
+            .lines()
+            .find(|line| line.split(':').next() == Some(wanted))?;
         let mut parts = line.split(':').skip(2);
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     })

@@ -61,7 +61,10 @@ struct Reports {
 impl ClientContext for Reports {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
-    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         kafka::token()
     }
 
@@ -80,7 +83,10 @@ impl ClientContext for Reports {
             eos: Option<Eos>,
         }
         if let Ok(stats) = serde_json::from_slice::<Stats>(statistics) {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge; the queue is bounded far below 2^52")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a gauge; the queue is bounded far below 2^52"
+            )]
             metrics::gauge!(names::PUBLISH_QUEUE).set(stats.msg_cnt as f64);
             if stats.eos.is_some_and(|eos| eos.idemp_state == "Assigned") {
                 self.warm.store(true, Ordering::Release);
@@ -103,7 +109,9 @@ pub struct Publisher {
 
 impl std::fmt::Debug for Publisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publisher").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+        f.debug_struct("Publisher")
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,15 +120,28 @@ impl Publisher {
     ///
     /// # Errors
     /// Settings librdkafka refuses.
-    pub fn new(kafka: &KafkaArgs, settings: &PublisherSettings, health: &Health) -> anyhow::Result<Self> {
+    pub fn new(
+        kafka: &KafkaArgs,
+        settings: &PublisherSettings,
+        health: &Health,
+    ) -> anyhow::Result<Self> {
         let mut config = kafka.client_config(&settings.client_id);
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("message.timeout.ms", settings.record_timeout.as_millis().to_string())
+            .set(
+                "message.timeout.ms",
+                settings.record_timeout.as_millis().to_string(),
+            )
             .set("linger.ms", settings.linger.as_millis().to_string())
-            .set("queue.buffering.max.messages", settings.queue_records.to_string())
-            .set("queue.buffering.max.kbytes", (settings.queue_bytes / 1024).max(1).to_string())
+            .set(
+                "queue.buffering.max.messages",
+                settings.queue_records.to_string(),
+            )
+            .set(
+                "queue.buffering.max.kbytes",
+                (settings.queue_bytes / 1024).max(1).to_string(),
+            )
             .set("compression.type", "lz4")
             // Java's partitioner, so that both agree on the partition of a key.
             .set("partitioner", "murmur2_random")
@@ -133,8 +154,15 @@ impl Publisher {
         crate::telemetry::metrics_handle();
         let published = metrics::counter!(names::PUBLISHED, "client" => settings.client_id.clone());
         // From the start, at zero: a series that begins with its first failures hides them from `increase`.
-        PublishError::CODES.iter().for_each(|code| metrics::counter!(names::PUBLISH_FAILURES, "code" => *code).increment(0));
-        Ok(Self { client, config, health: health.clone(), published })
+        PublishError::CODES.iter().for_each(|code| {
+            metrics::counter!(names::PUBLISH_FAILURES, "code" => *code).increment(0)
+        });
+        Ok(Self {
+            client,
+            config,
+            health: health.clone(),
+            published,
+        })
     }
 
     fn client(&self) -> Arc<Client> {
@@ -159,7 +187,10 @@ impl Publisher {
         if self.is_warm() {
             health.set(kafka::CHECK, Ok(()));
         } else {
-            health.fail_if_fine(kafka::CHECK, "the broker has not given a producer id yet".to_owned());
+            health.fail_if_fine(
+                kafka::CHECK,
+                "the broker has not given a producer id yet".to_owned(),
+            );
         }
     }
 
@@ -170,16 +201,30 @@ impl Publisher {
     async fn probe(&self, topic: &str, deadline: Duration) -> Result<(), String> {
         let (client, name) = (self.client(), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || {
-            let metadata = client.client().fetch_metadata(Some(&name), deadline).map_err(|error| {
-                format!("{}: no broker tells about topic {name}; is the cluster up and reachable?", kafka::code_of(&error))
-            })?;
-            match metadata.topics().first().map(|topic| topic.error().map(RDKafkaErrorCode::from)) {
+            let metadata = client
+                .client()
+                .fetch_metadata(Some(&name), deadline)
+                .map_err(|error| {
+                    format!(
+                        "{}: no broker tells about topic {name}; is the cluster up and reachable?",
+                        kafka::code_of(&error)
+                    )
+                })?;
+            match metadata
+                .topics()
+                .first()
+                .map(|topic| topic.error().map(RDKafkaErrorCode::from))
+            {
                 Some(None) => Ok(()),
                 Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(format!(
                     "topic {name}: TopicAuthorizationFailed; this Kafka user lacks the right to it, grant it with the cluster's ACLs"
                 )),
-                Some(Some(error)) => Err(format!("topic {name}: {error:?}; create it with `eventflow admin topics apply`")),
-                None => Err(format!("topic {name} is unknown; create it with `eventflow admin topics apply`")),
+                Some(Some(error)) => Err(format!(
+                    "topic {name}: {error:?}; create it with `eventflow admin topics apply`"
+                )),
+                None => Err(format!(
+                    "topic {name} is unknown; create it with `eventflow admin topics apply`"
+                )),
             }
         });
         asked.await.unwrap_or_else(|error| Err(error.to_string()))
@@ -193,11 +238,17 @@ impl Publisher {
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
             if let Some((code, reason)) = self.client().client().fatal_error() {
                 tracing::error!(event = "kafka_client_failed", ?code, reason, "made anew");
-                self.health.fail_if_fine(kafka::CHECK, format!("{code:?}: {reason}"));
+                self.health
+                    .fail_if_fine(kafka::CHECK, format!("{code:?}: {reason}"));
                 self.replace().await;
                 continue;
             }
-            let failing = || self.health.reasons().iter().any(|(check, _)| *check == kafka::CHECK);
+            let failing = || {
+                self.health
+                    .reasons()
+                    .iter()
+                    .any(|(check, _)| *check == kafka::CHECK)
+            };
             if failing() {
                 let probe = self.probe(&topic, Duration::from_secs(2)).await;
                 if probe.is_err() && failing() {
@@ -215,7 +266,10 @@ impl Publisher {
             Ok(client) => Arc::new(client),
             Err(error) => return tracing::error!(event = "kafka_client_refused", %error),
         };
-        let failed = std::mem::replace(&mut *self.client.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        let failed = std::mem::replace(
+            &mut *self.client.write().unwrap_or_else(PoisonError::into_inner),
+            fresh,
+        );
         // Its end waits for its threads.
         if let Err(error) = tokio::task::spawn_blocking(move || drop(failed)).await {
             tracing::error!(event = "kafka_client_end", %error);
@@ -243,7 +297,11 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`]; after `NotAcknowledged` the record may still be in Kafka.
-    pub async fn publish(&self, record: OutRecord<'_>, deadline: Duration) -> Result<(), PublishError> {
+    pub async fn publish(
+        &self,
+        record: OutRecord<'_>,
+        deadline: Duration,
+    ) -> Result<(), PublishError> {
         let mut batch = self.batch(1);
         batch.add(record)?;
         match batch.wait(deadline).await.into_iter().next() {
@@ -263,6 +321,9 @@ impl Publisher {
 }
 
 fn connect(config: &ClientConfig, health: &Health) -> anyhow::Result<Client> {
-    let reports = Reports { health: health.clone(), warm: AtomicBool::new(false) };
+    let reports = Reports {
+        health: health.clone(),
+        warm: AtomicBool::new(false),
+    };
     Ok(ThreadedProducer::from_config_and_context(config, reports)?)
 }

@@ -47,13 +47,25 @@ impl<'a> Record<'a> {
         payload: Option<&'a [u8]>,
         headers: &'a [(&'a str, &'a [u8])],
     ) -> Self {
-        Self { topic, partition, offset, timestamp_ms, key, payload, headers: HeadersOf::Given(headers), replay_limit: None }
+        Self {
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            key,
+            payload,
+            headers: HeadersOf::Given(headers),
+            replay_limit: None,
+        }
     }
 
     /// The same record, of the group's retry topic.
     #[must_use]
     pub fn as_replay(self, limit: u32) -> Self {
-        Self { replay_limit: Some(limit), ..self }
+        Self {
+            replay_limit: Some(limit),
+            ..self
+        }
     }
 
     /// Whether it was read from the group's retry topic.
@@ -84,13 +96,16 @@ impl<'a> Record<'a> {
     /// The first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().find(|(key, _)| *key == name).and_then(|(_, value)| value)
+        self.headers()
+            .find(|(key, _)| *key == name)
+            .and_then(|(_, value)| value)
     }
 
     /// The first header of that name, when it is UTF-8.
     #[must_use]
     pub fn header_text(&self, name: &str) -> Option<&'a str> {
-        self.header(name).and_then(|bytes| std::str::from_utf8(bytes).ok())
+        self.header(name)
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
     /// All headers in order; `None` is a null value.
@@ -99,7 +114,9 @@ impl<'a> Record<'a> {
             HeadersOf::Client(headers) => (headers, &[][..]),
             HeadersOf::Given(headers) => (None, headers),
         };
-        let client = client.into_iter().flat_map(|headers| headers.iter().map(|header| (header.key, header.value)));
+        let client = client
+            .into_iter()
+            .flat_map(|headers| headers.iter().map(|header| (header.key, header.value)));
         client.chain(given.iter().map(|(key, value)| (*key, Some(*value))))
     }
 

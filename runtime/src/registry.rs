@@ -7,7 +7,9 @@ use contracts::{Rejection, RejectionCode, Secret, framing};
 use schema_registry_converter::async_impl::avro::AvroDecoder;
 use schema_registry_converter::async_impl::schema_registry::{SrSettings, post_schema};
 use schema_registry_converter::error::SRCError;
-use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameStrategy, SuppliedSchema};
+use schema_registry_converter::schema_registry_common::{
+    SchemaType, SubjectNameStrategy, SuppliedSchema,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +27,19 @@ pub struct RegistryArgs {
     )]
     pub registry_url: String,
     /// User name for the registry (basic authorization)
-    #[arg(help_heading = "Schema registry", long, env = "EVENTFLOW_REGISTRY_USERNAME")]
+    #[arg(
+        help_heading = "Schema registry",
+        long,
+        env = "EVENTFLOW_REGISTRY_USERNAME"
+    )]
     pub registry_username: Option<String>,
     /// Password for the registry
-    #[arg(help_heading = "Schema registry", long, env = "EVENTFLOW_REGISTRY_PASSWORD", hide_env_values = true)]
+    #[arg(
+        help_heading = "Schema registry",
+        long,
+        env = "EVENTFLOW_REGISTRY_PASSWORD",
+        hide_env_values = true
+    )]
     pub registry_password: Option<Secret>,
 }
 
@@ -36,7 +47,11 @@ impl RegistryArgs {
     /// A registry that needs no password.
     #[must_use]
     pub fn at(url: impl Into<String>) -> Self {
-        Self { registry_url: url.into(), registry_username: None, registry_password: None }
+        Self {
+            registry_url: url.into(),
+            registry_username: None,
+            registry_password: None,
+        }
     }
 }
 
@@ -91,7 +106,9 @@ pub struct Framed<'a> {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("decoders", &self.decoders.len()).finish_non_exhaustive()
+        f.debug_struct("Registry")
+            .field("decoders", &self.decoders.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,16 +122,29 @@ impl Registry {
         let url = args.registry_url.parse::<axum::http::Uri>().ok();
         let url = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
         if url.is_none_or(|url| url.host().is_none_or(str::is_empty)) {
-            return Err(ConfigError::new("--registry-url", "not an http:// or https:// URL"));
+            return Err(ConfigError::new(
+                "--registry-url",
+                "not an http:// or https:// URL",
+            ));
         }
-        let mut builder = SrSettings::new_builder(args.registry_url.trim_end_matches('/').to_owned());
+        let mut builder =
+            SrSettings::new_builder(args.registry_url.trim_end_matches('/').to_owned());
         builder.set_timeout(Duration::from_secs(2));
         if let Some(user) = &args.registry_username {
-            let password = args.registry_password.as_ref().map(|p| String::from_utf8_lossy(p.expose()).into_owned());
+            let password = args
+                .registry_password
+                .as_ref()
+                .map(|p| String::from_utf8_lossy(p.expose()).into_owned());
             builder.set_basic_authorization(user, password.as_deref());
         }
-        let settings = builder.build().map_err(|error| ConfigError::new("--registry-url", error.to_string()))?;
-        Ok(Self { schemas: AvroDecoder::new(settings.clone()), settings, decoders: HashMap::new() })
+        let settings = builder
+            .build()
+            .map_err(|error| ConfigError::new("--registry-url", error.to_string()))?;
+        Ok(Self {
+            schemas: AvroDecoder::new(settings.clone()),
+            settings,
+            decoders: HashMap::new(),
+        })
     }
 
     /// The id under which records of this schema are written to `topic` (subject by TopicRecordName).
@@ -122,13 +152,28 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`] whatever the registry answers: no record is at fault.
-    pub async fn register(&self, topic: &str, record_name: &str, avsc: &str) -> Result<i32, RegistryError> {
-        let supplied = SuppliedSchema::new(Some(record_name.to_owned()), SchemaType::Avro, avsc.to_owned());
-        let subject = SubjectNameStrategy::TopicRecordNameStrategyWithSchema(topic.to_owned(), supplied.clone());
+    pub async fn register(
+        &self,
+        topic: &str,
+        record_name: &str,
+        avsc: &str,
+    ) -> Result<i32, RegistryError> {
+        let supplied = SuppliedSchema::new(
+            Some(record_name.to_owned()),
+            SchemaType::Avro,
+            avsc.to_owned(),
+        );
+        let subject = SubjectNameStrategy::TopicRecordNameStrategyWithSchema(
+            topic.to_owned(),
+            supplied.clone(),
+        );
         let subject = subject.get_subject().map_err(unavailable)?;
-        let registered = post_schema(&self.settings, subject, supplied).await.map_err(unavailable)?;
-        i32::try_from(registered.id)
-            .map_err(|_| RegistryError::Unavailable(format!("schema id {} is out of range", registered.id)))
+        let registered = post_schema(&self.settings, subject, supplied)
+            .await
+            .map_err(unavailable)?;
+        i32::try_from(registered.id).map_err(|_| {
+            RegistryError::Unavailable(format!("schema id {} is out of range", registered.id))
+        })
     }
 
     /// The decoder of a schema id, asked for once.
@@ -151,8 +196,10 @@ impl Registry {
                 unavailable(error)
             }
         })?;
-        let decoder =
-            Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable { id, problem: problem.to_string() })?;
+        let decoder = Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable {
+            id,
+            problem: problem.to_string(),
+        })?;
         let decoder = Arc::new(decoder);
         self.decoders.insert(id, Arc::clone(&decoder));
         Ok(decoder)
@@ -162,20 +209,38 @@ impl Registry {
     ///
     /// # Errors
     /// [`Transient`] while the registry does not answer: the record is not at fault then.
-    pub async fn decode<'a>(&mut self, value: &'a [u8]) -> Result<Result<Framed<'a>, Rejection>, Transient> {
+    pub async fn decode<'a>(
+        &mut self,
+        value: &'a [u8],
+    ) -> Result<Result<Framed<'a>, Rejection>, Transient> {
         let (schema_id, datum) = match framing::unframe(value) {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
         };
         let decoder = match self.decoder(schema_id).await {
             Ok(decoder) => decoder,
-            Err(error @ RegistryError::Unavailable(_)) => return Err(Transient::wait(error.code(), error)),
+            Err(error @ RegistryError::Unavailable(_)) => {
+                return Err(Transient::wait(error.code(), error));
+            }
             Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
-                return Ok(Err(Rejection::new(RejectionCode::UnknownSchemaId, None, error.to_string())));
+                return Ok(Err(Rejection::new(
+                    RejectionCode::UnknownSchemaId,
+                    None,
+                    error.to_string(),
+                )));
             }
         };
-        let bad = |problem: contracts::datum::DatumError| Rejection::new(RejectionCode::BadDatum, None, problem.to_string());
-        Ok(decoder.decode(datum).map(|event| Framed { schema_id, datum, event }).map_err(bad))
+        let bad = |problem: contracts::datum::DatumError| {
+            Rejection::new(RejectionCode::BadDatum, None, problem.to_string())
+        };
+        Ok(decoder
+            .decode(datum)
+            .map(|event| Framed {
+                schema_id,
+                datum,
+                event,
+            })
+            .map_err(bad))
     }
 }
 

@@ -28,8 +28,14 @@ impl RetryArgs {
     /// The retry topic of `group`.
     #[must_use]
     pub fn of(&self, group: &str) -> Retry {
-        let topic = self.topic_retry.clone().unwrap_or_else(|| contracts::topics::retry(group));
-        Retry { topic, max_replays: self.max_replays }
+        let topic = self
+            .topic_retry
+            .clone()
+            .unwrap_or_else(|| contracts::topics::retry(group));
+        Retry {
+            topic,
+            max_replays: self.max_replays,
+        }
     }
 }
 
@@ -44,14 +50,20 @@ impl Record<'_> {
         let limit = self.replay_limit?;
         if self.raw().is_none() {
             // Its own place would be taken for that of a raw record, and that record would have two fates.
-            return Some(exhausted(format!("it names no raw record ({RAW}): put there by hand? Discard it")));
+            return Some(exhausted(format!(
+                "it names no raw record ({RAW}): put there by hand? Discard it"
+            )));
         }
         let mut count = 0;
         for (_, value) in self.headers().filter(|(name, _)| *name == REPLAY_COUNT) {
             let text = String::from_utf8_lossy(value.unwrap_or_default());
             match text.parse::<u32>() {
                 Ok(number) => count = count.max(number),
-                Err(_) => return Some(exhausted(format!("its {REPLAY_COUNT} is not a count ({text:.40}): discard it"))),
+                Err(_) => {
+                    return Some(exhausted(format!(
+                        "its {REPLAY_COUNT} is not a count ({text:.40}): discard it"
+                    )));
+                }
             }
         }
         (count > limit).then(|| {
@@ -74,7 +86,10 @@ mod tests {
             (&[], None),
             (&["0"], None),
             (&["5"], None),
-            (&["6"], Some("replayed 6 times, 5 are allowed: raise --max-replays")),
+            (
+                &["6"],
+                Some("replayed 6 times, 5 are allowed: raise --max-replays"),
+            ),
             (&["1", "6"], Some("replayed 6 times")),
             (&["6", "1"], Some("replayed 6 times")),
             (&[""], Some("not a count")),
@@ -84,17 +99,42 @@ mod tests {
         ];
         for (counts, expected) in cases {
             let counts_of = counts.iter().map(|count| (REPLAY_COUNT, count.as_bytes()));
-            let headers: Vec<_> = std::iter::once((RAW, &b"1:2"[..])).chain(counts_of).collect();
+            let headers: Vec<_> = std::iter::once((RAW, &b"1:2"[..]))
+                .chain(counts_of)
+                .collect();
             let record = Record::new("t", 0, 0, 0, None, None, &headers);
-            assert_eq!(record.refused_replay(), None, "not of a retry topic: not looked at");
+            assert_eq!(
+                record.refused_replay(),
+                None,
+                "not of a retry topic: not looked at"
+            );
             let refused = record.as_replay(5).refused_replay();
-            assert_eq!(refused.is_some(), expected.is_some(), "{counts:?}: {refused:?}");
+            assert_eq!(
+                refused.is_some(),
+                expected.is_some(),
+                "{counts:?}: {refused:?}"
+            );
             if let (Some(refused), Some(words)) = (refused, expected) {
-                assert!(refused.code == RejectionCode::ReplaysExhausted && refused.detail.contains(words), "{refused}");
+                assert!(
+                    refused.code == RejectionCode::ReplaysExhausted
+                        && refused.detail.contains(words),
+                    "{refused}"
+                );
             }
         }
         assert!(
-            Record::new("t", 0, 0, 0, None, None, &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]).as_replay(0).refused_replay().is_some()
+            Record::new(
+                "t",
+                0,
+                0,
+                0,
+                None,
+                None,
+                &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]
+            )
+            .as_replay(0)
+            .refused_replay()
+            .is_some()
         );
     }
 
@@ -103,9 +143,18 @@ mod tests {
         for headers in [&[][..], &[(RAW, &b"here"[..])]] {
             let record = Record::new("t", 3, 4, 0, None, None, headers).as_replay(5);
             let refused = record.refused_replay();
-            assert!(refused.as_ref().is_some_and(|refused| refused.detail.contains(RAW)), "{refused:?}");
+            assert!(
+                refused
+                    .as_ref()
+                    .is_some_and(|refused| refused.detail.contains(RAW)),
+                "{refused:?}"
+            );
             assert_eq!(record.raw(), None);
         }
-        assert_eq!(Record::new("t", 3, 4, 0, None, None, &[]).raw(), Some((3, 4)), "of the raw topic itself");
+        assert_eq!(
+            Record::new("t", 3, 4, 0, None, None, &[]).raw(),
+            Some((3, 4)),
+            "of the raw topic itself"
+        );
     }
 }

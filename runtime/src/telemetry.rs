@@ -6,8 +6,10 @@ use std::sync::OnceLock;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Latency buckets in seconds, from half a millisecond to five minutes.
-const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0, 300.0,
+];
 
 /// Starts logging to standard error: text for people or JSON for machines. `EVENTFLOW_LOG` filters (default `info`).
 /// A second call does nothing, so tests may call it freely.
@@ -17,13 +19,26 @@ pub fn init(json: bool) {
 
 /// As [`init`], with another default filter.
 pub fn init_at(json: bool, default: &str) {
-    let filter = EnvFilter::try_from_env("EVENTFLOW_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("EVENTFLOW_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init()
     } else {
         registry
-            .with(fmt::layer().with_target(false).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
             .try_init()
     };
     if started.is_err() {
@@ -45,7 +60,10 @@ pub fn metrics_handle() -> PrometheusHandle {
                 .unwrap_or_else(|_| PrometheusBuilder::new().build_recorder());
             let handle = recorder.handle();
             if metrics::set_global_recorder(recorder).is_err() {
-                tracing::warn!(event = "metrics_recorder_taken", "another metrics recorder is installed: /metrics stays empty");
+                tracing::warn!(
+                    event = "metrics_recorder_taken",
+                    "another metrics recorder is installed: /metrics stays empty"
+                );
             }
             crate::metrics::describe();
             handle

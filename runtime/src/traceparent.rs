@@ -4,11 +4,18 @@
 /// The `traceparent` to carry: the given one if it is well formed, else a new sampled one.
 #[must_use]
 pub fn carry_or_make(given: Option<&[u8]>) -> String {
-    match given.and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|text| is_valid(text)) {
+    match given
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .filter(|text| is_valid(text))
+    {
         Some(text) => text.to_owned(),
         None => {
             // Unique, not secret; never all zeros.
-            format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))
+            format!(
+                "00-{:032x}-{:016x}-01",
+                fastrand::u128(1..),
+                fastrand::u64(1..)
+            )
         }
     }
 }
@@ -22,7 +29,11 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
 fn is_valid(text: &str) -> bool {
     let mut parts = text.split('-');
     let hex = |part: Option<&str>, length: usize| {
-        part.is_some_and(|p| p.len() == length && p.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+        part.is_some_and(|p| {
+            p.len() == length
+                && p.bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        })
     };
     let (version, trace, span, flags) = (parts.next(), parts.next(), parts.next(), parts.next());
     hex(version, 2)
@@ -44,8 +55,13 @@ mod tests {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(carry_or_make(Some(good.as_bytes())), good);
         assert_eq!(trace_id(good), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        for bad in ["", "00-0-0-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", &good[..54], &good.to_uppercase()]
-        {
+        for bad in [
+            "",
+            "00-0-0-0",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            &good[..54],
+            &good.to_uppercase(),
+        ] {
             let made = carry_or_make(Some(bad.as_bytes()));
             assert_ne!(made, bad);
             assert!(is_valid(&made), "{made}");

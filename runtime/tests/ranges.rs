@@ -28,29 +28,58 @@ fn producer(brokers: &str, transactional_id: Option<&str>) -> BaseProducer {
 }
 
 fn send(producer: &BaseProducer, value: &str) {
-    producer.send(BaseRecord::<str, str>::to(TOPIC).partition(0).key("k").payload(value)).unwrap();
+    producer
+        .send(
+            BaseRecord::<str, str>::to(TOPIC)
+                .partition(0)
+                .key("k")
+                .payload(value),
+        )
+        .unwrap();
     producer.flush(DEADLINE).unwrap();
 }
 
 fn held(kafka: &KafkaArgs, range: std::ops::Range<i64>, most: usize) -> (Vec<(i64, String)>, i64) {
     let (records, up_to) = read_range(kafka, TOPIC, 0, range, most).unwrap();
     let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
-    (records.into_iter().map(|record| (record.offset, text(record.value))).collect(), up_to)
+    (
+        records
+            .into_iter()
+            .map(|record| (record.offset, text(record.value)))
+            .collect(),
+        up_to,
+    )
 }
 
 #[test]
 fn a_range_is_read_to_its_end_or_to_the_topics() {
     let broker = EmbeddedBroker::start(&[(TOPIC, 1)]).unwrap();
     let kafka = broker.kafka();
-    assert_eq!(held(&kafka, 0..5, 10), (vec![], 0), "an empty topic says nothing about offsets to come");
+    assert_eq!(
+        held(&kafka, 0..5, 10),
+        (vec![], 0),
+        "an empty topic says nothing about offsets to come"
+    );
     let producer = producer(&kafka.kafka_brokers, None);
     for value in ["a", "b", "c", "d"] {
         send(&producer, value);
     }
-    let of = |range: std::ops::Range<usize>| range.map(|o| (o as i64, ["a", "b", "c", "d"][o].to_owned())).collect::<Vec<_>>();
+    let of = |range: std::ops::Range<usize>| {
+        range
+            .map(|o| (o as i64, ["a", "b", "c", "d"][o].to_owned()))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(held(&kafka, 1..3, 10), (of(1..3), 3));
-    assert_eq!(held(&kafka, 0..4, 2), (of(0..2), 2), "no more than asked for, and where it goes on");
-    assert_eq!(held(&kafka, 2..9, 10), (of(2..4), 4), "as far as there are records");
+    assert_eq!(
+        held(&kafka, 0..4, 2),
+        (of(0..2), 2),
+        "no more than asked for, and where it goes on"
+    );
+    assert_eq!(
+        held(&kafka, 2..9, 10),
+        (of(2..4), 4),
+        "as far as there are records"
+    );
     assert_eq!(held(&kafka, 7..9, 10), (vec![], 7));
     assert_eq!(ends(&kafka, TOPIC).unwrap(), [(0, 4)]);
 }
@@ -61,14 +90,26 @@ fn a_range_is_read_to_its_end_or_to_the_topics() {
 fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
     let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT") else {
         let why = "no Apache Kafka here; run script/test, which fetches it";
-        assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "may not be skipped: {why}");
-        std::io::stderr().write_all(format!("SKIPPED: markers_are_no_records: {why}\n").as_bytes()).unwrap();
+        assert!(
+            std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
+            "may not be skipped: {why}"
+        );
+        std::io::stderr()
+            .write_all(format!("SKIPPED: markers_are_no_records: {why}\n").as_bytes())
+            .unwrap();
         return;
     };
-    let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
+    let directory = tempfile::Builder::new()
+        .prefix("eventflow-kafka-")
+        .tempdir()
+        .unwrap();
     let call = |command: &[&str]| {
         let mut run = Command::new(&script);
-        run.arg(command[0]).arg("--dir").arg(directory.path()).args(&command[1..]).stdin(Stdio::null());
+        run.arg(command[0])
+            .arg("--dir")
+            .arg(directory.path())
+            .args(&command[1..])
+            .stdin(Stdio::null());
         String::from_utf8(run.output().unwrap().stdout).unwrap()
     };
     struct Stop<F: Fn()>(F);
@@ -79,12 +120,22 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
     }
     let _stop = Stop(|| drop(call(&["stop", "--kill"])));
     let told = call(&["start"]);
-    let brokers = told.lines().find_map(|line| line.strip_prefix("BOOTSTRAP=")).unwrap().to_owned();
+    let brokers = told
+        .lines()
+        .find_map(|line| line.strip_prefix("BOOTSTRAP="))
+        .unwrap()
+        .to_owned();
     let kafka = KafkaArgs::plaintext(&brokers);
     let creating = runtime::admin::create_topics(&kafka, &[(TOPIC, 1)]);
-    tokio::runtime::Runtime::new().unwrap().block_on(creating).unwrap();
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(creating)
+        .unwrap();
 
-    let (first, second) = (producer(&brokers, Some("first")), producer(&brokers, Some("second")));
+    let (first, second) = (
+        producer(&brokers, Some("first")),
+        producer(&brokers, Some("second")),
+    );
     first.begin_transaction().unwrap();
     send(&first, "a");
     send(&first, "b");
@@ -93,18 +144,40 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
     send(&first, "aborted");
     first.abort_transaction(DEADLINE).unwrap();
     send(&producer(&brokers, None), "c");
-    let expected: Vec<(i64, String)> = [(0, "a"), (1, "b"), (5, "c")].map(|(offset, text)| (offset, text.to_owned())).into();
-    assert_eq!(held(&kafka, 0..6, 10), (expected.clone(), 6), "2 and 4 are markers, 3 was aborted");
-    assert_eq!(held(&kafka, 2..5, 10), (vec![], 5), "nothing is there, and that is certain");
+    let expected: Vec<(i64, String)> = [(0, "a"), (1, "b"), (5, "c")]
+        .map(|(offset, text)| (offset, text.to_owned()))
+        .into();
+    assert_eq!(
+        held(&kafka, 0..6, 10),
+        (expected.clone(), 6),
+        "2 and 4 are markers, 3 was aborted"
+    );
+    assert_eq!(
+        held(&kafka, 2..5, 10),
+        (vec![], 5),
+        "nothing is there, and that is certain"
+    );
 
     second.begin_transaction().unwrap();
     send(&second, "open");
     first.begin_transaction().unwrap();
     send(&first, "committed behind it");
     first.commit_transaction(DEADLINE).unwrap();
-    assert_eq!(watermarks(&kafka, TOPIC).unwrap(), [(0, 0, 6)], "as far as committed records can be read");
-    assert_eq!(ends(&kafka, TOPIC).unwrap(), [(0, 9)], "as far as records were acknowledged");
-    assert_eq!(held(&kafka, 0..9, 10), (expected, 6), "what is behind the open transaction is not known yet");
+    assert_eq!(
+        watermarks(&kafka, TOPIC).unwrap(),
+        [(0, 0, 6)],
+        "as far as committed records can be read"
+    );
+    assert_eq!(
+        ends(&kafka, TOPIC).unwrap(),
+        [(0, 9)],
+        "as far as records were acknowledged"
+    );
+    assert_eq!(
+        held(&kafka, 0..9, 10),
+        (expected, 6),
+        "what is behind the open transaction is not known yet"
+    );
     second.commit_transaction(DEADLINE).unwrap();
     // The last offset is a marker: who reads to the end is not kept waiting for a record that will never come.
     assert_eq!(runtime::admin::read_all(&kafka, TOPIC).unwrap().len(), 5);

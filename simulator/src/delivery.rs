@@ -75,15 +75,29 @@ pub struct Deliverer {
 
 /// The source a webhook URL names: the last part of its path.
 pub(crate) fn source_of(url: &reqwest::Url) -> String {
-    url.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
+    url.path()
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Signs as the built-in source expects.
 pub(crate) fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
     let bad = |problem: String| ConfigError::new("--webhook-signing-secret", problem);
-    let scheme = Scheme::preset("eventflow").ok_or_else(|| bad("the scheme is missing".to_owned()))?;
-    Verifier::new(scheme, vec![Key { id: "simulator".to_owned(), secret, not_after: None }], None)
-        .map_err(|error| bad(error.to_string()))
+    let scheme =
+        Scheme::preset("eventflow").ok_or_else(|| bad("the scheme is missing".to_owned()))?;
+    Verifier::new(
+        scheme,
+        vec![Key {
+            id: "simulator".to_owned(),
+            secret,
+            not_after: None,
+        }],
+        None,
+    )
+    .map_err(|error| bad(error.to_string()))
 }
 
 impl Deliverer {
@@ -92,9 +106,13 @@ impl Deliverer {
     /// # Errors
     /// Names the setting.
     pub fn new(args: &DeliveryArgs) -> Result<Self, ConfigError> {
-        let url = reqwest::Url::parse(&args.webhook_url).map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
+        let url = reqwest::Url::parse(&args.webhook_url)
+            .map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(ConfigError::new("--webhook-url", "must begin with http:// or https://"));
+            return Err(ConfigError::new(
+                "--webhook-url",
+                "must begin with http:// or https://",
+            ));
         }
         for (setting, seconds) in [
             ("--backoff-base-seconds", args.backoff_base_seconds),
@@ -106,7 +124,10 @@ impl Deliverer {
             }
         }
         if !(args.webhook_timeout_seconds > 0.0 && args.webhook_timeout_seconds < 3600.0) {
-            return Err(ConfigError::new("--webhook-timeout-seconds", "must be above 0 and below 3600"));
+            return Err(ConfigError::new(
+                "--webhook-timeout-seconds",
+                "must be above 0 and below 3600",
+            ));
         }
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs_f64(args.webhook_timeout_seconds))
@@ -117,7 +138,13 @@ impl Deliverer {
             .map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
         let verifier = signer(args.webhook_signing_secret.clone())?.into();
         let impostor = signer(Secret::new("not the provider's secret"))?.into();
-        Ok(Self { client, args: args.clone(), verifier, impostor, source: source_of(&url) })
+        Ok(Self {
+            client,
+            args: args.clone(),
+            verifier,
+            impostor,
+            source: source_of(&url),
+        })
     }
 
     /// The source the webhook URL names.
@@ -128,9 +155,20 @@ impl Deliverer {
 
     /// Delivers an event, with what its fault asks for, until a 2xx, a refusal that will not change, or the last attempt. Attempts, their
     /// timeout and the longest wait bound the time it takes.
-    pub async fn deliver(&self, event: &Event, fault: Option<Fault>, rng: &mut fastrand::Rng) -> Delivered {
-        let mut delivered =
-            Delivered { ok: false, attempts: 0, statuses: Vec::new(), message: String::new(), code: None, waits: Vec::new() };
+    pub async fn deliver(
+        &self,
+        event: &Event,
+        fault: Option<Fault>,
+        rng: &mut fastrand::Rng,
+    ) -> Delivered {
+        let mut delivered = Delivered {
+            ok: false,
+            attempts: 0,
+            statuses: Vec::new(),
+            message: String::new(),
+            code: None,
+            waits: Vec::new(),
+        };
         while delivered.attempts < self.args.max_attempts.max(1) {
             delivered.attempts += 1;
             let started = Instant::now();
@@ -147,7 +185,8 @@ impl Deliverer {
             ::metrics::counter!(metrics::WEBHOOK_ATTEMPTS, "result" => result, "status_class" => class).increment(1);
             delivered.ok = result == "success";
             // A refusal of what we sent on purpose will not change; everything else a provider tries again.
-            let hopeless = class == "4xx" && fault.is_some() && status != Some(429) && status != Some(408);
+            let hopeless =
+                class == "4xx" && fault.is_some() && status != Some(429) && status != Some(408);
             if delivered.ok || hopeless || delivered.attempts >= self.args.max_attempts {
                 break;
             }
@@ -160,13 +199,26 @@ impl Deliverer {
     }
 
     /// The wait before the next attempt: doubling, bounded, with jitter, and never less than the receiver asked for (up to a minute).
-    fn backoff(&self, attempts: u32, retry_after: Option<Duration>, rng: &mut fastrand::Rng) -> Duration {
-        let doubled = self.args.backoff_base_seconds * f64::from(2_u32.saturating_pow(attempts.saturating_sub(1).min(20)));
-        let seconds = doubled.min(self.args.backoff_max_seconds) + rng.f64() * self.args.backoff_jitter_seconds;
-        Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)).max(retry_after.unwrap_or_default().min(Duration::from_secs(60)))
+    fn backoff(
+        &self,
+        attempts: u32,
+        retry_after: Option<Duration>,
+        rng: &mut fastrand::Rng,
+    ) -> Duration {
+        let doubled = self.args.backoff_base_seconds
+            * f64::from(2_u32.saturating_pow(attempts.saturating_sub(1).min(20)));
+        let seconds = doubled.min(self.args.backoff_max_seconds)
+            + rng.f64() * self.args.backoff_jitter_seconds;
+        Duration::from_secs_f64(seconds.clamp(0.0, 3600.0))
+            .max(retry_after.unwrap_or_default().min(Duration::from_secs(60)))
     }
 
-    async fn attempt(&self, event: &Event, fault: Option<Fault>, delivered: &mut Delivered) -> (Option<u16>, Option<Duration>) {
+    async fn attempt(
+        &self,
+        event: &Event,
+        fault: Option<Fault>,
+        delivered: &mut Delivered,
+    ) -> (Option<u16>, Option<Duration>) {
         let now = unix_seconds();
         let (signer, at) = match fault {
             Some(Fault::BadSignature) => (&self.impostor, now),
@@ -174,12 +226,19 @@ impl Deliverer {
             Some(Fault::FutureTimestamp) => (&self.verifier, now + 600),
             _ => (&self.verifier, now),
         };
-        let mut request = self.client.post(&self.args.webhook_url).header("content-type", "application/json");
+        let mut request = self
+            .client
+            .post(&self.args.webhook_url)
+            .header("content-type", "application/json");
         for (name, value) in signer.sign(Some(&event.id), at, &event.body, 0) {
             request = request.header(name, value);
         }
         let body = event.body.clone();
-        request = if fault == Some(Fault::SlowBody) { request.body(trickle(&body)) } else { request.body(body) };
+        request = if fault == Some(Fault::SlowBody) {
+            request.body(trickle(&body))
+        } else {
+            request.body(body)
+        };
         match request.send().await {
             Err(error) => {
                 delivered.message = error.to_string();
@@ -188,7 +247,10 @@ impl Deliverer {
             }
             Ok(response) => {
                 let status = response.status().as_u16();
-                let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok().map(str::to_owned));
+                let header = response
+                    .headers()
+                    .get("retry-after")
+                    .and_then(|value| value.to_str().ok().map(str::to_owned));
                 let retry_after = header.and_then(|value| parse_retry_after(&value, now));
                 delivered.message = response.text().await.unwrap_or_default();
                 delivered.code = serde_json::from_str::<serde_json::Value>(&delivered.message)
@@ -202,7 +264,10 @@ impl Deliverer {
 
 /// A body in four parts with pauses between.
 fn trickle(body: &[u8]) -> reqwest::Body {
-    let parts: Vec<Bytes> = body.chunks(body.len().div_ceil(4).max(1)).map(Bytes::copy_from_slice).collect();
+    let parts: Vec<Bytes> = body
+        .chunks(body.len().div_ceil(4).max(1))
+        .map(Bytes::copy_from_slice)
+        .collect();
     let parts = futures_util::stream::unfold(parts.into_iter(), |mut parts| async move {
         let part = parts.next()?;
         tokio::time::sleep(Duration::from_millis(40)).await;
@@ -216,9 +281,13 @@ fn parse_retry_after(value: &str, now: i64) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let format =
-        time::macros::format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-    let at = time::PrimitiveDateTime::parse(value.trim(), format).ok()?.assume_utc().unix_timestamp();
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let at = time::PrimitiveDateTime::parse(value.trim(), format)
+        .ok()?
+        .assume_utc()
+        .unix_timestamp();
     Some(Duration::from_secs(u64::try_from(at - now).unwrap_or(0)))
 }
 
@@ -234,7 +303,10 @@ mod tests {
     #[test]
     fn retry_after_is_honoured_in_both_forms() {
         assert_eq!(parse_retry_after("7", 0), Some(Duration::from_secs(7)));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_770), Some(Duration::from_secs(7)));
+        assert_eq!(
+            parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_770),
+            Some(Duration::from_secs(7))
+        );
         assert_eq!(parse_retry_after("soon", 0), None);
         let args = DeliveryArgs {
             webhook_url: "http://127.0.0.1:1/x".to_owned(),
@@ -251,12 +323,37 @@ mod tests {
             let wait = deliverer.backoff(attempt, None, &mut rng).as_secs_f64();
             assert!((least..=least + 0.25).contains(&wait), "{attempt} {wait}");
         }
-        assert!(deliverer.backoff(1, Some(Duration::from_secs(9)), &mut rng) >= Duration::from_secs(9));
-        assert!(deliverer.backoff(1, Some(Duration::from_secs(99_999)), &mut rng) <= Duration::from_secs(60));
-        assert!(Deliverer::new(&DeliveryArgs { webhook_url: "ftp://x/y".to_owned(), ..args.clone() }).is_err());
+        assert!(
+            deliverer.backoff(1, Some(Duration::from_secs(9)), &mut rng) >= Duration::from_secs(9)
+        );
+        assert!(
+            deliverer.backoff(1, Some(Duration::from_secs(99_999)), &mut rng)
+                <= Duration::from_secs(60)
+        );
+        assert!(
+            Deliverer::new(&DeliveryArgs {
+                webhook_url: "ftp://x/y".to_owned(),
+                ..args.clone()
+            })
+            .is_err()
+        );
         for seconds in [f64::NAN, -1.0, f64::INFINITY] {
-            assert!(Deliverer::new(&DeliveryArgs { backoff_base_seconds: seconds, ..args.clone() }).is_err(), "{seconds}");
-            assert!(Deliverer::new(&DeliveryArgs { webhook_timeout_seconds: seconds, ..args.clone() }).is_err(), "{seconds}");
+            assert!(
+                Deliverer::new(&DeliveryArgs {
+                    backoff_base_seconds: seconds,
+                    ..args.clone()
+                })
+                .is_err(),
+                "{seconds}"
+            );
+            assert!(
+                Deliverer::new(&DeliveryArgs {
+                    webhook_timeout_seconds: seconds,
+                    ..args.clone()
+                })
+                .is_err(),
+                "{seconds}"
+            );
         }
     }
 }

@@ -81,8 +81,12 @@ impl Fault {
         Self::Burst,
     ];
     /// The original's.
-    pub const CORRUPTIONS: [Self; 4] =
-        [Self::MissingProviderAuthId, Self::NegativeAmount, Self::BlankOrderId, Self::CurrencyLowercase];
+    pub const CORRUPTIONS: [Self; 4] = [
+        Self::MissingProviderAuthId,
+        Self::NegativeAmount,
+        Self::BlankOrderId,
+        Self::CurrencyLowercase,
+    ];
 
     /// Stable name: metric label, journal, flag.
     #[must_use]
@@ -168,14 +172,22 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, share) = text.split_once('=').ok_or_else(|| format!("{text:?} is not fault=share"))?;
+        let (name, share) = text
+            .split_once('=')
+            .ok_or_else(|| format!("{text:?} is not fault=share"))?;
         let known = || Fault::ALL.map(Fault::name).join(", ");
         let fault = Fault::ALL
             .into_iter()
             .find(|fault| fault.name() == name)
             .ok_or_else(|| format!("no fault {name:?}; known are {}", known()))?;
-        let share: f64 = share.parse().map_err(|_| format!("{share:?} is not a number"))?;
-        if (0.0..=1.0).contains(&share) { Ok(Self { fault, share }) } else { Err(format!("{share} is not between 0 and 1")) }
+        let share: f64 = share
+            .parse()
+            .map_err(|_| format!("{share:?} is not a number"))?;
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self { fault, share })
+        } else {
+            Err(format!("{share} is not between 0 and 1"))
+        }
     }
 }
 
@@ -185,7 +197,11 @@ impl FromStr for Rate {
 pub fn uuid(now_micros: i64, rng: &mut Rng) -> uuid::Uuid {
     let mut random = [0; 10];
     rng.fill(&mut random);
-    uuid::Builder::from_unix_timestamp_millis(u64::try_from(now_micros / 1000).unwrap_or(0), &random).into_uuid()
+    uuid::Builder::from_unix_timestamp_millis(
+        u64::try_from(now_micros / 1000).unwrap_or(0),
+        &random,
+    )
+    .into_uuid()
 }
 
 /// Builds the event of a payment, with a corruption if one is asked for. `now_micros` is its time.
@@ -193,17 +209,38 @@ pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut
     let id = uuid(now_micros, rng).to_string();
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_micros) * 1000)
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let timestamp = time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let timestamp = time
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_default();
     let auth = format!("auth_{:012x}", rng.u64(..) & 0xffff_ffff_ffff);
     let text = |text: &str| serde_json::Value::from(text).to_string();
-    let amount = if fault == Some(Fault::NegativeAmount) { "-1" } else { &payment.amount };
-    let order = if fault == Some(Fault::BlankOrderId) { "" } else { &payment.order_id };
+    let amount = if fault == Some(Fault::NegativeAmount) {
+        "-1"
+    } else {
+        &payment.amount
+    };
+    let order = if fault == Some(Fault::BlankOrderId) {
+        ""
+    } else {
+        &payment.order_id
+    };
     let lower = payment.currency.to_lowercase();
-    let currency = if fault == Some(Fault::CurrencyLowercase) { &lower } else { &payment.currency };
-    let auth_field =
-        if fault == Some(Fault::MissingProviderAuthId) { String::new() } else { format!(r#","provider_auth_id":"{auth}""#) };
+    let currency = if fault == Some(Fault::CurrencyLowercase) {
+        &lower
+    } else {
+        &payment.currency
+    };
+    let auth_field = if fault == Some(Fault::MissingProviderAuthId) {
+        String::new()
+    } else {
+        format!(r#","provider_auth_id":"{auth}""#)
+    };
     // The amount is written as given: a float would not survive its own digits. What is no JSON number (007) goes as a string.
-    let amount = if serde_json::from_str::<serde_json::Number>(amount).is_ok() { amount.to_owned() } else { text(amount) };
+    let amount = if serde_json::from_str::<serde_json::Number>(amount).is_ok() {
+        amount.to_owned()
+    } else {
+        text(amount)
+    };
     let mut body = format!(
         r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"source":"external-payment-simulator","timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
         text(&payment.payment_id),
@@ -237,17 +274,35 @@ mod tests {
     fn each_corruption_breaks_the_rule_it_names_and_nothing_else_does() {
         let contracts = Contracts::builtin();
         for fault in Fault::ALL {
-            let event = build(&payment(), Some(fault), 1_700_000_000_000_000, &mut Rng::with_seed(1));
-            let code = contracts.validate(&event.body).err().map(|rejection| rejection.code.code());
+            let event = build(
+                &payment(),
+                Some(fault),
+                1_700_000_000_000_000,
+                &mut Rng::with_seed(1),
+            );
+            let code = contracts
+                .validate(&event.body)
+                .err()
+                .map(|rejection| rejection.code.code());
             match fault.expected() {
                 // A conflict is one of two events, each of them sound.
-                Expected::DeadLettered(expected) if fault != Fault::Conflicting => assert_eq!(code, Some(expected), "{fault}"),
+                Expected::DeadLettered(expected) if fault != Fault::Conflicting => {
+                    assert_eq!(code, Some(expected), "{fault}")
+                }
                 _ => assert_eq!(code, None, "{fault}"),
             }
         }
         for amount in ["49.90", "007", "1e2"] {
-            let payment = Payment { amount: amount.to_owned(), ..payment() };
-            let event = build(&payment, None, 1_700_000_000_000_000, &mut Rng::with_seed(1));
+            let payment = Payment {
+                amount: amount.to_owned(),
+                ..payment()
+            };
+            let event = build(
+                &payment,
+                None,
+                1_700_000_000_000_000,
+                &mut Rng::with_seed(1),
+            );
             assert!(contracts.validate(&event.body).is_ok(), "{amount}");
         }
     }
@@ -259,8 +314,21 @@ mod tests {
         assert_ne!(make(7), make(8));
         let id = |now| uuid(now, &mut Rng::with_seed(7));
         assert_eq!(id(1_700_000_000_000_000).get_version_num(), 7);
-        assert_ne!(id(1_700_000_000_000_000), id(1_700_000_001_000_000), "a later run has ids of its own");
-        assert_eq!("burst=0.5".parse(), Ok(Rate { fault: Fault::Burst, share: 0.5 }));
-        assert!("burst=2".parse::<Rate>().is_err() && "burts=0".parse::<Rate>().unwrap_err().contains("burst"));
+        assert_ne!(
+            id(1_700_000_000_000_000),
+            id(1_700_000_001_000_000),
+            "a later run has ids of its own"
+        );
+        assert_eq!(
+            "burst=0.5".parse(),
+            Ok(Rate {
+                fault: Fault::Burst,
+                share: 0.5
+            })
+        );
+        assert!(
+            "burst=2".parse::<Rate>().is_err()
+                && "burts=0".parse::<Rate>().unwrap_err().contains("burst")
+        );
     }
 }

@@ -53,8 +53,15 @@ impl Journal {
     /// # Errors
     /// When the file cannot be made.
     pub fn create(path: &Path) -> anyhow::Result<Self> {
-        let file = File::create(path).map_err(|error| anyhow::anyhow!("cannot write the journal {}: {error}", path.display()))?;
-        Ok(Self { state: Mutex::new(State { file: BufWriter::new(file), failed: None }) })
+        let file = File::create(path).map_err(|error| {
+            anyhow::anyhow!("cannot write the journal {}: {error}", path.display())
+        })?;
+        Ok(Self {
+            state: Mutex::new(State {
+                file: BufWriter::new(file),
+                failed: None,
+            }),
+        })
     }
 
     /// Adds a line. The first failure is logged at once, ends the writing and is returned by [`Self::finish`].
@@ -63,8 +70,9 @@ impl Journal {
         if state.failed.is_some() {
             return;
         }
-        let written =
-            serde_json::to_writer(&mut state.file, line).map_err(io::Error::from).and_then(|()| state.file.write_all(b"\n"));
+        let written = serde_json::to_writer(&mut state.file, line)
+            .map_err(io::Error::from)
+            .and_then(|()| state.file.write_all(b"\n"));
         if let Err(error) = written {
             tracing::error!(event = "journal_write_failed", %error);
             state.failed = Some(error);
@@ -78,7 +86,11 @@ impl Journal {
     pub fn finish(&self) -> anyhow::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let flushed = state.file.flush();
-        state.failed.take().map_or(flushed, Err).map_err(|error| anyhow::anyhow!("the journal is not complete: {error}"))
+        state
+            .failed
+            .take()
+            .map_or(flushed, Err)
+            .map_err(|error| anyhow::anyhow!("the journal is not complete: {error}"))
     }
 }
 
@@ -101,6 +113,12 @@ mod tests {
             code: None,
         };
         journal.write(&line);
-        assert!(journal.finish().unwrap_err().to_string().contains("not complete"));
+        assert!(
+            journal
+                .finish()
+                .unwrap_err()
+                .to_string()
+                .contains("not complete")
+        );
     }
 }

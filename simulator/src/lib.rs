@@ -64,10 +64,18 @@ pub struct Config {
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_CURRENCY", default_value = "USD")]
     pub auto_stream_currency: String,
     /// Prefix of payment ids
-    #[arg(long, env = "SIMULATOR_AUTO_STREAM_PAYMENT_PREFIX", default_value = "pay_stream")]
+    #[arg(
+        long,
+        env = "SIMULATOR_AUTO_STREAM_PAYMENT_PREFIX",
+        default_value = "pay_stream"
+    )]
     pub auto_stream_payment_prefix: String,
     /// Prefix of order ids
-    #[arg(long, env = "SIMULATOR_AUTO_STREAM_ORDER_PREFIX", default_value = "ord_stream")]
+    #[arg(
+        long,
+        env = "SIMULATOR_AUTO_STREAM_ORDER_PREFIX",
+        default_value = "ord_stream"
+    )]
     pub auto_stream_order_prefix: String,
     /// Seed of everything random; without it every run differs
     #[arg(long, env = "SIMULATOR_SEED")]
@@ -97,27 +105,47 @@ impl Config {
     /// Names the setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
         Deliverer::new(&self.delivery)?;
-        for (setting, share) in [("--duplicate-rate", self.duplicate_rate), ("--corruption-rate", self.corruption_rate)] {
+        for (setting, share) in [
+            ("--duplicate-rate", self.duplicate_rate),
+            ("--corruption-rate", self.corruption_rate),
+        ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(ConfigError::new(setting, "must be between 0 and 1"));
             }
         }
         if self.faults().iter().map(|rate| rate.share).sum::<f64>() > 1.0 {
-            return Err(ConfigError::new("--fault", "all shares, duplicates and corruptions included, must not exceed 1"));
+            return Err(ConfigError::new(
+                "--fault",
+                "all shares, duplicates and corruptions included, must not exceed 1",
+            ));
         }
         if !(0.1..=1e6).contains(&self.auto_stream_rps) {
-            return Err(ConfigError::new("--auto-stream-rps", "must be between 0.1 and 1000000"));
+            return Err(ConfigError::new(
+                "--auto-stream-rps",
+                "must be between 0.1 and 1000000",
+            ));
         }
-        if contracts::money::Decimal::parse(&self.auto_stream_amount).map_or(true, |amount| amount.unscaled <= 0) {
-            return Err(ConfigError::new("--auto-stream-amount", "must be a decimal number above 0"));
+        if contracts::money::Decimal::parse(&self.auto_stream_amount)
+            .map_or(true, |amount| amount.unscaled <= 0)
+        {
+            return Err(ConfigError::new(
+                "--auto-stream-amount",
+                "must be a decimal number above 0",
+            ));
         }
         Ok(())
     }
 
     fn faults(&self) -> Vec<Rate> {
         let mut faults = self.faults.clone();
-        faults.push(Rate { fault: Fault::Duplicate, share: self.duplicate_rate });
-        faults.extend(Fault::CORRUPTIONS.map(|fault| Rate { fault, share: self.corruption_rate / 4.0 }));
+        faults.push(Rate {
+            fault: Fault::Duplicate,
+            share: self.duplicate_rate,
+        });
+        faults.extend(Fault::CORRUPTIONS.map(|fault| Rate {
+            fault,
+            share: self.corruption_rate / 4.0,
+        }));
         faults
     }
 }
@@ -129,7 +157,14 @@ impl Config {
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     if let Some(Command::Load(args)) = &config.command {
         let report = load::run(args, shutdown).await?;
-        println!("{}", if args.json { serde_json::to_string(&report)? } else { report.to_string() });
+        println!(
+            "{}",
+            if args.json {
+                serde_json::to_string(&report)?
+            } else {
+                report.to_string()
+            }
+        );
         return Ok(());
     }
     config.validate()?;
@@ -141,7 +176,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(config: Config, listener: tokio::net::TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    config: Config,
+    listener: tokio::net::TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     // The recorder first: without it nothing is kept of a description.
     runtime::telemetry::metrics_handle();
     metrics::describe();
@@ -167,7 +206,9 @@ pub async fn serve(config: Config, listener: tokio::net::TcpListener, shutdown: 
             journal: config.journal.clone(),
         };
         let stop = shutdown.clone();
-        tokio::spawn(async move { stream::stream(&settings, &deliverer, stream::Shared::default(), stop).await })
+        tokio::spawn(async move {
+            stream::stream(&settings, &deliverer, stream::Shared::default(), stop).await
+        })
     });
     let routes = app(provider).merge(runtime::ops::routes(Health::new()));
     runtime::ops::serve(listener, routes, shutdown).await?;
@@ -187,7 +228,10 @@ struct Provider {
 fn app(provider: Arc<Provider>) -> Router {
     Router::new()
         .route("/authorize", post(authorize))
-        .route("/", get(|| async { "EventFlow payment provider simulator: POST /authorize" }))
+        .route(
+            "/",
+            get(|| async { "EventFlow payment provider simulator: POST /authorize" }),
+        )
         .with_state(provider)
 }
 
@@ -214,7 +258,8 @@ impl AuthorizeRequest {
         if contracts::money::Decimal::parse(amount).map_or(true, |amount| amount.unscaled <= 0) {
             return Err("amount must be a decimal number above 0");
         }
-        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
             return Err("currency must be three capitals");
         }
         Ok(Payment {
@@ -227,8 +272,13 @@ impl AuthorizeRequest {
 }
 
 async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Bytes) -> Response {
-    let unprocessable =
-        |detail: String| (StatusCode::UNPROCESSABLE_ENTITY, Json(serde_json::json!({"detail": detail}))).into_response();
+    let unprocessable = |detail: String| {
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Json(serde_json::json!({"detail": detail})),
+        )
+            .into_response()
+    };
     let request: AuthorizeRequest = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => return unprocessable(error.to_string()),
@@ -240,13 +290,20 @@ async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Byte
     let (event, corruption, duplicate, mut rng) = {
         let mut rng = provider.rng.lock().unwrap_or_else(PoisonError::into_inner);
         let corrupt = request.force_corruption || rng.f64() < provider.config.corruption_rate;
-        let corruption = if corrupt { rng.choice(Fault::CORRUPTIONS) } else { None };
+        let corruption = if corrupt {
+            rng.choice(Fault::CORRUPTIONS)
+        } else {
+            None
+        };
         let event = build(&payment, corruption, runtime::clock::now_micros(), &mut rng);
         let duplicate = request.force_duplicate || rng.f64() < provider.config.duplicate_rate;
         let own = fastrand::Rng::with_seed(rng.u64(..));
         (event, corruption, duplicate, own)
     };
-    for fault in corruption.into_iter().chain(duplicate.then_some(Fault::Duplicate)) {
+    for fault in corruption
+        .into_iter()
+        .chain(duplicate.then_some(Fault::Duplicate))
+    {
         metrics::count_fault(fault);
     }
     let view = |delivered: &delivery::Delivered| serde_json::json!({"ok": delivered.ok, "attempts": delivered.attempts, "status_code": delivered.statuses.last(), "message": delivered.message});
@@ -259,7 +316,11 @@ async fn authorize(State(provider): State<Arc<Provider>>, body: axum::body::Byte
         }});
         return (StatusCode::BAD_GATEWAY, Json(detail)).into_response();
     }
-    let second = if duplicate { Some(provider.deliverer.deliver(&event, None, &mut rng).await) } else { None };
+    let second = if duplicate {
+        Some(provider.deliverer.deliver(&event, None, &mut rng).await)
+    } else {
+        None
+    };
     ::metrics::counter!(metrics::AUTHORIZE_REQUESTS, "result" => "accepted").increment(1);
     Json(serde_json::json!({
         "status": "accepted", "event_id": event.id, "corrupted": corruption.is_some(), "corruption_mode": corruption.map(Fault::name),

@@ -118,11 +118,23 @@ pub struct LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "requests    {} in {:.1} s = {:.0}/s", self.requests, self.seconds, self.requests_per_second)?;
+        writeln!(
+            f,
+            "requests    {} in {:.1} s = {:.0}/s",
+            self.requests, self.seconds, self.requests_per_second
+        )?;
         if self.unsent > 0 {
-            writeln!(f, "unsent      {}: due, but no connection was free before the end", self.unsent)?;
+            writeln!(
+                f,
+                "unsent      {}: due, but no connection was free before the end",
+                self.unsent
+            )?;
         }
-        writeln!(f, "accepted    {} events = {:.0}/s", self.events_accepted, self.events_per_second)?;
+        writeln!(
+            f,
+            "accepted    {} events = {:.0}/s",
+            self.events_accepted, self.events_per_second
+        )?;
         write!(f, "answers    ")?;
         for (status, count) in &self.answers {
             write!(f, " {status}: {count}")?;
@@ -170,7 +182,13 @@ impl Tally {
     fn new() -> anyhow::Result<Self> {
         // A microsecond to a minute and a half, three digits.
         let histogram = Histogram::new_with_bounds(1, 100_000_000, 3)?;
-        Ok(Self { answers: BTreeMap::new(), accepted: 0, unsent: 0, latency: histogram.clone(), late: histogram })
+        Ok(Self {
+            answers: BTreeMap::new(),
+            accepted: 0,
+            unsent: 0,
+            latency: histogram.clone(),
+            late: histogram,
+        })
     }
 }
 
@@ -201,7 +219,10 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
         let tally = tally??;
         total.accepted += tally.accepted;
         total.unsent += tally.unsent;
-        tally.answers.into_iter().for_each(|(status, count)| *total.answers.entry(status).or_default() += count);
+        tally
+            .answers
+            .into_iter()
+            .for_each(|(status, count)| *total.answers.entry(status).or_default() += count);
         total.latency.add(tally.latency)?;
         total.late.add(tally.late)?;
     }
@@ -219,17 +240,25 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
 }
 
 fn report(total: &Tally, requests: u64, seconds: f64) -> LoadReport {
-    let label = |status: &Option<u16>| status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+    let label = |status: &Option<u16>| {
+        status.map_or_else(|| "none".to_owned(), |status| status.to_string())
+    };
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let (per_second, milliseconds) = (
         |count: u64| count as f64 / seconds,
-        |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1000.0,
+        |histogram: &Histogram<u64>, quantile: f64| {
+            histogram.value_at_quantile(quantile) as f64 / 1000.0
+        },
     );
     LoadReport {
         requests,
         unsent: total.unsent,
         events_accepted: total.accepted,
-        answers: total.answers.iter().map(|(status, count)| (label(status), *count)).collect(),
+        answers: total
+            .answers
+            .iter()
+            .map(|(status, count)| (label(status), *count))
+            .collect(),
         seconds,
         requests_per_second: per_second(requests),
         events_per_second: per_second(total.accepted),
@@ -260,7 +289,10 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
             break;
         }
         if run.rate.is_some() {
-            let waited = run.shutdown.run_until_cancelled(tokio::time::sleep_until(due.into())).await;
+            let waited = run
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep_until(due.into()))
+                .await;
             if waited.is_none() && Instant::now() < due {
                 break;
             }
@@ -287,8 +319,18 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
         if let Some(journal) = &run.journal {
             for id in &composer.ids {
                 let event_id = &id.to_string();
-                let (source, expected, statuses) = (&run.target.source, Line::expected(None), &[status]);
-                journal.write(&Line { event_id, source, fault: None, expected, ok, attempts: 1, statuses, code: None });
+                let (source, expected, statuses) =
+                    (&run.target.source, Line::expected(None), &[status]);
+                journal.write(&Line {
+                    event_id,
+                    source,
+                    fault: None,
+                    expected,
+                    ok,
+                    attempts: 1,
+                    statuses,
+                    code: None,
+                });
             }
         }
     }
@@ -296,14 +338,18 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
 }
 
 fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(duration.as_micros())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     let bad = |problem: &str| ConfigError::new("--url", problem);
     let url = reqwest::Url::parse(&args.url).map_err(|error| bad(&error.to_string()))?;
     if url.scheme() != "http" {
-        return Err(bad("the load generator speaks http only; send to the producer itself, behind whatever ends TLS"));
+        return Err(bad(
+            "the load generator speaks http only; send to the producer itself, behind whatever ends TLS",
+        ));
     }
     let host = url.host_str().ok_or_else(|| bad("has no host"))?;
     let address = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
@@ -311,10 +357,24 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
         return Err(ConfigError::new("--batch", "must be between 1 and 100000"));
     }
     if !(args.max || args.rate.is_finite() && args.rate > 0.0) {
-        return Err(ConfigError::new("--rate", "must be above 0; --max sends as fast as the connections go"));
+        return Err(ConfigError::new(
+            "--rate",
+            "must be above 0; --max sends as fast as the connections go",
+        ));
     }
     let path = url.path().trim_end_matches('/');
-    let path = if args.batch > 1 { format!("{path}/batch") } else { path.to_owned() };
+    let path = if args.batch > 1 {
+        format!("{path}/batch")
+    } else {
+        path.to_owned()
+    };
     let verifier = signer(args.secret.clone())?;
-    Ok(Target { host: address.clone(), address, path, source: source_of(&url), verifier, batch: args.batch })
+    Ok(Target {
+        host: address.clone(),
+        address,
+        path,
+        source: source_of(&url),
+        verifier,
+        batch: args.batch,
+    })
 }

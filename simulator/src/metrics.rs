@@ -23,13 +23,23 @@ pub const WEBHOOK_LATENCY: &str = "eventflow_simulator_webhook_latency_seconds";
 /// Registers help texts and units.
 pub fn describe() {
     describe_counter!(AUTHORIZE_REQUESTS, "Authorize requests, by result");
-    describe_counter!(WEBHOOK_ATTEMPTS, "Webhook delivery attempts, by result and status class");
+    describe_counter!(
+        WEBHOOK_ATTEMPTS,
+        "Webhook delivery attempts, by result and status class"
+    );
     describe_counter!(WEBHOOK_RETRIES, "Webhook delivery retries");
     describe_counter!(PAYLOAD_CORRUPTED, "Payloads corrupted on purpose, by mode");
     describe_counter!(DUPLICATE_EVENTS, "Duplicates sent on purpose");
-    describe_counter!(AUTO_STREAM_EVENTS, "Deliveries of the auto-stream, by result");
+    describe_counter!(
+        AUTO_STREAM_EVENTS,
+        "Deliveries of the auto-stream, by result"
+    );
     describe_counter!(FAULTS, "Faults injected on purpose, by fault");
-    describe_histogram!(WEBHOOK_LATENCY, Unit::Seconds, "Duration of one webhook delivery attempt");
+    describe_histogram!(
+        WEBHOOK_LATENCY,
+        Unit::Seconds,
+        "Duration of one webhook delivery attempt"
+    );
 }
 
 /// Counts a fault that is about to be sent.

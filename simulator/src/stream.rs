@@ -67,20 +67,38 @@ pub async fn stream(
     tally: Shared,
     stop: CancellationToken,
 ) -> anyhow::Result<Tally> {
-    let journal = settings.journal.as_deref().map(Journal::create).transpose()?.map(Arc::new);
+    let journal = settings
+        .journal
+        .as_deref()
+        .map(Journal::create)
+        .transpose()?
+        .map(Arc::new);
     let mut rng = fastrand::Rng::with_seed(settings.seed);
     let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
     let mut deliveries = JoinSet::new();
-    let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / settings.rate.clamp(0.1, 1e6)));
+    let mut tick =
+        tokio::time::interval(Duration::from_secs_f64(1.0 / settings.rate.clamp(0.1, 1e6)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut index = 0_u64;
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         let fault = choose(&settings.faults, &mut rng);
         for _ in 0..if fault == Some(Fault::Burst) { 20 } else { 1 } {
             index += 1;
-            let Some(Ok(place)) = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await else { break };
-            let plan = plan(settings, index, fault, runtime::clock::now_micros(), &mut rng);
-            let (deliverer, tally, journal) = (deliverer.clone(), Arc::clone(&tally), journal.clone());
+            let Some(Ok(place)) = stop
+                .run_until_cancelled(Arc::clone(&places).acquire_owned())
+                .await
+            else {
+                break;
+            };
+            let plan = plan(
+                settings,
+                index,
+                fault,
+                runtime::clock::now_micros(),
+                &mut rng,
+            );
+            let (deliverer, tally, journal) =
+                (deliverer.clone(), Arc::clone(&tally), journal.clone());
             let mut rng = fastrand::Rng::with_seed(rng.u64(..));
             deliveries.spawn(async move {
                 for step in plan {
@@ -129,30 +147,56 @@ fn choose(faults: &[Rate], rng: &mut fastrand::Rng) -> Option<Fault> {
 }
 
 /// The deliveries one event and its fault make at `now`, in microseconds.
-fn plan(settings: &StreamSettings, index: u64, fault: Option<Fault>, now: i64, rng: &mut fastrand::Rng) -> Vec<Step> {
-    const CURRENCIES: [(&str, u32); 5] = [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("GBP", 2)];
+fn plan(
+    settings: &StreamSettings,
+    index: u64,
+    fault: Option<Fault>,
+    now: i64,
+    rng: &mut fastrand::Rng,
+) -> Vec<Step> {
+    const CURRENCIES: [(&str, u32); 5] =
+        [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("GBP", 2)];
     let (currency, digits) = rng.choice(CURRENCIES).unwrap_or(("USD", 2));
     let amount = contracts::money::text(i128::from(rng.u64(1..10_000_000)), digits);
     let payment = Payment {
         payment_id: format!("{}_{index}", settings.payment_prefix),
         order_id: format!("{}_{index}", settings.order_prefix),
         amount: settings.amount.clone().unwrap_or(amount),
-        currency: settings.currency.clone().unwrap_or_else(|| currency.to_owned()),
+        currency: settings
+            .currency
+            .clone()
+            .unwrap_or_else(|| currency.to_owned()),
     };
     let event = build(&payment, fault, now, rng);
-    let step = |event: Event, fault, millis| Step { event, fault, pause: Duration::from_millis(millis) };
+    let step = |event: Event, fault, millis| Step {
+        event,
+        fault,
+        pause: Duration::from_millis(millis),
+    };
     match fault {
-        Some(Fault::Duplicate) => vec![step(event.clone(), None, 0), step(event, fault, rng.u64(0..200))],
+        Some(Fault::Duplicate) => vec![
+            step(event.clone(), None, 0),
+            step(event, fault, rng.u64(0..200)),
+        ],
         Some(Fault::Conflicting) => {
-            let other = Payment { amount: "1".to_owned(), ..payment.clone() };
+            let other = Payment {
+                amount: "1".to_owned(),
+                ..payment.clone()
+            };
             let mut changed = build(&other, None, now, rng);
             let text = String::from_utf8_lossy(&changed.body).replace(&changed.id, &event.id);
-            changed = Event { id: event.id.clone(), body: text.into_bytes() };
+            changed = Event {
+                id: event.id.clone(),
+                body: text.into_bytes(),
+            };
             vec![step(event, None, 0), step(changed, fault, 0)]
         }
         Some(Fault::Delayed) => vec![step(event, fault, rng.u64(100..1000))],
         Some(Fault::Reordered) => {
-            let later = Payment { order_id: format!("{}_later", payment.order_id), ..payment };
+            let later = Payment {
+                order_id: format!("{}_later", payment.order_id),
+                ..payment
+            };
             let later = build(&later, None, now + 1000, rng);
             vec![step(later, fault, 0), step(event, fault, 0)]
         }
@@ -174,12 +218,24 @@ fn note_answer(tally: &Shared, delivered: &Delivered) {
     ::metrics::counter!(metrics::AUTO_STREAM_EVENTS, "result" => result).increment(1);
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     // A 503 or no answer leaves open whether the broker has the record; a 4xx does not.
-    tally.unsure_attempts += delivered.statuses.iter().filter(|status| status.is_none_or(|status| status >= 500)).count() as u64;
+    tally.unsure_attempts += delivered
+        .statuses
+        .iter()
+        .filter(|status| status.is_none_or(|status| status >= 500))
+        .count() as u64;
     if delivered.ok {
         tally.accepted += 1;
         tally.answers_2xx += 1;
     } else if delivered.statuses.last().is_some_and(Option::is_some) {
-        *tally.refused.entry(delivered.code.clone().unwrap_or_else(|| "unknown".to_owned())).or_default() += 1;
+        *tally
+            .refused
+            .entry(
+                delivered
+                    .code
+                    .clone()
+                    .unwrap_or_else(|| "unknown".to_owned()),
+            )
+            .or_default() += 1;
     } else {
         tally.unanswered += 1;
     }
@@ -227,10 +283,20 @@ mod tests {
         assert_eq!(steps, run(7));
         assert_ne!(steps, run(8));
         for fault in Fault::ALL {
-            assert!(steps.iter().any(|step| step.fault == Some(fault)), "{fault} in 500 events at 5 %");
+            assert!(
+                steps.iter().any(|step| step.fault == Some(fault)),
+                "{fault} in 500 events at 5 %"
+            );
         }
         let ids: std::collections::HashSet<_> = steps.iter().map(|step| &step.event.id).collect();
-        let again = steps.iter().filter(|step| matches!(step.fault, Some(Fault::Duplicate | Fault::Conflicting))).count();
-        assert_eq!(ids.len() + again, steps.len(), "only these two send an id again");
+        let again = steps
+            .iter()
+            .filter(|step| matches!(step.fault, Some(Fault::Duplicate | Fault::Conflicting)))
+            .count();
+        assert_eq!(
+            ids.len() + again,
+            steps.len(),
+            "only these two send an id again"
+        );
     }
 }

@@ -41,12 +41,20 @@ async fn streamed(fault: Fault) -> (Tally, Vec<Value>, Receiver) {
     .unwrap();
     let (shared, stop) = (Shared::default(), CancellationToken::new());
     let (watched, stopping) = (shared.clone(), stop.clone());
-    let streaming = tokio::spawn(async move { stream(&settings, &deliverer, shared, stopping).await });
+    let streaming =
+        tokio::spawn(async move { stream(&settings, &deliverer, shared, stopping).await });
     until(fault.name(), || watched.lock().unwrap().sent >= 10).await;
     stop.cancel();
     let tally = streaming.await.unwrap().unwrap();
     let lines = std::fs::read_to_string(journal.path()).unwrap();
-    (tally, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), receiver)
+    (
+        tally,
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+        receiver,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,23 +63,44 @@ async fn each_fault_does_what_it_says() {
     for fault in Fault::ALL {
         let (tally, lines, receiver) = streamed(fault).await;
         let refused: u64 = tally.refused.values().sum();
-        assert_eq!(tally.sent, tally.accepted + refused + tally.unanswered, "{fault}: {tally:?}");
+        assert_eq!(
+            tally.sent,
+            tally.accepted + refused + tally.unanswered,
+            "{fault}: {tally:?}"
+        );
         assert_eq!(lines.len() as u64, tally.sent, "{fault}: a line a delivery");
-        let faulty: Vec<_> = lines.iter().filter(|line| line["fault"] == fault.name()).collect();
-        assert_eq!(tally.faults, [(fault.name().to_owned(), faulty.len() as u64)].into(), "{fault}");
+        let faulty: Vec<_> = lines
+            .iter()
+            .filter(|line| line["fault"] == fault.name())
+            .collect();
+        assert_eq!(
+            tally.faults,
+            [(fault.name().to_owned(), faulty.len() as u64)].into(),
+            "{fault}"
+        );
         for line in &faulty {
             assert_eq!(
                 (line["expected"].as_str(), &line["source"]),
-                (Some(&*fault.expected().to_string()), &"payment-authorized".into())
+                (
+                    Some(&*fault.expected().to_string()),
+                    &"payment-authorized".into()
+                )
             );
             assert_eq!(line["attempts"], 1, "{line}");
             match fault.expected() {
-                Expected::Refused(code) => assert!(line["ok"] == false && line["code"] == code, "{line}"),
-                Expected::Stored | Expected::Duplicate | Expected::DeadLettered(_) => assert_eq!(line["ok"], true, "{line}"),
+                Expected::Refused(code) => {
+                    assert!(line["ok"] == false && line["code"] == code, "{line}")
+                }
+                Expected::Stored | Expected::Duplicate | Expected::DeadLettered(_) => {
+                    assert_eq!(line["ok"], true, "{line}")
+                }
             }
         }
         assert!(
-            lines.iter().filter(|line| line["fault"].is_null()).all(|line| line["expected"] == "stored" && line["ok"] == true)
+            lines
+                .iter()
+                .filter(|line| line["fault"].is_null())
+                .all(|line| line["expected"] == "stored" && line["ok"] == true)
         );
 
         let got = receiver.got();
@@ -80,10 +109,17 @@ async fn each_fault_does_what_it_says() {
             Fault::Duplicate | Fault::Conflicting => {
                 let mut by_id: HashMap<String, Vec<&[u8]>> = HashMap::new();
                 for (verdict, (_, body)) in verdicts.zip(&got) {
-                    by_id.entry(verdict.unwrap().event_id().to_owned()).or_default().push(body);
+                    by_id
+                        .entry(verdict.unwrap().event_id().to_owned())
+                        .or_default()
+                        .push(body);
                 }
                 for bodies in by_id.values() {
-                    assert_eq!((bodies.len(), bodies[0] == bodies[1]), (2, fault == Fault::Duplicate), "{fault}");
+                    assert_eq!(
+                        (bodies.len(), bodies[0] == bodies[1]),
+                        (2, fault == Fault::Duplicate),
+                        "{fault}"
+                    );
                 }
             }
             Fault::Reordered => {
@@ -91,12 +127,20 @@ async fn each_fault_does_what_it_says() {
                 let mut first: HashMap<String, bool> = HashMap::new();
                 for body in receiver.bodies() {
                     let event: Value = serde_json::from_slice(&body).unwrap();
-                    let later = event["payload"]["order_id"].as_str().unwrap().ends_with("_later");
-                    first.entry(event["payload"]["payment_id"].to_string()).or_insert(later);
+                    let later = event["payload"]["order_id"]
+                        .as_str()
+                        .unwrap()
+                        .ends_with("_later");
+                    first
+                        .entry(event["payload"]["payment_id"].to_string())
+                        .or_insert(later);
                 }
                 assert!(first.len() > 1 && first.values().all(|later| *later));
             }
-            Fault::SlowBody => assert!(got.iter().all(|(headers, _)| headers.contains_key("transfer-encoding"))),
+            Fault::SlowBody => assert!(
+                got.iter()
+                    .all(|(headers, _)| headers.contains_key("transfer-encoding"))
+            ),
             _ => {
                 for verdict in verdicts {
                     let code = verdict.err().map(|rejection| rejection.code.code());
@@ -134,6 +178,12 @@ async fn a_journal_that_cannot_be_made_is_an_error_at_once() {
         order_prefix: String::new(),
         journal: Some("/nowhere/at/all".into()),
     };
-    let ended = stream(&settings, &Deliverer::new(&args).unwrap(), Shared::default(), CancellationToken::new()).await;
+    let ended = stream(
+        &settings,
+        &Deliverer::new(&args).unwrap(),
+        Shared::default(),
+        CancellationToken::new(),
+    )
+    .await;
     assert!(ended.unwrap_err().to_string().contains("/nowhere/at/all"));
 }

@@ -85,7 +85,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     // The recorder first: without it nothing is kept of a description.
     runtime::telemetry::metrics_handle();
     metrics::describe();
-    let ops = tokio::spawn(runtime::ops::serve(listener, runtime::ops::routes(health.clone()), shutdown.clone()));
+    let ops = tokio::spawn(runtime::ops::serve(
+        listener,
+        runtime::ops::routes(health.clone()),
+        shutdown.clone(),
+    ));
     consume(&config, health, shutdown.clone()).await?;
     shutdown.cancel();
     ops.await??;
@@ -96,17 +100,42 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`run`].
-pub async fn consume(config: &Config, health: Health, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn consume(
+    config: &Config,
+    health: Health,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
     let contracts = runtime::config::load_contracts(config.contracts.as_deref())?;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
-    publisher.warm_up(&[&config.topic_validated, &config.stage.topic_dlq], Duration::from_secs(5)).await;
-    tokio::spawn(publisher.clone().watch(config.topic_validated.clone(), shutdown.clone()));
-    let handler =
-        Validator::new(contracts, Registry::new(&config.registry)?, &config.topic_validated, tokio::runtime::Handle::current());
+    publisher
+        .warm_up(
+            &[&config.topic_validated, &config.stage.topic_dlq],
+            Duration::from_secs(5),
+        )
+        .await;
+    tokio::spawn(
+        publisher
+            .clone()
+            .watch(config.topic_validated.clone(), shutdown.clone()),
+    );
+    let handler = Validator::new(
+        contracts,
+        Registry::new(&config.registry)?,
+        &config.topic_validated,
+        tokio::runtime::Handle::current(),
+    );
     let retry = config.retry.of(&config.group);
-    let settings = config.stage.settings(kafka, &config.group, vec![config.topic_raw.clone()], Some(retry));
-    let settings = consumer::ConsumerSettings { piece_records: PIECE_RECORDS, ..settings };
+    let settings = config.stage.settings(
+        kafka,
+        &config.group,
+        vec![config.topic_raw.clone()],
+        Some(retry),
+    );
+    let settings = consumer::ConsumerSettings {
+        piece_records: PIECE_RECORDS,
+        ..settings
+    };
     consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())
@@ -132,7 +161,12 @@ pub struct Validator {
 impl Validator {
     /// Publishes to `topic`. Nothing is asked of the registry before partitions are assigned.
     #[must_use]
-    pub fn new(contracts: Contracts, registry: Registry, topic: &str, runtime: tokio::runtime::Handle) -> Self {
+    pub fn new(
+        contracts: Contracts,
+        registry: Registry,
+        topic: &str,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
         Self {
             contracts,
             registry,
@@ -150,9 +184,18 @@ impl Validator {
             return Ok(());
         }
         for contract in self.contracts.iter() {
-            let registering = self.registry.register(&self.topic, &contract.record_name, &contract.record_avsc);
-            let id = self.runtime.block_on(registering).map_err(|error| Transient::wait(error.code(), error))?;
-            tracing::info!(event = "schema_registered", event_type = contract.event_type, schema_id = id);
+            let registering =
+                self.registry
+                    .register(&self.topic, &contract.record_name, &contract.record_avsc);
+            let id = self
+                .runtime
+                .block_on(registering)
+                .map_err(|error| Transient::wait(error.code(), error))?;
+            tracing::info!(
+                event = "schema_registered",
+                event_type = contract.event_type,
+                schema_id = id
+            );
             self.schema_ids.insert(contract.event_type.clone(), id);
         }
         Ok(())
@@ -174,18 +217,29 @@ impl Handler for Validator {
         let started = Instant::now();
         let outcomes = batch
             .iter()
-            .map(|record| match record.refused_replay().map_or_else(|| self.contracts.validate(record.value()), Err) {
-                Err(rejection) => Outcome::Reject(rejection),
-                Ok(event) => {
-                    self.scratch.clear();
-                    // Every contract was registered before the first record was taken.
-                    framing::frame(
-                        self.schema_ids.get(&event.contract().event_type).copied().unwrap_or_default(),
-                        &mut self.scratch,
-                    );
-                    event.encode(&mut self.scratch);
-                    self.buffer.extend_from_slice(&self.scratch);
-                    Outcome::Forward { topic: Arc::clone(&self.topic), value: self.buffer.split().freeze() }
+            .map(|record| {
+                match record
+                    .refused_replay()
+                    .map_or_else(|| self.contracts.validate(record.value()), Err)
+                {
+                    Err(rejection) => Outcome::Reject(rejection),
+                    Ok(event) => {
+                        self.scratch.clear();
+                        // Every contract was registered before the first record was taken.
+                        framing::frame(
+                            self.schema_ids
+                                .get(&event.contract().event_type)
+                                .copied()
+                                .unwrap_or_default(),
+                            &mut self.scratch,
+                        );
+                        event.encode(&mut self.scratch);
+                        self.buffer.extend_from_slice(&self.scratch);
+                        Outcome::Forward {
+                            topic: Arc::clone(&self.topic),
+                            value: self.buffer.split().freeze(),
+                        }
+                    }
                 }
             })
             .collect();

@@ -7,5 +7,9 @@ pub const BATCH_SECONDS: &str = "eventflow_validator_batch_check_duration_second
 
 /// Registers help texts and units.
 pub fn describe() {
-    describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Checking and encoding one batch, without publishing");
+    describe_histogram!(
+        BATCH_SECONDS,
+        Unit::Seconds,
+        "Checking and encoding one batch, without publishing"
+    );
 }

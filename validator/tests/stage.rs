@@ -16,76 +16,149 @@ use runtime::embedded::{Fault, Request};
 use std::collections::HashMap;
 
 fn owned(headers: &[(&str, &[u8])]) -> Vec<(String, Option<Vec<u8>>)> {
-    headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.to_vec()))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Some(value.to_vec())))
+        .collect()
 }
 
 /// The raw record that says it is the origin of `made`.
 fn origin<'a>(made: &OwnedRecord, raw: &'a [OwnedRecord]) -> &'a OwnedRecord {
     let text = made.header(headers::RAW).unwrap();
-    raw.iter().find(|raw| format!("{}:{}", raw.partition, raw.offset) == text).unwrap()
+    raw.iter()
+        .find(|raw| format!("{}:{}", raw.partition, raw.offset) == text)
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_headers_that_still_apply() {
+async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_headers_that_still_apply()
+ {
     let stage = Stage::start(&[], None).await;
-    let bodies: Vec<Vec<u8>> = (0..20).map(|number| authorized(&format!("e-{number}"))).collect();
-    stage.send(&bodies.iter().map(|body| Some(&body[..])).collect::<Vec<_>>()).await;
-    stage.until("all committed", |stage| stage.committed() == 20).await;
+    let bodies: Vec<Vec<u8>> = (0..20)
+        .map(|number| authorized(&format!("e-{number}")))
+        .collect();
+    stage
+        .send(
+            &bodies
+                .iter()
+                .map(|body| Some(&body[..]))
+                .collect::<Vec<_>>(),
+        )
+        .await;
+    stage
+        .until("all committed", |stage| stage.committed() == 20)
+        .await;
     let (raw, made) = (stage.read(topics::RAW), stage.read(topics::VALIDATED));
-    assert_eq!((raw.len(), made.len(), stage.read(topics::DLQ).len()), (20, 20, 0));
+    assert_eq!(
+        (raw.len(), made.len(), stage.read(topics::DLQ).len()),
+        (20, 20, 0)
+    );
     let contracts = Contracts::builtin();
     let id = stage.schemas.id("eventflow.payment.PaymentAuthorizedV1");
     let mut origins = Vec::new();
     for record in &made {
         let raw = origin(record, &raw);
         origins.push((raw.partition, raw.offset));
-        assert_eq!(record.key, raw.key, "the key decides the order, so it stays");
+        assert_eq!(
+            record.key, raw.key,
+            "the key decides the order, so it stays"
+        );
         let (schema_id, datum) = framing::unframe(record.value.as_deref().unwrap()).unwrap();
         assert_eq!(schema_id, id, "the id the registry gave");
         let mut expected = Vec::new();
-        contracts.validate(raw.value.as_deref().unwrap()).unwrap().encode(&mut expected);
+        contracts
+            .validate(raw.value.as_deref().unwrap())
+            .unwrap()
+            .encode(&mut expected);
         assert_eq!(datum, expected);
         let mut carried = owned(&EDGE_HEADERS);
         // What signs the raw bytes, or describes them, is not true of the Avro.
-        carried.retain(|(name, _)| !["x-provider-signature", headers::BATCH, headers::CONTENT_TYPE].contains(&name.as_str()));
-        carried.push((headers::RAW.to_owned(), Some(format!("{}:{}", raw.partition, raw.offset).into_bytes())));
+        carried.retain(|(name, _)| {
+            ![
+                "x-provider-signature",
+                headers::BATCH,
+                headers::CONTENT_TYPE,
+            ]
+            .contains(&name.as_str())
+        });
+        carried.push((
+            headers::RAW.to_owned(),
+            Some(format!("{}:{}", raw.partition, raw.offset).into_bytes()),
+        ));
         assert_eq!(record.headers, carried);
     }
     origins.sort_unstable();
     origins.dedup();
     assert_eq!(origins.len(), 20, "each raw record was forwarded once");
-    let (subject, avsc) = stage.schemas.registered.lock().unwrap()[usize::try_from(id - 41).unwrap()].clone();
-    assert_eq!(subject, "events.validated.v1-eventflow.payment.PaymentAuthorizedV1");
-    assert_eq!(avsc, contracts.get("payment.authorized.v1").unwrap().record_avsc);
+    let (subject, avsc) =
+        stage.schemas.registered.lock().unwrap()[usize::try_from(id - 41).unwrap()].clone();
+    assert_eq!(
+        subject,
+        "events.validated.v1-eventflow.payment.PaymentAuthorizedV1"
+    );
+    assert_eq!(
+        avsc,
+        contracts.get("payment.authorized.v1").unwrap().record_avsc
+    );
     stage.finish().await;
 }
 
 /// Bodies and the code each must be dead-lettered with: some by hand, then every invalid example of the built-in contracts.
 fn broken() -> Vec<(Option<Vec<u8>>, String)> {
     let sound = String::from_utf8(authorized("e")).unwrap();
-    let deep =
-        |levels: usize| format!(r#"{{"event_type":"payment.authorized.v1","x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let deep = |levels: usize| {
+        format!(
+            r#"{{"event_type":"payment.authorized.v1","x":{}{}}}"#,
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
     let mut cases: Vec<(Option<Vec<u8>>, &str)> = vec![
         (None, "empty_body"),
         (Some(Vec::new()), "empty_body"),
         (Some(b"not json \x07 at all".to_vec()), "not_json"),
-        (Some(sound.as_bytes()[..sound.len() - 1].to_vec()), "not_json"),
+        (
+            Some(sound.as_bytes()[..sound.len() - 1].to_vec()),
+            "not_json",
+        ),
         (Some(format!("{sound} trailing").into_bytes()), "not_json"),
         (Some(b"{\"event_id\":\"\xc3\x28\"}".to_vec()), "not_utf8"),
         (Some(vec![0xff, 0xfe, 0x00]), "not_utf8"),
         (Some(deep(200).into_bytes()), "too_deep"),
         (Some(vec![b'['; 100_000]), "too_deep"),
-        (Some(sound.replace("payment.authorized.v1", "payment.imagined.v1").into_bytes()), "unknown_event_type"),
-        (Some(sound.replace("\"schema_version\":1", "\"schema_version\":2").into_bytes()), "unsupported_schema_version"),
+        (
+            Some(
+                sound
+                    .replace("payment.authorized.v1", "payment.imagined.v1")
+                    .into_bytes(),
+            ),
+            "unknown_event_type",
+        ),
+        (
+            Some(
+                sound
+                    .replace("\"schema_version\":1", "\"schema_version\":2")
+                    .into_bytes(),
+            ),
+            "unsupported_schema_version",
+        ),
         (Some(b"[]".to_vec()), "not_an_object"),
     ];
-    let mut all: Vec<(Option<Vec<u8>>, String)> = cases.drain(..).map(|(body, code)| (body, code.to_owned())).collect();
+    let mut all: Vec<(Option<Vec<u8>>, String)> = cases
+        .drain(..)
+        .map(|(body, code)| (body, code.to_owned()))
+        .collect();
     let events = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/events");
     for event_type in std::fs::read_dir(events).unwrap() {
-        for example in std::fs::read_dir(event_type.unwrap().path().join("examples/invalid")).unwrap() {
+        for example in
+            std::fs::read_dir(event_type.unwrap().path().join("examples/invalid")).unwrap()
+        {
             let path = example.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            all.push((Some(std::fs::read(&path).unwrap()), name.split("--").next().unwrap().to_owned()));
+            all.push((
+                Some(std::fs::read(&path).unwrap()),
+                name.split("--").next().unwrap().to_owned(),
+            ));
         }
     }
     assert!(all.len() > 40, "the examples were found");
@@ -93,7 +166,8 @@ fn broken() -> Vec<(Option<Vec<u8>>, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_ones_between_them_pass() {
+async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_ones_between_them_pass()
+ {
     let stage = Stage::start(&[], None).await;
     let (broken, sound) = (broken(), authorized("e-sound"));
     let mut sent: Vec<Option<&[u8]>> = Vec::new();
@@ -101,7 +175,11 @@ async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_o
         sent.extend([body.as_deref(), Some(&sound)]);
     }
     stage.send(&sent).await;
-    stage.until("all committed", |stage| usize::try_from(stage.committed()).unwrap() == sent.len()).await;
+    stage
+        .until("all committed", |stage| {
+            usize::try_from(stage.committed()).unwrap() == sent.len()
+        })
+        .await;
     assert_eq!(stage.read(topics::VALIDATED).len(), broken.len());
     let (raw, dead) = (stage.read(topics::RAW), stage.read(topics::DLQ));
     assert_eq!(dead.len(), broken.len());
@@ -111,12 +189,25 @@ async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_o
     }
     for letter in &dead {
         let raw = origin(letter, &raw);
-        assert_eq!((&letter.value, &letter.key), (&raw.value, &raw.key), "verbatim; null stays null");
+        assert_eq!(
+            (&letter.value, &letter.key),
+            (&raw.value, &raw.key),
+            "verbatim; null stays null"
+        );
         let its_own = &letter.headers[..EDGE_HEADERS.len()];
-        assert_eq!(its_own, owned(&EDGE_HEADERS), "its headers come first, unchanged and in order");
+        assert_eq!(
+            its_own,
+            owned(&EDGE_HEADERS),
+            "its headers come first, unchanged and in order"
+        );
         let code = letter.header(dlq::CODE).unwrap();
         let left = expected.get_mut(&(letter.value.clone(), code.clone()));
-        *left.unwrap_or_else(|| panic!("{code} for {:?}", letter.value.as_deref().map(String::from_utf8_lossy))) -= 1;
+        *left.unwrap_or_else(|| {
+            panic!(
+                "{code} for {:?}",
+                letter.value.as_deref().map(String::from_utf8_lossy)
+            )
+        }) -= 1;
         for (name, value) in [
             (dlq::STAGE, "validator".to_owned()),
             (dlq::GROUP, "eventflow-validator".to_owned()),
@@ -128,7 +219,11 @@ async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_o
             assert_eq!(letter.header(name), Some(value), "{code}: {name}");
         }
         for name in dlq::ALL {
-            let copies = letter.headers.iter().filter(|(found, _)| found == name).count();
+            let copies = letter
+                .headers
+                .iter()
+                .filter(|(found, _)| found == name)
+                .count();
             assert_eq!(copies, 1, "{code}: {name}");
         }
     }
@@ -137,51 +232,109 @@ async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_broken_registry_answers_nothing_is_dead_lettered_and_nothing_is_committed_until_it_is_mended() {
+async fn whatever_a_broken_registry_answers_nothing_is_dead_lettered_and_nothing_is_committed_until_it_is_mended()
+ {
     const BROKEN: [(StatusCode, &str); 5] = [
-        (StatusCode::INTERNAL_SERVER_ERROR, r#"{"error_code":50001,"message":"down"}"#),
-        (StatusCode::CONFLICT, r#"{"error_code":409,"message":"incompatible"}"#),
-        (StatusCode::NOT_FOUND, r#"{"error_code":40403,"message":"not found"}"#),
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            r#"{"error_code":50001,"message":"down"}"#,
+        ),
+        (
+            StatusCode::CONFLICT,
+            r#"{"error_code":409,"message":"incompatible"}"#,
+        ),
+        (
+            StatusCode::NOT_FOUND,
+            r#"{"error_code":40403,"message":"not found"}"#,
+        ),
         (StatusCode::UNAUTHORIZED, "who are you?"),
         (StatusCode::OK, "<html>a proxy's page</html>"),
     ];
     let stage = Stage::start(&[], Some(BROKEN[0])).await;
     let sound = authorized("e-1");
-    stage.send(&[Some(&sound), Some(b"not json"), Some(&sound), None]).await;
+    stage
+        .send(&[Some(&sound), Some(b"not json"), Some(&sound), None])
+        .await;
     for broken in BROKEN {
         *stage.schemas.broken.lock().unwrap() = Some(broken);
         let before = *stage.schemas.asked.lock().unwrap();
-        stage.until("asks again and again", |stage| *stage.schemas.asked.lock().unwrap() >= before + 2).await;
+        stage
+            .until("asks again and again", |stage| {
+                *stage.schemas.asked.lock().unwrap() >= before + 2
+            })
+            .await;
         stage.until_it_waits("registry_unavailable").await;
         assert_eq!(stage.committed(), 0, "{broken:?}");
-        let made = (stage.read(topics::VALIDATED).len(), stage.read(topics::DLQ).len());
-        assert_eq!(made, (0, 0), "{broken:?}: not even what is broken by itself, since it may be asked for again");
+        let made = (
+            stage.read(topics::VALIDATED).len(),
+            stage.read(topics::DLQ).len(),
+        );
+        assert_eq!(
+            made,
+            (0, 0),
+            "{broken:?}: not even what is broken by itself, since it may be asked for again"
+        );
     }
     *stage.schemas.broken.lock().unwrap() = None;
-    stage.until("everything flows", |stage| stage.committed() == 4).await;
-    assert_eq!((stage.read(topics::VALIDATED).len(), stage.read(topics::DLQ).len()), (2, 2));
-    stage.until("ready again", |stage| stage.health.is_ready()).await;
+    stage
+        .until("everything flows", |stage| stage.committed() == 4)
+        .await;
+    assert_eq!(
+        (
+            stage.read(topics::VALIDATED).len(),
+            stage.read(topics::DLQ).len()
+        ),
+        (2, 2)
+    );
+    stage
+        .until("ready again", |stage| stage.health.is_ready())
+        .await;
     stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_broker_refuses_the_validated_topic_nothing_is_dead_lettered_and_nothing_is_committed() {
+async fn while_the_broker_refuses_the_validated_topic_nothing_is_dead_lettered_and_nothing_is_committed()
+ {
     for fault in [Fault::TopicAuthorizationFailed, Fault::RecordTooLarge] {
         // Held by the registry, so that the records are in the raw topic before the broker begins to refuse.
         let stage = Stage::start(&[], Some((StatusCode::SERVICE_UNAVAILABLE, ""))).await;
         let sound = authorized("e-1");
-        stage.send(&[Some(&sound), Some(&sound), Some(&sound)]).await;
+        stage
+            .send(&[Some(&sound), Some(&sound), Some(&sound)])
+            .await;
         stage.until_it_waits("registry_unavailable").await;
         stage.broker.fail(Request::Produce, vec![fault; 1000]);
         *stage.schemas.broken.lock().unwrap() = None;
-        let code = if matches!(fault, Fault::RecordTooLarge) { "record_too_large" } else { "publish_refused" };
+        let code = if matches!(fault, Fault::RecordTooLarge) {
+            "record_too_large"
+        } else {
+            "publish_refused"
+        };
         stage.until_it_waits(code).await;
-        let made = (stage.committed(), stage.read(topics::VALIDATED).len(), stage.read(topics::DLQ).len());
-        assert_eq!(made, (0, 0, 0), "{fault:?}: the broker's fault, not the record's");
+        let made = (
+            stage.committed(),
+            stage.read(topics::VALIDATED).len(),
+            stage.read(topics::DLQ).len(),
+        );
+        assert_eq!(
+            made,
+            (0, 0, 0),
+            "{fault:?}: the broker's fault, not the record's"
+        );
         stage.broker.stop_failing();
-        stage.until("everything flows", |stage| stage.committed() == 3).await;
-        assert_eq!((stage.read(topics::VALIDATED).len(), stage.read(topics::DLQ).len()), (3, 0));
-        stage.until("ready again", |stage| stage.health.is_ready()).await;
+        stage
+            .until("everything flows", |stage| stage.committed() == 3)
+            .await;
+        assert_eq!(
+            (
+                stage.read(topics::VALIDATED).len(),
+                stage.read(topics::DLQ).len()
+            ),
+            (3, 0)
+        );
+        stage
+            .until("ready again", |stage| stage.health.is_ready())
+            .await;
         stage.finish().await;
     }
 }

@@ -23,7 +23,9 @@ impl Schemas {
         let down = Arc::new(AtomicBool::new(false));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let routes = Router::new().route("/schemas/ids/{id}", get(schema)).with_state(Arc::clone(&down));
+        let routes = Router::new()
+            .route("/schemas/ids/{id}", get(schema))
+            .with_state(Arc::clone(&down));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Self { url, down }
     }
@@ -31,12 +33,25 @@ impl Schemas {
 
 async fn schema(State(down): State<Arc<AtomicBool>>, Path(id): Path<i32>) -> Response {
     if down.load(Ordering::SeqCst) {
-        return (StatusCode::INTERNAL_SERVER_ERROR, json!({"error_code": 50001, "message": "down"}).to_string()).into_response();
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({"error_code": 50001, "message": "down"}).to_string(),
+        )
+            .into_response();
     }
     let contracts = Contracts::builtin();
-    match contracts.iter().find(|contract| contract.schema_id == Some(id)) {
-        Some(contract) => json!({"schema": contract.record_avsc}).to_string().into_response(),
-        None => (StatusCode::NOT_FOUND, json!({"error_code": 40403, "message": "schema not found"}).to_string()).into_response(),
+    match contracts
+        .iter()
+        .find(|contract| contract.schema_id == Some(id))
+    {
+        Some(contract) => json!({"schema": contract.record_avsc})
+            .to_string()
+            .into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            json!({"error_code": 40403, "message": "schema not found"}).to_string(),
+        )
+            .into_response(),
     }
 }
 
@@ -60,5 +75,11 @@ pub(crate) fn framed(event_type: &str, amount: &str, currency: &str) -> Vec<u8> 
 
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    i64::try_from(
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_millis(),
+    )
+    .unwrap()
 }

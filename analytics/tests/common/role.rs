@@ -33,8 +33,15 @@ impl Role {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
         let stop = shutdown.clone();
-        let task = tokio::spawn(async move { analytics::serve(&config, listener, Health::new(), stop).await });
-        Self { address, shutdown, task }
+        let task =
+            tokio::spawn(
+                async move { analytics::serve(&config, listener, Health::new(), stop).await },
+            );
+        Self {
+            address,
+            shutdown,
+            task,
+        }
     }
 
     /// Asks until the answer is as wanted.
@@ -55,14 +62,26 @@ impl Role {
         let read = |answer: &str| {
             let stats: Value = serde_json::from_str(answer).unwrap();
             let partitions = stats["partitions"].as_array().unwrap().iter();
-            partitions.map(|read| read["next_offset"].as_i64().unwrap() - read["first_offset"].as_i64().unwrap()).sum::<i64>()
+            partitions
+                .map(|read| {
+                    read["next_offset"].as_i64().unwrap() - read["first_offset"].as_i64().unwrap()
+                })
+                .sum::<i64>()
         };
-        serde_json::from_str(&self.until("/api/stats", |answer| read(answer) == records).await).unwrap()
+        serde_json::from_str(
+            &self
+                .until("/api/stats", |answer| read(answer) == records)
+                .await,
+        )
+        .unwrap()
     }
 
     async fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
@@ -75,18 +94,30 @@ impl Role {
 }
 
 /// Publishes records made from raw offsets of this range, all received at one time.
-pub(crate) async fn publish(kafka: &KafkaArgs, raw_offsets: Range<i64>, received_at_ms: i64, value: impl Fn(i64) -> Vec<u8>) {
-    let publisher = Publisher::new(kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+pub(crate) async fn publish(
+    kafka: &KafkaArgs,
+    raw_offsets: Range<i64>,
+    received_at_ms: i64,
+    value: impl Fn(i64) -> Vec<u8>,
+) {
+    let publisher =
+        Publisher::new(kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
     let received_at = (received_at_ms * 1000).to_string();
     for offset in raw_offsets {
         let (raw, key, value) = (format!("0:{offset}"), offset.to_string(), value(offset));
-        let headers = [(headers::RAW, raw.as_bytes()), (headers::RECEIVED_AT, received_at.as_bytes())];
+        let headers = [
+            (headers::RAW, raw.as_bytes()),
+            (headers::RECEIVED_AT, received_at.as_bytes()),
+        ];
         let record = OutRecord {
             topic: topics::VALIDATED,
             key: Some(key.as_bytes()),
             value: Some(&value),
             headers: headers.into_iter().collect(),
         };
-        publisher.publish(record, Duration::from_secs(10)).await.unwrap();
+        publisher
+            .publish(record, Duration::from_secs(10))
+            .await
+            .unwrap();
     }
 }

@@ -16,7 +16,11 @@ const MAX_DEPTH: usize = 128;
 
 /// Refuses bodies nested deeper than 128 levels. Few bodies have so many brackets at all, so most are only counted.
 pub(crate) fn check_depth(body: &[u8]) -> Result<(), Rejection> {
-    if memchr::memchr2_iter(b'{', b'[', body).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
+    if memchr::memchr2_iter(b'{', b'[', body)
+        .take(MAX_DEPTH + 1)
+        .count()
+        <= MAX_DEPTH
+    {
         return Ok(());
     }
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
@@ -30,7 +34,11 @@ pub(crate) fn check_depth(body: &[u8]) -> Result<(), Rejection> {
             _ => {}
         }
         if depth > MAX_DEPTH {
-            return Err(Rejection::new(RejectionCode::TooDeep, None, format!("nested more than {MAX_DEPTH} levels deep")));
+            return Err(Rejection::new(
+                RejectionCode::TooDeep,
+                None,
+                format!("nested more than {MAX_DEPTH} levels deep"),
+            ));
         }
     }
     Ok(())
@@ -64,7 +72,9 @@ pub(crate) fn peek_event_type(text: &str) -> Option<Cow<'_, str>> {
     drop(serde_json::Deserializer::from_str(text).deserialize_map(Peek(&mut found)));
     match slot(found?) {
         Slot::Text(text) => Some(text),
-        Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => None,
+        Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => {
+            None
+        }
     }
 }
 
@@ -89,20 +99,32 @@ pub(crate) fn event_type(text: &str) -> Result<Cow<'_, str>, Rejection> {
         }
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let found = json.deserialize_map(Find).and_then(|found| json.end().map(|()| found)).map_err(|error| {
-        let at = format!("line {} column {}", error.line(), error.column());
-        if error.is_data() && serde_json::from_str::<IgnoredAny>(text).is_ok() {
-            Rejection::new(RejectionCode::NotAnObject, None, "the body is JSON, but not an object")
-        } else {
-            Rejection::new(RejectionCode::NotJson, None, format!("not JSON at {at}"))
-        }
-    })?;
+    let found = json
+        .deserialize_map(Find)
+        .and_then(|found| json.end().map(|()| found))
+        .map_err(|error| {
+            let at = format!("line {} column {}", error.line(), error.column());
+            if error.is_data() && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+                Rejection::new(
+                    RejectionCode::NotAnObject,
+                    None,
+                    "the body is JSON, but not an object",
+                )
+            } else {
+                Rejection::new(RejectionCode::NotJson, None, format!("not JSON at {at}"))
+            }
+        })?;
     let at = Some("/event_type".to_owned());
-    let raw = found.ok_or_else(|| Rejection::new(RejectionCode::MissingField, at.clone(), "is required"))?;
+    let raw = found
+        .ok_or_else(|| Rejection::new(RejectionCode::MissingField, at.clone(), "is required"))?;
     match slot(raw) {
         Slot::Text(text) => Ok(text),
         Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => {
-            Err(Rejection::new(RejectionCode::WrongType, at, "must be a string"))
+            Err(Rejection::new(
+                RejectionCode::WrongType,
+                at,
+                "must be a string",
+            ))
         }
     }
 }
@@ -110,14 +132,26 @@ pub(crate) fn event_type(text: &str) -> Result<Cow<'_, str>, Rejection> {
 impl Plan {
     /// Reads a body into slots and applies the rules.
     pub(crate) fn read<'a>(&self, text: &'a str) -> Result<Vec<Slot<'a>>, Rejection> {
-        let mut filling = Filling { slots: vec![Slot::Missing; self.slots], rejection: None };
+        let mut filling = Filling {
+            slots: vec![Slot::Missing; self.slots],
+            rejection: None,
+        };
         let mut json = serde_json::Deserializer::from_str(text);
-        let read =
-            Fill { object: &self.root, pointer: "", filling: &mut filling }.deserialize(&mut json).and_then(|()| json.end());
+        let read = Fill {
+            object: &self.root,
+            pointer: "",
+            filling: &mut filling,
+        }
+        .deserialize(&mut json)
+        .and_then(|()| json.end());
         if let Err(error) = read {
             return Err(filling.rejection.unwrap_or_else(|| {
                 if serde_json::from_str::<IgnoredAny>(text).is_ok() {
-                    return Rejection::new(RejectionCode::WrongType, None, "an object is expected where a number is");
+                    return Rejection::new(
+                        RejectionCode::WrongType,
+                        None,
+                        "an object is expected where a number is",
+                    );
                 }
                 let at = format!("line {} column {}", error.line(), error.column());
                 Rejection::new(RejectionCode::NotJson, None, format!("not JSON at {at}"))
@@ -137,8 +171,14 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     /// Notes the first broken rule; reading ends.
-    fn refuse<E: serde::de::Error>(&mut self, code: RejectionCode, pointer: &str, detail: &str) -> E {
-        self.rejection.get_or_insert_with(|| Rejection::new(code, Some(pointer.to_owned()), detail));
+    fn refuse<E: serde::de::Error>(
+        &mut self,
+        code: RejectionCode,
+        pointer: &str,
+        detail: &str,
+    ) -> E {
+        self.rejection
+            .get_or_insert_with(|| Rejection::new(code, Some(pointer.to_owned()), detail));
         E::custom(detail)
     }
 }
@@ -152,7 +192,9 @@ struct Fill<'p, 'f, 'a> {
 
 impl Fill<'_, '_, '_> {
     fn wrong_type<E: serde::de::Error>(self) -> Result<(), E> {
-        Err(self.filling.refuse(RejectionCode::WrongType, self.pointer, "must be an object"))
+        Err(self
+            .filling
+            .refuse(RejectionCode::WrongType, self.pointer, "must be an object"))
     }
 }
 
@@ -174,20 +216,35 @@ impl<'a> Visitor<'a> for Fill<'_, '_, 'a> {
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
         let mut seen: u64 = 0;
         while let Some(Text(key)) = map.next_key()? {
-            let Some(place) = self.object.fields.iter().position(|field| field.name == key) else {
+            let Some(place) = self
+                .object
+                .fields
+                .iter()
+                .position(|field| field.name == key)
+            else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let field = &self.object.fields[place];
             let bit = 1_u64 << (place % 64);
             if seen & bit != 0 {
-                return Err(self.filling.refuse(RejectionCode::DuplicateField, &field.pointer, "is there twice"));
+                return Err(self.filling.refuse(
+                    RejectionCode::DuplicateField,
+                    &field.pointer,
+                    "is there twice",
+                ));
             }
             seen |= bit;
             match &field.kind {
-                Kind::Value { slot, .. } => self.filling.slots[*slot] = self::slot(map.next_value()?),
+                Kind::Value { slot, .. } => {
+                    self.filling.slots[*slot] = self::slot(map.next_value()?)
+                }
                 Kind::Object(object) => {
-                    map.next_value_seed(Fill { object, pointer: &field.pointer, filling: &mut *self.filling })?;
+                    map.next_value_seed(Fill {
+                        object,
+                        pointer: &field.pointer,
+                        filling: &mut *self.filling,
+                    })?;
                 }
             }
         }
@@ -229,7 +286,9 @@ fn slot(raw: &RawValue) -> Slot<'_> {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"') if !text.contains('\\') => Slot::Text(Cow::Borrowed(&text[1..text.len() - 1])),
-        Some(b'"') => serde_json::from_str(text).map_or(Slot::Number(text), |text: String| Slot::Text(Cow::Owned(text))),
+        Some(b'"') => serde_json::from_str(text).map_or(Slot::Number(text), |text: String| {
+            Slot::Text(Cow::Owned(text))
+        }),
         Some(b't') => Slot::Boolean(true),
         Some(b'f') => Slot::Boolean(false),
         Some(b'n') | None => Slot::Missing,
@@ -242,7 +301,11 @@ fn check_presence(object: &Object, slots: &[Slot<'_>]) -> Result<(), Rejection> 
     for field in &object.fields {
         match &field.kind {
             Kind::Value { slot, .. } if field.required && slots[*slot] == Slot::Missing => {
-                return Err(Rejection::new(RejectionCode::MissingField, Some(field.pointer.clone()), "is required"));
+                return Err(Rejection::new(
+                    RejectionCode::MissingField,
+                    Some(field.pointer.clone()),
+                    "is required",
+                ));
             }
             Kind::Value { .. } => {}
             Kind::Object(inner) => check_presence(inner, slots)?,
@@ -271,57 +334,99 @@ fn check_rules(object: &Object, slots: &mut [Slot<'_>]) -> Result<(), Rejection>
 /// Applies one rule; answers what the slot becomes, where it changes.
 fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'a>>, Rejection> {
     let reject = |code, detail: String| Err(Rejection::new(code, None, detail));
-    let wrong = |expected: &str| Err(Rejection::new(RejectionCode::WrongType, None, format!("must be {expected}")));
+    let wrong = |expected: &str| {
+        Err(Rejection::new(
+            RejectionCode::WrongType,
+            None,
+            format!("must be {expected}"),
+        ))
+    };
     if slots[at] == Slot::Missing {
         return Ok(None);
     }
     match rule {
-        Rule::Text { blank, max_length, allowed } => {
-            let Slot::Text(text) = &slots[at] else { return wrong("a string") };
+        Rule::Text {
+            blank,
+            max_length,
+            allowed,
+        } => {
+            let Slot::Text(text) = &slots[at] else {
+                return wrong("a string");
+            };
             if !blank && text.trim().is_empty() {
                 return reject(RejectionCode::BlankField, "is blank".to_owned());
             }
             if let Some(most) = max_length
                 && text.len() > *most
             {
-                return reject(RejectionCode::TooLong, format!("is {} bytes long, more than {most}", text.len()));
+                return reject(
+                    RejectionCode::TooLong,
+                    format!("is {} bytes long, more than {most}", text.len()),
+                );
             }
             if let Some(allowed) = allowed
                 && !allowed.iter().any(|value| value == text)
             {
-                return reject(RejectionCode::ValueNotAllowed, format!("must be one of {allowed:?}"));
+                return reject(
+                    RejectionCode::ValueNotAllowed,
+                    format!("must be one of {allowed:?}"),
+                );
             }
             Ok(None)
         }
         Rule::Currency => {
-            let Slot::Text(text) = &slots[at] else { return wrong("a string") };
+            let Slot::Text(text) = &slots[at] else {
+                return wrong("a string");
+            };
             if minor_digits(text).is_none() {
                 let shown: String = text.chars().take(20).collect();
-                return reject(RejectionCode::UnknownCurrency, format!("{shown:?} is no ISO 4217 currency in capitals"));
+                return reject(
+                    RejectionCode::UnknownCurrency,
+                    format!("{shown:?} is no ISO 4217 currency in capitals"),
+                );
             }
             Ok(None)
         }
-        Rule::Amount { currency, precision, scale } => {
+        Rule::Amount {
+            currency,
+            precision,
+            scale,
+        } => {
             let text = match &slots[at] {
                 Slot::Number(text) if !text.starts_with(['{', '[']) => *text,
                 Slot::Text(text) => text,
-                Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => {
+                Slot::Missing
+                | Slot::Number(_)
+                | Slot::Boolean(_)
+                | Slot::Long(_)
+                | Slot::Decimal(_) => {
                     return wrong("a number, or a string of one");
                 }
             };
             let currency = currency.and_then(|slot| match &slots[slot] {
                 Slot::Text(text) => Some(&**text),
-                Slot::Missing | Slot::Number(_) | Slot::Boolean(_) | Slot::Long(_) | Slot::Decimal(_) => None,
+                Slot::Missing
+                | Slot::Number(_)
+                | Slot::Boolean(_)
+                | Slot::Long(_)
+                | Slot::Decimal(_) => None,
             });
-            check_amount(text, currency, *precision, *scale).map(|unscaled| Some(Slot::Decimal(unscaled)))
+            check_amount(text, currency, *precision, *scale)
+                .map(|unscaled| Some(Slot::Decimal(unscaled)))
         }
         Rule::Time => {
-            let Slot::Text(text) = &slots[at] else { return wrong("a string") };
+            let Slot::Text(text) = &slots[at] else {
+                return wrong("a string");
+            };
             Ok(Some(Slot::Long(parse_time(text)?)))
         }
         Rule::Integer { version } => {
-            let Slot::Number(text) = &slots[at] else { return wrong("an integer") };
-            let Ok(number) = text.parse::<i64>() else { return wrong("an integer") };
+            let Slot::Number(text) = &slots[at] else {
+                return wrong("an integer");
+            };
+            let Ok(number) = text.parse::<i64>() else {
+                return wrong("an integer");
+            };
             if version.is_some_and(|version| version != number) {
                 return reject(
                     RejectionCode::UnsupportedSchemaVersion,
@@ -332,7 +437,9 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
         }
         Rule::Boolean => match &slots[at] {
             Slot::Boolean(_) => Ok(None),
-            Slot::Missing | Slot::Text(_) | Slot::Number(_) | Slot::Long(_) | Slot::Decimal(_) => wrong("true or false"),
+            Slot::Missing | Slot::Text(_) | Slot::Number(_) | Slot::Long(_) | Slot::Decimal(_) => {
+                wrong("true or false")
+            }
         },
     }
 }
@@ -353,7 +460,11 @@ fn parse_time(text: &str) -> Result<i64, Rejection> {
                 format!("{shown:?} has no zone; end it with Z or an offset"),
             )
         } else {
-            Rejection::new(RejectionCode::InvalidTimestamp, None, format!("{shown:?} is not RFC 3339"))
+            Rejection::new(
+                RejectionCode::InvalidTimestamp,
+                None,
+                format!("{shown:?} is not RFC 3339"),
+            )
         }
     })
 }

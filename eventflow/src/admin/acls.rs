@@ -39,7 +39,10 @@ impl Resource {
     }
 
     fn of(number: i8) -> Self {
-        [Self::Topic, Self::Group].into_iter().find(|known| known.number() == number).unwrap_or(Self::Other(number))
+        [Self::Topic, Self::Group]
+            .into_iter()
+            .find(|known| known.number() == number)
+            .unwrap_or(Self::Other(number))
     }
 }
 
@@ -65,7 +68,10 @@ impl Operation {
 
     fn of(number: i8) -> Self {
         let known = [Self::Read, Self::Write, Self::Describe];
-        known.into_iter().find(|operation| operation.number() == number).unwrap_or(Self::Other(number))
+        known
+            .into_iter()
+            .find(|operation| operation.number() == number)
+            .unwrap_or(Self::Other(number))
     }
 }
 
@@ -83,8 +89,16 @@ pub(super) struct Acl {
 
 impl fmt::Display for Acl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let may = if self.permission == ALLOW { "may" } else { "may not" };
-        write!(f, "{} {may} {:?} {:?} {}", self.principal, self.operation, self.resource, self.name)?;
+        let may = if self.permission == ALLOW {
+            "may"
+        } else {
+            "may not"
+        };
+        write!(
+            f,
+            "{} {may} {:?} {:?} {}",
+            self.principal, self.operation, self.resource, self.name
+        )?;
         if self.pattern != LITERAL {
             write!(f, "*")?;
         }
@@ -97,7 +111,10 @@ impl fmt::Display for Acl {
 
 /// The principals' names on the cluster, and the one that is everybody: rights of theirs that nobody asked for are too many.
 pub(super) fn principals(topology: &Topology, principal: &str) -> BTreeSet<String> {
-    let ours = topology.principals.keys().map(|role| principal.replace("{}", role));
+    let ours = topology
+        .principals
+        .keys()
+        .map(|role| principal.replace("{}", role));
     ours.chain(["User:*".to_owned()]).collect()
 }
 
@@ -109,7 +126,11 @@ pub(super) fn wanted(topology: &Topology, principal: &str) -> BTreeSet<Acl> {
             (Resource::Topic, Operation::Write, &rights.write),
             (Resource::Topic, Operation::Read, &rights.read),
             (Resource::Group, Operation::Read, &rights.groups),
-            (Resource::Group, Operation::Describe, &rights.describe_groups),
+            (
+                Resource::Group,
+                Operation::Describe,
+                &rights.describe_groups,
+            ),
         ];
         for (resource, operation, names) in lists {
             all.extend(names.iter().map(|name| Acl {
@@ -131,7 +152,11 @@ pub(super) enum Acls {
     /// The cluster has no lists of its own, and why
     Elsewhere(&'static str),
     /// Rights that are missing, and rights of our principals that are too many
-    Known { connection: Box<Connection>, missing: Vec<Acl>, extra: Vec<Acl> },
+    Known {
+        connection: Box<Connection>,
+        missing: Vec<Acl>,
+        extra: Vec<Acl>,
+    },
 }
 
 impl Acls {
@@ -154,12 +179,19 @@ impl Acls {
             .with_permission_type(ANY);
         let answer = connection.ask(&all, VERSION).await?;
         if answer.error_code == SECURITY_DISABLED {
-            return Ok(Self::Elsewhere("this cluster has no authorizer: everybody may do everything"));
+            return Ok(Self::Elsewhere(
+                "this cluster has no authorizer: everybody may do everything",
+            ));
         }
-        check(answer.error_code, answer.error_message.as_deref()).context("cannot read the rights")?;
+        check(answer.error_code, answer.error_message.as_deref())
+            .context("cannot read the rights")?;
         let mut found = BTreeSet::new();
         for resource in answer.resources {
-            for acl in resource.acls.into_iter().filter(|acl| ours.contains(acl.principal.as_str())) {
+            for acl in resource
+                .acls
+                .into_iter()
+                .filter(|acl| ours.contains(acl.principal.as_str()))
+            {
                 found.insert(Acl {
                     principal: acl.principal.to_string(),
                     resource: Resource::of(resource.resource_type),
@@ -171,8 +203,15 @@ impl Acls {
                 });
             }
         }
-        let (missing, extra) = (wanted.difference(&found).cloned().collect(), found.difference(wanted).cloned().collect());
-        Ok(Self::Known { connection: Box::new(connection), missing, extra })
+        let (missing, extra) = (
+            wanted.difference(&found).cloned().collect(),
+            found.difference(wanted).cloned().collect(),
+        );
+        Ok(Self::Known {
+            connection: Box::new(connection),
+            missing,
+            extra,
+        })
     }
 
     /// Says what differs. Returns how much.
@@ -183,8 +222,12 @@ impl Acls {
                 0
             }
             Self::Known { missing, extra, .. } => {
-                missing.iter().for_each(|acl| println!("rights\tmissing: {acl}"));
-                extra.iter().for_each(|acl| println!("rights\ttoo many: {acl}"));
+                missing
+                    .iter()
+                    .for_each(|acl| println!("rights\tmissing: {acl}"));
+                extra
+                    .iter()
+                    .for_each(|acl| println!("rights\ttoo many: {acl}"));
                 if missing.is_empty() && extra.is_empty() {
                     println!("rights\tare as they should be");
                 }
@@ -195,30 +238,48 @@ impl Acls {
 
     /// Grants what is missing, then takes away what is too many.
     pub(super) async fn apply(self) -> anyhow::Result<()> {
-        let Self::Known { mut connection, missing, extra } = self else {
+        let Self::Known {
+            mut connection,
+            missing,
+            extra,
+        } = self
+        else {
             self.report();
             return Ok(());
         };
         if !missing.is_empty() {
             let creations = missing.iter().map(creation).collect();
-            let answer = connection.ask(&CreateAclsRequest::default().with_creations(creations), VERSION).await?;
-            anyhow::ensure!(answer.results.len() == missing.len(), "the broker answers for other rights than it was asked for");
+            let answer = connection
+                .ask(
+                    &CreateAclsRequest::default().with_creations(creations),
+                    VERSION,
+                )
+                .await?;
+            anyhow::ensure!(
+                answer.results.len() == missing.len(),
+                "the broker answers for other rights than it was asked for"
+            );
             for (acl, result) in missing.iter().zip(&answer.results) {
-                check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot grant: {acl}"))?;
+                check(result.error_code, result.error_message.as_deref())
+                    .with_context(|| format!("cannot grant: {acl}"))?;
                 println!("rights\tgranted: {acl}");
             }
         }
         if !extra.is_empty() {
             let filters = extra.iter().map(filter).collect();
-            let answer = connection.ask(&DeleteAclsRequest::default().with_filters(filters), VERSION).await?;
+            let answer = connection
+                .ask(&DeleteAclsRequest::default().with_filters(filters), VERSION)
+                .await?;
             anyhow::ensure!(
                 answer.filter_results.len() == extra.len(),
                 "the broker answers for other rights than it was asked for"
             );
             for (acl, result) in extra.iter().zip(&answer.filter_results) {
-                check(result.error_code, result.error_message.as_deref()).with_context(|| format!("cannot take away: {acl}"))?;
+                check(result.error_code, result.error_message.as_deref())
+                    .with_context(|| format!("cannot take away: {acl}"))?;
                 for one in &result.matching_acls {
-                    check(one.error_code, one.error_message.as_deref()).with_context(|| format!("cannot take away: {acl}"))?;
+                    check(one.error_code, one.error_message.as_deref())
+                        .with_context(|| format!("cannot take away: {acl}"))?;
                 }
                 println!("rights\ttaken away: {acl}");
             }

@@ -58,13 +58,17 @@ enum Difference {
 impl Difference {
     /// `None` where there is none.
     fn of(topic: &Topic, replication: Option<i16>, now: Option<&TopicState>) -> Vec<Self> {
-        let Some(now) = now else { return vec![Self::Missing] };
+        let Some(now) = now else {
+            return vec![Self::Missing];
+        };
         let mut found = match now.partitions.cmp(&topic.partitions) {
             std::cmp::Ordering::Less => vec![Self::MorePartitions(now.partitions)],
             std::cmp::Ordering::Equal => vec![],
             std::cmp::Ordering::Greater => vec![Self::FewerPartitions(now.partitions)],
         };
-        if replication.is_some_and(|wanted| now.copies < usize::try_from(wanted).unwrap_or_default()) {
+        if replication
+            .is_some_and(|wanted| now.copies < usize::try_from(wanted).unwrap_or_default())
+        {
             found.push(Self::FewerCopies(now.copies));
         }
         for (name, wanted) in &topic.config {
@@ -98,10 +102,18 @@ impl fmt::Display for Difference {
         match self {
             Self::Missing => write!(f, "is missing"),
             Self::MorePartitions(now) => write!(f, "has {now} partitions"),
-            Self::FewerPartitions(now) => write!(f, "has {now} partitions, and Kafka cannot take any away: make a new topic"),
-            Self::FewerCopies(now) => write!(f, "has {now} copies of a partition: add some with kafka-reassign-partitions"),
+            Self::FewerPartitions(now) => write!(
+                f,
+                "has {now} partitions, and Kafka cannot take any away: make a new topic"
+            ),
+            Self::FewerCopies(now) => write!(
+                f,
+                "has {now} copies of a partition: add some with kafka-reassign-partitions"
+            ),
             Self::Setting(name, now) => write!(f, "has {name}={now}"),
-            Self::LosingSetting(name, now) => write!(f, "has {name}={now}, and the change deletes records"),
+            Self::LosingSetting(name, now) => {
+                write!(f, "has {name}={now}, and the change deletes records")
+            }
         }
     }
 }
@@ -115,7 +127,9 @@ impl Wanted {
         let mut topology = match &self.file {
             None => Topology::built_in(),
             Some(path) => {
-                let bad = |problem: String| ConfigError::new("--file", format!("{}: {problem}", path.display()));
+                let bad = |problem: String| {
+                    ConfigError::new("--file", format!("{}: {problem}", path.display()))
+                };
                 let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
                 let topology = Topology::parse(&text).map_err(|error| bad(error.to_string()))?;
                 for name in topology.topics.keys() {
@@ -130,11 +144,18 @@ impl Wanted {
         }
         if self.replication.is_some_and(|copies| copies >= 3) {
             for topic in topology.topics.values_mut() {
-                topic.config.entry("min.insync.replicas".to_owned()).or_insert_with(|| "2".to_owned());
+                topic
+                    .config
+                    .entry("min.insync.replicas".to_owned())
+                    .or_insert_with(|| "2".to_owned());
             }
         }
         if !self.principal.contains("{}") || !self.principal.starts_with("User:") {
-            return Err(ConfigError::new("--principal", "User: and {} for the role, as in User:{} or User:CN={}").into());
+            return Err(ConfigError::new(
+                "--principal",
+                "User: and {} for the role, as in User:{} or User:CN={}",
+            )
+            .into());
         }
         Ok(topology)
     }
@@ -142,7 +163,10 @@ impl Wanted {
 
 impl Wanted {
     async fn acls(&self, cluster: Cluster, topology: &Topology) -> anyhow::Result<Acls> {
-        let (ours, acls) = (acls::principals(topology, &self.principal), acls::wanted(topology, &self.principal));
+        let (ours, acls) = (
+            acls::principals(topology, &self.principal),
+            acls::wanted(topology, &self.principal),
+        );
         Acls::compare(cluster.connection, &self.kafka, &ours, &acls).await
     }
 }
@@ -152,23 +176,39 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
     let Apply { wanted, lose_data } = config;
     let topology = wanted.topology()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
-    let now = cluster.topics(topology.topics.keys().map(String::as_str)).await?;
+    let now = cluster
+        .topics(topology.topics.keys().map(String::as_str))
+        .await?;
     let todo: Vec<_> = topology
         .topics
         .iter()
-        .map(|(name, topic)| (name, topic, Difference::of(topic, wanted.replication, now.get(name))))
+        .map(|(name, topic)| {
+            (
+                name,
+                topic,
+                Difference::of(topic, wanted.replication, now.get(name)),
+            )
+        })
         .collect();
-    let refused = todo.iter().flat_map(|(name, _, differences)| differences.iter().map(move |difference| (name, difference)));
+    let refused = todo.iter().flat_map(|(name, _, differences)| {
+        differences.iter().map(move |difference| (name, difference))
+    });
     let refused: Vec<String> = refused
         .filter(|(_, difference)| match difference {
             Difference::FewerPartitions(_) => true,
             Difference::LosingSetting(..) => !lose_data,
-            Difference::Missing | Difference::MorePartitions(_) | Difference::FewerCopies(_) | Difference::Setting(..) => false,
+            Difference::Missing
+            | Difference::MorePartitions(_)
+            | Difference::FewerCopies(_)
+            | Difference::Setting(..) => false,
         })
         .map(|(name, difference)| format!("{name} {difference}"))
         .collect();
     if !refused.is_empty() {
-        anyhow::bail!("nothing was changed: {}. If records may be deleted, add --lose-data", refused.join("; "));
+        anyhow::bail!(
+            "nothing was changed: {}. If records may be deleted, add --lose-data",
+            refused.join("; ")
+        );
     }
     for (name, topic, differences) in todo {
         let mut settings = BTreeMap::new();
@@ -176,7 +216,9 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         for difference in &differences {
             match difference {
                 Difference::Missing => {
-                    cluster.create(name, topic, wanted.replication.unwrap_or(1)).await?;
+                    cluster
+                        .create(name, topic, wanted.replication.unwrap_or(1))
+                        .await?;
                     done.push(format!("created, {} partitions", topic.partitions));
                 }
                 Difference::MorePartitions(before) => {
@@ -184,7 +226,8 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
                     // Keys move to other partitions: records of one entity are in order only from here on.
                     done.push(format!("{before} partitions -> {}", topic.partitions));
                 }
-                Difference::Setting(setting, before) | Difference::LosingSetting(setting, before) => {
+                Difference::Setting(setting, before)
+                | Difference::LosingSetting(setting, before) => {
                     let value = &topic.config[setting];
                     settings.insert(setting.clone(), value.clone());
                     done.push(format!("{setting}={before} -> {value}"));
@@ -196,7 +239,11 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         if !settings.is_empty() {
             cluster.configure(name, &settings).await?;
         }
-        let done = if done.is_empty() { "is as it should be".to_owned() } else { done.join(", ") };
+        let done = if done.is_empty() {
+            "is as it should be".to_owned()
+        } else {
+            done.join(", ")
+        };
         println!("{name}\t{done}");
     }
     wanted.acls(cluster, &topology).await?.apply().await
@@ -206,17 +253,23 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
 pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
     let topology = wanted.topology()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
-    let now = cluster.topics(topology.topics.keys().map(String::as_str)).await?;
+    let now = cluster
+        .topics(topology.topics.keys().map(String::as_str))
+        .await?;
     let mut drift = 0;
     for (name, topic) in &topology.topics {
         let differences = Difference::of(topic, wanted.replication, now.get(name));
         drift += differences.len();
         for difference in &differences {
             let should = match difference {
-                Difference::Missing | Difference::MorePartitions(_) | Difference::FewerPartitions(_) => {
+                Difference::Missing
+                | Difference::MorePartitions(_)
+                | Difference::FewerPartitions(_) => {
                     format!("{} partitions", topic.partitions)
                 }
-                Difference::FewerCopies(_) => format!("{} copies", wanted.replication.unwrap_or_default()),
+                Difference::FewerCopies(_) => {
+                    format!("{} copies", wanted.replication.unwrap_or_default())
+                }
                 Difference::Setting(setting, _) | Difference::LosingSetting(setting, _) => {
                     format!("{setting}={}", topic.config[setting])
                 }
@@ -228,7 +281,10 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
         }
     }
     drift += wanted.acls(cluster, &topology).await?.report();
-    anyhow::ensure!(drift == 0, "{drift} differences; `eventflow admin topics apply` mends them");
+    anyhow::ensure!(
+        drift == 0,
+        "{drift} differences; `eventflow admin topics apply` mends them"
+    );
     Ok(())
 }
 

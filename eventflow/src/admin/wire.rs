@@ -2,7 +2,9 @@
 
 use anyhow::{Context, bail, ensure};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest};
+use kafka_protocol::messages::{
+    ApiKey, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
 use kafka_protocol::protocol::{Decodable, Request, StrBytes, encode_request_header_into_buffer};
 use rsasl::prelude::{Mechname, MessageSent, SASLClient, SASLConfig, State};
 use runtime::kafka::{KafkaArgs, Security};
@@ -35,29 +37,49 @@ impl Connection {
     /// Connects to the first broker that answers, and logs in.
     pub(super) async fn open(kafka: &KafkaArgs) -> anyhow::Result<Self> {
         let mut problem = anyhow::anyhow!("no broker is named");
-        for broker in kafka.kafka_brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty()) {
+        for broker in kafka
+            .kafka_brokers
+            .split(',')
+            .map(str::trim)
+            .filter(|broker| !broker.is_empty())
+        {
             match tokio::time::timeout(DEADLINE, Self::open_one(kafka, broker)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => problem = error.context(format!("broker {broker}")),
-                Err(_) => problem = anyhow::anyhow!("broker {broker} does not answer within {} s", DEADLINE.as_secs()),
+                Err(_) => {
+                    problem = anyhow::anyhow!(
+                        "broker {broker} does not answer within {} s",
+                        DEADLINE.as_secs()
+                    )
+                }
             }
         }
         Err(problem)
     }
 
     async fn open_one(kafka: &KafkaArgs, broker: &str) -> anyhow::Result<Self> {
-        let tcp = TcpStream::connect(broker).await.context("cannot connect; is Kafka up, and is --kafka-brokers right?")?;
+        let tcp = TcpStream::connect(broker)
+            .await
+            .context("cannot connect; is Kafka up, and is --kafka-brokers right?")?;
         let (host, _) = broker.rsplit_once(':').context("not host:port")?;
         let stream: Box<dyn Stream> = match kafka.kafka_security {
             Security::Plaintext | Security::SaslPlaintext => Box::new(tcp),
             Security::Tls | Security::SaslTls | Security::AwsMskIam => {
                 let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
                 let connector = TlsConnector::from(Arc::new(tls(kafka)?));
-                Box::new(connector.connect(name, tcp).await.context("TLS failed; check --kafka-ca and the broker's host name")?)
+                Box::new(
+                    connector
+                        .connect(name, tcp)
+                        .await
+                        .context("TLS failed; check --kafka-ca and the broker's host name")?,
+                )
             }
         };
         let mut connection = Self { stream, asked: 0 };
-        if matches!(kafka.kafka_security, Security::SaslTls | Security::SaslPlaintext | Security::AwsMskIam) {
+        if matches!(
+            kafka.kafka_security,
+            Security::SaslTls | Security::SaslPlaintext | Security::AwsMskIam
+        ) {
             let advice = "the broker refuses the log-in; check --kafka-username and EVENTFLOW_KAFKA_PASSWORD, or the IAM role";
             connection.log_in(kafka).await.context(advice)?;
         }
@@ -66,26 +88,43 @@ impl Connection {
 
     async fn log_in(&mut self, kafka: &KafkaArgs) -> anyhow::Result<()> {
         let mechanism = kafka.sasl_mechanism().to_owned();
-        let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_string(mechanism.clone()));
+        let handshake = SaslHandshakeRequest::default()
+            .with_mechanism(StrBytes::from_string(mechanism.clone()));
         let answer = self.ask(&handshake, 1).await?;
         check(answer.error_code, None).with_context(|| format!("mechanism {mechanism}"))?;
         if kafka.kafka_security == Security::AwsMskIam {
             // RFC 7628, section 3.1
-            let token = tokio::task::spawn_blocking(runtime::kafka::msk_iam_token).await??.0;
+            let token = tokio::task::spawn_blocking(runtime::kafka::msk_iam_token)
+                .await??
+                .0;
             let say = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
-            let answer = self.ask(&SaslAuthenticateRequest::default().with_auth_bytes(say.into()), 2).await?;
+            let answer = self
+                .ask(
+                    &SaslAuthenticateRequest::default().with_auth_bytes(say.into()),
+                    2,
+                )
+                .await?;
             return check(answer.error_code, answer.error_message.as_deref());
         }
-        let password = kafka.kafka_password.as_ref().map(|password| String::from_utf8_lossy(password.expose()).into_owned());
+        let password = kafka
+            .kafka_password
+            .as_ref()
+            .map(|password| String::from_utf8_lossy(password.expose()).into_owned());
         let user = kafka.kafka_username.clone().unwrap_or_default();
         let config = SASLConfig::with_credentials(None, user, password.unwrap_or_default())?;
-        let mut session = SASLClient::new(config).start_suggested(&[Mechname::parse(mechanism.as_bytes())?])?;
+        let mut session =
+            SASLClient::new(config).start_suggested(&[Mechname::parse(mechanism.as_bytes())?])?;
         let mut said: Option<Vec<u8>> = None;
         loop {
             let mut say = Vec::new();
             let state = session.step(said.as_deref(), &mut say)?;
             if let State::Running | State::Finished(MessageSent::Yes) = state {
-                let answer = self.ask(&SaslAuthenticateRequest::default().with_auth_bytes(say.into()), 2).await?;
+                let answer = self
+                    .ask(
+                        &SaslAuthenticateRequest::default().with_auth_bytes(say.into()),
+                        2,
+                    )
+                    .await?;
                 check(answer.error_code, answer.error_message.as_deref())?;
                 said = Some(answer.auth_bytes.to_vec());
             }
@@ -96,13 +135,23 @@ impl Connection {
     }
 
     /// Asks, and waits for the answer.
-    pub(super) async fn ask<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> anyhow::Result<R::Response> {
         tokio::time::timeout(DEADLINE, self.exchange(request, version))
             .await
-            .with_context(|| format!("the broker does not answer within {} s", DEADLINE.as_secs()))?
+            .with_context(|| {
+                format!("the broker does not answer within {} s", DEADLINE.as_secs())
+            })?
     }
 
-    async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
+    async fn exchange<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> anyhow::Result<R::Response> {
         self.asked += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -115,14 +164,26 @@ impl Connection {
         self.stream.write_u32(u32::try_from(body.len())?).await?;
         self.stream.write_all(&body).await?;
         self.stream.flush().await?;
-        let length = self.stream.read_u32().await.context("the broker closed the connection")? as usize;
-        ensure!(length <= LARGEST, "an answer of {length} bytes: is this a Kafka broker, and is --kafka-security right?");
+        let length = self
+            .stream
+            .read_u32()
+            .await
+            .context("the broker closed the connection")? as usize;
+        ensure!(
+            length <= LARGEST,
+            "an answer of {length} bytes: is this a Kafka broker, and is --kafka-security right?"
+        );
         let mut answer = vec![0; length];
         self.stream.read_exact(&mut answer).await?;
         let mut answer = bytes::Bytes::from(answer);
-        let Ok(key) = ApiKey::try_from(R::KEY) else { bail!("unknown request") };
+        let Ok(key) = ApiKey::try_from(R::KEY) else {
+            bail!("unknown request")
+        };
         let header = ResponseHeader::decode(&mut answer, key.response_header_version(version))?;
-        ensure!(header.correlation_id == self.asked, "the broker answers another request");
+        ensure!(
+            header.correlation_id == self.asked,
+            "the broker answers another request"
+        );
         R::Response::decode(&mut answer, version)
     }
 }
@@ -137,7 +198,8 @@ pub(super) fn check(code: i16, message: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn tls(kafka: &KafkaArgs) -> anyhow::Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions()?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?;
     let builder = match kafka.ca_pem().context("--kafka-ca")? {
         None => builder.with_platform_verifier()?,
         Some(pem) => {
@@ -151,6 +213,11 @@ fn tls(kafka: &KafkaArgs) -> anyhow::Result<ClientConfig> {
     let (Some(certificate), Some(key)) = (&kafka.kafka_certificate, &kafka.kafka_key) else {
         return Ok(builder.with_no_client_auth());
     };
-    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>().context("--kafka-certificate")?;
-    Ok(builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).context("--kafka-key")?)?)
+    let chain = CertificateDer::pem_file_iter(certificate)?
+        .collect::<Result<Vec<_>, _>>()
+        .context("--kafka-certificate")?;
+    Ok(builder.with_client_auth_cert(
+        chain,
+        PrivateKeyDer::from_pem_file(key).context("--kafka-key")?,
+    )?)
 }

@@ -31,19 +31,35 @@ pub(crate) struct Connection {
     )]
     pub(crate) api_url: String,
     /// File with the token for the API; without it the token is in the variable EVENTFLOW_RECOVERY_TOKEN
-    #[arg(long, env = "EVENTFLOW_RECOVERY_TOKEN_FILE", help_heading = "How recovery is reached")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_TOKEN_FILE",
+        help_heading = "How recovery is reached"
+    )]
     pub(crate) token_file: Option<PathBuf>,
     /// Certificate authority of the API (PEM), besides those of the machine
-    #[arg(long, env = "EVENTFLOW_RECOVERY_CA_FILE", help_heading = "How recovery is reached")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_CA_FILE",
+        help_heading = "How recovery is reached"
+    )]
     pub(crate) ca_file: Option<PathBuf>,
     /// Send the token over plain HTTP to another machine: it can be read on the way
-    #[arg(long, env = "EVENTFLOW_RECOVERY_INSECURE_HTTP", help_heading = "How recovery is reached")]
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_INSECURE_HTTP",
+        help_heading = "How recovery is reached"
+    )]
     pub(crate) insecure_http: bool,
     /// Work straight on the database of --database-url or EVENTFLOW_DATABASE_URL, without a running role (--database-url implies it)
     #[arg(long, help_heading = "How recovery is reached")]
     pub(crate) direct: bool,
     /// Name for the audit log when working straight on the database; USER unless told
-    #[arg(long = "as", value_name = "NAME", help_heading = "How recovery is reached")]
+    #[arg(
+        long = "as",
+        value_name = "NAME",
+        help_heading = "How recovery is reached"
+    )]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) pipeline: PipelineArgs,
@@ -52,8 +68,15 @@ pub(crate) struct Connection {
 /// Where questions go.
 #[derive(Debug)]
 pub(crate) enum Client {
-    Api { http: reqwest::Client, url: String, token: Option<Secret> },
-    Direct { router: Router, token: Secret },
+    Api {
+        http: reqwest::Client,
+        url: String,
+        token: Option<Secret>,
+    },
+    Direct {
+        router: Router,
+        token: Secret,
+    },
 }
 
 /// A body, piece by piece.
@@ -66,25 +89,51 @@ pub(crate) enum Answer {
 impl Client {
     pub(crate) async fn new(connection: Connection) -> Result<Self, Failure> {
         if connection.direct {
-            let name = connection.name.or_else(|| std::env::var("USER").ok()).filter(|name| !name.trim().is_empty());
-            return Self::direct(connection.pipeline, &name.unwrap_or_else(|| "somebody".to_owned())).await;
+            let name = connection
+                .name
+                .or_else(|| std::env::var("USER").ok())
+                .filter(|name| !name.trim().is_empty());
+            return Self::direct(
+                connection.pipeline,
+                &name.unwrap_or_else(|| "somebody".to_owned()),
+            )
+            .await;
         }
         let bad = |setting: &str, problem: String| Failure::usage(format!("{setting}: {problem}"));
         let url = connection.api_url.trim_end_matches('/').to_owned();
-        let parsed = reqwest::Url::parse(&url)
-            .map_err(|_| bad("--api-url", "not a URL; expected http://host:port or https://host".to_owned()))?;
-        if !matches!(parsed.scheme(), "http" | "https") || !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(bad("--api-url", "expected http://host:port or https://host, without user and password".to_owned()));
+        let parsed = reqwest::Url::parse(&url).map_err(|_| {
+            bad(
+                "--api-url",
+                "not a URL; expected http://host:port or https://host".to_owned(),
+            )
+        })?;
+        if !matches!(parsed.scheme(), "http" | "https")
+            || !parsed.username().is_empty()
+            || parsed.password().is_some()
+        {
+            return Err(bad(
+                "--api-url",
+                "expected http://host:port or https://host, without user and password".to_owned(),
+            ));
         }
         let token = match &connection.token_file {
             Some(path) => Some(
                 runtime::config::resolve_secret(&format!("file:{}", path.display()))
                     .map_err(|error| bad("--token-file", error))?,
             ),
-            None => std::env::var("EVENTFLOW_RECOVERY_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::new),
+            None => std::env::var("EVENTFLOW_RECOVERY_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty())
+                .map(Secret::new),
         };
-        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let here = host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let host = parsed
+            .host_str()
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        let here = host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         if token.is_some() && parsed.scheme() == "http" && !here && !connection.insecure_http {
             return Err(bad(
                 "--api-url",
@@ -99,7 +148,9 @@ impl Client {
         if let Some(path) = &connection.ca_file {
             http = trusting(http, path)?;
         }
-        let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        let http = http
+            .build()
+            .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
         Ok(Self::Api { http, url, token })
     }
 
@@ -107,26 +158,49 @@ impl Client {
         let usage = |error: ConfigError| Failure::usage(error.to_string());
         pipeline.check().map_err(usage)?;
         let recovery = Recovery::new(pipeline, None).map_err(usage)?;
-        let unreachable =
-            |error: String| Failure::failed(format!("{error}: is --database-url right, and is PostgreSQL running?"));
-        recovery.migrate_if_needed().await.map_err(|error| unreachable(error.to_string()))?;
+        let unreachable = |error: String| {
+            Failure::failed(format!(
+                "{error}: is --database-url right, and is PostgreSQL running?"
+            ))
+        };
+        recovery
+            .migrate_if_needed()
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());
-        let router = recovery::api::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
+        let router =
+            recovery::api::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
         Ok(Self::Direct { router, token })
     }
 
     /// A question; the answer as text.
-    pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<String, Failure> {
-        self.open(Method::GET, &with_query(path, query), None, None).await?.text().await
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<String, Failure> {
+        self.open(Method::GET, &with_query(path, query), None, None)
+            .await?
+            .text()
+            .await
     }
 
     /// A change.
-    pub(crate) async fn send(&self, method: Method, path: &str, body: String) -> Result<String, Failure> {
-        self.open(method, path, None, Some(body)).await?.text().await
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<String, Failure> {
+        self.open(method, path, None, Some(body))
+            .await?
+            .text()
+            .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
-        self.send(Method::POST, path, serde_json::to_string(body)?).await
+        self.send(Method::POST, path, serde_json::to_string(body)?)
+            .await
     }
 
     pub(crate) async fn open(
@@ -145,8 +219,13 @@ impl Client {
                 if let Some(key) = key {
                     request = request.header("idempotency-key", key);
                 }
-                let request = request.header("content-type", "application/json").body(body.unwrap_or_default());
-                let response = request.send().await.map_err(|error| unreachable(url, &error))?;
+                let request = request
+                    .header("content-type", "application/json")
+                    .body(body.unwrap_or_default());
+                let response = request
+                    .send()
+                    .await
+                    .map_err(|error| unreachable(url, &error))?;
                 let status = response.status();
                 if status.is_success() {
                     return Ok(Answer::Api(response));
@@ -156,19 +235,26 @@ impl Client {
             }
             Self::Direct { router, token } => {
                 let bearer = format!("Bearer {}", String::from_utf8_lossy(token.expose()));
-                let mut request = Request::builder().method(method).uri(path).header("authorization", bearer);
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header("authorization", bearer);
                 if let Some(key) = key {
                     request = request.header("idempotency-key", key);
                 }
                 let request = request.body(Body::from(body.unwrap_or_default()));
-                let request = request.map_err(|error| Failure::usage(format!("cannot be asked: {error}")))?;
+                let request =
+                    request.map_err(|error| Failure::usage(format!("cannot be asked: {error}")))?;
                 let Ok(response) = router.clone().oneshot(request).await;
                 let status = response.status();
                 let answer = Answer::Direct(response.into_body());
                 if status.is_success() {
                     return Ok(answer);
                 }
-                Err(Failure::from_answer(status.as_u16(), answer.text().await?.as_bytes()))
+                Err(Failure::from_answer(
+                    status.as_u16(),
+                    answer.text().await?.as_bytes(),
+                ))
             }
         }
     }
@@ -177,7 +263,9 @@ impl Client {
 impl Answer {
     /// The next piece; none at the end. An answer that breaks off is a failure, not an end.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
-        let broken = |error: &dyn std::fmt::Display| Failure::failed(format!("the answer broke off: {error}; try again"));
+        let broken = |error: &dyn std::fmt::Display| {
+            Failure::failed(format!("the answer broke off: {error}; try again"))
+        };
         match self {
             Self::Api(response) => response.chunk().await.map_err(|error| broken(&error)),
             Self::Direct(body) => match body.frame().await {
@@ -194,10 +282,13 @@ impl Answer {
         while let Some(piece) = self.piece().await? {
             all.extend_from_slice(&piece);
             if all.len() > 256 << 20 {
-                return Err(Failure::failed("the answer is larger than 256 MiB: narrow the selection"));
+                return Err(Failure::failed(
+                    "the answer is larger than 256 MiB: narrow the selection",
+                ));
             }
         }
-        String::from_utf8(all).map_err(|_| Failure::failed("the answer is not UTF-8: is --api-url right?"))
+        String::from_utf8(all)
+            .map_err(|_| Failure::failed("the answer is not UTF-8: is --api-url right?"))
     }
 }
 
@@ -207,10 +298,15 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
 }
 
 /// Also trusts the authorities of `--ca-file`.
-pub(crate) fn trusting(http: reqwest::ClientBuilder, path: &Path) -> Result<reqwest::ClientBuilder, Failure> {
-    let unusable = |problem: String| Failure::usage(format!("--ca-file: {}: {problem}", path.display()));
+pub(crate) fn trusting(
+    http: reqwest::ClientBuilder,
+    path: &Path,
+) -> Result<reqwest::ClientBuilder, Failure> {
+    let unusable =
+        |problem: String| Failure::usage(format!("--ca-file: {}: {problem}", path.display()));
     let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+    let authorities =
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
     if authorities.is_empty() {
         return Err(unusable("has no certificate in PEM form".to_owned()));
     }
@@ -234,7 +330,10 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
     let reason = reason(error);
     let what = "start it (eventflow recovery), give --api-url, or work straight on the database with --direct or --database-url";
-    Failure::new(Exit::Failed, format!("cannot reach the recovery API at {url}: {reason}: {what}"))
+    Failure::new(
+        Exit::Failed,
+        format!("cannot reach the recovery API at {url}: {reason}: {what}"),
+    )
 }
 
 fn with_query(path: &str, query: &[(&str, String)]) -> String {

@@ -50,7 +50,9 @@ enum Work {
     )]
     Edit(Edit),
     /// Give up dead letters for a reason: they are kept, but no longer open
-    #[command(after_help = "Example: eventflow dlq discard 17 18 --reason \"test traffic of the vendor\"")]
+    #[command(
+        after_help = "Example: eventflow dlq discard 17 18 --reason \"test traffic of the vendor\""
+    )]
     Discard {
         /// Numbers of dead letters
         letters: Vec<i64>,
@@ -99,39 +101,76 @@ const IMPORT_BYTES: usize = 8 << 20;
 pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), Failure> {
     let as_json = connection.json;
     let client = Client::new(connection).await?;
-    let show = |text: &str, page: fn(&str) -> Result<String, Failure>| if as_json { say_json(text) } else { say(&page(text)?) };
+    let show = |text: &str, page: fn(&str) -> Result<String, Failure>| {
+        if as_json {
+            say_json(text)
+        } else {
+            say(&page(text)?)
+        }
+    };
     match work {
         Work::Ls { selection, before } => {
             let mut words = query(&selection)?;
             words.extend(before.map(|before| ("before", before.to_string())));
             let text = client.get("/api/v1/dead-letters", &words).await?;
-            if as_json { say_json(&text) } else { say(&page::letters(&read(&text)?, &selection)) }
+            if as_json {
+                say_json(&text)
+            } else {
+                say(&page::letters(&read(&text)?, &selection))
+            }
         }
         Work::Groups(selection) => {
             let text = client.get("/api/v1/groups", &query(&selection)?).await?;
             show(&text, page::groups)
         }
-        Work::Show { letter } => show(&client.get(&format!("/api/v1/dead-letters/{letter}"), &[]).await?, page::letter),
+        Work::Show { letter } => show(
+            &client
+                .get(&format!("/api/v1/dead-letters/{letter}"), &[])
+                .await?,
+            page::letter,
+        ),
         Work::Stats => show(&client.get("/api/v1/stats", &[]).await?, page::stats),
         Work::Edit(edit) => edit::run(&client, edit, as_json).await,
-        Work::Discard { letters, selection, reason, yes } => {
+        Work::Discard {
+            letters,
+            selection,
+            reason,
+            yes,
+        } => {
             let selection = with_letters(selection, letters);
             discard(&client, &selection, &reason, yes, as_json).await
         }
         Work::Export { selection, to } => export(&client, &selection, to).await,
         Work::Import { file } => import(&client, file, as_json).await,
         Work::Log { letter, job, limit } => {
-            let words = [("letter", letter.map(|letter| letter.to_string())), ("job", job), ("limit", Some(limit.to_string()))];
-            let words: Vec<_> = words.into_iter().filter_map(|(word, value)| Some((word, value?))).collect();
+            let words = [
+                ("letter", letter.map(|letter| letter.to_string())),
+                ("job", job),
+                ("limit", Some(limit.to_string())),
+            ];
+            let words: Vec<_> = words
+                .into_iter()
+                .filter_map(|(word, value)| Some((word, value?)))
+                .collect();
             show(&client.get("/api/v1/log", &words).await?, page::log)
         }
     }
 }
 
 /// The API says when it must be meant; a person is then asked, a script told.
-async fn discard(client: &Client, selection: &Selection, reason: &str, yes: bool, as_json: bool) -> Result<(), Failure> {
+async fn discard(
+    client: &Client,
+    selection: &Selection,
+    reason: &str,
+    yes: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
     let send = |yes: bool| {
-        client_post(client, "/api/v1/dead-letters/discard", json!({"selection": selection, "reason": reason, "yes": yes}))
+        client_post(
+            client,
+            "/api/v1/dead-letters/discard",
+            json!({"selection": selection, "reason": reason, "yes": yes}),
+        )
     };
     let mut answer = send(yes).await;
     if let Err(failure) = &answer
@@ -148,7 +187,10 @@ async fn discard(client: &Client, selection: &Selection, reason: &str, yes: bool
     let answer: Value = read(&text)?;
     match answer["discarded"].as_i64().unwrap_or_default() {
         0 => say("nothing to discard: none of them is open\n"),
-        number => say(&format!("discarded {}\n", super::words::count(number, "dead letter"))),
+        number => say(&format!(
+            "discarded {}\n",
+            super::words::count(number, "dead letter")
+        )),
     }
 }
 
@@ -156,22 +198,42 @@ async fn client_post(client: &Client, path: &str, body: Value) -> Result<String,
     client.post(path, &body).await
 }
 
-async fn export(client: &Client, selection: &Selection, to: Option<PathBuf>) -> Result<(), Failure> {
-    let words: Vec<String> = query(selection)?.into_iter().map(|(word, value)| format!("{word}={}", encoded(&value))).collect();
-    let mut answer = client.open(Method::GET, &format!("/api/v1/export?{}", words.join("&")), None, None).await?;
+async fn export(
+    client: &Client,
+    selection: &Selection,
+    to: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let words: Vec<String> = query(selection)?
+        .into_iter()
+        .map(|(word, value)| format!("{word}={}", encoded(&value)))
+        .collect();
+    let mut answer = client
+        .open(
+            Method::GET,
+            &format!("/api/v1/export?{}", words.join("&")),
+            None,
+            None,
+        )
+        .await?;
     let Some(to) = to else {
         let mut rest = Vec::new();
         while let Some(piece) = answer.piece().await? {
             rest.extend_from_slice(&piece);
             // Whole lines only, so that no character is cut where it is made safe.
-            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
+            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+                continue;
+            };
             say_bytes(super::words::json(&String::from_utf8_lossy(&rest[..=end])).as_bytes())?;
             rest.drain(..=end);
         }
         return say_bytes(&rest);
     };
-    let wrong = |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", to.display()));
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| ".".as_ref());
+    let wrong =
+        |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", to.display()));
+    let folder = to
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| ".".as_ref());
     // Under its name only when whole: half an export looks like a small one.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
     let mut lines = 0;
@@ -180,34 +242,58 @@ async fn export(client: &Client, selection: &Selection, to: Option<PathBuf>) -> 
         std::io::Write::write_all(&mut file, &piece).map_err(wrong)?;
     }
     file.persist(&to).map_err(|error| wrong(error.error))?;
-    note(&format!("{} in {}", super::words::count(lines as i64, "dead letter"), to.display()));
+    note(&format!(
+        "{} in {}",
+        super::words::count(lines as i64, "dead letter"),
+        to.display()
+    ));
     Ok(())
 }
 
 async fn import(client: &Client, file: PathBuf, as_json: bool) -> Result<(), Failure> {
-    let wrong = |error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", file.display()));
+    let wrong =
+        |error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", file.display()));
     let mut text = Vec::new();
     if file.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut text).map_err(wrong)?
     } else {
-        std::fs::File::open(&file).and_then(|mut file| file.read_to_end(&mut text)).map_err(wrong)?
+        std::fs::File::open(&file)
+            .and_then(|mut file| file.read_to_end(&mut text))
+            .map_err(wrong)?
     };
-    let text = String::from_utf8(text)
-        .map_err(|_| Failure::usage(format!("{} is not UTF-8: export writes JSON lines", file.display())))?;
+    let text = String::from_utf8(text).map_err(|_| {
+        Failure::usage(format!(
+            "{} is not UTF-8: export writes JSON lines",
+            file.display()
+        ))
+    })?;
     let (mut part, mut imported, mut present) = (String::new(), 0, 0);
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
+    let mut lines = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .peekable();
     while let Some(line) = lines.next() {
         part.push_str(line);
         part.push('\n');
-        if lines.peek().is_some_and(|next| part.len() + next.len() < IMPORT_BYTES) {
+        if lines
+            .peek()
+            .is_some_and(|next| part.len() + next.len() < IMPORT_BYTES)
+        {
             continue;
         }
-        let answer: Value = read(&client.send(Method::POST, "/api/v1/import", std::mem::take(&mut part)).await?)?;
+        let answer: Value = read(
+            &client
+                .send(Method::POST, "/api/v1/import", std::mem::take(&mut part))
+                .await?,
+        )?;
         imported += answer["imported"].as_i64().unwrap_or_default();
         present += answer["present"].as_i64().unwrap_or_default();
     }
     if imported + present == 0 {
-        return Err(Failure::new(Exit::Usage, format!("{} has no lines", file.display())));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{} has no lines", file.display()),
+        ));
     }
     if as_json {
         return say_json(&json!({"imported": imported, "present": present}).to_string());

@@ -35,7 +35,9 @@ pub(crate) struct Edit {
 }
 
 fn parse_set(text: &str) -> Result<(String, Value), String> {
-    let (pointer, value) = text.split_once('=').ok_or("expected POINTER=VALUE, as /payload/amount=12.50")?;
+    let (pointer, value) = text
+        .split_once('=')
+        .ok_or("expected POINTER=VALUE, as /payload/amount=12.50")?;
     if !pointer.starts_with('/') {
         return Err("a pointer begins with a slash, as /payload/amount".to_owned());
     }
@@ -48,29 +50,57 @@ fn parse_set(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<(), Failure> {
-    let Edit { letters, selection, set, patch, reason, yes } = edit;
+    let Edit {
+        letters,
+        selection,
+        set,
+        patch,
+        reason,
+        yes,
+    } = edit;
     if set.is_empty() && patch.is_none() {
         let [letter] = letters.as_slice() else {
-            return Err(Failure::usage("give one number to edit in the editor, or --set or --patch for several"));
+            return Err(Failure::usage(
+                "give one number to edit in the editor, or --set or --patch for several",
+            ));
         };
         return in_editor(client, *letter, &reason, as_json).await;
     }
     let selection = with_letters(selection, letters);
     if selection == Selection::default() {
-        return Err(Failure::usage("say which dead letters: numbers, --group, --code, ... (eventflow dlq edit --help)"));
+        return Err(Failure::usage(
+            "say which dead letters: numbers, --group, --code, ... (eventflow dlq edit --help)",
+        ));
     }
     let patch = match patch {
         Some(patch) => read_patch(&patch)?,
         None => {
-            let steps: Vec<Value> =
-                set.into_iter().map(|(path, value)| json!({"op": "add", "path": path, "value": value})).collect();
-            serde_json::value::to_raw_value(&steps).map_err(|error| Failure::failed(error.to_string()))?
+            let steps: Vec<Value> = set
+                .into_iter()
+                .map(|(path, value)| json!({"op": "add", "path": path, "value": value}))
+                .collect();
+            serde_json::value::to_raw_value(&steps)
+                .map_err(|error| Failure::failed(error.to_string()))?
         }
     };
     let key = uuid::Uuid::new_v4().to_string();
     let send = async |yes: bool| {
-        let body = serde_json::to_string(&PatchBody { selection: &selection, patch: &patch, reason: &reason, yes })?;
-        client.open(Method::POST, "/api/v1/dead-letters/patch", Some(&key), Some(body)).await?.text().await
+        let body = serde_json::to_string(&PatchBody {
+            selection: &selection,
+            patch: &patch,
+            reason: &reason,
+            yes,
+        })?;
+        client
+            .open(
+                Method::POST,
+                "/api/v1/dead-letters/patch",
+                Some(&key),
+                Some(body),
+            )
+            .await?
+            .text()
+            .await
     };
     let mut answer = send(yes).await;
     if let Err(failure) = &answer
@@ -80,15 +110,27 @@ pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<()
     {
         answer = send(true).await;
     }
-    tell(&answer?, as_json, &format!("eventflow replay plan{}", typed(&selection)?))
+    tell(
+        &answer?,
+        as_json,
+        &format!("eventflow replay plan{}", typed(&selection)?),
+    )
 }
 
 /// A selection as a person types it.
 fn typed(selection: &Selection) -> Result<String, Failure> {
-    let fields = serde_json::to_value(selection).map_err(|error| Failure::failed(error.to_string()))?;
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fields =
+        serde_json::to_value(selection).map_err(|error| Failure::failed(error.to_string()))?;
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     let flag = |(name, value): (&String, &Value)| {
-        let value = value.as_array().map_or_else(|| text(value), |all| all.iter().map(text).collect::<Vec<_>>().join(","));
+        let value = value.as_array().map_or_else(
+            || text(value),
+            |all| all.iter().map(text).collect::<Vec<_>>().join(","),
+        );
         format!(" --{} {}", name.replace('_', "-"), quoted(&value))
     };
     Ok(fields.as_object().into_iter().flatten().map(flag).collect())
@@ -108,8 +150,11 @@ fn read_patch(patch: &str) -> Result<Box<RawValue>, Failure> {
     let text = if patch.trim_start().starts_with(['[', '{']) {
         patch.to_owned()
     } else {
-        std::fs::read_to_string(patch)
-            .map_err(|error| bad(format!("neither JSON nor a file that can be read ({patch}: {error})")))?
+        std::fs::read_to_string(patch).map_err(|error| {
+            bad(format!(
+                "neither JSON nor a file that can be read ({patch}: {error})"
+            ))
+        })?
     };
     serde_json::from_str(&text).map_err(|error| bad(format!("not JSON: {error}")))
 }
@@ -120,21 +165,41 @@ fn tell(text: &str, as_json: bool, next: &str) -> Result<(), Failure> {
     }
     let Edited { changed, unchanged } = read(text)?;
     let mut out = String::new();
-    put(&mut out, &format!("changed {}, {unchanged} were so already", count(changed as i64, "dead letter")));
+    put(
+        &mut out,
+        &format!(
+            "changed {}, {unchanged} were so already",
+            count(changed as i64, "dead letter")
+        ),
+    );
     put(&mut out, &format!("next: {next}"));
     say(&out)
 }
 
-async fn in_editor(client: &Client, letter: i64, reason: &str, as_json: bool) -> Result<(), Failure> {
+async fn in_editor(
+    client: &Client,
+    letter: i64,
+    reason: &str,
+    as_json: bool,
+) -> Result<(), Failure> {
     let path = format!("/api/v1/dead-letters/{letter}/value");
     let answer: Value = read(&client.get(&path, &[]).await?)?;
     let original = answer["text"].as_str().unwrap_or_default().to_owned();
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
+    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    });
     let Some(editor) = editor else {
-        return Err(Failure::usage("no editor: set VISUAL or EDITOR, or use --set or --patch"));
+        return Err(Failure::usage(
+            "no editor: set VISUAL or EDITOR, or use --set or --patch",
+        ));
     };
     // Only its owner may read it (0600), and it goes with the handle, whatever happens.
-    let mut file = tempfile::Builder::new().prefix(&format!("dead-letter-{letter}-")).suffix(".json").tempfile()?;
+    let mut file = tempfile::Builder::new()
+        .prefix(&format!("dead-letter-{letter}-"))
+        .suffix(".json")
+        .tempfile()?;
     let before = pretty(&original);
     file.write_all(before.as_bytes())?;
     file.flush()?;
@@ -153,10 +218,20 @@ async fn in_editor(client: &Client, letter: i64, reason: &str, as_json: bool) ->
         }
         let body = json!({"text": after.trim_end(), "reason": reason}).to_string();
         match client.send(Method::PUT, &path, body).await {
-            Ok(text) => return tell(&text, as_json, &format!("eventflow replay apply {letter} --yes")),
+            Ok(text) => {
+                return tell(
+                    &text,
+                    as_json,
+                    &format!("eventflow replay apply {letter} --yes"),
+                );
+            }
             Err(failure) if failure.is("still_broken") || failure.is("invalid_request") => {
                 note(&format!("today's checks refuse it: {failure}"));
-                if let Some(pointer) = failure.problem.as_ref().and_then(|problem| problem["rejection"]["pointer"].as_str()) {
+                if let Some(pointer) = failure
+                    .problem
+                    .as_ref()
+                    .and_then(|problem| problem["rejection"]["pointer"].as_str())
+                {
                     note(&format!("  at {pointer}"));
                 }
                 if !ask("Edit it again?")? {
@@ -172,27 +247,43 @@ async fn in_editor(client: &Client, letter: i64, reason: &str, as_json: bool) ->
 /// Editors may replace the file: it is read by its name.
 fn reread(path: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(16 << 20).read_to_end(&mut bytes)?;
-    String::from_utf8(bytes).map_err(|_| Failure::usage("what was saved is not UTF-8; nothing was changed"))
+    std::fs::File::open(path)?
+        .take(16 << 20)
+        .read_to_end(&mut bytes)?;
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage("what was saved is not UTF-8; nothing was changed"))
 }
 
 async fn open(editor: &str, path: &Path) -> Result<(), Failure> {
     // Ctrl-C in the editor is for the editor.
     let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut command = tokio::process::Command::new("sh");
-    command.arg("-c").arg(format!("{editor} \"$1\"")).arg("editor").arg(path);
-    let ended = command.status().await.map_err(|error| Failure::failed(format!("cannot start the editor {editor}: {error}")))?;
+    command
+        .arg("-c")
+        .arg(format!("{editor} \"$1\""))
+        .arg("editor")
+        .arg(path);
+    let ended = command
+        .status()
+        .await
+        .map_err(|error| Failure::failed(format!("cannot start the editor {editor}: {error}")))?;
     if ended.success() {
         Ok(())
     } else {
-        Err(Failure::failed(format!("the editor {editor} ended with {ended}; nothing was changed")))
+        Err(Failure::failed(format!(
+            "the editor {editor} ended with {ended}; nothing was changed"
+        )))
     }
 }
 
 fn diff(before: &str, after: &str) -> String {
     let colours = table::coloured();
     let diff = similar::TextDiff::from_lines(before.trim_end(), after.trim_end());
-    let text = diff.unified_diff().context_radius(2).header("original", "edited").to_string();
+    let text = diff
+        .unified_diff()
+        .context_radius(2)
+        .header("original", "edited")
+        .to_string();
     let mut out = String::new();
     for shown in lines(&text).lines().map(line) {
         let colour = match shown.chars().next() {
@@ -200,7 +291,11 @@ fn diff(before: &str, after: &str) -> String {
             Some('+') if colours => "\u{1b}[32m",
             _ => "",
         };
-        out.push_str(&if colour.is_empty() { format!("{shown}\n") } else { format!("{colour}{shown}\u{1b}[0m\n") });
+        out.push_str(&if colour.is_empty() {
+            format!("{shown}\n")
+        } else {
+            format!("{colour}{shown}\u{1b}[0m\n")
+        });
     }
     if !std::io::stdout().is_terminal() {
         out.push('\n');
@@ -218,7 +313,10 @@ mod tests {
         for (text, value) in [
             ("/a=12.50", json!("12.50")),
             ("/a=12.5", json!(12.5)),
-            ("/a=99999999999999999999.99", json!("99999999999999999999.99")),
+            (
+                "/a=99999999999999999999.99",
+                json!("99999999999999999999.99"),
+            ),
             ("/a=EUR", json!("EUR")),
             ("/a=\"1\"", json!("1")),
             ("/a=null", json!(null)),

@@ -28,7 +28,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
-        Self { exit, message: words::line(message.as_ref()), code: None, problem: None }
+        Self {
+            exit,
+            message: words::line(message.as_ref()),
+            code: None,
+            problem: None,
+        }
     }
 
     pub(crate) fn failed(message: impl AsRef<str>) -> Self {
@@ -42,9 +47,15 @@ impl Failure {
     /// What the API said. Whoever answers something else is not the API.
     pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
         let problem: Option<Value> = serde_json::from_slice(body).ok();
-        let text = |name: &str| problem.as_ref().and_then(|problem| problem.get(name)?.as_str());
+        let text = |name: &str| {
+            problem
+                .as_ref()
+                .and_then(|problem| problem.get(name)?.as_str())
+        };
         let (Some(code), Some(detail)) = (text("code"), text("detail")) else {
-            return Self::failed(format!("HTTP {status}, and not in the words of the recovery API: is --api-url right?"));
+            return Self::failed(format!(
+                "HTTP {status}, and not in the words of the recovery API: is --api-url right?"
+            ));
         };
         let exit = match (status, code) {
             (_, "needs_confirmation" | "needs_approval") => Exit::Confirmation,
@@ -53,7 +64,12 @@ impl Failure {
         };
         let message = words::line(&format!("{detail} ({code})"));
         let code = Some(code.to_owned());
-        Self { exit, message, code, problem }
+        Self {
+            exit,
+            message,
+            code,
+            problem,
+        }
     }
 
     pub(crate) fn is(&self, code: &str) -> bool {

@@ -22,12 +22,27 @@ fn state(job: &Job) -> &'static str {
 /// A replay, and what to type next.
 pub(super) fn job_page(job: &Job) -> String {
     let (id, mut out) = (&job.id, String::new());
-    put(&mut out, &format!("replay {id} of {}: {}", count(job.items, "dead letter"), state(job)));
+    put(
+        &mut out,
+        &format!(
+            "replay {id} of {}: {}",
+            count(job.items, "dead letter"),
+            state(job)
+        ),
+    );
     put(&mut out, &format!("  {}", progress(job)));
     for (code, number) in &job.by_code {
         put(&mut out, &format!("  {number:>8}  {code}"));
     }
-    put(&mut out, &format!("  planned by {} {}{}", job.created_by, when(job.created_at), reason(&job.reason)));
+    put(
+        &mut out,
+        &format!(
+            "  planned by {} {}{}",
+            job.created_by,
+            when(job.created_at),
+            reason(&job.reason)
+        ),
+    );
     if let Some(by) = &job.approved_by {
         put(&mut out, &format!("  approved by {by}"));
     }
@@ -42,10 +57,18 @@ pub(super) fn job_page(job: &Job) -> String {
                 format!("replay apply {id} --yes"),
             ]
         }
-        JobState::Planned => vec![format!("replay dry-run {id}"), format!("replay apply {id} --yes")],
-        JobState::Running => vec![format!("replay status {id} --watch"), format!("replay pause {id}")],
+        JobState::Planned => vec![
+            format!("replay dry-run {id}"),
+            format!("replay apply {id} --yes"),
+        ],
+        JobState::Running => vec![
+            format!("replay status {id} --watch"),
+            format!("replay pause {id}"),
+        ],
         JobState::Paused => vec![format!("replay resume {id}"), format!("replay stop {id}")],
-        JobState::Stopped | JobState::Finished if has_failed(job) => vec![format!("replay status {id} --items")],
+        JobState::Stopped | JobState::Finished if has_failed(job) => {
+            vec![format!("replay status {id} --items")]
+        }
         JobState::Stopped | JobState::Finished => vec![],
     };
     for command in next {
@@ -55,12 +78,21 @@ pub(super) fn job_page(job: &Job) -> String {
 }
 
 fn reason(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
 }
 
 pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
     let mut out = String::new();
-    let DryRun { would_store, would_be_duplicate, would_fail, .. } = dry_run;
+    let DryRun {
+        would_store,
+        would_be_duplicate,
+        would_fail,
+        ..
+    } = dry_run;
     put(
         &mut out,
         &format!(
@@ -77,11 +109,24 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
     let mut rows = Rows::new(&["LETTER", "WOULD", "CODE", "DETAIL"]);
     for sample in &dry_run.samples {
         let row = sample.row.as_ref().map(stored).unwrap_or_default();
-        let mut detail = sample.detail.clone().filter(|detail| !detail.is_empty()).unwrap_or(row);
-        if let Some(diff) = sample.diff.as_ref().filter(|diff| diff.as_array().is_some_and(|steps| !steps.is_empty())) {
+        let mut detail = sample
+            .detail
+            .clone()
+            .filter(|detail| !detail.is_empty())
+            .unwrap_or(row);
+        if let Some(diff) = sample
+            .diff
+            .as_ref()
+            .filter(|diff| diff.as_array().is_some_and(|steps| !steps.is_empty()))
+        {
             detail.push_str(&format!("; changed: {diff}"));
         }
-        rows.add(&[sample.letter.to_string(), sample.would.clone(), sample.code.clone().unwrap_or_default(), detail]);
+        rows.add(&[
+            sample.letter.to_string(),
+            sample.would.clone(),
+            sample.code.clone().unwrap_or_default(),
+            detail,
+        ]);
     }
     out.push_str(&rows.to_string());
     out
@@ -91,7 +136,11 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
 fn stored(row: &Value) -> String {
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let words = ["event_type", "event_id", "entity_key", "amount", "currency"].map(text);
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    words
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[derive(Deserialize)]
@@ -104,7 +153,9 @@ pub(super) fn history_page(text: &str) -> Result<String, Failure> {
     if replays.is_empty() {
         return Ok("nothing was replayed yet\ntry: eventflow dlq groups, then eventflow replay plan --group N\n".to_owned());
     }
-    let mut rows = Rows::new(&["REPLAY", "STATE", "PLANNED", "BY", "ITEMS", "OUTCOME", "REASON"]);
+    let mut rows = Rows::new(&[
+        "REPLAY", "STATE", "PLANNED", "BY", "ITEMS", "OUTCOME", "REASON",
+    ]);
     for job in &replays {
         let (planned, items) = (age(job.created_at), job.items.to_string());
         rows.add(&[

@@ -12,10 +12,16 @@ pub(super) fn letters(page: &Letters, selection: &Selection) -> String {
     if page.letters.is_empty() {
         return nothing(page, selection);
     }
-    let mut rows = Rows::new(&["ID", "STATE", "FAILED", "STAGE", "CODE", "SOURCE", "EVENT", "DETAIL"]);
+    let mut rows = Rows::new(&[
+        "ID", "STATE", "FAILED", "STAGE", "CODE", "SOURCE", "EVENT", "DETAIL",
+    ]);
     for letter in &page.letters {
         let id = format!("{}{}", letter.id, if letter.edited { "*" } else { "" });
-        let event = letter.event_id.clone().or_else(|| letter.entity_key.clone()).unwrap_or_else(|| "-".to_owned());
+        let event = letter
+            .event_id
+            .clone()
+            .or_else(|| letter.entity_key.clone())
+            .unwrap_or_else(|| "-".to_owned());
         rows.add(&[
             id,
             letter.state.word().to_owned(),
@@ -32,8 +38,14 @@ pub(super) fn letters(page: &Letters, selection: &Selection) -> String {
     let last = page.letters.last().map_or(0, |letter| letter.id);
     match page.total {
         Some(total) if total <= shown => {}
-        Some(total) => put(&mut out, &format!("\u{2014} {shown} of {total}; more: --before {last}")),
-        None => put(&mut out, &format!("\u{2014} {shown} shown; more: --before {last}")),
+        Some(total) => put(
+            &mut out,
+            &format!("\u{2014} {shown} of {total}; more: --before {last}"),
+        ),
+        None => put(
+            &mut out,
+            &format!("\u{2014} {shown} shown; more: --before {last}"),
+        ),
     }
     if page.letters.iter().any(|letter| letter.edited) {
         put(&mut out, "\u{2014} * edited since it failed");
@@ -43,19 +55,36 @@ pub(super) fn letters(page: &Letters, selection: &Selection) -> String {
 
 /// An id takes no more of a line than ids of ours do.
 fn short(text: &str) -> String {
-    if text.chars().count() <= 40 { text.to_owned() } else { text.chars().take(39).chain(['\u{2026}']).collect() }
+    if text.chars().count() <= 40 {
+        text.to_owned()
+    } else {
+        text.chars().take(39).chain(['\u{2026}']).collect()
+    }
 }
 
 fn nothing(page: &Letters, selection: &Selection) -> String {
     let mut out = String::new();
-    let settled = page.last_settled_at.map(|at| format!("; last one settled {}", age(at))).unwrap_or_default();
+    let settled = page
+        .last_settled_at
+        .map(|at| format!("; last one settled {}", age(at)))
+        .unwrap_or_default();
     if selection.has_filter() || !selection.state.is_empty() {
-        let which = if selection.state.is_empty() { "open dead letter" } else { "dead letter" };
+        let which = if selection.state.is_empty() {
+            "open dead letter"
+        } else {
+            "dead letter"
+        };
         put(&mut out, &format!("no {which} matches{settled}"));
-        put(&mut out, "try: fewer filters, --state open,replaying,resolved,discarded, or eventflow dlq groups");
+        put(
+            &mut out,
+            "try: fewer filters, --state open,replaying,resolved,discarded, or eventflow dlq groups",
+        );
     } else {
         put(&mut out, &format!("no open dead letters{settled}"));
-        put(&mut out, "try: eventflow dlq ls --state replaying,resolved,discarded, or eventflow audit");
+        put(
+            &mut out,
+            "try: eventflow dlq ls --state replaying,resolved,discarded, or eventflow audit",
+        );
     }
     out
 }
@@ -70,7 +99,18 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
     if groups.is_empty() {
         return Ok("no group has open dead letters\ntry: eventflow dlq groups --state replaying,resolved,discarded, or eventflow dlq stats\n".to_owned());
     }
-    let mut rows = Rows::new(&["GROUP", "OPEN", "REPLAYING", "STAGE", "CODE", "SOURCE", "FIRST", "LAST", "SAMPLE", "EVENT TYPE"]);
+    let mut rows = Rows::new(&[
+        "GROUP",
+        "OPEN",
+        "REPLAYING",
+        "STAGE",
+        "CODE",
+        "SOURCE",
+        "FIRST",
+        "LAST",
+        "SAMPLE",
+        "EVENT TYPE",
+    ]);
     for group in &groups {
         rows.add(&[
             group.id.to_string(),
@@ -82,12 +122,19 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
             group.first_seen.map(age).unwrap_or_default(),
             group.last_seen.map(age).unwrap_or_default(),
             group.sample.map(|id| id.to_string()).unwrap_or_default(),
-            if group.event_type.is_empty() { "-".to_owned() } else { group.event_type.clone() },
+            if group.event_type.is_empty() {
+                "-".to_owned()
+            } else {
+                group.event_type.clone()
+            },
         ]);
     }
     let mut out = rows.to_string();
     if let Some(sample) = groups.first().and_then(|group| group.sample) {
-        put(&mut out, &format!("\u{2014} next: eventflow explain {sample}"));
+        put(
+            &mut out,
+            &format!("\u{2014} next: eventflow explain {sample}"),
+        );
     }
     Ok(out)
 }
@@ -96,16 +143,34 @@ pub(super) fn letter(text: &str) -> Result<String, Failure> {
     let detail: LetterDetail = read(text)?;
     let letter = &detail.letter;
     let mut out = String::new();
-    put(&mut out, &format!("dead letter {}, {}: {} at {}", letter.id, letter.state.word(), letter.code, letter.stage));
+    put(
+        &mut out,
+        &format!(
+            "dead letter {}, {}: {} at {}",
+            letter.id,
+            letter.state.word(),
+            letter.code,
+            letter.stage
+        ),
+    );
     put(&mut out, &format!("  {}", letter.detail));
     out.push('\n');
     facts(&mut out, letter, &detail);
     put(&mut out, "\nvalue".trim_start());
     value(&mut out, &detail.value);
     put(&mut out, "headers");
-    let widest = detail.headers.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().min(32);
+    let widest = detail
+        .headers
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or_default()
+        .min(32);
     for (name, value) in &detail.headers {
-        put(&mut out, &format!("  {name:widest$}  {}", value.as_deref().unwrap_or("(null)")));
+        put(
+            &mut out,
+            &format!("  {name:widest$}  {}", value.as_deref().unwrap_or("(null)")),
+        );
     }
     for failure in &detail.failures {
         let place = format!("{}:{}", failure.dlq.0, failure.dlq.1);
@@ -121,7 +186,16 @@ pub(super) fn letter(text: &str) -> Result<String, Failure> {
         );
     }
     for edit in &detail.edits {
-        put(&mut out, &format!("edited  {} by {}  {}  {}", when(edit.edited_at), edit.edited_by, edit.patch, edit.reason));
+        put(
+            &mut out,
+            &format!(
+                "edited  {} by {}  {}  {}",
+                when(edit.edited_at),
+                edit.edited_by,
+                edit.patch,
+                edit.reason
+            ),
+        );
     }
     put(&mut out, &format!("next: eventflow explain {}", letter.id));
     Ok(out)
@@ -137,18 +211,42 @@ fn facts(out: &mut String, letter: &Letter, detail: &LetterDetail) {
     fact("entity key", letter.entity_key.clone());
     fact("type", Some(letter.event_type.clone()));
     fact("source", Some(letter.source.clone()));
-    fact("failed", Some(format!("{}, {}", when(letter.last_failed_at), count(i64::from(letter.attempts), "attempt"))));
-    fact("first failed", (letter.first_failed_at != letter.last_failed_at).then(|| when(letter.first_failed_at)));
+    fact(
+        "failed",
+        Some(format!(
+            "{}, {}",
+            when(letter.last_failed_at),
+            count(i64::from(letter.attempts), "attempt")
+        )),
+    );
+    fact(
+        "first failed",
+        (letter.first_failed_at != letter.last_failed_at).then(|| when(letter.first_failed_at)),
+    );
     fact("kind", Some(letter.disposition.clone()));
     fact("consumer group", Some(letter.consumer_group.clone()));
     fact("origin", Some(letter.origin.clone()));
-    fact("dead letter at", Some(format!("{}:{} (headers of {})", detail.dlq.0, detail.dlq.1, detail.family)));
+    fact(
+        "dead letter at",
+        Some(format!(
+            "{}:{} (headers of {})",
+            detail.dlq.0, detail.dlq.1, detail.family
+        )),
+    );
     fact("group", Some(letter.group.to_string()));
-    fact("replayed", (letter.replay_count > 0).then(|| count(i64::from(letter.replay_count), "time")));
+    fact(
+        "replayed",
+        (letter.replay_count > 0).then(|| count(i64::from(letter.replay_count), "time")),
+    );
     fact("replay", letter.job.clone());
     fact("resolved as", letter.resolution.clone());
     fact("discarded for", letter.reason.clone());
-    fact("edited", letter.edited.then(|| "a replay sends the edited value; the original is below".to_owned()));
+    fact(
+        "edited",
+        letter
+            .edited
+            .then(|| "a replay sends the edited value; the original is below".to_owned()),
+    );
     fact("trace", detail.trace_id.clone());
     fact("version", detail.service_version.clone());
     fact("key", detail.key.clone());
@@ -158,11 +256,15 @@ fn facts(out: &mut String, letter: &Letter, detail: &LetterDetail) {
 fn value(out: &mut String, body: &Body) {
     let text = match body {
         Body::Text { text } => pretty(text),
-        Body::Avro { schema_id, text } => format!("(Avro, schema {schema_id}, as JSON)\n{}", pretty(text)),
+        Body::Avro { schema_id, text } => {
+            format!("(Avro, schema {schema_id}, as JSON)\n{}", pretty(text))
+        }
         Body::Binary { base64 } => format!("(not text; base64)\n{base64}"),
         Body::Null => "(null: the record has no value)".to_owned(),
         Body::Dropped { bytes } => {
-            format!("({bytes} bytes, dropped by the limits of the index; the dead-letter topic may still have it)")
+            format!(
+                "({bytes} bytes, dropped by the limits of the index; the dead-letter topic may still have it)"
+            )
         }
     };
     for line in lines(&text).lines() {
@@ -185,13 +287,27 @@ pub(super) fn stats(text: &str) -> Result<String, Failure> {
     }
     match stats.index_lag {
         Some(0) => put(&mut out, "index          up to date"),
-        Some(lag) => put(&mut out, &format!("index          {} behind the dead-letter topic", count(lag, "record"))),
-        None => put(&mut out, "index          how far behind the dead-letter topic is not known here"),
+        Some(lag) => put(
+            &mut out,
+            &format!(
+                "index          {} behind the dead-letter topic",
+                count(lag, "record")
+            ),
+        ),
+        None => put(
+            &mut out,
+            "index          how far behind the dead-letter topic is not known here",
+        ),
     }
-    put(&mut out, &format!("index size     {} MiB", stats.index_bytes >> 20));
-    for (title, sums) in
-        [("open by code", &stats.by_code), ("open by stage", &stats.by_stage), ("open by source", &stats.by_source)]
-    {
+    put(
+        &mut out,
+        &format!("index size     {} MiB", stats.index_bytes >> 20),
+    );
+    for (title, sums) in [
+        ("open by code", &stats.by_code),
+        ("open by stage", &stats.by_stage),
+        ("open by source", &stats.by_source),
+    ] {
         sums_of(&mut out, title, sums);
     }
     Ok(out)
@@ -205,7 +321,13 @@ fn sums_of(out: &mut String, title: &str, sums: &BTreeMap<String, i64>) {
         put(out, title);
     }
     for (name, number) in sums {
-        put(out, &format!("  {number:>8}  {}", if name.is_empty() { "(none)" } else { name }));
+        put(
+            out,
+            &format!(
+                "  {number:>8}  {}",
+                if name.is_empty() { "(none)" } else { name }
+            ),
+        );
     }
 }
 
@@ -219,15 +341,29 @@ pub(super) fn log(text: &str) -> Result<String, Failure> {
     if entries.is_empty() {
         return Ok("nothing was done yet\n".to_owned());
     }
-    let mut rows = Rows::new(&["WHEN", "WHO", "ACTION", "REPLAY", "LETTER", "COUNTS", "REASON"]);
+    let mut rows = Rows::new(&[
+        "WHEN", "WHO", "ACTION", "REPLAY", "LETTER", "COUNTS", "REASON",
+    ]);
     for entry in entries {
-        let counts = if entry.counts.as_object().is_some_and(serde_json::Map::is_empty) {
+        let counts = if entry
+            .counts
+            .as_object()
+            .is_some_and(serde_json::Map::is_empty)
+        {
             String::new()
         } else {
             entry.counts.to_string()
         };
         let letter = entry.letter.map(|id| id.to_string()).unwrap_or_default();
-        rows.add(&[moment(entry.at), entry.who, entry.action, entry.job.unwrap_or_default(), letter, counts, entry.reason]);
+        rows.add(&[
+            moment(entry.at),
+            entry.who,
+            entry.action,
+            entry.job.unwrap_or_default(),
+            letter,
+            counts,
+            entry.reason,
+        ]);
     }
     Ok(rows.to_string())
 }

@@ -24,7 +24,9 @@ pub(crate) struct Replay {
 #[derive(Debug, clap::Subcommand)]
 enum Work {
     /// Freeze a selection into a replay; nothing is sent
-    #[command(after_help = "Example: eventflow replay plan --code unknown_event_type --since 1d --reason \"contract deployed\"")]
+    #[command(
+        after_help = "Example: eventflow replay plan --code unknown_event_type --since 1d --reason \"contract deployed\""
+    )]
     Plan {
         #[command(flatten)]
         what: What,
@@ -65,7 +67,9 @@ enum Work {
         job: String,
     },
     /// Show where a replay stands; exit 1 when items failed
-    #[command(after_help = "Examples: eventflow replay status k3x9 --items\n          eventflow replay status k3x9 --watch")]
+    #[command(
+        after_help = "Examples: eventflow replay status k3x9 --items\n          eventflow replay status k3x9 --watch"
+    )]
     Status {
         /// Replay
         job: String,
@@ -121,8 +125,10 @@ struct What {
 impl What {
     /// The selection, when what was typed are numbers.
     fn selection(self) -> Result<(Selection, String), Failure> {
-        let numbers: Result<Vec<i64>, _> = self.targets.iter().map(|target| target.parse()).collect();
-        let numbers = numbers.map_err(|_| Failure::usage("dead letters are numbers (eventflow dlq ls)"))?;
+        let numbers: Result<Vec<i64>, _> =
+            self.targets.iter().map(|target| target.parse()).collect();
+        let numbers =
+            numbers.map_err(|_| Failure::usage("dead letters are numbers (eventflow dlq ls)"))?;
         Ok((with_letters(self.selection, numbers), self.reason))
     }
 }
@@ -130,7 +136,11 @@ impl What {
 pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Failure> {
     let as_json = connection.json;
     let client = Client::new(connection).await?;
-    let change = async |job: &str, what: &str| client.send(Method::POST, &path(job, what), "{}".to_owned()).await;
+    let change = async |job: &str, what: &str| {
+        client
+            .send(Method::POST, &path(job, what), "{}".to_owned())
+            .await
+    };
     let text = match work {
         Work::Plan { what, key } => {
             let (selection, reason) = what.selection()?;
@@ -138,38 +148,81 @@ pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Failu
         }
         Work::DryRun { job } => {
             let text = change(&job, "/dry-run").await?;
-            return if as_json { say_json(&text) } else { say(&dry_run_page(&read(&text)?)) };
+            return if as_json {
+                say_json(&text)
+            } else {
+                say(&dry_run_page(&read(&text)?))
+            };
         }
-        Work::Apply { what, rate, yes, detach, force } => {
-            return apply(&client, what, Start { rate, yes, detach, force, as_json }).await;
+        Work::Apply {
+            what,
+            rate,
+            yes,
+            detach,
+            force,
+        } => {
+            return apply(
+                &client,
+                what,
+                Start {
+                    rate,
+                    yes,
+                    detach,
+                    force,
+                    as_json,
+                },
+            )
+            .await;
         }
         Work::Approve { job } => change(&job, "/approve").await?,
         Work::Pause { job } => change(&job, "/pause").await?,
         Work::Resume { job } => change(&job, "/resume").await?,
         Work::Stop { job } => change(&job, "/stop").await?,
-        Work::Status { job, watch: true, .. } => return follow(&client, &job, as_json).await,
-        Work::Status { job, items, limit, .. } => return status(&client, &job, items.then_some(limit), as_json).await,
+        Work::Status {
+            job, watch: true, ..
+        } => return follow(&client, &job, as_json).await,
+        Work::Status {
+            job, items, limit, ..
+        } => return status(&client, &job, items.then_some(limit), as_json).await,
         Work::History { limit } => {
-            let text = client.get("/api/v1/replays", &[("limit", limit.to_string())]).await?;
-            return if as_json { say_json(&text) } else { say(&history_page(&text)?) };
+            let text = client
+                .get("/api/v1/replays", &[("limit", limit.to_string())])
+                .await?;
+            return if as_json {
+                say_json(&text)
+            } else {
+                say(&history_page(&text)?)
+            };
         }
     };
-    if as_json { say_json(&text) } else { say(&job_page(&read(&text)?)) }
+    if as_json {
+        say_json(&text)
+    } else {
+        say(&job_page(&read(&text)?))
+    }
 }
 
 fn path(job: &str, what: &str) -> String {
     format!("/api/v1/replays/{}{what}", encoded(job))
 }
 
-async fn plan(client: &Client, selection: &Selection, reason: &str, key: Option<String>) -> Result<String, Failure> {
+async fn plan(
+    client: &Client,
+    selection: &Selection,
+    reason: &str,
+    key: Option<String>,
+) -> Result<String, Failure> {
     let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let body = json!({"selection": selection, "reason": reason}).to_string();
-    let mut answer = client.open(Method::POST, "/api/v1/replays", Some(&key), Some(body)).await?;
+    let mut answer = client
+        .open(Method::POST, "/api/v1/replays", Some(&key), Some(body))
+        .await?;
     let mut text = Vec::new();
     while let Some(piece) = answer.piece().await? {
         text.extend_from_slice(&piece);
     }
-    String::from_utf8(text).map_err(|_| Failure::failed("the answer is not UTF-8: is --api-url right?"))
+    String::from_utf8(text)
+        .map_err(|_| Failure::failed("the answer is not UTF-8: is --api-url right?"))
 }
 
 /// How a replay is started.
@@ -196,34 +249,62 @@ async fn apply(client: &Client, what: What, start: Start) -> Result<(), Failure>
     } else {
         let (selection, reason) = what.selection()?;
         if selection == Selection::default() {
-            return Err(Failure::usage("say what to replay: a planned replay, numbers of dead letters, --group, --code, ..."));
+            return Err(Failure::usage(
+                "say what to replay: a planned replay, numbers of dead letters, --group, --code, ...",
+            ));
         }
         tried(client, &selection, &reason, &start).await?
     };
-    let goes = matches!(job.state, JobState::Running | JobState::Finished | JobState::Stopped);
+    let goes = matches!(
+        job.state,
+        JobState::Running | JobState::Finished | JobState::Stopped
+    );
     if !start.yes && !goes && !ask(&format!("Send {} again?", count(job.items, "dead letter")))? {
-        let next = format!("replay {0} is planned and nothing was sent; to send it: eventflow replay apply {0} --yes", job.id);
+        let next = format!(
+            "replay {0} is planned and nothing was sent; to send it: eventflow replay apply {0} --yes",
+            job.id
+        );
         return Err(Failure::new(Exit::Confirmation, next));
     }
     // Whoever answered yes meant it, however many they are.
-    let text =
-        client.post(&path(&job.id, "/apply"), &json!({"rate": start.rate, "yes": true})).await.map_err(|mut failure| {
+    let text = client
+        .post(
+            &path(&job.id, "/apply"),
+            &json!({"rate": start.rate, "yes": true}),
+        )
+        .await
+        .map_err(|mut failure| {
             if failure.is("needs_approval") {
-                failure.message =
-                    format!("{failure}; somebody else types: eventflow replay approve {}", super::words::line(&job.id));
+                failure.message = format!(
+                    "{failure}; somebody else types: eventflow replay approve {}",
+                    super::words::line(&job.id)
+                );
             }
             failure
         })?;
     if start.detach {
-        return if start.as_json { say_json(&text) } else { say(&job_page(&read(&text)?)) };
+        return if start.as_json {
+            say_json(&text)
+        } else {
+            say(&job_page(&read(&text)?))
+        };
     }
     follow(client, &job.id, start.as_json).await
 }
 
 /// Planned and tried; refused when it would be of no use.
-async fn tried(client: &Client, selection: &Selection, reason: &str, start: &Start) -> Result<Job, Failure> {
+async fn tried(
+    client: &Client,
+    selection: &Selection,
+    reason: &str,
+    start: &Start,
+) -> Result<Job, Failure> {
     let job: Job = read(&plan(client, selection, reason, None).await?)?;
-    let dry_run: DryRun = read(&client.send(Method::POST, &path(&job.id, "/dry-run"), "{}".to_owned()).await?)?;
+    let dry_run: DryRun = read(
+        &client
+            .send(Method::POST, &path(&job.id, "/dry-run"), "{}".to_owned())
+            .await?,
+    )?;
     if !start.as_json {
         say(&dry_run_page(&dry_run))?;
     }
@@ -256,9 +337,9 @@ async fn follow(client: &Client, id: &str, as_json: bool) -> Result<(), Failure>
             verdict(&job)?;
             match job.state {
                 JobState::Finished | JobState::Stopped => Ok(()),
-                JobState::Paused => {
-                    Err(Failure::failed(format!("replay {id} is paused; to go on: eventflow replay resume {id}")))
-                }
+                JobState::Paused => Err(Failure::failed(format!(
+                    "replay {id} is paused; to go on: eventflow replay resume {id}"
+                ))),
                 JobState::Planned | JobState::Running => Err(Failure::failed(format!(
                     "no running recovery role was seen: start one (eventflow recovery), and replay {id} goes on by itself"
                 ))),
@@ -272,7 +353,9 @@ fn verdict(job: &Job) -> Result<(), Failure> {
         return Ok(());
     }
     let id = &job.id;
-    Err(Failure::failed(format!("some of replay {id} failed again; which and why: eventflow replay status {id} --items")))
+    Err(Failure::failed(format!(
+        "some of replay {id} failed again; which and why: eventflow replay status {id} --items"
+    )))
 }
 
 #[derive(Deserialize)]
@@ -280,7 +363,12 @@ struct Items {
     items: Vec<Item>,
 }
 
-async fn status(client: &Client, id: &str, items: Option<u32>, as_json: bool) -> Result<(), Failure> {
+async fn status(
+    client: &Client,
+    id: &str,
+    items: Option<u32>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let text = client.get(&path(id, ""), &[]).await?;
     let job: Job = read(&text)?;
     let Some(limit) = items else {
@@ -291,7 +379,9 @@ async fn status(client: &Client, id: &str, items: Option<u32>, as_json: bool) ->
         };
         return verdict(&job);
     };
-    let text = client.get(&path(id, "/items"), &[("limit", limit.to_string())]).await?;
+    let text = client
+        .get(&path(id, "/items"), &[("limit", limit.to_string())])
+        .await?;
     if as_json {
         say_json(&text)?;
         return verdict(&job);

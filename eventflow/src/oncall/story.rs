@@ -56,7 +56,10 @@ pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failu
     let trace: model::Trace = read(&text)?;
     let mut out = String::new();
     for story in &trace.stories {
-        let id = story.event_id.as_deref().unwrap_or("(no readable event id)");
+        let id = story
+            .event_id
+            .as_deref()
+            .unwrap_or("(no readable event id)");
         put(&mut out, &format!("event {id}: {}", story.fate));
         let facts = [
             ("source", &story.source),
@@ -72,16 +75,31 @@ pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failu
         }
         let mut rows = Rows::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
         for step in &story.steps {
-            rows.add(&[moment(step.at), after(step.delay_seconds), step.what.clone(), step.place.clone(), step.detail.clone()]);
+            rows.add(&[
+                moment(step.at),
+                after(step.delay_seconds),
+                step.what.clone(),
+                step.place.clone(),
+                step.detail.clone(),
+            ]);
         }
         out.push_str(&rows.to_string());
         out.push('\n');
     }
     if trace.truncated {
-        put(&mut out, "there are more than are told: ask for one event id");
+        put(
+            &mut out,
+            "there are more than are told: ask for one event id",
+        );
     }
     if trace.stories.is_empty() {
-        put(&mut out, &format!("nothing is known of {}: is it an event id, an entity key or a traceparent?", trace.asked));
+        put(
+            &mut out,
+            &format!(
+                "nothing is known of {}: is it an event id, an entity key or a traceparent?",
+                trace.asked
+            ),
+        );
     }
     say(&out)
 }
@@ -94,13 +112,24 @@ fn after(seconds: f64) -> String {
     }
 }
 
-pub(super) async fn audit(Audit { connection, from, to, topic, now }: Audit) -> Result<(), Failure> {
+pub(super) async fn audit(
+    Audit {
+        connection,
+        from,
+        to,
+        topic,
+        now,
+    }: Audit,
+) -> Result<(), Failure> {
     let as_json = connection.json;
     let client = Client::new(connection).await?;
     let mut words: Vec<(&str, String)> = Vec::new();
     for (word, time) in [("from", from), ("to", to)] {
         let text = time.map(|time| time.format(&Rfc3339)).transpose();
-        words.extend(text.map_err(|error| Failure::usage(format!("--{word}: {error}")))?.map(|text| (word, text)));
+        words.extend(
+            text.map_err(|error| Failure::usage(format!("--{word}: {error}")))?
+                .map(|text| (word, text)),
+        );
     }
     words.extend(topic.map(|topic| ("topic", topic)));
     words.extend(now.then(|| ("within", "60".to_owned())));
@@ -112,18 +141,33 @@ pub(super) async fn audit(Audit { connection, from, to, topic, now }: Audit) -> 
         say(&audit_page(&audit))?;
     };
     if audit.gaps + audit.double_fates > 0 || !audit.findings.is_empty() {
-        let (gaps, doubles) = (count(audit.gaps, "gap"), count(audit.double_fates, "double fate"));
-        return Err(Failure::failed(format!("{gaps} and {doubles} in {}", audit.topic)));
+        let (gaps, doubles) = (
+            count(audit.gaps, "gap"),
+            count(audit.double_fates, "double fate"),
+        );
+        return Err(Failure::failed(format!(
+            "{gaps} and {doubles} in {}",
+            audit.topic
+        )));
     }
     if audit.checkpoint_age_seconds.is_none() {
-        return Err(Failure::failed("nothing was looked at yet: start `eventflow recovery`, or ask again with --now"));
+        return Err(Failure::failed(
+            "nothing was looked at yet: start `eventflow recovery`, or ask again with --now",
+        ));
     }
     Ok(())
 }
 
 fn audit_page(audit: &model::Audit) -> String {
     let mut out = String::new();
-    put(&mut out, &format!("{} of {} by fate", count(audit.records, "record"), audit.topic));
+    put(
+        &mut out,
+        &format!(
+            "{} of {} by fate",
+            count(audit.records, "record"),
+            audit.topic
+        ),
+    );
     let mut fate = |name: &str, number: i64| put(&mut out, &format!("  {number:>10}  {name}"));
     fate("stored", audit.stored);
     fate("duplicate", audit.duplicate);
@@ -131,25 +175,52 @@ fn audit_page(audit: &model::Audit) -> String {
         fate(&format!("dead-lettered, {state}"), *number);
     }
     fate("in flight", audit.in_flight);
-    fate(if audit.gaps == 0 { "gaps: nothing is missing" } else { "gaps: WITHOUT a fate" }, audit.gaps);
+    fate(
+        if audit.gaps == 0 {
+            "gaps: nothing is missing"
+        } else {
+            "gaps: WITHOUT a fate"
+        },
+        audit.gaps,
+    );
     fate("with two fates", audit.double_fates);
     let mut rows = Rows::new(&["PARTITION", "FIRST", "LOOKED AT BEFORE", "END"]);
     for (partition, first, next, end) in &audit.partitions {
-        rows.add(&[partition.to_string(), first.to_string(), next.to_string(), end.to_string()]);
+        rows.add(&[
+            partition.to_string(),
+            first.to_string(),
+            next.to_string(),
+            end.to_string(),
+        ]);
     }
     out.push_str(&rows.to_string());
     match audit.checkpoint_age_seconds {
-        Some(seconds) => put(&mut out, &format!("looked at {} ago", span(seconds.clamp(0.0, 1e9) as u64))),
-        None => put(&mut out, "not looked at the cluster yet: a running recovery role does (eventflow recovery)"),
+        Some(seconds) => put(
+            &mut out,
+            &format!("looked at {} ago", span(seconds.clamp(0.0, 1e9) as u64)),
+        ),
+        None => put(
+            &mut out,
+            "not looked at the cluster yet: a running recovery role does (eventflow recovery)",
+        ),
     }
     if audit.checkpoint_age_seconds.is_some() && audit.gaps + audit.double_fates == 0 {
-        let all = if audit.in_flight == 0 { "every record" } else { "every record that was looked at" };
+        let all = if audit.in_flight == 0 {
+            "every record"
+        } else {
+            "every record that was looked at"
+        };
         put(&mut out, &format!("{all} has exactly one fate"));
     }
     if !audit.findings.is_empty() {
         let mut rows = Rows::new(&["PARTITION", "OFFSET", "WHAT", "DETAIL"]);
         for finding in &audit.findings {
-            rows.add(&[finding.partition.to_string(), finding.offset.to_string(), finding.kind.clone(), finding.detail.clone()]);
+            rows.add(&[
+                finding.partition.to_string(),
+                finding.offset.to_string(),
+                finding.kind.clone(),
+                finding.detail.clone(),
+            ]);
         }
         out.push_str(&rows.to_string());
     }
@@ -159,13 +230,21 @@ fn audit_page(audit: &model::Audit) -> String {
 pub(super) async fn explain(Explain { connection, letter }: Explain) -> Result<(), Failure> {
     let as_json = connection.json;
     let client = Client::new(connection).await?;
-    let text = client.get(&format!("/api/v1/dead-letters/{letter}/explain"), &[]).await?;
+    let text = client
+        .get(&format!("/api/v1/dead-letters/{letter}/explain"), &[])
+        .await?;
     if as_json {
         return say_json(&text);
     }
     let explanation: Explanation = read(&text)?;
     let mut out = String::new();
-    put(&mut out, &format!("dead letter {}: {}", explanation.letter, explanation.meaning));
+    put(
+        &mut out,
+        &format!(
+            "dead letter {}: {}",
+            explanation.letter, explanation.meaning
+        ),
+    );
     let facts = [
         ("code", Some(explanation.code)),
         ("detail", Some(explanation.detail)),

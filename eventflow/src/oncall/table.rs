@@ -6,7 +6,8 @@ use std::io::IsTerminal;
 
 /// Whether standard output is a terminal that may be coloured.
 pub(crate) fn coloured() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Columns up to this wide are never cut: numbers, states, codes.
@@ -28,7 +29,11 @@ impl Rows {
         table.load_style(presets::NOTHING);
         let terminal = std::io::stdout().is_terminal();
         let width = if terminal { table.width() } else { None };
-        let arrangement = if terminal { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+        let arrangement = if terminal {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        };
         table.set_content_arrangement(arrangement).force_no_tty();
         if let Some(width) = width {
             table.set_width(width.max(60));
@@ -37,9 +42,17 @@ impl Rows {
         if colours {
             table.enforce_styling();
         }
-        table.set_header(head.iter().map(|name| Cell::new(name).add_attribute(comfy_table::Attribute::Bold)));
+        table.set_header(
+            head.iter()
+                .map(|name| Cell::new(name).add_attribute(comfy_table::Attribute::Bold)),
+        );
         let widest = head.iter().map(|name| name.len()).collect();
-        Self { table, columns: head.len(), widest, colours }
+        Self {
+            table,
+            columns: head.len(),
+            widest,
+            colours,
+        }
     }
 
     pub(crate) fn add(&mut self, cells: &[String]) {
@@ -50,7 +63,11 @@ impl Rows {
             let text = words::line(text);
             let colour = colour(&text);
             let cell = Cell::new(text);
-            if let Some(colour) = colour.filter(|_| self.colours) { cell.fg(colour) } else { cell }
+            if let Some(colour) = colour.filter(|_| self.colours) {
+                cell.fg(colour)
+            } else {
+                cell
+            }
         });
         let mut row = Row::from(cells);
         row.max_height(1);

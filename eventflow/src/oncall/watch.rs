@@ -31,10 +31,16 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let bar = ProgressBar::with_draw_target(None, target());
     let style = "{bar:30} {pos}/{len}  {msg}";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let (mut roleless, mut away, mut line): (Option<Instant>, Option<Instant>, Option<Instant>) = (None, None, None);
+    bar.set_style(
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let (mut roleless, mut away, mut line): (Option<Instant>, Option<Instant>, Option<Instant>) =
+        (None, None, None);
     loop {
-        match client.get(&format!("/api/v1/replays/{}", encoded(id)), &[]).await {
+        match client
+            .get(&format!("/api/v1/replays/{}", encoded(id)), &[])
+            .await
+        {
             Ok(text) => {
                 away = None;
                 let job: Job = read(&text)?;
@@ -47,13 +53,22 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
                     line = Some(Instant::now());
                 }
                 let waits = roleless.is_some_and(|since| since.elapsed() > NO_ROLE);
-                if waits || matches!(job.state, JobState::Finished | JobState::Stopped | JobState::Paused) {
+                if waits
+                    || matches!(
+                        job.state,
+                        JobState::Finished | JobState::Stopped | JobState::Paused
+                    )
+                {
                     bar.finish_and_clear();
                     return Ok(End::Seen(Box::new(job), text));
                 }
             }
             // The replay goes on without us; an API that restarts is waited for.
-            Err(failure) if failure.code.is_none() || failure.is("unavailable") || failure.is("overloaded") => {
+            Err(failure)
+                if failure.code.is_none()
+                    || failure.is("unavailable")
+                    || failure.is("overloaded") =>
+            {
                 if away.get_or_insert_with(Instant::now).elapsed() > AWAY {
                     return Err(failure);
                 }
@@ -72,7 +87,11 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
 }
 
 fn target() -> ProgressDrawTarget {
-    if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+    if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
 }
 
 fn of(job: &Job, state: &str) -> i64 {
@@ -81,7 +100,10 @@ fn of(job: &Job, state: &str) -> i64 {
 
 /// Items whose outcome is known.
 pub(super) fn done(job: &Job) -> i64 {
-    ["stored", "duplicate", "failed", "skipped"].iter().map(|state| of(job, state)).sum()
+    ["stored", "duplicate", "failed", "skipped"]
+        .iter()
+        .map(|state| of(job, state))
+        .sum()
 }
 
 /// Whether some of it ended badly.
@@ -91,18 +113,35 @@ pub(super) fn has_failed(job: &Job) -> bool {
 
 /// Outcomes, rate and time left, in one line.
 pub(super) fn progress(job: &Job) -> String {
-    let mut parts: Vec<String> = ["stored", "duplicate", "failed", "skipped", "sent", "sending", "pending"]
-        .iter()
-        .filter(|state| of(job, state) > 0)
-        .map(|state| format!("{} {state}", of(job, state)))
-        .collect();
+    let mut parts: Vec<String> = [
+        "stored",
+        "duplicate",
+        "failed",
+        "skipped",
+        "sent",
+        "sending",
+        "pending",
+    ]
+    .iter()
+    .filter(|state| of(job, state) > 0)
+    .map(|state| format!("{} {state}", of(job, state)))
+    .collect();
     if job.state == JobState::Running {
         parts.push(format!("{} a second", job.rate));
-        parts.extend(job.eta_seconds.map(|seconds| format!("{} left", page::left(seconds))));
+        parts.extend(
+            job.eta_seconds
+                .map(|seconds| format!("{} left", page::left(seconds))),
+        );
     }
-    parts.extend(job.blocked.as_ref().map(|reason| format!("waits: {reason}")));
+    parts.extend(
+        job.blocked
+            .as_ref()
+            .map(|reason| format!("waits: {reason}")),
+    );
     if job.no_role && job.state == JobState::Running {
-        parts.push("no running recovery role was seen: it waits for one (eventflow recovery)".to_owned());
+        parts.push(
+            "no running recovery role was seen: it waits for one (eventflow recovery)".to_owned(),
+        );
     }
     parts.join(", ")
 }

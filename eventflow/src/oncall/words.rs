@@ -10,16 +10,36 @@ fn is_unsafe(character: char) -> bool {
 
 /// One line, with a mark where something was taken out.
 pub(crate) fn line(text: &str) -> String {
-    text.chars().map(|character| if matches!(character, '\n' | '\t') { ' ' } else { visible(character) }).collect()
+    text.chars()
+        .map(|character| {
+            if matches!(character, '\n' | '\t') {
+                ' '
+            } else {
+                visible(character)
+            }
+        })
+        .collect()
 }
 
 /// Several lines.
 pub(crate) fn lines(text: &str) -> String {
-    text.chars().map(|character| if matches!(character, '\n' | '\t') { character } else { visible(character) }).collect()
+    text.chars()
+        .map(|character| {
+            if matches!(character, '\n' | '\t') {
+                character
+            } else {
+                visible(character)
+            }
+        })
+        .collect()
 }
 
 fn visible(character: char) -> char {
-    if is_unsafe(character) { char::REPLACEMENT_CHARACTER } else { character }
+    if is_unsafe(character) {
+        char::REPLACEMENT_CHARACTER
+    } else {
+        character
+    }
 }
 
 /// The same JSON, with what could reach a terminal written as escapes.
@@ -96,7 +116,11 @@ pub(crate) fn age(then: OffsetDateTime) -> String {
 
 fn age_at(then: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - then).whole_seconds();
-    if seconds < 0 { format!("in {}", span(seconds.unsigned_abs())) } else { format!("{} ago", span(seconds.unsigned_abs())) }
+    if seconds < 0 {
+        format!("in {}", span(seconds.unsigned_abs()))
+    } else {
+        format!("{} ago", span(seconds.unsigned_abs()))
+    }
 }
 
 /// `3 h`.
@@ -123,7 +147,11 @@ pub(crate) fn moment(then: OffsetDateTime) -> String {
 
 /// `1 dead letter`, `2 dead letters`.
 pub(crate) fn count(number: i64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }
 
 /// Adds a line, cleaned.
@@ -135,7 +163,11 @@ pub(crate) fn put(out: &mut String, text: &str) {
 /// As a shell would need it.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=".contains(character);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -147,8 +179,10 @@ mod tests {
     #[test]
     fn nothing_of_a_vendor_moves_the_cursor() {
         for shown in [line(HOSTILE), lines(HOSTILE), json(HOSTILE)] {
-            let left: Vec<char> =
-                shown.chars().filter(|character| is_unsafe(*character) && !"\n\r".contains(*character)).collect();
+            let left: Vec<char> = shown
+                .chars()
+                .filter(|character| is_unsafe(*character) && !"\n\r".contains(*character))
+                .collect();
             assert!(left.is_empty(), "{left:?}");
         }
         assert!(!line(HOSTILE).contains('\n') && lines(HOSTILE).contains('\n'));
@@ -158,7 +192,10 @@ mod tests {
     fn json_made_safe_is_the_same_json() {
         let value = serde_json::json!({"x": HOSTILE, "y": ["\u{9b}", 1]});
         let safe = json(&serde_json::to_string_pretty(&value).unwrap_or_default());
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).ok(), Some(value));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&safe).ok(),
+            Some(value)
+        );
     }
 
     #[test]

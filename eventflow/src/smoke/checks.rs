@@ -13,7 +13,16 @@ use tokio::time::Instant;
 /// Fresh webhooks: enough for a median.
 const WEBHOOKS: usize = 5;
 /// The checks after the first.
-const AFTER_READY: [&str; 8] = ["accepted", "tampered", "stale", "stored", "duplicate", "corrupted", "batch", "audit"];
+const AFTER_READY: [&str; 8] = [
+    "accepted",
+    "tampered",
+    "stale",
+    "stored",
+    "duplicate",
+    "corrupted",
+    "batch",
+    "audit",
+];
 
 /// One run of all checks.
 pub(super) struct Checks {
@@ -32,11 +41,24 @@ struct Sent {
 
 impl Checks {
     /// Every check that makes sense after those before it; the others are skipped.
-    pub(super) async fn run(&mut self, fates: Option<&Fates>, batch: usize, deadline: Duration) -> Result<(), Failure> {
+    pub(super) async fn run(
+        &mut self,
+        fates: Option<&Fates>,
+        batch: usize,
+        deadline: Duration,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
-        let ready = self.edge.ready((deadline / 4).min(Duration::from_secs(15))).await;
+        let ready = self
+            .edge
+            .ready((deadline / 4).min(Duration::from_secs(15)))
+            .await;
         let answers = ready.answers;
-        self.report.add(Check::new("ready", ready.verdict, began.elapsed(), ready.detail))?;
+        self.report.add(Check::new(
+            "ready",
+            ready.verdict,
+            began.elapsed(),
+            ready.detail,
+        ))?;
         if !answers {
             return self.skip(&AFTER_READY, "the edge does not answer");
         }
@@ -64,7 +86,11 @@ impl Checks {
         let batch = self.edge.accept_batch(self.run.batch(batch)).await;
         let answered = fresh.iter().chain(&again).map(|posted| posted.took);
         self.report.latency.webhook_to_answer_ms = Millis::of(answered.collect());
-        let sent = Sent { fresh, again, batch };
+        let sent = Sent {
+            fresh,
+            again,
+            batch,
+        };
         match fates {
             Some(fates) => self.fates(fates, sent).await,
             None => self.without_fates(sent),
@@ -82,15 +108,30 @@ impl Checks {
             Ok(detail) => (Verdict::Passed, detail),
             Err(detail) => (Verdict::Failed, detail),
         };
-        self.report.add(Check::new(name, verdict, took, detail).of(ids))
+        self.report
+            .add(Check::new(name, verdict, took, detail).of(ids))
     }
 
     fn skip(&mut self, names: &[&'static str], why: &str) -> Result<(), Failure> {
-        names.iter().try_for_each(|name| self.report.add(Check::new(name, Verdict::Skipped, Duration::ZERO, why.to_owned())))
+        names.iter().try_for_each(|name| {
+            self.report.add(Check::new(
+                name,
+                Verdict::Skipped,
+                Duration::ZERO,
+                why.to_owned(),
+            ))
+        })
     }
 
     /// Only what the edge said can be judged. Nothing broken was sent: nobody could discard its dead letter.
-    fn without_fates(&mut self, Sent { fresh, again, batch }: Sent) -> Result<(), Failure> {
+    fn without_fates(
+        &mut self,
+        Sent {
+            fresh,
+            again,
+            batch,
+        }: Sent,
+    ) -> Result<(), Failure> {
         let answered = |name, posted: Result<Posted, String>| match posted {
             Ok(posted) => {
                 let detail = format!("answered 200; its fate is not looked up: {NO_SIGHT}");
@@ -98,44 +139,109 @@ impl Checks {
             }
             Err(wrong) => Check::new(name, Verdict::Failed, Duration::ZERO, wrong),
         };
-        self.report.add(Check::new("stored", Verdict::Skipped, Duration::ZERO, NO_SIGHT.to_owned()).of(ids(&fresh)))?;
+        self.report.add(
+            Check::new(
+                "stored",
+                Verdict::Skipped,
+                Duration::ZERO,
+                NO_SIGHT.to_owned(),
+            )
+            .of(ids(&fresh)),
+        )?;
         self.report.add(answered("duplicate", again))?;
-        self.skip(&["corrupted"], &format!("not sent, since its dead letter would stay open: {NO_SIGHT}"))?;
+        self.skip(
+            &["corrupted"],
+            &format!("not sent, since its dead letter would stay open: {NO_SIGHT}"),
+        )?;
         self.report.add(answered("batch", batch))?;
         self.skip(&["audit"], NO_SIGHT)
     }
 
     /// Waits for all fates at once, then closes the books.
-    async fn fates(&mut self, fates: &Fates, Sent { fresh, again, batch }: Sent) -> Result<(), Failure> {
+    async fn fates(
+        &mut self,
+        fates: &Fates,
+        Sent {
+            fresh,
+            again,
+            batch,
+        }: Sent,
+    ) -> Result<(), Failure> {
         let broken = self.edge.accept(&self.run.broken("corrupted")).await;
         let began = Instant::now();
         waiting(fates.left());
         let stored = async { (fates.rows_of_each(&fresh).await, began.elapsed()) };
-        let copies = async { (look(&again, |posted| fates.one_row(posted)).await, began.elapsed()) };
-        let letter = async { (look(&broken, |posted| fates.letter(posted)).await, began.elapsed()) };
-        let rows = async { (look(&batch, |posted| fates.rows_of_batch(posted)).await, began.elapsed()) };
-        let ((stored, stored_took), (copies, copies_took), (letter, letter_took), (rows, rows_took)) =
-            tokio::join!(stored, copies, letter, rows);
+        let copies = async {
+            (
+                look(&again, |posted| fates.one_row(posted)).await,
+                began.elapsed(),
+            )
+        };
+        let letter = async {
+            (
+                look(&broken, |posted| fates.letter(posted)).await,
+                began.elapsed(),
+            )
+        };
+        let rows = async {
+            (
+                look(&batch, |posted| fates.rows_of_batch(posted)).await,
+                began.elapsed(),
+            )
+        };
+        let (
+            (stored, stored_took),
+            (copies, copies_took),
+            (letter, letter_took),
+            (rows, rows_took),
+        ) = tokio::join!(stored, copies, letter, rows);
 
         // Which fates are there tells which stage is not.
         let stage = match letter {
-            Ok(_) => "the validator works, it dead-letters: look at the /ready and log of persistence",
-            Err(_) => "look at the /ready and log of validator, persistence and recovery, in this order",
+            Ok(_) => {
+                "the validator works, it dead-letters: look at the /ready and log of persistence"
+            }
+            Err(_) => {
+                "look at the /ready and log of validator, persistence and recovery, in this order"
+            }
         };
-        let indexing = "look at the /ready and log of validator, then of recovery, which indexes dead letters";
-        self.report.latency.webhook_to_row_ms =
-            stored.as_ref().ok().and_then(|rows| Millis::of(rows.iter().filter_map(|row| row.took).collect()));
-        let (ours, all) = (raws(&stored, &copies, &letter, &rows), WEBHOOKS + 2 + ids(&batch).len());
+        let indexing =
+            "look at the /ready and log of validator, then of recovery, which indexes dead letters";
+        self.report.latency.webhook_to_row_ms = stored
+            .as_ref()
+            .ok()
+            .and_then(|rows| Millis::of(rows.iter().filter_map(|row| row.took).collect()));
+        let (ours, all) = (
+            raws(&stored, &copies, &letter, &rows),
+            WEBHOOKS + 2 + ids(&batch).len(),
+        );
         let ours = (ours.len() >= all).then_some(ours);
         let stored = stored.map(|rows| format!("{} of {WEBHOOKS} are rows, one each", rows.len()));
-        self.judge("stored", stored_took, stored.map_err(|why| why.text("no row of", stage)), ids(&fresh))?;
-        let copies = copies.map(|row| format!("answered 200, known as a duplicate, one row of {} deliveries", row.raws.len()));
+        self.judge(
+            "stored",
+            stored_took,
+            stored.map_err(|why| why.text("no row of", stage)),
+            ids(&fresh),
+        )?;
+        let copies = copies.map(|row| {
+            format!(
+                "answered 200, known as a duplicate, one row of {} deliveries",
+                row.raws.len()
+            )
+        });
         let copies = copies.map_err(|why| why.text("answered 200, but no duplicate of", stage));
         self.judge("duplicate", copies_took, copies, ids(&again))?;
-        let letter = letter.map(|(said, _)| said).map_err(|why| why.text("answered 200, but no dead letter of", indexing));
+        let letter = letter
+            .map(|(said, _)| said)
+            .map_err(|why| why.text("answered 200, but no dead letter of", indexing));
         self.judge("corrupted", letter_took, letter, ids(&broken))?;
         let rows = rows.map(|rows| format!("answered 200, all {} events are rows", rows.len()));
-        self.judge("batch", rows_took, rows.map_err(|why| why.text("answered 200, but no row of", stage)), ids(&batch))?;
+        self.judge(
+            "batch",
+            rows_took,
+            rows.map_err(|why| why.text("answered 200, but no row of", stage)),
+            ids(&batch),
+        )?;
 
         let began = Instant::now();
         let (verdict, detail) = match fates.books(self.run.began(), ours.as_ref(), self.end).await {
@@ -143,7 +249,8 @@ impl Checks {
             Books::Open(detail) => (Verdict::Failed, detail),
             Books::Unread(detail) => (Verdict::Skipped, detail),
         };
-        self.report.add(Check::new("audit", verdict, began.elapsed(), detail))
+        self.report
+            .add(Check::new("audit", verdict, began.elapsed(), detail))
     }
 }
 
@@ -165,8 +272,16 @@ fn raws(
     letter: &Result<(String, Option<Raw>), Why>,
     rows: &Result<Vec<Row>, Why>,
 ) -> BTreeSet<Raw> {
-    let of_rows = stored.iter().chain(rows).flatten().chain(copies).flat_map(|row| &row.raws);
-    of_rows.chain(letter.iter().filter_map(|(_, raw)| raw.as_ref())).copied().collect()
+    let of_rows = stored
+        .iter()
+        .chain(rows)
+        .flatten()
+        .chain(copies)
+        .flat_map(|row| &row.raws);
+    of_rows
+        .chain(letter.iter().filter_map(|(_, raw)| raw.as_ref()))
+        .copied()
+        .collect()
 }
 
 fn ids<'p>(posted: impl IntoIterator<Item = &'p Posted>) -> Vec<String> {

@@ -70,9 +70,15 @@ impl Edge {
         end: Instant,
     ) -> Result<Self, Failure> {
         let bad = |problem: &str| Failure::usage(format!("--url: {problem}"));
-        let parsed = Url::parse(url).map_err(|_| bad("not a URL; expected https://host or a whole webhook URL"))?;
-        if !matches!(parsed.scheme(), "http" | "https") || !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(bad("expected https://host or http://host:port, without user and password"));
+        let parsed = Url::parse(url)
+            .map_err(|_| bad("not a URL; expected https://host or a whole webhook URL"))?;
+        if !matches!(parsed.scheme(), "http" | "https")
+            || !parsed.username().is_empty()
+            || parsed.password().is_some()
+        {
+            return Err(bad(
+                "expected https://host or http://host:port, without user and password",
+            ));
         }
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(bad("must end with its path"));
@@ -83,13 +89,19 @@ impl Edge {
         };
         let source = match (source, named) {
             (Some(asked), Some(named)) if asked != named => {
-                return Err(Failure::usage(format!("--source: {asked} is not the source of --url, {named}: give one of them")));
+                return Err(Failure::usage(format!(
+                    "--source: {asked} is not the source of --url, {named}: give one of them"
+                )));
             }
             (Some(asked), _) => asked.to_owned(),
             (None, Some(named)) => named,
             (None, None) => SOURCE.to_owned(),
         };
-        if source.is_empty() || !source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        if source.is_empty()
+            || !source
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        {
             return Err(Failure::usage(
                 "--url, --source: not the name of a source: letters, digits, dots, underscores and hyphens",
             ));
@@ -101,19 +113,36 @@ impl Edge {
         if let Some(path) = ca {
             http = trusting(http, path)?;
         }
-        let http = http.build().map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
-        let scheme = Scheme::preset("eventflow").ok_or_else(|| Failure::failed("the built-in signature scheme is missing"))?;
-        let key = Key { id: "smoke".to_owned(), secret: secret.clone(), not_after: None };
-        let verifier = Verifier::new(scheme, vec![key], None)
-            .map_err(|error| Failure::usage(format!("EVENTFLOW_WEBHOOK_SIGNING_SECRET: {error}")))?;
-        Ok(Self { http, base, source, verifier, end })
+        let http = http
+            .build()
+            .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+        let scheme = Scheme::preset("eventflow")
+            .ok_or_else(|| Failure::failed("the built-in signature scheme is missing"))?;
+        let key = Key {
+            id: "smoke".to_owned(),
+            secret: secret.clone(),
+            not_after: None,
+        };
+        let verifier = Verifier::new(scheme, vec![key], None).map_err(|error| {
+            Failure::usage(format!("EVENTFLOW_WEBHOOK_SIGNING_SECRET: {error}"))
+        })?;
+        Ok(Self {
+            http,
+            base,
+            source,
+            verifier,
+            end,
+        })
     }
 
     /// Waits until the edge says that it is ready, a little while: it may just be starting.
     pub(super) async fn ready(&self, patience: Duration) -> Ready {
         let until = self.end.min(Instant::now() + patience);
         loop {
-            let seen = match self.send(self.http.get(format!("{}/ready", self.base))).await {
+            let seen = match self
+                .send(self.http.get(format!("{}/ready", self.base)))
+                .await
+            {
                 Ok(answer) if answer.status == StatusCode::OK && answer.body["ready"] == true => {
                     return Ready {
                         verdict: Verdict::Passed,
@@ -123,14 +152,33 @@ impl Edge {
                 }
                 // Before the edge may stand what lets nothing but webhooks through.
                 Ok(Answer { status, .. }) if status.is_success() || status.is_client_error() => {
-                    let detail = format!("what stands before the edge does not show its /ready ({})", status.as_u16());
-                    return Ready { verdict: Verdict::Skipped, detail, answers: true };
+                    let detail = format!(
+                        "what stands before the edge does not show its /ready ({})",
+                        status.as_u16()
+                    );
+                    return Ready {
+                        verdict: Verdict::Skipped,
+                        detail,
+                        answers: true,
+                    };
                 }
                 Ok(answer) => {
-                    let detail = format!("not ready within {} s: {}", patience.as_secs(), not_ready(&answer));
-                    Ready { verdict: Verdict::Failed, detail, answers: true }
+                    let detail = format!(
+                        "not ready within {} s: {}",
+                        patience.as_secs(),
+                        not_ready(&answer)
+                    );
+                    Ready {
+                        verdict: Verdict::Failed,
+                        detail,
+                        answers: true,
+                    }
                 }
-                Err(wrong) => Ready { verdict: Verdict::Failed, detail: wrong, answers: false },
+                Err(wrong) => Ready {
+                    verdict: Verdict::Failed,
+                    detail: wrong,
+                    answers: false,
+                },
             };
             if Instant::now() + POLL >= until {
                 return seen;
@@ -144,9 +192,15 @@ impl Edge {
         let answer = self.post("", &event.body, &event.body, 0).await?;
         expect(&answer, StatusCode::OK, None)?;
         if answer.body["event_id"] != event.id.as_str() {
-            return Err(format!("answered 200, but not with the event id {}: is --url an EventFlow edge?", event.id));
+            return Err(format!(
+                "answered 200, but not with the event id {}: is --url an EventFlow edge?",
+                event.id
+            ));
         }
-        Ok(Posted { events: vec![event.clone()], took: answer.took })
+        Ok(Posted {
+            events: vec![event.clone()],
+            took: answer.took,
+        })
     }
 
     /// Many under one signature.
@@ -156,8 +210,14 @@ impl Edge {
         let answer = self.post("/batch", &lines, &lines, 0).await?;
         expect(&answer, StatusCode::OK, None)?;
         match answer.body["accepted"].as_u64() {
-            Some(accepted) if accepted == events.len() as u64 => Ok(Posted { events, took: answer.took }),
-            _ => Err(format!("answered 200, but not that it accepted {} events", events.len())),
+            Some(accepted) if accepted == events.len() as u64 => Ok(Posted {
+                events,
+                took: answer.took,
+            }),
+            _ => Err(format!(
+                "answered 200, but not that it accepted {} events",
+                events.len()
+            )),
         }
     }
 
@@ -170,22 +230,41 @@ impl Edge {
 
     /// A signature made too long ago.
     pub(super) async fn stale(&self, event: &Event) -> Result<String, String> {
-        let answer = self.post("", &event.body, &event.body, STALE_SECONDS).await?;
+        let answer = self
+            .post("", &event.body, &event.body, STALE_SECONDS)
+            .await?;
         let accepted = "ACCEPTED a signature of ten minutes ago, so webhooks can be replayed: look at this source's tolerance";
         refused(&answer, SignatureError::TooOld, accepted)
     }
 
     /// Posts `body` under the signature of `signed`, made `seconds_ago`. A busy edge is asked again.
-    async fn post(&self, to: &str, signed: &str, body: &str, seconds_ago: i64) -> Result<Answer, String> {
+    async fn post(
+        &self,
+        to: &str,
+        signed: &str,
+        body: &str,
+        seconds_ago: i64,
+    ) -> Result<Answer, String> {
         let mut tries = 1;
         loop {
             let now = runtime::clock::now_micros() / 1_000_000 - seconds_ago;
-            let mut request = self.http.post(format!("{}{WEBHOOKS}{}{to}", self.base, self.source));
+            let mut request = self
+                .http
+                .post(format!("{}{WEBHOOKS}{}{to}", self.base, self.source));
             for (name, value) in self.verifier.sign(None, now, signed.as_bytes(), 0) {
                 request = request.header(name, value);
             }
-            let answer = self.send(request.header("content-type", "application/json").body(body.to_owned())).await?;
-            let busy = matches!(answer.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+            let answer = self
+                .send(
+                    request
+                        .header("content-type", "application/json")
+                        .body(body.to_owned()),
+                )
+                .await?;
+            let busy = matches!(
+                answer.status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+            );
             let pause = answer.retry_after.unwrap_or(POLL).min(LONGEST_PAUSE);
             if !busy || tries == TRIES || Instant::now() + pause >= self.end {
                 return Ok(answer);
@@ -200,7 +279,10 @@ impl Edge {
         let exchange = async {
             let response = request.send().await?;
             let status = response.status();
-            let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let retry_after = response
+                .headers()
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok()?.parse().ok());
             let body = response.bytes().await?;
             Ok::<_, reqwest::Error>((status, retry_after, body))
         };
@@ -229,9 +311,20 @@ impl Edge {
 /// The failing checks that `/ready` names.
 fn not_ready(answer: &Answer) -> String {
     let reasons = answer.body["reasons"].as_array().into_iter().flatten();
-    let failing: Vec<String> =
-        reasons.filter_map(|reason| Some(format!("{}: {}", reason["check"].as_str()?, reason["reason"].as_str()?))).collect();
-    if failing.is_empty() { said(answer) } else { line(&failing.join("; ")) }
+    let failing: Vec<String> = reasons
+        .filter_map(|reason| {
+            Some(format!(
+                "{}: {}",
+                reason["check"].as_str()?,
+                reason["reason"].as_str()?
+            ))
+        })
+        .collect();
+    if failing.is_empty() {
+        said(answer)
+    } else {
+        line(&failing.join("; "))
+    }
 }
 
 fn code(answer: &Answer) -> Option<&str> {
@@ -244,7 +337,9 @@ fn said(answer: &Answer) -> String {
     match (code(answer), answer.body["detail"].as_str()) {
         (Some(code), Some(detail)) => line(&format!("answered {status} {code} ({detail})")),
         (Some(code), None) => line(&format!("answered {status} {code}")),
-        (None, _) if answer.status.is_redirection() => format!("answered {status}, a redirect: give the URL it leads to"),
+        (None, _) if answer.status.is_redirection() => {
+            format!("answered {status}, a redirect: give the URL it leads to")
+        }
         (None, _) => format!("answered {status}, and not in the words of EventFlow's edge"),
     }
 }
@@ -254,14 +349,24 @@ fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(
         return Ok(());
     }
     let what = match code(answer).unwrap_or_default() {
-        "signature_mismatch" => "has the edge another secret than EVENTFLOW_WEBHOOK_SIGNING_SECRET here?",
+        "signature_mismatch" => {
+            "has the edge another secret than EVENTFLOW_WEBHOOK_SIGNING_SECRET here?"
+        }
         "secret_expired" => "EVENTFLOW_WEBHOOK_SIGNING_SECRET is an old secret of this source",
-        "timestamp_too_old" | "timestamp_in_future" => "the clocks of this machine and of the edge are minutes apart",
+        "timestamp_too_old" | "timestamp_in_future" => {
+            "the clocks of this machine and of the edge are minutes apart"
+        }
         "unknown_source" => "give the name of a source of its sources.toml with --source",
-        "missing_signature_header" | "malformed_signature_header" => "is this source's signature scheme eventflow?",
-        "over_quota" | "too_many_failures" | "overloaded" | "draining" => "the edge is busy: try again",
+        "missing_signature_header" | "malformed_signature_header" => {
+            "is this source's signature scheme eventflow?"
+        }
+        "over_quota" | "too_many_failures" | "overloaded" | "draining" => {
+            "the edge is busy: try again"
+        }
         "too_many_events" => "give a smaller --batch",
-        word if word.starts_with("publish_") => "the edge cannot publish: look at its /ready, then at Kafka",
+        word if word.starts_with("publish_") => {
+            "the edge cannot publish: look at its /ready, then at Kafka"
+        }
         _ => "is --url right, and what stands before the edge?",
     };
     Err(format!("{}: {what}", said(answer)))

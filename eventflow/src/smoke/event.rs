@@ -27,10 +27,22 @@ impl Run {
     /// `smoke-20261121T144309-a1b2c3`: ids of a run are found together, sorted by time, and no two runs share one.
     pub(super) fn new() -> Self {
         let began = OffsetDateTime::now_utc();
-        let (date, hour, minute, second) = (began.date(), began.hour(), began.minute(), began.second());
-        let day = format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day());
+        let (date, hour, minute, second) =
+            (began.date(), began.hour(), began.minute(), began.second());
+        let day = format!(
+            "{:04}{:02}{:02}",
+            date.year(),
+            u8::from(date.month()),
+            date.day()
+        );
         let random = uuid::Uuid::new_v4().simple().to_string();
-        Self { name: format!("smoke-{day}T{hour:02}{minute:02}{second:02}-{}", &random[..6]), began }
+        Self {
+            name: format!(
+                "smoke-{day}T{hour:02}{minute:02}{second:02}-{}",
+                &random[..6]
+            ),
+            began,
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -59,7 +71,15 @@ impl Run {
     pub(super) fn batch(&self, events: usize) -> Vec<Event> {
         let siblings = events.div_ceil(PAYMENTS).clamp(1, SIBLINGS);
         let payment = |number: usize| self.id(&format!("batch-payment-{}", number / siblings + 1));
-        (0..events).map(|number| self.make(self.id(&format!("batch-{}", number + 1)), payment(number), true)).collect()
+        (0..events)
+            .map(|number| {
+                self.make(
+                    self.id(&format!("batch-{}", number + 1)),
+                    payment(number),
+                    true,
+                )
+            })
+            .collect()
     }
 
     fn make(&self, id: String, payment: String, whole: bool) -> Event {
@@ -71,7 +91,11 @@ impl Run {
         if whole {
             event["payload"]["provider_auth_id"] = self.name.as_str().into();
         }
-        Event { id, payment, body: event.to_string() }
+        Event {
+            id,
+            payment,
+            body: event.to_string(),
+        }
     }
 }
 
@@ -91,14 +115,33 @@ mod tests {
     fn events_are_sound_but_for_the_one_that_is_broken_on_purpose() {
         let (run, contracts) = (Run::new(), Contracts::builtin());
         for event in run.batch(3).into_iter().chain([run.event("accepted-1")]) {
-            assert!(contracts.validate(event.body.as_bytes()).is_ok(), "{event:?}");
-            assert!(contracts.validate(event.tampered().as_bytes()).is_ok(), "only its signature is wrong");
-            let changed = event.body.bytes().zip(event.tampered().bytes()).filter(|(was, is)| was != is).count();
+            assert!(
+                contracts.validate(event.body.as_bytes()).is_ok(),
+                "{event:?}"
+            );
+            assert!(
+                contracts.validate(event.tampered().as_bytes()).is_ok(),
+                "only its signature is wrong"
+            );
+            let changed = event
+                .body
+                .bytes()
+                .zip(event.tampered().bytes())
+                .filter(|(was, is)| was != is)
+                .count();
             assert_eq!((changed, event.body.len()), (1, event.tampered().len()));
         }
-        let rejection = contracts.validate(run.broken("corrupted").body.as_bytes()).err();
-        assert_eq!(rejection.map(|rejection| rejection.code.code()), Some("missing_field"));
-        assert!(run.id("batch-1000").len() <= 40, "an id is shown whole in on-call's lists");
+        let rejection = contracts
+            .validate(run.broken("corrupted").body.as_bytes())
+            .err();
+        assert_eq!(
+            rejection.map(|rejection| rejection.code.code()),
+            Some("missing_field")
+        );
+        assert!(
+            run.id("batch-1000").len() <= 40,
+            "an id is shown whole in on-call's lists"
+        );
         assert_ne!(Run::new().name(), run.name());
     }
 
@@ -107,10 +150,19 @@ mod tests {
         let payments = |events: usize| {
             let batch = Run::new().batch(events);
             assert_eq!(batch.len(), events);
-            batch.chunk_by(|one, next| one.payment == next.payment).map(<[Event]>::len).collect::<Vec<_>>()
+            batch
+                .chunk_by(|one, next| one.payment == next.payment)
+                .map(<[Event]>::len)
+                .collect::<Vec<_>>()
         };
         assert_eq!(payments(20), [5, 5, 5, 5]);
-        assert_eq!((payments(1), payments(3), payments(7)), (vec![1], vec![1, 1, 1], vec![2, 2, 2, 1]));
-        assert_eq!((payments(1000).len(), payments(1000).iter().max()), (50, Some(&20)));
+        assert_eq!(
+            (payments(1), payments(3), payments(7)),
+            (vec![1], vec![1, 1, 1], vec![2, 2, 2, 1])
+        );
+        assert_eq!(
+            (payments(1000).len(), payments(1000).iter().max()),
+            (50, Some(&20))
+        );
     }
 }

@@ -30,7 +30,11 @@ pub(super) struct Fates {
 #[derive(Debug)]
 pub(super) enum Why {
     /// Nothing was known in time, of this event; and what recovery said last, if it could not be asked
-    Late { id: String, waited: Duration, told: Option<String> },
+    Late {
+        id: String,
+        waited: Duration,
+        told: Option<String>,
+    },
     /// It is something else, or cannot be known
     Said(String),
 }
@@ -40,7 +44,11 @@ impl Why {
     pub(super) fn text(self, what: &str, look_at: &str) -> String {
         match self {
             Self::Late { id, waited, told } => {
-                format!("{what} {id} after {} s; {}", waited.as_secs(), told.as_deref().unwrap_or(look_at))
+                format!(
+                    "{what} {id} after {} s; {}",
+                    waited.as_secs(),
+                    told.as_deref().unwrap_or(look_at)
+                )
             }
             Self::Said(text) => text,
         }
@@ -92,7 +100,11 @@ impl Fates {
             Ok(Err(failure)) => Err(failure.message),
             Err(_) => Err("recovery does not answer in time".to_owned()),
         };
-        Ok(Self { client, has_role, until })
+        Ok(Self {
+            client,
+            has_role,
+            until,
+        })
     }
 
     pub(super) fn left(&self) -> Duration {
@@ -100,11 +112,17 @@ impl Fates {
     }
 
     fn client(&self) -> Result<&Client, Why> {
-        self.client.as_ref().map_err(|problem| Why::Said(format!("fates cannot be looked up: {problem}")))
+        self.client
+            .as_ref()
+            .map_err(|problem| Why::Said(format!("fates cannot be looked up: {problem}")))
     }
 
     /// Looks until it is done, wrong, or too late.
-    async fn until<T>(&self, id: &str, look: impl AsyncFn(&Client) -> Result<Seen<T>, Failure>) -> Result<T, Why> {
+    async fn until<T>(
+        &self,
+        id: &str,
+        look: impl AsyncFn(&Client) -> Result<Seen<T>, Failure>,
+    ) -> Result<T, Why> {
         let (client, began) = (self.client()?, Instant::now());
         // True of a first look that the deadline cuts off; of later ones what was last heard is true.
         let mut told = Some("recovery does not answer in time".to_owned());
@@ -114,12 +132,18 @@ impl Fates {
                 Ok(Ok(Seen::Wrong(text))) => return Err(Why::Said(line(&text))),
                 Ok(Ok(Seen::NotYet)) => None,
                 Ok(Err(failure)) if failure.is("not_found") => None,
-                Ok(Err(failure)) if failure.exit == Exit::Usage => return Err(Why::Said(failure.message)),
+                Ok(Err(failure)) if failure.exit == Exit::Usage => {
+                    return Err(Why::Said(failure.message));
+                }
                 Ok(Err(failure)) => Some(failure.message),
                 Err(_) => told,
             };
             if Instant::now() + POLL >= self.until {
-                return Err(Why::Late { id: id.to_owned(), waited: began.elapsed(), told });
+                return Err(Why::Late {
+                    id: id.to_owned(),
+                    waited: began.elapsed(),
+                    told,
+                });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -137,7 +161,10 @@ impl Fates {
     /// The same of a batch, whose events have payments in common.
     pub(super) async fn rows_of_batch(&self, posted: &Posted) -> Result<Vec<Row>, Why> {
         let mut rows = Vec::new();
-        for siblings in posted.events.chunk_by(|one, next| one.payment == next.payment) {
+        for siblings in posted
+            .events
+            .chunk_by(|one, next| one.payment == next.payment)
+        {
             let ids: Vec<&str> = siblings.iter().map(|event| event.id.as_str()).collect();
             rows.extend(self.rows(&siblings[0].payment, &ids).await?);
         }
@@ -165,7 +192,10 @@ impl Fates {
         let id = &posted.events[0].id;
         self.until(id, async |client| {
             let trace = trace(client, id).await?;
-            let again = stories(&trace, id).map(|story| steps(story, "duplicate")).sum::<usize>() > 0;
+            let again = stories(&trace, id)
+                .map(|story| steps(story, "duplicate"))
+                .sum::<usize>()
+                > 0;
             Ok(match row(&trace, id) {
                 Seen::Done(_) if !again => Seen::NotYet,
                 seen => seen,
@@ -177,7 +207,10 @@ impl Fates {
     /// Waits for the dead letter of a broken event, and discards it: a stack that is checked often must not fill on-call's list.
     pub(super) async fn letter(&self, posted: &Posted) -> Result<(String, Option<Raw>), Why> {
         let id = &posted.events[0].id;
-        let words = [("event_id", id.clone()), ("state", "open,replaying,resolved,discarded".to_owned())];
+        let words = [
+            ("event_id", id.clone()),
+            ("state", "open,replaying,resolved,discarded".to_owned()),
+        ];
         let letters = self
             .until(id, async |client| {
                 let found: Letters = read(&client.get("/api/v1/dead-letters", &words).await?)?;
@@ -186,9 +219,10 @@ impl Fates {
                     // An edge that got no acknowledgement in time answers 503, and what is sent again may be there twice.
                     all => match all.iter().find(|letter| letter.code != CODE) {
                         None => Seen::Done(all.to_vec()),
-                        Some(other) => {
-                            Seen::Wrong(format!("dead letter {} is {}, not {CODE}: {}", other.id, other.code, other.detail))
-                        }
+                        Some(other) => Seen::Wrong(format!(
+                            "dead letter {} is {}, not {CODE}: {}",
+                            other.id, other.code, other.detail
+                        )),
                     },
                 })
             })
@@ -196,26 +230,44 @@ impl Fates {
         let (mut said, mut last) = (Vec::new(), None);
         for letter in &letters {
             let end = self.discard(letter).await;
-            said.push(format!("dead letter {} {CODE} at {}, {end}", letter.id, letter.stage));
+            said.push(format!(
+                "dead letter {} {CODE} at {}, {end}",
+                letter.id, letter.stage
+            ));
             last = raw(&letter.origin);
         }
         Ok((line(&format!("answered 200, {}", said.join("; "))), last))
     }
 
     async fn discard(&self, letter: &Letter) -> String {
-        let Ok(client) = self.client() else { return "left open".to_owned() };
+        let Ok(client) = self.client() else {
+            return "left open".to_owned();
+        };
         let wanted = json!({"selection": {"id": [letter.id]}, "reason": REASON, "yes": false});
-        let why = match timeout_at(self.until, client.post("/api/v1/dead-letters/discard", &wanted)).await {
+        let why = match timeout_at(
+            self.until,
+            client.post("/api/v1/dead-letters/discard", &wanted),
+        )
+        .await
+        {
             Ok(Ok(_)) => return "discarded".to_owned(),
             Ok(Err(failure)) if failure.is("role_too_low") => "the token may only read".to_owned(),
             Ok(Err(failure)) => failure.message,
             Err(_) => "no answer in time".to_owned(),
         };
-        format!("left open ({why}): eventflow dlq discard {} --reason smoke", letter.id)
+        format!(
+            "left open ({why}): eventflow dlq discard {} --reason smoke",
+            letter.id
+        )
     }
 
     /// Whether every record since `began` has exactly one fate, by a look that covers all of `ours`; they are none when some have no fate.
-    pub(super) async fn books(&self, began: Time, ours: Option<&BTreeSet<Raw>>, end: Instant) -> Books {
+    pub(super) async fn books(
+        &self,
+        began: Time,
+        ours: Option<&BTreeSet<Raw>>,
+        end: Instant,
+    ) -> Books {
         let client = match &self.client {
             Ok(client) => client,
             Err(problem) => return Books::Open(format!("the audit cannot be asked: {problem}")),
@@ -239,7 +291,9 @@ impl Fates {
                     continue;
                 }
                 Ok(Err(failure)) => return Books::Open(failure.message),
-                Err(_) => return Books::Open("the audit does not answer before the deadline".to_owned()),
+                Err(_) => {
+                    return Books::Open("the audit does not answer before the deadline".to_owned());
+                }
             };
             if audit.gaps + audit.double_fates > 0 {
                 return Books::Open(findings(&audit));
@@ -251,12 +305,21 @@ impl Fates {
                 ));
             };
             if ours.iter().all(|raw| is_looked_at(&audit, raw)) {
-                let (ours, records) = (ours.len(), count(audit.records - audit.in_flight, "record"));
-                return Books::Closed(format!("all {ours} records of this run were looked at, no gap among {records}"));
+                let (ours, records) =
+                    (ours.len(), count(audit.records - audit.in_flight, "record"));
+                return Books::Closed(format!(
+                    "all {ours} records of this run were looked at, no gap among {records}"
+                ));
             }
             if Instant::now() + POLL >= end {
-                let look = if self.has_role { "" } else { ": it looks every --audit-seconds, so wait longer with --deadline" };
-                return Books::Unread(format!("recovery has not looked at all records of this run, {in_flight} in flight{look}"));
+                let look = if self.has_role {
+                    ""
+                } else {
+                    ": it looks every --audit-seconds, so wait longer with --deadline"
+                };
+                return Books::Unread(format!(
+                    "recovery has not looked at all records of this run, {in_flight} in flight{look}"
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -264,14 +327,28 @@ impl Fates {
 }
 
 fn is_looked_at(audit: &Audit, (partition, offset): &Raw) -> bool {
-    audit.partitions.iter().any(|(of, first, next, _)| of == partition && (*first..*next).contains(offset))
+    audit
+        .partitions
+        .iter()
+        .any(|(of, first, next, _)| of == partition && (*first..*next).contains(offset))
 }
 
 fn findings(audit: &Audit) -> String {
     let first = audit.findings.first();
-    let first = first.map(|finding| format!(", such as {}:{} ({})", finding.partition, finding.offset, finding.detail));
-    let (gaps, doubles) = (count(audit.gaps, "gap"), count(audit.double_fates, "double fate"));
-    line(&format!("{gaps} and {doubles}{}: eventflow audit --from 10m", first.unwrap_or_default()))
+    let first = first.map(|finding| {
+        format!(
+            ", such as {}:{} ({})",
+            finding.partition, finding.offset, finding.detail
+        )
+    });
+    let (gaps, doubles) = (
+        count(audit.gaps, "gap"),
+        count(audit.double_fates, "double fate"),
+    );
+    line(&format!(
+        "{gaps} and {doubles}{}: eventflow audit --from 10m",
+        first.unwrap_or_default()
+    ))
 }
 
 /// `topic:partition:offset`, as recovery writes places.
@@ -282,11 +359,18 @@ fn raw(place: &str) -> Option<Raw> {
 }
 
 async fn trace(client: &Client, key: &str) -> Result<Trace, Failure> {
-    read(&client.get("/api/v1/trace", &[("q", key.to_owned())]).await?)
+    read(
+        &client
+            .get("/api/v1/trace", &[("q", key.to_owned())])
+            .await?,
+    )
 }
 
 fn stories<'t>(trace: &'t Trace, id: &str) -> impl Iterator<Item = &'t Story> {
-    trace.stories.iter().filter(move |story| story.event_id.as_deref() == Some(id))
+    trace
+        .stories
+        .iter()
+        .filter(move |story| story.event_id.as_deref() == Some(id))
 }
 
 fn steps(story: &Story, what: &str) -> usize {
@@ -296,7 +380,10 @@ fn steps(story: &Story, what: &str) -> usize {
 /// Whether an event is one row.
 fn row(trace: &Trace, id: &str) -> Seen<Row> {
     let steps_of = |what: &'static str| {
-        stories(trace, id).flat_map(|story| &story.steps).filter(move |step| step.what == what).collect::<Vec<_>>()
+        stories(trace, id)
+            .flat_map(|story| &story.steps)
+            .filter(move |step| step.what == what)
+            .collect::<Vec<_>>()
     };
     if let Some(letter) = steps_of("dead_lettered").first() {
         return Seen::Wrong(format!("{id} is dead-lettered: {}", letter.detail));
@@ -305,10 +392,21 @@ fn row(trace: &Trace, id: &str) -> Seen<Row> {
         [] => Seen::NotYet,
         [stored] => {
             let received = steps_of("received");
-            let took = received.first().map(|received| (stored.at - received.at).try_into().unwrap_or_default());
-            Seen::Done(Row { took, raws: received.iter().filter_map(|step| raw(&step.place)).collect() })
+            let took = received
+                .first()
+                .map(|received| (stored.at - received.at).try_into().unwrap_or_default());
+            Seen::Done(Row {
+                took,
+                raws: received
+                    .iter()
+                    .filter_map(|step| raw(&step.place))
+                    .collect(),
+            })
         }
-        rows => Seen::Wrong(format!("{id} is {} rows: a unique index is missing", rows.len())),
+        rows => Seen::Wrong(format!(
+            "{id} is {} rows: a unique index is missing",
+            rows.len()
+        )),
     }
 }
 
@@ -341,7 +439,14 @@ mod tests {
     }
 
     fn judged(stories: Vec<Story>) -> Result<Option<Row>, String> {
-        match row(&Trace { asked: "a".to_owned(), stories, truncated: false }, "a") {
+        match row(
+            &Trace {
+                asked: "a".to_owned(),
+                stories,
+                truncated: false,
+            },
+            "a",
+        ) {
             Seen::Done(row) => Ok(Some(row)),
             Seen::NotYet => Ok(None),
             Seen::Wrong(text) => Err(text),
@@ -352,12 +457,36 @@ mod tests {
     fn a_row_is_one_row_of_this_event_and_no_dead_letter() {
         assert_eq!(judged(Vec::new()), Ok(None));
         assert_eq!(judged(vec![story("a", &[("received", 5)])]), Ok(None));
-        assert_eq!(judged(vec![story("b", &[("received", 5), ("stored", 8)])]), Ok(None), "another event's");
-        let known = Row { took: Some(Duration::from_millis(3)), raws: vec![(2, 5), (2, 9)] };
-        let again = story("a", &[("received", 5), ("stored", 8), ("received", 9), ("duplicate", 10)]);
+        assert_eq!(
+            judged(vec![story("b", &[("received", 5), ("stored", 8)])]),
+            Ok(None),
+            "another event's"
+        );
+        let known = Row {
+            took: Some(Duration::from_millis(3)),
+            raws: vec![(2, 5), (2, 9)],
+        };
+        let again = story(
+            "a",
+            &[
+                ("received", 5),
+                ("stored", 8),
+                ("received", 9),
+                ("duplicate", 10),
+            ],
+        );
         assert_eq!(judged(vec![again]), Ok(Some(known)));
-        assert_eq!(judged(vec![story("a", &[("stored", 8)])]), Ok(Some(Row { took: None, raws: Vec::new() })));
-        let two = judged(vec![story("a", &[("stored", 8)]), story("a", &[("stored", 9)])]);
+        assert_eq!(
+            judged(vec![story("a", &[("stored", 8)])]),
+            Ok(Some(Row {
+                took: None,
+                raws: Vec::new()
+            }))
+        );
+        let two = judged(vec![
+            story("a", &[("stored", 8)]),
+            story("a", &[("stored", 9)]),
+        ]);
         assert!(two.is_err_and(|text| text.contains("2 rows")));
         let dead = judged(vec![story("a", &[("received", 5), ("dead_lettered", 6)])]);
         assert!(dead.is_err_and(|text| text.contains("unknown_event_type")));

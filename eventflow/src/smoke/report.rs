@@ -28,8 +28,19 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn new(name: &'static str, verdict: Verdict, took: Duration, detail: String) -> Self {
-        Self { name, verdict, seconds: took.as_secs_f64(), detail, event_ids: Vec::new() }
+    pub(super) fn new(
+        name: &'static str,
+        verdict: Verdict,
+        took: Duration,
+        detail: String,
+    ) -> Self {
+        Self {
+            name,
+            verdict,
+            seconds: took.as_secs_f64(),
+            detail,
+            event_ids: Vec::new(),
+        }
     }
 
     pub(super) fn of(self, event_ids: Vec<String>) -> Self {
@@ -49,7 +60,11 @@ impl Millis {
     pub(super) fn of(mut all: Vec<Duration>) -> Option<Self> {
         all.sort_unstable();
         let millis = |duration: &Duration| (duration.as_secs_f64() * 10_000.0).round() / 10.0;
-        Some(Self { p50: millis(&all[all.len().checked_sub(1)? / 2]), max: millis(all.last()?), samples: all.len() })
+        Some(Self {
+            p50: millis(&all[all.len().checked_sub(1)? / 2]),
+            max: millis(all.last()?),
+            samples: all.len(),
+        })
     }
 }
 
@@ -98,7 +113,10 @@ impl Report {
             "database" => "fates from the database",
             _ => "fates from recovery's API",
         };
-        self.print(&format!("{}: {}, source {}; {fates}", self.run, self.url, self.source))
+        self.print(&format!(
+            "{}: {}, source {}; {fates}",
+            self.run, self.url, self.source
+        ))
     }
 
     /// Says a check's verdict as soon as it is known.
@@ -108,7 +126,10 @@ impl Report {
             Verdict::Failed => "FAILED",
             Verdict::Skipped => "skipped",
         };
-        self.print(&format!("  {verdict:<7}  {:<9}  {:>6.2} s  {}", check.name, check.seconds, check.detail))?;
+        self.print(&format!(
+            "  {verdict:<7}  {:<9}  {:>6.2} s  {}",
+            check.name, check.seconds, check.detail
+        ))?;
         self.checks.push(check);
         Ok(())
     }
@@ -116,12 +137,24 @@ impl Report {
     /// The verdict of all, last.
     pub(super) fn end(mut self, took: Duration, require_fates: bool) -> Result<(), Failure> {
         let named = |verdict| {
-            let names = self.checks.iter().filter(move |check| check.verdict == verdict).map(|check| check.name);
+            let names = self
+                .checks
+                .iter()
+                .filter(move |check| check.verdict == verdict)
+                .map(|check| check.name);
             names.collect::<Vec<_>>()
         };
-        let (failed, skipped, passed) = (named(Verdict::Failed), named(Verdict::Skipped), named(Verdict::Passed).len());
+        let (failed, skipped, passed) = (
+            named(Verdict::Failed),
+            named(Verdict::Skipped),
+            named(Verdict::Passed).len(),
+        );
         // An edge that does not show /ready was still seen to work.
-        let missing: Vec<_> = skipped.iter().filter(|name| require_fates && **name != "ready").copied().collect();
+        let missing: Vec<_> = skipped
+            .iter()
+            .filter(|name| require_fates && **name != "ready")
+            .copied()
+            .collect();
         let mut why = Vec::new();
         if !failed.is_empty() {
             why.push(format!("failed: {}", failed.join(", ")));
@@ -135,15 +168,26 @@ impl Report {
         }
         let why = why.join("; ");
         let sums = format!("{passed} of {} checks", self.checks.len());
-        let sums = if good { format!("passed: {sums}") } else { format!("FAILED: only {sums} passed") };
+        let sums = if good {
+            format!("passed: {sums}")
+        } else {
+            format!("FAILED: only {sums} passed")
+        };
         let sums = format!("{sums} in {:.1} s", took.as_secs_f64());
-        self.verdict = Some(if good { Verdict::Passed } else { Verdict::Failed });
+        self.verdict = Some(if good {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        });
         self.seconds = took.as_secs_f64();
-        for (what, millis) in
-            [("to the answer", &self.latency.webhook_to_answer_ms), ("to the row", &self.latency.webhook_to_row_ms)]
-        {
+        for (what, millis) in [
+            ("to the answer", &self.latency.webhook_to_answer_ms),
+            ("to the row", &self.latency.webhook_to_row_ms),
+        ] {
             if let Some(Millis { p50, max, samples }) = millis {
-                self.print(&format!("  webhook {what:<13}  p50 {p50} ms, max {max} ms, of {samples}"))?;
+                self.print(&format!(
+                    "  webhook {what:<13}  p50 {p50} ms, max {max} ms, of {samples}"
+                ))?;
             }
         }
         if self.as_json {
@@ -153,11 +197,19 @@ impl Report {
         } else {
             self.print(&format!("{sums}; {why}"))?;
         }
-        if good { Ok(()) } else { Err(Failure::failed(format!("smoke of {} {why}", self.url))) }
+        if good {
+            Ok(())
+        } else {
+            Err(Failure::failed(format!("smoke of {} {why}", self.url)))
+        }
     }
 
     fn print(&self, text: &str) -> Result<(), Failure> {
-        if self.as_json { Ok(()) } else { say(&format!("{}\n", line(text))) }
+        if self.as_json {
+            Ok(())
+        } else {
+            say(&format!("{}\n", line(text)))
+        }
     }
 }
 
@@ -176,7 +228,8 @@ mod tests {
     #[test]
     fn a_few_samples_have_a_median_and_a_maximum() {
         assert!(Millis::of(Vec::new()).is_none());
-        let millis = Millis::of([5, 1, 9, 3].map(Duration::from_millis).to_vec()).map(|all| (all.p50, all.max, all.samples));
+        let millis = Millis::of([5, 1, 9, 3].map(Duration::from_millis).to_vec())
+            .map(|all| (all.p50, all.max, all.samples));
         assert_eq!(millis, Some((3.0, 9.0, 4)));
     }
 }

@@ -58,22 +58,38 @@ pub(crate) struct World {
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }
 
 /// Whether the machine has a Prometheus and its node exporter; a loud line if not, and a panic where nothing may be skipped.
 pub(crate) fn has_prometheus() -> bool {
     let found = |program: &&str| {
-        let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let status = Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         status.is_ok_and(|status| status.success())
     };
-    let Some(missing) = ["prometheus", "prometheus-node-exporter"].into_iter().find(|program| !found(program)) else {
+    let Some(missing) = ["prometheus", "prometheus-node-exporter"]
+        .into_iter()
+        .find(|program| !found(program))
+    else {
         return true;
     };
     let why = format!("no {missing} here; run infra/prometheus/check, which installs it");
-    assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "may not be skipped: {why}");
+    assert!(
+        std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
+        "may not be skipped: {why}"
+    );
     // Straight to the terminal: libtest would keep it to itself.
-    std::io::stderr().write_all(format!("SKIPPED: every expression on a running pipeline: {why}\n").as_bytes()).unwrap();
+    std::io::stderr()
+        .write_all(format!("SKIPPED: every expression on a running pipeline: {why}\n").as_bytes())
+        .unwrap();
     false
 }
 
@@ -92,7 +108,10 @@ impl World {
         let mut world = Self {
             postgres: PrivatePostgres::start(false).unwrap(),
             processes: BTreeMap::new(),
-            addresses: ROLES.iter().map(|(role, _)| (*role, free_address())).collect(),
+            addresses: ROLES
+                .iter()
+                .map(|(role, _)| (*role, free_address()))
+                .collect(),
             recovery: free_address(),
             prometheus: free_address(),
             node: free_address(),
@@ -117,23 +136,43 @@ impl World {
 
     fn spawn(&mut self, name: &'static str, mut command: Command) {
         let log = std::fs::File::create(self.folder.path().join(format!("{name}.log"))).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.processes.insert(name, Process(command.spawn().unwrap()));
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.processes
+            .insert(name, Process(command.spawn().unwrap()));
     }
 
     fn command(&self, role: &'static str, edge: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
         let address = &self.addresses[role];
-        command.arg(role).env("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET).env("TOKEN_OF_ANNA", TOKEN);
+        command
+            .arg(role)
+            .env("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET)
+            .env("TOKEN_OF_ANNA", TOKEN);
         if matches!(role, "registry" | "simulator") {
             command.args(["--listen", address]);
         } else {
             let kafka = self._broker.kafka();
-            command.args(["--ops-listen", address, "--kafka-brokers", &kafka.kafka_brokers]);
-            command.args(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
+            command.args([
+                "--ops-listen",
+                address,
+                "--kafka-brokers",
+                &kafka.kafka_brokers,
+            ]);
+            command.args(
+                kafka
+                    .kafka_config
+                    .iter()
+                    .map(|pair| format!("--kafka-config={pair}")),
+            );
         }
         if matches!(role, "validator" | "analytics" | "persistence" | "recovery") {
-            command.arg(format!("--registry-url=http://{}", self.addresses["registry"]));
+            command.arg(format!(
+                "--registry-url=http://{}",
+                self.addresses["registry"]
+            ));
         }
         if matches!(role, "persistence" | "recovery") {
             command.args(["--database-url", &self.postgres.url()]);
@@ -144,14 +183,26 @@ impl World {
                 let policies = self.folder.path().join("policies.toml");
                 let policy = "every = \"1s\"\n[[policy]]\nname = \"test\"\ncodes = [\"blank_field\"]\nyoungest = \"1s\"\n";
                 std::fs::write(&policies, policy).unwrap();
-                command.args(["--listen", &self.recovery, "--audit-seconds=1", "--api-token=anna:admin=env:TOKEN_OF_ANNA"]);
+                command.args([
+                    "--listen",
+                    &self.recovery,
+                    "--audit-seconds=1",
+                    "--api-token=anna:admin=env:TOKEN_OF_ANNA",
+                ]);
                 command.arg("--policies").arg(policies)
             }
             "simulator" => {
-                command.arg(format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized"));
+                command.arg(format!(
+                    "--webhook-url=http://{edge}/api/webhooks/payment-authorized"
+                ));
                 let faults = ["not_json=0.01", "conflicting=0.01", "bad_signature=0.02"];
                 command.args(faults.map(|fault| format!("--fault={fault}")));
-                command.args(["--auto-stream-enabled", "--auto-stream-rps=40", "--corruption-rate=0.04", "--seed=7"])
+                command.args([
+                    "--auto-stream-enabled",
+                    "--auto-stream-rps=40",
+                    "--corruption-rate=0.04",
+                    "--seed=7",
+                ])
             }
             _ => &mut command,
         };
@@ -168,23 +219,42 @@ impl World {
         }
         assert_eq!(config.matches(NODE).count(), 1, "{NODE} is scraped");
         config = config.replace(NODE, &format!("\"{}\"", self.node));
-        assert_eq!((config.matches("targets:").count(), config.matches(" 1s").count()), (ROLES.len() + 1, 2), "{config}");
-        let write = |name: &str, text: &str| std::fs::write(self.folder.path().join(name), text).unwrap();
+        assert_eq!(
+            (
+                config.matches("targets:").count(),
+                config.matches(" 1s").count()
+            ),
+            (ROLES.len() + 1, 2),
+            "{config}"
+        );
+        let write =
+            |name: &str, text: &str| std::fs::write(self.folder.path().join(name), text).unwrap();
         write("prometheus.yml", &config);
         write("recording.rules.yml", files::RECORDING);
         write("alerts.rules.yml", files::ALERTS);
         let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", self.folder.path().join("prometheus.yml").display()));
-        command.arg(format!("--storage.tsdb.path={}", self.folder.path().join("data").display()));
+        command.arg(format!(
+            "--config.file={}",
+            self.folder.path().join("prometheus.yml").display()
+        ));
+        command.arg(format!(
+            "--storage.tsdb.path={}",
+            self.folder.path().join("data").display()
+        ));
         command.arg(format!("--web.listen-address={}", self.prometheus));
         command
     }
 
     pub(crate) async fn until_ready(&self, role: &str) {
         let url = format!("http://{}/ready", self.addresses[role]);
-        until(&format!("{role} is ready: {}", self.log(role)), async || {
-            reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())
-        })
+        until(
+            &format!("{role} is ready: {}", self.log(role)),
+            async || {
+                reqwest::get(&url)
+                    .await
+                    .is_ok_and(|answer| answer.status().is_success())
+            },
+        )
         .await;
     }
 
@@ -196,24 +266,45 @@ impl World {
     /// One payment that somebody asks the simulator for, as a person would with `curl`.
     pub(crate) async fn authorize(&self) {
         let url = format!("http://{}/authorize", self.addresses["simulator"]);
-        let payment = r#"{"payment_id":"pay_1","order_id":"order_1","amount":"49.90","currency":"EUR"}"#;
-        let answer = reqwest::Client::new().post(url).body(payment).send().await.unwrap();
+        let payment =
+            r#"{"payment_id":"pay_1","order_id":"order_1","amount":"49.90","currency":"EUR"}"#;
+        let answer = reqwest::Client::new()
+            .post(url)
+            .body(payment)
+            .send()
+            .await
+            .unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
 
     /// No more traffic: the simulator ends as it does on SIGTERM.
     pub(crate) fn stop_traffic(&mut self) {
         let mut simulator = self.processes.remove("simulator").unwrap();
-        Command::new("kill").arg(simulator.0.id().to_string()).status().unwrap();
+        Command::new("kill")
+            .arg(simulator.0.id().to_string())
+            .status()
+            .unwrap();
         simulator.0.wait().unwrap();
     }
 
     /// What on-call's command answers to a script.
     pub(crate) async fn on_call(&self, arguments: &[&str]) -> Value {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_eventflow"));
-        command.args(arguments).arg("--json").stdin(Stdio::null()).kill_on_drop(true);
-        command.env("EVENTFLOW_RECOVERY_URL", format!("http://{}", self.recovery)).env("EVENTFLOW_RECOVERY_TOKEN", TOKEN);
-        let output = tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+        command
+            .args(arguments)
+            .arg("--json")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+            .env(
+                "EVENTFLOW_RECOVERY_URL",
+                format!("http://{}", self.recovery),
+            )
+            .env("EVENTFLOW_RECOVERY_TOKEN", TOKEN);
+        let output = tokio::time::timeout(DEADLINE, command.output())
+            .await
+            .unwrap()
+            .unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -230,7 +321,11 @@ impl World {
                 assert_eq!(body["status"], "success", "{query:?}: {body}");
                 return body["data"].clone();
             }
-            assert!(Instant::now() < deadline, "Prometheus does not answer: {answer:?}\n{}", self.log("prometheus"));
+            assert!(
+                Instant::now() < deadline,
+                "Prometheus does not answer: {answer:?}\n{}",
+                self.log("prometheus")
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -238,32 +333,56 @@ impl World {
     /// The labels of every series an expression has now, with a value that is a number.
     pub(crate) async fn series(&self, expression: &str) -> Vec<(BTreeMap<String, String>, f64)> {
         let data = self.ask("query", &[("query", expression)]).await;
-        let samples = data["result"].as_array().unwrap().iter().filter(|sample| sample["metric"].is_object());
+        let samples = data["result"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|sample| sample["metric"].is_object());
         let read = |sample: &Value| {
             let labels = serde_json::from_value(sample["metric"].clone()).unwrap();
-            (labels, sample["value"][1].as_str().unwrap().parse::<f64>().unwrap())
+            (
+                labels,
+                sample["value"][1].as_str().unwrap().parse::<f64>().unwrap(),
+            )
         };
-        samples.map(read).filter(|(_, value)| !value.is_nan()).collect()
+        samples
+            .map(read)
+            .filter(|(_, value)| !value.is_nan())
+            .collect()
     }
 
     /// The sum of an expression; 0 where it is empty.
     pub(crate) async fn sum(&self, expression: &str) -> f64 {
-        self.series(&format!("sum({expression})")).await.first().map_or(0.0, |(_, value)| *value)
+        self.series(&format!("sum({expression})"))
+            .await
+            .first()
+            .map_or(0.0, |(_, value)| *value)
     }
 
     /// Every rule as Prometheus has read it.
     pub(crate) async fn rules(&self) -> Vec<Value> {
         let groups = self.ask("rules", &[]).await;
-        groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
+        groups["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|group| group["rules"].as_array().unwrap().clone())
+            .collect()
     }
 
     /// The metrics of ours that it knows without a help text.
     pub(crate) async fn without_help(&self) -> Vec<String> {
-        let metadata: BTreeMap<String, Value> = serde_json::from_value(self.ask("metadata", &[]).await).unwrap();
-        let ours = metadata.into_iter().filter(|(name, _)| name.starts_with("eventflow_"));
+        let metadata: BTreeMap<String, Value> =
+            serde_json::from_value(self.ask("metadata", &[]).await).unwrap();
+        let ours = metadata
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("eventflow_"));
         let ours: Vec<_> = ours.collect();
         assert!(ours.len() > 50, "{ours:?}");
-        ours.into_iter().filter(|(_, entries)| entries[0]["help"] == "").map(|(name, _)| name).collect()
+        ours.into_iter()
+            .filter(|(_, entries)| entries[0]["help"] == "")
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// Names and states of the alerts that are pending or firing; how full this machine's disks are says nothing of the pipeline.
@@ -271,7 +390,11 @@ impl World {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let alerts = self.ask("alerts", &[]).await;
         let alerts = alerts["alerts"].as_array().unwrap().clone();
-        let alerts = alerts.iter().map(|alert| (text(&alert["labels"]["alertname"]), text(&alert["state"])));
-        alerts.filter(|(name, _)| !name.starts_with("Disk")).collect()
+        let alerts = alerts
+            .iter()
+            .map(|alert| (text(&alert["labels"]["alertname"]), text(&alert["state"])));
+        alerts
+            .filter(|(name, _)| !name.starts_with("Disk"))
+            .collect()
     }
 }

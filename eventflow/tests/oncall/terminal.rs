@@ -7,8 +7,17 @@ use std::process::Command;
 async fn in_terminal(world: &World, line: &str, no_color: bool, answer: &str) -> Said {
     let program = env!("CARGO_BIN_EXE_eventflow");
     let mut inner = Command::new("script");
-    inner.args(["-qec", &format!("stty cols 100; {program} {line}"), "/dev/null"]);
-    inner.env_clear().envs(world.command(Way::Api, &[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    inner.args([
+        "-qec",
+        &format!("stty cols 100; {program} {line}"),
+        "/dev/null",
+    ]);
+    inner.env_clear().envs(
+        world
+            .command(Way::Api, &[])
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     inner.env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
     if no_color {
         inner.env("NO_COLOR", "1");
@@ -25,8 +34,17 @@ fn without_colours(text: &str) -> String {
     let mut rest = text;
     while let Some(start) = rest.find("\u{1b}[") {
         out.push_str(&rest[..start]);
-        let end = rest[start + 2..].find(|character: char| !character.is_ascii_digit() && character != ';').unwrap() + start + 2;
-        assert_eq!(&rest[end..=end], "m", "an escape that is no colour: {:?}", &rest[start..=end]);
+        let end = rest[start + 2..]
+            .find(|character: char| !character.is_ascii_digit() && character != ';')
+            .unwrap()
+            + start
+            + 2;
+        assert_eq!(
+            &rest[end..=end],
+            "m",
+            "an escape that is no colour: {:?}",
+            &rest[start..=end]
+        );
         rest = &rest[end + 1..];
     }
     out.push_str(rest);
@@ -51,28 +69,56 @@ async fn nothing_of_a_vendor_reaches_the_terminal_and_lines_fit() {
         let shown = without_colours(&coloured.out);
         let bad: Vec<char> = shown
             .chars()
-            .filter(|character| (character.is_control() && !"\r\n".contains(*character)) || *character == '\u{202e}')
+            .filter(|character| {
+                (character.is_control() && !"\r\n".contains(*character)) || *character == '\u{202e}'
+            })
             .collect();
         assert!(bad.is_empty(), "{line}: {bad:?} in {shown}");
         let plain = in_terminal(&world, line, true, "").await;
-        assert!(!plain.out.contains('\u{1b}'), "{line} is coloured in spite of NO_COLOR: {}", plain.out);
+        assert!(
+            !plain.out.contains('\u{1b}'),
+            "{line} is coloured in spite of NO_COLOR: {}",
+            plain.out
+        );
     }
     let listed = in_terminal(&world, "dlq ls", false, "").await.out;
     assert!(listed.contains("\u{1b}["), "a terminal gets colours");
-    let widest = without_colours(&listed).lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+    let widest = without_colours(&listed)
+        .lines()
+        .map(|line| line.trim_end().chars().count())
+        .max()
+        .unwrap();
     assert!(widest <= 100, "{widest} columns:\n{listed}");
-    assert!(without_colours(&listed).contains("DETAIL") && listed.contains("said "), "why it failed is pushed out:\n{listed}");
+    assert!(
+        without_colours(&listed).contains("DETAIL") && listed.contains("said "),
+        "why it failed is pushed out:\n{listed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_asked_before_anything_is_sent_and_no_is_the_answer_to_anything_else() {
     let world = World::new().await;
     let id = world.dead_letters("amount_not_positive", 1).await[0];
-    world.run(Way::Api, &["dlq", "edit", &id.to_string(), "--set", "/payload/amount=1.00"]).await.done();
+    world
+        .run(
+            Way::Api,
+            &[
+                "dlq",
+                "edit",
+                &id.to_string(),
+                "--set",
+                "/payload/amount=1.00",
+            ],
+        )
+        .await
+        .done();
     for answer in ["n\n", "\n", "what?\n"] {
         let said = in_terminal(&world, &format!("replay apply {id} --detach"), true, answer).await;
         assert_eq!(said.code, Some(3), "{said:?}");
-        assert!(said.out.contains("Send 1 dead letter again? [y/N]") && said.out.contains("--yes"), "{said:?}");
+        assert!(
+            said.out.contains("Send 1 dead letter again? [y/N]") && said.out.contains("--yes"),
+            "{said:?}"
+        );
     }
     let said = in_terminal(&world, &format!("replay apply {id} --detach"), true, "y\n").await;
     assert_eq!(said.code, Some(0), "{said:?}");

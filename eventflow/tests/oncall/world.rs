@@ -48,7 +48,11 @@ impl World {
     pub(crate) async fn new() -> Self {
         let cluster = PrivatePostgres::start(false).unwrap();
         let database_url = cluster.url();
-        let recovery = Recovery::new(Arguments::parse_from(["test", "--database-url", &database_url]).pipeline, None).unwrap();
+        let recovery = Recovery::new(
+            Arguments::parse_from(["test", "--database-url", &database_url]).pipeline,
+            None,
+        )
+        .unwrap();
         SCHEMA.migrate(recovery.pool()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
@@ -62,7 +66,14 @@ impl World {
             let shutdown = shutdown.clone();
             async move { serve(listener, router, &ApiArgs::default(), shutdown).await }
         });
-        Self { _cluster: cluster, pool, database_url, api_url, folder, _serving: shutdown.drop_guard() }
+        Self {
+            _cluster: cluster,
+            pool,
+            database_url,
+            api_url,
+            folder,
+            _serving: shutdown.drop_guard(),
+        }
     }
 
     /// So many open dead letters of one group, with a value that can be mended.
@@ -98,12 +109,18 @@ impl World {
 
     pub(crate) fn command(&self, way: Way, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null());
         match way {
-            Way::Api => {
-                command.env("EVENTFLOW_RECOVERY_URL", &self.api_url).env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-admin-0123")
-            }
-            Way::Database => command.args(["--direct", "--as", "dora"]).env("EVENTFLOW_DATABASE_URL", &self.database_url),
+            Way::Api => command
+                .env("EVENTFLOW_RECOVERY_URL", &self.api_url)
+                .env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-admin-0123"),
+            Way::Database => command
+                .args(["--direct", "--as", "dora"])
+                .env("EVENTFLOW_DATABASE_URL", &self.database_url),
         };
         command
     }
@@ -124,7 +141,9 @@ impl World {
 
 /// Beside the API, which is served by this process.
 pub(crate) async fn said(mut command: Command) -> Said {
-    let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
     Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -146,7 +165,10 @@ impl Said {
     pub(crate) fn fails(&self, code: i32, says: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
         let last = self.err.lines().last().unwrap_or_default();
-        assert!(last.starts_with("eventflow: ") && last.contains(says), "{self:?}");
+        assert!(
+            last.starts_with("eventflow: ") && last.contains(says),
+            "{self:?}"
+        );
         self.clean();
     }
 
@@ -155,7 +177,9 @@ impl Said {
         for text in [&self.out, &self.err] {
             let bad: Vec<char> = text
                 .chars()
-                .filter(|character| (character.is_control() && *character != '\n') || *character == '\u{202e}')
+                .filter(|character| {
+                    (character.is_control() && *character != '\n') || *character == '\u{202e}'
+                })
                 .collect();
             assert!(bad.is_empty(), "{bad:?} in {text}");
         }

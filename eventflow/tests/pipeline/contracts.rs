@@ -7,7 +7,12 @@ use runtime::admin::read_all;
 use serde_json::{Value, json};
 
 /// A contract like none of the built-in ones: other fields, an enumeration, an optional text, no payment.
-pub(crate) fn write_contract(directory: &std::path::Path, event_type: &str, record: &str, schema_id: u32) {
+pub(crate) fn write_contract(
+    directory: &std::path::Path,
+    event_type: &str,
+    record: &str,
+    schema_id: u32,
+) {
     let folder = directory.join(event_type);
     std::fs::create_dir(&folder).unwrap();
     let text = json!({"type": "string", "x-eventflow": "id"});
@@ -39,9 +44,11 @@ pub(crate) fn write_contract(directory: &std::path::Path, event_type: &str, reco
         {"name": "source", "type": "string"}, {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-micros"}},
         {"name": "payload", "type": payload},
     ]});
-    for (file, text) in
-        [("schema.json", schema.to_string()), ("record.avsc", record.to_string()), ("schema-id", format!("{schema_id}\n"))]
-    {
+    for (file, text) in [
+        ("schema.json", schema.to_string()),
+        ("record.avsc", record.to_string()),
+        ("schema-id", format!("{schema_id}\n")),
+    ] {
         std::fs::write(folder.join(file), text).unwrap();
     }
 }
@@ -71,10 +78,16 @@ async fn an_event_type_that_is_only_a_folder_goes_from_the_webhook_to_its_row() 
     let client = client();
     for body in [
         settled("new-1", |_| {}),
-        settled("new-2", |event| event["payload"]["remark"] = "thank you".into()),
+        settled("new-2", |event| {
+            event["payload"]["remark"] = "thank you".into()
+        }),
         authorized("old-1"),
-        settled("bad-channel", |event| event["payload"]["channel"] = "cash".into()),
-        settled("bad-remark", |event| event["payload"]["remark"] = "x".repeat(21).into()),
+        settled("bad-channel", |event| {
+            event["payload"]["channel"] = "cash".into()
+        }),
+        settled("bad-remark", |event| {
+            event["payload"]["remark"] = "x".repeat(21).into()
+        }),
         settled("bad-version", |event| event["schema_version"] = 1.into()),
     ] {
         let (status, answer) = post(&client, &world.edge, body, SECRET).await.unwrap();
@@ -87,20 +100,35 @@ async fn an_event_type_that_is_only_a_folder_goes_from_the_webhook_to_its_row() 
         ("dead_lettered too_long", 1),
         ("dead_lettered unsupported_schema_version", 1),
     ];
-    assert_eq!(fates, expected.map(|(fate, count)| (fate.to_owned(), count)).into());
+    assert_eq!(
+        fates,
+        expected
+            .map(|(fate, count)| (fate.to_owned(), count))
+            .into()
+    );
     assert_eq!(ids, ["new-1", "new-2", "old-1"].map(str::to_owned).into());
     // The row is the event, digit for digit: its payload is built from the registry's schema alone.
     let validated = read_all(&broker.kafka(), topics::VALIDATED).unwrap();
-    let record = validated.iter().find(|record| record.header(headers::EVENT_ID).as_deref() == Some("new-2")).unwrap();
-    assert_eq!(record.value.as_deref().unwrap()[..5], [0, 0, 0, 0, 77], "the id that is pinned in the folder");
+    let record = validated
+        .iter()
+        .find(|record| record.header(headers::EVENT_ID).as_deref() == Some("new-2"))
+        .unwrap();
+    assert_eq!(
+        record.value.as_deref().unwrap()[..5],
+        [0, 0, 0, 0, 77],
+        "the id that is pinned in the folder"
+    );
     let text = world.row("new-2").await;
     assert!(text.contains(r#""amount":1234567890.05"#), "{text}");
     let row: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
-        (&row["event_type"], &row["schema_version"], &row["schema_id"]),
+        (
+            &row["event_type"],
+            &row["schema_version"],
+            &row["schema_id"]
+        ),
         (&json!("invoice.settled.v3"), &json!("3"), &json!(77))
     );
-    let payload =
-        json!({"invoice_id": "inv-1", "amount": "1234567890.05", "currency": "EUR", "channel": "card", "remark": "thank you"});
+    let payload = json!({"invoice_id": "inv-1", "amount": "1234567890.05", "currency": "EUR", "channel": "card", "remark": "thank you"});
     assert_eq!(row["payload"], payload);
 }

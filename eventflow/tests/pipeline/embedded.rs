@@ -6,7 +6,15 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const ROLES: [&str; 7] = ["producer", "validator", "analytics", "persistence", "simulator", "registry", "recovery"];
+const ROLES: [&str; 7] = [
+    "producer",
+    "validator",
+    "analytics",
+    "persistence",
+    "simulator",
+    "registry",
+    "recovery",
+];
 
 /// A demo on free ports, with a temporary folder of its own.
 struct Demo {
@@ -20,14 +28,31 @@ impl Demo {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
         let temporary = tempfile::tempdir().unwrap();
         // The private PostgreSQL runs as another user when the tests run as root.
-        std::fs::set_permissions(temporary.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        command.arg("demo").args(flags).env("TMPDIR", temporary.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        std::fs::set_permissions(
+            temporary.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        command
+            .arg("demo")
+            .args(flags)
+            .env("TMPDIR", temporary.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let addresses: Vec<String> = ROLES.iter().map(|_| free_address()).collect();
         for (role, address) in ROLES.iter().zip(&addresses) {
-            command.arg(format!("--{role}-port={}", address.rsplit(':').next().unwrap()));
+            command.arg(format!(
+                "--{role}-port={}",
+                address.rsplit(':').next().unwrap()
+            ));
         }
-        Self { command, addresses, temporary }
+        Self {
+            command,
+            addresses,
+            temporary,
+        }
     }
 
     fn address(&self, role: &str) -> &str {
@@ -42,13 +67,19 @@ impl Demo {
 }
 
 fn end(running: Child, temporary: &TempDir) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = running.wait_with_output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = running.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let (text, said) = (text(stdout), text(stderr));
     assert!(
         is_empty(temporary.path()),
         "left behind: {:?}\n{text}\n{said}",
-        std::fs::read_dir(temporary.path()).unwrap().collect::<Vec<_>>()
+        std::fs::read_dir(temporary.path())
+            .unwrap()
+            .collect::<Vec<_>>()
     );
     (status.code(), text, said)
 }
@@ -59,7 +90,10 @@ fn is_empty(folder: &Path) -> bool {
 
 async fn until_ready(address: &str) {
     let deadline = Instant::now() + DEADLINE;
-    while !reqwest::get(format!("http://{address}/ready")).await.is_ok_and(|answer| answer.status().is_success()) {
+    while !reqwest::get(format!("http://{address}/ready"))
+        .await
+        .is_ok_and(|answer| answer.status().is_success())
+    {
         assert!(Instant::now() < deadline, "{address} is not ready");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -77,40 +111,82 @@ fn refuses(demo: Demo, words: &[&str]) {
 
 #[test]
 fn the_demo_accounts_for_every_event_with_faults_injected() {
-    let (code, text, said) = Demo::new(&["--for", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
+    let (code, text, said) =
+        Demo::new(&["--for", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
     let number = |name: &str| ledger[name].as_i64().unwrap();
     assert!(number("accepted") > 100, "{ledger}");
-    assert_eq!((number("in_flight"), number("accepted_from_others")), (0, 0));
-    assert_eq!(number("raw_records"), number("stored") + number("duplicates") + number("dead_lettered"));
-    assert!(number("duplicates") > 0 && number("dead_lettered") > 0, "{ledger}");
-    assert!(ledger["first_row_seconds"].as_f64().unwrap() > 0.0, "{ledger}");
+    assert_eq!(
+        (number("in_flight"), number("accepted_from_others")),
+        (0, 0)
+    );
+    assert_eq!(
+        number("raw_records"),
+        number("stored") + number("duplicates") + number("dead_lettered")
+    );
+    assert!(
+        number("duplicates") > 0 && number("dead_lettered") > 0,
+        "{ledger}"
+    );
+    assert!(
+        ledger["first_row_seconds"].as_f64().unwrap() > 0.0,
+        "{ledger}"
+    );
     // The closing act: what could be mended was stored, and the books of the database alone say the same as those from outside.
     let (act, audit) = (&ledger["recovery"], &ledger["recovery"]["audit"]);
     assert_eq!(act["mended"], "missing_field", "{act}");
-    let (mended, items) = (act["replay"]["by_state"]["stored"].as_i64().unwrap(), act["replay"]["items"].as_i64().unwrap());
-    assert!(mended > 0 && mended == items && mended == ledger["dead_letters_by_code"]["missing_field"], "{ledger}");
+    let (mended, items) = (
+        act["replay"]["by_state"]["stored"].as_i64().unwrap(),
+        act["replay"]["items"].as_i64().unwrap(),
+    );
+    assert!(
+        mended > 0 && mended == items && mended == ledger["dead_letters_by_code"]["missing_field"],
+        "{ledger}"
+    );
     assert_eq!(audit["records"], ledger["raw_records"]);
     assert_eq!(audit["stored"].as_i64(), Some(number("stored") + mended));
     assert_eq!(audit["duplicate"], ledger["duplicates"]);
-    assert_eq!(audit["dead_lettered"]["open"].as_i64(), Some(number("dead_lettered") - mended));
-    assert_eq!((&audit["gaps"], &audit["double_fates"], &audit["in_flight"]), (&0.into(), &0.into(), &0.into()), "{audit}");
+    assert_eq!(
+        audit["dead_lettered"]["open"].as_i64(),
+        Some(number("dead_lettered") - mended)
+    );
+    assert_eq!(
+        (&audit["gaps"], &audit["double_fates"], &audit["in_flight"]),
+        (&0.into(), &0.into(), &0.into()),
+        "{audit}"
+    );
 }
 
 #[test]
 fn the_closing_act_types_the_commands_of_the_runbook() {
     let (code, text, said) = Demo::new(&["--for", "5s", "--seed", "3", "--rate", "150"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
-    let typed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$ eventflow ")).collect();
+    let typed: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ eventflow "))
+        .collect();
     let runbook = include_str!("../../../docs/ON-CALL.md");
-    let steps = ["dlq groups", "explain", "dlq edit", "replay plan", "replay dry-run", "replay apply", "dlq ls", "audit"];
+    let steps = [
+        "dlq groups",
+        "explain",
+        "dlq edit",
+        "replay plan",
+        "replay dry-run",
+        "replay apply",
+        "dlq ls",
+        "audit",
+    ];
     for (typed, step) in typed.iter().zip(steps) {
         assert!(typed.starts_with(step), "{typed}");
         assert!(runbook.contains(&format!("$ eventflow {step}")), "{step}");
     }
     assert_eq!(typed.len(), steps.len(), "{text}");
-    assert!(text.trim_end().ends_with("every record has exactly one fate"), "{text}");
+    assert!(
+        text.trim_end()
+            .ends_with("every record has exactly one fate"),
+        "{text}"
+    );
     let (code, text, said) = Demo::new(&["--for", "1s", "--no-recovery"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     assert!(!text.contains("$ eventflow"), "{text}");
@@ -125,13 +201,36 @@ async fn what_others_send_while_the_demo_runs_is_accounted_for_and_a_signal_ends
     }
     let payment = r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR","force_duplicate":true}"#;
     let authorize = format!("http://{}/authorize", demo.address("simulator"));
-    let answer = reqwest::Client::new().post(authorize).body(payment).send().await.unwrap();
+    let answer = reqwest::Client::new()
+        .post(authorize)
+        .body(payment)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
-    let load = format!("--url=http://{}/api/webhooks/payment-authorized", demo.address("producer"));
+    let load = format!(
+        "--url=http://{}/api/webhooks/payment-authorized",
+        demo.address("producer")
+    );
     let mut others = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-    others.args(["simulator", "load", "--batch", "3", "--requests", "20", "--rate", "100", &load]).stdout(Stdio::null());
+    others
+        .args([
+            "simulator",
+            "load",
+            "--batch",
+            "3",
+            "--requests",
+            "20",
+            "--rate",
+            "100",
+            &load,
+        ])
+        .stdout(Stdio::null());
     assert!(others.status().unwrap().success());
-    Command::new("kill").arg(running.id().to_string()).status().unwrap();
+    Command::new("kill")
+        .arg(running.id().to_string())
+        .status()
+        .unwrap();
     let (code, text, said) = end(running, &demo.temporary);
     assert_eq!(code, Some(0), "{text}\n{said}");
     let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -144,7 +243,10 @@ fn a_taken_port_is_a_sentence_and_exit_code_2() {
     let port = taken.local_addr().unwrap().port();
     let mut demo = Demo::new(&[]);
     demo.command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-    demo.command.args(["demo", "--for", "1s"]).arg(format!("--producer-port={port}")).stdin(Stdio::null());
+    demo.command
+        .args(["demo", "--for", "1s"])
+        .arg(format!("--producer-port={port}"))
+        .stdin(Stdio::null());
     demo.command.stdout(Stdio::piped()).stderr(Stdio::piped());
     refuses(demo, &["--producer-port", "choose another"]);
 }
@@ -165,14 +267,23 @@ fn no_place_for_the_database_is_a_sentence() {
 
 #[test]
 fn a_database_url_that_cannot_work_is_a_sentence_without_its_password() {
-    refuses(Demo::new(&["--database-url", "me:hunter2@localhost"]), &["--database-url", "postgres://"]);
+    refuses(
+        Demo::new(&["--database-url", "me:hunter2@localhost"]),
+        &["--database-url", "postgres://"],
+    );
     let closed = format!("postgres://me:hunter2@{}/x", free_address());
     let (code, _, said) = Demo::new(&["--database-url", &closed]).run();
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("is it running") && !said.contains("hunter2"), "{said}");
+    assert!(
+        said.contains("is it running") && !said.contains("hunter2"),
+        "{said}"
+    );
 }
 
 #[test]
 fn an_unreachable_broker_is_a_sentence() {
-    refuses(Demo::new(&["--kafka", &free_address()]), &["--kafka", "is it running"]);
+    refuses(
+        Demo::new(&["--kafka", &free_address()]),
+        &["--kafka", "is it running"],
+    );
 }

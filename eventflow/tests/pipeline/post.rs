@@ -20,7 +20,11 @@ pub(crate) fn authorized(event_id: &str) -> String {
 
 /// A client that gives up after ten seconds.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build().unwrap()
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .build()
+        .unwrap()
 }
 
 /// Posts a body, signed with `secret`; its status and answer.
@@ -30,14 +34,25 @@ pub(crate) async fn post(
     body: String,
     secret: &str,
 ) -> Result<(u16, serde_json::Value), reqwest::Error> {
-    post_to(client, &format!("http://{edge}/api/webhooks/payment-authorized"), body, secret).await
+    post_to(
+        client,
+        &format!("http://{edge}/api/webhooks/payment-authorized"),
+        body,
+        secret,
+    )
+    .await
 }
 
 /// Posts many events, a thousand a request; all of them are accepted.
 pub(crate) async fn post_all(edge: &str, events: &[String]) {
-    let (client, url) = (client(), format!("http://{edge}/api/webhooks/payment-authorized/batch"));
+    let (client, url) = (
+        client(),
+        format!("http://{edge}/api/webhooks/payment-authorized/batch"),
+    );
     for some in events.chunks(1000) {
-        let (status, answer) = post_to(&client, &url, format!("[{}]", some.join(",")), SECRET).await.unwrap();
+        let (status, answer) = post_to(&client, &url, format!("[{}]", some.join(",")), SECRET)
+            .await
+            .unwrap();
         assert_eq!(status, 200, "{answer}");
     }
 }
@@ -48,13 +63,24 @@ async fn post_to(
     body: String,
     secret: &str,
 ) -> Result<(u16, serde_json::Value), reqwest::Error> {
-    let key = Key { id: "k".to_owned(), secret: Secret::new(secret), not_after: None };
+    let key = Key {
+        id: "k".to_owned(),
+        secret: Secret::new(secret),
+        not_after: None,
+    };
     let verifier = Verifier::new(Scheme::preset("eventflow").unwrap(), vec![key], None).unwrap();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let mut request = client.post(url);
     for (name, value) in verifier.sign(None, i64::try_from(now).unwrap(), body.as_bytes(), 0) {
         request = request.header(name, value);
     }
-    let response = request.header("content-type", "application/json").body(body).send().await?;
+    let response = request
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await?;
     Ok((response.status().as_u16(), response.json().await?))
 }

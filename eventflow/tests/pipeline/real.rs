@@ -28,8 +28,13 @@ fn sent(tally: &stream::Shared) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_rebalances() {
-    let Some(kafka) = RealKafka::start("twenty_thousand_events", false) else { return };
-    let flags = vec![format!("--kafka-brokers={}", kafka.get("BOOTSTRAP")), "--kafka-config=session.timeout.ms=6000".to_owned()];
+    let Some(kafka) = RealKafka::start("twenty_thousand_events", false) else {
+        return;
+    };
+    let flags = vec![
+        format!("--kafka-brokers={}", kafka.get("BOOTSTRAP")),
+        "--kafka-config=session.timeout.ms=6000".to_owned(),
+    ];
     let world = World::new(kafka.plain(), flags).await;
     let _registry = world.role("registry", &[]);
     let producer = world.role("producer", &[]);
@@ -43,7 +48,12 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
     let settings = StreamSettings {
         rate: 1500.0,
         seed: 7,
-        faults: Fault::ALL.map(|fault| Rate { fault, share: if fault == Fault::Burst { 0.001 } else { 0.01 } }).to_vec(),
+        faults: Fault::ALL
+            .map(|fault| Rate {
+                fault,
+                share: if fault == Fault::Burst { 0.001 } else { 0.01 },
+            })
+            .to_vec(),
         concurrency: 2000,
         amount: None,
         currency: None,
@@ -53,7 +63,8 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
     };
     let (tally, stop) = (stream::Shared::default(), CancellationToken::new());
     let (shared, stopping, deliverer) = (tally.clone(), stop.clone(), deliverer(&world.edge));
-    let streaming = tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
+    let streaming =
+        tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
     let reached = async |count: u64| {
         while sent(&tally) < count {
             assert!(!streaming.is_finished());
@@ -71,11 +82,19 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
     let second = world.role("validator", &[]);
     second.until_ready().await;
     reached(9_000).await;
-    assert_eq!(second.terminate(), Some(0), "SIGTERM under load drains and exits 0");
+    assert_eq!(
+        second.terminate(),
+        Some(0),
+        "SIGTERM under load drains and exits 0"
+    );
     reached(10_000).await;
     kafka.stop(false);
     let silent = load(&world, 5).await;
-    assert_eq!(silent.answers.keys().collect::<Vec<_>>(), ["503"], "no 200 while the broker is down");
+    assert_eq!(
+        silent.answers.keys().collect::<Vec<_>>(),
+        ["503"],
+        "no 200 while the broker is down"
+    );
     // Long enough for the group to have given up on its members.
     until_reason(&validator, "took the partitions away").await;
     kafka.restart();
@@ -92,16 +111,42 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
 
     let (counts, ids) = world.account().await;
     let tally = tally.lock().unwrap().clone();
-    assert!(tally.answers_2xx >= 15_000 && tally.unanswered == 0, "{tally:?}");
+    assert!(
+        tally.answers_2xx >= 15_000 && tally.unanswered == 0,
+        "{tally:?}"
+    );
     let raw: usize = counts.values().sum();
-    assert!(raw as u64 >= tally.accepted, "accepted {} but only {raw} are durable", tally.accepted);
-    for kind in ["stored", "duplicate", "dead_lettered conflict", "dead_lettered not_json", "dead_lettered missing_field"] {
-        assert!(counts.get(kind).copied().unwrap_or(0) > 0, "{kind}: {counts:?}");
+    assert!(
+        raw as u64 >= tally.accepted,
+        "accepted {} but only {raw} are durable",
+        tally.accepted
+    );
+    for kind in [
+        "stored",
+        "duplicate",
+        "dead_lettered conflict",
+        "dead_lettered not_json",
+        "dead_lettered missing_field",
+    ] {
+        assert!(
+            counts.get(kind).copied().unwrap_or(0) > 0,
+            "{kind}: {counts:?}"
+        );
     }
     // P4: what was dead-lettered was broken on purpose; no outage made one.
-    let expected: HashSet<&str> =
-        ["amount_not_positive", "blank_field", "conflict", "missing_field", "not_json", "unknown_currency"].into();
-    for kind in counts.keys().filter_map(|kind| kind.strip_prefix("dead_lettered ")) {
+    let expected: HashSet<&str> = [
+        "amount_not_positive",
+        "blank_field",
+        "conflict",
+        "missing_field",
+        "not_json",
+        "unknown_currency",
+    ]
+    .into();
+    for kind in counts
+        .keys()
+        .filter_map(|kind| kind.strip_prefix("dead_lettered "))
+    {
         assert!(expected.contains(kind), "{counts:?}");
     }
     // P1, P5: every event that got a 2xx and was sound is a row.
@@ -111,18 +156,30 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let fault = line["fault"].as_str();
         if line["ok"] == true && fault.is_none_or(|fault| sound.contains(&fault)) {
-            assert!(ids.contains(line["event_id"].as_str().unwrap()), "{line} is not stored");
+            assert!(
+                ids.contains(line["event_id"].as_str().unwrap()),
+                "{line} is not stored"
+            );
             checked += 1;
         }
     }
     assert!(checked > 10_000);
     let (_, metrics) = validator.ask("/metrics").await.unwrap();
     assert!(
-        metrics.contains("eventflow_consumer_lag_seconds") && metrics.contains("# HELP eventflow_consumer_records_settled_total")
+        metrics.contains("eventflow_consumer_lag_seconds")
+            && metrics.contains("# HELP eventflow_consumer_records_settled_total")
     );
     for role in [producer, validator, persistence, analytics] {
         let log = role.log.clone();
-        assert_eq!(role.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
-        assert!(!std::fs::read_to_string(log).unwrap().contains(SECRET), "P9");
+        assert_eq!(
+            role.terminate(),
+            Some(0),
+            "{}",
+            std::fs::read_to_string(&log).unwrap()
+        );
+        assert!(
+            !std::fs::read_to_string(log).unwrap().contains(SECRET),
+            "P9"
+        );
     }
 }

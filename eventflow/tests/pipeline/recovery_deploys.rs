@@ -52,23 +52,48 @@ impl Pipeline {
 
     /// Open dead letters of the unknown currency, mended, as a planned replay.
     async fn mended(&self, limit: &str) -> String {
-        let answer = self.oncall.json(&["dlq", "ls", "--code", "unknown_currency", "--limit", limit]).await;
-        let letters: Vec<String> = answer["letters"].as_array().unwrap().iter().map(|letter| letter["id"].to_string()).collect();
+        let answer = self
+            .oncall
+            .json(&["dlq", "ls", "--code", "unknown_currency", "--limit", limit])
+            .await;
+        let letters: Vec<String> = answer["letters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|letter| letter["id"].to_string())
+            .collect();
         let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
-        self.oncall.json(&[&["dlq", "edit", "--patch", MEND, "--yes"], letters.as_slice()].concat()).await;
+        self.oncall
+            .json(
+                &[
+                    &["dlq", "edit", "--patch", MEND, "--yes"],
+                    letters.as_slice(),
+                ]
+                .concat(),
+            )
+            .await;
         self.oncall.plan(&["--id", &letters.join(",")]).await
     }
 
     async fn stored(&self, event_ids: &'static str) -> i64 {
         let query = "SELECT count(*) FROM persistence.events WHERE event_id LIKE $1";
-        sqlx::query_scalar(query).bind(event_ids).fetch_one(&self.oncall.pool).await.unwrap()
+        sqlx::query_scalar(query)
+            .bind(event_ids)
+            .fetch_one(&self.oncall.pool)
+            .await
+            .unwrap()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_can() {
-    let Some(kafka) = RealKafka::start("a_replay_that_cannot_go_on", false) else { return };
-    let flags = vec![format!("--kafka-brokers={}", kafka.get("BOOTSTRAP")), "--kafka-config=session.timeout.ms=6000".to_owned()];
+    let Some(kafka) = RealKafka::start("a_replay_that_cannot_go_on", false) else {
+        return;
+    };
+    let flags = vec![
+        format!("--kafka-brokers={}", kafka.get("BOOTSTRAP")),
+        "--kafka-config=session.timeout.ms=6000".to_owned(),
+    ];
     let world = World::on(kafka.plain(), flags);
     // As an older version left them: without retry topics.
     let deadline = std::time::Instant::now() + crate::world::DEADLINE;
@@ -83,7 +108,14 @@ async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_ca
     recovery.until_ready().await;
     let oncall = OnCall::of(&world).await;
     let contracts = tempfile::tempdir().unwrap();
-    let mut pipeline = Pipeline { world, oncall, registry, validator, recovery, contracts };
+    let mut pipeline = Pipeline {
+        world,
+        oncall,
+        registry,
+        validator,
+        recovery,
+        contracts,
+    };
 
     let events = [
         many(50, authorized, "sound"),
@@ -101,9 +133,13 @@ async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_ca
     a_policy_replays_what_a_deploy_mended(&mut pipeline).await;
 
     let audit = pipeline.oncall.audit().await;
-    let said = ["records", "stored", "duplicate", "in_flight"].map(|name| audit[name].as_i64().unwrap());
+    let said =
+        ["records", "stored", "duplicate", "in_flight"].map(|name| audit[name].as_i64().unwrap());
     assert_eq!(said, [630, 630, 0, 0], "{audit}");
-    let rows = pipeline.oncall.number("SELECT count(*) FROM persistence.event_fates").await;
+    let rows = pipeline
+        .oncall
+        .number("SELECT count(*) FROM persistence.event_fates")
+        .await;
     assert_eq!(rows, 630, "one row each");
     for role in [producer, persistence, pipeline.validator, pipeline.recovery] {
         let log = role.log();
@@ -116,25 +152,49 @@ async fn the_destination_is_missing(pipeline: &mut Pipeline) {
     let retry = topics::retry(validator::GROUP);
     let job = pipeline.mended("10").await;
     pipeline.oncall.apply(&job, "100").await;
-    pipeline.oncall.until_blocked(&job, &[&retry, "eventflow admin topics"]).await;
+    pipeline
+        .oncall
+        .until_blocked(&job, &[&retry, "eventflow admin topics"])
+        .await;
     assert_eq!(pipeline.oncall.items(&job).await, items([("pending", 10)]));
-    runtime::admin::create_topics(&pipeline.world.admin, &Topology::built_in().partitions()).await.unwrap();
-    assert_eq!(pipeline.oncall.until_finished(&job).await, items([("stored", 10)]));
+    runtime::admin::create_topics(&pipeline.world.admin, &Topology::built_in().partitions())
+        .await
+        .unwrap();
+    assert_eq!(
+        pipeline.oncall.until_finished(&job).await,
+        items([("stored", 10)])
+    );
 
     // The group knows of it only after its session's timeout: what is sent until then waits in the topic, and that is said, too.
     pipeline.validator.stop();
     let job = pipeline.mended("10").await;
     pipeline.oncall.apply(&job, "100").await;
-    pipeline.oncall.until_blocked(&job, &["nobody reads", validator::GROUP, "start its role"]).await;
+    pipeline
+        .oncall
+        .until_blocked(&job, &["nobody reads", validator::GROUP, "start its role"])
+        .await;
     let before = pipeline.oncall.items(&job).await;
-    assert!([items([("sent", 10)]), items([("pending", 10)])].contains(&before), "{before:?}");
+    assert!(
+        [items([("sent", 10)]), items([("pending", 10)])].contains(&before),
+        "{before:?}"
+    );
     let later = pipeline.mended("10").await;
     pipeline.oncall.apply(&later, "100").await;
-    pipeline.oncall.until_blocked(&later, &["nobody reads"]).await;
-    assert_eq!(pipeline.oncall.items(&later).await, items([("pending", 10)]), "nothing is sent to nobody");
+    pipeline
+        .oncall
+        .until_blocked(&later, &["nobody reads"])
+        .await;
+    assert_eq!(
+        pipeline.oncall.items(&later).await,
+        items([("pending", 10)]),
+        "nothing is sent to nobody"
+    );
     pipeline.validator = pipeline.world.role("validator", &["--breaker-window", "1"]);
     for job in [&job, &later] {
-        assert_eq!(pipeline.oncall.until_finished(job).await, items([("stored", 10)]));
+        assert_eq!(
+            pipeline.oncall.until_finished(job).await,
+            items([("stored", 10)])
+        );
     }
     let status = pipeline.oncall.json(&["replay", "status", &job]).await;
     assert_eq!(status["blocked"], Value::Null, "{status}");
@@ -143,36 +203,83 @@ async fn the_destination_is_missing(pipeline: &mut Pipeline) {
 /// Two plans of one selection, two applies at the same moment.
 async fn two_people_start_the_same_replay_at_once(pipeline: &Pipeline) {
     let oncall = &pipeline.oncall;
-    let (group, open) = oncall.group("unknown_currency", "payment.authorized.v1").await;
+    let (group, open) = oncall
+        .group("unknown_currency", "payment.authorized.v1")
+        .await;
     assert_eq!(open, 400);
-    let ids = oncall.json(&["dlq", "ls", "--group", &group, "--limit", "380"]).await;
-    let ids: Vec<String> = ids["letters"].as_array().unwrap().iter().map(|letter| letter["id"].to_string()).collect();
+    let ids = oncall
+        .json(&["dlq", "ls", "--group", &group, "--limit", "380"])
+        .await;
+    let ids: Vec<String> = ids["letters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|letter| letter["id"].to_string())
+        .collect();
     let selection = ids.join(",");
-    oncall.json(&["dlq", "edit", "--id", &selection, "--patch", MEND, "--yes"]).await;
+    oncall
+        .json(&["dlq", "edit", "--id", &selection, "--patch", MEND, "--yes"])
+        .await;
     let mut jobs = Vec::new();
     for who in ["anna", "boris"] {
-        let job = oncall.types(who, &["replay", "plan", "--id", &selection, "--json"]).await.json(0);
-        assert_eq!((&job["created_by"], &job["items"]), (&who.into(), &380.into()), "{job}");
+        let job = oncall
+            .types(who, &["replay", "plan", "--id", &selection, "--json"])
+            .await
+            .json(0);
+        assert_eq!(
+            (&job["created_by"], &job["items"]),
+            (&who.into(), &380.into()),
+            "{job}"
+        );
         jobs.push(job["id"].as_str().unwrap().to_owned());
     }
     let applied = |who, job: &str| {
-        let arguments = ["replay", "apply", job, "--rate", "400", "--yes", "--json"].map(str::to_owned);
-        async move { oncall.types(who, &arguments.each_ref().map(String::as_str)).await.json(0) }
+        let arguments =
+            ["replay", "apply", job, "--rate", "400", "--yes", "--json"].map(str::to_owned);
+        async move {
+            oncall
+                .types(who, &arguments.each_ref().map(String::as_str))
+                .await
+                .json(0)
+        }
     };
     let (anna, boris) = tokio::join!(applied("anna", &jobs[0]), applied("boris", &jobs[1]));
     for job in [&anna, &boris] {
         assert_eq!(job["state"], "finished", "{job}");
-        let skipped: i64 = job["by_code"].as_object().unwrap().values().map(|count| count.as_i64().unwrap()).sum();
-        assert_eq!(job["by_state"]["skipped"].as_i64().unwrap_or(0), skipped, "{job}");
-        assert!(job["by_code"].as_object().unwrap().keys().all(|code| ["being_replayed", "not_open"].contains(&code.as_str())));
+        let skipped: i64 = job["by_code"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|count| count.as_i64().unwrap())
+            .sum();
+        assert_eq!(
+            job["by_state"]["skipped"].as_i64().unwrap_or(0),
+            skipped,
+            "{job}"
+        );
+        assert!(
+            job["by_code"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .all(|code| ["being_replayed", "not_open"].contains(&code.as_str()))
+        );
     }
     let once = "SELECT count(*) FROM (SELECT dead_letter_id FROM recovery.replay_items WHERE job_id = ANY($1) GROUP BY 1
                 HAVING count(*) FILTER (WHERE state = 'stored') = 1 AND count(*) FILTER (WHERE state = 'skipped') = 1) letters";
-    let once: i64 = sqlx::query_scalar(once).bind(&jobs).fetch_one(&oncall.pool).await.unwrap();
+    let once: i64 = sqlx::query_scalar(once)
+        .bind(&jobs)
+        .fetch_one(&oncall.pool)
+        .await
+        .unwrap();
     assert_eq!(once, 380, "each by one of the two: {anna} {boris}");
     assert_eq!(pipeline.stored("broken-%").await, 410);
     let sent = topic(&pipeline.world, topics::retry(validator::GROUP)).await;
-    assert_eq!((sent.len(), by_raw(&sent).len()), (410, 410), "none was sent twice");
+    assert_eq!(
+        (sent.len(), by_raw(&sent).len()),
+        (410, 410),
+        "none was sent twice"
+    );
 }
 
 /// A deploy that forgot a contract: the breaker holds live events, and with them what is replayed.
@@ -180,30 +287,71 @@ async fn the_breaker_is_open_for_live_events(pipeline: &mut Pipeline) {
     let oncall = &pipeline.oncall;
     // One rejected live record would open it. Sixty rejected replays do not.
     let job = oncall.plan(&["--event-type", SETTLED]).await;
-    let hopeless = oncall.types("anna", &["replay", "apply", "--event-type", SETTLED, "--yes"]).await;
-    assert!(hopeless.code == Some(1) && hopeless.err.contains("every one would fail again"), "{hopeless:?}");
+    let hopeless = oncall
+        .types(
+            "anna",
+            &["replay", "apply", "--event-type", SETTLED, "--yes"],
+        )
+        .await;
+    assert!(
+        hopeless.code == Some(1) && hopeless.err.contains("every one would fail again"),
+        "{hopeless:?}"
+    );
     oncall.apply(&job, "1000").await;
     assert_eq!(oncall.until_finished(&job).await, items([("failed", 60)]));
-    assert_eq!(oncall.types("anna", &["replay", "status", &job]).await.code, Some(1));
+    assert_eq!(
+        oncall.types("anna", &["replay", "status", &job]).await.code,
+        Some(1)
+    );
     let (status, text) = pipeline.validator.ask("/ready").await.unwrap();
     assert_eq!(status, 200, "replays open no breaker: {text}");
 
-    post_all(&pipeline.world.edge, &many(30, |event_id| settled(event_id, |_| {}), "live")).await;
+    post_all(
+        &pipeline.world.edge,
+        &many(30, |event_id| settled(event_id, |_| {}), "live"),
+    )
+    .await;
     until_reason(&pipeline.validator, "unknown_event_type").await;
     let (_, metrics) = pipeline.validator.ask("/metrics").await.unwrap();
-    assert!(metrics.contains(r#"eventflow_consumer_breaker_open{stage="validator"} 1"#), "{metrics}");
-    let before = topic(&pipeline.world, topics::VALIDATED.to_owned()).await.len();
+    assert!(
+        metrics.contains(r#"eventflow_consumer_breaker_open{stage="validator"} 1"#),
+        "{metrics}"
+    );
+    let before = topic(&pipeline.world, topics::VALIDATED.to_owned())
+        .await
+        .len();
     let job = pipeline.mended("20").await;
     oncall.apply(&job, "1000").await;
-    until("all are sent", async || oncall.items(&job).await == items([("sent", 20)])).await;
+    until("all are sent", async || {
+        oncall.items(&job).await == items([("sent", 20)])
+    })
+    .await;
     until_reason(&pipeline.validator, "unknown_event_type").await;
-    assert_eq!(topic(&pipeline.world, topics::VALIDATED.to_owned()).await.len(), before, "it waits as a whole");
-    assert_eq!(oncall.number("SELECT count(*) FROM recovery.dead_letters").await, 550, "and dead-letters nothing");
+    assert_eq!(
+        topic(&pipeline.world, topics::VALIDATED.to_owned())
+            .await
+            .len(),
+        before,
+        "it waits as a whole"
+    );
+    assert_eq!(
+        oncall
+            .number("SELECT count(*) FROM recovery.dead_letters")
+            .await,
+        550,
+        "and dead-letters nothing"
+    );
 
     write_contract(pipeline.contracts.path(), SETTLED, "InvoiceSettledV3", 77);
     pipeline.deploy(&["--breaker-window", "1"], &[]).await;
-    assert_eq!(pipeline.oncall.until_finished(&job).await, items([("stored", 20)]));
-    until("live events are stored", async || pipeline.stored("live-%").await == 30).await;
+    assert_eq!(
+        pipeline.oncall.until_finished(&job).await,
+        items([("stored", 20)])
+    );
+    until("live events are stored", async || {
+        pipeline.stored("live-%").await == 30
+    })
+    .await;
 }
 
 /// What failed for want of a contract passes once there is one; what has none yet still fails, and the dry run tells them apart.
@@ -221,13 +369,23 @@ async fn the_contract_is_deployed(pipeline: &Pipeline) {
     oncall.json(&["replay", "stop", &all]).await;
     let job = oncall.plan(&["--group", &group]).await;
     let tried = oncall.json(&["replay", "dry-run", &job]).await;
-    assert_eq!((&tried["would_store"], &tried["would_fail"]), (&60.into(), &0.into()), "{tried}");
+    assert_eq!(
+        (&tried["would_store"], &tried["would_fail"]),
+        (&60.into(), &0.into()),
+        "{tried}"
+    );
     oncall.apply(&job, "100").await;
     assert_eq!(oncall.until_finished(&job).await, items([("stored", 60)]));
     assert_eq!(pipeline.stored("settled-%").await, 60);
     // A second time changes nothing, and there is nothing left to plan.
     oncall.apply(&job, "100").await;
-    assert_eq!(oncall.types("boris", &["replay", "plan", "--group", &group]).await.code, Some(1));
+    assert_eq!(
+        oncall
+            .types("boris", &["replay", "plan", "--group", &group])
+            .await
+            .code,
+        Some(1)
+    );
     assert_eq!(oncall.items(&job).await, items([("stored", 60)]));
 }
 
@@ -241,19 +399,49 @@ async fn a_policy_replays_what_a_deploy_mended(pipeline: &mut Pipeline) {
     let file = pipeline.contracts.path().join("policies.toml");
     write_policy(&file);
     write_contract(pipeline.contracts.path(), REFUNDED, "InvoiceRefundedV3", 78);
-    pipeline.deploy(&[], &["--policies", file.to_str().unwrap()]).await;
-    until("the policy's replay", async || pipeline.stored("refunded-%").await == 60).await;
+    pipeline
+        .deploy(&[], &["--policies", file.to_str().unwrap()])
+        .await;
+    until("the policy's replay", async || {
+        pipeline.stored("refunded-%").await == 60
+    })
+    .await;
     let oncall = &pipeline.oncall;
     let job: String =
-        sqlx::query_scalar("SELECT id FROM recovery.replay_jobs WHERE policy IS NOT NULL").fetch_one(&oncall.pool).await.unwrap();
-    assert_eq!(oncall.until_finished(&job).await, items([("stored", 60)]), "one replay, of all of them");
+        sqlx::query_scalar("SELECT id FROM recovery.replay_jobs WHERE policy IS NOT NULL")
+            .fetch_one(&oncall.pool)
+            .await
+            .unwrap();
+    assert_eq!(
+        oncall.until_finished(&job).await,
+        items([("stored", 60)]),
+        "one replay, of all of them"
+    );
     let shown = oncall.json(&["replay", "status", &job]).await;
-    assert_eq!((&shown["policy"], &shown["rate"]), (&"after-a-deploy".into(), &20.0.into()), "{shown}");
+    assert_eq!(
+        (&shown["policy"], &shown["rate"]),
+        (&"after-a-deploy".into(), &20.0.into()),
+        "{shown}"
+    );
     let log = oncall.json(&["dlq", "log", "--job", &job]).await;
-    let log: Vec<_> = log["entries"].as_array().unwrap().iter().map(|entry| (&entry["who"], &entry["action"])).collect();
-    let did = [("recovery", "replay.end"), ("policy:after-a-deploy", "replay.apply"), ("policy:after-a-deploy", "replay.plan")];
+    let log: Vec<_> = log["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (&entry["who"], &entry["action"]))
+        .collect();
+    let did = [
+        ("recovery", "replay.end"),
+        ("policy:after-a-deploy", "replay.apply"),
+        ("policy:after-a-deploy", "replay.plan"),
+    ];
     assert_eq!(log.len(), did.len(), "{log:?}");
-    assert!(log.iter().zip(did).all(|((who, action), did)| (*who, *action) == (&did.0.into(), &did.1.into())), "{log:?}");
+    assert!(
+        log.iter()
+            .zip(did)
+            .all(|((who, action), did)| (*who, *action) == (&did.0.into(), &did.1.into())),
+        "{log:?}"
+    );
     // Half a second's worth at once, then twenty a second: in no second more than thirty.
     let most = oncall
         .number(

@@ -26,7 +26,12 @@ async fn faults(world: &World) {
     let settings = StreamSettings {
         rate: 200.0,
         seed: 11,
-        faults: Fault::ALL.map(|fault| Rate { fault, share: if fault == Fault::Burst { 0.001 } else { 0.03 } }).to_vec(),
+        faults: Fault::ALL
+            .map(|fault| Rate {
+                fault,
+                share: if fault == Fault::Burst { 0.001 } else { 0.03 },
+            })
+            .to_vec(),
         concurrency: 200,
         amount: None,
         currency: None,
@@ -36,8 +41,12 @@ async fn faults(world: &World) {
     };
     let (tally, stop) = (stream::Shared::default(), CancellationToken::new());
     let (shared, stopping, deliverer) = (tally.clone(), stop.clone(), deliverer.unwrap());
-    let streaming = tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
-    crate::oncall::until("six hundred sent", async || tally.lock().unwrap().sent >= 600).await;
+    let streaming =
+        tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
+    crate::oncall::until("six hundred sent", async || {
+        tally.lock().unwrap().sent >= 600
+    })
+    .await;
     stop.cancel();
     streaming.await.unwrap().unwrap();
 }
@@ -48,7 +57,8 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
     let world = World::on(broker.kafka(), flags);
     let _registry = world.role("registry", &[]);
     let producer = world.role("producer", &[]);
-    let stages = ["validator", "persistence"].map(|role| world.role(role, &["--breaker-share", "2"]));
+    let stages =
+        ["validator", "persistence"].map(|role| world.role(role, &["--breaker-share", "2"]));
     let recovery = world.role("recovery", &[]);
     for role in stages.iter().chain([&producer, &recovery]) {
         role.until_ready().await;
@@ -56,29 +66,59 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
     faults(&world).await;
     // One event with two contents, at least.
     let other = authorized("twice").replace("1.50", "9.99");
-    post_all(&world.edge, &[authorized("twice"), other, broken("mend-me")]).await;
+    post_all(
+        &world.edge,
+        &[authorized("twice"), other, broken("mend-me")],
+    )
+    .await;
     let oncall = OnCall::of(&world).await;
 
     // The index has what the topics have, code by code.
     let (fates, _) = world.account().await;
-    let dead = fates.iter().filter_map(|(fate, count)| Some((fate.strip_prefix("dead_lettered ")?.to_owned(), *count as i64)));
+    let dead = fates.iter().filter_map(|(fate, count)| {
+        Some((
+            fate.strip_prefix("dead_lettered ")?.to_owned(),
+            *count as i64,
+        ))
+    });
     let dead: BTreeMap<String, i64> = dead.collect();
-    for code in ["amount_not_positive", "blank_field", "conflict", "missing_field", "not_json", "unknown_currency"] {
-        assert!(dead.contains_key(code), "{code} was not injected: {fates:?}");
+    for code in [
+        "amount_not_positive",
+        "blank_field",
+        "conflict",
+        "missing_field",
+        "not_json",
+        "unknown_currency",
+    ] {
+        assert!(
+            dead.contains_key(code),
+            "{code} was not injected: {fates:?}"
+        );
     }
     oncall.until_indexed(dead.values().sum()).await;
     let groups = oncall.json(&["dlq", "groups"]).await;
     let mut indexed: BTreeMap<String, i64> = BTreeMap::new();
     for group in groups["groups"].as_array().unwrap() {
-        *indexed.entry(group["code"].as_str().unwrap().to_owned()).or_default() += group["open"].as_i64().unwrap();
+        *indexed
+            .entry(group["code"].as_str().unwrap().to_owned())
+            .or_default() += group["open"].as_i64().unwrap();
     }
     assert_eq!(indexed, dead);
     for (code, like_it) in &dead {
-        let listed = oncall.json(&["dlq", "ls", "--code", code, "--limit", "1"]).await;
-        let explained = oncall.json(&["explain", &listed["letters"][0]["id"].to_string()]).await;
-        assert_eq!((explained["code"].as_str(), explained["like_it"].is_i64()), (Some(code.as_str()), true), "{explained}");
+        let listed = oncall
+            .json(&["dlq", "ls", "--code", code, "--limit", "1"])
+            .await;
+        let explained = oncall
+            .json(&["explain", &listed["letters"][0]["id"].to_string()])
+            .await;
+        assert_eq!(
+            (explained["code"].as_str(), explained["like_it"].is_i64()),
+            (Some(code.as_str()), true),
+            "{explained}"
+        );
         assert!(
-            explained["like_it"].as_i64().unwrap() <= *like_it && !explained["next"].as_array().unwrap().is_empty(),
+            explained["like_it"].as_i64().unwrap() <= *like_it
+                && !explained["next"].as_array().unwrap().is_empty(),
             "{explained}"
         );
     }
@@ -89,54 +129,120 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
     let audit = oncall.audit().await;
     let raw: usize = fates.values().sum();
     let count = |fate: &str| fates.get(fate).copied().unwrap_or_default() as i64;
-    assert_eq!((audit["records"].as_i64(), audit["in_flight"].as_i64()), (Some(raw as i64), Some(0)), "{audit}");
+    assert_eq!(
+        (audit["records"].as_i64(), audit["in_flight"].as_i64()),
+        (Some(raw as i64), Some(0)),
+        "{audit}"
+    );
     assert_eq!(
         (audit["stored"].as_i64(), audit["duplicate"].as_i64()),
         (Some(count("stored") + 1), Some(count("duplicate"))),
         "{audit}"
     );
     let open = dead.values().sum::<i64>() - 2;
-    assert_eq!((&audit["dead_lettered"]["open"], &audit["dead_lettered"]["discarded"]), (&open.into(), &1.into()), "{audit}");
+    assert_eq!(
+        (
+            &audit["dead_lettered"]["open"],
+            &audit["dead_lettered"]["discarded"]
+        ),
+        (&open.into(), &1.into()),
+        "{audit}"
+    );
 }
 
 /// The dead letter of an event.
 async fn letter(oncall: &OnCall, event_id: &str) -> Value {
-    let listed = oncall.json(&["dlq", "ls", "--event-id", event_id, "--state", "open,resolved,discarded"]).await;
+    let listed = oncall
+        .json(&[
+            "dlq",
+            "ls",
+            "--event-id",
+            event_id,
+            "--state",
+            "open,resolved,discarded",
+        ])
+        .await;
     assert_eq!(listed["letters"].as_array().unwrap().len(), 1, "{listed}");
     listed["letters"][0].clone()
 }
 
 async fn one_is_mended_by_its_number(oncall: &OnCall) {
     let id = letter(oncall, "mend-me").await["id"].to_string();
-    let hopeless = oncall.types("anna", &["replay", "apply", &id, "--yes"]).await;
-    assert!(hopeless.code == Some(1) && hopeless.err.contains("every one would fail again"), "{hopeless:?}");
+    let hopeless = oncall
+        .types("anna", &["replay", "apply", &id, "--yes"])
+        .await;
+    assert!(
+        hopeless.code == Some(1) && hopeless.err.contains("every one would fail again"),
+        "{hopeless:?}"
+    );
     oncall.json(&["dlq", "edit", &id, "--patch", MEND]).await;
     let explained = oncall.json(&["explain", &id]).await;
-    assert!(explained["today"].as_str().unwrap().contains("it keeps its contract"), "{explained}");
-    let done = oncall.types("anna", &["replay", "apply", &id, "--yes"]).await;
-    assert!(done.code == Some(0) && done.out.contains("1 would be stored") | done.out.contains("1 stored"), "{done:?}");
+    assert!(
+        explained["today"]
+            .as_str()
+            .unwrap()
+            .contains("it keeps its contract"),
+        "{explained}"
+    );
+    let done = oncall
+        .types("anna", &["replay", "apply", &id, "--yes"])
+        .await;
+    assert!(
+        done.code == Some(0)
+            && done.out.contains("1 would be stored") | done.out.contains("1 stored"),
+        "{done:?}"
+    );
     assert_eq!(letter(oncall, "mend-me").await["state"], "resolved");
     let story = oncall.types("boris", &["trace", "mend-me"]).await;
-    assert!(story.code == Some(0) && story.out.contains("event mend-me: stored"), "{story:?}");
+    assert!(
+        story.code == Some(0) && story.out.contains("event mend-me: stored"),
+        "{story:?}"
+    );
 }
 
 /// Persistence refused it: another content of an event that is stored. Nothing it could be edited into is this event.
 async fn a_conflict_is_given_up(oncall: &OnCall) {
     let conflict = letter(oncall, "twice").await;
-    assert_eq!((&conflict["stage"], &conflict["code"]), (&"persistence".into(), &"conflict".into()), "{conflict}");
+    assert_eq!(
+        (&conflict["stage"], &conflict["code"]),
+        (&"persistence".into(), &"conflict".into()),
+        "{conflict}"
+    );
     let id = conflict["id"].to_string();
     let page = oncall.types("boris", &["explain", &id]).await;
     assert!(
         page.code == Some(0) && page.out.contains("discard") && page.out.contains("amount"),
         "what differs, and what to do: {page:?}"
     );
-    assert_eq!(oncall.types("boris", &["dlq", "discard", &id]).await.code, Some(2), "not without a reason");
-    let discard = ["dlq", "discard", &id, "--reason", "the vendor says the first is true", "--json"];
-    assert_eq!(oncall.types("boris", &discard).await.json(0)["discarded"], 1);
+    assert_eq!(
+        oncall.types("boris", &["dlq", "discard", &id]).await.code,
+        Some(2),
+        "not without a reason"
+    );
+    let discard = [
+        "dlq",
+        "discard",
+        &id,
+        "--reason",
+        "the vendor says the first is true",
+        "--json",
+    ];
+    assert_eq!(
+        oncall.types("boris", &discard).await.json(0)["discarded"],
+        1
+    );
     assert_eq!(letter(oncall, "twice").await["state"], "discarded");
     let refused = oncall.types("anna", &["replay", "plan", &id]).await;
-    assert_eq!(refused.code, Some(1), "what is given up is not replayed: {refused:?}");
+    assert_eq!(
+        refused.code,
+        Some(1),
+        "what is given up is not replayed: {refused:?}"
+    );
     let log = oncall.json(&["dlq", "log", "--letter", &id]).await;
     let last = &log["entries"][0];
-    assert_eq!((&last["who"], &last["reason"]), (&"boris".into(), &"the vendor says the first is true".into()), "{log}");
+    assert_eq!(
+        (&last["who"], &last["reason"]),
+        (&"boris".into(), &"the vendor says the first is true".into()),
+        "{log}"
+    );
 }

@@ -12,16 +12,21 @@ use std::process::Command;
 use std::time::Instant;
 
 /// Those of versions without replays.
-pub(crate) const OLD_TOPICS: [(&str, i32); 3] = [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
+pub(crate) const OLD_TOPICS: [(&str, i32); 3] =
+    [(topics::RAW, 6), (topics::VALIDATED, 6), (topics::DLQ, 3)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them() {
-    let Some(kafka) = RealKafka::start("without_retry_topics", false) else { return };
+    let Some(kafka) = RealKafka::start("without_retry_topics", false) else {
+        return;
+    };
     let brokers = format!("--kafka-brokers={}", kafka.get("BOOTSTRAP"));
     let world = World::on(kafka.plain(), vec![brokers.clone()]);
     let _registry = world.role("registry", &[]);
     let (validator, persistence) = (world.role("validator", &[]), world.role("persistence", &[]));
-    let input = |topic: &str| format!("topic {topic} is missing; create it with `eventflow admin topics apply`");
+    let input = |topic: &str| {
+        format!("topic {topic} is missing; create it with `eventflow admin topics apply`")
+    };
     until_reason(&validator, &input(topics::RAW)).await;
     until_reason(&persistence, &input(topics::VALIDATED)).await;
 
@@ -37,8 +42,18 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         assert_eq!(status, 200, "{answer}");
     }
     let (fates, _) = world.account().await;
-    assert_eq!(fates, [("stored".to_owned(), 2), ("dead_lettered unknown_currency".to_owned(), 1)].into());
-    for (role, group) in [(&validator, validator::GROUP), (&persistence, persistence::GROUP)] {
+    assert_eq!(
+        fates,
+        [
+            ("stored".to_owned(), 2),
+            ("dead_lettered unknown_currency".to_owned(), 1)
+        ]
+        .into()
+    );
+    for (role, group) in [
+        (&validator, validator::GROUP),
+        (&persistence, persistence::GROUP),
+    ] {
         let topic = topics::retry(group);
         // The first reason, so nothing else is missing any more.
         let missing = format!(
@@ -47,23 +62,43 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         until_reason(role, &missing).await;
     }
 
-    let made = Command::new(env!("CARGO_BIN_EXE_eventflow")).args(["admin", "topics", "apply", &brokers]).output().unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_eventflow"))
+        .args(["admin", "topics", "apply", &brokers])
+        .output()
+        .unwrap();
     let said = String::from_utf8(made.stdout).unwrap();
-    assert!(made.status.success() && said.contains("events.retry.eventflow-persistence.v1\tcreated"), "{said}");
+    assert!(
+        made.status.success() && said.contains("events.retry.eventflow-persistence.v1\tcreated"),
+        "{said}"
+    );
     validator.until_ready().await;
     persistence.until_ready().await;
 
     // Replayed twice, the second time after it was stored.
     let admin = world.admin.clone();
-    let dead = tokio::task::spawn_blocking(move || read_all(&admin, topics::DLQ)).await.unwrap().unwrap();
+    let dead = tokio::task::spawn_blocking(move || read_all(&admin, topics::DLQ))
+        .await
+        .unwrap()
+        .unwrap();
     let letter = &dead[0];
-    let publisher = Publisher::new(&world.admin, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let publisher = Publisher::new(
+        &world.admin,
+        &PublisherSettings::stage("test"),
+        &Health::new(),
+    )
+    .unwrap();
     let mended = authorized("broken");
     let store = world.store().await;
     for count in ["1", "2"] {
-        let own = letter.headers.iter().filter(|(name, _)| !dlq::ALL.contains(&&**name));
+        let own = letter
+            .headers
+            .iter()
+            .filter(|(name, _)| !dlq::ALL.contains(&&**name));
         let own = own.map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()));
-        let more = [(headers::REPLAY_COUNT, count.as_bytes()), (headers::EDITED_BY, b"ann")];
+        let more = [
+            (headers::REPLAY_COUNT, count.as_bytes()),
+            (headers::EDITED_BY, b"ann"),
+        ];
         let topic = topics::retry(&letter.header(dlq::GROUP).unwrap());
         let record = OutRecord {
             topic: &topic,
@@ -76,21 +111,42 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         let validated = 2 + count.parse::<usize>().unwrap();
         loop {
             let admin = world.admin.clone();
-            let made = tokio::task::spawn_blocking(move || read_all(&admin, topics::VALIDATED)).await.unwrap().unwrap();
+            let made = tokio::task::spawn_blocking(move || read_all(&admin, topics::VALIDATED))
+                .await
+                .unwrap()
+                .unwrap();
             let fates = store.fates().await.unwrap();
             if made.len() == validated && fates.len() == 3 {
                 break;
             }
-            assert!(Instant::now() < deadline, "{} validated, {fates:?}\n{}", made.len(), persistence.log());
+            assert!(
+                Instant::now() < deadline,
+                "{} validated, {fates:?}\n{}",
+                made.len(),
+                persistence.log()
+            );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
     let raw = letter.header(headers::RAW).unwrap();
-    let fate = store.fates().await.unwrap().into_iter().find(|fate| fate.event_id == "broken").unwrap();
-    assert_eq!((format!("{}:{}", fate.raw.0, fate.raw.1), fate.fate.as_str()), (raw, "stored"));
+    let fate = store
+        .fates()
+        .await
+        .unwrap()
+        .into_iter()
+        .find(|fate| fate.event_id == "broken")
+        .unwrap();
+    assert_eq!(
+        (format!("{}:{}", fate.raw.0, fate.raw.1), fate.fate.as_str()),
+        (raw, "stored")
+    );
     for role in [producer, validator, persistence] {
         let log = role.log();
         assert_eq!(role.terminate(), Some(0), "{log}");
     }
-    assert_eq!(store.fates().await.unwrap().len(), 3, "no duplicate of a raw record by its own replay");
+    assert_eq!(
+        store.fates().await.unwrap().len(),
+        3,
+        "no duplicate of a raw record by its own replay"
+    );
 }

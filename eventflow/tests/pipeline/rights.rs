@@ -12,8 +12,15 @@ use std::process::Command;
 /// `eventflow admin topics`: its exit code and what it says.
 fn admin(kafka: &[String], arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program());
-    let output = command.args(["admin", "topics"]).args(arguments).args(kafka).output().unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    let output = command
+        .args(["admin", "topics"])
+        .args(arguments)
+        .args(kafka)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8(bytes).unwrap())
+        .concat();
     assert!(!text.contains("-secret"), "no password is said: {text}");
     (output.status.code(), text)
 }
@@ -28,77 +35,152 @@ fn scram(kafka: &RealKafka, user: &str) -> Vec<String> {
     ]
 }
 
-const PASSWORDS: [(&str, &str); 2] = [("persistence", "first-secret"), ("recovery", "other-secret")];
+const PASSWORDS: [(&str, &str); 2] = [
+    ("persistence", "first-secret"),
+    ("recovery", "other-secret"),
+];
 
 /// The URL by which a role logs in as itself; nothing for those that use no database.
 fn login(role: &str, superuser: &str) -> String {
     let (_, place) = superuser.split_once('@').unwrap();
-    let password = PASSWORDS.iter().find(|(name, _)| *name == role).map(|(_, password)| password);
-    password.map(|password| format!("postgres://eventflow_{role}:{password}@{place}")).unwrap_or_default()
+    let password = PASSWORDS
+        .iter()
+        .find(|(name, _)| *name == role)
+        .map(|(_, password)| password);
+    password
+        .map(|password| format!("postgres://eventflow_{role}:{password}@{place}"))
+        .unwrap_or_default()
 }
 
 /// As on a managed database, whose administrator is no superuser: given by PGUSER and PGPASSWORD. Twice, and with another password before.
 async fn logins(world: &World, kafka: &[String]) {
     let superuser = sqlx::PgPool::connect(&world.postgres.url()).await.unwrap();
-    sqlx::query("CREATE ROLE master LOGIN CREATEROLE PASSWORD 'master-secret'").execute(&superuser).await.unwrap();
-    sqlx::query("GRANT CREATE, TEMPORARY ON DATABASE postgres TO master WITH GRANT OPTION").execute(&superuser).await.unwrap();
+    sqlx::query("CREATE ROLE master LOGIN CREATEROLE PASSWORD 'master-secret'")
+        .execute(&superuser)
+        .await
+        .unwrap();
+    sqlx::query("GRANT CREATE, TEMPORARY ON DATABASE postgres TO master WITH GRANT OPTION")
+        .execute(&superuser)
+        .await
+        .unwrap();
     let url = world.postgres.url();
     let (_, place) = url.split_once('@').unwrap();
     // First without logins, as before there were any: what is there changes hands. Then with another password, then with the one.
     for persistence in [None, Some("an-older-secret"), Some(PASSWORDS[0].1)] {
         let mut command = Command::new(program());
-        command.args(["admin", "migrate"]).args(kafka).env("EVENTFLOW_DATABASE_URL", format!("postgres://{place}"));
+        command
+            .args(["admin", "migrate"])
+            .args(kafka)
+            .env("EVENTFLOW_DATABASE_URL", format!("postgres://{place}"));
         command.envs([("PGUSER", "master"), ("PGPASSWORD", "master-secret")]);
         if let Some(persistence) = persistence {
             command.env("EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD", persistence);
             command.env("EVENTFLOW_RECOVERY_DATABASE_PASSWORD", PASSWORDS[1].1);
         }
         let output = command.output().unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-        assert!(output.status.success() && said.contains("recovery\tup to date"), "{said}");
-        assert_eq!(said.contains("owned by eventflow_recovery"), persistence.is_some(), "{said}");
+        let said = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+            .concat();
+        assert!(
+            output.status.success() && said.contains("recovery\tup to date"),
+            "{said}"
+        );
+        assert_eq!(
+            said.contains("owned by eventflow_recovery"),
+            persistence.is_some(),
+            "{said}"
+        );
         assert!(!said.contains("-secret"), "{said}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
-    let Some(kafka) = RealKafka::start("every_role_does_its_work_with_its_own_rights", true) else { return };
+    let Some(kafka) = RealKafka::start("every_role_does_its_work_with_its_own_rights", true) else {
+        return;
+    };
     let admin_flags = scram(&kafka, "admin");
     let (code, said) = admin(&admin_flags, &["apply"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("granted: User:producer may Write Topic events.raw.v1"), "{said}");
+    assert!(
+        said.contains("granted: User:producer may Write Topic events.raw.v1"),
+        "{said}"
+    );
 
     let mut world = World::on(kafka.plain(), Vec::new());
     logins(&world, &admin_flags).await;
     world.database = Some(login);
     let _registry = world.role("registry", &[]);
-    let roles = ["producer", "validator", "analytics", "persistence", "recovery"];
+    let roles = [
+        "producer",
+        "validator",
+        "analytics",
+        "persistence",
+        "recovery",
+    ];
     let running = roles.map(|role| world.role_with(role, &[], &scram(&kafka, role)));
     for role in &running {
         role.until_ready().await;
     }
     let broken = authorized("broken").replace("\"EUR\"", "\"eur\"");
     post_all(&world.edge, &[authorized("one"), authorized("one"), broken]).await;
-    let fates = [("stored", 1), ("duplicate", 1), ("dead_lettered unknown_currency", 1)];
-    assert_eq!(world.account().await.0, fates.map(|(fate, count)| (fate.to_owned(), count)).into());
+    let fates = [
+        ("stored", 1),
+        ("duplicate", 1),
+        ("dead_lettered unknown_currency", 1),
+    ];
+    assert_eq!(
+        world.account().await.0,
+        fates.map(|(fate, count)| (fate.to_owned(), count)).into()
+    );
     // The whole way back, too: index, edit, replay through the retry topic, audit.
     let oncall = OnCall::of(&world).await;
-    until("indexed", async || oncall.number("SELECT count(*) FROM recovery.dead_letters").await == 1).await;
+    until("indexed", async || {
+        oncall
+            .number("SELECT count(*) FROM recovery.dead_letters")
+            .await
+            == 1
+    })
+    .await;
     let patch = json!([{"op": "replace", "path": "/payload/currency", "value": "EUR"}]).to_string();
-    oncall.json(&["dlq", "edit", "1", "--patch", &patch, "--reason", "a test"]).await;
-    let job = oncall.json(&["replay", "plan", "--id", "1", "--reason", "a test"]).await;
+    oncall
+        .json(&["dlq", "edit", "1", "--patch", &patch, "--reason", "a test"])
+        .await;
+    let job = oncall
+        .json(&["replay", "plan", "--id", "1", "--reason", "a test"])
+        .await;
     let job = job["id"].as_str().unwrap().to_owned();
     oncall.json(&["replay", "apply", &job, "--yes"]).await;
-    until("stored", async || oncall.number("SELECT count(*) FROM persistence.events").await == 2).await;
-    until("accounted for", async || oncall.types("anna", &["audit", "--now"]).await.code == Some(0)).await;
+    until("stored", async || {
+        oncall
+            .number("SELECT count(*) FROM persistence.events")
+            .await
+            == 2
+    })
+    .await;
+    until("accounted for", async || {
+        oncall.types("anna", &["audit", "--now"]).await.code == Some(0)
+    })
+    .await;
 
     // Where recovery's API is on its own loopback, on-call works straight on the database, as recovery's login.
     let url = login("recovery", &world.postgres.url());
-    for words in [&["audit", "--direct"][..], &["dlq", "groups", "--direct"], &["trace", "one", "--direct"]] {
+    for words in [
+        &["audit", "--direct"][..],
+        &["dlq", "groups", "--direct"],
+        &["trace", "one", "--direct"],
+    ] {
         let mut command = Command::new(program());
-        let output = command.args(words).env("EVENTFLOW_DATABASE_URL", &url).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = command
+            .args(words)
+            .env("EVENTFLOW_DATABASE_URL", &url)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     for (role, refused) in [
         ("persistence", "SELECT count(*) FROM recovery.dead_letters"),
@@ -106,13 +188,25 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
         ("recovery", "DELETE FROM persistence.events"),
         ("recovery", "SELECT count(*) FROM persistence.events"),
     ] {
-        let pool = sqlx::PgPool::connect(&login(role, &world.postgres.url())).await.unwrap();
-        let error = sqlx::query(refused).execute(&pool).await.unwrap_err().to_string();
-        assert!(error.contains("permission denied"), "{role}: {refused}: {error}");
+        let pool = sqlx::PgPool::connect(&login(role, &world.postgres.url()))
+            .await
+            .unwrap();
+        let error = sqlx::query(refused)
+            .execute(&pool)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("permission denied"),
+            "{role}: {refused}: {error}"
+        );
     }
     drop(running);
     // What the file does not say nobody may do: the edge cannot say that something is valid, persistence cannot see what was posted.
-    for (role, flag) in [("producer", "--topic-raw=events.validated.v1"), ("persistence", "--topic-validated=events.raw.v1")] {
+    for (role, flag) in [
+        ("producer", "--topic-raw=events.validated.v1"),
+        ("persistence", "--topic-validated=events.raw.v1"),
+    ] {
         let refused = world.role_with(role, &[flag], &scram(&kafka, role));
         until_reason(&refused, "AuthorizationFailed").await;
     }
@@ -120,36 +214,65 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
-    let Some(kafka) = RealKafka::start("a_cluster_is_brought_to_the_file", true) else { return };
+    let Some(kafka) = RealKafka::start("a_cluster_is_brought_to_the_file", true) else {
+        return;
+    };
     let flags = scram(&kafka, "admin");
     let (code, said) = admin(&flags, &["check"]);
-    assert!(code == Some(1) && said.contains("events.raw.v1\tis missing; should be: 6 partitions"), "{said}");
-    assert!(said.contains("missing: User:validator may Read Group eventflow-validator"), "{said}");
+    assert!(
+        code == Some(1) && said.contains("events.raw.v1\tis missing; should be: 6 partitions"),
+        "{said}"
+    );
+    assert!(
+        said.contains("missing: User:validator may Read Group eventflow-validator"),
+        "{said}"
+    );
     for _ in 0..2 {
         let (code, said) = admin(&flags, &["apply"]);
         assert_eq!(code, Some(0), "{said}");
     }
     let (code, said) = admin(&flags, &["apply"]);
-    let settled = said.lines().filter(|line| line.ends_with("as it should be") || line.ends_with("as they should be")).count();
-    assert_eq!((code, settled), (Some(0), 6), "a second time changes nothing: {said}");
+    let settled = said
+        .lines()
+        .filter(|line| line.ends_with("as it should be") || line.ends_with("as they should be"))
+        .count();
+    assert_eq!(
+        (code, settled),
+        (Some(0), 6),
+        "a second time changes nothing: {said}"
+    );
     assert_eq!(admin(&flags, &["check"]).0, Some(0));
 
     // Another file: another world. What it would lose is refused as a whole, before anything is done.
-    let mut file: Value = serde_json::from_str(include_str!("../../../infra/kafka/topics.json")).unwrap();
+    let mut file: Value =
+        serde_json::from_str(include_str!("../../../infra/kafka/topics.json")).unwrap();
     file["topics"][topics::RAW]["config"]["retention.ms"] = "3600000".into();
     file["topics"][topics::DLQ]["partitions"] = 5.into();
     file["topics"][topics::VALIDATED]["config"]["max.message.bytes"] = "2000000".into();
     file["principals"]["producer"]["write"] = json!([topics::RAW, topics::VALIDATED]);
     // One that may do nothing at all any more.
-    file["principals"]["analytics"] = json!({"write": [], "read": [], "groups": [], "describe_groups": []});
+    file["principals"]["analytics"] =
+        json!({"write": [], "read": [], "groups": [], "describe_groups": []});
     let path = kafka.directory.path().join("topics.json");
     std::fs::write(&path, file.to_string()).unwrap();
     let other = ["--file", path.to_str().unwrap()];
     let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
-    assert!(code == Some(1) && said.contains("nothing was changed: events.raw.v1 has retention.ms=1209600000"), "{said}");
+    assert!(
+        code == Some(1)
+            && said.contains("nothing was changed: events.raw.v1 has retention.ms=1209600000"),
+        "{said}"
+    );
     assert_eq!(admin(&flags, &["check"]).0, Some(0), "nothing was changed");
     // And a right of everybody's, which nobody asked for.
-    let everybody = ["--add", "--allow-principal", "User:*", "--operation", "Read", "--topic", topics::RAW];
+    let everybody = [
+        "--add",
+        "--allow-principal",
+        "User:*",
+        "--operation",
+        "Read",
+        "--topic",
+        topics::RAW,
+    ];
     kafka.tool("org.apache.kafka.tools.AclCommand", &everybody);
     let (code, said) = admin(&flags, &["apply", other[0], other[1], "--lose-data"]);
     assert_eq!(code, Some(0), "{said}");
@@ -180,42 +303,92 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
     assert_eq!(admin(&flags, &["apply"]).0, Some(1), "fewer partitions");
     // One broker has one copy of everything; who wants three is told.
     let (code, said) = admin(&flags, &["check", other[0], other[1], "--replication", "3"]);
-    assert!(code == Some(1) && said.contains("events.raw.v1\thas 1 copies of a partition"), "{said}");
-    assert!(said.contains("events.raw.v1\thas min.insync.replicas=1; should be: min.insync.replicas=2"), "{said}");
+    assert!(
+        code == Some(1) && said.contains("events.raw.v1\thas 1 copies of a partition"),
+        "{said}"
+    );
+    assert!(
+        said.contains("events.raw.v1\thas min.insync.replicas=1; should be: min.insync.replicas=2"),
+        "{said}"
+    );
     file["topics"][topics::RAW]["config"]["retention.ms"] = "1209600000".into();
-    file["principals"] =
-        serde_json::from_str::<Value>(include_str!("../../../infra/kafka/topics.json")).unwrap()["principals"].take();
+    file["principals"] = serde_json::from_str::<Value>(include_str!(
+        "../../../infra/kafka/topics.json"
+    ))
+    .unwrap()["principals"]
+        .take();
     std::fs::write(&path, file.to_string()).unwrap();
     let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
-    assert!(code == Some(0) && said.contains("taken away: User:producer may Write Topic events.validated.v1"), "{said}");
+    assert!(
+        code == Some(0)
+            && said.contains("taken away: User:producer may Write Topic events.validated.v1"),
+        "{said}"
+    );
 
     // By certificate the principals have other names. And who may not is told so, as is who is nobody.
-    let file = |ending: &str| kafka.directory.path().join(format!("admin.{ending}")).display().to_string();
+    let file = |ending: &str| {
+        kafka
+            .directory
+            .path()
+            .join(format!("admin.{ending}"))
+            .display()
+            .to_string()
+    };
     let certificate = vec![
         format!("--kafka-brokers={}", kafka.get("MTLS_BOOTSTRAP")),
         "--kafka-security=tls".to_owned(),
-        format!("--kafka-ca={}", std::fs::read_to_string(kafka.get("CA")).unwrap()),
+        format!(
+            "--kafka-ca={}",
+            std::fs::read_to_string(kafka.get("CA")).unwrap()
+        ),
         format!("--kafka-certificate={}", file("crt")),
         format!("--kafka-key={}", file("key")),
     ];
-    let (code, said) = admin(&certificate, &["check", other[0], other[1], "--principal=User:CN={}"]);
-    assert!(code == Some(1) && said.contains("missing: User:CN=producer may Write Topic events.raw.v1"), "{said}");
+    let (code, said) = admin(
+        &certificate,
+        &["check", other[0], other[1], "--principal=User:CN={}"],
+    );
+    assert!(
+        code == Some(1) && said.contains("missing: User:CN=producer may Write Topic events.raw.v1"),
+        "{said}"
+    );
     let (code, said) = admin(&scram(&kafka, "nobody"), &["check"]);
-    assert!(code == Some(1) && said.to_lowercase().contains("authoriz"), "{said}");
-    let wrong: Vec<String> = flags.iter().map(|flag| flag.replace("=admin-secret", "=wrong-secret")).collect();
+    assert!(
+        code == Some(1) && said.to_lowercase().contains("authoriz"),
+        "{said}"
+    );
+    let wrong: Vec<String> = flags
+        .iter()
+        .map(|flag| flag.replace("=admin-secret", "=wrong-secret"))
+        .collect();
     let (code, said) = admin(&wrong, &["check"]);
-    assert!(code == Some(1) && said.contains("refuses the log-in"), "{said}");
+    assert!(
+        code == Some(1) && said.contains("refuses the log-in"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_where_everybody_may_do_everything_says_so() {
-    let Some(kafka) = RealKafka::start("a_cluster_where_everybody_may_do_everything", false) else { return };
+    let Some(kafka) = RealKafka::start("a_cluster_where_everybody_may_do_everything", false) else {
+        return;
+    };
     let flags = [format!("--kafka-brokers={}", kafka.get("BOOTSTRAP"))];
-    for (work, done) in [("apply", "events.raw.v1\tcreated, 6 partitions"), ("check", "events.raw.v1\tis as it should be")] {
+    for (work, done) in [
+        ("apply", "events.raw.v1\tcreated, 6 partitions"),
+        ("check", "events.raw.v1\tis as it should be"),
+    ] {
         let (code, said) = admin(&flags, &[work]);
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains(done) && said.contains("rights\tthis cluster has no authorizer"), "{said}");
+        assert!(
+            said.contains(done) && said.contains("rights\tthis cluster has no authorizer"),
+            "{said}"
+        );
     }
     let nobody = admin(&["--kafka-brokers=127.0.0.1:1".to_owned()], &["check"]);
-    assert!(nobody.0 == Some(1) && nobody.1.contains("is Kafka up"), "{}", nobody.1);
+    assert!(
+        nobody.0 == Some(1) && nobody.1.contains("is Kafka up"),
+        "{}",
+        nobody.1
+    );
 }

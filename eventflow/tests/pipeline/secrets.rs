@@ -10,7 +10,10 @@ use std::time::Instant;
 /// Given as environment; every one has this word in it.
 const WORD: &str = "LEAKED";
 /// The registry's two passwords as basic authorization sends them.
-const ENCODED: [&str; 2] = ["cmVnaXN0cnktdXNlcjpMRUFLRUQtcmVnaXN0cnktcGFzc3dvcmQ=", "dXNlcjpMRUFLRUQtcmVnaXN0cnktdXJs"];
+const ENCODED: [&str; 2] = [
+    "cmVnaXN0cnktdXNlcjpMRUFLRUQtcmVnaXN0cnktcGFzc3dvcmQ=",
+    "dXNlcjpMRUFLRUQtcmVnaXN0cnktdXJs",
+];
 const API_KEY: &str = "LEAKED-api-key";
 
 /// Everything that was said anywhere, and who said it.
@@ -39,7 +42,10 @@ impl Heard {
 /// `POST /api/ingest` with this key; status and body.
 async fn ingest(world: &World, key: &str) -> (u16, String) {
     let payload = r#"{"payment_id":"pay-ingest","order_id":"o","provider_auth_id":"a","amount":"1.50","currency":"EUR"}"#;
-    let request = client().post(format!("http://{}/api/ingest", world.edge)).header("x-api-key", key).body(payload);
+    let request = client()
+        .post(format!("http://{}/api/ingest", world.edge))
+        .header("x-api-key", key)
+        .body(payload);
     let response = request.send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
@@ -48,12 +54,17 @@ async fn ingest(world: &World, key: &str) -> (u16, String) {
 async fn until_status(world: &World, heard: &mut Heard, event_id: &str, wanted: u16) {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let (status, answer) = post(&client(), &world.edge, authorized(event_id), SECRET).await.unwrap();
+        let (status, answer) = post(&client(), &world.edge, authorized(event_id), SECRET)
+            .await
+            .unwrap();
         heard.add(format!("the answer {status}"), answer.to_string());
         if status == wanted {
             return;
         }
-        assert!(Instant::now() < deadline, "still {status}, not {wanted}: {answer}");
+        assert!(
+            Instant::now() < deadline,
+            "still {status}, not {wanted}: {answer}"
+        );
     }
 }
 
@@ -61,7 +72,13 @@ async fn until_status(world: &World, heard: &mut Heard, event_id: &str, wanted: 
 async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
     let (broker, mut flags) = embedded();
     // The Kafka client's own debugging: its configuration, and what it does about security.
-    flags.extend(["ssl.key.password=LEAKED-key-password", "debug=conf,security"].map(|pair| format!("--kafka-config={pair}")));
+    flags.extend(
+        [
+            "ssl.key.password=LEAKED-key-password",
+            "debug=conf,security",
+        ]
+        .map(|pair| format!("--kafka-config={pair}")),
+    );
     // A connection that hangs is given up after six seconds, not sixty.
     flags.push("--kafka-config=socket.timeout.ms=6000".to_owned());
     let mut world = World::on(broker.kafka(), flags);
@@ -76,9 +93,23 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
     .map(|(name, value)| (name, value.to_owned()))
     .into();
     let url = world.postgres.url();
-    let password = url.split_once("eventflow:").unwrap().1.split_once('@').unwrap().0.to_owned();
-    let secrets = [WORD, SECRET, &password].into_iter().chain(ENCODED).map(str::to_owned).collect();
-    let mut heard = Heard { secrets, texts: Vec::new() };
+    let password = url
+        .split_once("eventflow:")
+        .unwrap()
+        .1
+        .split_once('@')
+        .unwrap()
+        .0
+        .to_owned();
+    let secrets = [WORD, SECRET, &password]
+        .into_iter()
+        .chain(ENCODED)
+        .map(str::to_owned)
+        .collect();
+    let mut heard = Heard {
+        secrets,
+        texts: Vec::new(),
+    };
 
     let producer = world.role("producer", &[]);
     producer.until_ready().await;
@@ -100,22 +131,35 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
         heard.add(format!("the answer {status} of /api/ingest"), answer);
     }
     let (validator, persistence) = (world.role("validator", &[]), world.role("persistence", &[]));
-    heard.add("the validator's /ready without a registry", until_reason(&validator, "registry_unavailable").await);
+    heard.add(
+        "the validator's /ready without a registry",
+        until_reason(&validator, "registry_unavailable").await,
+    );
     let registry = world.role("registry", &[]);
     validator.until_ready().await;
     persistence.until_ready().await;
     // Without its database, then without the broker.
     world.postgres.stop_server().unwrap();
     until_status(&world, &mut heard, "e-3", 200).await;
-    heard.add("persistence's /ready without a database", until_reason(&persistence, "database_unavailable").await);
+    heard.add(
+        "persistence's /ready without a database",
+        until_reason(&persistence, "database_unavailable").await,
+    );
     world.postgres.start_server().unwrap();
     broker.set_up(false);
     until_status(&world, &mut heard, "e-4", 503).await;
-    heard.add("the producer's /ready without a broker", producer.ask("/ready").await.unwrap().1);
+    heard.add(
+        "the producer's /ready without a broker",
+        producer.ask("/ready").await.unwrap().1,
+    );
     broker.set_up(true);
     until_status(&world, &mut heard, "e-5", 200).await;
     let (fates, ids) = world.account().await;
-    assert!(fates.contains_key("dead_lettered conflict") && fates.contains_key("dead_lettered not_json"), "{fates:?}");
+    assert!(
+        fates.contains_key("dead_lettered conflict")
+            && fates.contains_key("dead_lettered not_json"),
+        "{fates:?}"
+    );
 
     for id in ids {
         heard.add(format!("the row of {id}"), world.row(&id).await);
@@ -124,22 +168,38 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
         let records = read_all(&broker.kafka(), topic).unwrap();
         assert!(!records.is_empty(), "{topic}");
         for record in records {
-            let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+            let text = |bytes: &Option<Vec<u8>>| {
+                String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
+            };
             heard.add(format!("a key of {topic}"), text(&record.key));
             heard.add(format!("a value of {topic}"), text(&record.value));
             for (name, value) in &record.headers {
-                heard.add(format!("the header {name} of {topic}"), format!("{name}: {}", text(value)));
+                heard.add(
+                    format!("the header {name} of {topic}"),
+                    format!("{name}: {}", text(value)),
+                );
             }
         }
     }
-    for (name, role) in [("producer", producer), ("validator", validator), ("persistence", persistence), ("registry", registry)] {
+    for (name, role) in [
+        ("producer", producer),
+        ("validator", validator),
+        ("persistence", persistence),
+        ("registry", registry),
+    ] {
         for path in ["/health", "/ready", "/metrics"] {
-            heard.add(format!("{path} of the {name}"), role.ask(path).await.unwrap().1);
+            heard.add(
+                format!("{path} of the {name}"),
+                role.ask(path).await.unwrap().1,
+            );
         }
         let log = role.log.clone();
         assert_eq!(role.terminate(), Some(0), "{name}");
         let log = std::fs::read_to_string(log).unwrap();
-        assert!(log.contains("DEBUG"), "{name} is not at its most talkative: {log}");
+        assert!(
+            log.contains("DEBUG"),
+            "{name} is not at its most talkative: {log}"
+        );
         heard.add(format!("the log of the {name}"), log);
     }
     heard.judge();

@@ -29,7 +29,12 @@ pub(crate) async fn until_reason(role: &Role, wanted: &str) -> String {
         {
             return text;
         }
-        assert!(Instant::now() < deadline, "/ready never says {wanted}: {:?}\n{}", role.ask("/ready").await, role.log());
+        assert!(
+            Instant::now() < deadline,
+            "/ready never says {wanted}: {:?}\n{}",
+            role.ask("/ready").await,
+            role.log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -43,14 +48,21 @@ async fn pipeline(kafka: &RealKafka, good: Vec<String>, bad: &[(Vec<String>, &st
     for (flags, says) in bad {
         let validator = world.role_with("validator", &[], flags);
         until_reason(&validator, says).await;
-        assert!(!validator.log().contains("-secret"), "no password in the log");
+        assert!(
+            !validator.log().contains("-secret"),
+            "no password in the log"
+        );
         drop(validator);
     }
     let (validator, persistence) = (world.role("validator", &[]), world.role("persistence", &[]));
     validator.until_ready().await;
     persistence.until_ready().await;
     let (counts, _) = world.account().await;
-    assert_eq!(counts, [("stored".to_owned(), 300)].into(), "nothing was lost meanwhile");
+    assert_eq!(
+        counts,
+        [("stored".to_owned(), 300)].into(),
+        "nothing was lost meanwhile"
+    );
     // And an edge that may not write answers 503, never 200.
     assert_eq!(producer.terminate(), Some(0));
     let (flags, says) = &bad[bad.len() - 1];
@@ -61,7 +73,9 @@ async fn pipeline(kafka: &RealKafka, good: Vec<String>, bad: &[(Vec<String>, &st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scram_over_tls() {
-    let Some(kafka) = RealKafka::start("scram_over_tls", true) else { return };
+    let Some(kafka) = RealKafka::start("scram_over_tls", true) else {
+        return;
+    };
     let flags = |user: &str, password: &str| {
         vec![
             format!("--kafka-brokers={}", kafka.get("SASL_BOOTSTRAP")),
@@ -78,9 +92,18 @@ async fn scram_over_tls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutual_tls() {
-    let Some(kafka) = RealKafka::start("mutual_tls", true) else { return };
+    let Some(kafka) = RealKafka::start("mutual_tls", true) else {
+        return;
+    };
     let flags = |name: &str| {
-        let file = |ending: &str| kafka.directory.path().join(format!("{name}.{ending}")).display().to_string();
+        let file = |ending: &str| {
+            kafka
+                .directory
+                .path()
+                .join(format!("{name}.{ending}"))
+                .display()
+                .to_string()
+        };
         vec![
             format!("--kafka-brokers={}", kafka.get("MTLS_BOOTSTRAP")),
             "--kafka-security=tls".to_owned(),

@@ -29,7 +29,10 @@ impl Load {
     /// Clients that post one event after another, each on its own connection, until nobody listens any more.
     fn start(edge: &str, clients: usize) -> Self {
         let told = Arc::<Mutex<Told>>::default();
-        let mut load = Self { told: Arc::clone(&told), clients: JoinSet::new() };
+        let mut load = Self {
+            told: Arc::clone(&told),
+            clients: JoinSet::new(),
+        };
         for number in 0..clients {
             let (edge, told) = (edge.to_owned(), Arc::clone(&told));
             load.clients.spawn(async move {
@@ -44,8 +47,13 @@ impl Load {
                             told.accepted.insert(id);
                         }
                         Ok((status, answer)) => {
-                            *told.refused.entry((status, answer["code"].as_str().unwrap_or_default().to_owned())).or_default() +=
-                                1;
+                            *told
+                                .refused
+                                .entry((
+                                    status,
+                                    answer["code"].as_str().unwrap_or_default().to_owned(),
+                                ))
+                                .or_default() += 1;
                         }
                         Err(error) if error.is_connect() => return,
                         Err(_) => told.unanswered += 1,
@@ -59,7 +67,11 @@ impl Load {
     async fn until(&mut self, what: &str, done: impl Fn(&Told) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !done(&self.told.lock().unwrap()) {
-            assert!(Instant::now() < deadline, "{what}: {:?}", self.told.lock().unwrap().refused);
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:?}",
+                self.told.lock().unwrap().refused
+            );
             if let Some(ended) = self.clients.try_join_next() {
                 panic!("{what}: a client ended early: {ended:?}");
             }
@@ -70,11 +82,16 @@ impl Load {
     /// SIGTERM. The process ends well, and then every client finds that nobody listens.
     async fn terminate(mut self, producer: Role, edge: &str) -> Told {
         let log = producer.log.clone();
-        let code = tokio::task::spawn_blocking(move || producer.terminate()).await.unwrap();
+        let code = tokio::task::spawn_blocking(move || producer.terminate())
+            .await
+            .unwrap();
         let log = std::fs::read_to_string(log).unwrap();
         assert_eq!(code, Some(0), "{log}");
         assert!(log.contains("edge_drained"), "{log}");
-        assert!(std::net::TcpStream::connect(edge).is_err(), "new connections are refused");
+        assert!(
+            std::net::TcpStream::connect(edge).is_err(),
+            "new connections are refused"
+        );
         tokio::time::timeout(DEADLINE, async {
             while let Some(ended) = self.clients.join_next().await {
                 ended.unwrap();
@@ -96,13 +113,25 @@ fn judge(broker: &EmbeddedBroker, told: &Told) {
             Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
         }
     };
-    let durable: HashSet<String> = records.iter().map(|record| record.header(headers::EVENT_ID).unwrap()).collect();
+    let durable: HashSet<String> = records
+        .iter()
+        .map(|record| record.header(headers::EVENT_ID).unwrap())
+        .collect();
     let lost: Vec<_> = told.accepted.difference(&durable).collect();
-    assert!(lost.is_empty(), "{} of {} accepted events are not in the topic: {lost:?}", lost.len(), told.accepted.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {} accepted events are not in the topic: {lost:?}",
+        lost.len(),
+        told.accepted.len()
+    );
     for (status, code) in told.refused.keys() {
         assert_eq!(*status, 503, "{code}");
     }
-    assert_eq!(durable.len(), records.len(), "one record an event: nothing was accepted twice");
+    assert_eq!(
+        durable.len(),
+        records.len(),
+        "one record an event: nothing was accepted twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,12 +143,17 @@ async fn sigterm_under_load_exits_0_and_every_event_that_was_accepted_is_durable
     // Slow enough that at any time every client waits for an acknowledgement.
     broker.set_round_trip(Duration::from_millis(100));
     let mut load = Load::start(&world.edge, 32);
-    load.until("under load", |told| told.accepted.len() >= 300).await;
+    load.until("under load", |told| told.accepted.len() >= 300)
+        .await;
     let told = load.terminate(producer, &world.edge).await;
     broker.set_round_trip(Duration::ZERO);
     judge(&broker, &told);
     for (_, code) in told.refused.keys() {
-        assert_eq!(code, "draining", "the broker answered, so that is the only reason: {:?}", told.refused);
+        assert_eq!(
+            code, "draining",
+            "the broker answered, so that is the only reason: {:?}",
+            told.refused
+        );
     }
 }
 
@@ -130,9 +164,15 @@ async fn sigterm_while_the_broker_is_gone_exits_0_and_nothing_unacknowledged_was
     let producer = world.role("producer", &[]);
     producer.until_ready().await;
     let mut load = Load::start(&world.edge, 32);
-    load.until("under load", |told| told.accepted.len() >= 300).await;
+    load.until("under load", |told| told.accepted.len() >= 300)
+        .await;
     broker.set_up(false);
-    load.until("refuses", |told| told.refused.keys().any(|(_, code)| code == "publish_not_acknowledged")).await;
+    load.until("refuses", |told| {
+        told.refused
+            .keys()
+            .any(|(_, code)| code == "publish_not_acknowledged")
+    })
+    .await;
     let told = load.terminate(producer, &world.edge).await;
     broker.set_up(true);
     judge(&broker, &told);

@@ -14,25 +14,52 @@ const VIEWER: &str = "carla-0123456789abcdef";
 
 async fn smoke(world: &World, token: &str, arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-    command.args(["smoke", "--json", "--url", &format!("http://{}", world.edge)]).args(arguments).env_clear();
-    command.env("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET).env("EVENTFLOW_RECOVERY_TOKEN", token).stdin(Stdio::null());
+    command
+        .args([
+            "smoke",
+            "--json",
+            "--url",
+            &format!("http://{}", world.edge),
+        ])
+        .args(arguments)
+        .env_clear();
+    command
+        .env("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET)
+        .env("EVENTFLOW_RECOVERY_TOKEN", token)
+        .stdin(Stdio::null());
     let mut command = tokio::process::Command::from(command);
     let output = tokio::time::timeout(DEADLINE, command.kill_on_drop(true).output()).await;
-    let output = output.unwrap_or_else(|_| panic!("does not end: {arguments:?}")).unwrap();
+    let output = output
+        .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
+        .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    Said {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 fn verdicts(report: &Value) -> String {
     let checks = report["checks"].as_array().unwrap().iter();
-    let words: Vec<_> =
-        checks.map(|check| format!("{} {}", check["name"].as_str().unwrap(), check["verdict"].as_str().unwrap())).collect();
+    let words: Vec<_> = checks
+        .map(|check| {
+            format!(
+                "{} {}",
+                check["name"].as_str().unwrap(),
+                check["verdict"].as_str().unwrap()
+            )
+        })
+        .collect();
     words.join(", ")
 }
 
 fn detail<'r>(report: &'r Value, name: &str) -> &'r str {
     let checks = report["checks"].as_array().unwrap().iter();
-    checks.filter(|check| check["name"] == name).find_map(|check| check["detail"].as_str()).unwrap()
+    checks
+        .filter(|check| check["name"] == name)
+        .find_map(|check| check["detail"].as_str())
+        .unwrap()
 }
 
 /// Both ways to fates, with every check.
@@ -40,10 +67,22 @@ async fn passes_both_ways(world: &World) {
     let api = format!("--recovery-url=http://{}", world.recovery);
     let database = format!("--database-url={}", world.postgres.url());
     for sight in [&api, &database] {
-        let report = smoke(world, PEOPLE[0].1, &[sight, "--require-fates", "--deadline=100s"]).await.json(0);
+        let report = smoke(
+            world,
+            PEOPLE[0].1,
+            &[sight, "--require-fates", "--deadline=100s"],
+        )
+        .await
+        .json(0);
         assert_eq!(verdicts(&report), ALL_PASSED, "{report:#}");
-        assert!(detail(&report, "corrupted").ends_with("discarded"), "{report:#}");
-        assert_eq!(report["latency"]["webhook_to_row_ms"]["samples"], 5, "{report:#}");
+        assert!(
+            detail(&report, "corrupted").ends_with("discarded"),
+            "{report:#}"
+        );
+        assert_eq!(
+            report["latency"]["webhook_to_row_ms"]["samples"], 5,
+            "{report:#}"
+        );
     }
 }
 
@@ -57,69 +96,130 @@ async fn all_ready(roles: &[&Role]) {
 async fn a_stage_that_is_not_there_fails_its_checks_by_the_deadline_and_is_named() {
     let (broker, flags) = embedded();
     let mut world = World::on(broker.kafka(), flags);
-    world.environment.push(("TOKEN_OF_carla", VIEWER.to_owned()));
+    world
+        .environment
+        .push(("TOKEN_OF_carla", VIEWER.to_owned()));
     let _registry = world.role("registry", &[]);
     let (producer, mut validator) = (world.role("producer", &[]), world.role("validator", &[]));
-    let _recovery = world.role("recovery", &["--api-token", "carla:viewer=env:TOKEN_OF_carla"]);
+    let _recovery = world.role(
+        "recovery",
+        &["--api-token", "carla:viewer=env:TOKEN_OF_carla"],
+    );
     all_ready(&[&producer, &validator]).await;
     let api = format!("--recovery-url=http://{}", world.recovery);
 
     // No persistence: the dead letter is there, and no row.
     let said = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=25s"]).await;
     let report = said.json(1);
-    let expected = format!("{EDGE_PASSED}, stored failed, duplicate failed, corrupted passed, batch failed, audit failed");
+    let expected = format!(
+        "{EDGE_PASSED}, stored failed, duplicate failed, corrupted passed, batch failed, audit failed"
+    );
     assert_eq!(verdicts(&report), expected, "{report:#}");
     for check in ["stored", "duplicate", "batch"] {
-        assert!(
-            detail(&report, check).contains("the validator works, it dead-letters: look at the /ready and log of persistence")
-        );
+        assert!(detail(&report, check).contains(
+            "the validator works, it dead-letters: look at the /ready and log of persistence"
+        ));
     }
-    assert!(detail(&report, "stored").contains("no row of smoke-"), "{report:#}");
-    assert!(said.err.ends_with("failed: stored, duplicate, batch, audit\n"), "{said:?}");
+    assert!(
+        detail(&report, "stored").contains("no row of smoke-"),
+        "{report:#}"
+    );
+    assert!(
+        said.err
+            .ends_with("failed: stored, duplicate, batch, audit\n"),
+        "{said:?}"
+    );
     assert!(report["seconds"].as_f64().unwrap() < 30.0, "{report:#}");
 
     // With it what was sent before is stored too, and the next run passes; a token that may only read leaves the dead letter.
     let persistence = world.role("persistence", &[]);
     persistence.until_ready().await;
-    let report = smoke(&world, VIEWER, &[&api, "--require-fates", "--deadline=100s"]).await.json(0);
+    let report = smoke(
+        &world,
+        VIEWER,
+        &[&api, "--require-fates", "--deadline=100s"],
+    )
+    .await
+    .json(0);
     assert_eq!(verdicts(&report), ALL_PASSED, "{report:#}");
     let left = detail(&report, "corrupted");
-    assert!(left.contains("left open (the token may only read): eventflow dlq discard "), "{left}");
+    assert!(
+        left.contains("left open (the token may only read): eventflow dlq discard "),
+        "{left}"
+    );
     passes_both_ways(&world).await;
 
     // A row that is lost again is one gap, however well everything works.
     let pool = sqlx::PgPool::connect(&world.postgres.url()).await.unwrap();
-    let lost = sqlx::query("DELETE FROM persistence.events WHERE event_id LIKE 'smoke-%-batch-20'").execute(&pool).await.unwrap();
+    let lost = sqlx::query("DELETE FROM persistence.events WHERE event_id LIKE 'smoke-%-batch-20'")
+        .execute(&pool)
+        .await
+        .unwrap();
     assert!(lost.rows_affected() >= 3, "{lost:?}");
     let report = smoke(&world, PEOPLE[0].1, &[&api]).await.json(1);
-    assert_eq!(verdicts(&report), ALL_PASSED.replace("audit passed", "audit failed"), "{report:#}");
-    assert!(detail(&report, "audit").contains("gap") && detail(&report, "audit").contains("eventflow audit"), "{report:#}");
+    assert_eq!(
+        verdicts(&report),
+        ALL_PASSED.replace("audit passed", "audit failed"),
+        "{report:#}"
+    );
+    assert!(
+        detail(&report, "audit").contains("gap")
+            && detail(&report, "audit").contains("eventflow audit"),
+        "{report:#}"
+    );
 
     // No validator: neither, and the index cannot be blamed for the rows.
     validator.stop();
-    let report = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=20s"]).await.json(1);
-    let expected = format!("{EDGE_PASSED}, stored failed, duplicate failed, corrupted failed, batch failed, audit failed");
+    let report = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=20s"])
+        .await
+        .json(1);
+    let expected = format!(
+        "{EDGE_PASSED}, stored failed, duplicate failed, corrupted failed, batch failed, audit failed"
+    );
     assert_eq!(verdicts(&report), expected, "{report:#}");
     for check in ["stored", "duplicate", "corrupted", "batch"] {
-        assert!(detail(&report, check).contains("look at the /ready and log of validator"), "{report:#}");
+        assert!(
+            detail(&report, check).contains("look at the /ready and log of validator"),
+            "{report:#}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn smoke_passes_on_a_real_kafka_and_tells_a_stopped_broker() {
-    let Some(kafka) = RealKafka::start("smoke_passes", false) else { return };
-    let world = World::new(kafka.plain(), vec![format!("--kafka-brokers={}", kafka.get("BOOTSTRAP"))]).await;
+    let Some(kafka) = RealKafka::start("smoke_passes", false) else {
+        return;
+    };
+    let world = World::new(
+        kafka.plain(),
+        vec![format!("--kafka-brokers={}", kafka.get("BOOTSTRAP"))],
+    )
+    .await;
     let _registry = world.role("registry", &[]);
-    let [producer, validator, analytics, persistence, _recovery] =
-        ["producer", "validator", "analytics", "persistence", "recovery"].map(|role| world.role(role, &[]));
+    let [producer, validator, analytics, persistence, _recovery] = [
+        "producer",
+        "validator",
+        "analytics",
+        "persistence",
+        "recovery",
+    ]
+    .map(|role| world.role(role, &[]));
     all_ready(&[&producer, &validator, &analytics, &persistence]).await;
     passes_both_ways(&world).await;
 
     kafka.stop(false);
     let api = format!("--recovery-url=http://{}", world.recovery);
-    let report = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=60s"]).await.json(1);
-    assert!(detail(&report, "accepted").contains("503 publish_"), "{report:#}");
-    assert!(detail(&report, "accepted").contains("then at Kafka"), "{report:#}");
+    let report = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=60s"])
+        .await
+        .json(1);
+    assert!(
+        detail(&report, "accepted").contains("503 publish_"),
+        "{report:#}"
+    );
+    assert!(
+        detail(&report, "accepted").contains("then at Kafka"),
+        "{report:#}"
+    );
     kafka.restart();
     all_ready(&[&producer, &validator, &persistence]).await;
     passes_both_ways(&world).await;

@@ -19,11 +19,15 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const SECRET: &str = "pipeline-test-secret";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 /// Who may use recovery's API: two people, each with a token of their own in the environment.
-pub(crate) const PEOPLE: [(&str, &str); 2] = [("anna", "anna-0123456789abcdef"), ("boris", "boris-0123456789abcde")];
+pub(crate) const PEOPLE: [(&str, &str); 2] = [
+    ("anna", "anna-0123456789abcdef"),
+    ("boris", "boris-0123456789abcde"),
+];
 
 /// The program under test: this build's, or the one that EVENTFLOW_TEST_PROGRAM names, such as an image's.
 pub(crate) fn program() -> std::ffi::OsString {
-    std::env::var_os("EVENTFLOW_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_eventflow").into())
+    std::env::var_os("EVENTFLOW_TEST_PROGRAM")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_eventflow").into())
 }
 
 /// A role as a process; killed when dropped.
@@ -47,7 +51,10 @@ impl Role {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -64,7 +71,9 @@ impl Role {
 
     /// Status and text of one of its operations endpoints.
     pub(crate) async fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let response = reqwest::get(format!("http://{}{path}", self.ops)).await.ok()?;
+        let response = reqwest::get(format!("http://{}{path}", self.ops))
+            .await
+            .ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
     }
 
@@ -75,7 +84,11 @@ impl Role {
             if answer.as_ref().is_some_and(|(status, _)| *status == 200) {
                 return;
             }
-            assert!(Instant::now() < deadline, "not ready: {answer:?}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "not ready: {answer:?}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -89,7 +102,11 @@ impl Drop for Role {
 }
 
 pub(crate) fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }
 
 /// The database and the flags every role shares.
@@ -118,7 +135,12 @@ pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
     let broker = EmbeddedBroker::start(&Topology::built_in().partitions()).unwrap();
     let kafka = broker.kafka();
     let mut flags = vec![format!("--kafka-brokers={}", kafka.kafka_brokers)];
-    flags.extend(kafka.kafka_config.iter().map(|pair| format!("--kafka-config={pair}")));
+    flags.extend(
+        kafka
+            .kafka_config
+            .iter()
+            .map(|pair| format!("--kafka-config={pair}")),
+    );
     (broker, flags)
 }
 
@@ -156,15 +178,31 @@ impl World {
 
     pub(crate) fn role_with(&self, role: &str, flags: &[&str], kafka_flags: &[String]) -> Role {
         self.started.set(self.started.get() + 1);
-        let log = self.logs.path().join(format!("{role}-{}", self.started.get()));
-        let ops = if role == "registry" { self.registry.clone() } else { free_address() };
+        let log = self
+            .logs
+            .path()
+            .join(format!("{role}-{}", self.started.get()));
+        let ops = if role == "registry" {
+            self.registry.clone()
+        } else {
+            free_address()
+        };
         let mut command = Command::new(program());
-        command.arg(role).args(flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        if let Some(contracts) = self.contracts.as_ref().filter(|_| ["registry", "validator", "recovery"].contains(&role)) {
+        command
+            .arg(role)
+            .args(flags)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(contracts) = self
+            .contracts
+            .as_ref()
+            .filter(|_| ["registry", "validator", "recovery"].contains(&role))
+        {
             command.args(["--contracts", contracts]);
         }
         let superuser = self.postgres.url();
-        let database_url = self.database.map_or(superuser.clone(), |of| of(role, &superuser));
+        let database_url = self
+            .database
+            .map_or(superuser.clone(), |of| of(role, &superuser));
         let registry_url = format!("http://{}{}", self.registry_login, self.registry);
         match role {
             "registry" => {
@@ -182,43 +220,79 @@ impl World {
                 command.args(["--registry-url", &registry_url]);
             }
             "persistence" => {
-                command.args(["--registry-url", &registry_url, "--database-url", &database_url]);
+                command.args([
+                    "--registry-url",
+                    &registry_url,
+                    "--database-url",
+                    &database_url,
+                ]);
             }
             "recovery" => {
-                command.args(["--registry-url", &registry_url, "--database-url", &database_url, "--listen", &self.recovery]);
+                command.args([
+                    "--registry-url",
+                    &registry_url,
+                    "--database-url",
+                    &database_url,
+                    "--listen",
+                    &self.recovery,
+                ]);
                 command.args(["--webhook-signing-secret", SECRET, "--audit-seconds", "1"]);
                 for (name, token) in PEOPLE {
-                    command.arg("--api-token").arg(format!("{name}:operator=env:TOKEN_OF_{name}"));
+                    command
+                        .arg("--api-token")
+                        .arg(format!("{name}:operator=env:TOKEN_OF_{name}"));
                     command.env(format!("TOKEN_OF_{name}"), token);
                 }
             }
             _ => {}
         }
         let file = std::fs::File::create(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Role { child: command.spawn().unwrap(), log, ops }
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        Role {
+            child: command.spawn().unwrap(),
+            log,
+            ops,
+        }
     }
 
     pub(crate) async fn store(&self) -> Store {
         let url = Secret::new(self.postgres.url());
-        Store::open(&url, &self.admin, &runtime::health::Health::new(), &CancellationToken::new()).await.unwrap().unwrap()
+        Store::open(
+            &url,
+            &self.admin,
+            &runtime::health::Health::new(),
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap()
+        .unwrap()
     }
 
     /// One row of the database, as JSON whose numbers keep their digits.
     pub(crate) async fn row(&self, event_id: &str) -> String {
         let pool = sqlx::PgPool::connect(&self.postgres.url()).await.unwrap();
-        let query = sqlx::query_scalar("SELECT row_to_json(events)::text FROM persistence.events WHERE event_id = $1");
+        let query = sqlx::query_scalar(
+            "SELECT row_to_json(events)::text FROM persistence.events WHERE event_id = $1",
+        );
         query.bind(event_id).fetch_one(&pool).await.unwrap()
     }
 
     /// Waits until every raw record has a fate, then proves that each has exactly one. Answers how many of each.
-    pub(crate) async fn account(&self) -> (BTreeMap<String, usize>, std::collections::HashSet<String>) {
+    pub(crate) async fn account(
+        &self,
+    ) -> (BTreeMap<String, usize>, std::collections::HashSet<String>) {
         let store = self.store().await;
         let deadline = Instant::now() + DEADLINE;
         loop {
             let admin = self.admin.clone();
             let (raw, dead) = tokio::task::spawn_blocking(move || {
-                (read_all(&admin, topics::RAW).unwrap(), read_all(&admin, topics::DLQ).unwrap())
+                (
+                    read_all(&admin, topics::RAW).unwrap(),
+                    read_all(&admin, topics::DLQ).unwrap(),
+                )
             })
             .await
             .unwrap();
@@ -231,14 +305,22 @@ impl World {
             for record in &dead {
                 let text = record.header(headers::RAW).unwrap();
                 let (partition, offset) = text.split_once(':').unwrap();
-                let fate = format!("dead_lettered {}", record.header(headers::dlq::CODE).unwrap());
-                let all = fates.entry((partition.parse().unwrap(), offset.parse().unwrap())).or_default();
+                let fate = format!(
+                    "dead_lettered {}",
+                    record.header(headers::dlq::CODE).unwrap()
+                );
+                let all = fates
+                    .entry((partition.parse().unwrap(), offset.parse().unwrap()))
+                    .or_default();
                 // A crash between the dead letter's acknowledgement and the commit makes a second copy of the same verdict.
                 if !all.contains(&fate) {
                     all.push(fate);
                 }
             }
-            let missing: Vec<_> = raw.iter().filter(|record| !fates.contains_key(&(record.partition, record.offset))).collect();
+            let missing: Vec<_> = raw
+                .iter()
+                .filter(|record| !fates.contains_key(&(record.partition, record.offset)))
+                .collect();
             if missing.is_empty() {
                 let mut counts = BTreeMap::new();
                 for (raw, all) in &fates {
@@ -248,10 +330,23 @@ impl World {
                 assert_eq!(fates.len(), raw.len(), "no fate without its raw record");
                 for record in &dead {
                     let text = record.header(headers::RAW).unwrap();
-                    let original = raw.iter().find(|raw| format!("{}:{}", raw.partition, raw.offset) == text).unwrap();
+                    let original = raw
+                        .iter()
+                        .find(|raw| format!("{}:{}", raw.partition, raw.offset) == text)
+                        .unwrap();
                     if record.header(headers::dlq::STAGE).as_deref() == Some("validator") {
-                        assert_eq!((&record.value, &record.key), (&original.value, &original.key), "verbatim");
-                        assert!(original.headers.iter().all(|header| record.headers.contains(header)), "headers unchanged");
+                        assert_eq!(
+                            (&record.value, &record.key),
+                            (&original.value, &original.key),
+                            "verbatim"
+                        );
+                        assert!(
+                            original
+                                .headers
+                                .iter()
+                                .all(|header| record.headers.contains(header)),
+                            "headers unchanged"
+                        );
                     }
                 }
                 return (counts, ids);
@@ -262,7 +357,13 @@ impl World {
                     let tail: Vec<&str> = text.lines().rev().take(15).collect();
                     println!("{}:\n  {}", log.path().display(), tail.join("\n  "));
                 }
-                panic!("{} of {} have no fate, such as {}:{}", missing.len(), raw.len(), missing[0].partition, missing[0].offset);
+                panic!(
+                    "{} of {} have no fate, such as {}:{}",
+                    missing.len(),
+                    raw.len(),
+                    missing[0].partition,
+                    missing[0].offset
+                );
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }

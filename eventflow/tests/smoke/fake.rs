@@ -46,13 +46,23 @@ fn refusal(status: u16, code: &str) -> Response {
 }
 
 fn accepts(flaw: Flaw, asked: &AtomicU32, headers: &HeaderMap, body: &Bytes) -> Response {
-    let key = Key { id: "k".to_owned(), secret: Secret::new(SECRET), not_after: None };
+    let key = Key {
+        id: "k".to_owned(),
+        secret: Secret::new(SECRET),
+        not_after: None,
+    };
     let verifier = Verifier::new(Scheme::preset("eventflow").unwrap(), vec![key], None).unwrap();
-    let verdict = verifier.verify(headers, body, runtime::clock::now_micros() / 1_000_000).map(drop);
+    let verdict = verifier
+        .verify(headers, body, runtime::clock::now_micros() / 1_000_000)
+        .map(drop);
     match (flaw, verdict) {
-        (Flaw::Redirects, _) => return (StatusCode::MOVED_PERMANENTLY, [("location", "/elsewhere")]).into_response(),
+        (Flaw::Redirects, _) => {
+            return (StatusCode::MOVED_PERMANENTLY, [("location", "/elsewhere")]).into_response();
+        }
         (Flaw::Unacknowledged, _) => return refusal(503, "publish_not_acknowledged"),
-        (Flaw::Busy, _) if asked.fetch_add(1, Ordering::Relaxed) % 3 < 2 => return refusal(503, "overloaded"),
+        (Flaw::Busy, _) if asked.fetch_add(1, Ordering::Relaxed) % 3 < 2 => {
+            return refusal(503, "overloaded");
+        }
         (Flaw::Credulous, _) | (Flaw::Timeless, Err(SignatureError::TooOld)) | (_, Ok(())) => {}
         (_, Err(error)) => return refusal(401, error.code()),
     }
@@ -69,7 +79,8 @@ fn accepts(flaw: Flaw, asked: &AtomicU32, headers: &HeaderMap, body: &Bytes) -> 
 
 fn edge(flaw: Flaw) -> Router {
     let asked = Arc::new(AtomicU32::new(0));
-    let webhook = post(async move |headers: HeaderMap, body: Bytes| accepts(flaw, &asked, &headers, &body));
+    let webhook =
+        post(async move |headers: HeaderMap, body: Bytes| accepts(flaw, &asked, &headers, &body));
     let ready = move || async move {
         match flaw {
             Flaw::OnlyWebhooks => StatusCode::NOT_FOUND.into_response(),
@@ -89,32 +100,80 @@ fn edge(flaw: Flaw) -> Router {
 /// Serves an edge on a free port, until dropped.
 async fn start(flaw: Flaw, args: ApiArgs) -> (u16, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (port, shutdown) = (listener.local_addr().unwrap().port(), CancellationToken::new());
+    let (port, shutdown) = (
+        listener.local_addr().unwrap().port(),
+        CancellationToken::new(),
+    );
     let stop = shutdown.clone();
     tokio::spawn(async move { serve(listener, edge(flaw), &args, stop).await });
     (port, shutdown.drop_guard())
 }
 
 const ENVIRONMENT: [(&str, &str); 1] = [("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET)];
-const NEEDS: &str =
-    "tampered skipped, stale skipped, stored skipped, duplicate skipped, corrupted skipped, batch skipped, audit skipped";
-const UNSEEN: &str = "stored skipped, duplicate skipped, corrupted skipped, batch skipped, audit skipped";
+const NEEDS: &str = "tampered skipped, stale skipped, stored skipped, duplicate skipped, corrupted skipped, batch skipped, audit skipped";
+const UNSEEN: &str =
+    "stored skipped, duplicate skipped, corrupted skipped, batch skipped, audit skipped";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
     let accepted = "ready passed, accepted passed";
     for (flaw, code, expected, check, says) in [
-        (Flaw::Nothing, 0, format!("{accepted}, tampered passed, stale passed, {UNSEEN}"), "stored", "give --recovery-url"),
-        (Flaw::Busy, 0, format!("{accepted}, tampered passed, stale passed, {UNSEEN}"), "accepted", "answered 200"),
-        (Flaw::Credulous, 1, format!("{accepted}, tampered failed, stale failed, {UNSEEN}"), "tampered", "can be forged"),
-        (Flaw::Timeless, 1, format!("{accepted}, tampered passed, stale failed, {UNSEEN}"), "stale", "can be replayed"),
-        (Flaw::OtherId, 1, format!("ready passed, accepted failed, {NEEDS}"), "accepted", "is --url an EventFlow edge?"),
-        (Flaw::Unacknowledged, 1, format!("ready passed, accepted failed, {NEEDS}"), "accepted", "then at Kafka"),
-        (Flaw::Redirects, 1, format!("ready passed, accepted failed, {NEEDS}"), "accepted", "a redirect"),
+        (
+            Flaw::Nothing,
+            0,
+            format!("{accepted}, tampered passed, stale passed, {UNSEEN}"),
+            "stored",
+            "give --recovery-url",
+        ),
+        (
+            Flaw::Busy,
+            0,
+            format!("{accepted}, tampered passed, stale passed, {UNSEEN}"),
+            "accepted",
+            "answered 200",
+        ),
+        (
+            Flaw::Credulous,
+            1,
+            format!("{accepted}, tampered failed, stale failed, {UNSEEN}"),
+            "tampered",
+            "can be forged",
+        ),
+        (
+            Flaw::Timeless,
+            1,
+            format!("{accepted}, tampered passed, stale failed, {UNSEEN}"),
+            "stale",
+            "can be replayed",
+        ),
+        (
+            Flaw::OtherId,
+            1,
+            format!("ready passed, accepted failed, {NEEDS}"),
+            "accepted",
+            "is --url an EventFlow edge?",
+        ),
+        (
+            Flaw::Unacknowledged,
+            1,
+            format!("ready passed, accepted failed, {NEEDS}"),
+            "accepted",
+            "then at Kafka",
+        ),
+        (
+            Flaw::Redirects,
+            1,
+            format!("ready passed, accepted failed, {NEEDS}"),
+            "accepted",
+            "a redirect",
+        ),
         (
             Flaw::HalfBatch,
             1,
-            format!("{accepted}, tampered passed, stale passed, {}", UNSEEN.replace("batch skipped", "batch failed")),
+            format!(
+                "{accepted}, tampered passed, stale passed, {}",
+                UNSEEN.replace("batch skipped", "batch failed")
+            ),
             "batch",
             "accepted 20 events",
         ),
@@ -134,14 +193,35 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
         ),
     ] {
         let (port, _serving) = start(flaw, ApiArgs::default()).await;
-        let said = smoke(&[&format!("--url=http://127.0.0.1:{port}"), "--deadline=8s", "--json"], &ENVIRONMENT).await;
+        let said = smoke(
+            &[
+                &format!("--url=http://127.0.0.1:{port}"),
+                "--deadline=8s",
+                "--json",
+            ],
+            &ENVIRONMENT,
+        )
+        .await;
         let report = said.json(code);
         assert_eq!(verdicts(&report), expected, "{flaw:?}: {report:#}");
-        assert!(detail(&report, check).contains(says), "{flaw:?}: {report:#}");
-        assert_eq!(report["verdict"], if code == 0 { "passed" } else { "failed" });
-        assert_eq!(said.err.lines().count() as i32, code, "one line on failure: {said:?}");
+        assert!(
+            detail(&report, check).contains(says),
+            "{flaw:?}: {report:#}"
+        );
+        assert_eq!(
+            report["verdict"],
+            if code == 0 { "passed" } else { "failed" }
+        );
+        assert_eq!(
+            said.err.lines().count() as i32,
+            code,
+            "one line on failure: {said:?}"
+        );
         assert!(code == 0 || said.err.contains(check), "{said:?}");
-        assert!(!said.err.contains('\u{1b}') && !said.out.contains('\u{1b}'), "{said:?}");
+        assert!(
+            !said.err.contains('\u{1b}') && !said.out.contains('\u{1b}'),
+            "{said:?}"
+        );
     }
 }
 
@@ -151,25 +231,62 @@ async fn a_secret_that_is_not_the_edges_fails_accepted_and_is_not_shown() {
     let environment = [("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "LEAKED-other-secret")];
     let said = smoke(&[&format!("--url=http://127.0.0.1:{port}")], &environment).await;
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.out.contains("FAILED   accepted") && said.out.contains("401 signature_mismatch"), "{said:?}");
-    assert!(said.out.contains("another secret than EVENTFLOW_WEBHOOK_SIGNING_SECRET"), "{said:?}");
-    assert!(said.out.lines().last().unwrap().starts_with("FAILED: only 1 of 9 checks passed"), "the verdict is last: {said:?}");
+    assert!(
+        said.out.contains("FAILED   accepted") && said.out.contains("401 signature_mismatch"),
+        "{said:?}"
+    );
+    assert!(
+        said.out
+            .contains("another secret than EVENTFLOW_WEBHOOK_SIGNING_SECRET"),
+        "{said:?}"
+    );
+    assert!(
+        said.out
+            .lines()
+            .last()
+            .unwrap()
+            .starts_with("FAILED: only 1 of 9 checks passed"),
+        "the verdict is last: {said:?}"
+    );
     assert!(said.err.ends_with("failed: accepted\n"), "{said:?}");
-    assert!(!said.out.contains("LEAKED") && !said.err.contains("LEAKED"), "{said:?}");
+    assert!(
+        !said.out.contains("LEAKED") && !said.err.contains("LEAKED"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_that_nobody_serves_fails_ready_within_the_deadline() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let report = smoke(&[&format!("--url=http://{free}"), "--deadline=2s", "--json"], &ENVIRONMENT).await.json(1);
-    assert_eq!(verdicts(&report), format!("ready failed, accepted skipped, {NEEDS}"));
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let report = smoke(
+        &[&format!("--url=http://{free}"), "--deadline=2s", "--json"],
+        &ENVIRONMENT,
+    )
+    .await
+    .json(1);
+    assert_eq!(
+        verdicts(&report),
+        format!("ready failed, accepted skipped, {NEEDS}")
+    );
     let said = detail(&report, "ready");
-    assert!(said.contains("cannot reach http://") && said.contains("is the edge running"), "{said}");
+    assert!(
+        said.contains("cannot reach http://") && said.contains("is the edge running"),
+        "{said}"
+    );
     // One that takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("--url=http://{}", silent.local_addr().unwrap());
-    let report = smoke(&[&url, "--deadline=2s", "--json"], &ENVIRONMENT).await.json(1);
-    assert!(detail(&report, "ready").contains("no answer before the deadline"), "{report:#}");
+    let report = smoke(&[&url, "--deadline=2s", "--json"], &ENVIRONMENT)
+        .await
+        .json(1);
+    assert!(
+        detail(&report, "ready").contains("no answer before the deadline"),
+        "{report:#}"
+    );
     assert!(report["seconds"].as_f64().unwrap() < 10.0, "{report:#}");
 }
 
@@ -177,18 +294,38 @@ async fn an_edge_that_nobody_serves_fails_ready_within_the_deadline() {
 async fn a_certificate_is_verified_by_the_authority_that_is_given() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let args = ApiArgs { tls_cert: Some(certificate.clone()), tls_key: Some(key), ..ApiArgs::default() };
+    let args = ApiArgs {
+        tls_cert: Some(certificate.clone()),
+        tls_key: Some(key),
+        ..ApiArgs::default()
+    };
     let (port, _serving) = start(Flaw::Nothing, args).await;
     let url = format!("--url=https://localhost:{port}");
     let ca = format!("--ca={}", certificate.display());
-    assert_eq!(smoke(&[&url, &ca, "--json"], &ENVIRONMENT).await.json(0)["verdict"], "passed");
-    let stranger = smoke(&[&url, "--deadline=2s", "--json"], &ENVIRONMENT).await.json(1);
-    assert!(detail(&stranger, "ready").contains("give --ca-file"), "{stranger:#}");
+    assert_eq!(
+        smoke(&[&url, &ca, "--json"], &ENVIRONMENT).await.json(0)["verdict"],
+        "passed"
+    );
+    let stranger = smoke(&[&url, "--deadline=2s", "--json"], &ENVIRONMENT)
+        .await
+        .json(1);
+    assert!(
+        detail(&stranger, "ready").contains("give --ca-file"),
+        "{stranger:#}"
+    );
     // The certificate names localhost.
     let url = format!("--url=https://127.0.0.1:{port}");
-    let other = smoke(&[&url, &ca, "--deadline=2s", "--json"], &ENVIRONMENT).await.json(1);
-    assert!(detail(&other, "ready").contains("must name this host"), "{other:#}");
+    let other = smoke(&[&url, &ca, "--deadline=2s", "--json"], &ENVIRONMENT)
+        .await
+        .json(1);
+    assert!(
+        detail(&other, "ready").contains("must name this host"),
+        "{other:#}"
+    );
 }

@@ -35,24 +35,49 @@ impl Said {
 /// Runs smoke to its end; nothing of the caller's environment is inherited.
 async fn smoke(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
-    command.arg("smoke").args(arguments).env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
+    command
+        .arg("smoke")
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
     let mut command = tokio::process::Command::from(command);
     let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
-    let Output { status, stdout, stderr } = output.unwrap_or_else(|_| panic!("does not end: {arguments:?}")).unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output
+        .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
+        .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said { code: status.code(), out: text(stdout), err: text(stderr) }
+    Said {
+        code: status.code(),
+        out: text(stdout),
+        err: text(stderr),
+    }
 }
 
 /// Verdicts by check, in order: `ready passed, accepted failed, …`.
 fn verdicts(report: &Value) -> String {
     let checks = report["checks"].as_array().unwrap().iter();
-    let words: Vec<_> =
-        checks.map(|check| format!("{} {}", check["name"].as_str().unwrap(), check["verdict"].as_str().unwrap())).collect();
+    let words: Vec<_> = checks
+        .map(|check| {
+            format!(
+                "{} {}",
+                check["name"].as_str().unwrap(),
+                check["verdict"].as_str().unwrap()
+            )
+        })
+        .collect();
     words.join(", ")
 }
 
 /// What a check said.
 fn detail<'r>(report: &'r Value, name: &str) -> &'r str {
     let checks = report["checks"].as_array().unwrap().iter();
-    checks.filter(|check| check["name"] == name).find_map(|check| check["detail"].as_str()).unwrap()
+    checks
+        .filter(|check| check["name"] == name)
+        .find_map(|check| check["detail"].as_str())
+        .unwrap()
 }

@@ -5,7 +5,10 @@ use crate::{SECRET, smoke};
 const SECRETS: [(&str, &str); 4] = [
     ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "LEAKED-signing-secret"),
     ("EVENTFLOW_RECOVERY_TOKEN", "LEAKED-token"),
-    ("EVENTFLOW_DATABASE_URL", "postgres://user:LEAKED@127.0.0.1:1/database"),
+    (
+        "EVENTFLOW_DATABASE_URL",
+        "postgres://user:LEAKED@127.0.0.1:1/database",
+    ),
     ("PATH", "/nowhere"),
 ];
 
@@ -19,7 +22,10 @@ async fn wrong_usage_ends_with_2_and_names_the_setting() {
         (&["--url=http://user:LEAKED@127.0.0.1"], "--url"),
         (&["--url=http://127.0.0.1/?a=b"], "--url"),
         (&["--url=http://127.0.0.1/api/webhooks/acme/batch"], "--url"),
-        (&["--url=http://127.0.0.1/api/webhooks/acme", "--source=other"], "--source"),
+        (
+            &["--url=http://127.0.0.1/api/webhooks/acme", "--source=other"],
+            "--source",
+        ),
         (&[url, "--source=a/b"], "--source"),
         (&[url, "--batch=0"], "--batch"),
         (&[url, "--batch=1001"], "--batch"),
@@ -28,15 +34,34 @@ async fn wrong_usage_ends_with_2_and_names_the_setting() {
         (&[url, "--ca-file=/nowhere/ca.pem"], "--ca-file"),
         (&[url, "--ca=/dev/null"], "--ca-file"),
         (&[url, "--recovery-url=ftp://127.0.0.1"], "--api-url"),
-        (&[url, "--recovery-url=http://192.0.2.1:8004"], "--insecure-http"),
-        (&[url, "--recovery-url=http://127.0.0.1:1", "--database-url=postgres://127.0.0.1/d"], "one of them"),
-        (&[url, "--recovery-url=http://127.0.0.1:1", "--direct"], "one of them"),
-        (&[url, "--database-url=mysql://u:LEAKED@127.0.0.1/d"], "--database-url"),
+        (
+            &[url, "--recovery-url=http://192.0.2.1:8004"],
+            "--insecure-http",
+        ),
+        (
+            &[
+                url,
+                "--recovery-url=http://127.0.0.1:1",
+                "--database-url=postgres://127.0.0.1/d",
+            ],
+            "one of them",
+        ),
+        (
+            &[url, "--recovery-url=http://127.0.0.1:1", "--direct"],
+            "one of them",
+        ),
+        (
+            &[url, "--database-url=mysql://u:LEAKED@127.0.0.1/d"],
+            "--database-url",
+        ),
         (&[url, "--no-such-flag"], "--no-such-flag"),
     ] {
         let said = smoke(arguments, &SECRETS).await;
         assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
-        assert!(said.err.contains(names) && !said.err.contains("LEAKED"), "{arguments:?}: {said:?}");
+        assert!(
+            said.err.contains(names) && !said.err.contains("LEAKED"),
+            "{arguments:?}: {said:?}"
+        );
         assert_eq!(said.out, "", "nothing was sent");
     }
 }
@@ -46,12 +71,21 @@ async fn a_missing_secret_and_missing_sight_are_named() {
     let url = "--url=http://127.0.0.1:1";
     for environment in [&[][..], &[("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "")]] {
         let said = smoke(&[url], environment).await;
-        assert!(said.code == Some(2) && said.err.contains("EVENTFLOW_WEBHOOK_SIGNING_SECRET"), "{said:?}");
+        assert!(
+            said.code == Some(2) && said.err.contains("EVENTFLOW_WEBHOOK_SIGNING_SECRET"),
+            "{said:?}"
+        );
     }
     // An empty variable is none: pipelines set it so.
-    let environment = [("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET), ("EVENTFLOW_RECOVERY_URL", "")];
+    let environment = [
+        ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET),
+        ("EVENTFLOW_RECOVERY_URL", ""),
+    ];
     let said = smoke(&[url, "--require-fates"], &environment).await;
-    assert!(said.code == Some(2) && said.err.contains("give --recovery-url"), "{said:?}");
+    assert!(
+        said.code == Some(2) && said.err.contains("give --recovery-url"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -59,15 +93,40 @@ async fn the_manual_tells_the_checks_an_example_and_exit_codes_and_no_secret() {
     for help in ["--help", "-h"] {
         let said = smoke(&[help], &SECRETS).await;
         assert_eq!(said.code, Some(0), "{said:?}");
-        assert!(said.out.contains("Example: eventflow smoke --url") && !said.out.contains("LEAKED"), "{said:?}");
-        let flags = ["--recovery-url", "--database-url", "--require-fates", "--deadline", "--ca-file", "--json"];
+        assert!(
+            said.out.contains("Example: eventflow smoke --url") && !said.out.contains("LEAKED"),
+            "{said:?}"
+        );
+        let flags = [
+            "--recovery-url",
+            "--database-url",
+            "--require-fates",
+            "--deadline",
+            "--ca-file",
+            "--json",
+        ];
         assert!(flags.iter().all(|flag| said.out.contains(flag)), "{said:?}");
     }
     let said = smoke(&["--help"], &[]).await;
     let words: Vec<&str> = said.out.split_whitespace().collect();
     let text = words.join(" ");
-    assert!(text.contains("Exit codes: 0 every check that was asked for passed; 1 a check failed; 2 wrong usage"), "{text}");
-    for check in ["ready", "accepted", "tampered", "stale", "stored", "duplicate", "corrupted", "batch", "audit"] {
+    assert!(
+        text.contains(
+            "Exit codes: 0 every check that was asked for passed; 1 a check failed; 2 wrong usage"
+        ),
+        "{text}"
+    );
+    for check in [
+        "ready",
+        "accepted",
+        "tampered",
+        "stale",
+        "stored",
+        "duplicate",
+        "corrupted",
+        "batch",
+        "audit",
+    ] {
         assert!(text.contains(&format!("{check} (")), "{check}: {text}");
     }
 }

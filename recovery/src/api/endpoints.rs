@@ -27,7 +27,13 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(role: Role, path: &'static str, id: &'static str, answer: &'static str, summary: &'static str) -> Self {
+    fn new(
+        role: Role,
+        path: &'static str,
+        id: &'static str,
+        answer: &'static str,
+        summary: &'static str,
+    ) -> Self {
         Self {
             method: Method::GET,
             path,
@@ -169,7 +175,10 @@ pub(super) fn all() -> Vec<Endpoint> {
 
 /// What is taken and answered, field by field: a name, its type, and `?` when it may be null. `Name*` is a list of a schema's.
 const SCHEMAS: [(&str, &str); 26] = [
-    ("Letters", "letters Letter*, total integer?, last_settled_at time?"),
+    (
+        "Letters",
+        "letters Letter*, total integer?, last_settled_at time?",
+    ),
     (
         "Letter",
         "id integer, state string, group integer, stage string, code string, source string, event_type string, event_id string?, \
@@ -184,8 +193,14 @@ const SCHEMAS: [(&str, &str); 26] = [
          family string, trace_id string?, dlq array, key string?, value object, value_sha256 string?, headers array, \
          service_version string?, failures Failure*, edits Edit*",
     ),
-    ("Failure", "stage string, code string, detail string, replay_count integer, failed_at time, dlq array"),
-    ("Edit", "id integer, edited_by string, edited_at time, reason string, patch any"),
+    (
+        "Failure",
+        "stage string, code string, detail string, replay_count integer, failed_at time, dlq array",
+    ),
+    (
+        "Edit",
+        "id integer, edited_by string, edited_at time, reason string, patch any",
+    ),
     ("Groups", "groups Group*"),
     (
         "Group",
@@ -224,22 +239,34 @@ const SCHEMAS: [(&str, &str); 26] = [
         "job string, would_store integer, would_be_duplicate integer, would_fail integer, would_fail_by_code object, \
          samples DryRunItem*",
     ),
-    ("DryRunItem", "letter integer, would string, code string?, detail string?, row any, diff any"),
+    (
+        "DryRunItem",
+        "letter integer, would string, code string?, detail string?, row any, diff any",
+    ),
     ("Log", "entries LogEntry*"),
-    ("LogEntry", "at time, who string, action string, job string?, letter integer?, reason string, counts any"),
+    (
+        "LogEntry",
+        "at time, who string, action string, job string?, letter integer?, reason string, counts any",
+    ),
     ("Trace", "asked string, stories Story*, truncated boolean"),
     (
         "Story",
         "event_id string?, source string?, entity_key string?, trace_id string?, fate string, steps Step*, signature string?, \
          verified_again string?",
     ),
-    ("Step", "at time, what string, place string, detail string, delay_seconds number"),
+    (
+        "Step",
+        "at time, what string, place string, detail string, delay_seconds number",
+    ),
     (
         "Audit",
         "topic string, at time, partitions array, records integer, stored integer, duplicate integer, dead_lettered object, \
          in_flight integer, gaps integer, double_fates integer, findings Finding*, checkpoint_age_seconds number?",
     ),
-    ("Finding", "partition integer, offset integer, kind string, detail string"),
+    (
+        "Finding",
+        "partition integer, offset integer, kind string, detail string",
+    ),
 ];
 
 /// The schemas by name.
@@ -266,8 +293,12 @@ pub(super) fn schemas() -> Value {
             "rejection": {"type": "object", "description": "Of still_broken: the rule that is broken, and where"}}},
     });
     for (name, fields) in SCHEMAS {
-        let fields = fields.split(',').filter_map(|field| field.trim().split_once(' '));
-        let properties: serde_json::Map<_, _> = fields.map(|(name, kind)| (name.to_owned(), property(kind))).collect();
+        let fields = fields
+            .split(',')
+            .filter_map(|field| field.trim().split_once(' '));
+        let properties: serde_json::Map<_, _> = fields
+            .map(|(name, kind)| (name.to_owned(), property(kind)))
+            .collect();
         let required: Vec<_> = properties.keys().cloned().collect();
         all[name] = json!({"type": "object", "required": required, "properties": properties});
     }
@@ -293,12 +324,22 @@ fn property(kind: &str) -> Value {
     if let Some(of) = kind.strip_suffix('*') {
         return json!({"type": "array", "items": reference(of)});
     }
-    let (kind, nullable) = kind.strip_suffix('?').map_or((kind, false), |kind| (kind, true));
-    let (kind, format) = if kind == "time" { ("string", Some("date-time")) } else { (kind, None) };
+    let (kind, nullable) = kind
+        .strip_suffix('?')
+        .map_or((kind, false), |kind| (kind, true));
+    let (kind, format) = if kind == "time" {
+        ("string", Some("date-time"))
+    } else {
+        (kind, None)
+    };
     if kind.starts_with(char::is_uppercase) {
         return reference(kind);
     }
-    let mut property = if nullable { json!({"type": [kind, "null"]}) } else { json!({"type": kind}) };
+    let mut property = if nullable {
+        json!({"type": [kind, "null"]})
+    } else {
+        json!({"type": kind})
+    };
     if let Some(format) = format {
         property["format"] = format.into();
     }

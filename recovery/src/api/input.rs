@@ -30,15 +30,33 @@ pub(crate) const SELECTION: [&str; 13] = [
     "limit",
 ];
 /// Those that take several values, separated by commas or given several times.
-const LISTS: [&str; 7] = ["id", "group", "state", "code", "stage", "source", "event_type"];
+const LISTS: [&str; 7] = [
+    "id",
+    "group",
+    "state",
+    "code",
+    "stage",
+    "source",
+    "event_type",
+];
 
 fn bad(word: &str, problem: impl Into<String>) -> ApiError {
-    ApiError::BadValue { word: word.to_owned(), problem: problem.into() }
+    ApiError::BadValue {
+        word: word.to_owned(),
+        problem: problem.into(),
+    }
 }
 
 /// PostgreSQL's text cannot hold NUL.
 pub(crate) fn without_nul(word: &str, text: &str) -> Result<(), ApiError> {
-    if text.contains('\0') { Err(bad(word, "contains a NUL character, which is in no text of ours")) } else { Ok(()) }
+    if text.contains('\0') {
+        Err(bad(
+            word,
+            "contains a NUL character, which is in no text of ours",
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// A query string, taken apart word by word; what is left over at the end was not known.
@@ -52,10 +70,16 @@ impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| bad("query", error.body_text()))?;
-        pairs.iter().try_for_each(|(word, value)| without_nul("query", word).and_then(|()| without_nul(word, value)))?;
-        Ok(Self { pairs, known: Vec::new() })
+        let axum::extract::Query(pairs) =
+            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+                .map_err(|error| bad("query", error.body_text()))?;
+        pairs.iter().try_for_each(|(word, value)| {
+            without_nul("query", word).and_then(|()| without_nul(word, value))
+        })?;
+        Ok(Self {
+            pairs,
+            known: Vec::new(),
+        })
     }
 }
 
@@ -74,19 +98,36 @@ impl Query {
     }
 
     pub(crate) fn number<T: FromStr>(&mut self, word: &'static str) -> Result<Option<T>, ApiError> {
-        self.text(word)?.map(|text| text.parse().map_err(|_| bad(word, "not a number, or out of range"))).transpose()
+        self.text(word)?
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| bad(word, "not a number, or out of range"))
+            })
+            .transpose()
     }
 
-    pub(crate) fn time(&mut self, word: &'static str) -> Result<Option<crate::model::Time>, ApiError> {
-        self.text(word)?.map(|text| parse_time(&text).map_err(|problem| bad(word, problem))).transpose()
+    pub(crate) fn time(
+        &mut self,
+        word: &'static str,
+    ) -> Result<Option<crate::model::Time>, ApiError> {
+        self.text(word)?
+            .map(|text| parse_time(&text).map_err(|problem| bad(word, problem)))
+            .transpose()
     }
 
     pub(crate) fn list(&mut self, word: &'static str) -> Vec<String> {
         self.known.push(word);
-        let (these, others) = std::mem::take(&mut self.pairs).into_iter().partition(|(name, _)| name == word);
+        let (these, others) = std::mem::take(&mut self.pairs)
+            .into_iter()
+            .partition(|(name, _)| name == word);
         self.pairs = others;
         let these: Vec<(String, String)> = these;
-        these.iter().flat_map(|(_, value)| value.split(',')).filter(|value| !value.is_empty()).map(str::to_owned).collect()
+        these
+            .iter()
+            .flat_map(|(_, value)| value.split(','))
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) fn selection(&mut self) -> Result<Selection, ApiError> {
@@ -97,13 +138,21 @@ impl Query {
                 "since" | "until" => {
                     let text = self
                         .time(word)?
-                        .map(|time| time.format(&Rfc3339).map_err(|error| bad(word, error.to_string())))
+                        .map(|time| {
+                            time.format(&Rfc3339)
+                                .map_err(|error| bad(word, error.to_string()))
+                        })
                         .transpose()?;
                     text.map(Value::from)
                 }
                 "id" | "group" => {
-                    let numbers: Result<Vec<i64>, _> = self.list(word).iter().map(|text| text.parse()).collect();
-                    Some(numbers.map_err(|_| bad(word, "not numbers separated by commas"))?.into())
+                    let numbers: Result<Vec<i64>, _> =
+                        self.list(word).iter().map(|text| text.parse()).collect();
+                    Some(
+                        numbers
+                            .map_err(|_| bad(word, "not numbers separated by commas"))?
+                            .into(),
+                    )
                 }
                 word if LISTS.contains(&word) => Some(self.list(word).into()),
                 word => self.text(word)?.map(Value::from),
@@ -112,13 +161,20 @@ impl Query {
                 fields.insert(word.to_owned(), value);
             }
         }
-        serde_json::from_value(Value::Object(fields)).map_err(|error| bad("state", error.to_string()))
+        serde_json::from_value(Value::Object(fields))
+            .map_err(|error| bad("state", error.to_string()))
     }
 
     /// Refuses what nobody asked for: a mistyped filter must not select everything.
     pub(crate) fn end(self) -> Result<(), ApiError> {
-        let Some((word, _)) = self.pairs.into_iter().next() else { return Ok(()) };
-        let known = if self.known.is_empty() { "none".to_owned() } else { self.known.join(", ") };
+        let Some((word, _)) = self.pairs.into_iter().next() else {
+            return Ok(());
+        };
+        let known = if self.known.is_empty() {
+            "none".to_owned()
+        } else {
+            self.known.join(", ")
+        };
         Err(ApiError::UnknownWord { word, known })
     }
 }
@@ -131,10 +187,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| too_large_or_broken(&rejection))?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| too_large_or_broken(&rejection))?;
         // An empty body is an empty object: many changes need no words.
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(bytes).map(Self).map_err(|error| ApiError::BadBody(error.to_string()))
+        serde_json::from_slice(bytes)
+            .map(Self)
+            .map_err(|error| ApiError::BadBody(error.to_string()))
     }
 }
 
@@ -153,10 +213,13 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Named<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(text) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|error| bad("path", error.body_text()))?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| bad("path", error.body_text()))?;
         without_nul("path", &text)?;
-        text.parse().map(Self).map_err(|_| bad("path", "not a number of a dead letter"))
+        text.parse()
+            .map(Self)
+            .map_err(|_| bad("path", "not a number of a dead letter"))
     }
 }
 
@@ -164,7 +227,11 @@ impl<S: Sync> FromRequestParts<S> for Who {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or(ApiError::BadToken)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(ApiError::BadToken)
     }
 }
 
@@ -176,7 +243,11 @@ impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let key = parts.headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::trim);
+        let key = parts
+            .headers
+            .get("idempotency-key")
+            .and_then(|key| key.to_str().ok())
+            .map(str::trim);
         match key {
             Some(key) if (1..=200).contains(&key.len()) => Ok(Self(key.to_owned())),
             _ => Err(ApiError::KeyRequired),
@@ -193,7 +264,10 @@ mod tests {
     fn query(text: &str) -> Query {
         let uri = format!("/?{text}").parse().unwrap();
         let axum::extract::Query(pairs) = axum::extract::Query::try_from_uri(&uri).unwrap();
-        Query { pairs, known: Vec::new() }
+        Query {
+            pairs,
+            known: Vec::new(),
+        }
     }
 
     #[test]
@@ -205,7 +279,10 @@ mod tests {
         asked.end().unwrap();
         assert_eq!(selection.code, ["not_json", "too_deep", "conflict"]);
         assert_eq!(selection.state, [State::Open, State::Resolved]);
-        assert_eq!((selection.id, selection.limit, selection.contains.as_deref()), (vec![1, 2], Some(5), Some("a,b")));
+        assert_eq!(
+            (selection.id, selection.limit, selection.contains.as_deref()),
+            (vec![1, 2], Some(5), Some("a,b"))
+        );
         assert_eq!(selection.since.unwrap().unix_timestamp(), 1_767_225_600);
     }
 
@@ -213,8 +290,11 @@ mod tests {
     fn every_field_of_a_selection_is_a_word_of_the_query() {
         use clap::Args;
         let flags = Selection::augment_args(clap::Command::new("x"));
-        let mut flags: Vec<String> =
-            flags.get_arguments().filter_map(|flag| flag.get_long()).map(|long| long.replace('-', "_")).collect();
+        let mut flags: Vec<String> = flags
+            .get_arguments()
+            .filter_map(|flag| flag.get_long())
+            .map(|long| long.replace('-', "_"))
+            .collect();
         let mut words = SELECTION.to_vec();
         flags.sort_unstable();
         words.sort_unstable();
@@ -233,7 +313,10 @@ mod tests {
         ] {
             let mut asked = query(text);
             let error = asked.selection().and_then(|_| asked.end()).unwrap_err();
-            assert!(error.code() == code && error.to_string().contains(says), "{text}: {error}");
+            assert!(
+                error.code() == code && error.to_string().contains(says),
+                "{text}: {error}"
+            );
         }
     }
 }

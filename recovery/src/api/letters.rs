@@ -37,17 +37,29 @@ pub(super) async fn stats(State(recovery): State<Recovery>, query: Query) -> Ans
     Ok(Json(recovery.stats().await?))
 }
 
-pub(super) async fn show(State(recovery): State<Recovery>, Named(id): Named<i64>, query: Query) -> Answer<LetterDetail> {
+pub(super) async fn show(
+    State(recovery): State<Recovery>,
+    Named(id): Named<i64>,
+    query: Query,
+) -> Answer<LetterDetail> {
     query.end()?;
     Ok(Json(recovery.letter(id).await?))
 }
 
-pub(super) async fn explain(State(recovery): State<Recovery>, Named(id): Named<i64>, query: Query) -> Answer<Explanation> {
+pub(super) async fn explain(
+    State(recovery): State<Recovery>,
+    Named(id): Named<i64>,
+    query: Query,
+) -> Answer<Explanation> {
     query.end()?;
     Ok(Json(recovery.explain(id).await?))
 }
 
-pub(super) async fn value(State(recovery): State<Recovery>, Named(id): Named<i64>, query: Query) -> Answer<Value> {
+pub(super) async fn value(
+    State(recovery): State<Recovery>,
+    Named(id): Named<i64>,
+    query: Query,
+) -> Answer<Value> {
     query.end()?;
     Ok(Json(json!({"text": recovery.editable(id).await?})))
 }
@@ -69,7 +81,11 @@ pub(super) async fn edit(
 ) -> Answer<Edited> {
     query.end()?;
     without_nul("reason", &asked.reason)?;
-    Ok(Json(recovery.edit(&who.0, id, &asked.text, &asked.reason).await?))
+    Ok(Json(
+        recovery
+            .edit(&who.0, id, &asked.text, &asked.reason)
+            .await?,
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +110,18 @@ pub(super) async fn patch(
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
-    Ok(Json(recovery.patch(&who.0, &asked.selection, asked.patch.get(), &asked.reason, &key, asked.yes).await?))
+    Ok(Json(
+        recovery
+            .patch(
+                &who.0,
+                &asked.selection,
+                asked.patch.get(),
+                &asked.reason,
+                &key,
+                asked.yes,
+            )
+            .await?,
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,14 +142,28 @@ pub(super) async fn discard(
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
-    Ok(Json(json!({"discarded": recovery.discard(&who.0, &asked.selection, &asked.reason, asked.yes).await?})))
+    Ok(Json(
+        json!({"discarded": recovery.discard(&who.0, &asked.selection, &asked.reason, asked.yes).await?}),
+    ))
 }
 
 /// A query refuses NUL word by word; a body's selection is looked at whole.
 pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
-    let lists = [&selection.code, &selection.stage, &selection.source, &selection.event_type];
-    let words = [&selection.event_id, &selection.entity_key, &selection.contains];
-    let mut texts = lists.into_iter().flatten().chain(words.into_iter().flatten());
+    let lists = [
+        &selection.code,
+        &selection.stage,
+        &selection.source,
+        &selection.event_type,
+    ];
+    let words = [
+        &selection.event_id,
+        &selection.entity_key,
+        &selection.contains,
+    ];
+    let mut texts = lists
+        .into_iter()
+        .flatten()
+        .chain(words.into_iter().flatten());
     texts.try_for_each(|text| without_nul("selection", text))
 }
 
@@ -141,7 +182,9 @@ pub(super) async fn export(
         let (recovery, selection, place) = (recovery.clone(), selection.clone(), place.clone());
         async move {
             let _place = place;
-            let Some((lines, next)) = page else { return Ok::<_, ApiError>(None) };
+            let Some((lines, next)) = page else {
+                return Ok::<_, ApiError>(None);
+            };
             let mut text = String::new();
             for line in lines.iter().take(left) {
                 text.push_str(&line.to_string());
@@ -157,7 +200,10 @@ pub(super) async fn export(
     });
     let headers = [
         (header::CONTENT_TYPE, "application/x-ndjson"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"dead-letters.jsonl\""),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"dead-letters.jsonl\"",
+        ),
     ];
     Ok((headers, axum::body::Body::from_stream(pages)).into_response())
 }
@@ -171,19 +217,30 @@ pub(super) async fn import(
     query.end()?;
     let body = body.map_err(|rejection| too_large_or_broken(&rejection))?;
     let mut lines: Vec<Value> = Vec::new();
-    for (place, line) in body.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()) {
+    for (place, line) in body
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+    {
         let line = serde_json::from_slice(line);
-        lines.push(line.map_err(|error| ApiError::BadBody(format!("line {}: {error}", place + 1)))?);
+        lines
+            .push(line.map_err(|error| ApiError::BadBody(format!("line {}: {error}", place + 1)))?);
     }
     let imported = recovery.import(&who.0, &lines).await?;
-    Ok(Json(json!({"imported": imported, "present": lines.len() as u64 - imported})))
+    Ok(Json(
+        json!({"imported": imported, "present": lines.len() as u64 - imported}),
+    ))
 }
 
 pub(super) async fn trace(State(recovery): State<Recovery>, mut query: Query) -> Answer<Trace> {
     let asked = query.text("q")?;
     query.end()?;
-    let problem = "what to look for: an event id, an entity key (payment id), or a traceparent".to_owned();
-    let asked = asked.ok_or(ApiError::BadValue { word: "q".to_owned(), problem })?;
+    let problem =
+        "what to look for: an event id, an entity key (payment id), or a traceparent".to_owned();
+    let asked = asked.ok_or(ApiError::BadValue {
+        word: "q".to_owned(),
+        problem,
+    })?;
     Ok(Json(recovery.trace(&asked).await?))
 }
 
@@ -195,7 +252,9 @@ pub(super) async fn audit(State(recovery): State<Recovery>, mut query: Query) ->
     let within: Option<u16> = query.number("within")?;
     query.end()?;
     if let Some(seconds) = within {
-        recovery.audit_now(Duration::from_secs(seconds.min(MOST_PATIENCE).into())).await?;
+        recovery
+            .audit_now(Duration::from_secs(seconds.min(MOST_PATIENCE).into()))
+            .await?;
     }
     Ok(Json(recovery.audit(topic.as_deref(), from, to).await?))
 }

@@ -27,10 +27,15 @@ pub fn document() -> Value {
 }
 
 fn operation(endpoint: &Endpoint) -> Value {
-    let mut parameters: Vec<Value> =
-        endpoint.words.iter().map(|word| json!({"name": word, "in": "query", "schema": {"type": "string"}})).collect();
+    let mut parameters: Vec<Value> = endpoint
+        .words
+        .iter()
+        .map(|word| json!({"name": word, "in": "query", "schema": {"type": "string"}}))
+        .collect();
     if endpoint.path.contains("{id}") {
-        parameters.push(json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}));
+        parameters.push(
+            json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}),
+        );
     }
     if matches!(endpoint.id, "planReplay" | "patchDeadLetters") {
         parameters.push(
@@ -38,25 +43,45 @@ fn operation(endpoint: &Endpoint) -> Value {
             "description": "The same request with the same key is answered as before; a patch for 30 days"}),
         );
     }
-    let media = |schema: &str| if schema == "Lines" { "application/x-ndjson" } else { "application/json" };
+    let media = |schema: &str| {
+        if schema == "Lines" {
+            "application/x-ndjson"
+        } else {
+            "application/json"
+        }
+    };
     let content = |schema: &str| json!({media(schema): {"schema": reference(schema)}});
-    let refusal =
-        |what: &str| json!({"description": what, "content": {"application/problem+json": {"schema": reference("Problem")}}});
+    let refusal = |what: &str| json!({"description": what, "content": {"application/problem+json": {"schema": reference("Problem")}}});
     let mut responses = Map::from_iter([
-        ("200".to_owned(), json!({"description": "Done", "content": content(endpoint.answer)})),
-        ("400".to_owned(), refusal("`unknown_word`, `bad_value`, `bad_body`, `invalid_request`, `idempotency_key_required`")),
+        (
+            "200".to_owned(),
+            json!({"description": "Done", "content": content(endpoint.answer)}),
+        ),
+        (
+            "400".to_owned(),
+            refusal(
+                "`unknown_word`, `bad_value`, `bad_body`, `invalid_request`, `idempotency_key_required`",
+            ),
+        ),
         ("401".to_owned(), refusal("`bad_token`")),
         ("403".to_owned(), refusal("`role_too_low`")),
         (
             "503".to_owned(),
-            refusal("`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: again later, the same request"),
+            refusal(
+                "`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: again later, the same request",
+            ),
         ),
     ]);
-    if endpoint.path.contains("{id}") || matches!(endpoint.id, "planReplay" | "patchDeadLetters" | "trace") {
+    if endpoint.path.contains("{id}")
+        || matches!(endpoint.id, "planReplay" | "patchDeadLetters" | "trace")
+    {
         responses.insert("404".to_owned(), refusal("`not_found`"));
     }
     if endpoint.method != axum::http::Method::GET {
-        responses.insert("409".to_owned(), refusal("`wrong_state`, `needs_confirmation`, `needs_approval`"));
+        responses.insert(
+            "409".to_owned(),
+            refusal("`wrong_state`, `needs_confirmation`, `needs_approval`"),
+        );
         responses.insert("413".to_owned(), refusal("`body_too_large`"));
         responses.insert("422".to_owned(), refusal("`still_broken`"));
     }

@@ -24,7 +24,9 @@ pub enum ApiError {
     )]
     BadToken,
     /// 403
-    #[error("{who} is {has}, and this needs {needs}: ask somebody who is, or whoever configures --api-token")]
+    #[error(
+        "{who} is {has}, and this needs {needs}: ask somebody who is, or whoever configures --api-token"
+    )]
     RoleTooLow {
         /// Name of the token
         who: String,
@@ -70,7 +72,9 @@ pub enum ApiError {
     #[error("too many requests in flight; try again")]
     Overloaded,
     /// 503
-    #[error("not done within {0} s; nothing was changed unless it says so when asked again: narrow the selection, or try again")]
+    #[error(
+        "not done within {0} s; nothing was changed unless it says so when asked again: narrow the selection, or try again"
+    )]
     TooSlow(u64),
 }
 
@@ -99,14 +103,21 @@ impl ApiError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(refusal) => StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Refused(refusal) => {
+                StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
             Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::RoleTooLow { .. } => StatusCode::FORBIDDEN,
-            Self::UnknownWord { .. } | Self::BadValue { .. } | Self::BadBody(_) | Self::KeyRequired => StatusCode::BAD_REQUEST,
+            Self::UnknownWord { .. }
+            | Self::BadValue { .. }
+            | Self::BadBody(_)
+            | Self::KeyRequired => StatusCode::BAD_REQUEST,
             Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoTokensConfigured | Self::Overloaded | Self::TooSlow(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoTokensConfigured | Self::Overloaded | Self::TooSlow(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -131,11 +142,17 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.problem())).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if matches!(self, Self::BadToken) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(self, Self::Overloaded | Self::TooSlow(_) | Self::Refused(Refusal::Unavailable(_))) {
+        if matches!(
+            self,
+            Self::Overloaded | Self::TooSlow(_) | Self::Refused(Refusal::Unavailable(_))
+        ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         response

@@ -21,7 +21,10 @@ const MOST: u32 = 10_000;
 fn limit(query: &mut Query) -> Result<u32, ApiError> {
     match query.number("limit")?.unwrap_or(SOME) {
         limit @ 1..=MOST => Ok(limit),
-        _ => Err(ApiError::BadValue { word: "limit".to_owned(), problem: format!("must be between 1 and {MOST}") }),
+        _ => Err(ApiError::BadValue {
+            word: "limit".to_owned(),
+            problem: format!("must be between 1 and {MOST}"),
+        }),
     }
 }
 
@@ -43,7 +46,11 @@ pub(super) async fn plan(
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
-    Ok(Json(recovery.plan(&who.0, &asked.selection, &asked.reason, &key, None).await?))
+    Ok(Json(
+        recovery
+            .plan(&who.0, &asked.selection, &asked.reason, &key, None)
+            .await?,
+    ))
 }
 
 pub(super) async fn dry_run(
@@ -71,42 +78,80 @@ pub(super) async fn apply(
     Body(asked): Body<Apply>,
 ) -> Answer<Job> {
     query.end()?;
-    if asked.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 100_000.0)) {
+    if asked
+        .rate
+        .is_some_and(|rate| !(rate > 0.0 && rate <= 100_000.0))
+    {
         let problem = "records a second: more than 0, at most 100000".to_owned();
-        return Err(ApiError::BadValue { word: "rate".to_owned(), problem });
+        return Err(ApiError::BadValue {
+            word: "rate".to_owned(),
+            problem,
+        });
     }
-    Ok(Json(recovery.apply(&who.0, &job, asked.rate, asked.yes).await?))
+    Ok(Json(
+        recovery.apply(&who.0, &job, asked.rate, asked.yes).await?,
+    ))
 }
 
-pub(super) async fn approve(State(recovery): State<Recovery>, who: Who, Named(job): Named<String>, query: Query) -> Answer<Job> {
+pub(super) async fn approve(
+    State(recovery): State<Recovery>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
     query.end()?;
     Ok(Json(recovery.approve(&who.0, &job).await?))
 }
 
-pub(super) async fn pause(State(recovery): State<Recovery>, who: Who, Named(job): Named<String>, query: Query) -> Answer<Job> {
+pub(super) async fn pause(
+    State(recovery): State<Recovery>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
     query.end()?;
     Ok(Json(recovery.pause(&who.0, &job).await?))
 }
 
-pub(super) async fn resume(State(recovery): State<Recovery>, who: Who, Named(job): Named<String>, query: Query) -> Answer<Job> {
+pub(super) async fn resume(
+    State(recovery): State<Recovery>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
     query.end()?;
     Ok(Json(recovery.resume(&who.0, &job).await?))
 }
 
-pub(super) async fn stop(State(recovery): State<Recovery>, who: Who, Named(job): Named<String>, query: Query) -> Answer<Job> {
+pub(super) async fn stop(
+    State(recovery): State<Recovery>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
     query.end()?;
     Ok(Json(recovery.stop(&who.0, &job).await?))
 }
 
-pub(super) async fn show(State(recovery): State<Recovery>, Named(job): Named<String>, query: Query) -> Answer<Job> {
+pub(super) async fn show(
+    State(recovery): State<Recovery>,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
     query.end()?;
     Ok(Json(recovery.job(&job).await?))
 }
 
-pub(super) async fn items(State(recovery): State<Recovery>, Named(job): Named<String>, mut query: Query) -> Answer<Value> {
+pub(super) async fn items(
+    State(recovery): State<Recovery>,
+    Named(job): Named<String>,
+    mut query: Query,
+) -> Answer<Value> {
     let (states, limit) = (query.list("state"), limit(&mut query)?);
     query.end()?;
-    Ok(Json(json!({"items": recovery.items(&job, &states, limit).await?})))
+    Ok(Json(
+        json!({"items": recovery.items(&job, &states, limit).await?}),
+    ))
 }
 
 pub(super) async fn history(State(recovery): State<Recovery>, mut query: Query) -> Answer<Value> {
@@ -116,7 +161,13 @@ pub(super) async fn history(State(recovery): State<Recovery>, mut query: Query) 
 }
 
 pub(super) async fn log(State(recovery): State<Recovery>, mut query: Query) -> Answer<Value> {
-    let (job, letter, limit) = (query.text("job")?, query.number("letter")?, limit(&mut query)?);
+    let (job, letter, limit) = (
+        query.text("job")?,
+        query.number("letter")?,
+        limit(&mut query)?,
+    );
     query.end()?;
-    Ok(Json(json!({"entries": recovery.log(job.as_deref(), letter, limit).await?})))
+    Ok(Json(
+        json!({"entries": recovery.log(job.as_deref(), letter, limit).await?}),
+    ))
 }

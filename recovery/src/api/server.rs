@@ -28,13 +28,21 @@ const DRAIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// [`runtime::config::ConfigError`] when the listener's address or the certificate cannot be used.
-pub async fn serve(listener: TcpListener, router: Router, args: &ApiArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    args: &ApiArgs,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     args.check_listen(listener.local_addr()?)?;
     let mut certificates = args.certificates()?;
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut look = tokio::time::interval(Duration::from_secs(30));
-    while let Some(Ok(permit)) = shutdown.run_until_cancelled(Arc::clone(&connections).acquire_owned()).await {
+    while let Some(Ok(permit)) = shutdown
+        .run_until_cancelled(Arc::clone(&connections).acquire_owned())
+        .await
+    {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             _ = look.tick() => {
@@ -57,18 +65,26 @@ pub async fn serve(listener: TcpListener, router: Router, args: &ApiArgs, shutdo
         tokio::spawn(async move {
             match acceptor {
                 None => speak(stream, router, watcher).await,
-                Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => speak(stream, router, watcher).await,
-                    Ok(Err(error)) => tracing::debug!(event = "handshake_failed", %error),
-                    Err(_) => tracing::debug!(event = "handshake_timeout"),
-                },
+                Some(acceptor) => {
+                    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => speak(stream, router, watcher).await,
+                        Ok(Err(error)) => tracing::debug!(event = "handshake_failed", %error),
+                        Err(_) => tracing::debug!(event = "handshake_timeout"),
+                    }
+                }
             }
             drop(permit);
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!(event = "drain_deadline", "some clients did not finish in time; their connections are cut");
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            event = "drain_deadline",
+            "some clients did not finish in time; their connections are cut"
+        );
     }
     Ok(())
 }
@@ -79,9 +95,16 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(64 << 10);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
-    if let Err(error) = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await {
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(64 << 10);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    });
+    if let Err(error) = watcher
+        .watch(http.serve_connection(TokioIo::new(stream), service))
+        .await
+    {
         tracing::debug!(event = "connection_ended", %error);
     }
 }

@@ -24,19 +24,37 @@ pub(super) struct Certificates {
 impl Certificates {
     pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, ConfigError> {
         let read_at = [modified(certificate), modified(key)];
-        let bad = |flag: &str, path: &Path, problem: String| ConfigError::new(flag, format!("{}: {problem}", path.display()));
-        let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let bad = |flag: &str, path: &Path, problem: String| {
+            ConfigError::new(flag, format!("{}: {problem}", path.display()))
+        };
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let chain = chain.map_err(|error| bad("--tls-cert", certificate, error.to_string()))?;
         if chain.is_empty() {
-            return Err(bad("--tls-cert", certificate, "has no certificate in PEM form".to_owned()));
+            return Err(bad(
+                "--tls-cert",
+                certificate,
+                "has no certificate in PEM form".to_owned(),
+            ));
         }
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad("--tls-key", key, error.to_string()))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| bad("--tls-cert", certificate, error.to_string()))?.with_no_client_auth();
-        let mut config = config.with_single_cert(chain, private).map_err(|error| bad("--tls-key", key, error.to_string()))?;
+        let private = PrivateKeyDer::from_pem_file(key)
+            .map_err(|error| bad("--tls-key", key, error.to_string()))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions();
+        let config = config
+            .map_err(|error| bad("--tls-cert", certificate, error.to_string()))?
+            .with_no_client_auth();
+        let mut config = config
+            .with_single_cert(chain, private)
+            .map_err(|error| bad("--tls-key", key, error.to_string()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), read_at, acceptor })
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            read_at,
+            acceptor,
+        })
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -53,5 +71,7 @@ impl Certificates {
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+    std::fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
 }

@@ -44,7 +44,10 @@ impl FromStr for Role {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.word() == word).ok_or(())
+        [Self::Viewer, Self::Operator, Self::Admin]
+            .into_iter()
+            .find(|role| role.word() == word)
+            .ok_or(())
     }
 }
 
@@ -71,27 +74,47 @@ impl Tokens {
     pub fn parse(entries: &[String]) -> Result<Self, ConfigError> {
         let mut tokens: Vec<Token> = Vec::new();
         for (place, entry) in entries.iter().enumerate() {
-            let bad = |problem: String| ConfigError::new("--api-token", format!("token {}: {problem}", place + 1));
-            let form =
-                || bad("expected NAME:ROLE=REF, as alice:operator=env:ALICES_TOKEN; REF is env:NAME or file:/path".to_owned());
+            let bad = |problem: String| {
+                ConfigError::new("--api-token", format!("token {}: {problem}", place + 1))
+            };
+            let form = || {
+                bad("expected NAME:ROLE=REF, as alice:operator=env:ALICES_TOKEN; REF is env:NAME or file:/path".to_owned())
+            };
             let (who, reference) = entry.split_once('=').ok_or_else(form)?;
             let (name, role) = who.split_once(':').ok_or_else(form)?;
-            let legal = |character: char| character.is_ascii_alphanumeric() || "._-@+".contains(character);
+            let legal =
+                |character: char| character.is_ascii_alphanumeric() || "._-@+".contains(character);
             if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
-                return Err(bad("a name is 1 to 64 letters, digits and . _ - @ +".to_owned()));
+                return Err(bad(
+                    "a name is 1 to 64 letters, digits and . _ - @ +".to_owned()
+                ));
             }
-            let role = role.parse().map_err(|()| bad("a role is viewer, operator or admin".to_owned()))?;
+            let role = role
+                .parse()
+                .map_err(|()| bad("a role is viewer, operator or admin".to_owned()))?;
             let secret = resolve_secret(reference).map_err(bad)?;
             if secret.expose().len() < SHORTEST {
-                return Err(bad(format!("shorter than {SHORTEST} characters; make one with: openssl rand -hex 32")));
+                return Err(bad(format!(
+                    "shorter than {SHORTEST} characters; make one with: openssl rand -hex 32"
+                )));
             }
             if tokens.iter().any(|token| token.secret == secret) {
-                return Err(bad("the same secret as another token's; each person needs one of their own".to_owned()));
+                return Err(bad(
+                    "the same secret as another token's; each person needs one of their own"
+                        .to_owned(),
+                ));
             }
-            if tokens.iter().any(|token| token.name == name && token.role != role) {
+            if tokens
+                .iter()
+                .any(|token| token.name == name && token.role != role)
+            {
                 return Err(bad("the same name with another role".to_owned()));
             }
-            tokens.push(Token { name: name.to_owned(), role, secret });
+            tokens.push(Token {
+                name: name.to_owned(),
+                role,
+                secret,
+            });
         }
         Ok(Self(Arc::new(tokens)))
     }
@@ -99,7 +122,11 @@ impl Tokens {
     /// One token, held in memory only: for the command line, which calls the routes in its own process.
     #[must_use]
     pub fn one(name: &str, role: Role, secret: Secret) -> Self {
-        Self(Arc::new(vec![Token { name: name.to_owned(), role, secret }]))
+        Self(Arc::new(vec![Token {
+            name: name.to_owned(),
+            role,
+            secret,
+        }]))
     }
 
     /// Whether nobody can come in.
@@ -113,7 +140,10 @@ impl Tokens {
         if self.is_empty() {
             return Err(ApiError::NoTokensConfigured);
         }
-        let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .map(axum::http::HeaderValue::as_bytes)
+            .unwrap_or_default();
         let given = match given.split_at_checked(7) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
             _ => return Err(ApiError::BadToken),
@@ -126,7 +156,11 @@ impl Tokens {
         }
         match found {
             None => Err(ApiError::BadToken),
-            Some(token) if token.role < needs => Err(ApiError::RoleTooLow { who: token.name.clone(), has: token.role, needs }),
+            Some(token) if token.role < needs => Err(ApiError::RoleTooLow {
+                who: token.name.clone(),
+                has: token.role,
+                needs,
+            }),
             Some(token) => Ok(Who(token.name.clone())),
         }
     }
@@ -139,7 +173,12 @@ mod tests {
     use std::io::Write;
 
     fn parse(entries: &[&str]) -> Result<Tokens, ConfigError> {
-        Tokens::parse(&entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>())
+        Tokens::parse(
+            &entries
+                .iter()
+                .map(|entry| (*entry).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     fn file(content: &str) -> tempfile::NamedTempFile {
@@ -151,19 +190,39 @@ mod tests {
     #[test]
     fn a_bad_entry_is_refused_and_never_quoted() {
         let (short, long) = (file("short"), file("LEAKED-and-long-enough"));
-        let (short, long) = (format!("a:viewer=file:{}", short.path().display()), format!("file:{}", long.path().display()));
+        let (short, long) = (
+            format!("a:viewer=file:{}", short.path().display()),
+            format!("file:{}", long.path().display()),
+        );
         for (entries, says) in [
             (vec!["LEAKED-secret".to_owned()], "expected NAME:ROLE=REF"),
             (vec!["alice=LEAKED".to_owned()], "expected NAME:ROLE=REF"),
-            (vec!["alice:operator=LEAKED".to_owned()], "env:NAME or file:/path"),
-            (vec!["alice:LEAKED=env:X".to_owned()], "viewer, operator or admin"),
+            (
+                vec!["alice:operator=LEAKED".to_owned()],
+                "env:NAME or file:/path",
+            ),
+            (
+                vec!["alice:LEAKED=env:X".to_owned()],
+                "viewer, operator or admin",
+            ),
             (vec!["LEAKED\x1b[2J:viewer=env:X".to_owned()], "a name is"),
-            (vec!["a:viewer=env:EVENTFLOW_NO_SUCH_VARIABLE".to_owned()], "is not set"),
+            (
+                vec!["a:viewer=env:EVENTFLOW_NO_SUCH_VARIABLE".to_owned()],
+                "is not set",
+            ),
             (vec![short], "shorter than 16"),
-            (vec![format!("a:viewer={long}"), format!("b:viewer={long}")], "token 2: the same secret"),
+            (
+                vec![format!("a:viewer={long}"), format!("b:viewer={long}")],
+                "token 2: the same secret",
+            ),
         ] {
             let error = Tokens::parse(&entries).unwrap_err().to_string();
-            assert!(error.contains(says) && error.starts_with("--api-token") && !error.contains("LEAKED"), "{error}");
+            assert!(
+                error.contains(says)
+                    && error.starts_with("--api-token")
+                    && !error.contains("LEAKED"),
+                "{error}"
+            );
         }
     }
 
@@ -171,15 +230,41 @@ mod tests {
     fn a_token_opens_what_its_role_may_and_nothing_more() {
         let secret = file("0123456789abcdef\n");
         let tokens = parse(&[&format!("alice:operator=file:{}", secret.path().display())]).unwrap();
-        let with = |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+        let with =
+            |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
         let right = with("bearer 0123456789abcdef");
         assert_eq!(tokens.admit(&right, Role::Viewer).unwrap().0, "alice");
         assert_eq!(tokens.admit(&right, Role::Operator).unwrap().0, "alice");
-        assert_eq!(tokens.admit(&right, Role::Admin).unwrap_err().code(), "role_too_low");
-        for wrong in ["Bearer 0123456789abcdeF", "Bearer 0123456789abcde", "Bearer ", "Bearer", "Basic 0123456789abcdef"] {
-            assert_eq!(tokens.admit(&with(wrong), Role::Viewer).unwrap_err().code(), "bad_token", "{wrong}");
+        assert_eq!(
+            tokens.admit(&right, Role::Admin).unwrap_err().code(),
+            "role_too_low"
+        );
+        for wrong in [
+            "Bearer 0123456789abcdeF",
+            "Bearer 0123456789abcde",
+            "Bearer ",
+            "Bearer",
+            "Basic 0123456789abcdef",
+        ] {
+            assert_eq!(
+                tokens.admit(&with(wrong), Role::Viewer).unwrap_err().code(),
+                "bad_token",
+                "{wrong}"
+            );
         }
-        assert_eq!(tokens.admit(&HeaderMap::new(), Role::Viewer).unwrap_err().code(), "bad_token");
-        assert_eq!(Tokens::default().admit(&right, Role::Viewer).unwrap_err().code(), "no_tokens_configured");
+        assert_eq!(
+            tokens
+                .admit(&HeaderMap::new(), Role::Viewer)
+                .unwrap_err()
+                .code(),
+            "bad_token"
+        );
+        assert_eq!(
+            Tokens::default()
+                .admit(&right, Role::Viewer)
+                .unwrap_err()
+                .code(),
+            "no_tokens_configured"
+        );
     }
 }

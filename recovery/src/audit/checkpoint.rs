@@ -39,21 +39,38 @@ impl Checkpoint {
     /// [`Refusal::Unavailable`]
     pub async fn take(recovery: &Recovery) -> Result<Self, Refusal> {
         let topic = recovery.pipeline.topic_raw.clone();
-        let (group, validated) = (recovery.pipeline.validator_group.clone(), recovery.pipeline.topic_validated.clone());
+        let (group, validated) = (
+            recovery.pipeline.validator_group.clone(),
+            recovery.pipeline.topic_validated.clone(),
+        );
         let raw = topic.clone();
         let seen = ask(recovery, move |kafka| {
             let committed = runtime::admin::committed(kafka, &group, &raw)?;
             let validated_ends = runtime::admin::ends(kafka, &validated)?;
             let watermarks = runtime::admin::watermarks(kafka, &raw)?;
             Ok(Seen {
-                low: watermarks.iter().map(|&(partition, low, _)| (partition, low)).collect(),
-                high: watermarks.iter().map(|&(partition, _, high)| (partition, high)).collect(),
-                validator_next: committed.into_iter().filter_map(|(partition, next)| Some((partition, next?))).collect(),
+                low: watermarks
+                    .iter()
+                    .map(|&(partition, low, _)| (partition, low))
+                    .collect(),
+                high: watermarks
+                    .iter()
+                    .map(|&(partition, _, high)| (partition, high))
+                    .collect(),
+                validator_next: committed
+                    .into_iter()
+                    .filter_map(|(partition, next)| Some((partition, next?)))
+                    .collect(),
                 validated_ends: validated_ends.into_iter().collect(),
             })
         })
         .await?;
-        let Seen { low, high, validator_next, validated_ends } = seen;
+        let Seen {
+            low,
+            high,
+            validator_next,
+            validated_ends,
+        } = seen;
         let mut transaction = recovery.pool.begin().await?;
         // They tell which offsets a time range had; a year is as far as anybody asks back.
         sqlx::query("DELETE FROM audit_checkpoints WHERE topic = $1 AND at < clock_timestamp() - interval '400 days'")
@@ -72,7 +89,15 @@ impl Checkpoint {
         .fetch_one(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(Self { id, topic, low, high, validator_next, validated_ends, dlq_ends: None })
+        Ok(Self {
+            id,
+            topic,
+            low,
+            high,
+            validator_next,
+            validated_ends,
+            dlq_ends: None,
+        })
     }
 
     /// The oldest one that was not reached yet: a restart goes on with it. One of an hour ago may wait for offsets that will never come,
@@ -95,7 +120,10 @@ impl Checkpoint {
             high: offsets(2)?,
             validator_next: offsets(3)?,
             validated_ends: offsets(4)?,
-            dlq_ends: row.try_get::<Option<String>, _>(5)?.map(|text| read(&text)).transpose()?,
+            dlq_ends: row
+                .try_get::<Option<String>, _>(5)?
+                .map(|text| read(&text))
+                .transpose()?,
         }))
     }
 
@@ -110,11 +138,24 @@ impl Checkpoint {
             Some(ends) => ends,
             None => {
                 let next = read_by_persistence(recovery).await?;
-                if let Some(behind) = behind(recovery, &pipeline.topic_validated, &next, &self.validated_ends).await? {
-                    return Ok(Some(format!("{} has not read {behind}", pipeline.persistence_group)));
+                if let Some(behind) = behind(
+                    recovery,
+                    &pipeline.topic_validated,
+                    &next,
+                    &self.validated_ends,
+                )
+                .await?
+                {
+                    return Ok(Some(format!(
+                        "{} has not read {behind}",
+                        pipeline.persistence_group
+                    )));
                 }
                 let topic = pipeline.topic_dlq.clone();
-                let ends: Offsets = ask(recovery, move |kafka| runtime::admin::ends(kafka, &topic)).await?.into_iter().collect();
+                let ends: Offsets = ask(recovery, move |kafka| runtime::admin::ends(kafka, &topic))
+                    .await?
+                    .into_iter()
+                    .collect();
                 sqlx::query("UPDATE audit_checkpoints SET dlq_ends = $2::jsonb WHERE id = $1")
                     .bind(self.id)
                     .bind(write(&ends))
@@ -127,7 +168,9 @@ impl Checkpoint {
         let behind = behind(recovery, &pipeline.topic_dlq, &next, &dlq_ends).await?;
         self.dlq_ends = Some(dlq_ends);
         if let Some(behind) = behind {
-            return Ok(Some(format!("the index of dead letters has not read {behind}")));
+            return Ok(Some(format!(
+                "the index of dead letters has not read {behind}"
+            )));
         }
         recovery.account(&self.topic, &self.readings()).await?;
         sqlx::query("UPDATE audit_checkpoints SET reached_at = clock_timestamp() WHERE id = $1")
@@ -135,11 +178,13 @@ impl Checkpoint {
             .execute(&recovery.pool)
             .await?;
         // What it has overtaken says nothing new.
-        sqlx::query("DELETE FROM audit_checkpoints WHERE topic = $1 AND id < $2 AND reached_at IS NULL")
-            .bind(&self.topic)
-            .bind(self.id)
-            .execute(&recovery.pool)
-            .await?;
+        sqlx::query(
+            "DELETE FROM audit_checkpoints WHERE topic = $1 AND id < $2 AND reached_at IS NULL",
+        )
+        .bind(&self.topic)
+        .bind(self.id)
+        .execute(&recovery.pool)
+        .await?;
         Ok(None)
     }
 
@@ -148,7 +193,12 @@ impl Checkpoint {
             let low = self.low.get(&partition).copied().unwrap_or(0);
             // A partition the validator never committed has nothing settled yet.
             let settled = self.validator_next.get(&partition).copied().unwrap_or(low);
-            Reading { partition, low, settled, high }
+            Reading {
+                partition,
+                low,
+                settled,
+                high,
+            }
         };
         self.high.iter().map(reading).collect()
     }
@@ -177,14 +227,22 @@ async fn read_by_the_index(recovery: &Recovery) -> Result<Offsets, Refusal> {
 }
 
 /// The first partition that is not read up to its end. What is left of it may be markers of transactions, or deleted: Kafka is asked.
-async fn behind(recovery: &Recovery, topic: &str, next: &Offsets, ends: &Offsets) -> Result<Option<String>, Refusal> {
+async fn behind(
+    recovery: &Recovery,
+    topic: &str,
+    next: &Offsets,
+    ends: &Offsets,
+) -> Result<Option<String>, Refusal> {
     for (&partition, &end) in ends {
         let from = next.get(&partition).copied().unwrap_or(0);
         if from >= end {
             continue;
         }
         let name = topic.to_owned();
-        let (left, up_to) = ask(recovery, move |kafka| runtime::admin::read_range(kafka, &name, partition, from..end, 1)).await?;
+        let (left, up_to) = ask(recovery, move |kafka| {
+            runtime::admin::read_range(kafka, &name, partition, from..end, 1)
+        })
+        .await?;
         if !left.is_empty() || up_to < end {
             return Ok(Some(format!("{topic}:{partition} from {from} to {end}")));
         }
@@ -198,18 +256,29 @@ pub(super) async fn ask<T: Send + 'static>(
     question: impl FnOnce(&KafkaArgs) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
     let Some(kafka) = recovery.kafka.clone() else {
-        return Err(Refusal::Unavailable("a checkpoint needs Kafka: give --kafka-brokers".to_owned()));
+        return Err(Refusal::Unavailable(
+            "a checkpoint needs Kafka: give --kafka-brokers".to_owned(),
+        ));
     };
     let answer = tokio::task::spawn_blocking(move || question(&kafka)).await;
-    let unavailable = |problem: String| Refusal::Unavailable(format!("Kafka does not answer the audit: {problem}"));
-    answer.map_err(|error| unavailable(error.to_string()))?.map_err(|error| unavailable(format!("{error:#}")))
+    let unavailable = |problem: String| {
+        Refusal::Unavailable(format!("Kafka does not answer the audit: {problem}"))
+    };
+    answer
+        .map_err(|error| unavailable(error.to_string()))?
+        .map_err(|error| unavailable(format!("{error:#}")))
 }
 
 fn write(offsets: &Offsets) -> String {
-    let entries: Vec<String> = offsets.iter().map(|(partition, offset)| format!("\"{partition}\":{offset}")).collect();
+    let entries: Vec<String> = offsets
+        .iter()
+        .map(|(partition, offset)| format!("\"{partition}\":{offset}"))
+        .collect();
     format!("{{{}}}", entries.join(","))
 }
 
 pub(super) fn read(text: &str) -> Result<Offsets, Refusal> {
-    serde_json::from_str(text).map_err(|error| Refusal::Unavailable(format!("a checkpoint of the audit cannot be read: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        Refusal::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
+    })
 }

@@ -73,11 +73,17 @@ const JUDGE_WITHOUT_PERSISTENCE: &str =
 
 /// Whether persistence has ever run in this database, in a version that shows what others may read.
 pub(crate) async fn persistence_is_there(pool: &PgPool) -> Result<bool, Refusal> {
-    Ok(sqlx::query_scalar("SELECT to_regclass('persistence.read_offsets') IS NOT NULL").fetch_one(pool).await?)
+    Ok(
+        sqlx::query_scalar("SELECT to_regclass('persistence.read_offsets') IS NOT NULL")
+            .fetch_one(pool)
+            .await?,
+    )
 }
 
 /// For a statement over many rows: room to hash them, no time lost on compiling it or on starting helpers, and time to end.
-pub(super) async fn large(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Refusal> {
+pub(super) async fn large(
+    pool: &PgPool,
+) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Refusal> {
     let mut transaction = pool.begin().await?;
     sqlx::query(
         "SELECT set_config('work_mem', '32MB', true), set_config('jit', 'off', true),
@@ -88,22 +94,35 @@ pub(super) async fn large(pool: &PgPool) -> Result<sqlx::Transaction<'static, sq
     Ok(transaction)
 }
 
-fn because(row: &PgRow, column: usize, why: &'static str) -> Result<Vec<(i64, &'static str)>, Refusal> {
+fn because(
+    row: &PgRow,
+    column: usize,
+    why: &'static str,
+) -> Result<Vec<(i64, &'static str)>, Refusal> {
     let offsets: Vec<i64> = row.try_get::<Option<_>, _>(column)?.unwrap_or_default();
     Ok(offsets.into_iter().map(|offset| (offset, why)).collect())
 }
 
 /// The fate of every offset of a range of at most a page.
-pub(super) async fn judge(recovery: &Recovery, topic: &str, partition: i32, range: &Range<i64>) -> Result<Fates, Refusal> {
+pub(super) async fn judge(
+    recovery: &Recovery,
+    topic: &str,
+    partition: i32,
+    range: &Range<i64>,
+) -> Result<Fates, Refusal> {
     let there = persistence_is_there(&recovery.pool).await?;
     let mut transaction = large(&recovery.pool).await?;
-    let row = sqlx::query(if there { JUDGE } else { JUDGE_WITHOUT_PERSISTENCE })
-        .bind(topic)
-        .bind(partition)
-        .bind(range.start)
-        .bind(range.end)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let row = sqlx::query(if there {
+        JUDGE
+    } else {
+        JUDGE_WITHOUT_PERSISTENCE
+    })
+    .bind(topic)
+    .bind(partition)
+    .bind(range.start)
+    .bind(range.end)
+    .fetch_one(&mut *transaction)
+    .await?;
     transaction.commit().await?;
     let mut fates = Fates {
         stored: row.try_get(0)?,
@@ -115,8 +134,16 @@ pub(super) async fn judge(recovery: &Recovery, topic: &str, partition: i32, rang
         gaps: because(&row, 6, NO_FATE)?,
         doubles: because(&row, 8, "stored more than once, from one raw record")?,
     };
-    fates.gaps.extend(because(&row, 7, "its dead letter is resolved, but it is not stored")?);
-    fates.doubles.extend(because(&row, 9, "stored, and an open dead letter that nobody replayed")?);
+    fates.gaps.extend(because(
+        &row,
+        7,
+        "its dead letter is resolved, but it is not stored",
+    )?);
+    fates.doubles.extend(because(
+        &row,
+        9,
+        "stored, and an open dead letter that nobody replayed",
+    )?);
     fates.gaps.sort_unstable();
     fates.doubles.sort_unstable();
     Ok(fates)
@@ -130,12 +157,20 @@ pub(super) async fn judge_and_ask(
     range: &Range<i64>,
 ) -> Result<Fates, Refusal> {
     let fates = judge(recovery, topic, partition, range).await?;
-    let unknown: Vec<i64> = fates.gaps.iter().filter(|(_, why)| *why == NO_FATE).map(|(offset, _)| *offset).collect();
+    let unknown: Vec<i64> = fates
+        .gaps
+        .iter()
+        .filter(|(_, why)| *why == NO_FATE)
+        .map(|(offset, _)| *offset)
+        .collect();
     if unknown.is_empty() || recovery.kafka.is_none() {
         return Ok(fates);
     }
     let name = topic.to_owned();
-    let absent = ask(recovery, move |kafka| absent_in_kafka(kafka, &name, partition, &unknown)).await;
+    let absent = ask(recovery, move |kafka| {
+        absent_in_kafka(kafka, &name, partition, &unknown)
+    })
+    .await;
     // An outage does not hide a gap: it is asked again with the next look.
     let Ok(absent) = absent else { return Ok(fates) };
     if absent.is_empty() {
@@ -151,18 +186,36 @@ pub(super) async fn judge_and_ask(
 }
 
 /// Those of the offsets at which Kafka, which still has their neighbourhood, holds no record.
-fn absent_in_kafka(kafka: &runtime::kafka::KafkaArgs, topic: &str, partition: i32, offsets: &[i64]) -> anyhow::Result<Vec<i64>> {
+fn absent_in_kafka(
+    kafka: &runtime::kafka::KafkaArgs,
+    topic: &str,
+    partition: i32,
+    offsets: &[i64],
+) -> anyhow::Result<Vec<i64>> {
     let watermarks = runtime::admin::watermarks(kafka, topic)?;
-    let low = watermarks.iter().find(|(found, ..)| *found == partition).map_or(i64::MAX, |(_, low, _)| *low);
-    let asked: Vec<i64> = offsets.iter().copied().filter(|offset| *offset >= low).collect();
+    let low = watermarks
+        .iter()
+        .find(|(found, ..)| *found == partition)
+        .map_or(i64::MAX, |(_, low, _)| *low);
+    let asked: Vec<i64> = offsets
+        .iter()
+        .copied()
+        .filter(|offset| *offset >= low)
+        .collect();
     let mut absent = Vec::new();
     for span in asked.chunk_by(|before, after| after - before < NEAR) {
-        let (Some(&first), Some(&last)) = (span.first(), span.last()) else { continue };
+        let (Some(&first), Some(&last)) = (span.first(), span.last()) else {
+            continue;
+        };
         let (mut next, end) = (first, last + 1);
         while next < end {
-            let (held, up_to) = runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_ASKED)?;
+            let (held, up_to) =
+                runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_ASKED)?;
             let held: HashSet<i64> = held.iter().map(|record| record.offset).collect();
-            absent.extend(span.iter().filter(|offset| (next..up_to).contains(*offset) && !held.contains(offset)));
+            absent.extend(
+                span.iter()
+                    .filter(|offset| (next..up_to).contains(*offset) && !held.contains(offset)),
+            );
             if up_to <= next {
                 break;
             }

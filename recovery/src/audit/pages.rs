@@ -54,7 +54,12 @@ impl Recovery {
 
 /// From the frontier to the settled offset, page by page.
 async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i64, Refusal> {
-    let Reading { partition, low, settled, high } = reading;
+    let Reading {
+        partition,
+        low,
+        settled,
+        high,
+    } = reading;
     // What is first seen begins at the oldest record there is; what was deleted before the validator had read it is owed a fate too.
     let mut frontier: i64 = sqlx::query_scalar(
         "INSERT INTO audit_frontier (topic, partition, first_offset, next_offset, high) VALUES ($1, $2, $3, $3, $4)
@@ -91,7 +96,12 @@ async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i6
     Ok(frontier - from)
 }
 
-async fn look_again(recovery: &Recovery, topic: &str, partition: i32, range: Range<i64>) -> Result<(), Refusal> {
+async fn look_again(
+    recovery: &Recovery,
+    topic: &str,
+    partition: i32,
+    range: Range<i64>,
+) -> Result<(), Refusal> {
     let fates = judge_and_ask(recovery, topic, partition, &range).await?;
     let mut transaction = recovery.pool.begin().await?;
     write_page(&mut transaction, topic, partition, &range, &fates, false).await?;
@@ -203,18 +213,26 @@ macro_rules! again {
     };
 }
 const AGAIN: &str = again!("persistence.event_fates f");
-const AGAIN_WITHOUT_PERSISTENCE: &str = again!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset WHERE false) f ");
+const AGAIN_WITHOUT_PERSISTENCE: &str =
+    again!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset WHERE false) f ");
 
 /// The pages in which something changed since they were looked at, and the one not looked at for longest.
 async fn pages_again(recovery: &Recovery, topic: &str) -> Result<Vec<(i32, Range<i64>)>, Refusal> {
     let there = persistence_is_there(&recovery.pool).await?;
     let mut transaction = large(&recovery.pool).await?;
-    let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there { AGAIN } else { AGAIN_WITHOUT_PERSISTENCE })
-        .bind(topic)
-        .bind(PAGE)
-        .bind(PAGES_AGAIN)
-        .fetch_all(&mut *transaction)
-        .await?;
+    let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there {
+        AGAIN
+    } else {
+        AGAIN_WITHOUT_PERSISTENCE
+    })
+    .bind(topic)
+    .bind(PAGE)
+    .bind(PAGES_AGAIN)
+    .fetch_all(&mut *transaction)
+    .await?;
     transaction.commit().await?;
-    Ok(rows.into_iter().map(|(partition, from, to)| (partition, from..to)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(partition, from, to)| (partition, from..to))
+        .collect())
 }

@@ -39,8 +39,14 @@ pub(super) async fn of_pages(recovery: &Recovery, topic: &str) -> Result<Audit, 
     (audit.stored, audit.duplicate) = (row.try_get(0)?, row.try_get(1)?);
     (audit.gaps, audit.double_fates) = (row.try_get(5)?, row.try_get(6)?);
     audit.dead_lettered = dead_lettered(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-    audit.in_flight = frontiers.iter().map(|frontier| (frontier.high - frontier.next).max(0)).sum();
-    audit.partitions = frontiers.iter().map(|f| (f.partition, f.first, f.next, f.high)).collect();
+    audit.in_flight = frontiers
+        .iter()
+        .map(|frontier| (frontier.high - frontier.next).max(0))
+        .sum();
+    audit.partitions = frontiers
+        .iter()
+        .map(|f| (f.partition, f.first, f.next, f.high))
+        .collect();
     let rows = sqlx::query(
         "SELECT partition, \"offset\", kind, detail FROM audit_findings
          WHERE topic = $1 AND healed_at IS NULL ORDER BY partition, \"offset\" LIMIT $2",
@@ -62,12 +68,36 @@ pub(super) async fn of_pages(recovery: &Recovery, topic: &str) -> Result<Audit, 
 }
 
 /// Of what was received in a range of time, looked at anew.
-pub(super) async fn of_range(recovery: &Recovery, topic: &str, from: Option<Time>, to: Option<Time>) -> Result<Audit, Refusal> {
+pub(super) async fn of_range(
+    recovery: &Recovery,
+    topic: &str,
+    from: Option<Time>,
+    to: Option<Time>,
+) -> Result<Audit, Refusal> {
     let mut audit = empty(recovery, topic).await?;
-    let (lower, upper) = (before(recovery, topic, from).await?, after(recovery, topic, to).await?);
-    for Frontier { partition, first, next, high } in frontiers(recovery, topic).await? {
-        let from = lower.as_ref().and_then(|lower| lower.get(&partition)).copied().unwrap_or(first).clamp(first, high);
-        let to = upper.as_ref().and_then(|upper| upper.get(&partition)).copied().unwrap_or(high).clamp(from, high);
+    let (lower, upper) = (
+        before(recovery, topic, from).await?,
+        after(recovery, topic, to).await?,
+    );
+    for Frontier {
+        partition,
+        first,
+        next,
+        high,
+    } in frontiers(recovery, topic).await?
+    {
+        let from = lower
+            .as_ref()
+            .and_then(|lower| lower.get(&partition))
+            .copied()
+            .unwrap_or(first)
+            .clamp(first, high);
+        let to = upper
+            .as_ref()
+            .and_then(|upper| upper.get(&partition))
+            .copied()
+            .unwrap_or(high)
+            .clamp(from, high);
         let (mut looked, settled) = (from, to.min(next));
         while looked < settled {
             let range = looked..settled.min((looked / PAGE + 1) * PAGE);
@@ -76,7 +106,9 @@ pub(super) async fn of_range(recovery: &Recovery, topic: &str, from: Option<Time
             looked = range.end;
         }
         audit.in_flight += to - to.min(next.max(from));
-        audit.partitions.push((partition, from, settled.max(from), to));
+        audit
+            .partitions
+            .push((partition, from, settled.max(from), to));
     }
     add_up(&mut audit);
     Ok(audit)
@@ -138,19 +170,37 @@ async fn frontiers(recovery: &Recovery, topic: &str) -> Result<Vec<Frontier>, Re
     .bind(topic)
     .fetch_all(&recovery.pool)
     .await?;
-    Ok(rows.into_iter().map(|(partition, first, next, high)| Frontier { partition, first, next, high }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(partition, first, next, high)| Frontier {
+            partition,
+            first,
+            next,
+            high,
+        })
+        .collect())
 }
 
 /// The ends of the topic at the last checkpoint before a time: what was received since is not before them.
-async fn before(recovery: &Recovery, topic: &str, time: Option<Time>) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+async fn before(
+    recovery: &Recovery,
+    topic: &str,
+    time: Option<Time>,
+) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
     let Some(time) = time else { return Ok(None) };
     let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
     ends(recovery, statement, topic, time).await
 }
 
 /// The ends of the topic at the first checkpoint after a time, when all that was received until then was published.
-async fn after(recovery: &Recovery, topic: &str, time: Option<Time>) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
-    let Some(time) = time.map(|time| time.saturating_add(PUBLISHED_WITHIN)) else { return Ok(None) };
+async fn after(
+    recovery: &Recovery,
+    topic: &str,
+    time: Option<Time>,
+) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+    let Some(time) = time.map(|time| time.saturating_add(PUBLISHED_WITHIN)) else {
+        return Ok(None);
+    };
     let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at >= $2 ORDER BY at LIMIT 1";
     ends(recovery, statement, topic, time).await
 }
@@ -161,12 +211,22 @@ async fn ends(
     topic: &str,
     time: Time,
 ) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
-    let text: Option<String> = sqlx::query_scalar(statement).bind(topic).bind(time).fetch_optional(&recovery.pool).await?;
+    let text: Option<String> = sqlx::query_scalar(statement)
+        .bind(topic)
+        .bind(time)
+        .fetch_optional(&recovery.pool)
+        .await?;
     text.map(|text| read(&text)).transpose()
 }
 
 fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<String, i64> {
-    [("open", open), ("replaying", replaying), ("discarded", discarded)].map(|(state, count)| (state.to_owned(), count)).into()
+    [
+        ("open", open),
+        ("replaying", replaying),
+        ("discarded", discarded),
+    ]
+    .map(|(state, count)| (state.to_owned(), count))
+    .into()
 }
 
 fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
@@ -179,10 +239,23 @@ fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
     audit.gaps += count(&fates.gaps);
     audit.double_fates += count(&fates.doubles);
     let of = |kind: &'static str| move |&(offset, why): &(i64, &'static str)| (offset, kind, why);
-    let mut found: Vec<_> = fates.gaps.iter().map(of("gap")).chain(fates.doubles.iter().map(of("double_fate"))).collect();
+    let mut found: Vec<_> = fates
+        .gaps
+        .iter()
+        .map(of("gap"))
+        .chain(fates.doubles.iter().map(of("double_fate")))
+        .collect();
     found.sort_unstable();
-    for (offset, kind, detail) in found.into_iter().take(LISTED.saturating_sub(audit.findings.len())) {
-        audit.findings.push(Finding { partition, offset, kind: kind.to_owned(), detail: detail.to_owned() });
+    for (offset, kind, detail) in found
+        .into_iter()
+        .take(LISTED.saturating_sub(audit.findings.len()))
+    {
+        audit.findings.push(Finding {
+            partition,
+            offset,
+            kind: kind.to_owned(),
+            detail: detail.to_owned(),
+        });
     }
 }
 

@@ -27,7 +27,11 @@ impl From<Rejection> for Checked {
 pub(crate) async fn check(recovery: &Recovery, letter: &Letter) -> Result<Checked, Refusal> {
     let destinations = Destinations::of(&recovery.pipeline);
     if destinations.topic_of(&letter.group).is_none() {
-        return Ok(Checked::Fails("destination_unknown", None, destinations.why_not(&letter.group)));
+        return Ok(Checked::Fails(
+            "destination_unknown",
+            None,
+            destinations.why_not(&letter.group),
+        ));
     }
     if letter.dropped && letter.edit.is_none() {
         return Ok(Checked::Fails(
@@ -38,7 +42,10 @@ pub(crate) async fn check(recovery: &Recovery, letter: &Letter) -> Result<Checke
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
     if i64::from(letter.replay_count) + 1 > i64::from(recovery.pipeline.max_replays) {
-        let detail = format!("replayed {} times, and at most {} are allowed", letter.replay_count, recovery.pipeline.max_replays);
+        let detail = format!(
+            "replayed {} times, and at most {} are allowed",
+            letter.replay_count, recovery.pipeline.max_replays
+        );
         return Ok(Rejection::new(RejectionCode::ReplaysExhausted, None, detail).into());
     }
     let value = letter.outgoing().unwrap_or_default();
@@ -64,7 +71,9 @@ fn validated(recovery: &Recovery, letter: &Letter, value: &[u8]) -> Checked {
         let event = decoder.decode(&datum)?;
         Ok(row(letter, &datum, &event))
     });
-    decoded.unwrap_or_else(|error| Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into())
+    decoded.unwrap_or_else(|error| {
+        Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into()
+    })
 }
 
 fn row(letter: &Letter, datum: &[u8], event: &contracts::datum::Event<'_>) -> Checked {

@@ -26,15 +26,27 @@ pub(super) async fn judge(
     checked: Vec<Checked>,
     seen: &mut Seen,
 ) -> Result<Vec<Verdict>, Refusal> {
-    let rows: Vec<&Row> =
-        checked.iter().filter_map(|checked| if let Checked::Row(row) = checked { Some(&**row) } else { None }).collect();
+    let rows: Vec<&Row> = checked
+        .iter()
+        .filter_map(|checked| {
+            if let Checked::Row(row) = checked {
+                Some(&**row)
+            } else {
+                None
+            }
+        })
+        .collect();
     let (refused, stored, events) = within(async {
         let mut transaction = recovery.pool.begin().await?;
         let there = make_table(&mut transaction).await?;
         let mut refused = HashMap::new();
         refusals(&mut transaction, &rows, 0, &mut refused).await?;
-        let fine: Vec<&Row> =
-            rows.iter().enumerate().filter(|(place, _)| !refused.contains_key(place)).map(|(_, row)| *row).collect();
+        let fine: Vec<&Row> = rows
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| !refused.contains_key(place))
+            .map(|(_, row)| *row)
+            .collect();
         let (mut stored, mut events) = (HashMap::new(), HashMap::new());
         if there {
             stored = lookup(&mut transaction, &fine).await?;
@@ -54,8 +66,15 @@ pub(super) async fn judge(
                 let refusal = refused.get(&place);
                 place += 1;
                 match (under_other_id(&row, &events), refusal) {
-                    (Some(detail), _) => failing(letter, RejectionCode::Conflict.code(), None, detail),
-                    (None, Some(detail)) => failing(letter, RejectionCode::RowRefused.code(), None, detail.clone()),
+                    (Some(detail), _) => {
+                        failing(letter, RejectionCode::Conflict.code(), None, detail)
+                    }
+                    (None, Some(detail)) => failing(
+                        letter,
+                        RejectionCode::RowRefused.code(),
+                        None,
+                        detail.clone(),
+                    ),
                     (None, None) => fate(letter, &row, stored.get(&row.identity()), seen),
                 }
             }
@@ -69,11 +88,26 @@ fn under_other_id(row: &Row, events: &Events) -> Option<String> {
     let (source, id) = events.get(&row.raw)?;
     let (partition, offset) = row.raw;
     let other = *source != row.source || *id != row.event_id;
-    other.then(|| format!("raw record {partition}:{offset} is event {id} of source {source} already"))
+    other.then(|| {
+        format!("raw record {partition}:{offset} is event {id} of source {source} already")
+    })
 }
 
-fn failing(letter: &Letter, code: &'static str, pointer: Option<String>, detail: String) -> Verdict {
-    Verdict { letter: letter.id, would: "fail", code: Some(code), pointer, detail: Some(detail), row: None, diff: None }
+fn failing(
+    letter: &Letter,
+    code: &'static str,
+    pointer: Option<String>,
+    detail: String,
+) -> Verdict {
+    Verdict {
+        letter: letter.id,
+        would: "fail",
+        code: Some(code),
+        pointer,
+        detail: Some(detail),
+        row: None,
+        diff: None,
+    }
 }
 
 fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) -> Verdict {
@@ -81,8 +115,12 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
     let diff = match stored {
         Some(stored) => Some(json_patch::diff(&stored.json, &json)),
         None => letter.edit.as_ref().and_then(|edit| {
-            let before: serde_json::Value = serde_json::from_slice(letter.value.as_deref()?).ok()?;
-            Some(json_patch::diff(&before, &serde_json::from_slice(&edit.value).ok()?))
+            let before: serde_json::Value =
+                serde_json::from_slice(letter.value.as_deref()?).ok()?;
+            Some(json_patch::diff(
+                &before,
+                &serde_json::from_slice(&edit.value).ok()?,
+            ))
         }),
     };
     let diff = diff.and_then(|patch| serde_json::to_value(patch).ok());
@@ -94,8 +132,14 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
     };
     let edited = letter.edit.is_some() || letter.header(contracts::headers::EDITED_BY).is_some();
     let first = match stored {
-        Some(stored) => Some((stored.raw, stored.content_hash.as_slice() == row.content_hash)),
-        None => seen.0.get(&row.identity()).map(|(raw, hash)| (*raw, *hash == row.content_hash)),
+        Some(stored) => Some((
+            stored.raw,
+            stored.content_hash.as_slice() == row.content_hash,
+        )),
+        None => seen
+            .0
+            .get(&row.identity())
+            .map(|(raw, hash)| (*raw, *hash == row.content_hash)),
     };
     let (would, code, detail) = match first {
         None => {
@@ -103,12 +147,39 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
             ("store", None, None)
         }
         // As persistence: an edit of what is stored already changes nothing, and says so.
-        Some((raw, false)) if raw == row.raw && edited => ("fail", Some(RejectionCode::Conflict.code()), Some(conflict(raw))),
-        Some((raw, _)) if raw == row.raw => ("duplicate", None, Some("this very raw record is stored already".to_owned())),
-        Some((raw, true)) => ("duplicate", None, Some(format!("the same event came by raw record {}:{}", raw.0, raw.1))),
-        Some((raw, false)) => ("fail", Some(RejectionCode::Conflict.code()), Some(conflict(raw))),
+        Some((raw, false)) if raw == row.raw && edited => (
+            "fail",
+            Some(RejectionCode::Conflict.code()),
+            Some(conflict(raw)),
+        ),
+        Some((raw, _)) if raw == row.raw => (
+            "duplicate",
+            None,
+            Some("this very raw record is stored already".to_owned()),
+        ),
+        Some((raw, true)) => (
+            "duplicate",
+            None,
+            Some(format!(
+                "the same event came by raw record {}:{}",
+                raw.0, raw.1
+            )),
+        ),
+        Some((raw, false)) => (
+            "fail",
+            Some(RejectionCode::Conflict.code()),
+            Some(conflict(raw)),
+        ),
     };
-    Verdict { letter: letter.id, would, code, pointer: None, detail, row: Some(json), diff }
+    Verdict {
+        letter: letter.id,
+        would,
+        code,
+        pointer: None,
+        detail,
+        row: Some(json),
+        diff,
+    }
 }
 
 /// A table as persistence's, once a connection and always empty: one a page would fill PostgreSQL's catalogue. Without persistence's, one with
@@ -157,8 +228,14 @@ async fn refusals(
     };
     savepoint.rollback().await?;
     if rows.len() == 1 {
-        let (code, message) = (sqlstate(&error).unwrap_or_default(), error.as_database_error().map_or("", |e| e.message()));
-        refused.insert(first, format!("PostgreSQL refuses the row: {message} (SQLSTATE {code})"));
+        let (code, message) = (
+            sqlstate(&error).unwrap_or_default(),
+            error.as_database_error().map_or("", |e| e.message()),
+        );
+        refused.insert(
+            first,
+            format!("PostgreSQL refuses the row: {message} (SQLSTATE {code})"),
+        );
         return Ok(());
     }
     let (left, right) = rows.split_at(rows.len() / 2);
@@ -217,10 +294,21 @@ async fn events_of(connection: &mut PgConnection, rows: &[&Row]) -> Result<Event
     .bind(rows.iter().map(|row| row.raw.1).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    found.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, row.try_get(3)?)))).collect()
+    found
+        .iter()
+        .map(|row| {
+            Ok((
+                (row.try_get(0)?, row.try_get(1)?),
+                (row.try_get(2)?, row.try_get(3)?),
+            ))
+        })
+        .collect()
 }
 
-async fn lookup(connection: &mut PgConnection, rows: &[&Row]) -> Result<HashMap<[u8; 32], Stored>, sqlx::Error> {
+async fn lookup(
+    connection: &mut PgConnection,
+    rows: &[&Row],
+) -> Result<HashMap<[u8; 32], Stored>, sqlx::Error> {
     let found = sqlx::query(
         "SELECT batch.place, e.content_hash, e.raw_partition, e.raw_offset, e.event_type, e.schema_version, e.entity_key, e.occurred_at,
                 e.received_at, e.amount::text, e.currency, e.payload::text
@@ -234,7 +322,9 @@ async fn lookup(connection: &mut PgConnection, rows: &[&Row]) -> Result<HashMap<
     let mut stored = HashMap::new();
     for row in &found {
         let place = usize::try_from(row.try_get::<i64, _>(0)? - 1).unwrap_or_default();
-        let Some(wanted) = rows.get(place) else { continue };
+        let Some(wanted) = rows.get(place) else {
+            continue;
+        };
         let raw: (i32, i64) = (row.try_get(2)?, row.try_get(3)?);
         let time = |time: OffsetDateTime| time.format(&Rfc3339).unwrap_or_default();
         let payload: String = row.try_get(11)?;
@@ -251,7 +341,14 @@ async fn lookup(connection: &mut PgConnection, rows: &[&Row]) -> Result<HashMap<
             "payload": serde_json::from_str::<serde_json::Value>(&payload).unwrap_or_default(),
             "raw": format!("{}:{}", raw.0, raw.1),
         });
-        stored.insert(wanted.identity(), Stored { content_hash: row.try_get(1)?, raw, json });
+        stored.insert(
+            wanted.identity(),
+            Stored {
+                content_hash: row.try_get(1)?,
+                raw,
+                json,
+            },
+        );
     }
     Ok(stored)
 }

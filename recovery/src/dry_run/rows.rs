@@ -33,23 +33,40 @@ fn time_of(micros: i64) -> Option<OffsetDateTime> {
 impl Row {
     /// # Errors
     /// What cannot be a row: a raw record that is not named, or a time no calendar has.
-    pub(crate) fn new(letter: &Letter, datum: &[u8], event: &Event<'_>) -> Result<Self, &'static str> {
+    pub(crate) fn new(
+        letter: &Letter,
+        datum: &[u8],
+        event: &Event<'_>,
+    ) -> Result<Self, &'static str> {
         let raw = letter.raw_text();
-        let raw = raw.split_once(':').and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
+        let raw = raw
+            .split_once(':')
+            .and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
         Ok(Self {
             source: letter.header(h::SOURCE).unwrap_or(event.source).to_owned(),
             event_id: event.event_id.to_owned(),
             event_type: event.event_type.to_owned(),
             schema_version: event.schema_version.to_string(),
-            entity_key: letter.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned),
-            occurred_at: time_of(event.occurred_at_micros).ok_or("its time is beyond the calendar")?,
-            received_at: letter.header(h::RECEIVED_AT).and_then(|text| text.parse().ok()).and_then(time_of),
+            entity_key: letter
+                .key
+                .as_deref()
+                .and_then(|key| std::str::from_utf8(key).ok())
+                .map(str::to_owned),
+            occurred_at: time_of(event.occurred_at_micros)
+                .ok_or("its time is beyond the calendar")?,
+            received_at: letter
+                .header(h::RECEIVED_AT)
+                .and_then(|text| text.parse().ok())
+                .and_then(time_of),
             amount: event.amount.as_deref().map(str::to_owned),
             currency: event.currency.as_deref().map(str::to_owned),
             payload: event.payload_json.clone(),
             content_hash: Sha256::digest(datum).into(),
             secret_id: letter.header(h::SECRET_ID).map(str::to_owned),
-            trace_id: letter.header(h::TRACEPARENT).and_then(runtime::traceparent::trace_id).map(str::to_owned),
+            trace_id: letter
+                .header(h::TRACEPARENT)
+                .and_then(runtime::traceparent::trace_id)
+                .map(str::to_owned),
             raw: raw.ok_or("its ef.raw header names no raw record")?,
         })
     }

@@ -23,35 +23,55 @@ pub(super) enum Change {
 }
 
 pub(super) fn unknown(id: i64) -> Refusal {
-    Refusal::NotFound(format!("there is no dead letter {id}; `eventflow dlq ls` lists them"))
+    Refusal::NotFound(format!(
+        "there is no dead letter {id}; `eventflow dlq ls` lists them"
+    ))
 }
 
 pub(super) fn name(who: &str) -> Result<(), Refusal> {
     if who.trim().is_empty() {
-        return Err(Refusal::Invalid("a change needs the name of who makes it".to_owned()));
+        return Err(Refusal::Invalid(
+            "a change needs the name of who makes it".to_owned(),
+        ));
     }
     Ok(())
 }
 
 /// The dead letter, locked, if it can be edited.
 pub(super) async fn open_letter(connection: &mut PgConnection, id: i64) -> Result<Letter, Refusal> {
-    let letter = letter::lock(connection, &[id]).await?.into_iter().next().ok_or_else(|| unknown(id))?;
+    let letter = letter::lock(connection, &[id])
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| unknown(id))?;
     if letter.state != "open" {
-        return Err(Refusal::WrongState(format!("dead letter {id} is {}: only open ones are edited", letter.state)));
+        return Err(Refusal::WrongState(format!(
+            "dead letter {id} is {}: only open ones are edited",
+            letter.state
+        )));
     }
     Ok(letter)
 }
 
 /// What a new text changes; nothing when it is what would be sent anyway.
-pub(super) async fn change(recovery: &Recovery, letter: &Letter, text: &str) -> Result<Option<Change>, Refusal> {
+pub(super) async fn change(
+    recovery: &Recovery,
+    letter: &Letter,
+    text: &str,
+) -> Result<Option<Change>, Refusal> {
     let destinations = Destinations::of(&recovery.pipeline);
     if destinations.topic_of(&letter.group).is_none() {
         let why = destinations.why_not(&letter.group);
-        return Err(Refusal::WrongState(format!("dead letter {} cannot be replayed, so an edit has no use: {why}", letter.id)));
+        return Err(Refusal::WrongState(format!(
+            "dead letter {} cannot be replayed, so an edit has no use: {why}",
+            letter.id
+        )));
     }
     let now = value::text(recovery, letter, letter.outgoing()).await?;
     if text == now
-        && letter.outgoing().is_some_and(|sent| letter.group == recovery.pipeline.persistence_group || sent == text.as_bytes())
+        && letter.outgoing().is_some_and(|sent| {
+            letter.group == recovery.pipeline.persistence_group || sent == text.as_bytes()
+        })
     {
         return Ok(None);
     }
@@ -59,7 +79,9 @@ pub(super) async fn change(recovery: &Recovery, letter: &Letter, text: &str) -> 
         None => now,
         Some(_) => value::text(recovery, letter, letter.value.as_deref()).await?,
     };
-    let bytes = value::bytes(recovery, letter, text).await.map_err(|refusal| value::of_letter(letter.id, refusal))?;
+    let bytes = value::bytes(recovery, letter, text)
+        .await
+        .map_err(|refusal| value::of_letter(letter.id, refusal))?;
     value::same_event(recovery, letter, &original, text)?;
     if letter.outgoing() == Some(&bytes) {
         return Ok(None);
@@ -74,7 +96,9 @@ pub(super) async fn change(recovery: &Recovery, letter: &Letter, text: &str) -> 
 fn patch_between(original: &str, edited: &str) -> String {
     let edited = number::read(edited).unwrap_or_default();
     let patch = match number::read(original) {
-        Ok(original) => serde_json::to_value(json_patch::diff(&original, &edited)).unwrap_or_default(),
+        Ok(original) => {
+            serde_json::to_value(json_patch::diff(&original, &edited)).unwrap_or_default()
+        }
         Err(_) => serde_json::json!([{"op": "replace", "path": "", "value": edited}]),
     };
     number::write(&patch)
@@ -86,7 +110,8 @@ pub(super) async fn write(
     author: &Author<'_>,
     changes: &[(Letter, Change)],
 ) -> Result<(), sqlx::Error> {
-    let (mut ids, mut values, mut patches, mut back) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut values, mut patches, mut back) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (letter, change) in changes {
         match change {
             Change::To(value, patch) => {
@@ -110,5 +135,9 @@ pub(super) async fn write(
     .bind(clean(author.reason))
     .execute(&mut *connection)
     .await?;
-    sqlx::query("UPDATE dead_letters SET edit_id = NULL WHERE id = ANY($1)").bind(back).execute(connection).await.map(drop)
+    sqlx::query("UPDATE dead_letters SET edit_id = NULL WHERE id = ANY($1)")
+        .bind(back)
+        .execute(connection)
+        .await
+        .map(drop)
 }

@@ -27,13 +27,30 @@ fn unconfirmed(what: &str, count: u64) -> Refusal {
 }
 
 fn needs_word(recovery: &Recovery, selection: &Selection, count: u64) -> bool {
-    !selection.has_filter() || usize::try_from(count).is_ok_and(|count| count > recovery.pipeline.confirm_above)
+    !selection.has_filter()
+        || usize::try_from(count).is_ok_and(|count| count > recovery.pipeline.confirm_above)
 }
 
-fn entry<'a>(author: &Author<'a>, action: &'a str, selection: &Selection, mut counts: serde_json::Value) -> Entry<'a> {
+fn entry<'a>(
+    author: &Author<'a>,
+    action: &'a str,
+    selection: &Selection,
+    mut counts: serde_json::Value,
+) -> Entry<'a> {
     counts["selection"] = serde_json::to_value(selection).unwrap_or_default();
-    let letter = if let [one] = selection.id.as_slice() { Some(*one) } else { None };
-    Entry { who: author.who, action, letter, reason: author.reason, counts, job: None }
+    let letter = if let [one] = selection.id.as_slice() {
+        Some(*one)
+    } else {
+        None
+    };
+    Entry {
+        who: author.who,
+        action,
+        letter,
+        reason: author.reason,
+        counts,
+        job: None,
+    }
 }
 
 /// Database work. A statement that took too long is not an outage: asked again, it would take as long.
@@ -73,7 +90,9 @@ pub(super) async fn patch(
     }
     let ids = work(selected(&mut transaction, selection)).await?;
     if ids.is_empty() {
-        return Err(Refusal::NotFound("no open dead letter is selected: nothing to patch".to_owned()));
+        return Err(Refusal::NotFound(
+            "no open dead letter is selected: nothing to patch".to_owned(),
+        ));
     }
     if ids.len() as i64 > MOST_PATCHED {
         return Err(Refusal::Invalid(format!(
@@ -83,7 +102,10 @@ pub(super) async fn patch(
     if needs_word(recovery, selection, ids.len() as u64) && !yes {
         return Err(unconfirmed("patch", ids.len() as u64));
     }
-    let mut edited = Edited { changed: 0, unchanged: 0 };
+    let mut edited = Edited {
+        changed: 0,
+        unchanged: 0,
+    };
     for page in ids.chunks(PAGE) {
         let letters = work(letter::load(&mut transaction, page)).await?;
         let mut changes: Vec<(Letter, Change)> = Vec::with_capacity(letters.len());
@@ -98,7 +120,11 @@ pub(super) async fn patch(
     }
     let counts = serde_json::json!({"changed": edited.changed, "unchanged": edited.unchanged});
     work(async {
-        log::write(&mut transaction, entry(author, "dead_letter.patch", selection, counts)).await?;
+        log::write(
+            &mut transaction,
+            entry(author, "dead_letter.patch", selection, counts),
+        )
+        .await?;
         once.end(&mut transaction, &edited).await?;
         transaction.commit().await
     })
@@ -106,42 +132,72 @@ pub(super) async fn patch(
     Ok(edited)
 }
 
-async fn patched(recovery: &Recovery, letter: &Letter, patch: &json_patch::Patch) -> Result<Option<Change>, Refusal> {
+async fn patched(
+    recovery: &Recovery,
+    letter: &Letter,
+    patch: &json_patch::Patch,
+) -> Result<Option<Change>, Refusal> {
     let text = value::text(recovery, letter, letter.outgoing()).await?;
     let before = number::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
     let mut document = before.clone();
     json_patch::patch(&mut document, patch).map_err(|error| {
-        Refusal::Invalid(format!("dead letter {} cannot take the patch: {}", letter.id, clean(&error.to_string())))
+        Refusal::Invalid(format!(
+            "dead letter {} cannot take the patch: {}",
+            letter.id,
+            clean(&error.to_string())
+        ))
     })?;
     if document == before {
         return Ok(None);
     }
     let text = number::write(&document);
     if text.len() > MOST_BYTES {
-        return Err(Refusal::Invalid(format!("dead letter {} would have more than {MOST_BYTES} bytes", letter.id)));
+        return Err(Refusal::Invalid(format!(
+            "dead letter {} would have more than {MOST_BYTES} bytes",
+            letter.id
+        )));
     }
     apply::change(recovery, letter, &text).await
 }
 
 /// The selection's open dead letters, locked.
-async fn selected(connection: &mut PgConnection, selection: &Selection) -> Result<Vec<i64>, sqlx::Error> {
+async fn selected(
+    connection: &mut PgConnection,
+    selection: &Selection,
+) -> Result<Vec<i64>, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT id FROM dead_letters WHERE id IN (");
     push_open(&mut query, selection, i64::MAX, MOST_PATCHED + 1);
     query.push(") AND state = 'open' ORDER BY id FOR UPDATE");
     query.build_query_scalar().fetch_all(connection).await
 }
 
-fn push_open(query: &mut QueryBuilder<sqlx::Postgres>, selection: &Selection, up_to: i64, most: i64) {
-    query.push("SELECT d.id FROM dead_letters d WHERE d.state = 'open' AND d.id <= ").push_bind(up_to).push(" AND ");
+fn push_open(
+    query: &mut QueryBuilder<sqlx::Postgres>,
+    selection: &Selection,
+    up_to: i64,
+    most: i64,
+) {
+    query
+        .push("SELECT d.id FROM dead_letters d WHERE d.state = 'open' AND d.id <= ")
+        .push_bind(up_to)
+        .push(" AND ");
     push_conditions(query, selection);
-    query.push(" ORDER BY d.id DESC LIMIT ").push_bind(selection.limit.map_or(most, i64::from).min(most));
+    query
+        .push(" ORDER BY d.id DESC LIMIT ")
+        .push_bind(selection.limit.map_or(most, i64::from).min(most));
 }
 
-pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection: &Selection, yes: bool) -> Result<u64, Refusal> {
+pub(super) async fn discard(
+    recovery: &Recovery,
+    author: &Author<'_>,
+    selection: &Selection,
+    yes: bool,
+) -> Result<u64, Refusal> {
     apply::name(author.who)?;
     if author.reason.trim().is_empty() {
         return Err(Refusal::Invalid(
-            "a discard needs a reason: it is what is left to tell why an event was given up".to_owned(),
+            "a discard needs a reason: it is what is left to tell why an event was given up"
+                .to_owned(),
         ));
     }
     // What came after the person looked is not meant; and one statement over a flood would not end within its limit.
@@ -157,7 +213,13 @@ pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection:
     let mut discarded = 0;
     while discarded < most {
         // Each part has its own time: a flood takes longer than any one of them may.
-        let part = discard_some(recovery, author, selection, up_to, (most - discarded).min(DISCARDED_AT_ONCE));
+        let part = discard_some(
+            recovery,
+            author,
+            selection,
+            up_to,
+            (most - discarded).min(DISCARDED_AT_ONCE),
+        );
         let Some(part) = work(part).await? else { break };
         discarded += part.discarded;
         up_to = part.lowest - 1;
@@ -166,7 +228,12 @@ pub(super) async fn discard(recovery: &Recovery, author: &Author<'_>, selection:
 }
 
 /// How many are open, as far as `most`.
-async fn open(recovery: &Recovery, selection: &Selection, up_to: i64, most: i64) -> Result<i64, sqlx::Error> {
+async fn open(
+    recovery: &Recovery,
+    selection: &Selection,
+    up_to: i64,
+    most: i64,
+) -> Result<i64, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT count(*) FROM (");
     push_open(&mut query, selection, up_to, most);
     query.push(") AS wanted");
@@ -192,19 +259,38 @@ async fn discard_some(
     let mut transaction = recovery.pool.begin().await?;
     let mut query = QueryBuilder::new("");
     push_open(&mut query, selection, up_to, most);
-    let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *transaction).await?;
-    let Some(lowest) = ids.iter().min().copied() else { return Ok(None) };
+    let ids: Vec<i64> = query
+        .build_query_scalar()
+        .fetch_all(&mut *transaction)
+        .await?;
+    let Some(lowest) = ids.iter().min().copied() else {
+        return Ok(None);
+    };
     // In the order of their numbers, as everybody locks them.
-    let lock = "SELECT id FROM dead_letters WHERE id = ANY($1) AND state = 'open' ORDER BY id FOR UPDATE";
-    let ids: Vec<i64> = sqlx::query_scalar(lock).bind(ids).fetch_all(&mut *transaction).await?;
+    let lock =
+        "SELECT id FROM dead_letters WHERE id = ANY($1) AND state = 'open' ORDER BY id FOR UPDATE";
+    let ids: Vec<i64> = sqlx::query_scalar(lock)
+        .bind(ids)
+        .fetch_all(&mut *transaction)
+        .await?;
     let discard = "UPDATE dead_letters SET state = 'discarded', settled_at = clock_timestamp(), settled_by = $2, reason = $3
          WHERE id = ANY($1)";
-    let discard = sqlx::query(discard).bind(ids).bind(clean(author.who)).bind(clean(author.reason));
+    let discard = sqlx::query(discard)
+        .bind(ids)
+        .bind(clean(author.who))
+        .bind(clean(author.reason));
     let discarded = discard.execute(&mut *transaction).await?.rows_affected();
     if discarded > 0 {
         let counts = serde_json::json!({"discarded": discarded});
-        log::write(&mut transaction, entry(author, "dead_letter.discard", selection, counts)).await?;
+        log::write(
+            &mut transaction,
+            entry(author, "dead_letter.discard", selection, counts),
+        )
+        .await?;
         transaction.commit().await?;
     }
-    Ok(Some(Part { discarded: i64::try_from(discarded).unwrap_or(i64::MAX), lowest }))
+    Ok(Some(Part {
+        discarded: i64::try_from(discarded).unwrap_or(i64::MAX),
+        lowest,
+    }))
 }

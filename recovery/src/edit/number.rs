@@ -19,7 +19,9 @@ pub(super) fn read(text: &str) -> Result<Value, serde_json::Error> {
             '"' => {
                 let length = string_length(rest);
                 let (string, begins) = (&rest[..length], rest[1..].starts_with(MARK));
-                let escaped = rest.get(1..7).is_some_and(|start| start.eq_ignore_ascii_case("\\ue000"));
+                let escaped = rest
+                    .get(1..7)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("\\ue000"));
                 out.push('"');
                 if begins || escaped {
                     out.push(MARK);
@@ -28,7 +30,9 @@ pub(super) fn read(text: &str) -> Result<Value, serde_json::Error> {
                 length
             }
             '-' | '0'..='9' => {
-                let length = rest.find(|c: char| !matches!(c, '-' | '+' | '.' | 'e' | 'E' | '0'..='9')).unwrap_or(rest.len());
+                let length = rest
+                    .find(|c: char| !matches!(c, '-' | '+' | '.' | 'e' | 'E' | '0'..='9'))
+                    .unwrap_or(rest.len());
                 out.push('"');
                 out.push(MARK);
                 out.push_str(&rest[..length]);
@@ -119,7 +123,10 @@ mod tests {
 
     #[test]
     fn a_string_that_looks_like_a_marked_number_stays_a_string() {
-        for text in ["{\"\u{e000}1\":\"\u{e000}12\"}", "[\"\u{e000}\u{e000}x\",\"\u{e000}\"]"] {
+        for text in [
+            "{\"\u{e000}1\":\"\u{e000}12\"}",
+            "[\"\u{e000}\u{e000}x\",\"\u{e000}\"]",
+        ] {
             assert_eq!(write(&read(text).unwrap()), text);
         }
         assert_eq!(write(&read("[\"\\uE0001\"]").unwrap()), "[\"\u{e000}1\"]");

@@ -9,7 +9,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
-pub(super) async fn text(recovery: &Recovery, letter: &Letter, value: Option<&[u8]>) -> Result<String, Refusal> {
+pub(super) async fn text(
+    recovery: &Recovery,
+    letter: &Letter,
+    value: Option<&[u8]>,
+) -> Result<String, Refusal> {
     if letter.dropped && letter.edit.is_none() {
         return Err(Refusal::WrongState(format!(
             "the index's limits dropped the value of dead letter {}: there is nothing to edit",
@@ -29,8 +33,13 @@ pub(super) async fn text(recovery: &Recovery, letter: &Letter, value: Option<&[u
 fn envelope(event: &Event<'_>) -> Result<String, Refusal> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let micros = i128::from(event.occurred_at_micros);
-    let time = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000).ok().and_then(|time| time.format(&Rfc3339).ok());
-    let version = event.schema_version.parse::<i64>().map_or_else(|_| quoted(&event.schema_version), |number| number.to_string());
+    let time = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok());
+    let version = event.schema_version.parse::<i64>().map_or_else(
+        |_| quoted(&event.schema_version),
+        |number| number.to_string(),
+    );
     let fields = [
         ("event_id", quoted(event.event_id)),
         ("event_type", quoted(event.event_type)),
@@ -39,21 +48,37 @@ fn envelope(event: &Event<'_>) -> Result<String, Refusal> {
         ("timestamp", quoted(&time.unwrap_or_default())),
         ("payload", event.payload_json.clone()),
     ];
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("  \"{name}\": {value}")).collect();
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("  \"{name}\": {value}"))
+        .collect();
     Ok(format!("{{\n{}\n}}\n", fields.join(",\n")))
 }
 
 /// The bytes a replay of an edited text sends: checked against its contract; for persistence encoded and framed again.
-pub(super) async fn bytes(recovery: &Recovery, letter: &Letter, text: &str) -> Result<Vec<u8>, Refusal> {
-    let event = recovery.contracts.validate(text.as_bytes()).map_err(Refusal::StillBroken)?;
+pub(super) async fn bytes(
+    recovery: &Recovery,
+    letter: &Letter,
+    text: &str,
+) -> Result<Vec<u8>, Refusal> {
+    let event = recovery
+        .contracts
+        .validate(text.as_bytes())
+        .map_err(Refusal::StillBroken)?;
     if letter.group != recovery.pipeline.persistence_group {
         return Ok(text.as_bytes().to_vec());
     }
     let contract = event.contract();
     // The id of what is written now: the original's may be of an older schema.
     let registry = recovery.registry.lock().await;
-    let registering = registry.register(&recovery.pipeline.topic_validated, &contract.record_name, &contract.record_avsc);
-    let id = registering.await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+    let registering = registry.register(
+        &recovery.pipeline.topic_validated,
+        &contract.record_name,
+        &contract.record_avsc,
+    );
+    let id = registering
+        .await
+        .map_err(|error| Refusal::Unavailable(error.to_string()))?;
     let mut value = Vec::new();
     framing::frame(id, &mut value);
     event.encode(&mut value);
@@ -61,8 +86,17 @@ pub(super) async fn bytes(recovery: &Recovery, letter: &Letter, text: &str) -> R
 }
 
 /// Refuses a text that makes another event of the original.
-pub(super) fn same_event(recovery: &Recovery, letter: &Letter, original: &str, edited: &str) -> Result<(), Refusal> {
-    let fault = recovery.contracts.validate(original.as_bytes()).err().and_then(|rejection| rejection.pointer);
+pub(super) fn same_event(
+    recovery: &Recovery,
+    letter: &Letter,
+    original: &str,
+    edited: &str,
+) -> Result<(), Refusal> {
+    let fault = recovery
+        .contracts
+        .validate(original.as_bytes())
+        .err()
+        .and_then(|rejection| rejection.pointer);
     let mut names = vec!["event_id"];
     if letter.header(contracts::headers::SOURCE).is_none() {
         names.push("source");
@@ -71,7 +105,9 @@ pub(super) fn same_event(recovery: &Recovery, letter: &Letter, original: &str, e
         if fault.as_deref() == Some(&format!("/{name}")) {
             continue;
         }
-        let Some(known) = field(original, name) else { continue };
+        let Some(known) = field(original, name) else {
+            continue;
+        };
         if field(edited, name).as_deref() != Some(&known) {
             let shown = crate::log::clean(&known);
             return Err(Refusal::Invalid(format!(
@@ -94,9 +130,15 @@ fn field(text: &str, name: &str) -> Option<String> {
 /// A rejection that names the dead letter.
 pub(super) fn of_letter(id: i64, refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::StillBroken(Rejection { code, pointer, detail }) => {
-            Refusal::StillBroken(Rejection::new(code, pointer, format!("dead letter {id}: {detail}")))
-        }
+        Refusal::StillBroken(Rejection {
+            code,
+            pointer,
+            detail,
+        }) => Refusal::StillBroken(Rejection::new(
+            code,
+            pointer,
+            format!("dead letter {id}: {detail}"),
+        )),
         other => other,
     }
 }

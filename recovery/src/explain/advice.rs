@@ -17,40 +17,62 @@ enum Turn {
 
 fn turn(code: C) -> Turn {
     match code {
-        C::EmptyBody => Turn::Vendor("Nothing was sent, so there is nothing to mend: ask the vendor to send the event again."),
-        C::NotUtf8 => Turn::Vendor("The bytes are no text: ask the vendor which encoding it sends; only UTF-8 is JSON."),
-        C::NotJson => Turn::Value("The body breaks off or was never JSON: look at it, and mend it only if nothing is missing."),
-        C::NotAnObject => Turn::Vendor("An event is one JSON object: a list of events goes to the source's /batch address."),
-        C::TooDeep => Turn::Vendor("No event is nested that deep: it is a mistake of the vendor's, or an attack."),
-        C::DuplicateField => Turn::Value("Which of the two values is meant only the vendor knows: ask, then leave one."),
-        C::MissingField => Turn::Value("Add the field if its value is known; ask the vendor why it was left out."),
-        C::WrongType => Turn::Value("Write the value in the type the contract asks for."),
-        C::BlankField => Turn::Value("An id must name something: put in the id that is meant, from the vendor's own records."),
-        C::TooLong => Turn::Value("Shorten the value, or allow more in the contract (maxLength) and restart the validator."),
-        C::UnknownEventType => {
-            Turn::SetUp("Give the validator a contract for this event type (--contracts), or mend the name if it is misspelt.")
+        C::EmptyBody => Turn::Vendor(
+            "Nothing was sent, so there is nothing to mend: ask the vendor to send the event again.",
+        ),
+        C::NotUtf8 => Turn::Vendor(
+            "The bytes are no text: ask the vendor which encoding it sends; only UTF-8 is JSON.",
+        ),
+        C::NotJson => Turn::Value(
+            "The body breaks off or was never JSON: look at it, and mend it only if nothing is missing.",
+        ),
+        C::NotAnObject => Turn::Vendor(
+            "An event is one JSON object: a list of events goes to the source's /batch address.",
+        ),
+        C::TooDeep => Turn::Vendor(
+            "No event is nested that deep: it is a mistake of the vendor's, or an attack.",
+        ),
+        C::DuplicateField => Turn::Value(
+            "Which of the two values is meant only the vendor knows: ask, then leave one.",
+        ),
+        C::MissingField => {
+            Turn::Value("Add the field if its value is known; ask the vendor why it was left out.")
         }
+        C::WrongType => Turn::Value("Write the value in the type the contract asks for."),
+        C::BlankField => Turn::Value(
+            "An id must name something: put in the id that is meant, from the vendor's own records.",
+        ),
+        C::TooLong => Turn::Value(
+            "Shorten the value, or allow more in the contract (maxLength) and restart the validator.",
+        ),
+        C::UnknownEventType => Turn::SetUp(
+            "Give the validator a contract for this event type (--contracts), or mend the name if it is misspelt.",
+        ),
         C::UnsupportedSchemaVersion => Turn::SetUp(
             "Give the validator a contract for this version (--contracts), or have the vendor send the version there is.",
         ),
-        C::InvalidTimestamp => Turn::Value("Write the time as RFC 3339, such as 2026-11-21T10:00:00Z."),
-        C::TimestampWithoutZone => {
-            Turn::Value("Add the zone in which the vendor's clock runs, such as Z or +02:00: a guess is a wrong time.")
+        C::InvalidTimestamp => {
+            Turn::Value("Write the time as RFC 3339, such as 2026-11-21T10:00:00Z.")
         }
-        C::InvalidAmount => {
-            Turn::Value("Write the amount in plain decimal digits, such as \"49.90\", without sign, currency or separators.")
-        }
+        C::TimestampWithoutZone => Turn::Value(
+            "Add the zone in which the vendor's clock runs, such as Z or +02:00: a guess is a wrong time.",
+        ),
+        C::InvalidAmount => Turn::Value(
+            "Write the amount in plain decimal digits, such as \"49.90\", without sign, currency or separators.",
+        ),
         C::AmountNotPositive => Turn::Value(
             "An amount must be above zero: money that goes back is an event type of its own. Ask the vendor what was meant.",
         ),
-        C::AmountTooPrecise => {
-            Turn::Value("The currency has fewer fraction digits: ask the vendor which amount was booked, and do not round here.")
-        }
-        C::AmountOutOfRange => Turn::Value("No payment is that large: look for a missing decimal point, and ask the vendor."),
+        C::AmountTooPrecise => Turn::Value(
+            "The currency has fewer fraction digits: ask the vendor which amount was booked, and do not round here.",
+        ),
+        C::AmountOutOfRange => Turn::Value(
+            "No payment is that large: look for a missing decimal point, and ask the vendor.",
+        ),
         C::UnknownCurrency => Turn::Value("Write the ISO 4217 code in capitals, such as EUR."),
-        C::ValueNotAllowed => {
-            Turn::Value("Take one of the values the contract allows, or allow this one in the contract (enum, const).")
-        }
+        C::ValueNotAllowed => Turn::Value(
+            "Take one of the values the contract allows, or allow this one in the contract (enum, const).",
+        ),
         C::BadFrame => Turn::SetUp(
             "Something other than the validator writes to the validated topic: find out what, and stop it. The raw record is untouched.",
         ),
@@ -64,9 +86,9 @@ fn turn(code: C) -> Turn {
             "One event id has two contents. Ask the vendor which is true. If the stored one is, discard this; if this one is, the vendor sends \
              it under an id of its own, since rows are never overwritten.",
         ),
-        C::RowRefused => {
-            Turn::Value("PostgreSQL takes no such value (a NUL character, a number out of range): take it out and replay.")
-        }
+        C::RowRefused => Turn::Value(
+            "PostgreSQL takes no such value (a NUL character, a number out of range): take it out and replay.",
+        ),
         C::ReplaysExhausted => Turn::Decision(
             "It was replayed as often as allowed and failed each time: read its earlier failures before anything else, and mend their cause. \
              --max-replays of the stage is the limit.",
@@ -77,11 +99,26 @@ fn turn(code: C) -> Turn {
 /// What to do next. `passes`: whether today's checks take it.
 pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<String> {
     let (id, group, like_it) = (case.id, case.group_id, case.open);
-    let discard = |why: &str| format!("Give it up, with the reason: eventflow dlq discard --id {id} --reason \"{why}\"");
+    let discard = |why: &str| {
+        format!("Give it up, with the reason: eventflow dlq discard --id {id} --reason \"{why}\"")
+    };
     match case.state.as_str() {
-        "resolved" => return vec![format!("Nothing: it is settled. Its story: eventflow trace, or eventflow dlq show {id}")],
-        "discarded" => return vec![format!("Nothing: it was given up. Who, when and why: eventflow dlq show {id}")],
-        "replaying" => return vec!["Wait: a replay of it is under way. Its progress: eventflow replay history".to_owned()],
+        "resolved" => {
+            return vec![format!(
+                "Nothing: it is settled. Its story: eventflow trace, or eventflow dlq show {id}"
+            )];
+        }
+        "discarded" => {
+            return vec![format!(
+                "Nothing: it was given up. Who, when and why: eventflow dlq show {id}"
+            )];
+        }
+        "replaying" => {
+            return vec![
+                "Wait: a replay of it is under way. Its progress: eventflow replay history"
+                    .to_owned(),
+            ];
+        }
         // Open, or a state of a newer version.
         _ => {}
     }
@@ -90,7 +127,11 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
             format!("Read what the other system says of it: eventflow dlq show {id}"),
             format!(
                 "It failed in group {}, whose records EventFlow cannot send back: mend it there, and send it with that system's own tools.",
-                if case.consumer_group.is_empty() { "(unknown)".to_owned() } else { plain(&case.consumer_group, 100) }
+                if case.consumer_group.is_empty() {
+                    "(unknown)".to_owned()
+                } else {
+                    plain(&case.consumer_group, 100)
+                }
             ),
             discard("settled in the other system"),
         ];
@@ -101,7 +142,9 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
     if passes == Some(true) {
         next.push(format!("Replay it, since it would pass now: {replay_one}"));
         if like_it > 1 {
-            next.push(format!("Or all {like_it} like it; the dry run tells which of them would pass: {replay_all}"));
+            next.push(format!(
+                "Or all {like_it} like it; the dry run tells which of them would pass: {replay_all}"
+            ));
         }
     }
     match code.map(turn) {
@@ -124,7 +167,9 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
         Some(Turn::SetUp(what)) => {
             next.push(what.to_owned());
             if passes != Some(true) {
-                next.push(format!("Then replay all like it, as they are: {replay_all}"));
+                next.push(format!(
+                    "Then replay all like it, as they are: {replay_all}"
+                ));
             }
             next.push(discard("not ours"));
         }
@@ -140,7 +185,10 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
         }
     }
     if case.replay_count > 0 {
-        next.push(format!("It was replayed {} times before: mend the cause first, or it comes back.", case.replay_count));
+        next.push(format!(
+            "It was replayed {} times before: mend the cause first, or it comes back.",
+            case.replay_count
+        ));
     }
     next
 }

@@ -31,17 +31,28 @@ pub(super) fn rule_at(schema_json: &str, pointer: &str) -> Option<String> {
     let (mut object, mut required) = (&schema, false);
     for token in tokens(pointer) {
         let names = object.get("required").and_then(serde_json::Value::as_array);
-        required = names.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(&token)));
+        required =
+            names.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(&token)));
         object = object.get("properties")?.get(&token)?;
     }
-    let keywords =
-        object.as_object()?.iter().filter(|(name, _)| *name != "properties").map(|(name, value)| format!("{name}: {value}"));
-    let keywords: Vec<String> = required.then(|| "required".to_owned()).into_iter().chain(keywords).collect();
+    let keywords = object
+        .as_object()?
+        .iter()
+        .filter(|(name, _)| *name != "properties")
+        .map(|(name, value)| format!("{name}: {value}"));
+    let keywords: Vec<String> = required
+        .then(|| "required".to_owned())
+        .into_iter()
+        .chain(keywords)
+        .collect();
     Some(keywords.join(", "))
 }
 
 fn tokens(pointer: &str) -> impl Iterator<Item = String> {
-    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|token| token.replace("~1", "/").replace("~0", "~"))
 }
 
 #[cfg(test)]
@@ -61,13 +72,19 @@ mod tests {
     #[test]
     fn a_rule_says_what_the_contract_says() {
         let schema = r#"{"required":["p"],"properties":{"p":{"type":"object","required":["a"],"properties":{"a":{"type":"string","maxLength":3}}}}}"#;
-        assert_eq!(rule_at(schema, "/p/a").as_deref(), Some("required, maxLength: 3, type: \"string\""));
+        assert_eq!(
+            rule_at(schema, "/p/a").as_deref(),
+            Some("required, maxLength: 3, type: \"string\"")
+        );
         assert_eq!(rule_at(schema, "/p/b"), None);
     }
 
     #[test]
     fn a_detail_names_its_place_or_none() {
-        assert_eq!(pointer("/payload/amount: \"x\" is no amount", true), Some("/payload/amount"));
+        assert_eq!(
+            pointer("/payload/amount: \"x\" is no amount", true),
+            Some("/payload/amount")
+        );
         assert_eq!(pointer("expected value at line 1: column 2", true), None);
         assert_eq!(pointer("/a: b", false), None);
     }

@@ -13,7 +13,11 @@ pub(crate) fn plain(text: &str, most: usize) -> String {
             shown.push('…');
             break;
         }
-        shown.push(if hidden(character) { '\u{fffd}' } else { character });
+        shown.push(if hidden(character) {
+            '\u{fffd}'
+        } else {
+            character
+        });
     }
     shown
 }
@@ -24,7 +28,10 @@ mod tests {
 
     #[test]
     fn escapes_and_direction_marks_are_taken_out_and_long_texts_end() {
-        assert_eq!(plain("a\u{1b}[31mb\u{202e}c\u{0}\n", 100), "a\u{fffd}[31mb\u{fffd}c\u{fffd}\u{fffd}");
+        assert_eq!(
+            plain("a\u{1b}[31mb\u{202e}c\u{0}\n", 100),
+            "a\u{fffd}[31mb\u{fffd}c\u{fffd}\u{fffd}"
+        );
         assert_eq!(plain("äöü€", 3), "äöü…");
         assert_eq!(plain("äöü", 3), "äöü");
     }

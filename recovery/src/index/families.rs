@@ -88,30 +88,50 @@ pub fn verdict<'a>(headers: &[Header<'a>], raw_topic: &'a str) -> Verdict<'a> {
 }
 
 fn foreign<'a>() -> Verdict<'a> {
-    Verdict { disposition: "unknown".into(), attempts: 1, ..Verdict::default() }
+    Verdict {
+        disposition: "unknown".into(),
+        attempts: 1,
+        ..Verdict::default()
+    }
 }
 
 fn ours<'a>(headers: &Headers<'_, 'a>, raw_topic: &'a str) -> Verdict<'a> {
     let stage = headers.text(dlq::STAGE).unwrap_or_default();
     let group = headers.text(dlq::GROUP).unwrap_or_default();
-    let failed = headers.place([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET], text_number);
+    let failed = headers.place(
+        [dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET],
+        text_number,
+    );
     let raw = headers.text(h::RAW).and_then(|text| {
         let (partition, offset) = text.split_once(':')?;
-        Place::new(raw_topic.into(), partition.parse().ok()?, offset.parse().ok()?)
+        Place::new(
+            raw_topic.into(),
+            partition.parse().ok()?,
+            offset.parse().ok()?,
+        )
     });
     // The validator and persistence lie on the one path every event takes: together they give it one fate. Others only look on.
     let on_the_path = matches!(&*stage, "validator" | "persistence");
     let origin = raw.or_else(|| failed.clone());
     Verdict {
         family: "eventflow",
-        origin_group: if on_the_path { Cow::Borrowed("") } else { group.clone() },
+        origin_group: if on_the_path {
+            Cow::Borrowed("")
+        } else {
+            group.clone()
+        },
         stage,
         group,
         code: headers.text(dlq::CODE).unwrap_or(UNSPECIFIED.into()),
-        detail: headers.text(dlq::DETAIL).or_else(|| headers.text(dlq::ERRORS_MESSAGE)).unwrap_or_default(),
+        detail: headers
+            .text(dlq::DETAIL)
+            .or_else(|| headers.text(dlq::ERRORS_MESSAGE))
+            .unwrap_or_default(),
         disposition: headers.text(dlq::DISPOSITION).unwrap_or("unknown".into()),
         attempts: headers.number(dlq::ATTEMPTS, text_number).map_or(1, small),
-        replay_count: headers.number(h::REPLAY_COUNT, text_number).map_or(0, |count| small(count).max(0)),
+        replay_count: headers
+            .number(h::REPLAY_COUNT, text_number)
+            .map_or(0, |count| small(count).max(0)),
         failed: failed.filter(|failed| Some(failed) != origin.as_ref()),
         origin,
         first_failed_micros: headers.number(dlq::FIRST_FAILED_AT, text_number),
@@ -129,15 +149,24 @@ fn share_group<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         origin_group: group.clone(),
         group,
         detail: headers.text(dlq::ERRORS_MESSAGE).unwrap_or_default(),
-        attempts: headers.number(dlq::ERRORS_DELIVERY_COUNT, text_number).map_or(1, small),
-        origin: headers.place([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET], text_number),
+        attempts: headers
+            .number(dlq::ERRORS_DELIVERY_COUNT, text_number)
+            .map_or(1, small),
+        origin: headers.place(
+            [dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET],
+            text_number,
+        ),
         ..foreign()
     }
 }
 
 fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    let connector = headers.text("__connect.errors.connector.name").unwrap_or_default();
-    let message = headers.text("__connect.errors.exception.message").unwrap_or_default();
+    let connector = headers
+        .text("__connect.errors.connector.name")
+        .unwrap_or_default();
+    let message = headers
+        .text("__connect.errors.exception.message")
+        .unwrap_or_default();
     let detail = match headers.text("__connect.errors.stage") {
         Some(stage) => Cow::Owned(format!("{stage}: {message}")),
         None => message,
@@ -149,16 +178,28 @@ fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         origin_group: connector,
         code: class_name(headers.text("__connect.errors.exception.class.name")),
         detail,
-        origin: headers.place(["__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset"], text_number),
+        origin: headers.place(
+            [
+                "__connect.errors.topic",
+                "__connect.errors.partition",
+                "__connect.errors.offset",
+            ],
+            text_number,
+        ),
         ..foreign()
     }
 }
 
 fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    let group = headers.text("kafka_dlt-original-consumer-group").unwrap_or_default();
+    let group = headers
+        .text("kafka_dlt-original-consumer-group")
+        .unwrap_or_default();
     // The outermost exception only says that a listener failed; its cause says why.
     let of_key = headers.text("kafka_dlt-key-exception-fqcn");
-    let class = headers.text("kafka_dlt-exception-cause-fqcn").or(of_key).or_else(|| headers.text("kafka_dlt-exception-fqcn"));
+    let class = headers
+        .text("kafka_dlt-exception-cause-fqcn")
+        .or(of_key)
+        .or_else(|| headers.text("kafka_dlt-exception-fqcn"));
     let of_key = headers.text("kafka_dlt-key-exception-message");
     let attempts = headers.last("retry_topic-attempts").and_then(big_endian);
     Verdict {
@@ -167,10 +208,19 @@ fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         origin_group: group.clone(),
         group,
         code: class_name(class),
-        detail: headers.text("kafka_dlt-exception-message").or(of_key).unwrap_or_default(),
+        detail: headers
+            .text("kafka_dlt-exception-message")
+            .or(of_key)
+            .unwrap_or_default(),
         attempts: attempts.map_or(1, small),
-        origin: headers
-            .place(["kafka_dlt-original-topic", "kafka_dlt-original-partition", "kafka_dlt-original-offset"], big_endian),
+        origin: headers.place(
+            [
+                "kafka_dlt-original-topic",
+                "kafka_dlt-original-partition",
+                "kafka_dlt-original-offset",
+            ],
+            big_endian,
+        ),
         ..foreign()
     }
 }
@@ -181,7 +231,14 @@ fn streams<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         stage: "streams".into(),
         code: class_name(headers.text("__streams.errors.exception")),
         detail: headers.text("__streams.errors.message").unwrap_or_default(),
-        origin: headers.place(["__streams.errors.topic", "__streams.errors.partition", "__streams.errors.offset"], text_number),
+        origin: headers.place(
+            [
+                "__streams.errors.topic",
+                "__streams.errors.partition",
+                "__streams.errors.offset",
+            ],
+            text_number,
+        ),
         ..foreign()
     }
 }
@@ -189,10 +246,19 @@ fn streams<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
 /// `org.apache.kafka.connect.errors.DataException` is `DataException`, which a person can type. The whole name stays in the headers.
 fn class_name(class: Option<Cow<'_, str>>) -> Cow<'_, str> {
     match class {
-        Some(Cow::Borrowed(name)) => Cow::Borrowed(name.rsplit('.').next().filter(|short| !short.is_empty()).unwrap_or(name)),
-        Some(Cow::Owned(name)) => {
-            Cow::Owned(name.rsplit('.').next().filter(|short| !short.is_empty()).unwrap_or(&name).to_owned())
-        }
+        Some(Cow::Borrowed(name)) => Cow::Borrowed(
+            name.rsplit('.')
+                .next()
+                .filter(|short| !short.is_empty())
+                .unwrap_or(name),
+        ),
+        Some(Cow::Owned(name)) => Cow::Owned(
+            name.rsplit('.')
+                .next()
+                .filter(|short| !short.is_empty())
+                .unwrap_or(&name)
+                .to_owned(),
+        ),
         None => UNSPECIFIED.into(),
     }
 }
@@ -210,14 +276,21 @@ fn text_number(bytes: &[u8]) -> Option<i64> {
 fn big_endian(bytes: &[u8]) -> Option<i64> {
     let first = *bytes.first()?;
     let mut wide = [if first & 0x80 == 0 { 0 } else { 0xff }; 8];
-    wide.get_mut(8usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
+    wide.get_mut(8usize.checked_sub(bytes.len())?..)?
+        .copy_from_slice(bytes);
     Some(i64::from_be_bytes(wide))
 }
 
 impl<'a> Place<'a> {
     fn new(topic: Cow<'a, str>, partition: i64, offset: i64) -> Option<Self> {
-        let partition = i32::try_from(partition).ok().filter(|partition| *partition >= 0)?;
-        (offset >= 0 && !topic.is_empty()).then_some(Self { topic, partition, offset })
+        let partition = i32::try_from(partition)
+            .ok()
+            .filter(|partition| *partition >= 0)?;
+        (offset >= 0 && !topic.is_empty()).then_some(Self {
+            topic,
+            partition,
+            offset,
+        })
     }
 }
 
@@ -225,11 +298,18 @@ struct Headers<'h, 'a>(&'h [Header<'a>]);
 
 impl<'a> Headers<'_, 'a> {
     fn first(&self, name: &str) -> Option<&'a [u8]> {
-        self.0.iter().find(|(other, _)| *other == name).and_then(|(_, value)| *value)
+        self.0
+            .iter()
+            .find(|(other, _)| *other == name)
+            .and_then(|(_, value)| *value)
     }
 
     fn last(&self, name: &str) -> Option<&'a [u8]> {
-        self.0.iter().rev().find(|(other, _)| *other == name).and_then(|(_, value)| *value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(other, _)| *other == name)
+            .and_then(|(_, value)| *value)
     }
 
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
@@ -243,6 +323,10 @@ impl<'a> Headers<'_, 'a> {
     /// Topic, partition and offset; none unless all three are there and make sense.
     fn place(&self, names: [&str; 3], read: fn(&[u8]) -> Option<i64>) -> Option<Place<'a>> {
         let [topic, partition, offset] = names.map(|name| self.first(name));
-        Place::new(String::from_utf8_lossy(topic?), read(partition?)?, read(offset?)?)
+        Place::new(
+            String::from_utf8_lossy(topic?),
+            read(partition?)?,
+            read(offset?)?,
+        )
     }
 }

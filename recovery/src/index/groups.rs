@@ -25,9 +25,15 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// Gives every row the number of its group; new groups are made, with no dead letters yet.
-    pub(crate) async fn assign(&mut self, pool: &PgPool, rows: &mut [Row<'_>]) -> Result<(), Transient> {
+    pub(crate) async fn assign(
+        &mut self,
+        pool: &PgPool,
+        rows: &mut [Row<'_>],
+    ) -> Result<(), Transient> {
         if !self.loaded {
-            let all = sqlx::query("SELECT id, stage, code, source, event_type FROM groups").fetch_all(pool).await;
+            let all = sqlx::query("SELECT id, stage, code, source, event_type FROM groups")
+                .fetch_all(pool)
+                .await;
             self.learn(&all.map_err(classify)?)?;
             self.loaded = true;
         }
@@ -44,10 +50,16 @@ impl Groups {
             }
         }
         if !new.is_empty() {
-            self.make(pool, &new.into_iter().collect::<Vec<_>>()).await?;
+            self.make(pool, &new.into_iter().collect::<Vec<_>>())
+                .await?;
         }
         for row in rows.iter_mut().filter(|row| row.group_id == 0) {
-            let missing = || Transient::wait("group_vanished", "a group was deleted while dead letters were indexed");
+            let missing = || {
+                Transient::wait(
+                    "group_vanished",
+                    "a group was deleted while dead letters were indexed",
+                )
+            };
             row.group_id = *self.ids.get(&row.label).ok_or_else(missing)?;
         }
         Ok(())
@@ -71,19 +83,31 @@ impl Groups {
     }
 
     fn within(&self, label: &Label, pending: usize) -> bool {
-        let coarse = [&label.event_type, &label.source, &label.code, &label.stage].iter().filter(|part| **part == OTHER).count();
+        let coarse = [&label.event_type, &label.source, &label.code, &label.stage]
+            .iter()
+            .filter(|part| **part == OTHER)
+            .count();
         // Every coarser form has room of its own above the bound of the finer ones.
         let room = MOST + coarse * MOST / 10;
         self.ids.len() + pending < room
-            && parents(label).iter().zip(BOUNDS).all(|((parent, child), bound)| {
-                let children = self.children.get(parent);
-                *child == OTHER || children.is_none_or(|children| children.contains(*child) || children.len() < bound)
-            })
+            && parents(label)
+                .iter()
+                .zip(BOUNDS)
+                .all(|((parent, child), bound)| {
+                    let children = self.children.get(parent);
+                    *child == OTHER
+                        || children.is_none_or(|children| {
+                            children.contains(*child) || children.len() < bound
+                        })
+                })
     }
 
     fn count(&mut self, label: &Label) {
         for (parent, child) in parents(label) {
-            self.children.entry(parent).or_default().insert(child.to_owned());
+            self.children
+                .entry(parent)
+                .or_default()
+                .insert(child.to_owned());
         }
     }
 
@@ -121,7 +145,12 @@ impl Groups {
     fn learn(&mut self, rows: &[PgRow]) -> Result<(), Transient> {
         for row in rows {
             let text = |index: usize| row.try_get::<String, _>(index).map_err(classify);
-            let label = Label { stage: text(1)?, code: text(2)?, source: text(3)?, event_type: text(4)? };
+            let label = Label {
+                stage: text(1)?,
+                code: text(2)?,
+                source: text(3)?,
+                event_type: text(4)?,
+            };
             self.count(&label);
             self.ids.insert(label, row.try_get(0).map_err(classify)?);
         }
@@ -131,7 +160,12 @@ impl Groups {
 
 /// Every part of a label under what is before it.
 fn parents(label: &Label) -> [([String; 3], &str); 4] {
-    let Label { stage, code, source, event_type } = label;
+    let Label {
+        stage,
+        code,
+        source,
+        event_type,
+    } = label;
     // A part that is not there yet is told from an empty one by a text no cleaned label can be.
     let none = || "\0".to_owned();
     [

@@ -67,7 +67,9 @@ impl<'a> Visitor<'a> for Envelope<'_, 'a> {
             };
             let value = map.next_value::<&RawValue>()?;
             if field.is_none() {
-                *field = serde_json::Deserializer::from_str(value.get()).deserialize_str(TextVisitor).ok();
+                *field = serde_json::Deserializer::from_str(value.get())
+                    .deserialize_str(TextVisitor)
+                    .ok();
             }
         }
         Ok(())
@@ -111,7 +113,11 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     pub(crate) fn new(registry: Registry) -> Self {
-        Self { registry, known: HashMap::new(), silent_until: None }
+        Self {
+            registry,
+            known: HashMap::new(),
+            silent_until: None,
+        }
     }
 
     /// Learns the schemas of a batch, as far as the registry answers without being waited for.
@@ -121,7 +127,9 @@ impl Schemas {
         }
         let mut asked = 0;
         for (id, _) in values.filter_map(|value| framing::unframe(value).ok()) {
-            let waits = self.silent_until.is_some_and(|until| Instant::now() < until);
+            let waits = self
+                .silent_until
+                .is_some_and(|until| Instant::now() < until);
             if waits || asked == MOST_QUESTIONS {
                 return;
             }
@@ -131,18 +139,30 @@ impl Schemas {
             asked += 1;
             match tokio::time::timeout(PATIENCE, self.registry.decoder(id)).await {
                 Ok(Ok(decoder)) => drop(self.known.insert(id, Some(decoder))),
-                Ok(Err(RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => drop(self.known.insert(id, None)),
-                Ok(Err(RegistryError::Unavailable(_))) | Err(_) => self.silent_until = Some(Instant::now() + PAUSE),
+                Ok(Err(RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
+                    drop(self.known.insert(id, None))
+                }
+                Ok(Err(RegistryError::Unavailable(_))) | Err(_) => {
+                    self.silent_until = Some(Instant::now() + PAUSE)
+                }
             }
         }
     }
 
     /// The envelope's fields of a value.
     pub(crate) fn peek<'a>(&self, value: &'a [u8]) -> Peek<'a> {
-        let Ok((id, datum)) = framing::unframe(value) else { return json(value) };
+        let Ok((id, datum)) = framing::unframe(value) else {
+            return json(value);
+        };
         let decoder = self.known.get(&id).and_then(Option::as_ref);
-        let Some(event) = decoder.and_then(|decoder| decoder.decode(datum).ok()) else { return Peek::default() };
+        let Some(event) = decoder.and_then(|decoder| decoder.decode(datum).ok()) else {
+            return Peek::default();
+        };
         let text = |text: &'a str| Some(Cow::Borrowed(text)).filter(|text| !text.is_empty());
-        Peek { event_id: text(event.event_id), event_type: text(event.event_type), source: text(event.source) }
+        Peek {
+            event_id: text(event.event_id),
+            event_type: text(event.event_type),
+            source: text(event.source),
+        }
     }
 }

@@ -41,8 +41,24 @@ pub struct Dead<'a> {
 
 impl<'a> Dead<'a> {
     pub(crate) fn of(record: &Record<'a>) -> Self {
-        let Record { topic, partition, offset, timestamp_ms, key, payload, .. } = *record;
-        Self { topic, partition, offset, timestamp_ms, key, value: payload, headers: record.headers().collect() }
+        let Record {
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            key,
+            payload,
+            ..
+        } = *record;
+        Self {
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            key,
+            value: payload,
+            headers: record.headers().collect(),
+        }
     }
 
     pub(crate) fn owned(topic: &'a str, record: &'a OwnedRecord) -> Self {
@@ -53,7 +69,11 @@ impl<'a> Dead<'a> {
             timestamp_ms: record.timestamp_ms,
             key: record.key.as_deref(),
             value: record.value.as_deref(),
-            headers: record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+            headers: record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_deref()))
+                .collect(),
         }
     }
 }
@@ -100,28 +120,55 @@ pub(crate) struct Row<'a> {
 impl<'a> Row<'a> {
     pub(crate) fn new(dead: &Dead<'a>, raw_topic: &'a str, peek: Peek<'a>) -> Self {
         let verdict = verdict(&dead.headers, raw_topic);
-        let Verdict { family, stage, code, group, detail, disposition, .. } = verdict;
+        let Verdict {
+            family,
+            stage,
+            code,
+            group,
+            detail,
+            disposition,
+            ..
+        } = verdict;
         let text = |name: &str| {
             let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
             std::str::from_utf8((*value)?).ok()
         };
         let at = Time::from_unix_timestamp_nanos(i128::from(dead.timestamp_ms) * 1_000_000).ok();
         let at = at.filter(|_| dead.timestamp_ms > 0 && dead.timestamp_ms <= LAST_MICROS / 1000);
-        let last_failed_at = verdict.last_failed_micros.and_then(time_of).or(at).unwrap_or_else(Time::now_utc);
-        let first_failed_at = verdict.first_failed_micros.and_then(time_of).unwrap_or(last_failed_at);
-        let own = || Place { topic: dead.topic.into(), partition: dead.partition, offset: dead.offset };
+        let last_failed_at = verdict
+            .last_failed_micros
+            .and_then(time_of)
+            .or(at)
+            .unwrap_or_else(Time::now_utc);
+        let first_failed_at = verdict
+            .first_failed_micros
+            .and_then(time_of)
+            .unwrap_or(last_failed_at);
+        let own = || Place {
+            topic: dead.topic.into(),
+            partition: dead.partition,
+            offset: dead.offset,
+        };
         let (origin, origin_group) = match verdict.origin {
             Some(origin) => (origin, verdict.origin_group),
             None => (own(), Cow::Borrowed("")),
         };
-        let bounded_place = |place: Place<'a>| Place { topic: name(place.topic, NAME_BYTES), ..place };
+        let bounded_place = |place: Place<'a>| Place {
+            topic: name(place.topic, NAME_BYTES),
+            ..place
+        };
         let label = |text: Cow<'_, str>| name(text, LABEL_BYTES).into_owned();
         Self {
             group_id: 0,
             label: Label {
                 stage: label(stage),
                 code: label(code),
-                source: label(text(h::SOURCE).map(Cow::Borrowed).or(peek.source).unwrap_or_default()),
+                source: label(
+                    text(h::SOURCE)
+                        .map(Cow::Borrowed)
+                        .or(peek.source)
+                        .unwrap_or_default(),
+                ),
                 event_type: label(peek.event_type.unwrap_or_default()),
             },
             origin: bounded_place(origin),
@@ -136,11 +183,23 @@ impl<'a> Row<'a> {
             replay_count: verdict.replay_count,
             first_failed_at: first_failed_at.min(last_failed_at),
             last_failed_at,
-            received_at: text(h::RECEIVED_AT).and_then(|micros| micros.parse().ok()).and_then(time_of),
-            service_version: verdict.service_version.map(|version| name(version, LABEL_BYTES)),
-            event_id: text(h::EVENT_ID).map(Cow::Borrowed).or(peek.event_id).map(|id| name(id, NAME_BYTES)),
-            entity_key: dead.key.and_then(|key| std::str::from_utf8(key).ok()).map(|key| name(key.into(), NAME_BYTES)),
-            trace_id: text(h::TRACEPARENT).and_then(runtime::traceparent::trace_id).map(Cow::Borrowed),
+            received_at: text(h::RECEIVED_AT)
+                .and_then(|micros| micros.parse().ok())
+                .and_then(time_of),
+            service_version: verdict
+                .service_version
+                .map(|version| name(version, LABEL_BYTES)),
+            event_id: text(h::EVENT_ID)
+                .map(Cow::Borrowed)
+                .or(peek.event_id)
+                .map(|id| name(id, NAME_BYTES)),
+            entity_key: dead
+                .key
+                .and_then(|key| std::str::from_utf8(key).ok())
+                .map(|key| name(key.into(), NAME_BYTES)),
+            trace_id: text(h::TRACEPARENT)
+                .and_then(runtime::traceparent::trace_id)
+                .map(Cow::Borrowed),
             key: dead.key.map(Cow::Borrowed),
             value: dead.value.map(Cow::Borrowed),
             value_bytes: dead.value.map(length),
@@ -151,22 +210,40 @@ impl<'a> Row<'a> {
 
     /// Value and headers, in bytes.
     pub(crate) fn kept_bytes(&self) -> i32 {
-        self.value.as_deref().map_or(0, length).saturating_add(length(self.headers.as_bytes()))
+        self.value
+            .as_deref()
+            .map_or(0, length)
+            .saturating_add(length(self.headers.as_bytes()))
     }
 
     /// The same dead letter with nothing in its texts that a database could refuse; value and key are bytes and stay, and so do the headers,
     /// as base64.
     pub(crate) fn plain(&self, problem: &str) -> Self {
         let ascii = |text: &str| -> Cow<'a, str> {
-            Cow::Owned(text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect())
+            Cow::Owned(
+                text.chars()
+                    .map(|c| {
+                        if c.is_ascii_graphic() || c == ' ' {
+                            c
+                        } else {
+                            '?'
+                        }
+                    })
+                    .collect(),
+            )
         };
-        let headers = format!("[[\"refused\",{{\"base64\":\"{}\"}}]]", STANDARD.encode(&self.headers));
+        let headers = format!(
+            "[[\"refused\",{{\"base64\":\"{}\"}}]]",
+            STANDARD.encode(&self.headers)
+        );
         let micros = self.last_failed_at.unix_timestamp();
         let at = Time::from_unix_timestamp(micros).unwrap_or(Time::UNIX_EPOCH);
         Self {
             consumer_group: ascii(&self.consumer_group),
             failed: None,
-            detail: ascii(&format!("indexed without its texts, which PostgreSQL refused: {problem}")),
+            detail: ascii(&format!(
+                "indexed without its texts, which PostgreSQL refused: {problem}"
+            )),
             disposition: ascii(&self.disposition),
             first_failed_at: at,
             last_failed_at: at,
@@ -194,14 +271,21 @@ fn time_of(micros: i64) -> Option<Time> {
 
 /// PostgreSQL's text cannot hold NUL.
 pub(crate) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        text
+    }
 }
 
 fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text;
     }
-    let end = (0..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..=most)
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
     Cow::Owned(text[..end].to_owned())
 }
 
@@ -224,7 +308,14 @@ fn json(headers: &[Header<'_>]) -> String {
         out.push_str(if place > 0 { ",[" } else { "[" });
         push_text(&clean((*name).into()), &mut out);
         out.push(',');
-        match value.map(|bytes| (bytes, std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')))) {
+        match value.map(|bytes| {
+            (
+                bytes,
+                std::str::from_utf8(bytes)
+                    .ok()
+                    .filter(|text| !text.contains('\0')),
+            )
+        }) {
             None => out.push_str("null"),
             Some((_, Some(text))) => push_text(text, &mut out),
             Some((bytes, None)) => {
@@ -240,7 +331,10 @@ fn json(headers: &[Header<'_>]) -> String {
 }
 
 fn push_text(text: &str, out: &mut String) {
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    if text
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
+    {
         out.push('"');
         out.push_str(text);
         out.push('"');

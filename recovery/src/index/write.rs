@@ -72,7 +72,9 @@ pub(crate) async fn write<'p>(
             // The statement has spoilt the transaction; savepoints are paid for only from here on.
             transaction.rollback().await.map_err(classify)?;
             transaction = pool.begin().await.map_err(classify)?;
-            Box::pin(bisect(&mut transaction, rows, mode)).await.map_err(classify)?
+            Box::pin(bisect(&mut transaction, rows, mode))
+                .await
+                .map_err(classify)?
         }
         other => other.map_err(classify)?,
     };
@@ -80,13 +82,25 @@ pub(crate) async fn write<'p>(
 }
 
 /// Nearly every batch is new through and through, and costs a third less without the question what of it is there. None when it is not so.
-async fn write_new<'p>(pool: &'p PgPool, rows: &[Row<'_>]) -> Result<Option<(Transaction<'p, Postgres>, Written)>, Transient> {
+async fn write_new<'p>(
+    pool: &'p PgPool,
+    rows: &[Row<'_>],
+) -> Result<Option<(Transaction<'p, Postgres>, Written)>, Transient> {
     if rows.iter().any(|row| row.replay_count > 0) {
         return Ok(None);
     }
     let mut transaction = pool.begin().await.map_err(classify)?;
-    match bind(INSERT_NEW, &rows.iter().collect::<Vec<_>>()).execute(&mut *transaction).await {
-        Ok(_) => Ok(Some((transaction, Written { new: rows.iter().map(|row| row.dlq).collect(), ..Written::default() }))),
+    match bind(INSERT_NEW, &rows.iter().collect::<Vec<_>>())
+        .execute(&mut *transaction)
+        .await
+    {
+        Ok(_) => Ok(Some((
+            transaction,
+            Written {
+                new: rows.iter().map(|row| row.dlq).collect(),
+                ..Written::default()
+            },
+        ))),
         Err(error) if is_row_fault(&error) || sqlstate(&error).as_deref() == Some("23505") => {
             transaction.rollback().await.map_err(classify)?;
             Ok(None)
@@ -95,7 +109,11 @@ async fn write_new<'p>(pool: &'p PgPool, rows: &[Row<'_>]) -> Result<Option<(Tra
     }
 }
 
-async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> Result<Written, sqlx::Error> {
+async fn bisect(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+    mode: Mode,
+) -> Result<Written, sqlx::Error> {
     let mut savepoint = connection.begin().await?;
     let error = match apply(&mut savepoint, rows, mode).await {
         Ok(written) => {
@@ -107,10 +125,20 @@ async fn bisect(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> 
     };
     savepoint.rollback().await?;
     if let [row] = rows {
-        let problem = error.as_database_error().map_or("", |error| error.message());
-        tracing::warn!(event = "row_cleaned", partition = row.dlq.0, offset = row.dlq.1, problem);
+        let problem = error
+            .as_database_error()
+            .map_or("", |error| error.message());
+        tracing::warn!(
+            event = "row_cleaned",
+            partition = row.dlq.0,
+            offset = row.dlq.1,
+            problem
+        );
         let written = apply(connection, &[row.plain(problem)], mode).await?;
-        return Ok(Written { cleaned: 1, ..written });
+        return Ok(Written {
+            cleaned: 1,
+            ..written
+        });
     }
     let (left, right) = rows.split_at(rows.len() / 2);
     let mut written = Box::pin(bisect(connection, left, mode)).await?;
@@ -163,7 +191,10 @@ macro_rules! insert {
 
 /// For a batch of which nothing is there: a flood.
 const INSERT_NEW: &str = insert!();
-const INSERT: &str = concat!(insert!(), " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset, id");
+const INSERT: &str = concat!(
+    insert!(),
+    " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset, id"
+);
 
 /// Rows that will be changed are locked before groups are, as by everyone else who changes dead letters.
 const LOCK: &str = concat!(
@@ -241,9 +272,18 @@ fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
         .bind(column!(|row| row.dlq.0))
         .bind(column!(|row| row.dlq.1))
         .bind(column!(|row| &*row.consumer_group))
-        .bind(column!(|row| row.failed.as_ref().map(|failed| &*failed.topic)))
-        .bind(column!(|row| row.failed.as_ref().map(|failed| failed.partition)))
-        .bind(column!(|row| row.failed.as_ref().map(|failed| failed.offset)))
+        .bind(column!(|row| row
+            .failed
+            .as_ref()
+            .map(|failed| &*failed.topic)))
+        .bind(column!(|row| row
+            .failed
+            .as_ref()
+            .map(|failed| failed.partition)))
+        .bind(column!(|row| row
+            .failed
+            .as_ref()
+            .map(|failed| failed.offset)))
         .bind(column!(|row| &*row.detail))
         .bind(column!(|row| &*row.disposition))
         .bind(column!(|row| row.attempts))
@@ -264,10 +304,16 @@ fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
 }
 
 fn places(rows: &[PgRow]) -> Result<Vec<DlqPlace>, sqlx::Error> {
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
 }
 
-async fn apply(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> Result<Written, sqlx::Error> {
+async fn apply(
+    connection: &mut PgConnection,
+    rows: &[Row<'_>],
+    mode: Mode,
+) -> Result<Written, sqlx::Error> {
     if rows.is_empty() {
         return Ok(Written::default());
     }
@@ -280,24 +326,54 @@ async fn apply(connection: &mut PgConnection, rows: &[Row<'_>], mode: Mode) -> R
     }
     let inserted = bind(INSERT, &all).fetch_all(&mut *connection).await?;
     let new = places(&inserted)?;
-    let ids = inserted.iter().map(|row| row.try_get(2)).collect::<Result<_, _>>()?;
+    let ids = inserted
+        .iter()
+        .map(|row| row.try_get(2))
+        .collect::<Result<_, _>>()?;
     if mode == Mode::NewOnly || new.len() == rows.len() {
-        return Ok(Written { new, ids, ..Written::default() });
+        return Ok(Written {
+            new,
+            ids,
+            ..Written::default()
+        });
     }
     let inserted: std::collections::HashSet<DlqPlace> = new.iter().copied().collect();
-    let known: Vec<&Row<'_>> = rows.iter().filter(|row| !inserted.contains(&row.dlq)).collect();
+    let known: Vec<&Row<'_>> = rows
+        .iter()
+        .filter(|row| !inserted.contains(&row.dlq))
+        .collect();
     let again = replace(connection, &known).await?;
     // Those that replaced a verdict are the current ones now, and no copies of themselves.
-    let copies = places(&bind(KEEP_COPIES, &known).fetch_all(&mut *connection).await?)?;
-    Ok(Written { new, ids, again, copies, cleaned: 0 })
+    let copies = places(
+        &bind(KEEP_COPIES, &known)
+            .fetch_all(&mut *connection)
+            .await?,
+    )?;
+    Ok(Written {
+        new,
+        ids,
+        again,
+        copies,
+        cleaned: 0,
+    })
 }
 
 /// Of several verdicts on one event in a batch, the one after most replays is the current one.
-async fn replace(connection: &mut PgConnection, known: &[&Row<'_>]) -> Result<Vec<DlqPlace>, sqlx::Error> {
+async fn replace(
+    connection: &mut PgConnection,
+    known: &[&Row<'_>],
+) -> Result<Vec<DlqPlace>, sqlx::Error> {
     let mut newest: HashMap<(&str, i32, i64, &str), &Row<'_>> = HashMap::new();
     for &row in known.iter().filter(|row| row.replay_count > 0) {
-        let origin = (&*row.origin.topic, row.origin.partition, row.origin.offset, &*row.origin_group);
-        let newer = newest.get(&origin).is_none_or(|other| other.replay_count < row.replay_count);
+        let origin = (
+            &*row.origin.topic,
+            row.origin.partition,
+            row.origin.offset,
+            &*row.origin_group,
+        );
+        let newer = newest
+            .get(&origin)
+            .is_none_or(|other| other.replay_count < row.replay_count);
         if newer {
             newest.insert(origin, row);
         }
@@ -306,9 +382,12 @@ async fn replace(connection: &mut PgConnection, known: &[&Row<'_>]) -> Result<Ve
         return Ok(Vec::new());
     }
     let newest: Vec<&Row<'_>> = newest.into_values().collect();
-    bind(KEEP_OLD_VERDICT, &newest).execute(&mut *connection).await?;
+    bind(KEEP_OLD_VERDICT, &newest)
+        .execute(&mut *connection)
+        .await?;
     let again = bind(REPLACE, &newest).fetch_all(&mut *connection).await?;
-    let (mut ids, mut counts, mut groups, mut details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut counts, mut groups, mut details) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &again {
         ids.push(row.try_get::<i64, _>(2)?);
         counts.push(row.try_get::<i32, _>(3)?);
@@ -316,7 +395,13 @@ async fn replace(connection: &mut PgConnection, known: &[&Row<'_>]) -> Result<Ve
         details.push(row.try_get::<String, _>(5)?);
     }
     if !ids.is_empty() {
-        sqlx::query(FAIL_ITEMS).bind(ids).bind(counts).bind(groups).bind(details).execute(connection).await?;
+        sqlx::query(FAIL_ITEMS)
+            .bind(ids)
+            .bind(counts)
+            .bind(groups)
+            .bind(details)
+            .execute(connection)
+            .await?;
     }
     places(&again)
 }

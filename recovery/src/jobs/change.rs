@@ -28,8 +28,9 @@ async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, Refusal
             .ok_or_else(|| unknown(job))?;
     let state: String = row.try_get(0)?;
     Ok(Known {
-        state: JobState::from_word(&state)
-            .ok_or_else(|| Refusal::WrongState(format!("replay {job} is in the unknown state {state}")))?,
+        state: JobState::from_word(&state).ok_or_else(|| {
+            Refusal::WrongState(format!("replay {job} is in the unknown state {state}"))
+        })?,
         created_by: row.try_get(1)?,
         needs_confirmation: row.try_get(2)?,
         approved_by: row.try_get(3)?,
@@ -37,11 +38,19 @@ async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, Refusal
     })
 }
 
-pub(super) async fn apply(recovery: &Recovery, who: &str, job: &str, rate: Option<f64>, yes: bool) -> Result<(), Refusal> {
+pub(super) async fn apply(
+    recovery: &Recovery,
+    who: &str,
+    job: &str,
+    rate: Option<f64>,
+    yes: bool,
+) -> Result<(), Refusal> {
     if let Some(rate) = rate
         && !(rate > 0.0 && rate <= MOST_RATE)
     {
-        return Err(Refusal::Invalid(format!("a rate is more than 0 and at most {MOST_RATE} records a second")));
+        return Err(Refusal::Invalid(format!(
+            "a rate is more than 0 and at most {MOST_RATE} records a second"
+        )));
     }
     let mut transaction = recovery.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
@@ -52,7 +61,10 @@ pub(super) async fn apply(recovery: &Recovery, who: &str, job: &str, rate: Optio
                     "replay {job} is of many dead letters, or of a selection without a filter: look at its dry run, then apply it with --yes"
                 )));
             }
-            if known.needs_confirmation && recovery.pipeline.require_approval && known.approved_by.is_none() {
+            if known.needs_confirmation
+                && recovery.pipeline.require_approval
+                && known.approved_by.is_none()
+            {
                 return Err(Refusal::NeedsApproval(format!(
                     "replay {job} needs the word of a second person: somebody other than {} approves it first",
                     known.created_by
@@ -60,11 +72,21 @@ pub(super) async fn apply(recovery: &Recovery, who: &str, job: &str, rate: Optio
             }
             "replay.apply"
         }
-        JobState::Running if rate.is_some_and(|rate| (rate - known.rate).abs() > f64::EPSILON) => "replay.rate",
+        JobState::Running if rate.is_some_and(|rate| (rate - known.rate).abs() > f64::EPSILON) => {
+            "replay.rate"
+        }
         // Applied before: the second time changes nothing.
         JobState::Running | JobState::Finished => return Ok(()),
-        JobState::Paused => return Err(Refusal::WrongState(format!("replay {job} is paused; resume it"))),
-        JobState::Stopped => return Err(Refusal::WrongState(format!("replay {job} was stopped; plan a new one"))),
+        JobState::Paused => {
+            return Err(Refusal::WrongState(format!(
+                "replay {job} is paused; resume it"
+            )));
+        }
+        JobState::Stopped => {
+            return Err(Refusal::WrongState(format!(
+                "replay {job} was stopped; plan a new one"
+            )));
+        }
     };
     sqlx::query(
         "UPDATE replay_jobs SET state = 'running', rate = coalesce($2, rate), started_at = coalesce(started_at, clock_timestamp())
@@ -75,7 +97,17 @@ pub(super) async fn apply(recovery: &Recovery, who: &str, job: &str, rate: Optio
     .execute(&mut *transaction)
     .await?;
     let counts = serde_json::json!({"rate": rate.unwrap_or(known.rate)});
-    log::write(&mut transaction, Entry { who, action, job: Some(job), counts, ..Entry::default() }).await?;
+    log::write(
+        &mut transaction,
+        Entry {
+            who,
+            action,
+            job: Some(job),
+            counts,
+            ..Entry::default()
+        },
+    )
+    .await?;
     Ok(transaction.commit().await?)
 }
 
@@ -93,14 +125,28 @@ pub(super) async fn approve(recovery: &Recovery, who: &str, job: &str) -> Result
     }
     // An applied one may wait for it too: the role that sends asks for it, whatever the command that applied was told.
     if matches!(known.state, JobState::Stopped | JobState::Finished) {
-        return Err(Refusal::WrongState(format!("replay {job} is {}: there is nothing to approve", known.state.word())));
+        return Err(Refusal::WrongState(format!(
+            "replay {job} is {}: there is nothing to approve",
+            known.state.word()
+        )));
     }
-    sqlx::query("UPDATE replay_jobs SET approved_by = $2, approved_at = clock_timestamp() WHERE id = $1")
-        .bind(job)
-        .bind(log::clean(who))
-        .execute(&mut *transaction)
-        .await?;
-    log::write(&mut transaction, Entry { who, action: "replay.approve", job: Some(job), ..Entry::default() }).await?;
+    sqlx::query(
+        "UPDATE replay_jobs SET approved_by = $2, approved_at = clock_timestamp() WHERE id = $1",
+    )
+    .bind(job)
+    .bind(log::clean(who))
+    .execute(&mut *transaction)
+    .await?;
+    log::write(
+        &mut transaction,
+        Entry {
+            who,
+            action: "replay.approve",
+            job: Some(job),
+            ..Entry::default()
+        },
+    )
+    .await?;
     Ok(transaction.commit().await?)
 }
 
@@ -111,12 +157,28 @@ pub(super) struct Switch {
     to: JobState,
 }
 
-pub(super) const PAUSE: Switch = Switch { action: "replay.pause", from: &[JobState::Running], to: JobState::Paused };
-pub(super) const RESUME: Switch = Switch { action: "replay.resume", from: &[JobState::Paused], to: JobState::Running };
-pub(super) const STOP: Switch =
-    Switch { action: "replay.stop", from: &[JobState::Planned, JobState::Running, JobState::Paused], to: JobState::Stopped };
+pub(super) const PAUSE: Switch = Switch {
+    action: "replay.pause",
+    from: &[JobState::Running],
+    to: JobState::Paused,
+};
+pub(super) const RESUME: Switch = Switch {
+    action: "replay.resume",
+    from: &[JobState::Paused],
+    to: JobState::Running,
+};
+pub(super) const STOP: Switch = Switch {
+    action: "replay.stop",
+    from: &[JobState::Planned, JobState::Running, JobState::Paused],
+    to: JobState::Stopped,
+};
 
-pub(super) async fn switch(recovery: &Recovery, who: &str, job: &str, switch: &Switch) -> Result<(), Refusal> {
+pub(super) async fn switch(
+    recovery: &Recovery,
+    who: &str,
+    job: &str,
+    switch: &Switch,
+) -> Result<(), Refusal> {
     let mut transaction = recovery.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     if known.state == switch.to {
@@ -124,7 +186,10 @@ pub(super) async fn switch(recovery: &Recovery, who: &str, job: &str, switch: &S
     }
     if !switch.from.contains(&known.state) {
         let verb = switch.action.trim_start_matches("replay.");
-        return Err(Refusal::WrongState(format!("replay {job} is {}: it cannot {verb}", known.state.word())));
+        return Err(Refusal::WrongState(format!(
+            "replay {job} is {}: it cannot {verb}",
+            known.state.word()
+        )));
     }
     sqlx::query("UPDATE replay_jobs SET state = $2, blocked = NULL WHERE id = $1")
         .bind(job)
@@ -138,6 +203,15 @@ pub(super) async fn switch(recovery: &Recovery, who: &str, job: &str, switch: &S
             .execute(&mut *transaction)
             .await?;
     }
-    log::write(&mut transaction, Entry { who, action: switch.action, job: Some(job), ..Entry::default() }).await?;
+    log::write(
+        &mut transaction,
+        Entry {
+            who,
+            action: switch.action,
+            job: Some(job),
+            ..Entry::default()
+        },
+    )
+    .await?;
     Ok(transaction.commit().await?)
 }

@@ -10,9 +10,21 @@ use std::collections::BTreeMap;
 
 /// Most rows of one answer.
 const MOST_ROWS: u32 = 10_000;
-const ITEM_STATES: [&str; 7] = ["pending", "sending", "sent", "stored", "duplicate", "failed", "skipped"];
+const ITEM_STATES: [&str; 7] = [
+    "pending",
+    "sending",
+    "sent",
+    "stored",
+    "duplicate",
+    "failed",
+    "skipped",
+];
 
-pub(super) async fn jobs(recovery: &Recovery, id: Option<&str>, limit: u32) -> Result<Vec<Job>, Refusal> {
+pub(super) async fn jobs(
+    recovery: &Recovery,
+    id: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Job>, Refusal> {
     if id.is_some_and(|id| id.contains('\0')) {
         return Ok(Vec::new());
     }
@@ -28,7 +40,10 @@ pub(super) async fn jobs(recovery: &Recovery, id: Option<&str>, limit: u32) -> R
     .bind(f64::from(ROLE_GONE_SECONDS))
     .fetch_all(&mut *connection)
     .await?;
-    let mut jobs = rows.iter().map(|row| job_of(row, recovery.pipeline.require_approval)).collect::<Result<Vec<_>, _>>()?;
+    let mut jobs = rows
+        .iter()
+        .map(|row| job_of(row, recovery.pipeline.require_approval))
+        .collect::<Result<Vec<_>, _>>()?;
     for job in &mut jobs {
         count(&mut connection, job).await?;
     }
@@ -37,10 +52,15 @@ pub(super) async fn jobs(recovery: &Recovery, id: Option<&str>, limit: u32) -> R
 
 fn job_of(row: &PgRow, require_approval: bool) -> Result<Job, Refusal> {
     let (state, selection): (String, String) = (row.try_get(1)?, row.try_get(2)?);
-    let state = JobState::from_word(&state).ok_or_else(|| Refusal::WrongState(format!("unknown state {state}")))?;
-    let selection: Selection = serde_json::from_str(&selection)
-        .map_err(|error| Refusal::WrongState(format!("this replay's selection is of another version: {error}")))?;
-    let (approved_by, needs_confirmation): (Option<String>, bool) = (row.try_get(7)?, row.try_get(8)?);
+    let state = JobState::from_word(&state)
+        .ok_or_else(|| Refusal::WrongState(format!("unknown state {state}")))?;
+    let selection: Selection = serde_json::from_str(&selection).map_err(|error| {
+        Refusal::WrongState(format!(
+            "this replay's selection is of another version: {error}"
+        ))
+    })?;
+    let (approved_by, needs_confirmation): (Option<String>, bool) =
+        (row.try_get(7)?, row.try_get(8)?);
     let over = matches!(state, JobState::Stopped | JobState::Finished);
     Ok(Job {
         id: row.try_get(0)?,
@@ -50,7 +70,10 @@ fn job_of(row: &PgRow, require_approval: bool) -> Result<Job, Refusal> {
         created_by: row.try_get(4)?,
         created_at: row.try_get(5)?,
         policy: row.try_get(6)?,
-        needs_approval: require_approval && needs_confirmation && approved_by.is_none() && state == JobState::Planned,
+        needs_approval: require_approval
+            && needs_confirmation
+            && approved_by.is_none()
+            && state == JobState::Planned,
         approved_by,
         needs_confirmation,
         rate: row.try_get(9)?,
@@ -74,7 +97,8 @@ async fn count(connection: &mut PgConnection, job: &mut Job) -> Result<(), Refus
     .fetch_all(connection)
     .await?;
     for row in &counts {
-        let (state, code, count): (String, Option<String>, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (state, code, count): (String, Option<String>, i64) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         *job.by_state.entry(state).or_default() += count;
         if let Some(code) = code {
             *job.by_code.entry(code).or_default() += count;
@@ -89,10 +113,21 @@ async fn count(connection: &mut PgConnection, job: &mut Job) -> Result<(), Refus
     Ok(())
 }
 
-pub(super) async fn items(recovery: &Recovery, job: &str, states: &[String], limit: u32) -> Result<Vec<Item>, Refusal> {
-    if let Some(bad) = states.iter().find(|state| !ITEM_STATES.contains(&state.as_str())) {
+pub(super) async fn items(
+    recovery: &Recovery,
+    job: &str,
+    states: &[String],
+    limit: u32,
+) -> Result<Vec<Item>, Refusal> {
+    if let Some(bad) = states
+        .iter()
+        .find(|state| !ITEM_STATES.contains(&state.as_str()))
+    {
         let shown: String = bad.chars().filter(|c| !c.is_control()).take(40).collect();
-        return Err(Refusal::Invalid(format!("{shown} is no state of an item; those are {}", ITEM_STATES.join(", "))));
+        return Err(Refusal::Invalid(format!(
+            "{shown} is no state of an item; those are {}",
+            ITEM_STATES.join(", ")
+        )));
     }
     let mut connection = recovery.pool.acquire().await?;
     let known: bool = match job.contains('\0') {

@@ -42,7 +42,10 @@ pub(super) fn letter(row: &PgRow) -> Result<Letter, sqlx::Error> {
 }
 
 /// Letters by their numbers, the newest first.
-pub(super) async fn by_ids(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Letter>, Refusal> {
+pub(super) async fn by_ids(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<Letter>, Refusal> {
     let rows = sqlx::query(concat!(
         "SELECT ",
         letter_columns!(),

@@ -22,13 +22,18 @@ enum Bytes {
 
 impl Bytes {
     fn of(bytes: &[u8]) -> Self {
-        std::str::from_utf8(bytes).map_or_else(|_| Self::Base64(STANDARD.encode(bytes)), |text| Self::Text(text.to_owned()))
+        std::str::from_utf8(bytes).map_or_else(
+            |_| Self::Base64(STANDARD.encode(bytes)),
+            |text| Self::Text(text.to_owned()),
+        )
     }
 
     fn into_bytes(self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.into_bytes()),
-            Self::Base64(text) => STANDARD.decode(text).map_err(|error| format!("its base64 cannot be read: {error}")),
+            Self::Base64(text) => STANDARD
+                .decode(text)
+                .map_err(|error| format!("its base64 cannot be read: {error}")),
         }
     }
 }
@@ -91,7 +96,9 @@ impl Line {
             (Some(topic), Some(partition), Some(offset)) => Some((topic, partition, offset)),
             _ => None,
         };
-        let bytes = |index: usize| Ok::<_, sqlx::Error>(row.try_get::<Option<&[u8]>, _>(index)?.map(Bytes::of));
+        let bytes = |index: usize| {
+            Ok::<_, sqlx::Error>(row.try_get::<Option<&[u8]>, _>(index)?.map(Bytes::of))
+        };
         Ok(Self {
             cluster: cluster.cloned(),
             origin: (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
@@ -139,21 +146,35 @@ impl Line {
     /// that cluster's name, and can be read and given up, but not replayed here.
     pub(super) fn into_row(mut self, ours: Option<&String>) -> Result<Row<'static>, String> {
         if self.cluster.as_ref() != ours {
-            let cluster = self.cluster.take().unwrap_or_else(|| "elsewhere".to_owned());
+            let cluster = self
+                .cluster
+                .take()
+                .unwrap_or_else(|| "elsewhere".to_owned());
             self.origin.0 = format!("{cluster}/{}", self.origin.0);
         }
         let bound = |text: String, most| name(Cow::Owned(text), most).into_owned();
         let named = |text: String| Cow::Owned(bound(text, NAME_BYTES));
-        let place = |(topic, partition, offset): (String, i32, i64)| Place { topic: named(topic), partition, offset };
+        let place = |(topic, partition, offset): (String, i32, i64)| Place {
+            topic: named(topic),
+            partition,
+            offset,
+        };
         let value = self.value.map(Bytes::into_bytes).transpose()?;
         let sha256 = match (&value, self.value_sha256) {
             (Some(value), _) => Some(Sha256::digest(value).to_vec()),
-            (None, Some(text)) => Some(hex::decode(text).map_err(|error| format!("its value_sha256 is no hex: {error}"))?),
+            (None, Some(text)) => Some(
+                hex::decode(text)
+                    .map_err(|error| format!("its value_sha256 is no hex: {error}"))?,
+            ),
             (None, None) => None,
         };
-        let value_bytes = value.as_ref().map_or(self.value_bytes, |value| i32::try_from(value.len()).ok());
+        let value_bytes = value
+            .as_ref()
+            .map_or(self.value_bytes, |value| i32::try_from(value.len()).ok());
         let years = 0..=9999;
-        if !years.contains(&self.last_failed_at.year()) || !years.contains(&self.first_failed_at.year()) {
+        if !years.contains(&self.last_failed_at.year())
+            || !years.contains(&self.first_failed_at.year())
+        {
             return Err("a time of it is beyond the calendar".to_owned());
         }
         Ok(Row {

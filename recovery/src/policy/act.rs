@@ -1,7 +1,9 @@
 //! Policies at work: look, try on today's checks, replay what would pass, stop when it fails again.
 
 use super::metrics as names;
-use super::{Candidate, LOOK, Policies, Policy, Standing, choose, fingerprint, must_stop, next_try};
+use super::{
+    Candidate, LOOK, Policies, Policy, Standing, choose, fingerprint, must_stop, next_try,
+};
 use crate::Recovery;
 use crate::error::Refusal;
 use crate::log::{self, Entry};
@@ -20,7 +22,12 @@ const LONGEST: Duration = Duration::from_secs(50);
 const PAGE: usize = 100;
 
 /// Looks once at the start, since a start is what a deploy ends with, then every so often, until `shutdown`.
-pub async fn run(recovery: Recovery, policies: Policies, health: Health, shutdown: CancellationToken) {
+pub async fn run(
+    recovery: Recovery,
+    policies: Policies,
+    health: Health,
+    shutdown: CancellationToken,
+) {
     let mut tick = tokio::time::interval(WATCH);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look_at = tokio::time::Instant::now();
@@ -31,8 +38,15 @@ pub async fn run(recovery: Recovery, policies: Policies, health: Health, shutdow
         let due = tokio::time::Instant::now() >= look_at;
         for policy in &policies.policy {
             let attend = tokio::time::timeout(LONGEST, recovery.attend(policy, due));
-            let Some(done) = shutdown.run_until_cancelled(attend).await else { return };
-            let slow = |_| Err(Refusal::Unavailable(format!("not done within {} s", LONGEST.as_secs())));
+            let Some(done) = shutdown.run_until_cancelled(attend).await else {
+                return;
+            };
+            let slow = |_| {
+                Err(Refusal::Unavailable(format!(
+                    "not done within {} s",
+                    LONGEST.as_secs()
+                )))
+            };
             if let Err(error) = done.unwrap_or_else(slow) {
                 tracing::warn!(event = "policy_look_failed", policy = policy.name, %error);
             }
@@ -48,10 +62,12 @@ impl Recovery {
     async fn attend(&self, policy: &Policy, due: bool) -> Result<(), Refusal> {
         // Only the lock is this transaction's: what is decided is written at once, so that a crash in the middle has decided it.
         let mut lock = self.pool.begin().await?;
-        let mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended('eventflow policy ' || $1, 0))")
-            .bind(&policy.name)
-            .fetch_one(&mut *lock)
-            .await?;
+        let mine: bool = sqlx::query_scalar(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended('eventflow policy ' || $1, 0))",
+        )
+        .bind(&policy.name)
+        .fetch_one(&mut *lock)
+        .await?;
         if !mine {
             return Ok(());
         }
@@ -65,10 +81,11 @@ impl Recovery {
 
     /// Where a policy stands; a replay of it that fails too often is stopped here, and the policy with it.
     async fn standing(&self, policy: &Policy, fingerprint: &str) -> Result<Standing, Refusal> {
-        let known = sqlx::query("SELECT fingerprint, stopped_at IS NOT NULL FROM policies WHERE name = $1")
-            .bind(&policy.name)
-            .fetch_optional(&self.pool)
-            .await?;
+        let known =
+            sqlx::query("SELECT fingerprint, stopped_at IS NOT NULL FROM policies WHERE name = $1")
+                .bind(&policy.name)
+                .fetch_optional(&self.pool)
+                .await?;
         let (known, stopped): (Option<String>, bool) = match known {
             Some(row) => (Some(row.try_get(0)?), row.try_get(1)?),
             None => (None, false),
@@ -94,16 +111,21 @@ impl Recovery {
         .await?;
         let mut busy = false;
         if let Some(last) = last {
-            let (job, state, failed): (String, String, i64) = (last.try_get(0)?, last.try_get(1)?, last.try_get(2)?);
+            let (job, state, failed): (String, String, i64) =
+                (last.try_get(0)?, last.try_get(1)?, last.try_get(2)?);
             let ended = matches!(state.as_str(), "finished" | "stopped");
             // After a change a replay that is over says nothing of what is now.
             let counts = !(changed && ended);
-            if counts && stopped_with.is_none() && must_stop(policy, usize::try_from(failed).unwrap_or(usize::MAX)) {
+            if counts
+                && stopped_with.is_none()
+                && must_stop(policy, usize::try_from(failed).unwrap_or(usize::MAX))
+            {
                 if !ended {
                     self.stop(&who(policy), &job).await?;
                 }
-                let reason =
-                    format!("{failed} of replay {job} failed again; it goes on after a change of contracts, version or policy");
+                let reason = format!(
+                    "{failed} of replay {job} failed again; it goes on after a change of contracts, version or policy"
+                );
                 self.stop_policy(policy, &job, &reason).await?;
                 stopped_with = Some(fingerprint.to_owned());
             }
@@ -113,7 +135,8 @@ impl Recovery {
                 self.apply_own(policy, &job).await?;
             }
         }
-        ::metrics::gauge!(names::STOPPED, "policy" => policy.name.clone()).set(f64::from(u8::from(stopped_with.is_some())));
+        ::metrics::gauge!(names::STOPPED, "policy" => policy.name.clone())
+            .set(f64::from(u8::from(stopped_with.is_some())));
         let spent: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM replay_items i JOIN replay_jobs j ON j.id = i.job_id
              WHERE j.policy = $1 AND j.created_at > now() - interval '1 day'
@@ -123,7 +146,11 @@ impl Recovery {
         .bind(&policy.name)
         .fetch_one(&self.pool)
         .await?;
-        Ok(Standing { stopped_with, busy, spent: usize::try_from(spent).unwrap_or(usize::MAX) })
+        Ok(Standing {
+            stopped_with,
+            busy,
+            spent: usize::try_from(spent).unwrap_or(usize::MAX),
+        })
     }
 
     async fn stop_policy(&self, policy: &Policy, job: &str, reason: &str) -> Result<(), Refusal> {
@@ -134,15 +161,33 @@ impl Recovery {
             .bind(reason)
             .execute(&mut *transaction)
             .await?;
-        let entry = Entry { who: &who(policy), action: "policy.stop", job: Some(job), reason, ..Entry::default() };
+        let entry = Entry {
+            who: &who(policy),
+            action: "policy.stop",
+            job: Some(job),
+            reason,
+            ..Entry::default()
+        };
         log::write(&mut transaction, entry).await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn look(&self, policy: &Policy, fingerprint: &str, standing: &Standing) -> Result<(), Refusal> {
+    async fn look(
+        &self,
+        policy: &Policy,
+        fingerprint: &str,
+        standing: &Standing,
+    ) -> Result<(), Refusal> {
         let candidates = self.candidates(policy, fingerprint).await?;
         let now = Time::now_utc();
-        let chosen = choose(policy, fingerprint, standing, &candidates, self.pipeline.max_replays, now);
+        let chosen = choose(
+            policy,
+            fingerprint,
+            standing,
+            &candidates,
+            self.pipeline.max_replays,
+            now,
+        );
         if chosen.is_empty() {
             return Ok(());
         }
@@ -150,16 +195,29 @@ impl Recovery {
         for page in chosen.chunks(PAGE) {
             let ids: Vec<i64> = page.iter().map(|candidate| candidate.id).collect();
             let verdicts = self.verdicts(&ids).await?;
-            let would_pass: HashSet<i64> =
-                verdicts.into_iter().filter(|verdict| verdict.would != "fail").map(|verdict| verdict.letter).collect();
+            let would_pass: HashSet<i64> = verdicts
+                .into_iter()
+                .filter(|verdict| verdict.would != "fail")
+                .map(|verdict| verdict.letter)
+                .collect();
             for candidate in page {
-                if would_pass.contains(&candidate.id) { &mut passing } else { &mut failing }.push(*candidate);
+                if would_pass.contains(&candidate.id) {
+                    &mut passing
+                } else {
+                    &mut failing
+                }
+                .push(*candidate);
             }
         }
         self.count(policy, "would_fail", failing.len());
         self.count(policy, "replayed", passing.len());
         let mut transaction = self.pool.begin().await?;
-        let ids = |candidates: &[&Candidate]| candidates.iter().map(|candidate| candidate.id).collect::<Vec<_>>();
+        let ids = |candidates: &[&Candidate]| {
+            candidates
+                .iter()
+                .map(|candidate| candidate.id)
+                .collect::<Vec<_>>()
+        };
         sqlx::query(
             "INSERT INTO policy_tries (dead_letter_id, failed_with) SELECT id, $2 FROM UNNEST($1::bigint[]) AS new (id)
              ON CONFLICT (dead_letter_id) DO UPDATE SET failed_with = $2",
@@ -179,16 +237,32 @@ impl Recovery {
         .execute(&mut *transaction)
         .await?;
         let counts = serde_json::json!({"looked_at": candidates.len(), "would_pass": passing.len(), "would_fail": failing.len()});
-        let entry = Entry { who: &who(policy), action: "policy.look", counts, ..Entry::default() };
+        let entry = Entry {
+            who: &who(policy),
+            action: "policy.look",
+            counts,
+            ..Entry::default()
+        };
         log::write(&mut transaction, entry).await?;
         transaction.commit().await?;
         if passing.is_empty() {
             return Ok(());
         }
-        let selection = Selection { id: ids(&passing), state: vec![State::Open], ..Selection::default() };
+        let selection = Selection {
+            id: ids(&passing),
+            state: vec![State::Open],
+            ..Selection::default()
+        };
         let reason = format!("policy {}: would pass today's checks", policy.name);
-        let key = format!("{} {} {}", who(policy), now.unix_timestamp_nanos(), ids(&passing)[0]);
-        let job = self.plan(&who(policy), &selection, &reason, &key, Some(&policy.name)).await?;
+        let key = format!(
+            "{} {} {}",
+            who(policy),
+            now.unix_timestamp_nanos(),
+            ids(&passing)[0]
+        );
+        let job = self
+            .plan(&who(policy), &selection, &reason, &key, Some(&policy.name))
+            .await?;
         self.apply_own(policy, &job.id).await
     }
 
@@ -196,7 +270,9 @@ impl Recovery {
     async fn apply_own(&self, policy: &Policy, job: &str) -> Result<(), Refusal> {
         match self.apply(&who(policy), job, Some(policy.rate), true).await {
             // It waits for a person, as anybody's would.
-            Err(Refusal::NeedsApproval(why)) => tracing::debug!(event = "policy_waits", policy = policy.name, job, why),
+            Err(Refusal::NeedsApproval(why)) => {
+                tracing::debug!(event = "policy_waits", policy = policy.name, job, why)
+            }
             other => drop(other?),
         }
         Ok(())
@@ -204,7 +280,11 @@ impl Recovery {
 
     /// Open dead letters the policy's codes and sources fit and nothing rules out for good, the oldest first. What a person has edited is
     /// that person's.
-    async fn candidates(&self, policy: &Policy, fingerprint: &str) -> Result<Vec<Candidate>, Refusal> {
+    async fn candidates(
+        &self,
+        policy: &Policy,
+        fingerprint: &str,
+    ) -> Result<Vec<Candidate>, Refusal> {
         let rows = sqlx::query(
             "SELECT d.id, d.last_failed_at, d.replay_count, coalesce(t.tries, 0), t.next_try_at, t.failed_with
              FROM groups g
@@ -233,7 +313,10 @@ impl Recovery {
         .await?;
         rows.iter()
             .map(|row| {
-                let number = |index| row.try_get::<i32, _>(index).map(|number| u32::try_from(number).unwrap_or(0));
+                let number = |index| {
+                    row.try_get::<i32, _>(index)
+                        .map(|number| u32::try_from(number).unwrap_or(0))
+                };
                 Ok(Candidate {
                     id: row.try_get(0)?,
                     last_failed_at: row.try_get(1)?,

@@ -13,5 +13,8 @@ pub fn describe() {
         DECISIONS,
         "Open dead letters automatic recovery decided on, by policy and decision (replayed, would_fail)"
     );
-    describe_gauge!(STOPPED, "1 while a policy has stopped itself, since what it replayed failed again, by policy");
+    describe_gauge!(
+        STOPPED,
+        "1 while a policy has stopped itself, since what it replayed failed again, by policy"
+    );
 }

@@ -19,8 +19,15 @@ fn a_file_is_read_and_what_it_leaves_out_is_cautious() {
     let policies = Policies::parse(FILE).unwrap();
     assert_eq!(policies.every, Duration::from_secs(300));
     let policy = &policies.policy[0];
-    assert_eq!((policy.oldest, policy.budget, policy.max_tries), (Duration::from_secs(30 * 86400), 500, 3));
-    assert_eq!(Policies::parse("").unwrap().policy, [], "an empty file does nothing");
+    assert_eq!(
+        (policy.oldest, policy.budget, policy.max_tries),
+        (Duration::from_secs(30 * 86400), 500, 3)
+    );
+    assert_eq!(
+        Policies::parse("").unwrap().policy,
+        [],
+        "an empty file does nothing"
+    );
 }
 
 #[test]
@@ -28,14 +35,35 @@ fn a_wrong_file_is_a_sentence() {
     for (text, part) in [
         ("every = \"soon\"", "no span"),
         ("every = \"5\u{1F600}\"", "no span"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"no_such\"]", "no such code: no_such"),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"no_such\"]",
+            "no such code: no_such",
+        ),
         ("[[policy]]\nname = \"a\"\ncodes = []", "needs codes"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"conflict\"]", "needs a person"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\n[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]", "name of its own"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nrate = 0", "rate"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nmax_tries = 0", "max_tries"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nyoungest = \"8d\"", "youngest"),
-        ("[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nspeed = 1", "unknown field"),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"conflict\"]",
+            "needs a person",
+        ),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\n[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]",
+            "name of its own",
+        ),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nrate = 0",
+            "rate",
+        ),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nmax_tries = 0",
+            "max_tries",
+        ),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nyoungest = \"8d\"",
+            "youngest",
+        ),
+        (
+            "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nspeed = 1",
+            "unknown field",
+        ),
     ] {
         let error = Policies::parse(text).unwrap_err();
         assert!(error.contains(part), "{text}: {error}");
@@ -47,9 +75,16 @@ fn contracts_version_and_the_policy_itself_are_in_the_fingerprint() {
     let policy = Policies::parse(FILE).unwrap().policy.remove(0);
     let all = Contracts::builtin();
     let fewer = Contracts::compile(Contracts::builtin_files().into_iter().take(1)).unwrap();
-    assert_eq!(fingerprint(&policy, &all), fingerprint(&policy, &Contracts::builtin()), "whatever the order");
+    assert_eq!(
+        fingerprint(&policy, &all),
+        fingerprint(&policy, &Contracts::builtin()),
+        "whatever the order"
+    );
     assert_ne!(fingerprint(&policy, &all), fingerprint(&policy, &fewer));
-    let other = Policy { rate: 11.0, ..policy.clone() };
+    let other = Policy {
+        rate: 11.0,
+        ..policy.clone()
+    };
     assert_ne!(fingerprint(&policy, &all), fingerprint(&other, &all));
 }
 

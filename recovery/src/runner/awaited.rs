@@ -16,15 +16,21 @@ const AWAITED: &str = "SELECT j.id, d.consumer_group, j.blocked IS NOT NULL FROM
 
 pub(super) async fn look(context: &Context) -> Result<(), Refusal> {
     let pool = &context.recovery.pool;
-    let awaited: Vec<(String, String, bool)> = within(async { Ok(sqlx::query_as(AWAITED).fetch_all(pool).await?) }).await?;
+    let awaited: Vec<(String, String, bool)> =
+        within(async { Ok(sqlx::query_as(AWAITED).fetch_all(pool).await?) }).await?;
     for (job, group, blocked) in awaited {
         match context.desk.open(&[group]).await {
             Ok(_) if !blocked => {}
             Ok(_) => {
-                let clear = sqlx::query("UPDATE replay_jobs SET blocked = NULL WHERE id = $1 AND state = 'running'").bind(job);
+                let clear = sqlx::query(
+                    "UPDATE replay_jobs SET blocked = NULL WHERE id = $1 AND state = 'running'",
+                )
+                .bind(job);
                 within(async { Ok(clear.execute(pool).await.map(drop)?) }).await?;
             }
-            Err(reason) => within(async { block(&mut *pool.acquire().await?, &job, &reason).await }).await?,
+            Err(reason) => {
+                within(async { block(&mut *pool.acquire().await?, &job, &reason).await }).await?
+            }
         }
     }
     Ok(())

@@ -32,23 +32,41 @@ pub(crate) enum Decision {
 }
 
 /// Whether a planned item may be sent, given its dead letter as it is now.
-pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, destinations: &Destinations) -> Decision {
+pub(crate) fn decide(
+    planned: &Planned,
+    letter: Option<&Letter>,
+    destinations: &Destinations,
+) -> Decision {
     let Some(letter) = letter else {
-        return Decision::Skip("not_open", "the dead letter is not in the index any more".to_owned());
+        return Decision::Skip(
+            "not_open",
+            "the dead letter is not in the index any more".to_owned(),
+        );
     };
     match letter.state.as_str() {
         "open" => {}
         "replaying" => {
             let job = letter.job.as_deref().unwrap_or("another one");
-            return Decision::Skip("being_replayed", format!("replay {job} has sent it, and its outcome is not known yet"));
+            return Decision::Skip(
+                "being_replayed",
+                format!("replay {job} has sent it, and its outcome is not known yet"),
+            );
         }
         other => return Decision::Skip("not_open", format!("it is {other}")),
     }
-    if letter.value_sha256 != planned.value_sha256 || letter.edit.as_ref().map(|edit| edit.id) != planned.edit {
-        return Decision::Skip("changed_since_planned", "its value is another than was selected; plan it again".to_owned());
+    if letter.value_sha256 != planned.value_sha256
+        || letter.edit.as_ref().map(|edit| edit.id) != planned.edit
+    {
+        return Decision::Skip(
+            "changed_since_planned",
+            "its value is another than was selected; plan it again".to_owned(),
+        );
     }
     if letter.dropped && letter.edit.is_none() {
-        return Decision::Skip("value_dropped", "the index's limits dropped its value: there is nothing to send".to_owned());
+        return Decision::Skip(
+            "value_dropped",
+            "the index's limits dropped its value: there is nothing to send".to_owned(),
+        );
     }
     let Some(topic) = destinations.topic_of(&letter.group) else {
         return Decision::Skip("destination_unknown", destinations.why_not(&letter.group));
@@ -58,7 +76,10 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, destinations: &
         return Decision::Skip("not_replayable", why.to_owned());
     }
     if letter.replay_count == i32::MAX {
-        return Decision::Skip("not_replayable", "its replays cannot be counted on; export it, or discard it".to_owned());
+        return Decision::Skip(
+            "not_replayable",
+            "its replays cannot be counted on; export it, or discard it".to_owned(),
+        );
     }
     Decision::Send(topic)
 }
@@ -109,14 +130,21 @@ pub(crate) async fn claim(
     }
     let planned = next(&mut transaction, holder, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
-    let mut letters: BTreeMap<i64, Letter> =
-        letter::lock(&mut transaction, &ids).await?.into_iter().map(|letter| (letter.id, letter)).collect();
+    let mut letters: BTreeMap<i64, Letter> = letter::lock(&mut transaction, &ids)
+        .await?
+        .into_iter()
+        .map(|letter| (letter.id, letter))
+        .collect();
     let (mut claimed, mut skipped) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
     for planned in &planned {
         match decide(planned, letters.get(&planned.letter), holder.destinations) {
             Decision::Send(topic) => {
                 if let Some(letter) = letters.remove(&planned.letter) {
-                    claimed.push(Claimed { count: letter.replay_count.saturating_add(1), letter, topic });
+                    claimed.push(Claimed {
+                        count: letter.replay_count.saturating_add(1),
+                        letter,
+                        topic,
+                    });
                 }
             }
             Decision::Skip(code, detail) => {
@@ -166,7 +194,11 @@ pub(crate) async fn claim(
 }
 
 /// The next pending items in order, within the chunk's bounds.
-async fn next(connection: &mut PgConnection, holder: &Holder<'_>, records: usize) -> Result<Vec<Planned>, Refusal> {
+async fn next(
+    connection: &mut PgConnection,
+    holder: &Holder<'_>,
+    records: usize,
+) -> Result<Vec<Planned>, Refusal> {
     let rows = sqlx::query(
         "SELECT i.dead_letter_id, i.value_sha256, i.edit_id, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0),
                 coalesce(d.origin_topic = $3 AND d.origin_group = '', false)
@@ -201,29 +233,43 @@ mod tests {
     use proptest::prelude::*;
 
     fn letters() -> impl Strategy<Value = Letter> {
-        let edit = prop::option::of(1_i64..3).prop_map(|id| id.map(|id| Edit { id, by: "eve".to_owned(), value: Vec::new() }));
+        let edit = prop::option::of(1_i64..3).prop_map(|id| {
+            id.map(|id| Edit {
+                id,
+                by: "eve".to_owned(),
+                value: Vec::new(),
+            })
+        });
         (
-            prop::sample::select(vec!["open", "replaying", "resolved", "discarded", "a state of tomorrow"]),
+            prop::sample::select(vec![
+                "open",
+                "replaying",
+                "resolved",
+                "discarded",
+                "a state of tomorrow",
+            ]),
             prop::sample::select(vec!["v", "p", "billing", "", "v "]),
             prop::option::of(prop::collection::vec(0_u8..2, 1)),
             any::<bool>(),
             edit,
             prop::sample::select(vec![0, 3, i32::MAX]),
         )
-            .prop_map(|(state, group, value_sha256, dropped, edit, replay_count)| Letter {
-                id: 1,
-                state: state.to_owned(),
-                job: None,
-                group: group.to_owned(),
-                raw: (0, 0),
-                replay_count,
-                key: None,
-                value: None,
-                value_sha256,
-                dropped,
-                headers: Vec::new(),
-                edit,
-            })
+            .prop_map(
+                |(state, group, value_sha256, dropped, edit, replay_count)| Letter {
+                    id: 1,
+                    state: state.to_owned(),
+                    job: None,
+                    group: group.to_owned(),
+                    raw: (0, 0),
+                    replay_count,
+                    key: None,
+                    value: None,
+                    value_sha256,
+                    dropped,
+                    headers: Vec::new(),
+                    edit,
+                },
+            )
     }
 
     proptest! {

@@ -24,12 +24,22 @@ pub(crate) struct Destinations {
 
 impl Destinations {
     pub(crate) fn of(pipeline: &PipelineArgs) -> Self {
-        Self { groups: [pipeline.validator_group.clone(), pipeline.persistence_group.clone()], topics: pipeline.retry_topics() }
+        Self {
+            groups: [
+                pipeline.validator_group.clone(),
+                pipeline.persistence_group.clone(),
+            ],
+            topics: pipeline.retry_topics(),
+        }
     }
 
     /// The retry topic of a group; none for a group that is not ours, whose stages read none.
     pub(crate) fn topic_of(&self, group: &str) -> Option<String> {
-        self.groups.iter().zip(&self.topics).find(|(ours, _)| *ours == group).map(|(_, topic)| topic.clone())
+        self.groups
+            .iter()
+            .zip(&self.topics)
+            .find(|(ours, _)| *ours == group)
+            .map(|(_, topic)| topic.clone())
     }
 
     /// The sentence for a group without a retry topic.
@@ -52,21 +62,43 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(recovery: &Recovery) -> Result<Self, String> {
-        let kafka = recovery.kafka.clone().ok_or("replays need Kafka: run the recovery role with --kafka-brokers")?;
-        let inspector = Arc::new(Inspector::new(&kafka, ASKED_WITHIN).map_err(|error| error.to_string())?);
-        Ok(Self { destinations: Destinations::of(&recovery.pipeline), kafka, inspector, seen: Mutex::default() })
+        let kafka = recovery
+            .kafka
+            .clone()
+            .ok_or("replays need Kafka: run the recovery role with --kafka-brokers")?;
+        let inspector =
+            Arc::new(Inspector::new(&kafka, ASKED_WITHIN).map_err(|error| error.to_string())?);
+        Ok(Self {
+            destinations: Destinations::of(&recovery.pipeline),
+            kafka,
+            inspector,
+            seen: Mutex::default(),
+        })
     }
 
     /// Where the retry topics of these groups end, when replays to all of them would be read; else a sentence that says what to do.
     pub(super) async fn open(&self, groups: &[String]) -> Result<Ends, String> {
         let mut ends = Ends::new();
         for group in groups {
-            let Some(topic) = self.destinations.topic_of(group) else { continue };
-            let (inspector, asked, ask_readers) = (Arc::clone(&self.inspector), topic.clone(), !self.seen_lately(group));
+            let Some(topic) = self.destinations.topic_of(group) else {
+                continue;
+            };
+            let (inspector, asked, ask_readers) = (
+                Arc::clone(&self.inspector),
+                topic.clone(),
+                !self.seen_lately(group),
+            );
             let of = group.clone();
             let answer = tokio::task::spawn_blocking(move || {
                 let ends = inspector.ends(&asked)?;
-                anyhow::Ok((ends, if ask_readers { inspector.readers(&of, &asked) } else { Readers::Unknown }))
+                anyhow::Ok((
+                    ends,
+                    if ask_readers {
+                        inspector.readers(&of, &asked)
+                    } else {
+                        Readers::Unknown
+                    },
+                ))
             });
             let (found, readers) = match answer.await {
                 Ok(Ok(answer)) => answer,
@@ -78,7 +110,9 @@ impl Desk {
                 Err(error) => return Err(error.to_string()),
             };
             if found.is_empty() {
-                return Err(format!("topic {topic} has no partitions; create it with `eventflow admin topics apply`"));
+                return Err(format!(
+                    "topic {topic} has no partitions; create it with `eventflow admin topics apply`"
+                ));
             }
             match readers {
                 Readers::Nobody => {
@@ -95,7 +129,10 @@ impl Desk {
             }
             // Brokers that do not tell are not asked more often either: what is sent waits in the topic.
             if ask_readers {
-                self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(group.clone(), Instant::now());
+                self.seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(group.clone(), Instant::now());
             }
             ends.insert(topic, found);
         }
@@ -104,7 +141,8 @@ impl Desk {
 
     fn seen_lately(&self, group: &str) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(group).is_some_and(|at| at.elapsed() < READERS_KNOWN_FOR)
+        seen.get(group)
+            .is_some_and(|at| at.elapsed() < READERS_KNOWN_FOR)
     }
 
     /// Our groups.

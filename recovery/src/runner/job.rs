@@ -41,7 +41,10 @@ pub(super) async fn run(context: &Context, job: &str) {
         match turn(context, job, &mut connection, &mut pace, &mut groups).await {
             Ok(Next::Again) => {}
             Ok(Next::After(pause)) => {
-                context.shutdown.run_until_cancelled(tokio::time::sleep(pause.min(context.settings.poll))).await;
+                context
+                    .shutdown
+                    .run_until_cancelled(tokio::time::sleep(pause.min(context.settings.poll)))
+                    .await;
             }
             Ok(Next::Done) => break,
             Err(error) => {
@@ -59,16 +62,24 @@ pub(super) async fn run(context: &Context, job: &str) {
 
 /// A connection of its own that holds the job's lock; none while another instance has it. A crash frees it, a dead machine within half a minute.
 async fn lock(context: &Context, job: &str) -> Result<Option<PgConnection>, Refusal> {
-    let options = context.recovery.pool.connect_options().as_ref().clone().options([
-        ("tcp_keepalives_idle", "10"),
-        ("tcp_keepalives_interval", "5"),
-        ("tcp_keepalives_count", "3"),
-    ]);
+    let options = context
+        .recovery
+        .pool
+        .connect_options()
+        .as_ref()
+        .clone()
+        .options([
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ]);
     let mut connection = PgConnection::connect_with(&options).await?;
-    let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('eventflow.replay'), hashtext($1))")
-        .bind(job)
-        .fetch_one(&mut connection)
-        .await?;
+    let locked: bool = sqlx::query_scalar(
+        "SELECT pg_try_advisory_lock(hashtext('eventflow.replay'), hashtext($1))",
+    )
+    .bind(job)
+    .fetch_one(&mut connection)
+    .await?;
     Ok(locked.then_some(connection))
 }
 
@@ -83,10 +94,17 @@ async fn wait(context: &Context, job: &str, error: &Refusal) {
     if let Err(error) = said.await {
         tracing::debug!(event = "replay_block_unsaid", job, %error);
     }
-    context.shutdown.run_until_cancelled(tokio::time::sleep(context.settings.recheck)).await;
+    context
+        .shutdown
+        .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+        .await;
 }
 
-pub(super) async fn block(connection: &mut PgConnection, job: &str, reason: &str) -> Result<(), Refusal> {
+pub(super) async fn block(
+    connection: &mut PgConnection,
+    job: &str,
+    reason: &str,
+) -> Result<(), Refusal> {
     sqlx::query("UPDATE replay_jobs SET blocked = $2 WHERE id = $1 AND state = 'running' AND blocked IS DISTINCT FROM $2")
         .bind(job)
         .bind(crate::log::clean(reason))
@@ -128,21 +146,33 @@ async fn turn(
             metrics::counter!(names::WAITS, "code" => "destination_unusable").increment(1);
             within(block(connection, job, &reason)).await?;
             // Looked at again, also for a pause or a stop, which leave the turn.
-            context.shutdown.run_until_cancelled(tokio::time::sleep(context.settings.recheck)).await;
+            context
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+                .await;
             return Ok(Next::Again);
         }
     };
     let pipeline = &context.recovery.pipeline;
-    let holder = Holder { job, instance: &context.instance, destinations: &context.desk.destinations, pipeline };
+    let holder = Holder {
+        job,
+        instance: &context.instance,
+        destinations: &context.desk.destinations,
+        pipeline,
+    };
     let started = Instant::now();
     let chunk = match within(claim::claim(connection, &holder, records, &ends)).await? {
         Claim::Chunk(chunk) => chunk,
         Claim::Over => return Ok(Next::Done),
         Claim::NeedsApproval => {
             metrics::counter!(names::WAITS, "code" => "needs_approval").increment(1);
-            let reason = format!("needs the approval of a second person: eventflow replay approve {job}");
+            let reason =
+                format!("needs the approval of a second person: eventflow replay approve {job}");
             within(block(connection, job, &reason)).await?;
-            context.shutdown.run_until_cancelled(tokio::time::sleep(context.settings.recheck)).await;
+            context
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+                .await;
             return Ok(Next::Again);
         }
     };
@@ -153,10 +183,20 @@ async fn turn(
     let published: Published = send::publish(&context.publisher, job, &chunk).await;
     within(send::mark(connection, job, &published)).await?;
     metrics::histogram!(names::CHUNK_SECONDS).record(started.elapsed());
-    let Some(problem) = published.problem else { return Ok(Next::Again) };
+    let Some(problem) = published.problem else {
+        return Ok(Next::Again);
+    };
     metrics::counter!(names::WAITS, "code" => problem.code()).increment(1);
-    within(block(connection, job, &format!("the broker has not taken all of it, trying on: {problem}"))).await?;
-    context.shutdown.run_until_cancelled(tokio::time::sleep(context.settings.recheck)).await;
+    within(block(
+        connection,
+        job,
+        &format!("the broker has not taken all of it, trying on: {problem}"),
+    ))
+    .await?;
+    context
+        .shutdown
+        .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+        .await;
     Ok(Next::Again)
 }
 
@@ -173,16 +213,34 @@ async fn look(context: &Context, job: &str, connection: &mut PgConnection) -> Re
     .await?;
     let (by_another, age): (bool, f64) = (row.try_get(4)?, row.try_get(5)?);
     let age = Duration::try_from_secs_f64(age).unwrap_or_default();
-    let unsettled_for = if by_another { context.settings.grace.saturating_sub(age) } else { Duration::ZERO };
-    Ok(Now { running: row.try_get(0)?, rate: row.try_get(1)?, sending: row.try_get(2)?, pending: row.try_get(3)?, unsettled_for })
+    let unsettled_for = if by_another {
+        context.settings.grace.saturating_sub(age)
+    } else {
+        Duration::ZERO
+    };
+    Ok(Now {
+        running: row.try_get(0)?,
+        rate: row.try_get(1)?,
+        sending: row.try_get(2)?,
+        pending: row.try_get(3)?,
+        unsettled_for,
+    })
 }
 
 /// Those of our groups that pending items go to.
-async fn groups_of(context: &Context, job: &str, connection: &mut PgConnection) -> Result<Vec<String>, Refusal> {
+async fn groups_of(
+    context: &Context,
+    job: &str,
+    connection: &mut PgConnection,
+) -> Result<Vec<String>, Refusal> {
     let wanted = sqlx::query_scalar(
         "SELECT g FROM UNNEST($2::text[]) g
          WHERE EXISTS (SELECT FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
                        WHERE i.job_id = $1 AND i.state = 'pending' AND d.consumer_group = g)",
     );
-    Ok(wanted.bind(job).bind(context.desk.groups()).fetch_all(connection).await?)
+    Ok(wanted
+        .bind(job)
+        .bind(context.desk.groups())
+        .fetch_all(connection)
+        .await?)
 }

@@ -46,13 +46,19 @@ const COLUMNS: &str =
  FROM dead_letters d LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = ANY($1) ORDER BY d.id";
 
 /// These dead letters, by number; those that are not there are left out.
-pub(crate) async fn load(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Letter>, sqlx::Error> {
+pub(crate) async fn load(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<Letter>, sqlx::Error> {
     let rows = sqlx::query(COLUMNS).bind(ids).fetch_all(connection).await?;
     rows.iter().map(letter_of).collect()
 }
 
 /// As [`load`], locked until the transaction ends. In the order of their numbers, as everybody locks them.
-pub(crate) async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Letter>, sqlx::Error> {
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<Letter>, sqlx::Error> {
     let query = sqlx::AssertSqlSafe(format!("{COLUMNS} FOR UPDATE OF d"));
     let rows = sqlx::query(query).bind(ids).fetch_all(connection).await?;
     rows.iter().map(letter_of).collect()
@@ -73,28 +79,47 @@ fn letter_of(row: &PgRow) -> Result<Letter, sqlx::Error> {
         value_sha256: row.try_get(9)?,
         dropped: row.try_get(10)?,
         headers: headers_of(&headers).map_err(|problem| sqlx::Error::Decode(problem.into()))?,
-        edit: edit.map(|id| Ok::<_, sqlx::Error>(Edit { id, by: row.try_get(13)?, value: row.try_get(14)? })).transpose()?,
+        edit: edit
+            .map(|id| {
+                Ok::<_, sqlx::Error>(Edit {
+                    id,
+                    by: row.try_get(13)?,
+                    value: row.try_get(14)?,
+                })
+            })
+            .transpose()?,
     })
 }
 
 /// `[[name, text or null or {"base64": ...}], ...]`
 fn headers_of(text: &str) -> Result<Headers, String> {
-    let pairs: Vec<(String, serde_json::Value)> = serde_json::from_str(text).map_err(|error| format!("headers: {error}"))?;
+    let pairs: Vec<(String, serde_json::Value)> =
+        serde_json::from_str(text).map_err(|error| format!("headers: {error}"))?;
     let value_of = |value: serde_json::Value| match value {
         serde_json::Value::Null => Ok(None),
         serde_json::Value::String(text) => Ok(Some(text.into_bytes())),
         other => {
-            let bytes = other.get("base64").and_then(|text| STANDARD.decode(text.as_str()?).ok());
-            bytes.map(Some).ok_or_else(|| "headers: neither text, null nor base64".to_owned())
+            let bytes = other
+                .get("base64")
+                .and_then(|text| STANDARD.decode(text.as_str()?).ok());
+            bytes
+                .map(Some)
+                .ok_or_else(|| "headers: neither text, null nor base64".to_owned())
         }
     };
-    pairs.into_iter().map(|(name, value)| Ok((name, value_of(value)?))).collect()
+    pairs
+        .into_iter()
+        .map(|(name, value)| Ok((name, value_of(value)?)))
+        .collect()
 }
 
 impl Letter {
     /// The value a replay would send now.
     pub(crate) fn outgoing(&self) -> Option<&[u8]> {
-        self.edit.as_ref().map(|edit| edit.value.as_slice()).or(self.value.as_deref())
+        self.edit
+            .as_ref()
+            .map(|edit| edit.value.as_slice())
+            .or(self.value.as_deref())
     }
 
     /// The first header of that name, as text.
@@ -105,17 +130,34 @@ impl Letter {
 
     /// The `ef.raw` of what is sent: its own header, else where it comes from.
     pub(crate) fn raw_text(&self) -> String {
-        self.header(h::RAW).map_or_else(|| format!("{}:{}", self.raw.0, self.raw.1), str::to_owned)
+        self.header(h::RAW)
+            .map_or_else(|| format!("{}:{}", self.raw.0, self.raw.1), str::to_owned)
     }
 
     /// The headers of what is sent: its own, in order, without the verdict, then what the replay says of itself. What was edited once stays
     /// edited, also when its replay failed again and nobody edits it any more; its original is that of the first edit.
     pub(crate) fn retry_headers(&self, job: &str, count: i32) -> Headers {
-        let (again, ours) = ([h::EDITED_BY, h::ORIGINAL_HASH], [h::REPLAY_ID, h::REPLAY_COUNT]);
-        let ours: Vec<&str> = if self.edit.is_some() { [&again[..], &ours[..]].concat() } else { ours.to_vec() };
-        let stays = |name: &str| !ours.contains(&name) && (!h::dlq::ALL.contains(&name) || name == h::dlq::FIRST_FAILED_AT);
-        let mut headers: Headers = self.headers.iter().filter(|(name, _)| stays(name)).cloned().collect();
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
+        let (again, ours) = (
+            [h::EDITED_BY, h::ORIGINAL_HASH],
+            [h::REPLAY_ID, h::REPLAY_COUNT],
+        );
+        let ours: Vec<&str> = if self.edit.is_some() {
+            [&again[..], &ours[..]].concat()
+        } else {
+            ours.to_vec()
+        };
+        let stays = |name: &str| {
+            !ours.contains(&name)
+                && (!h::dlq::ALL.contains(&name) || name == h::dlq::FIRST_FAILED_AT)
+        };
+        let mut headers: Headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| stays(name))
+            .cloned()
+            .collect();
+        let mut add =
+            |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
         if !self.headers.iter().any(|(name, _)| name == h::RAW) {
             add(h::RAW, self.raw_text());
         }
@@ -127,8 +169,10 @@ impl Letter {
                 let digest = Sha256::digest(self.value.as_deref().unwrap_or_default());
                 self.value_sha256.clone().unwrap_or_else(|| digest.to_vec())
             };
-            let original =
-                self.header(h::ORIGINAL_HASH).map_or_else(|| format!("sha256:{}", hex::encode(digest())), str::to_owned);
+            let original = self.header(h::ORIGINAL_HASH).map_or_else(
+                || format!("sha256:{}", hex::encode(digest())),
+                str::to_owned,
+            );
             add(h::ORIGINAL_HASH, original);
         }
         headers
@@ -137,7 +181,11 @@ impl Letter {
 
 /// As the publisher takes them.
 pub(crate) fn record_headers(headers: &Headers) -> RecordHeaders {
-    headers.iter().fold(RecordHeaders::new(headers.len()), |all, (name, value)| all.with(name, value.as_deref()))
+    headers
+        .iter()
+        .fold(RecordHeaders::new(headers.len()), |all, (name, value)| {
+            all.with(name, value.as_deref())
+        })
 }
 
 #[cfg(test)]
@@ -156,14 +204,25 @@ mod tests {
             value: Some(b"now".to_vec()),
             value_sha256: Some(vec![0xab; 32]),
             dropped: false,
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec()))).collect(),
-            edit: edit.map(|by| Edit { id: 7, by: by.to_owned(), value: b"edited".to_vec() }),
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())))
+                .collect(),
+            edit: edit.map(|by| Edit {
+                id: 7,
+                by: by.to_owned(),
+                value: b"edited".to_vec(),
+            }),
         }
     }
 
     fn sent(letter: &Letter, name: &str) -> Vec<String> {
-        let all = letter.retry_headers("job", 2).into_iter().filter(|(key, _)| key == name);
-        all.filter_map(|(_, value)| String::from_utf8(value?).ok()).collect()
+        let all = letter
+            .retry_headers("job", 2)
+            .into_iter()
+            .filter(|(key, _)| key == name);
+        all.filter_map(|(_, value)| String::from_utf8(value?).ok())
+            .collect()
     }
 
     #[test]
@@ -171,10 +230,21 @@ mod tests {
         let first = letter(&[], Some("ann"));
         assert_eq!(
             (sent(&first, h::EDITED_BY), sent(&first, h::ORIGINAL_HASH)),
-            (vec!["ann".to_owned()], vec![format!("sha256:{}", "ab".repeat(32))])
+            (
+                vec!["ann".to_owned()],
+                vec![format!("sha256:{}", "ab".repeat(32))]
+            )
         );
-        let before = [(h::EDITED_BY, "ann"), (h::ORIGINAL_HASH, "sha256:first"), (h::REPLAY_ID, "old"), (h::REPLAY_COUNT, "1")];
-        for (again, by) in [(letter(&before, None), "ann"), (letter(&before, Some("bob")), "bob")] {
+        let before = [
+            (h::EDITED_BY, "ann"),
+            (h::ORIGINAL_HASH, "sha256:first"),
+            (h::REPLAY_ID, "old"),
+            (h::REPLAY_COUNT, "1"),
+        ];
+        for (again, by) in [
+            (letter(&before, None), "ann"),
+            (letter(&before, Some("bob")), "bob"),
+        ] {
             assert_eq!(
                 (sent(&again, h::EDITED_BY), sent(&again, h::ORIGINAL_HASH)),
                 (vec![by.to_owned()], vec!["sha256:first".to_owned()])

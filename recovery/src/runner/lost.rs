@@ -66,7 +66,12 @@ pub(super) struct Lost {
 impl Lost {
     /// Asks the brokers once in `every`, and only while something is awaited for long.
     pub(super) fn new(destinations: &Destinations, every: Duration) -> Self {
-        Self { groups: destinations.groups.clone(), looks: [None, None], every, asked_at: None }
+        Self {
+            groups: destinations.groups.clone(),
+            looks: [None, None],
+            every,
+            asked_at: None,
+        }
     }
 
     /// As far as it goes now.
@@ -88,13 +93,27 @@ impl Lost {
     }
 }
 
-async fn look_after(recovery: &Recovery, group: &str, validator: bool, look: &mut Option<Look>) -> Result<(), Refusal> {
-    let Some(retry) = Destinations::of(&recovery.pipeline).topic_of(group) else { return Ok(()) };
+async fn look_after(
+    recovery: &Recovery,
+    group: &str,
+    validator: bool,
+    look: &mut Option<Look>,
+) -> Result<(), Refusal> {
+    let Some(retry) = Destinations::of(&recovery.pipeline).topic_of(group) else {
+        return Ok(());
+    };
     if look.is_none() {
-        let Some(until) = within(awaited_for_long(recovery, group)).await? else { return Ok(()) };
-        *look = Some(Look { until, step: Step::Retry(ends(recovery, &retry).await?) });
+        let Some(until) = within(awaited_for_long(recovery, group)).await? else {
+            return Ok(());
+        };
+        *look = Some(Look {
+            until,
+            step: Step::Retry(ends(recovery, &retry).await?),
+        });
     }
-    let Some(Look { until, step }) = look else { return Ok(()) };
+    let Some(Look { until, step }) = look else {
+        return Ok(());
+    };
     if advance(recovery, group, &retry, validator, step).await? {
         while within(give_up(recovery, group, *until)).await? {}
         *look = None;
@@ -113,58 +132,117 @@ async fn awaited_for_long(recovery: &Recovery, group: &str) -> Result<Option<Tim
          WHERE EXISTS (SELECT FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
                        WHERE i.state = 'sent' AND i.sent_at <= now() - make_interval(secs => $2) AND d.consumer_group = $1)",
     );
-    Ok(until.bind(group).bind(AWAITED_SECONDS).fetch_optional(&recovery.pool).await?)
+    Ok(until
+        .bind(group)
+        .bind(AWAITED_SECONDS)
+        .fetch_optional(&recovery.pool)
+        .await?)
 }
 
 /// Takes the steps that can be taken; true after the last one.
-async fn advance(recovery: &Recovery, group: &str, retry: &str, validator: bool, step: &mut Step) -> Result<bool, Refusal> {
+async fn advance(
+    recovery: &Recovery,
+    group: &str,
+    retry: &str,
+    validator: bool,
+    step: &mut Step,
+) -> Result<bool, Refusal> {
     let pipeline = &recovery.pipeline;
     loop {
         let (topic, ends_then, next) = match &*step {
             Step::Retry(ends) if validator => {
                 let (group, topic) = (group.to_owned(), retry.to_owned());
-                let next = ask(recovery, move |kafka| admin::committed(kafka, &group, &topic)).await?;
-                (retry, ends, next.into_iter().filter_map(|(partition, next)| Some((partition, next?))).collect())
+                let next = ask(recovery, move |kafka| {
+                    admin::committed(kafka, &group, &topic)
+                })
+                .await?;
+                (
+                    retry,
+                    ends,
+                    next.into_iter()
+                        .filter_map(|(partition, next)| Some((partition, next?)))
+                        .collect(),
+                )
             }
-            Step::Retry(ends) => (retry, ends, within(read_by_persistence(recovery, retry)).await?),
-            Step::Validated(ends) => {
-                (&*pipeline.topic_validated, ends, within(read_by_persistence(recovery, &pipeline.topic_validated)).await?)
-            }
-            Step::Dlq(ends) => (&*pipeline.topic_dlq, ends, within(read_by_the_index(recovery)).await?),
+            Step::Retry(ends) => (
+                retry,
+                ends,
+                within(read_by_persistence(recovery, retry)).await?,
+            ),
+            Step::Validated(ends) => (
+                &*pipeline.topic_validated,
+                ends,
+                within(read_by_persistence(recovery, &pipeline.topic_validated)).await?,
+            ),
+            Step::Dlq(ends) => (
+                &*pipeline.topic_dlq,
+                ends,
+                within(read_by_the_index(recovery)).await?,
+            ),
         };
         if !passed(recovery, topic, next, ends_then.clone()).await? {
-            tracing::debug!(event = "replay_awaited", group, topic, "not read to its end yet");
+            tracing::debug!(
+                event = "replay_awaited",
+                group,
+                topic,
+                "not read to its end yet"
+            );
             return Ok(false);
         }
         *step = match step {
-            Step::Retry(_) if validator => Step::Validated(ends(recovery, &pipeline.topic_validated).await?),
-            Step::Retry(_) | Step::Validated(_) => Step::Dlq(ends(recovery, &pipeline.topic_dlq).await?),
+            Step::Retry(_) if validator => {
+                Step::Validated(ends(recovery, &pipeline.topic_validated).await?)
+            }
+            Step::Retry(_) | Step::Validated(_) => {
+                Step::Dlq(ends(recovery, &pipeline.topic_dlq).await?)
+            }
             Step::Dlq(_) => return Ok(true),
         };
     }
 }
 
 async fn read_by_persistence(recovery: &Recovery, topic: &str) -> Result<Offsets, Refusal> {
-    let rows =
-        sqlx::query_as("SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2");
-    let rows = rows.bind(&recovery.pipeline.persistence_group).bind(topic).fetch_all(&recovery.pool).await?;
+    let rows = sqlx::query_as(
+        "SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2",
+    );
+    let rows = rows
+        .bind(&recovery.pipeline.persistence_group)
+        .bind(topic)
+        .fetch_all(&recovery.pool)
+        .await?;
     Ok(rows.into_iter().collect())
 }
 
 /// Whichever group of ours read it: they all write to the same index.
 async fn read_by_the_index(recovery: &Recovery) -> Result<Offsets, Refusal> {
-    let rows = sqlx::query_as("SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition");
-    Ok(rows.bind(&recovery.pipeline.topic_dlq).fetch_all(&recovery.pool).await?.into_iter().collect())
+    let rows = sqlx::query_as(
+        "SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition",
+    );
+    Ok(rows
+        .bind(&recovery.pipeline.topic_dlq)
+        .fetch_all(&recovery.pool)
+        .await?
+        .into_iter()
+        .collect())
 }
 
 /// Whether nothing that can be read lies between these offsets and those ends. A topic made anew has neither: its ends are those it has now,
 /// and offsets beyond them are of the topic that was.
-async fn passed(recovery: &Recovery, topic: &str, next: Offsets, ends: Offsets) -> Result<bool, Refusal> {
+async fn passed(
+    recovery: &Recovery,
+    topic: &str,
+    next: Offsets,
+    ends: Offsets,
+) -> Result<bool, Refusal> {
     let topic = topic.to_owned();
     ask(recovery, move |kafka| {
         for (partition, now) in admin::ends(kafka, &topic)? {
             let end = ends.get(&partition).copied().unwrap_or(0).min(now);
-            let from = next.get(&partition).copied().filter(|next| *next <= now).unwrap_or(0);
+            let from = next
+                .get(&partition)
+                .copied()
+                .filter(|next| *next <= now)
+                .unwrap_or(0);
             if from >= end {
                 continue;
             }
@@ -180,7 +258,10 @@ async fn passed(recovery: &Recovery, topic: &str, next: Offsets, ends: Offsets) 
 
 async fn ends(recovery: &Recovery, topic: &str) -> Result<Offsets, Refusal> {
     let topic = topic.to_owned();
-    Ok(ask(recovery, move |kafka| admin::ends(kafka, &topic)).await?.into_iter().collect())
+    Ok(ask(recovery, move |kafka| admin::ends(kafka, &topic))
+        .await?
+        .into_iter()
+        .collect())
 }
 
 /// Asks Kafka, on a thread that may block.
@@ -188,10 +269,19 @@ async fn ask<T: Send + 'static>(
     recovery: &Recovery,
     question: impl FnOnce(&KafkaArgs) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let unavailable = |problem: String| Refusal::Unavailable(format!("Kafka does not tell what became of replays: {problem}"));
-    let kafka = recovery.kafka.clone().ok_or_else(|| unavailable("give --kafka-brokers".to_owned()))?;
+    let unavailable = |problem: String| {
+        Refusal::Unavailable(format!(
+            "Kafka does not tell what became of replays: {problem}"
+        ))
+    };
+    let kafka = recovery
+        .kafka
+        .clone()
+        .ok_or_else(|| unavailable("give --kafka-brokers".to_owned()))?;
     let answer = tokio::task::spawn_blocking(move || question(&kafka)).await;
-    answer.map_err(|error| unavailable(error.to_string()))?.map_err(|error| unavailable(format!("{error:#}")))
+    answer
+        .map_err(|error| unavailable(error.to_string()))?
+        .map_err(|error| unavailable(format!("{error:#}")))
 }
 
 /// Gives up a page of what is still awaited and has no row: the items failed, their dead letters are open again. True when there may be more.
@@ -212,7 +302,8 @@ async fn give_up(recovery: &Recovery, group: &str, until: Time) -> Result<bool, 
     .bind(PAGE)
     .fetch_all(&mut *transaction)
     .await?;
-    let (mut letters, mut jobs, mut lost) = (Vec::new(), Vec::new(), BTreeMap::<String, i64>::new());
+    let (mut letters, mut jobs, mut lost) =
+        (Vec::new(), Vec::new(), BTreeMap::<String, i64>::new());
     for row in &rows {
         let job: String = row.try_get(1)?;
         *lost.entry(job.clone()).or_default() += 1;
@@ -222,10 +313,12 @@ async fn give_up(recovery: &Recovery, group: &str, until: Time) -> Result<bool, 
     if letters.is_empty() {
         return Ok(false);
     }
-    sqlx::query("UPDATE dead_letters SET state = 'open' WHERE id = ANY($1) AND state = 'replaying'")
-        .bind(&letters)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(
+        "UPDATE dead_letters SET state = 'open' WHERE id = ANY($1) AND state = 'replaying'",
+    )
+    .bind(&letters)
+    .execute(&mut *transaction)
+    .await?;
     sqlx::query(
         "UPDATE replay_items i SET state = 'failed', code = $3, detail = $4, settled_at = clock_timestamp()
          FROM UNNEST($1::text[], $2::bigint[]) AS s (job, id) WHERE i.job_id = s.job AND i.dead_letter_id = s.id AND i.state = 'sent'",
@@ -237,9 +330,21 @@ async fn give_up(recovery: &Recovery, group: &str, until: Time) -> Result<bool, 
     .execute(&mut *transaction)
     .await?;
     for (job, items) in &lost {
-        tracing::warn!(event = "replay_lost", job, group, items, "sent, and gone from the retry topic before it was read");
+        tracing::warn!(
+            event = "replay_lost",
+            job,
+            group,
+            items,
+            "sent, and gone from the retry topic before it was read"
+        );
         let counts = serde_json::json!({"items": items});
-        let entry = Entry { who: "recovery", action: "replay.lost", job: Some(job), counts, ..Entry::default() };
+        let entry = Entry {
+            who: "recovery",
+            action: "replay.lost",
+            job: Some(job),
+            counts,
+            ..Entry::default()
+        };
         log::write(&mut transaction, entry).await?;
     }
     transaction.commit().await?;

@@ -4,7 +4,15 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 
 /// Items of replays, by `outcome` ([`OUTCOMES`]).
 pub const REPLAYED: &str = "eventflow_recovery_replayed_total";
-const OUTCOMES: [&str; 7] = ["sent", "stored", "duplicate", "failed", "lost", "skipped", "released"];
+const OUTCOMES: [&str; 7] = [
+    "sent",
+    "stored",
+    "duplicate",
+    "failed",
+    "lost",
+    "skipped",
+    "released",
+];
 /// One chunk: from its claim to its last acknowledgement.
 pub const CHUNK_SECONDS: &str = "eventflow_recovery_replay_chunk_duration_seconds";
 /// Replays this instance is sending now.
@@ -16,10 +24,19 @@ pub const WAITS: &str = "eventflow_recovery_replay_waits_total";
 pub fn describe() {
     describe_counter!(REPLAYED, "Items of replays, by outcome");
     // At zero: a series that begins with its first item hides it from `increase`.
-    OUTCOMES.iter().for_each(|outcome| counter!(REPLAYED, "outcome" => *outcome).increment(0));
-    describe_histogram!(CHUNK_SECONDS, Unit::Seconds, "One chunk of a replay, from its claim to its last acknowledgement");
+    OUTCOMES
+        .iter()
+        .for_each(|outcome| counter!(REPLAYED, "outcome" => *outcome).increment(0));
+    describe_histogram!(
+        CHUNK_SECONDS,
+        Unit::Seconds,
+        "One chunk of a replay, from its claim to its last acknowledgement"
+    );
     describe_gauge!(JOBS, "Replays this instance is sending now");
-    describe_counter!(WAITS, "Waits of replays because the destination, the broker or the database was not usable, by code");
+    describe_counter!(
+        WAITS,
+        "Waits of replays because the destination, the broker or the database was not usable, by code"
+    );
 }
 
 #[cfg(test)]
@@ -29,9 +46,18 @@ mod tests {
 
     #[test]
     fn every_outcome_is_counted_from_the_start() {
-        let sources = [include_str!("claim.rs"), include_str!("lost.rs"), include_str!("outcome.rs"), include_str!("send.rs")];
-        let counted = sources.iter().flat_map(|text| text.split("names::REPLAYED, \"outcome\" => \"").skip(1));
-        let counted: BTreeSet<&str> = counted.map(|rest| rest.split('"').next().unwrap_or_default()).collect();
+        let sources = [
+            include_str!("claim.rs"),
+            include_str!("lost.rs"),
+            include_str!("outcome.rs"),
+            include_str!("send.rs"),
+        ];
+        let counted = sources
+            .iter()
+            .flat_map(|text| text.split("names::REPLAYED, \"outcome\" => \"").skip(1));
+        let counted: BTreeSet<&str> = counted
+            .map(|rest| rest.split('"').next().unwrap_or_default())
+            .collect();
         assert_eq!(counted, OUTCOMES.into());
     }
 }

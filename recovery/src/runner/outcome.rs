@@ -51,7 +51,8 @@ async fn settle_page(recovery: &Recovery, after: i64) -> Result<Option<i64>, Ref
     if rows.is_empty() {
         return Ok(next);
     }
-    let (mut jobs, mut letters, mut fates, mut who) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut jobs, mut letters, mut fates, mut who) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         jobs.push(row.try_get::<String, _>(0)?);
         letters.push(row.try_get::<i64, _>(1)?);
@@ -80,7 +81,8 @@ async fn settle_page(recovery: &Recovery, after: i64) -> Result<Option<i64>, Ref
     transaction.commit().await?;
     let stored = fates.iter().filter(|fate| *fate == "stored").count();
     metrics::counter!(names::REPLAYED, "outcome" => "stored").increment(stored as u64);
-    metrics::counter!(names::REPLAYED, "outcome" => "duplicate").increment((fates.len() - stored) as u64);
+    metrics::counter!(names::REPLAYED, "outcome" => "duplicate")
+        .increment((fates.len() - stored) as u64);
     Ok(next)
 }
 
@@ -100,9 +102,17 @@ async fn finish(recovery: &Recovery) -> Result<(), Refusal> {
     .await?;
     for row in &ended {
         let (job, counts): (String, Option<String>) = (row.try_get(0)?, row.try_get(2)?);
-        let counts = counts.and_then(|counts| serde_json::from_str(&counts).ok()).unwrap_or_default();
+        let counts = counts
+            .and_then(|counts| serde_json::from_str(&counts).ok())
+            .unwrap_or_default();
         tracing::info!(event = "replay_ended", job, state = row.try_get::<String, _>(1)?, %counts);
-        let entry = crate::log::Entry { who: "recovery", action: "replay.end", job: Some(&job), counts, ..Default::default() };
+        let entry = crate::log::Entry {
+            who: "recovery",
+            action: "replay.end",
+            job: Some(&job),
+            counts,
+            ..Default::default()
+        };
         crate::log::write(&mut transaction, entry).await?;
     }
     Ok(transaction.commit().await?)

@@ -26,19 +26,29 @@ fn capacity(rate: f64) -> f64 {
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: f64::INFINITY, at: now }
+        Self {
+            tokens: f64::INFINITY,
+            at: now,
+        }
     }
 
     /// Whole chunks: many small ones would cost a transaction each.
     pub(super) fn due(&mut self, rate: f64, now: Instant) -> Due {
         let capacity = capacity(rate);
-        self.tokens = (self.tokens + now.saturating_duration_since(self.at).as_secs_f64() * rate).min(capacity);
+        self.tokens = (self.tokens + now.saturating_duration_since(self.at).as_secs_f64() * rate)
+            .min(capacity);
         self.at = now;
         if self.tokens >= capacity {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 500")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "1 to 500"
+            )]
             return Due::Records(capacity as usize);
         }
-        Due::In(Duration::try_from_secs_f64((capacity - self.tokens) / rate).unwrap_or(Duration::MAX))
+        Due::In(
+            Duration::try_from_secs_f64((capacity - self.tokens) / rate).unwrap_or(Duration::MAX),
+        )
     }
 
     pub(super) fn take(&mut self, records: usize) {

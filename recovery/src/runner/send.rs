@@ -37,7 +37,11 @@ fn record<'a>(job: &str, claimed: &'a Claimed) -> OutRecord<'a> {
 /// Publishes a chunk and waits for every acknowledgement.
 pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed]) -> Published {
     let mut batch = publisher.batch(chunk.len());
-    let (mut handed, mut refused, mut published) = (Vec::with_capacity(chunk.len()), Vec::new(), Published::default());
+    let (mut handed, mut refused, mut published) = (
+        Vec::with_capacity(chunk.len()),
+        Vec::new(),
+        Published::default(),
+    );
     for claimed in chunk {
         match batch.add(record(job, claimed)) {
             Ok(()) => handed.push(claimed),
@@ -48,7 +52,8 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
             }
         }
     }
-    let failed: HashMap<usize, PublishError> = batch.wait(ACKNOWLEDGED_WITHIN).await.into_iter().collect();
+    let failed: HashMap<usize, PublishError> =
+        batch.wait(ACKNOWLEDGED_WITHIN).await.into_iter().collect();
     for (place, claimed) in handed.into_iter().enumerate() {
         match failed.get(&place) {
             None => published.sent.push(claimed.letter.id),
@@ -61,7 +66,10 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
         if published.problem.is_some() {
             break;
         }
-        match publisher.publish(record(job, claimed), ACKNOWLEDGED_WITHIN).await {
+        match publisher
+            .publish(record(job, claimed), ACKNOWLEDGED_WITHIN)
+            .await
+        {
             Ok(()) => published.sent.push(claimed.letter.id),
             Err(PublishError::TooLarge) => published.too_large.push(claimed.letter.id),
             Err(error) => published.problem = Some(error),
@@ -71,7 +79,11 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
 }
 
 /// Writes down what is known of a chunk. What came back as a dead letter, or was stored, before this is settled already and left alone.
-pub(crate) async fn mark(connection: &mut PgConnection, job: &str, published: &Published) -> Result<(), Refusal> {
+pub(crate) async fn mark(
+    connection: &mut PgConnection,
+    job: &str,
+    published: &Published,
+) -> Result<(), Refusal> {
     let mut transaction = connection.begin().await?;
     release(&mut transaction, job, &published.too_large).await?;
     sqlx::query(
@@ -86,20 +98,34 @@ pub(crate) async fn mark(connection: &mut PgConnection, job: &str, published: &P
     let sent = sent(&mut transaction, job, &published.sent).await?;
     transaction.commit().await?;
     metrics::counter!(names::REPLAYED, "outcome" => "sent").increment(sent);
-    metrics::counter!(names::REPLAYED, "outcome" => "failed").increment(published.too_large.len() as u64);
+    metrics::counter!(names::REPLAYED, "outcome" => "failed")
+        .increment(published.too_large.len() as u64);
     Ok(())
 }
 
-async fn sent(connection: &mut PgConnection, job: &str, letters: &[i64]) -> Result<u64, sqlx::Error> {
+async fn sent(
+    connection: &mut PgConnection,
+    job: &str,
+    letters: &[i64],
+) -> Result<u64, sqlx::Error> {
     let marked = sqlx::query(
         "UPDATE replay_items SET state = 'sent', sent_at = clock_timestamp()
          WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
     );
-    Ok(marked.bind(job).bind(letters).execute(connection).await?.rows_affected())
+    Ok(marked
+        .bind(job)
+        .bind(letters)
+        .execute(connection)
+        .await?
+        .rows_affected())
 }
 
 /// Dead letters that were claimed and not sent are open again.
-async fn release(connection: &mut PgConnection, job: &str, letters: &[i64]) -> Result<(), sqlx::Error> {
+async fn release(
+    connection: &mut PgConnection,
+    job: &str,
+    letters: &[i64],
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "WITH mine AS (SELECT d.id FROM dead_letters d JOIN replay_items i ON i.job_id = $1 AND i.dead_letter_id = d.id
                        WHERE d.id = ANY($2) AND d.job_id = $1 AND d.state = 'replaying' AND i.state = 'sending'
@@ -123,23 +149,36 @@ struct Unknown {
 
 /// A chunk whose acknowledgements nobody saw: what is in the retry topic was sent, the rest is as if it had not been claimed.
 /// Answers how many were unknown.
-pub(crate) async fn find_out(connection: &mut PgConnection, kafka: &KafkaArgs, job: &str) -> Result<usize, Refusal> {
+pub(crate) async fn find_out(
+    connection: &mut PgConnection,
+    kafka: &KafkaArgs,
+    job: &str,
+) -> Result<usize, Refusal> {
     let unknown = unknown(connection, job).await?;
     if unknown.is_empty() {
         return Ok(0);
     }
-    let from: Option<String> = sqlx::query_scalar("SELECT sending_from::text FROM replay_jobs WHERE id = $1")
-        .bind(job)
-        .fetch_one(&mut *connection)
-        .await?;
+    let from: Option<String> =
+        sqlx::query_scalar("SELECT sending_from::text FROM replay_jobs WHERE id = $1")
+            .bind(job)
+            .fetch_one(&mut *connection)
+            .await?;
     let from: Ends = serde_json::from_str(from.as_deref().unwrap_or("{}")).unwrap_or_default();
-    let wanted: HashMap<(String, String), i64> =
-        unknown.iter().map(|item| ((item.raw.clone(), item.count.to_string()), item.letter)).collect();
+    let wanted: HashMap<(String, String), i64> = unknown
+        .iter()
+        .map(|item| ((item.raw.clone(), item.count.to_string()), item.letter))
+        .collect();
     let (kafka, id) = (kafka.clone(), job.to_owned());
     let found = tokio::task::spawn_blocking(move || look(&kafka, &id, &from, &wanted)).await;
     let found = found.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-    let found = found.map_err(|error| Refusal::Unavailable(format!("the retry topic cannot be read: {error}")))?;
-    let gone: Vec<i64> = unknown.iter().map(|item| item.letter).filter(|letter| !found.contains(letter)).collect();
+    let found = found.map_err(|error| {
+        Refusal::Unavailable(format!("the retry topic cannot be read: {error}"))
+    })?;
+    let gone: Vec<i64> = unknown
+        .iter()
+        .map(|item| item.letter)
+        .filter(|letter| !found.contains(letter))
+        .collect();
     let mut transaction = connection.begin().await?;
     release(&mut transaction, job, &gone).await?;
     sqlx::query(
@@ -153,7 +192,12 @@ pub(crate) async fn find_out(connection: &mut PgConnection, kafka: &KafkaArgs, j
     transaction.commit().await?;
     metrics::counter!(names::REPLAYED, "outcome" => "sent").increment(sent);
     metrics::counter!(names::REPLAYED, "outcome" => "released").increment(gone.len() as u64);
-    tracing::info!(event = "replay_chunk_found_out", job, found = found.len(), released = gone.len());
+    tracing::info!(
+        event = "replay_chunk_found_out",
+        job,
+        found = found.len(),
+        released = gone.len()
+    );
     Ok(unknown.len())
 }
 
@@ -164,7 +208,10 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
         .await?;
     let mut counts = HashMap::with_capacity(rows.len());
     for row in &rows {
-        counts.insert(row.try_get::<i64, _>(0)?, row.try_get::<Option<i32>, _>(1)?.unwrap_or_default());
+        counts.insert(
+            row.try_get::<i64, _>(0)?,
+            row.try_get::<Option<i32>, _>(1)?.unwrap_or_default(),
+        );
     }
     let ids: Vec<i64> = counts.keys().copied().collect();
     let letters = super::letter::load(connection, &ids).await?;
@@ -179,7 +226,12 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
 }
 
 /// The dead letters whose records of this job are in the retry topics, read outside any group.
-fn look(kafka: &KafkaArgs, job: &str, from: &Ends, wanted: &HashMap<(String, String), i64>) -> anyhow::Result<Vec<i64>> {
+fn look(
+    kafka: &KafkaArgs,
+    job: &str,
+    from: &Ends,
+    wanted: &HashMap<(String, String), i64>,
+) -> anyhow::Result<Vec<i64>> {
     let mut found = Vec::new();
     for (topic, offsets) in from {
         Tail::since(kafka, topic, offsets)?.visit(|record| {
@@ -187,7 +239,9 @@ fn look(kafka: &KafkaArgs, job: &str, from: &Ends, wanted: &HashMap<(String, Str
                 return;
             }
             let raw = record.header(contracts::headers::RAW).unwrap_or_default();
-            let count = record.header(contracts::headers::REPLAY_COUNT).unwrap_or_default();
+            let count = record
+                .header(contracts::headers::REPLAY_COUNT)
+                .unwrap_or_default();
             if let Some(letter) = wanted.get(&(raw, count)) {
                 found.push(*letter);
             }

@@ -25,10 +25,16 @@ impl Asked {
     /// 32 hex digits may be a trace id, or an id of a vendor's.
     pub(super) fn of(asked: &str) -> Self {
         if let Some(trace_id) = runtime::traceparent::trace_id(asked) {
-            return Self { key: None, trace_id: Some(trace_id.to_owned()) };
+            return Self {
+                key: None,
+                trace_id: Some(trace_id.to_owned()),
+            };
         }
         let is_trace_id = asked.len() == 32 && asked.bytes().all(|byte| byte.is_ascii_hexdigit());
-        Self { key: Some(asked.to_owned()), trace_id: is_trace_id.then(|| asked.to_ascii_lowercase()) }
+        Self {
+            key: Some(asked.to_owned()),
+            trace_id: is_trace_id.then(|| asked.to_ascii_lowercase()),
+        }
     }
 }
 
@@ -91,7 +97,8 @@ pub(super) struct Letter {
 impl Letter {
     /// Its raw record, when it is one of ours.
     pub(super) fn raw(&self, topic: &str) -> Option<Raw> {
-        (self.origin_topic == topic && self.origin_group.is_empty()).then_some((self.origin_partition, self.origin_offset))
+        (self.origin_topic == topic && self.origin_group.is_empty())
+            .then_some((self.origin_partition, self.origin_offset))
     }
 }
 
@@ -218,24 +225,49 @@ pub(super) async fn find(recovery: &Recovery, asked: &Asked) -> Result<(Found, b
     ] {
         let Some(text) = text else { continue };
         if stored {
-            let rows: Vec<Row> = sqlx::query_as(rows).bind(limit).bind(text).fetch_all(&recovery.pool).await?;
+            let rows: Vec<Row> = sqlx::query_as(rows)
+                .bind(limit)
+                .bind(text)
+                .fetch_all(&recovery.pool)
+                .await?;
             more |= rows.len() > STORIES;
-            found.rows.extend(rows.into_iter().take(STORIES).map(|row| ((row.raw_partition, row.raw_offset), row)));
+            found.rows.extend(
+                rows.into_iter()
+                    .take(STORIES)
+                    .map(|row| ((row.raw_partition, row.raw_offset), row)),
+            );
         }
-        let of_text: Vec<i64> = sqlx::query_scalar(of_letters).bind(limit).bind(text).fetch_all(&recovery.pool).await?;
+        let of_text: Vec<i64> = sqlx::query_scalar(of_letters)
+            .bind(limit)
+            .bind(text)
+            .fetch_all(&recovery.pool)
+            .await?;
         more |= of_text.len() > STORIES;
         ids.extend(of_text.into_iter().take(STORIES));
     }
     if let (true, Some(key)) = (stored, &asked.key) {
-        let deliveries = sqlx::query_as(DELIVERIES_BY_EVENT_ID).bind(MOST).bind(key).fetch_all(&recovery.pool).await?;
+        let deliveries = sqlx::query_as(DELIVERIES_BY_EVENT_ID)
+            .bind(MOST)
+            .bind(key)
+            .fetch_all(&recovery.pool)
+            .await?;
         add_deliveries(&mut found, deliveries);
     }
     // What belongs to what was found: twice, since an edit may have changed the event id between a dead letter and its row.
     for _ in 0..2 {
         letters.extend(ids);
-        let new: Vec<i64> = letters.iter().copied().filter(|id| !found.letters.contains_key(id)).collect();
-        let of_new: Vec<Letter> = sqlx::query_as(LETTERS).bind(new).fetch_all(&recovery.pool).await?;
-        found.letters.extend(of_new.into_iter().map(|letter| (letter.id, letter)));
+        let new: Vec<i64> = letters
+            .iter()
+            .copied()
+            .filter(|id| !found.letters.contains_key(id))
+            .collect();
+        let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
+            .bind(new)
+            .fetch_all(&recovery.pool)
+            .await?;
+        found
+            .letters
+            .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
         let (sources, event_ids) = events(&found);
         let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
         if stored {
@@ -247,43 +279,95 @@ pub(super) async fn find(recovery: &Recovery, asked: &Asked) -> Result<(Found, b
                     query.bind(&partitions).bind(&offsets)
                 };
                 let rows: Vec<Row> = query.fetch_all(&recovery.pool).await?;
-                found.rows.extend(rows.into_iter().map(|row| ((row.raw_partition, row.raw_offset), row)));
+                found.rows.extend(
+                    rows.into_iter()
+                        .map(|row| ((row.raw_partition, row.raw_offset), row)),
+                );
             }
-            let by_event = sqlx::query_as(DELIVERIES_BY_EVENT).bind(MOST).bind(&sources).bind(&event_ids);
+            let by_event = sqlx::query_as(DELIVERIES_BY_EVENT)
+                .bind(MOST)
+                .bind(&sources)
+                .bind(&event_ids);
             add_deliveries(&mut found, by_event.fetch_all(&recovery.pool).await?);
-            let by_raw = sqlx::query_as(DELIVERIES_BY_RAW).bind(MOST).bind(&partitions).bind(&offsets);
+            let by_raw = sqlx::query_as(DELIVERIES_BY_RAW)
+                .bind(MOST)
+                .bind(&partitions)
+                .bind(&offsets);
             add_deliveries(&mut found, by_raw.fetch_all(&recovery.pool).await?);
         }
         let (sources, event_ids) = events(&found);
         let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
-        ids = sqlx::query_scalar(LETTERS_BY_EVENT).bind(MOST).bind(sources).bind(event_ids).fetch_all(&recovery.pool).await?;
-        let by_raw = sqlx::query_scalar::<_, i64>(LETTERS_BY_RAW).bind(MOST).bind(partitions).bind(offsets);
-        ids.extend(by_raw.bind(&recovery.pipeline.topic_raw).fetch_all(&recovery.pool).await?);
+        ids = sqlx::query_scalar(LETTERS_BY_EVENT)
+            .bind(MOST)
+            .bind(sources)
+            .bind(event_ids)
+            .fetch_all(&recovery.pool)
+            .await?;
+        let by_raw = sqlx::query_scalar::<_, i64>(LETTERS_BY_RAW)
+            .bind(MOST)
+            .bind(partitions)
+            .bind(offsets);
+        ids.extend(
+            by_raw
+                .bind(&recovery.pipeline.topic_raw)
+                .fetch_all(&recovery.pool)
+                .await?,
+        );
     }
     letters.extend(ids);
-    let new: Vec<i64> = letters.into_iter().filter(|id| !found.letters.contains_key(id)).collect();
-    let of_new: Vec<Letter> = sqlx::query_as(LETTERS).bind(new).fetch_all(&recovery.pool).await?;
-    found.letters.extend(of_new.into_iter().map(|letter| (letter.id, letter)));
+    let new: Vec<i64> = letters
+        .into_iter()
+        .filter(|id| !found.letters.contains_key(id))
+        .collect();
+    let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
+        .bind(new)
+        .fetch_all(&recovery.pool)
+        .await?;
+    found
+        .letters
+        .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
     Ok((found, more))
 }
 
 fn add_deliveries(found: &mut Found, deliveries: Vec<Delivery>) {
-    found.deliveries.extend(deliveries.into_iter().map(|delivery| ((delivery.raw_partition, delivery.raw_offset), delivery)));
+    found.deliveries.extend(
+        deliveries
+            .into_iter()
+            .map(|delivery| ((delivery.raw_partition, delivery.raw_offset), delivery)),
+    );
 }
 
 /// Sources and event ids of all that was found.
 fn events(found: &Found) -> (Vec<String>, Vec<String>) {
-    let rows = found.rows.values().map(|row| (row.source.clone(), row.event_id.clone()));
-    let deliveries = found.deliveries.values().map(|delivery| (delivery.source.clone(), delivery.event_id.clone()));
-    let letters = found.letters.values().filter_map(|letter| Some((letter.source.clone(), letter.event_id.clone()?)));
+    let rows = found
+        .rows
+        .values()
+        .map(|row| (row.source.clone(), row.event_id.clone()));
+    let deliveries = found
+        .deliveries
+        .values()
+        .map(|delivery| (delivery.source.clone(), delivery.event_id.clone()));
+    let letters = found
+        .letters
+        .values()
+        .filter_map(|letter| Some((letter.source.clone(), letter.event_id.clone()?)));
     let all: BTreeSet<(String, String)> = rows.chain(deliveries).chain(letters).collect();
     all.into_iter().unzip()
 }
 
 /// Raw coordinates of all that was found.
 fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
-    let letters = found.letters.values().filter_map(|letter| letter.raw(topic));
-    let all: BTreeSet<Raw> = found.rows.keys().chain(found.deliveries.keys()).copied().chain(letters).collect();
+    let letters = found
+        .letters
+        .values()
+        .filter_map(|letter| letter.raw(topic));
+    let all: BTreeSet<Raw> = found
+        .rows
+        .keys()
+        .chain(found.deliveries.keys())
+        .copied()
+        .chain(letters)
+        .collect();
     all.into_iter().unzip()
 }
 
@@ -314,5 +398,9 @@ pub(super) async fn pasts(recovery: &Recovery, letters: Vec<i64>) -> Result<Past
     .bind(MOST)
     .fetch_all(&recovery.pool)
     .await?;
-    Ok(Pasts { failures, edits, sent })
+    Ok(Pasts {
+        failures,
+        edits,
+        sent,
+    })
 }

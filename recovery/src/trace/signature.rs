@@ -15,14 +15,27 @@ use std::collections::BTreeMap;
 pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 /// Raw records that Kafka still has, when Kafka is at hand and answers in time.
-pub(super) async fn raw_records(recovery: &Recovery, wanted: Vec<Option<Raw>>) -> BTreeMap<Raw, OwnedRecord> {
-    let Some(kafka) = recovery.kafka.clone() else { return BTreeMap::new() };
+pub(super) async fn raw_records(
+    recovery: &Recovery,
+    wanted: Vec<Option<Raw>>,
+) -> BTreeMap<Raw, OwnedRecord> {
+    let Some(kafka) = recovery.kafka.clone() else {
+        return BTreeMap::new();
+    };
     let topic = recovery.pipeline.topic_raw.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let mut records = BTreeMap::new();
         for (partition, offset) in wanted.into_iter().flatten().take(RAW_RECORDS) {
-            match runtime::admin::read_range(&kafka, &topic, partition, offset..offset.saturating_add(1), 1) {
-                Ok((mut found, _)) => records.extend(found.pop().map(|record| ((partition, offset), record))),
+            match runtime::admin::read_range(
+                &kafka,
+                &topic,
+                partition,
+                offset..offset.saturating_add(1),
+                1,
+            ) {
+                Ok((mut found, _)) => {
+                    records.extend(found.pop().map(|record| ((partition, offset), record)))
+                }
                 Err(error) => {
                     tracing::warn!(event = "raw_record_not_read", partition, offset, error = %format!("{error:#}"));
                     break;
@@ -48,7 +61,9 @@ pub(super) fn kept_headers(json: &str) -> Headers {
         }
         _ => None,
     };
-    kept.into_iter().map(|(name, value)| (name, bytes(value))).collect()
+    kept.into_iter()
+        .map(|(name, value)| (name, bytes(value)))
+        .collect()
 }
 
 /// A header as text.
@@ -66,9 +81,10 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
     if scheme.as_deref() == Some("api-key") {
         return "there is no signature: it came by the ingest endpoint, with an API key".to_owned();
     }
-    let (Some(name), Some(received)) =
-        (text(kept, headers::SOURCE), text(kept, headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok()))
-    else {
+    let (Some(name), Some(received)) = (
+        text(kept, headers::SOURCE),
+        text(kept, headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok()),
+    ) else {
         return "cannot be verified: its headers do not say who sent it and when".to_owned();
     };
     let Some(sources) = sources else {
@@ -80,16 +96,29 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
     };
     let mut presented = HeaderMap::new();
     for (name, value) in kept {
-        let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else { continue };
+        let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else {
+            continue;
+        };
         if let Ok(value) = HeaderValue::from_bytes(value) {
             presented.append(name, value);
         }
     }
-    let was = text(kept, headers::SECRET_ID).map_or_else(|| "unknown".to_owned(), |id| crate::explain::plain(&id, 100));
-    match source.verifier.verify(&presented, body, received.div_euclid(1_000_000)) {
-        Ok(verdict) if verdict.secret_id == was => format!("verified: the stored bytes carry the signature of secret {was}"),
+    let was = text(kept, headers::SECRET_ID).map_or_else(
+        || "unknown".to_owned(),
+        |id| crate::explain::plain(&id, 100),
+    );
+    match source
+        .verifier
+        .verify(&presented, body, received.div_euclid(1_000_000))
+    {
+        Ok(verdict) if verdict.secret_id == was => {
+            format!("verified: the stored bytes carry the signature of secret {was}")
+        }
         Ok(verdict) => {
-            format!("verified by secret {}; at the edge the same signature was found by secret {was}", verdict.secret_id)
+            format!(
+                "verified by secret {}; at the edge the same signature was found by secret {was}",
+                verdict.secret_id
+            )
         }
         Err(SignatureError::Mismatch) => format!(
             "NOT verified: no secret that source {name} has today gives this signature; at the edge it was secret {was}. Either that was \
@@ -102,6 +131,8 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
             | SignatureError::TooOld
             | SignatureError::InFuture
             | SignatureError::SecretExpired),
-        ) => format!("NOT verified: {error}, judged at its receipt by what source {name} is configured to be today"),
+        ) => format!(
+            "NOT verified: {error}, judged at its receipt by what source {name} is configured to be today"
+        ),
     }
 }

@@ -29,10 +29,22 @@ impl Parts {
     }
 
     fn is_of(&self, source: &str, event_id: &str) -> bool {
-        let row = self.row.as_ref().is_some_and(|row| row.source == source && row.event_id == event_id);
-        let deliveries = self.deliveries.iter().any(|delivery| delivery.source == source && delivery.event_id == event_id);
-        let same_source = |letter: &Letter| letter.source == source || letter.source.is_empty() || source.is_empty();
-        row || deliveries || self.letters.iter().any(|letter| letter.event_id.as_deref() == Some(event_id) && same_source(letter))
+        let row = self
+            .row
+            .as_ref()
+            .is_some_and(|row| row.source == source && row.event_id == event_id);
+        let deliveries = self
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.source == source && delivery.event_id == event_id);
+        let same_source = |letter: &Letter| {
+            letter.source == source || letter.source.is_empty() || source.is_empty()
+        };
+        row || deliveries
+            || self
+                .letters
+                .iter()
+                .any(|letter| letter.event_id.as_deref() == Some(event_id) && same_source(letter))
     }
 }
 
@@ -40,30 +52,52 @@ impl Parts {
 pub(super) fn group(recovery: &Recovery, found: Found) -> Vec<Parts> {
     let mut stories: Vec<Parts> = Vec::new();
     for (raw, row) in found.rows {
-        let mut parts = Parts { first: Some(raw), ..Parts::default() };
+        let mut parts = Parts {
+            first: Some(raw),
+            ..Parts::default()
+        };
         parts.raws.insert(raw);
         parts.row = Some(row);
         stories.push(parts);
     }
     for (raw, delivery) in found.deliveries {
-        let parts = place(&mut stories, Some(raw), Some((&delivery.source, &delivery.event_id)));
+        let parts = place(
+            &mut stories,
+            Some(raw),
+            Some((&delivery.source, &delivery.event_id)),
+        );
         parts.deliveries.push(delivery);
     }
     for letter in found.letters.into_values() {
-        let event = letter.event_id.as_deref().map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(&mut stories, letter.raw(&recovery.pipeline.topic_raw), event);
+        let event = letter
+            .event_id
+            .as_deref()
+            .map(|event_id| (letter.source.as_str(), event_id));
+        let parts = place(
+            &mut stories,
+            letter.raw(&recovery.pipeline.topic_raw),
+            event,
+        );
         parts.letters.push(letter);
     }
     stories
 }
 
-fn place<'s>(stories: &'s mut Vec<Parts>, raw: Option<Raw>, event: Option<(&str, &str)>) -> &'s mut Parts {
+fn place<'s>(
+    stories: &'s mut Vec<Parts>,
+    raw: Option<Raw>,
+    event: Option<(&str, &str)>,
+) -> &'s mut Parts {
     let same = |parts: &Parts| {
-        raw.is_some_and(|raw| parts.raws.contains(&raw)) || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
+        raw.is_some_and(|raw| parts.raws.contains(&raw))
+            || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
     };
     let index = stories.iter().position(same).unwrap_or(stories.len());
     if index == stories.len() {
-        stories.push(Parts { first: raw, ..Parts::default() });
+        stories.push(Parts {
+            first: raw,
+            ..Parts::default()
+        });
     }
     let parts = &mut stories[index];
     parts.raws.extend(raw);
@@ -71,7 +105,12 @@ fn place<'s>(stories: &'s mut Vec<Parts>, raw: Option<Raw>, event: Option<(&str,
 }
 
 /// One time line.
-pub(super) fn tell(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, OwnedRecord>, pasts: &Pasts) -> Story {
+pub(super) fn tell(
+    recovery: &Recovery,
+    parts: &Parts,
+    raw: &BTreeMap<Raw, OwnedRecord>,
+    pasts: &Pasts,
+) -> Story {
     let mut steps = Vec::new();
     receipts(recovery, parts, raw, &mut steps);
     if let Some(row) = &parts.row {
@@ -82,11 +121,24 @@ pub(super) fn tell(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, Owned
             row.raw_partition,
             row.raw_offset
         );
-        steps.push(step(row.stored_at, "stored", "persistence.events".to_owned(), &detail));
+        steps.push(step(
+            row.stored_at,
+            "stored",
+            "persistence.events".to_owned(),
+            &detail,
+        ));
     }
     for delivery in &parts.deliveries {
-        let detail = format!("the same content once more, by raw record {}:{}", delivery.raw_partition, delivery.raw_offset);
-        steps.push(step(delivery.seen_at, "duplicate", "persistence.duplicates".to_owned(), &detail));
+        let detail = format!(
+            "the same content once more, by raw record {}:{}",
+            delivery.raw_partition, delivery.raw_offset
+        );
+        steps.push(step(
+            delivery.seen_at,
+            "duplicate",
+            "persistence.duplicates".to_owned(),
+            &detail,
+        ));
     }
     for letter in &parts.letters {
         deaths(recovery, letter, pasts, &mut steps);
@@ -108,7 +160,8 @@ pub(super) fn tell(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, Owned
     let delivery = parts.deliveries.first();
     let row = parts.row.as_ref();
     let (signature, verified_again) = signature(recovery, parts, raw, pasts);
-    let of_letter = |field: fn(&Letter) -> Option<&String>| parts.letters.iter().find_map(field).cloned();
+    let of_letter =
+        |field: fn(&Letter) -> Option<&String>| parts.letters.iter().find_map(field).cloned();
     Story {
         event_id: row
             .map(|row| row.event_id.clone())
@@ -117,9 +170,17 @@ pub(super) fn tell(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, Owned
         source: row
             .map(|row| row.source.clone())
             .or_else(|| delivery.map(|d| d.source.clone()))
-            .or_else(|| letter.map(|l| l.source.clone()).filter(|source| !source.is_empty())),
-        entity_key: row.and_then(|row| row.entity_key.clone()).or_else(|| of_letter(|l| l.entity_key.as_ref())),
-        trace_id: row.and_then(|row| row.trace_id.clone()).or_else(|| of_letter(|l| l.trace_id.as_ref())),
+            .or_else(|| {
+                letter
+                    .map(|l| l.source.clone())
+                    .filter(|source| !source.is_empty())
+            }),
+        entity_key: row
+            .and_then(|row| row.entity_key.clone())
+            .or_else(|| of_letter(|l| l.entity_key.as_ref())),
+        trace_id: row
+            .and_then(|row| row.trace_id.clone())
+            .or_else(|| of_letter(|l| l.trace_id.as_ref())),
         fate,
         steps,
         signature,
@@ -128,26 +189,50 @@ pub(super) fn tell(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, Owned
 }
 
 fn step(at: Time, what: &str, place: String, detail: &str) -> Step {
-    Step { at, what: what.to_owned(), place, detail: plain(detail, DETAIL), delay_seconds: 0.0 }
+    Step {
+        at,
+        what: what.to_owned(),
+        place,
+        detail: plain(detail, DETAIL),
+        delay_seconds: 0.0,
+    }
 }
 
 /// Every raw record of the story: received at the edge, and published, when Kafka still tells.
-fn receipts(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, OwnedRecord>, steps: &mut Vec<Step>) {
+fn receipts(
+    recovery: &Recovery,
+    parts: &Parts,
+    raw: &BTreeMap<Raw, OwnedRecord>,
+    steps: &mut Vec<Step>,
+) {
     let topic = &recovery.pipeline.topic_raw;
     let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
     for letter in &parts.letters {
         match (letter.raw(topic), letter.received_at) {
             (Some(raw), Some(at)) => drop(received.insert(raw, (at, &letter.source))),
             (None, Some(at)) => {
-                let place = format!("{}:{}:{}", plain(&letter.origin_topic, 100), letter.origin_partition, letter.origin_offset);
-                steps.push(step(at, "received", place, &format!("from {}", letter.source)));
+                let place = format!(
+                    "{}:{}:{}",
+                    plain(&letter.origin_topic, 100),
+                    letter.origin_partition,
+                    letter.origin_offset
+                );
+                steps.push(step(
+                    at,
+                    "received",
+                    place,
+                    &format!("from {}", letter.source),
+                ));
             }
             (_, None) => {}
         }
     }
     for delivery in &parts.deliveries {
         if let Some(at) = delivery.received_at {
-            received.insert((delivery.raw_partition, delivery.raw_offset), (at, &delivery.source));
+            received.insert(
+                (delivery.raw_partition, delivery.raw_offset),
+                (at, &delivery.source),
+            );
         }
     }
     if let Some(row) = &parts.row
@@ -156,37 +241,87 @@ fn receipts(recovery: &Recovery, parts: &Parts, raw: &BTreeMap<Raw, OwnedRecord>
         received.insert((row.raw_partition, row.raw_offset), (at, &row.source));
     }
     for ((partition, offset), (at, source)) in &received {
-        steps.push(step(*at, "received", format!("{topic}:{partition}:{offset}"), &format!("from {source}")));
+        steps.push(step(
+            *at,
+            "received",
+            format!("{topic}:{partition}:{offset}"),
+            &format!("from {source}"),
+        ));
     }
     for (partition, offset) in &parts.raws {
-        let Some(record) = raw.get(&(*partition, *offset)) else { continue };
-        if let Ok(at) = Time::from_unix_timestamp_nanos(i128::from(record.timestamp_ms) * 1_000_000) {
+        let Some(record) = raw.get(&(*partition, *offset)) else {
+            continue;
+        };
+        if let Ok(at) = Time::from_unix_timestamp_nanos(i128::from(record.timestamp_ms) * 1_000_000)
+        {
             let bytes = record.value.as_ref().map_or(0, Vec::len);
             // Kafka counts whole milliseconds: in the one of its receipt it was published after it.
-            let receipt = received.get(&(*partition, *offset)).map(|(receipt, _)| *receipt);
-            let at = receipt.filter(|receipt| (*receipt - at).whole_milliseconds() == 0).map_or(at, |receipt| receipt.max(at));
-            steps.push(step(at, "published", format!("{topic}:{partition}:{offset}"), &format!("{bytes} bytes")));
+            let receipt = received
+                .get(&(*partition, *offset))
+                .map(|(receipt, _)| *receipt);
+            let at = receipt
+                .filter(|receipt| (*receipt - at).whole_milliseconds() == 0)
+                .map_or(at, |receipt| receipt.max(at));
+            steps.push(step(
+                at,
+                "published",
+                format!("{topic}:{partition}:{offset}"),
+                &format!("{bytes} bytes"),
+            ));
         }
     }
 }
 
 /// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
 fn deaths(recovery: &Recovery, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
-    let place = |partition: i32, offset: i64| format!("{}:{partition}:{offset}", recovery.pipeline.topic_dlq);
-    let words = |stage: &str, code: &str, detail: &str| format!("{stage}: {code}: {detail} (dead letter {})", letter.id);
+    let place = |partition: i32, offset: i64| {
+        format!("{}:{partition}:{offset}", recovery.pipeline.topic_dlq)
+    };
+    let words = |stage: &str, code: &str, detail: &str| {
+        format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
+    };
     let mut told = BTreeSet::from([letter.replay_count]);
     let detail = words(&letter.stage, &letter.code, &letter.detail);
-    steps.push(step(letter.last_failed_at, "dead_lettered", place(letter.dlq_partition, letter.dlq_offset), &detail));
-    for failure in pasts.failures.iter().filter(|failure| failure.dead_letter_id == letter.id) {
-        let again = if told.insert(failure.replay_count) { "" } else { "a further copy: " };
-        let detail = format!("{again}{}", words(&failure.stage, &failure.code, &failure.detail));
-        steps.push(step(failure.failed_at, "dead_lettered", place(failure.dlq_partition, failure.dlq_offset), &detail));
+    steps.push(step(
+        letter.last_failed_at,
+        "dead_lettered",
+        place(letter.dlq_partition, letter.dlq_offset),
+        &detail,
+    ));
+    for failure in pasts
+        .failures
+        .iter()
+        .filter(|failure| failure.dead_letter_id == letter.id)
+    {
+        let again = if told.insert(failure.replay_count) {
+            ""
+        } else {
+            "a further copy: "
+        };
+        let detail = format!(
+            "{again}{}",
+            words(&failure.stage, &failure.code, &failure.detail)
+        );
+        steps.push(step(
+            failure.failed_at,
+            "dead_lettered",
+            place(failure.dlq_partition, failure.dlq_offset),
+            &detail,
+        ));
     }
     if letter.state == "discarded"
         && let Some(at) = letter.settled_at
     {
-        let (who, why) = (letter.settled_by.as_deref().unwrap_or("unknown"), letter.reason.as_deref().unwrap_or_default());
-        steps.push(step(at, "discarded", "recovery.dead_letters".to_owned(), &format!("by {who}: {why}")));
+        let (who, why) = (
+            letter.settled_by.as_deref().unwrap_or("unknown"),
+            letter.reason.as_deref().unwrap_or_default(),
+        );
+        steps.push(step(
+            at,
+            "discarded",
+            "recovery.dead_letters".to_owned(),
+            &format!("by {who}: {why}"),
+        ));
     }
 }
 
@@ -199,19 +334,38 @@ fn replays(recovery: &Recovery, letter: &Letter, pasts: &Pasts, steps: &mut Vec<
         group if *group == pipeline.persistence_group => to_persistence,
         group => topics::retry(&plain(group, 100)),
     };
-    for edit in pasts.edits.iter().filter(|edit| edit.dead_letter_id == letter.id) {
+    for edit in pasts
+        .edits
+        .iter()
+        .filter(|edit| edit.dead_letter_id == letter.id)
+    {
         let detail = format!("by {}: {} {}", edit.edited_by, edit.reason, edit.patch);
-        steps.push(step(edit.edited_at, "edited", "recovery.edits".to_owned(), &detail));
+        steps.push(step(
+            edit.edited_at,
+            "edited",
+            "recovery.edits".to_owned(),
+            &detail,
+        ));
     }
-    for sent in pasts.sent.iter().filter(|sent| sent.dead_letter_id == letter.id) {
-        let edited = if sent.edit_id.is_some() { ", as edited" } else { "" };
+    for sent in pasts
+        .sent
+        .iter()
+        .filter(|sent| sent.dead_letter_id == letter.id)
+    {
+        let edited = if sent.edit_id.is_some() {
+            ", as edited"
+        } else {
+            ""
+        };
         let came_of_it = match &sent.code {
             Some(code) => format!("{} ({code})", sent.state),
             None => sent.state.clone(),
         };
         let number = sent.replay_count.unwrap_or_default();
-        let detail =
-            format!("job {} by {}{edited}, replay {number}: {came_of_it}. {}", sent.job_id, sent.created_by, sent.reason);
+        let detail = format!(
+            "job {} by {}{edited}, replay {number}: {came_of_it}. {}",
+            sent.job_id, sent.created_by, sent.reason
+        );
         steps.push(step(sent.sent_at, "replayed", topic.clone(), &detail));
     }
 }
@@ -224,22 +378,35 @@ fn signature(
     pasts: &Pasts,
 ) -> (Option<String>, Option<String>) {
     let record = parts.first.and_then(|first| raw.get(&first));
-    let of_letter: Vec<(Headers, &Letter)> = parts.letters.iter().map(|letter| (kept_headers(&letter.headers), letter)).collect();
-    let kept = record.map(|record| &record.headers).or_else(|| of_letter.first().map(|(headers, _)| headers));
-    let field = |name: &str| kept.and_then(|kept| text(kept, name)).map(|text| plain(&text, 100));
+    let of_letter: Vec<(Headers, &Letter)> = parts
+        .letters
+        .iter()
+        .map(|letter| (kept_headers(&letter.headers), letter))
+        .collect();
+    let kept = record
+        .map(|record| &record.headers)
+        .or_else(|| of_letter.first().map(|(headers, _)| headers));
+    let field = |name: &str| {
+        kept.and_then(|kept| text(kept, name))
+            .map(|text| plain(&text, 100))
+    };
     let row = parts.row.as_ref();
     let secret = field(headers::SECRET_ID).or_else(|| row.and_then(|row| row.secret_id.clone()));
     let source = field(headers::SOURCE).or_else(|| row.map(|row| row.source.clone()));
     let signature = match (source, secret) {
         (Some(source), Some(secret)) => {
-            let scheme = field(headers::SCHEME).map_or_else(String::new, |scheme| format!("scheme {scheme}, "));
+            let scheme = field(headers::SCHEME)
+                .map_or_else(String::new, |scheme| format!("scheme {scheme}, "));
             Some(format!("{scheme}secret {secret} of source {source}"))
         }
         (_, _) => None,
     };
     // The validator's dead letters hold the body as it came; others hold what was made of it.
     let body = match record {
-        Some(record) => record.value.as_deref().map(|value| (&record.headers, value)),
+        Some(record) => record
+            .value
+            .as_deref()
+            .map(|value| (&record.headers, value)),
         None => of_letter
             .iter()
             .find(|(_, letter)| letter.stage == "validator")
@@ -250,10 +417,13 @@ fn signature(
         return (signature, Some(why.to_owned()));
     };
     let mut verdict = verify_again(recovery.sources.as_deref(), kept, body);
-    let edited = pasts
-        .sent
-        .iter()
-        .any(|sent| sent.edit_id.is_some() && parts.letters.iter().any(|letter| letter.id == sent.dead_letter_id));
+    let edited = pasts.sent.iter().any(|sent| {
+        sent.edit_id.is_some()
+            && parts
+                .letters
+                .iter()
+                .any(|letter| letter.id == sent.dead_letter_id)
+    });
     if edited {
         verdict.push_str("; what was replayed had been edited, so this is about the original, not about what is stored");
     }

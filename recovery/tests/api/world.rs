@@ -15,8 +15,7 @@ use std::sync::{Mutex, OnceLock, Weak};
 use tower::ServiceExt;
 
 /// What no terminal and no page may take at its word.
-pub(crate) const HOSTILE: &str =
-    "\u{1b}[2J\u{1b}]0;owned\u{7}<script>alert(1)</script>'; DROP TABLE dead_letters; --\u{202e}\u{9b}";
+pub(crate) const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}<script>alert(1)</script>'; DROP TABLE dead_letters; --\u{202e}\u{9b}";
 
 #[derive(Parser)]
 struct Arguments {
@@ -58,15 +57,27 @@ pub(crate) fn token(role: &str) -> String {
 
 /// `NAME:ROLE=file:...` for every role, and the files.
 pub(crate) fn entries() -> (Vec<String>, Vec<tempfile::NamedTempFile>) {
-    let roles = [("vera", "viewer"), ("olga", "operator"), ("otto", "operator"), ("anna", "admin")];
-    roles.into_iter().fold((Vec::new(), Vec::new()), |(mut entries, mut files), (name, role)| {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        let secret = if name == "otto" { token("second") } else { token(role) };
-        file.write_all(secret.as_bytes()).unwrap();
-        entries.push(format!("{name}:{role}=file:{}", file.path().display()));
-        files.push(file);
-        (entries, files)
-    })
+    let roles = [
+        ("vera", "viewer"),
+        ("olga", "operator"),
+        ("otto", "operator"),
+        ("anna", "admin"),
+    ];
+    roles.into_iter().fold(
+        (Vec::new(), Vec::new()),
+        |(mut entries, mut files), (name, role)| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            let secret = if name == "otto" {
+                token("second")
+            } else {
+                token(role)
+            };
+            file.write_all(secret.as_bytes()).unwrap();
+            entries.push(format!("{name}:{role}=file:{}", file.path().display()));
+            files.push(file);
+            (entries, files)
+        },
+    )
 }
 
 impl World {
@@ -77,15 +88,25 @@ impl World {
     pub(crate) async fn with(database: &str, flags: &[&str]) -> Self {
         let cluster = cluster();
         let admin = PgPool::connect(&cluster.url()).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"))).execute(&admin).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}")))
+            .execute(&admin)
+            .await
+            .unwrap();
         let url = cluster.url_of(database);
-        let pipeline = Arguments::parse_from([&["test", "--database-url", &url], flags].concat()).pipeline;
+        let pipeline =
+            Arguments::parse_from([&["test", "--database-url", &url], flags].concat()).pipeline;
         let recovery = Recovery::new(pipeline, None).unwrap();
         SCHEMA.migrate(recovery.pool()).await.unwrap();
         let (entries, secrets) = entries();
         let router = recovery::api::routes(recovery.clone(), &Tokens::parse(&entries).unwrap());
         let pool = recovery.pool().clone();
-        Self { _cluster: cluster, pool, recovery, router, _secrets: secrets }
+        Self {
+            _cluster: cluster,
+            pool,
+            recovery,
+            router,
+            _secrets: secrets,
+        }
     }
 
     /// So many open dead letters of one group; their numbers, ascending.
@@ -119,11 +140,20 @@ impl World {
     }
 
     pub(crate) async fn count(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// As the token of this role; no token for the empty one.
-    pub(crate) async fn ask(&self, role: &str, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        role: &str,
+        method: &str,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> Answer {
         self.ask_with(role, method, path, body, None).await
     }
 
@@ -135,7 +165,9 @@ impl World {
         body: impl Into<Body>,
         key: Option<&str>,
     ) -> Answer {
-        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path);
         if !role.is_empty() {
             request = request.header("authorization", format!("Bearer {}", token(role)));
         }
@@ -149,21 +181,50 @@ impl World {
 pub(crate) async fn answer(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let status = response.status().as_u16();
-    let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+    let media = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert_eq!(response.headers()["cache-control"], "no-store");
-    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let text = String::from_utf8(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .to_vec(),
+    )
+    .unwrap();
     let json = serde_json::from_str(&text).unwrap_or_default();
-    Answer { status, media, text, json }
+    Answer {
+        status,
+        media,
+        text,
+        json,
+    }
 }
 
 impl Answer {
     /// A problem document with this status and code.
     #[track_caller]
     pub(crate) fn refuses(&self, status: u16, code: &str) {
-        assert_eq!((self.status, self.json["code"].as_str()), (status, Some(code)), "{}", self.text);
-        assert_eq!((self.media.as_str(), self.json["status"].as_u64()), ("application/problem+json", Some(u64::from(status))));
-        assert!(self.json["detail"].as_str().unwrap().len() > 10 && self.json["title"].is_string(), "{}", self.text);
+        assert_eq!(
+            (self.status, self.json["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
+        assert_eq!(
+            (self.media.as_str(), self.json["status"].as_u64()),
+            ("application/problem+json", Some(u64::from(status)))
+        );
+        assert!(
+            self.json["detail"].as_str().unwrap().len() > 10 && self.json["title"].is_string(),
+            "{}",
+            self.text
+        );
     }
 
     #[track_caller]

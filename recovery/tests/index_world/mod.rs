@@ -31,15 +31,24 @@ pub struct World {
 
 /// `registry` is a URL; a port nobody listens on is a registry that is down.
 pub async fn world_with(name: &str, registry: &str, kafka: Option<KafkaArgs>) -> World {
-    let postgres = tokio::task::block_in_place(|| POSTGRES.get_or_init(|| PrivatePostgres::start(false).unwrap()));
+    let postgres = tokio::task::block_in_place(|| {
+        POSTGRES.get_or_init(|| PrivatePostgres::start(false).unwrap())
+    });
     let admin = PgPool::connect(&postgres.url()).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&admin).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&admin)
+        .await
+        .unwrap();
     let url = postgres.url_of(name);
     let cli = Cli::parse_from(["test", "--database-url", &url, "--registry-url", registry]);
     let recovery = Recovery::new(cli.pipeline, kafka).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
-    World { url, recovery, pool }
+    World {
+        url,
+        recovery,
+        pool,
+    }
 }
 
 pub async fn world(name: &str) -> World {
@@ -48,13 +57,21 @@ pub async fn world(name: &str) -> World {
 
 impl World {
     pub fn index(&self) -> Index {
-        let mut index = Index::new(&self.recovery, "eventflow-recovery", tokio::runtime::Handle::current()).unwrap();
+        let mut index = Index::new(
+            &self.recovery,
+            "eventflow-recovery",
+            tokio::runtime::Handle::current(),
+        )
+        .unwrap();
         assign(&mut index);
         index
     }
 
     pub async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// The counters must always be what counting gives.
@@ -79,7 +96,9 @@ impl World {
 }
 
 pub fn assign(index: &mut Index) {
-    let places: Vec<(String, i32)> = (0..3).map(|partition| (DLQ.to_owned(), partition)).collect();
+    let places: Vec<(String, i32)> = (0..3)
+        .map(|partition| (DLQ.to_owned(), partition))
+        .collect();
     tokio::task::block_in_place(|| index.positions(&places)).unwrap();
 }
 
@@ -109,7 +128,10 @@ pub fn ours(offset: i64, code: RejectionCode) -> Made {
         ("ef.source", "acme"),
         ("ef.event_id", &format!("evt-{offset}")),
         ("ef.received_at", "1789999999000000"),
-        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ),
         ("ef.raw", &format!("2:{offset}")),
         ("__dlq.errors.topic", "events.raw.v1"),
         ("__dlq.errors.partition", "2"),
@@ -133,7 +155,10 @@ pub fn ours(offset: i64, code: RejectionCode) -> Made {
         timestamp_ms: 1_790_000_000_000,
         key: Some(format!("pay-{}", offset % 7).into_bytes()),
         value: Some(body(&format!("evt-{offset}"), "payment.authorized.v1")),
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect(),
+        headers: headers
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .collect(),
     }
 }
 
@@ -156,17 +181,35 @@ impl Made {
 
 /// Hands a batch to the index as the consumer loop does: on a thread that may block.
 pub fn take(index: &mut Index, batch: &[Made]) -> Result<(), Transient> {
-    let headers: Vec<Vec<(&str, &[u8])>> =
-        batch.iter().map(|made| made.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()).collect();
+    let headers: Vec<Vec<(&str, &[u8])>> = batch
+        .iter()
+        .map(|made| {
+            made.headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_slice()))
+                .collect()
+        })
+        .collect();
     let records: Vec<Record<'_>> = batch
         .iter()
         .zip(&headers)
         .map(|(made, headers)| {
-            Record::new(DLQ, made.partition, made.offset, made.timestamp_ms, made.key.as_deref(), made.value.as_deref(), headers)
+            Record::new(
+                DLQ,
+                made.partition,
+                made.offset,
+                made.timestamp_ms,
+                made.key.as_deref(),
+                made.value.as_deref(),
+                headers,
+            )
         })
         .collect();
     let outcomes = tokio::task::block_in_place(|| index.handle(&records))?;
     assert_eq!(outcomes.len(), batch.len());
-    assert!(outcomes.iter().all(|outcome| outcome.rejection().is_none()), "the index rejects nothing");
+    assert!(
+        outcomes.iter().all(|outcome| outcome.rejection().is_none()),
+        "the index rejects nothing"
+    );
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! What the tests of replays share: a database a test, a broker, dead letters put in by hand, and the part of the stages played.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a test; not every one uses all")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test; not every one uses all"
+)]
 
 use clap::Parser;
 use recovery::model::{Job, Selection};
@@ -48,13 +53,18 @@ pub async fn database() -> String {
     let cluster = cluster();
     let name = format!("t{:016x}", fastrand::u64(..));
     let admin = PgPool::connect(&cluster.url()).await.unwrap();
-    admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+    admin
+        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .await
+        .unwrap();
     admin.close().await;
     cluster.url_of(&name)
 }
 
 pub fn pipeline(url: &str, more: &[&str]) -> PipelineArgs {
-    let all = ["test", "--database-url", url].into_iter().chain(more.iter().copied());
+    let all = ["test", "--database-url", url]
+        .into_iter()
+        .chain(more.iter().copied());
     Cli::parse_from(all).pipeline
 }
 
@@ -64,7 +74,12 @@ pub async fn world(more: &[&str]) -> World {
     let recovery = Recovery::new(pipeline(&url, more), Some(broker.kafka())).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
-    World { broker, recovery, pool, url }
+    World {
+        broker,
+        recovery,
+        pool,
+        url,
+    }
 }
 
 /// A dead letter as the index would have it.
@@ -95,9 +110,14 @@ impl World {
     /// The schema persistence makes, in its own place.
     pub async fn with_persistence(self) -> Self {
         let options: sqlx::postgres::PgConnectOptions = self.url.parse().unwrap();
-        let pool = PgPool::connect_with(options.options([("search_path", "persistence")])).await.unwrap();
+        let pool = PgPool::connect_with(options.options([("search_path", "persistence")]))
+            .await
+            .unwrap();
         pool.execute("CREATE SCHEMA persistence").await.unwrap();
-        sqlx::migrate!("../persistence/migrations").run(&pool).await.unwrap();
+        sqlx::migrate!("../persistence/migrations")
+            .run(&pool)
+            .await
+            .unwrap();
         pool.close().await;
         self
     }
@@ -139,20 +159,36 @@ impl World {
         let mut ids = Vec::new();
         for offset in 0..count {
             let value = format!("{{\"n\":{offset}}}");
-            ids.push(self.dead(&Dead { raw: (0, offset), value: Some(value.as_bytes()), ..Dead::default() }).await);
+            ids.push(
+                self.dead(&Dead {
+                    raw: (0, offset),
+                    value: Some(value.as_bytes()),
+                    ..Dead::default()
+                })
+                .await,
+            );
         }
         ids
     }
 
     pub async fn planned(&self, ids: &[i64], key: &str) -> Job {
-        let selection = Selection { id: ids.to_vec(), ..Selection::default() };
-        self.recovery.plan("ann", &selection, "a test", key, None).await.unwrap()
+        let selection = Selection {
+            id: ids.to_vec(),
+            ..Selection::default()
+        };
+        self.recovery
+            .plan("ann", &selection, "a test", key, None)
+            .await
+            .unwrap()
     }
 
     /// Planned and applied.
     pub async fn applied(&self, ids: &[i64], rate: f64) -> Job {
         let job = self.planned(ids, &format!("{:x}", fastrand::u64(..))).await;
-        self.recovery.apply("ann", &job.id, Some(rate), true).await.unwrap()
+        self.recovery
+            .apply("ann", &job.id, Some(rate), true)
+            .await
+            .unwrap()
     }
 
     pub fn start_runner(&self) -> Runner {
@@ -170,7 +206,12 @@ impl World {
                      raw_partition, raw_offset)
                  VALUES ('acme', 'e' || $2, 't', '1', now(), '{}', 'h', 1, $1, $2) ON CONFLICT DO NOTHING"
             };
-            sqlx::query(query).bind(partition).bind(offset).execute(&self.pool).await.unwrap();
+            sqlx::query(query)
+                .bind(partition)
+                .bind(offset)
+                .execute(&self.pool)
+                .await
+                .unwrap();
         }
     }
 
@@ -179,11 +220,17 @@ impl World {
     }
 
     pub async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     pub async fn text(&self, query: &'static str) -> Option<String> {
-        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// The job, once `wanted` holds.
@@ -213,11 +260,28 @@ pub struct Runner {
 
 pub fn start_runner(recovery: &Recovery, broker: &EmbeddedBroker, grace: Duration) -> Runner {
     let (health, stop) = (Health::new(), CancellationToken::new());
-    let settings = PublisherSettings { record_timeout: Duration::from_secs(5), ..PublisherSettings::stage("recovery") };
+    let settings = PublisherSettings {
+        record_timeout: Duration::from_secs(5),
+        ..PublisherSettings::stage("recovery")
+    };
     let publisher = Publisher::new(&broker.kafka(), &settings, &health).unwrap();
-    let settings = Settings { poll: Duration::from_millis(20), recheck: Duration::from_millis(50), grace };
-    let running = recovery::runner::run_with(recovery.clone(), publisher, health.clone(), stop.clone(), settings);
-    Runner { task: tokio::spawn(running), health, stop }
+    let settings = Settings {
+        poll: Duration::from_millis(20),
+        recheck: Duration::from_millis(50),
+        grace,
+    };
+    let running = recovery::runner::run_with(
+        recovery.clone(),
+        publisher,
+        health.clone(),
+        stop.clone(),
+        settings,
+    );
+    Runner {
+        task: tokio::spawn(running),
+        health,
+        stop,
+    }
 }
 
 impl Runner {
@@ -229,7 +293,10 @@ impl Runner {
 
     pub async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(DEADLINE, self.task).await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.task)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -241,17 +308,32 @@ pub async fn registry() -> String {
     use contracts::contract::Contracts;
     let by_id = |Path(id): Path<i32>| async move {
         let contracts = Contracts::builtin();
-        match contracts.iter().find(|contract| contract.schema_id == Some(id)) {
-            Some(contract) => (StatusCode::OK, serde_json::json!({"schema": contract.record_avsc}).to_string()),
-            None => (StatusCode::NOT_FOUND, r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned()),
+        match contracts
+            .iter()
+            .find(|contract| contract.schema_id == Some(id))
+        {
+            Some(contract) => (
+                StatusCode::OK,
+                serde_json::json!({"schema": contract.record_avsc}).to_string(),
+            ),
+            None => (
+                StatusCode::NOT_FOUND,
+                r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned(),
+            ),
         }
     };
     let by_subject = |Path(subject): Path<String>| async move {
         let contracts = Contracts::builtin();
-        let id = contracts.iter().find(|contract| subject.ends_with(&contract.record_name)).unwrap().schema_id;
+        let id = contracts
+            .iter()
+            .find(|contract| subject.ends_with(&contract.record_name))
+            .unwrap()
+            .schema_id;
         serde_json::json!({ "id": id }).to_string()
     };
-    let app = axum::Router::new().route("/schemas/ids/{id}", get(by_id)).route("/subjects/{subject}/versions", post(by_subject));
+    let app = axum::Router::new()
+        .route("/schemas/ids/{id}", get(by_id))
+        .route("/subjects/{subject}/versions", post(by_subject));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

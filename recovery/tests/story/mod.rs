@@ -1,6 +1,10 @@
 //! A database of its own for each test, in one private cluster a test binary, with both schemas as the roles make them.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "tests; each binary uses its part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "tests; each binary uses its part"
+)]
 
 use clap::Parser;
 use database::connect::Schema;
@@ -33,15 +37,24 @@ pub(crate) async fn world(persistence: bool, kafka: Option<KafkaArgs>, options: 
     let cluster = CLUSTER.get_or_init(|| PrivatePostgres::start(false).unwrap());
     let name = format!("story_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     let admin = PgPool::connect(&cluster.url()).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&admin).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&admin)
+        .await
+        .unwrap();
     admin.close().await;
     let url = cluster.url_of(&name);
     let mut arguments = vec!["test", "--database-url", &url];
     arguments.extend(options);
     let pipeline = Cli::parse_from(arguments).pipeline;
     if persistence {
-        let schema = Schema { role: "persistence", migrations: &PERSISTENCE };
-        schema.migrate(&schema.pool(&pipeline.database.database_url, 1).unwrap()).await.unwrap();
+        let schema = Schema {
+            role: "persistence",
+            migrations: &PERSISTENCE,
+        };
+        schema
+            .migrate(&schema.pool(&pipeline.database.database_url, 1).unwrap())
+            .await
+            .unwrap();
     }
     let recovery = Recovery::new(pipeline, kafka).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
@@ -50,16 +63,26 @@ pub(crate) async fn world(persistence: bool, kafka: Option<KafkaArgs>, options: 
 
 /// Another set of connections to a database.
 pub(crate) fn again(url: &str) -> Recovery {
-    Recovery::new(Cli::parse_from(["test", "--database-url", url]).pipeline, None).unwrap()
+    Recovery::new(
+        Cli::parse_from(["test", "--database-url", url]).pipeline,
+        None,
+    )
+    .unwrap()
 }
 
 impl World {
     pub(crate) async fn run(&self, statement: impl Into<String>) {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.into())).execute(self.recovery.pool()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.into()))
+            .execute(self.recovery.pool())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn number(&self, query: &'static str) -> i64 {
-        sqlx::query_scalar(query).fetch_one(self.recovery.pool()).await.unwrap()
+        sqlx::query_scalar(query)
+            .fetch_one(self.recovery.pool())
+            .await
+            .unwrap()
     }
 
     /// Rows of raw offsets `range` of a partition.

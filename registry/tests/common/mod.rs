@@ -15,18 +15,38 @@ pub(crate) fn builtin() -> Vec<Subject> {
 }
 
 pub(crate) fn avsc(event_type: &str) -> String {
-    Contracts::builtin().get(event_type).unwrap().record_avsc.clone()
+    Contracts::builtin()
+        .get(event_type)
+        .unwrap()
+        .record_avsc
+        .clone()
 }
 
-pub(crate) async fn ask(subjects: Vec<Subject>, method: &str, path: &str, body: Option<&str>) -> (u16, String, Value) {
+pub(crate) async fn ask(
+    subjects: Vec<Subject>,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+) -> (u16, String, Value) {
     let body = body.map_or_else(Body::empty, |body| Body::from(body.to_owned()));
     // No content type: Confluent's registry takes curl's default too.
-    let request = Request::builder().method(method).uri(path).body(body).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(body)
+        .unwrap();
     let response = app(subjects).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
-    let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+    let content_type = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (status, content_type, serde_json::from_slice(&bytes).unwrap())
+    (
+        status,
+        content_type,
+        serde_json::from_slice(&bytes).unwrap(),
+    )
 }
 
 pub(crate) fn posted(schema: &str) -> String {

@@ -14,7 +14,9 @@ pub struct Inspector {
 
 impl std::fmt::Debug for Inspector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inspector").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Inspector")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -24,7 +26,10 @@ impl Inspector {
     /// # Errors
     /// Settings librdkafka refuses.
     pub fn new(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<Self> {
-        Ok(Self { consumer: inspector(kafka)?, deadline })
+        Ok(Self {
+            consumer: inspector(kafka)?,
+            deadline,
+        })
     }
 
     /// Where the next record of every partition goes.
@@ -35,7 +40,12 @@ impl Inspector {
         stay_logged_in(&self.consumer, Duration::ZERO);
         let mut ends = BTreeMap::new();
         for partition in partitions(&self.consumer, topic, self.deadline)? {
-            ends.insert(partition, self.consumer.fetch_watermarks(topic, partition, self.deadline)?.1);
+            ends.insert(
+                partition,
+                self.consumer
+                    .fetch_watermarks(topic, partition, self.deadline)?
+                    .1,
+            );
         }
         Ok(ends)
     }
@@ -51,8 +61,17 @@ impl Inspector {
                 return Readers::Unknown;
             }
         };
-        let members = groups.groups().iter().find(|known| known.name() == group).map_or(&[][..], |known| known.members());
-        Readers::of(members.iter().map(rdkafka::groups::GroupMemberInfo::assignment), topic)
+        let members = groups
+            .groups()
+            .iter()
+            .find(|known| known.name() == group)
+            .map_or(&[][..], |known| known.members());
+        Readers::of(
+            members
+                .iter()
+                .map(rdkafka::groups::GroupMemberInfo::assignment),
+            topic,
+        )
     }
 }
 
@@ -102,7 +121,8 @@ fn assigned(mut bytes: &[u8], topic: &str) -> Option<bool> {
     for _ in 0..u32::try_from(topics).ok()? {
         let length = i16::from_be_bytes(take(&mut bytes, 2)?.try_into().ok()?);
         let name = take(&mut bytes, usize::try_from(length).ok()?)?;
-        let partitions = usize::try_from(i32::from_be_bytes(take(&mut bytes, 4)?.try_into().ok()?)).ok()?;
+        let partitions =
+            usize::try_from(i32::from_be_bytes(take(&mut bytes, 4)?.try_into().ok()?)).ok()?;
         take(&mut bytes, partitions.checked_mul(4)?)?;
         found |= name == topic.as_bytes() && partitions > 0;
     }
@@ -115,7 +135,11 @@ mod tests {
 
     fn assignment(topics: &[(&str, i32)]) -> Vec<u8> {
         let mut bytes = vec![0, 1];
-        bytes.extend(i32::try_from(topics.len()).unwrap_or_default().to_be_bytes());
+        bytes.extend(
+            i32::try_from(topics.len())
+                .unwrap_or_default()
+                .to_be_bytes(),
+        );
         for (topic, partitions) in topics {
             bytes.extend(i16::try_from(topic.len()).unwrap_or_default().to_be_bytes());
             bytes.extend(topic.as_bytes());
@@ -128,12 +152,20 @@ mod tests {
 
     #[test]
     fn who_reads_a_topic_is_in_the_assignments_of_the_members() {
-        let (ours, other, none) = (assignment(&[("raw", 3), ("retry", 2)]), assignment(&[("raw", 3)]), assignment(&[]));
-        let readers = |members: &[&[u8]]| Readers::of(members.iter().map(|bytes| Some(*bytes)), "retry");
+        let (ours, other, none) = (
+            assignment(&[("raw", 3), ("retry", 2)]),
+            assignment(&[("raw", 3)]),
+            assignment(&[]),
+        );
+        let readers =
+            |members: &[&[u8]]| Readers::of(members.iter().map(|bytes| Some(*bytes)), "retry");
         assert_eq!(readers(&[]), Readers::Nobody);
         assert_eq!(readers(&[&other, &ours]), Readers::There);
         assert_eq!(readers(&[&other, &none]), Readers::OfOtherTopics);
-        assert_eq!(readers(&[&assignment(&[("retry", 0), ("retry2", 1)])]), Readers::OfOtherTopics);
+        assert_eq!(
+            readers(&[&assignment(&[("retry", 0), ("retry2", 1)])]),
+            Readers::OfOtherTopics
+        );
         // While it rebalances, and of a protocol that is not known.
         assert_eq!(readers(&[&[], &other]), Readers::Unknown);
         assert_eq!(readers(&[&[], &ours]), Readers::There);
@@ -141,8 +173,11 @@ mod tests {
         for cut in 0..ours.len() - 4 {
             assert_eq!(readers(&[&ours[..cut]]), Readers::Unknown, "{cut}");
         }
-        for broken in [&[0xff; 40][..], &[0, 0, 0x7f, 0xff, 0xff, 0xff], &[0, 0, 0, 0, 0, 1, 0, 1, b'x', 0x7f, 0xff, 0xff, 0xff]]
-        {
+        for broken in [
+            &[0xff; 40][..],
+            &[0, 0, 0x7f, 0xff, 0xff, 0xff],
+            &[0, 0, 0, 0, 0, 1, 0, 1, b'x', 0x7f, 0xff, 0xff, 0xff],
+        ] {
             assert_eq!(readers(&[broken]), Readers::Unknown, "{broken:?}");
         }
     }

@@ -33,7 +33,10 @@ impl OwnedRecord {
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(<[u8]>::to_vec),
             value: record.payload.map(<[u8]>::to_vec),
-            headers: record.headers().map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec))).collect(),
+            headers: record
+                .headers()
+                .map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec)))
+                .collect(),
         }
     }
 
@@ -64,7 +67,10 @@ pub struct Tail {
 
 impl std::fmt::Debug for Tail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tail").field("topic", &self.topic).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Tail")
+            .field("topic", &self.topic)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,20 +87,41 @@ impl Tail {
     ///
     /// # Errors
     /// When the topic is unknown or no broker answers in time.
-    pub fn since(kafka: &KafkaArgs, topic: &str, offsets: &BTreeMap<i32, i64>) -> anyhow::Result<Self> {
-        Self::from(kafka, topic, |partition, low, high| offsets.get(&partition).map_or(low, |offset| (*offset).clamp(low, high)))
+    pub fn since(
+        kafka: &KafkaArgs,
+        topic: &str,
+        offsets: &BTreeMap<i32, i64>,
+    ) -> anyhow::Result<Self> {
+        Self::from(kafka, topic, |partition, low, high| {
+            offsets
+                .get(&partition)
+                .map_or(low, |offset| (*offset).clamp(low, high))
+        })
     }
 
-    fn from(kafka: &KafkaArgs, topic: &str, start: impl Fn(i32, i64, i64) -> i64) -> anyhow::Result<Self> {
+    fn from(
+        kafka: &KafkaArgs,
+        topic: &str,
+        start: impl Fn(i32, i64, i64) -> i64,
+    ) -> anyhow::Result<Self> {
         let consumer = inspector(kafka)?;
         let (mut next, mut list) = (BTreeMap::new(), TopicPartitionList::new());
         for partition in partitions(&consumer, topic, DEADLINE)? {
             let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
             next.insert(partition, start(partition, low, high));
-            list.add_partition_offset(topic, partition, Offset::Offset(start(partition, low, high)))?;
+            list.add_partition_offset(
+                topic,
+                partition,
+                Offset::Offset(start(partition, low, high)),
+            )?;
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, kafka: kafka.clone(), topic: topic.to_owned(), next })
+        Ok(Self {
+            consumer,
+            kafka: kafka.clone(),
+            topic: topic.to_owned(),
+            next,
+        })
     }
 
     /// What was published since the last call, up to the present end.
@@ -114,14 +141,20 @@ impl Tail {
     pub fn visit(&mut self, mut take: impl FnMut(OwnedRecord)) -> anyhow::Result<()> {
         let mut ends = BTreeMap::new();
         for (partition, next) in &self.next {
-            let (_, high) = self.consumer.fetch_watermarks(&self.topic, *partition, DEADLINE)?;
+            let (_, high) = self
+                .consumer
+                .fetch_watermarks(&self.topic, *partition, DEADLINE)?;
             if high > *next {
                 ends.insert(*partition, high);
             }
         }
         let mut stands_still_at = std::time::Instant::now() + DEADLINE;
         while !ends.is_empty() {
-            anyhow::ensure!(std::time::Instant::now() < stands_still_at, "reading {} stands still at {ends:?}", self.topic);
+            anyhow::ensure!(
+                std::time::Instant::now() < stands_still_at,
+                "reading {} stands still at {ends:?}",
+                self.topic
+            );
             let Some(message) = self.consumer.poll(Duration::from_millis(500)) else {
                 self.skip_markers(&mut ends)?;
                 continue;
@@ -134,7 +167,10 @@ impl Tail {
             };
             let record = crate::record::Record::of(&message);
             self.next.insert(record.partition, record.offset + 1);
-            if ends.get(&record.partition).is_some_and(|end| record.offset + 1 >= *end) {
+            if ends
+                .get(&record.partition)
+                .is_some_and(|end| record.offset + 1 >= *end)
+            {
                 ends.remove(&record.partition);
             }
             take(OwnedRecord::of(&record));
@@ -184,7 +220,10 @@ pub fn read_range(
     consumer.assign(&list)?;
     let deadline = std::time::Instant::now() + DEADLINE;
     loop {
-        anyhow::ensure!(std::time::Instant::now() < deadline, "reading {topic}:{partition} from {start} stands still");
+        anyhow::ensure!(
+            std::time::Instant::now() < deadline,
+            "reading {topic}:{partition} from {start} stands still"
+        );
         let message = match consumer.poll(Duration::from_millis(100)) {
             None => continue,
             Some(Ok(message)) => message,

@@ -34,7 +34,12 @@ pub(super) type GroupConsumer = BaseConsumer<Member>;
 
 impl Member {
     pub(super) fn new(health: Health, stage: &'static str) -> Self {
-        Self { health, stage, generation: AtomicU64::new(0), assigned: Mutex::default() }
+        Self {
+            health,
+            stage,
+            generation: AtomicU64::new(0),
+            assigned: Mutex::default(),
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -46,14 +51,20 @@ impl Member {
     }
 
     fn take_assigned(&self) -> Option<Vec<(String, i32)>> {
-        self.assigned.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.assigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
 impl ClientContext for Member {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
-    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         kafka::token()
     }
 
@@ -65,12 +76,24 @@ impl ClientContext for Member {
 impl ConsumerContext for Member {
     /// Runs inside `poll`. An assignment is only noted: the loop asks the handler where to start (which may have to wait for a
     /// database) and assigns then. At a revocation nothing is in flight: the client commits what is stored and lets the partitions go.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let partitions: Vec<_> =
-            list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        err: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<_> = list
+            .elements()
+            .iter()
+            .map(|element| (element.topic().to_owned(), element.partition()))
+            .collect();
         self.generation.fetch_add(1, Ordering::AcqRel);
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            tracing::info!(event = "partitions_assigned", stage = self.stage, count = partitions.len());
+            tracing::info!(
+                event = "partitions_assigned",
+                stage = self.stage,
+                count = partitions.len()
+            );
             self.set_assigned(Some(partitions));
             return;
         }
@@ -83,7 +106,12 @@ impl ConsumerContext for Member {
             );
         }
         self.set_assigned(None);
-        tracing::info!(event = "partitions_revoked", stage = self.stage, count = partitions.len(), lost);
+        tracing::info!(
+            event = "partitions_revoked",
+            stage = self.stage,
+            count = partitions.len(),
+            lost
+        );
         metrics::gauge!(names::PARTITIONS, "stage" => self.stage).set(0.0);
         if let Err(error) = consumer.unassign() {
             tracing::error!(event = "unassign_failed", stage = self.stage, %error);
@@ -107,7 +135,11 @@ impl<H: Handler> Loop<'_, H> {
             let generation = self.consumer.context().generation();
             let mut attempt = 0;
             let starts = loop {
-                match self.handler.positions(&partitions).and_then(|starts| self.resolve(&partitions, &starts)) {
+                match self
+                    .handler
+                    .positions(&partitions)
+                    .and_then(|starts| self.resolve(&partitions, &starts))
+                {
                     Ok(list) => break list,
                     Err(error) if error.fatal => return Err(error.into()),
                     Err(error) => {
@@ -136,9 +168,16 @@ impl<H: Handler> Loop<'_, H> {
     }
 
     /// Turns starts into offsets the client can be assigned.
-    fn resolve(&self, partitions: &[(String, i32)], starts: &[Start]) -> Result<TopicPartitionList, Transient> {
+    fn resolve(
+        &self,
+        partitions: &[(String, i32)],
+        starts: &[Start],
+    ) -> Result<TopicPartitionList, Transient> {
         if starts.len() != partitions.len() {
-            return Err(Transient::fatal("handler_contract", "one start a partition is needed"));
+            return Err(Transient::fatal(
+                "handler_contract",
+                "one start a partition is needed",
+            ));
         }
         let mut list = TopicPartitionList::new();
         let (mut committed, mut since) = (TopicPartitionList::new(), TopicPartitionList::new());
@@ -149,28 +188,55 @@ impl<H: Handler> Loop<'_, H> {
                 Start::Committed => (&mut committed, Offset::Invalid),
                 Start::Since(time) => (&mut since, Offset::Offset(*time)),
             };
-            to.add_partition_offset(topic, *partition, offset).map_err(unknown)?;
+            to.add_partition_offset(topic, *partition, offset)
+                .map_err(unknown)?;
         }
         if committed.count() > 0 {
-            for element in self.consumer.committed_offsets(committed, DEADLINE).map_err(unknown)?.elements() {
+            for element in self
+                .consumer
+                .committed_offsets(committed, DEADLINE)
+                .map_err(unknown)?
+                .elements()
+            {
                 element.error().map_err(unknown)?;
-                let offset = if element.offset() == Offset::Invalid { Offset::Beginning } else { element.offset() };
-                list.add_partition_offset(element.topic(), element.partition(), offset).map_err(unknown)?;
+                let offset = if element.offset() == Offset::Invalid {
+                    Offset::Beginning
+                } else {
+                    element.offset()
+                };
+                list.add_partition_offset(element.topic(), element.partition(), offset)
+                    .map_err(unknown)?;
             }
         }
         if since.count() > 0 {
             // Learned before the times are asked, so that nothing published in between is beyond both.
             let mut ends = Vec::new();
             for element in since.elements() {
-                let (_, end) = self.consumer.fetch_watermarks(element.topic(), element.partition(), DEADLINE).map_err(unknown)?;
+                let (_, end) = self
+                    .consumer
+                    .fetch_watermarks(element.topic(), element.partition(), DEADLINE)
+                    .map_err(unknown)?;
                 ends.push((element.topic().to_owned(), element.partition(), end));
             }
-            for element in self.consumer.offsets_for_times(since, DEADLINE).map_err(unknown)?.elements() {
+            for element in self
+                .consumer
+                .offsets_for_times(since, DEADLINE)
+                .map_err(unknown)?
+                .elements()
+            {
                 element.error().map_err(unknown)?;
-                let end = ends.iter().find(|end| end.0 == element.topic() && end.1 == element.partition()).map_or(0, |end| end.2);
+                let end = ends
+                    .iter()
+                    .find(|end| end.0 == element.topic() && end.1 == element.partition())
+                    .map_or(0, |end| end.2);
                 // The client would look the end up later and pass over what is published meanwhile.
-                let offset = if element.offset() == Offset::End { Offset::Offset(end) } else { element.offset() };
-                list.add_partition_offset(element.topic(), element.partition(), offset).map_err(unknown)?;
+                let offset = if element.offset() == Offset::End {
+                    Offset::Offset(end)
+                } else {
+                    element.offset()
+                };
+                list.add_partition_offset(element.topic(), element.partition(), offset)
+                    .map_err(unknown)?;
             }
         }
         Ok(list)
@@ -179,5 +245,8 @@ impl<H: Handler> Loop<'_, H> {
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
 fn unknown(error: KafkaError) -> Transient {
-    Transient::wait("kafka_unavailable", format!("cannot learn where to start: {error}"))
+    Transient::wait(
+        "kafka_unavailable",
+        format!("cannot learn where to start: {error}"),
+    )
 }

@@ -17,7 +17,11 @@ pub(super) struct Flight {
 
 impl<H: Handler> Loop<'_, H> {
     pub(super) fn flight(&self, records: usize) -> Flight {
-        Flight { publishing: self.publisher.batch(records), sent: Vec::with_capacity(records), failed: Vec::new() }
+        Flight {
+            publishing: self.publisher.batch(records),
+            sent: Vec::with_capacity(records),
+            failed: Vec::new(),
+        }
     }
 
     /// Hands what the outcomes ask for to the Kafka client, which sends it in the background. `places` are those of the records in the batch;
@@ -31,7 +35,9 @@ impl<H: Handler> Loop<'_, H> {
         attempts: u32,
     ) {
         for place in places {
-            let Some(record) = self.made_from(&records[place], &outcomes[place], attempts) else { continue };
+            let Some(record) = self.made_from(&records[place], &outcomes[place], attempts) else {
+                continue;
+            };
             match flight.publishing.add(record) {
                 Ok(()) => flight.sent.push(place),
                 Err(error) => flight.failed.push((place, error)),
@@ -49,11 +55,27 @@ impl<H: Handler> Loop<'_, H> {
         generation: u64,
     ) -> anyhow::Result<bool> {
         for attempt in 0.. {
-            let Flight { publishing, sent, mut failed } = flight;
-            let unacknowledged = self.runtime.block_on(publishing.wait(self.settings.publish_deadline));
-            failed.extend(unacknowledged.into_iter().map(|(place, error)| (sent[place], error)));
-            let Some((_, error)) = failed.first() else { break };
-            let reason = format!("{} of {} records not published: {error}", failed.len(), failed.len().max(sent.len()));
+            let Flight {
+                publishing,
+                sent,
+                mut failed,
+            } = flight;
+            let unacknowledged = self
+                .runtime
+                .block_on(publishing.wait(self.settings.publish_deadline));
+            failed.extend(
+                unacknowledged
+                    .into_iter()
+                    .map(|(place, error)| (sent[place], error)),
+            );
+            let Some((_, error)) = failed.first() else {
+                break;
+            };
+            let reason = format!(
+                "{} of {} records not published: {error}",
+                failed.len(),
+                failed.len().max(sent.len())
+            );
             let world = Transient::wait(error.code(), reason);
             if self.wait(&world, attempt, generation, records)? == Waited::LetGo {
                 return Ok(false);
@@ -62,23 +84,49 @@ impl<H: Handler> Loop<'_, H> {
             // In the topic's order again, since failures come in any.
             pending.sort_unstable();
             flight = self.flight(pending.len());
-            self.send(&mut flight, pending.into_iter(), records, outcomes, attempts);
+            self.send(
+                &mut flight,
+                pending.into_iter(),
+                records,
+                outcomes,
+                attempts,
+            );
         }
         Ok(true)
     }
 
     /// The record an outcome asks for.
-    fn made_from<'r>(&'r self, record: &Record<'r>, outcome: &'r Outcome, attempts: u32) -> Option<OutRecord<'r>> {
+    fn made_from<'r>(
+        &'r self,
+        record: &Record<'r>,
+        outcome: &'r Outcome,
+        attempts: u32,
+    ) -> Option<OutRecord<'r>> {
         let (topic, value, headers) = match outcome {
             Outcome::Done => return None,
-            Outcome::Forward { topic, value } => (&**topic, Some(&**value), dead_letter::forwarded(record)),
+            Outcome::Forward { topic, value } => {
+                (&**topic, Some(&**value), dead_letter::forwarded(record))
+            }
             Outcome::Reject(rejection) => {
-                let author =
-                    dead_letter::Author { stage: self.stage, group: &self.settings.group, now_micros: now_micros(), attempts };
+                let author = dead_letter::Author {
+                    stage: self.stage,
+                    group: &self.settings.group,
+                    now_micros: now_micros(),
+                    attempts,
+                };
                 let headers = dead_letter::headers(record, rejection, &author);
-                (self.settings.dead_letter_topic.as_str(), record.payload, headers)
+                (
+                    self.settings.dead_letter_topic.as_str(),
+                    record.payload,
+                    headers,
+                )
             }
         };
-        Some(OutRecord { topic, key: record.key, value, headers })
+        Some(OutRecord {
+            topic,
+            key: record.key,
+            value,
+            headers,
+        })
     }
 }

@@ -79,12 +79,20 @@ pub struct Transient {
 impl Transient {
     /// Wait and try again.
     pub fn wait(code: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self { code, reason: reason.to_string(), fatal: false }
+        Self {
+            code,
+            reason: reason.to_string(),
+            fatal: false,
+        }
     }
 
     /// Waiting cannot help: end the process.
     pub fn fatal(code: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self { code, reason: reason.to_string(), fatal: true }
+        Self {
+            code,
+            reason: reason.to_string(),
+            fatal: true,
+        }
     }
 }
 

@@ -22,18 +22,30 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn now() -> Self {
-        Self { at: Instant::now(), missing: usize::MAX }
+        Self {
+            at: Instant::now(),
+            missing: usize::MAX,
+        }
     }
 }
 
 impl<H: Handler> Loop<'_, H> {
     /// Once the client has missed a topic: says in `/ready` which, until all are there. Progress on other topics does not hide it.
     pub(super) fn look_for_topics(&mut self) {
-        let Some(look) = self.look.as_mut().filter(|look| look.at <= Instant::now()) else { return };
+        let Some(look) = self.look.as_mut().filter(|look| look.at <= Instant::now()) else {
+            return;
+        };
         look.at = Instant::now() + LOOK_EVERY;
         let missing = look.missing;
-        let looks: KafkaResult<Vec<_>> =
-            self.settings.read().map(|topic| Ok(self.error_of(topic)?.map(|error| self.settings.advice(topic, error)))).collect();
+        let looks: KafkaResult<Vec<_>> = self
+            .settings
+            .read()
+            .map(|topic| {
+                Ok(self
+                    .error_of(topic)?
+                    .map(|error| self.settings.advice(topic, error)))
+            })
+            .collect();
         // A broker that does not answer says nothing of topics, and shows in a check of its own.
         let Ok(looks) = looks else { return };
         let problems: Vec<String> = looks.into_iter().flatten().collect();
@@ -45,12 +57,23 @@ impl<H: Handler> Loop<'_, H> {
             (Some(look), missing @ 1..) => Some(Look { missing, ..look }),
             (Some(_) | None, _) => None,
         };
-        self.health.set(TOPIC, if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) });
+        self.health.set(
+            TOPIC,
+            if problems.is_empty() {
+                Ok(())
+            } else {
+                Err(problems.join("; "))
+            },
+        );
     }
 
     fn error_of(&self, topic: &str) -> KafkaResult<Option<RDKafkaErrorCode>> {
         let metadata = self.consumer.fetch_metadata(Some(topic), DEADLINE)?;
-        Ok(metadata.topics().first().and_then(|topic| topic.error()).map(RDKafkaErrorCode::from))
+        Ok(metadata
+            .topics()
+            .first()
+            .and_then(|topic| topic.error())
+            .map(RDKafkaErrorCode::from))
     }
 }
 
@@ -66,15 +89,24 @@ impl ConsumerSettings {
         if error != RDKafkaErrorCode::UnknownTopicOrPartition {
             return format!("{error:?}: topic {topic} cannot be read");
         }
-        let replays = self.retry.as_ref().is_some_and(|retry| retry.topic == topic);
+        let replays = self
+            .retry
+            .as_ref()
+            .is_some_and(|retry| retry.topic == topic);
         let create = match (topic, replays) {
-            (topics::RAW | topics::VALIDATED, false) => "create it with `eventflow admin topics apply`".to_owned(),
+            (topics::RAW | topics::VALIDATED, false) => {
+                "create it with `eventflow admin topics apply`".to_owned()
+            }
             (_, true) if topic == topics::retry(group) => {
                 format!("create it with `eventflow admin topics apply --retry-group {group}`")
             }
             (_, _) => "create it".to_owned(),
         };
-        let meanwhile = if replays { "; meanwhile everything but replays goes on" } else { "" };
+        let meanwhile = if replays {
+            "; meanwhile everything but replays goes on"
+        } else {
+            ""
+        };
         format!("{error:?}: topic {topic} is missing; {create}{meanwhile}")
     }
 }

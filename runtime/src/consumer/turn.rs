@@ -52,7 +52,20 @@ impl<'c, H: Handler> Loop<'c, H> {
         // From the start, at zero: a series that begins with its first failure hides it from `increase`.
         metrics::counter!(names::COMMIT_FAILURES, "stage" => stage).increment(0);
         let (early, report) = (Vec::new(), Report::default());
-        Self { settings, handler, stage, publisher, health, shutdown, runtime, consumer, early, look: None, breaker, report }
+        Self {
+            settings,
+            handler,
+            stage,
+            publisher,
+            health,
+            shutdown,
+            runtime,
+            consumer,
+            early,
+            look: None,
+            breaker,
+            report,
+        }
     }
 
     pub(super) fn until_shutdown(mut self) -> anyhow::Result<Report> {
@@ -81,10 +94,16 @@ impl<'c, H: Handler> Loop<'c, H> {
                     metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(1);
                     tracing::warn!(event = "offset_store_failed", stage = self.stage, %error);
                 }
-                metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage).record(started.elapsed());
+                metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage)
+                    .record(started.elapsed());
                 continue;
             }
-            tracing::warn!(event = "batch_let_go", stage = self.stage, records = batch.len(), "uncommitted; it is read again");
+            tracing::warn!(
+                event = "batch_let_go",
+                stage = self.stage,
+                records = batch.len(),
+                "uncommitted; it is read again"
+            );
             if self.shutdown.is_cancelled() {
                 self.report.left_unsettled = batch.len() as u64;
             }
@@ -127,16 +146,23 @@ impl<'c, H: Handler> Loop<'c, H> {
 
     /// Brings every record of the batch to its next home. False: let go, nothing of it may be committed.
     fn settle(&mut self, batch: &[BorrowedMessage<'c>], generation: u64) -> anyhow::Result<bool> {
-        let records: Vec<Record<'_>> = batch.iter().map(|message| self.record_of(message)).collect();
+        let records: Vec<Record<'_>> = batch
+            .iter()
+            .map(|message| self.record_of(message))
+            .collect();
         self.note_lag(&records);
-        metrics::counter!(names::RECORDS_CONSUMED, "stage" => self.stage).increment(records.len() as u64);
+        metrics::counter!(names::RECORDS_CONSUMED, "stage" => self.stage)
+            .increment(records.len() as u64);
         #[expect(clippy::cast_precision_loss, reason = "a batch size")]
-        metrics::histogram!(names::BATCH_RECORDS, "stage" => self.stage).record(records.len() as f64);
+        metrics::histogram!(names::BATCH_RECORDS, "stage" => self.stage)
+            .record(records.len() as f64);
         let mut outcomes = Vec::with_capacity(records.len());
         let mut flight = self.flight(records.len());
         let mut attempts = 1;
         for piece in records.chunks(self.settings.piece_records) {
-            let Some((judged, tried)) = self.judge(piece, &records, generation)? else { return Ok(false) };
+            let Some((judged, tried)) = self.judge(piece, &records, generation)? else {
+                return Ok(false);
+            };
             attempts = attempts.max(tried);
             let places = outcomes.len()..outcomes.len() + judged.len();
             outcomes.extend(judged);
@@ -181,11 +207,21 @@ impl<'c, H: Handler> Loop<'c, H> {
         for attempt in 0.. {
             let waited = match self.handler.handle(piece) {
                 Ok(outcomes) => {
-                    anyhow::ensure!(outcomes.len() == piece.len(), "{}: one outcome a record is needed", self.stage);
+                    anyhow::ensure!(
+                        outcomes.len() == piece.len(),
+                        "{}: one outcome a record is needed",
+                        self.stage
+                    );
                     // Replays failed before, so failing again says nothing of a deploy: they neither open the breaker nor close it.
-                    let live = outcomes.iter().zip(piece).filter(|(_, record)| !record.is_replay());
+                    let live = outcomes
+                        .iter()
+                        .zip(piece)
+                        .filter(|(_, record)| !record.is_replay());
                     let live = live.map(|(outcome, _)| outcome.rejection());
-                    if !self.breaker.would_open(live.clone().map(|verdict| verdict.is_some())) {
+                    if !self
+                        .breaker
+                        .would_open(live.clone().map(|verdict| verdict.is_some()))
+                    {
                         self.breaker.admit(live.map(|verdict| verdict.is_some()));
                         return Ok(Some((outcomes, attempt + 1)));
                     }
@@ -202,7 +238,12 @@ impl<'c, H: Handler> Loop<'c, H> {
     }
 
     pub(super) fn note_lag(&self, records: &[Record<'_>]) {
-        if let Some(oldest) = records.iter().map(|record| record.timestamp_ms).filter(|&time| time > 0).min() {
+        if let Some(oldest) = records
+            .iter()
+            .map(|record| record.timestamp_ms)
+            .filter(|&time| time > 0)
+            .min()
+        {
             #[expect(clippy::cast_precision_loss, reason = "seconds for a gauge")]
             let lag = (now_micros() / 1000 - oldest).max(0) as f64 / 1000.0;
             metrics::gauge!(names::LAG_SECONDS, "stage" => self.stage).set(lag);
@@ -224,8 +265,13 @@ impl<'c, H: Handler> Loop<'c, H> {
         self.report.done += done;
         self.report.forwarded += forwarded;
         self.report.dead_lettered += dead_lettered;
-        for (outcome, records) in [("done", done), ("forwarded", forwarded), ("dead_lettered", dead_lettered)] {
-            metrics::counter!(names::RECORDS_SETTLED, "stage" => self.stage, "outcome" => outcome).increment(records);
+        for (outcome, records) in [
+            ("done", done),
+            ("forwarded", forwarded),
+            ("dead_lettered", dead_lettered),
+        ] {
+            metrics::counter!(names::RECORDS_SETTLED, "stage" => self.stage, "outcome" => outcome)
+                .increment(records);
         }
     }
 }
@@ -235,7 +281,9 @@ fn ends_of(batch: &[BorrowedMessage<'_>]) -> KafkaResult<TopicPartitionList> {
     let mut ends: Vec<(&str, i32, i64)> = Vec::new();
     for message in batch {
         let next = message.offset() + 1;
-        match ends.iter_mut().find(|(topic, partition, _)| *partition == message.partition() && *topic == message.topic()) {
+        match ends.iter_mut().find(|(topic, partition, _)| {
+            *partition == message.partition() && *topic == message.topic()
+        }) {
             Some(end) => end.2 = next,
             None => ends.push((message.topic(), message.partition(), next)),
         }

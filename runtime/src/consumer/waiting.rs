@@ -54,7 +54,11 @@ impl<H: Handler> Loop<'_, H> {
         records: &[Record<'_>],
     ) -> anyhow::Result<Waited> {
         let rejected = verdicts.clone().flatten().count();
-        let first = verdicts.clone().flatten().next().map_or("none", |rejection| rejection.code.code());
+        let first = verdicts
+            .clone()
+            .flatten()
+            .next()
+            .map_or("none", |rejection| rejection.code.code());
         self.health.set(
             BREAKER,
             Err(format!(
@@ -67,11 +71,17 @@ impl<H: Handler> Loop<'_, H> {
         self.pause_and_poll(attempt, generation, records)
     }
 
-    fn pause_and_poll(&mut self, attempt: u32, generation: u64, records: &[Record<'_>]) -> anyhow::Result<Waited> {
+    fn pause_and_poll(
+        &mut self,
+        attempt: u32,
+        generation: u64,
+        records: &[Record<'_>],
+    ) -> anyhow::Result<Waited> {
         let until = Instant::now() + Duration::from_millis((50 << attempt.min(6)).min(2000));
         let assignment = self.consumer.assignment()?;
         self.consumer.pause(&assignment)?;
-        while Instant::now() < until && self.is_current(generation) && !self.shutdown.is_cancelled() {
+        while Instant::now() < until && self.is_current(generation) && !self.shutdown.is_cancelled()
+        {
             self.note_lag(records);
             match self.consumer.poll(IDLE_POLL) {
                 Some(Ok(message)) => self.early.push(message),
@@ -92,7 +102,9 @@ impl<H: Handler> Loop<'_, H> {
     pub(super) fn refuse_fatal(&self) -> anyhow::Result<()> {
         match self.consumer.client().fatal_error() {
             None => Ok(()),
-            Some((code, reason)) => anyhow::bail!("fatal consumer error: {code:?}: {reason}; the process must be restarted"),
+            Some((code, reason)) => anyhow::bail!(
+                "fatal consumer error: {code:?}: {reason}; the process must be restarted"
+            ),
         }
     }
 
@@ -102,7 +114,10 @@ impl<H: Handler> Loop<'_, H> {
             // What came before it says more than "fatal".
             Some(RDKafkaErrorCode::Fatal) => self.refuse_fatal()?,
             Some(RDKafkaErrorCode::PollExceeded) => {
-                self.health.set(assignment::CHECK, Err("max.poll.interval.ms was exceeded; rejoining the group".to_owned()));
+                self.health.set(
+                    assignment::CHECK,
+                    Err("max.poll.interval.ms was exceeded; rejoining the group".to_owned()),
+                );
             }
             // Said once, and the partition is not fetched any more: only a new assignment takes it back.
             Some(RDKafkaErrorCode::AutoOffsetReset) => {
@@ -117,8 +132,12 @@ impl<H: Handler> Loop<'_, H> {
             }
             // It does not say which topic: a look does.
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => self.look = Some(Look::now()),
-            Some(code @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed)) => {
-                self.health.set(RIGHTS, Err(format!("{}: {error}", kafka::code_of(error))));
+            Some(
+                code @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed),
+            ) => {
+                self.health
+                    .set(RIGHTS, Err(format!("{}: {error}", kafka::code_of(error))));
                 if code == RDKafkaErrorCode::TopicAuthorizationFailed {
                     self.look = Some(Look::now());
                 }

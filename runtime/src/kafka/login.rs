@@ -44,9 +44,17 @@ use tests::token_of as msk_iam;
 /// The token a client asked for. Blocks for as long as the credentials take, at most ten seconds.
 pub(crate) fn token() -> Result<OAuthToken, Box<dyn Error>> {
     match msk_iam() {
-        Ok((token, lifetime_ms)) => Ok(OAuthToken { token, principal_name: String::new(), lifetime_ms }),
+        Ok((token, lifetime_ms)) => Ok(OAuthToken {
+            token,
+            principal_name: String::new(),
+            lifetime_ms,
+        }),
         Err(error) => {
-            tracing::warn!(event = "kafka_token_unavailable", error = format!("{error:#}"), "trying on");
+            tracing::warn!(
+                event = "kafka_token_unavailable",
+                error = format!("{error:#}"),
+                "trying on"
+            );
             Err(error.into())
         }
     }
@@ -64,13 +72,21 @@ pub fn msk_iam_token() -> anyhow::Result<(String, i64)> {
     let region = std::env::var("AWS_REGION").context("AWS_REGION is not set")?;
     // The caller may be a thread of a runtime, which cannot wait for another one.
     let signing = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let token = runtime.block_on(async {
-            tokio::time::timeout(DEADLINE, generate_auth_token(aws_types::region::Region::new(region))).await
+            tokio::time::timeout(
+                DEADLINE,
+                generate_auth_token(aws_types::region::Region::new(region)),
+            )
+            .await
         });
         Ok(token.context("AWS gives no credentials within 10 s")??)
     });
-    signing.join().map_err(|_| anyhow::anyhow!("signing failed"))?
+    signing
+        .join()
+        .map_err(|_| anyhow::anyhow!("signing failed"))?
 }
 
 /// See the one above.

@@ -10,9 +10,14 @@ const SASL: u32 = 10;
 /// What the server asks a user for before letting it in, or none if nothing listens.
 fn asks_for(port: u16) -> Option<u32> {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let parameters = b"user\0eventflow\0database\0postgres\0\0";
-    let mut startup = u32::try_from(parameters.len() + 8).unwrap().to_be_bytes().to_vec();
+    let mut startup = u32::try_from(parameters.len() + 8)
+        .unwrap()
+        .to_be_bytes()
+        .to_vec();
     startup.extend(196_608_u32.to_be_bytes());
     startup.extend(parameters);
     server.write_all(&startup).ok()?;
@@ -46,7 +51,10 @@ fn a_cluster_wants_a_password_survives_a_stop_and_a_kill_and_leaves_nothing() {
     assert_eq!(asks_for(port), Some(SASL));
     cluster.stop_server().unwrap();
     assert_eq!(asks_for(port), None);
-    assert!(matches!(cluster.kill_server(), Err(PostgresError::Io(_))), "there is nothing to kill");
+    assert!(
+        matches!(cluster.kill_server(), Err(PostgresError::Io(_))),
+        "there is nothing to kill"
+    );
     cluster.start_server().unwrap();
     assert_eq!(asks_for(port), Some(SASL));
     cluster.kill_server().unwrap();
@@ -64,25 +72,39 @@ fn a_killed_owner_takes_its_cluster_along() {
     const OWNER: &str = "EVENTFLOW_TEST_POSTGRES_OWNER";
     if std::env::var_os(OWNER).is_some() {
         let cluster = PrivatePostgres::start(false).unwrap();
-        let line = format!("\nowns {} {}\n", cluster.port, cluster.directory.path().display());
+        let line = format!(
+            "\nowns {} {}\n",
+            cluster.port,
+            cluster.directory.path().display()
+        );
         std::io::stdout().write_all(line.as_bytes()).unwrap();
         // Held until the kill; should the other test be gone, until it closes this pipe.
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         return;
     }
     let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "postgres::tests::a_killed_owner_takes_its_cluster_along"])
+        .args([
+            "--exact",
+            "postgres::tests::a_killed_owner_takes_its_cluster_along",
+        ])
         .env(OWNER, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let owns = lines.filter_map(|line| line.strip_prefix("owns ").map(str::to_owned)).next().unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let owns = lines
+        .filter_map(|line| line.strip_prefix("owns ").map(str::to_owned))
+        .next()
+        .unwrap();
     let (port, directory) = owns.split_once(' ').unwrap();
     let port = port.parse().unwrap();
     assert_eq!(asks_for(port), Some(SASL));
     owner.kill().unwrap();
     owner.wait().unwrap();
-    eventually("the server ends and its files go", || asks_for(port).is_none() && !Path::new(directory).exists());
+    eventually("the server ends and its files go", || {
+        asks_for(port).is_none() && !Path::new(directory).exists()
+    });
 }

@@ -24,13 +24,18 @@ impl RecordHeaders {
     /// These and one more.
     #[must_use]
     pub fn with(self, key: &str, value: Option<&(impl AsRef<[u8]> + ?Sized)>) -> Self {
-        Self(self.0.insert(Header { key, value: value.map(AsRef::as_ref) }))
+        Self(self.0.insert(Header {
+            key,
+            value: value.map(AsRef::as_ref),
+        }))
     }
 }
 
 impl<'a, V: AsRef<[u8]>> FromIterator<(&'a str, V)> for RecordHeaders {
     fn from_iter<I: IntoIterator<Item = (&'a str, V)>>(headers: I) -> Self {
-        headers.into_iter().fold(Self::new(8), |all, (key, value)| all.with(key, Some(&value)))
+        headers.into_iter().fold(Self::new(8), |all, (key, value)| {
+            all.with(key, Some(&value))
+        })
     }
 }
 
@@ -81,7 +86,10 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
         match result {
             Ok(_) => receipt.tally.acknowledged[receipt.place].store(true, Ordering::Release),
-            Err((error, _)) => receipt.tally.failures().push((receipt.place, classify(error))),
+            Err((error, _)) => receipt
+                .tally
+                .failures()
+                .push((receipt.place, classify(error))),
         }
         receipt.tally.finish_one();
     }
@@ -97,7 +105,9 @@ pub struct Batch {
 
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("Batch")
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,7 +119,12 @@ impl Batch {
             remaining: AtomicUsize::new(1),
             settled: Notify::new(),
         };
-        Self { client, published, tally: Arc::new(tally), records: 0 }
+        Self {
+            client,
+            published,
+            tally: Arc::new(tally),
+            records: 0,
+        }
     }
 
     /// Hands a record to the Kafka client.
@@ -121,8 +136,12 @@ impl Batch {
             return Err(PublishError::QueueFull);
         }
         self.tally.remaining.fetch_add(1, Ordering::AcqRel);
-        let receipt = Box::new(Receipt { tally: Arc::clone(&self.tally), place: self.records });
-        let mut base = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(record.topic, receipt).headers(record.headers.0);
+        let receipt = Box::new(Receipt {
+            tally: Arc::clone(&self.tally),
+            place: self.records,
+        });
+        let mut base = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(record.topic, receipt)
+            .headers(record.headers.0);
         base.key = record.key;
         base.payload = record.value;
         match self.client.send(base) {
@@ -153,13 +172,15 @@ impl Batch {
         let mut failed = self.tally.failures().clone();
         if !in_time {
             let silent = |place: &usize| {
-                !self.tally.acknowledged[*place].load(Ordering::Acquire) && !failed.iter().any(|(known, _)| known == place)
+                !self.tally.acknowledged[*place].load(Ordering::Acquire)
+                    && !failed.iter().any(|(known, _)| known == place)
             };
             let silent: Vec<_> = (0..self.records).filter(silent).collect();
             let error = PublishError::NotAcknowledged("no acknowledgement in time".to_owned());
             failed.extend(silent.into_iter().map(|place| (place, error.clone())));
         }
-        self.published.increment((self.records - failed.len()) as u64);
+        self.published
+            .increment((self.records - failed.len()) as u64);
         for (_, error) in &failed {
             metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
         }

@@ -21,7 +21,12 @@ pub enum PublishError {
 
 impl PublishError {
     /// Every code there is.
-    pub(super) const CODES: [&str; 4] = ["publish_queue_full", "publish_not_acknowledged", "record_too_large", "publish_refused"];
+    pub(super) const CODES: [&str; 4] = [
+        "publish_queue_full",
+        "publish_not_acknowledged",
+        "record_too_large",
+        "publish_refused",
+    ];
 
     /// Stable code.
     #[must_use]
@@ -39,7 +44,9 @@ impl PublishError {
 pub(super) fn classify(error: &KafkaError) -> PublishError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => PublishError::QueueFull,
-        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => PublishError::TooLarge,
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+            PublishError::TooLarge
+        }
         Some(
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed

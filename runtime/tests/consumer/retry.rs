@@ -7,19 +7,38 @@ use runtime::replay::Retry;
 use std::sync::atomic::Ordering;
 
 const AGAIN: &str = "events.retry.g.v1";
-const BREAKER: BreakerSettings = BreakerSettings { share: 0.5, window: 20 };
-const REPLAYED: [(&str, &[u8]); 3] = [(headers::RAW, b"7:77"), (headers::REPLAY_ID, b"job"), (headers::REPLAY_COUNT, b"1")];
+const BREAKER: BreakerSettings = BreakerSettings {
+    share: 0.5,
+    window: 20,
+};
+const REPLAYED: [(&str, &[u8]); 3] = [
+    (headers::RAW, b"7:77"),
+    (headers::REPLAY_ID, b"job"),
+    (headers::REPLAY_COUNT, b"1"),
+];
 
 fn retry() -> Option<Retry> {
-    Some(Retry { topic: AGAIN.to_owned(), max_replays: 2 })
+    Some(Retry {
+        topic: AGAIN.to_owned(),
+        max_replays: 2,
+    })
 }
 
 async fn start(breaker: BreakerSettings) -> Stage {
-    Stage::start_on(&[("in", 2), ("out", 2), ("dead", 1), (AGAIN, 1)], retry(), breaker).await
+    Stage::start_on(
+        &[("in", 2), ("out", 2), ("dead", 1), (AGAIN, 1)],
+        retry(),
+        breaker,
+    )
+    .await
 }
 
 fn breaker_is_open(stage: &Stage) -> bool {
-    stage.health.reasons().iter().any(|(check, _)| *check == "breaker")
+    stage
+        .health
+        .reasons()
+        .iter()
+        .any(|(check, _)| *check == "breaker")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,10 +47,13 @@ async fn replays_that_fail_again_do_not_open_the_breaker_and_stop_no_live_record
     stage.send_to(AGAIN, &vec!["bad"; 1000], &REPLAYED).await;
     stage.send(&vec!["good"; 50]).await;
     stage
-        .until("all replays are dead letters again and the live records are through", |stage| {
-            assert!(!breaker_is_open(stage), "{:?}", stage.health.reasons());
-            stage.count("dead") == 1000 && stage.committed() == 50
-        })
+        .until(
+            "all replays are dead letters again and the live records are through",
+            |stage| {
+                assert!(!breaker_is_open(stage), "{:?}", stage.health.reasons());
+                stage.count("dead") == 1000 && stage.committed() == 50
+            },
+        )
         .await;
     assert_eq!(stage.count("out"), 50);
     assert!(stage.health.is_ready());
@@ -41,20 +63,39 @@ async fn replays_that_fail_again_do_not_open_the_breaker_and_stop_no_live_record
 #[tokio::test(flavor = "multi_thread")]
 async fn replays_that_pass_do_not_hide_a_bad_deploy_and_wait_with_the_stage() {
     // Of live records alone it opens at the 50th; with the replays before them counted it would at the 91st.
-    let mut stage = start(BreakerSettings { share: 0.9, window: 100 }).await;
+    let mut stage = start(BreakerSettings {
+        share: 0.9,
+        window: 100,
+    })
+    .await;
     stage.send_to(AGAIN, &vec!["good"; 500], &REPLAYED).await;
-    stage.until("the replays pass", |stage| stage.count("out") == 500).await;
+    stage
+        .until("the replays pass", |stage| stage.count("out") == 500)
+        .await;
     stage.send(&vec!["bad"; 300]).await;
     stage.send_to(AGAIN, &vec!["good"; 500], &REPLAYED).await;
     stage.until("the breaker opens", breaker_is_open).await;
     let asked = stage.sorter.asked.load(Ordering::SeqCst);
-    stage.until("it looks again", |stage| stage.sorter.asked.load(Ordering::SeqCst) > asked + 1).await;
-    let (_, said) = stage.health.reasons().into_iter().find(|(check, _)| *check == "breaker").unwrap();
+    stage
+        .until("it looks again", |stage| {
+            stage.sorter.asked.load(Ordering::SeqCst) > asked + 1
+        })
+        .await;
+    let (_, said) = stage
+        .health
+        .reasons()
+        .into_iter()
+        .find(|(check, _)| *check == "breaker")
+        .unwrap();
     assert!(said.contains("not_json"), "{said}");
     assert!(stage.count("dead") < 50, "{}", stage.count("dead"));
     stage.finish().await;
     stage.run(NO_BREAKER);
-    stage.until("nothing was lost", |stage| stage.count("dead") >= 300 && stage.count("out") >= 1000).await;
+    stage
+        .until("nothing was lost", |stage| {
+            stage.count("dead") >= 300 && stage.count("out") >= 1000
+        })
+        .await;
     stage.finish().await;
 }
 
@@ -79,7 +120,11 @@ async fn a_replay_keeps_its_raw_record_and_its_headers_forwarded_dead_lettered_o
     stage.send_to(AGAIN, &["good"], &with(b"3")).await;
     // In the input topic nobody counts: a replay that passed the stage before comes here as a record like any other.
     stage.send_to("in", &["good"], &with(b"3")).await;
-    stage.until("all settled", |stage| stage.count("out") == 2 && stage.count("dead") == 2).await;
+    stage
+        .until("all settled", |stage| {
+            stage.count("out") == 2 && stage.count("dead") == 2
+        })
+        .await;
     let (out, dead) = (stage.read("out"), stage.read("dead"));
     for record in out.iter().chain(&dead) {
         for (name, value) in [
@@ -92,38 +137,74 @@ async fn a_replay_keeps_its_raw_record_and_its_headers_forwarded_dead_lettered_o
         }
     }
     for letter in &dead {
-        assert_eq!(letter.header(headers::dlq::FIRST_FAILED_AT).as_deref(), Some("123"));
-        assert_eq!(letter.header(headers::dlq::ERRORS_TOPIC).as_deref(), Some(AGAIN));
+        assert_eq!(
+            letter.header(headers::dlq::FIRST_FAILED_AT).as_deref(),
+            Some("123")
+        );
+        assert_eq!(
+            letter.header(headers::dlq::ERRORS_TOPIC).as_deref(),
+            Some(AGAIN)
+        );
         for name in headers::dlq::ALL {
-            let copies: Vec<_> = letter.headers.iter().filter(|(found, _)| found == name).collect();
-            assert!(copies.len() == 1 && copies[0].1.as_deref() != Some(b"old"), "{name}: {copies:?}");
+            let copies: Vec<_> = letter
+                .headers
+                .iter()
+                .filter(|(found, _)| found == name)
+                .collect();
+            assert!(
+                copies.len() == 1 && copies[0].1.as_deref() != Some(b"old"),
+                "{name}: {copies:?}"
+            );
         }
     }
     let code = |count: &str| {
-        let letter = dead.iter().find(|letter| letter.header(headers::REPLAY_COUNT).as_deref() == Some(count));
+        let letter = dead
+            .iter()
+            .find(|letter| letter.header(headers::REPLAY_COUNT).as_deref() == Some(count));
         letter.and_then(|letter| letter.header(headers::dlq::CODE))
     };
-    assert_eq!((code("2").as_deref(), code("3").as_deref()), (Some("not_json"), Some("replays_exhausted")));
+    assert_eq!(
+        (code("2").as_deref(), code("3").as_deref()),
+        (Some("not_json"), Some("replays_exhausted"))
+    );
     stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_retry_topic_is_said_and_stops_no_live_record_and_is_read_once_it_is_there() {
-    let mut stage = Stage::start_on(&[("in", 2), ("out", 2), ("dead", 1)], retry(), NO_BREAKER).await;
+    let mut stage =
+        Stage::start_on(&[("in", 2), ("out", 2), ("dead", 1)], retry(), NO_BREAKER).await;
     stage.send(&["one", "bad", "two"]).await;
-    stage.until("live records go on", |stage| stage.committed() == 3).await;
-    let said = |stage: &Stage| stage.health.reasons().into_iter().find(|(check, _)| *check == "topic");
-    stage.until("it is said", |stage| said(stage).is_some()).await;
+    stage
+        .until("live records go on", |stage| stage.committed() == 3)
+        .await;
+    let said = |stage: &Stage| {
+        stage
+            .health
+            .reasons()
+            .into_iter()
+            .find(|(check, _)| *check == "topic")
+    };
+    stage
+        .until("it is said", |stage| said(stage).is_some())
+        .await;
     let (_, reason) = said(&stage).unwrap();
-    assert!(reason.contains(AGAIN) && reason.contains("eventflow admin topics apply --retry-group g"), "{reason}");
+    assert!(
+        reason.contains(AGAIN) && reason.contains("eventflow admin topics apply --retry-group g"),
+        "{reason}"
+    );
     for round in 4..=8 {
         stage.send(&["more"]).await;
-        stage.until("more live records", |stage| stage.committed() == round).await;
+        stage
+            .until("more live records", |stage| stage.committed() == round)
+            .await;
         assert!(said(&stage).is_some(), "settled records do not hide it");
     }
     // The embedded broker makes the topic with the first record.
     stage.send_to(AGAIN, &["good"], &REPLAYED).await;
-    stage.until("the replay is forwarded", |stage| stage.count("out") == 8).await;
+    stage
+        .until("the replay is forwarded", |stage| stage.count("out") == 8)
+        .await;
     stage.until("ready", |stage| stage.health.is_ready()).await;
     assert_eq!(stage.finish().await.left_unsettled, 0);
 }

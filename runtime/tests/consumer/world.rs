@@ -5,7 +5,9 @@ use contracts::headers;
 use contracts::{Rejection, RejectionCode};
 use runtime::admin::{OwnedRecord, committed, read_all};
 use runtime::breaker::BreakerSettings;
-use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Report, Start, Transient};
+use runtime::consumer::{
+    self, ConsumerSettings, Handler, Outcome, Record, Report, Start, Transient,
+};
 use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -18,7 +20,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
-pub(crate) const NO_BREAKER: BreakerSettings = BreakerSettings { share: 2.0, window: 10 };
+pub(crate) const NO_BREAKER: BreakerSettings = BreakerSettings {
+    share: 2.0,
+    window: 10,
+};
 
 /// Rejects values that begin with `bad`, forwards the rest; waits while the world is down.
 #[derive(Clone, Default)]
@@ -40,14 +45,20 @@ impl Handler for Sorter {
         if self.world_is_down.load(Ordering::SeqCst) {
             return Err(Transient::wait("test_outage", "down on purpose"));
         }
-        self.seen.lock().unwrap().extend(batch.iter().map(|record| (record.partition, record.offset)));
+        self.seen
+            .lock()
+            .unwrap()
+            .extend(batch.iter().map(|record| (record.partition, record.offset)));
         let outcome = |record: &Record<'_>| {
             if let Some(rejection) = record.refused_replay() {
                 Outcome::Reject(rejection)
             } else if record.value().starts_with(b"bad") {
                 Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "said so"))
             } else {
-                Outcome::Forward { topic: "out".into(), value: Bytes::copy_from_slice(record.value()) }
+                Outcome::Forward {
+                    topic: "out".into(),
+                    value: Bytes::copy_from_slice(record.value()),
+                }
             }
         };
         Ok(batch.iter().map(outcome).collect())
@@ -55,7 +66,10 @@ impl Handler for Sorter {
 
     fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
         let first = *self.start.lock().unwrap();
-        Ok(partitions.iter().map(|(_, number)| first.filter(|_| *number == 0).unwrap_or(Start::Committed)).collect())
+        Ok(partitions
+            .iter()
+            .map(|(_, number)| first.filter(|_| *number == 0).unwrap_or(Start::Committed))
+            .collect())
     }
 }
 
@@ -75,14 +89,30 @@ impl Stage {
         Self::start_on(&[("in", 2), ("out", 2), ("dead", 1)], None, breaker).await
     }
 
-    pub(crate) async fn start_on(topics: &[(&str, i32)], retry: Option<Retry>, breaker: BreakerSettings) -> Self {
+    pub(crate) async fn start_on(
+        topics: &[(&str, i32)],
+        retry: Option<Retry>,
+        breaker: BreakerSettings,
+    ) -> Self {
         let broker = EmbeddedBroker::start(topics).unwrap();
         let kafka = broker.kafka();
         let health = Health::new();
-        let settings = PublisherSettings { record_timeout: Duration::from_secs(2), ..PublisherSettings::stage("test") };
+        let settings = PublisherSettings {
+            record_timeout: Duration::from_secs(2),
+            ..PublisherSettings::stage("test")
+        };
         let publisher = Publisher::new(&kafka, &settings, &health).unwrap();
         let (sorter, stop) = (Sorter::default(), CancellationToken::new());
-        let mut stage = Self { broker, kafka, health, sorter, publisher, retry, stop, running: None };
+        let mut stage = Self {
+            broker,
+            kafka,
+            health,
+            sorter,
+            publisher,
+            retry,
+            stop,
+            running: None,
+        };
         stage.run(breaker);
         stage
     }
@@ -102,9 +132,15 @@ impl Stage {
             breaker,
         };
         self.stop = CancellationToken::new();
-        let (sorter, publisher, health, stop) =
-            (self.sorter.clone(), self.publisher.clone(), self.health.clone(), self.stop.clone());
-        self.running = Some(tokio::spawn(consumer::run(settings, sorter, publisher, health, stop)));
+        let (sorter, publisher, health, stop) = (
+            self.sorter.clone(),
+            self.publisher.clone(),
+            self.health.clone(),
+            self.stop.clone(),
+        );
+        self.running = Some(tokio::spawn(consumer::run(
+            settings, sorter, publisher, health, stop,
+        )));
     }
 
     pub(crate) async fn send(&self, values: &[&str]) {
@@ -116,7 +152,14 @@ impl Stage {
         for value in values {
             let headers = [(headers::SOURCE, &b"s"[..]), ("x-signature", b"\x01\xff")];
             let headers = headers.into_iter().chain(more.iter().copied()).collect();
-            batch.add(OutRecord { topic, key: Some(b"k"), value: Some(value.as_bytes()), headers }).unwrap();
+            batch
+                .add(OutRecord {
+                    topic,
+                    key: Some(b"k"),
+                    value: Some(value.as_bytes()),
+                    headers,
+                })
+                .unwrap();
         }
         assert_eq!(batch.wait(DEADLINE).await, vec![]);
     }
@@ -130,26 +173,47 @@ impl Stage {
     }
 
     pub(crate) fn committed(&self) -> i64 {
-        committed(&self.kafka, "g", "in").unwrap().into_iter().filter_map(|(_, next)| next).sum()
+        committed(&self.kafka, "g", "in")
+            .unwrap()
+            .into_iter()
+            .filter_map(|(_, next)| next)
+            .sum()
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !done(self) {
-            assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}; not ready because {:?}", self.health.reasons());
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not within {DEADLINE:?}; not ready because {:?}",
+                self.health.reasons()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     pub(crate) async fn finish(&mut self) -> Report {
         self.stop.cancel();
-        tokio::time::timeout(DEADLINE, self.running.take().unwrap()).await.unwrap().unwrap().unwrap()
+        tokio::time::timeout(DEADLINE, self.running.take().unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) async fn send_ignoring_acks(&self, values: &[&str]) {
         for value in values {
-            let record = OutRecord { topic: "in", key: None, value: Some(value.as_bytes()), headers: RecordHeaders::new(0) };
-            drop(self.publisher.publish(record, Duration::from_millis(10)).await);
+            let record = OutRecord {
+                topic: "in",
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: RecordHeaders::new(0),
+            };
+            drop(
+                self.publisher
+                    .publish(record, Duration::from_millis(10))
+                    .await,
+            );
         }
     }
 }

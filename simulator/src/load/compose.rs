@@ -30,7 +30,11 @@ pub(super) struct Composer {
 impl Composer {
     pub(super) fn new(target: &Target) -> Self {
         let body = vec![EVENT; target.batch].join("\n").into_bytes();
-        let kind = if target.batch > 1 { "application/x-ndjson" } else { "application/json" };
+        let kind = if target.batch > 1 {
+            "application/x-ndjson"
+        } else {
+            "application/json"
+        };
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n",
             target.path,
@@ -62,15 +66,24 @@ impl Composer {
         self.ids.clear();
         for event in self.body.chunks_mut(EVENT.len() + 1) {
             let id = crate::event::uuid(micros, &mut self.rng);
-            id.hyphenated().encode_lower(&mut event[self.id_at..self.id_at + ID_BYTES]);
+            id.hyphenated()
+                .encode_lower(&mut event[self.id_at..self.id_at + ID_BYTES]);
             event.copy_within(self.id_at..self.id_at + ID_BYTES, self.payment_at);
             event[self.time_at..self.time_at + stamp.len()].copy_from_slice(&stamp);
-            drop(write!(&mut event[self.amount_at..], "{}.{:02}", self.rng.u32(100..1000), self.rng.u32(0..100)));
+            drop(write!(
+                &mut event[self.amount_at..],
+                "{}.{:02}",
+                self.rng.u32(100..1000),
+                self.rng.u32(0..100)
+            ));
             self.ids.push(id);
         }
         self.request.clear();
         self.request.extend_from_slice(&self.head);
-        for (name, value) in target.verifier.sign(None, micros / 1_000_000, &self.body, 0) {
+        for (name, value) in target
+            .verifier
+            .sign(None, micros / 1_000_000, &self.body, 0)
+        {
             for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 self.request.extend_from_slice(part);
             }
@@ -90,8 +103,14 @@ mod tests {
     #[test]
     fn every_event_is_sound_and_its_own() {
         let verifier = signer(Secret::new("s")).unwrap();
-        let target =
-            Target { address: "a:1".into(), host: "a:1".into(), path: "/w".into(), source: "w".into(), verifier, batch: 50 };
+        let target = Target {
+            address: "a:1".into(),
+            host: "a:1".into(),
+            path: "/w".into(),
+            source: "w".into(),
+            verifier,
+            batch: 50,
+        };
         let mut composer = Composer::new(&target);
         let contracts = Contracts::builtin();
         let mut ids = std::collections::HashSet::new();

@@ -17,12 +17,19 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), stream: None, answer: vec![0; 16 << 10] }
+        Self {
+            address: address.to_owned(),
+            stream: None,
+            answer: vec![0; 16 << 10],
+        }
     }
 
     /// Sends a request and reads the whole answer; its status, or none.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> Option<u16> {
-        let status = tokio::time::timeout(PATIENCE, self.attempt(request)).await.ok().flatten();
+        let status = tokio::time::timeout(PATIENCE, self.attempt(request))
+            .await
+            .ok()
+            .flatten();
         if status.is_none() {
             self.stream = None;
         }
@@ -31,8 +38,7 @@ impl Wire {
 
     async fn attempt(&mut self, request: &[u8]) -> Option<u16> {
         // Kept connections that the server closed meanwhile are replaced before anything is sent on them.
-        let alive =
-            |stream: &TcpStream| matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        let alive = |stream: &TcpStream| matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == ErrorKind::WouldBlock);
         let stream = match self.stream.take().filter(alive) {
             Some(stream) => stream,
             None => {
@@ -78,14 +84,23 @@ fn parse_head(bytes: &[u8]) -> Option<Head> {
     let status = head.get(9..12)?.parse().ok()?;
     let header = |name: &str| {
         head.lines().find_map(|line| {
-            line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+            line.split_once(':')
+                .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim())
         })
     };
     let length = match header("content-length") {
-        Some(length) => length.parse::<usize>().ok().and_then(|body| head_end.checked_add(body)),
+        Some(length) => length
+            .parse::<usize>()
+            .ok()
+            .and_then(|body| head_end.checked_add(body)),
         None => None,
     };
-    Some(Head { status, length, closes: header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) })
+    Some(Head {
+        status,
+        length,
+        closes: header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
+    })
 }
 
 #[cfg(test)]
@@ -96,9 +111,23 @@ mod tests {
     fn an_answer_is_read_to_its_end_or_its_connection_is_given_up() {
         let head = |text: &str| parse_head(text.as_bytes());
         let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
-        assert_eq!(head(ok), Some(Head { status: 200, length: Some(ok.len() + 2), closes: false }));
+        assert_eq!(
+            head(ok),
+            Some(Head {
+                status: 200,
+                length: Some(ok.len() + 2),
+                closes: false
+            })
+        );
         assert_eq!(head("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"), None);
         let busy = "HTTP/1.1 503 X\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-        assert_eq!(head(busy), Some(Head { status: 503, length: None, closes: true }));
+        assert_eq!(
+            head(busy),
+            Some(Head {
+                status: 503,
+                length: None,
+                closes: true
+            })
+        );
     }
 }

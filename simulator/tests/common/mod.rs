@@ -20,7 +20,9 @@ pub struct Receiver {
 
 impl Receiver {
     /// Answers with `answer`, which is told how many requests came before.
-    pub async fn start(answer: impl Fn(usize, &HeaderMap, &[u8]) -> Response + Clone + Send + Sync + 'static) -> Self {
+    pub async fn start(
+        answer: impl Fn(usize, &HeaderMap, &[u8]) -> Response + Clone + Send + Sync + 'static,
+    ) -> Self {
         let got = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&got);
         let handler = move |headers: HeaderMap, body: Bytes| {
@@ -35,7 +37,10 @@ impl Receiver {
             }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/api/webhooks/payment-authorized", listener.local_addr().unwrap());
+        let url = format!(
+            "http://{}/api/webhooks/payment-authorized",
+            listener.local_addr().unwrap()
+        );
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(handler)).await });
         Self { url, got }
     }
@@ -44,7 +49,10 @@ impl Receiver {
     pub async fn verifying() -> Self {
         let sources = Arc::new(Sources::builtin(&Secret::new(SECRET)));
         Self::start(move |_, headers, body| {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let now = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs();
             let verifier = &sources.get("payment-authorized").unwrap().verifier;
             match verifier.verify(headers, body, i64::try_from(now).unwrap()) {
                 Ok(_) => StatusCode::OK.into_response(),

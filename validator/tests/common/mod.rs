@@ -28,7 +28,10 @@ pub(crate) const EDGE_HEADERS: [(&str, &[u8]); 9] = [
     ("x-provider-signature", b"\x01\xff not text"),
     (headers::BATCH, b"sha256:00"),
     (headers::CONTENT_TYPE, b"application/json"),
-    (headers::TRACEPARENT, b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    (
+        headers::TRACEPARENT,
+        b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
 ];
 
 /// A registry that remembers what was registered: ids from 41 on, in the order of asking.
@@ -46,7 +49,9 @@ impl Schemas {
         let schemas = Arc::new(Self::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let routes = Router::new().route("/subjects/{subject}/versions", post(register)).with_state(Arc::clone(&schemas));
+        let routes = Router::new()
+            .route("/subjects/{subject}/versions", post(register))
+            .with_state(Arc::clone(&schemas));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         (schemas, url)
     }
@@ -56,11 +61,18 @@ impl Schemas {
         let registered = self.registered.lock().unwrap();
         let subject = format!("{}-{record_name}", topics::VALIDATED);
         let place = registered.iter().position(|(found, _)| *found == subject);
-        41 + i32::try_from(place.unwrap_or_else(|| panic!("{subject} was not registered: {registered:?}"))).unwrap()
+        41 + i32::try_from(
+            place.unwrap_or_else(|| panic!("{subject} was not registered: {registered:?}")),
+        )
+        .unwrap()
     }
 }
 
-async fn register(State(schemas): State<Arc<Schemas>>, Path(subject): Path<String>, body: String) -> (StatusCode, String) {
+async fn register(
+    State(schemas): State<Arc<Schemas>>,
+    Path(subject): Path<String>,
+    body: String,
+) -> (StatusCode, String) {
     *schemas.asked.lock().unwrap() += 1;
     if let Some((status, answer)) = *schemas.broken.lock().unwrap() {
         return (status, answer.to_owned());
@@ -68,10 +80,13 @@ async fn register(State(schemas): State<Arc<Schemas>>, Path(subject): Path<Strin
     let posted: Value = serde_json::from_str(&body).unwrap();
     let registration = (subject, posted["schema"].as_str().unwrap().to_owned());
     let mut registered = schemas.registered.lock().unwrap();
-    let place = registered.iter().position(|known| *known == registration).unwrap_or_else(|| {
-        registered.push(registration);
-        registered.len() - 1
-    });
+    let place = registered
+        .iter()
+        .position(|known| *known == registration)
+        .unwrap_or_else(|| {
+            registered.push(registration);
+            registered.len() - 1
+        });
     (StatusCode::OK, json!({"id": 41 + place}).to_string())
 }
 
@@ -88,19 +103,40 @@ impl Stage {
     pub(crate) async fn start(flags: &[&str], broken: Option<(StatusCode, &'static str)>) -> Self {
         let retry = [validator::GROUP, "another-group"].map(topics::retry);
         let live = [(topics::RAW, 2), (topics::VALIDATED, 2), (topics::DLQ, 1)];
-        let all: Vec<_> = live.into_iter().chain(retry.iter().map(|topic| (topic.as_str(), 1))).collect();
+        let all: Vec<_> = live
+            .into_iter()
+            .chain(retry.iter().map(|topic| (topic.as_str(), 1)))
+            .collect();
         let broker = EmbeddedBroker::start(&all).unwrap();
         let (schemas, url) = Schemas::start().await;
         *schemas.broken.lock().unwrap() = broken;
         let command = validator::Config::augment_args(clap::Command::new("validator"));
-        let all = [&["validator", "--registry-url", &url, "--breaker-share", "2"], flags].concat();
-        let mut config = validator::Config::from_arg_matches(&command.get_matches_from(all)).unwrap();
+        let all = [
+            &["validator", "--registry-url", &url, "--breaker-share", "2"],
+            flags,
+        ]
+        .concat();
+        let mut config =
+            validator::Config::from_arg_matches(&command.get_matches_from(all)).unwrap();
         config.common.kafka = broker.kafka();
         let (health, stop) = (Health::new(), CancellationToken::new());
-        let publisher = Publisher::new(&broker.kafka(), &PublisherSettings::stage("test"), &Health::new()).unwrap();
+        let publisher = Publisher::new(
+            &broker.kafka(),
+            &PublisherSettings::stage("test"),
+            &Health::new(),
+        )
+        .unwrap();
         let (its_health, its_stop) = (health.clone(), stop.clone());
-        let running = tokio::spawn(async move { validator::consume(&config, its_health, its_stop).await });
-        Self { broker, schemas, health, publisher, stop, running }
+        let running =
+            tokio::spawn(async move { validator::consume(&config, its_health, its_stop).await });
+        Self {
+            broker,
+            schemas,
+            health,
+            publisher,
+            stop,
+            running,
+        }
     }
 
     /// Publishes raw records as the edge would.
@@ -119,10 +155,24 @@ impl Stage {
     }
 
     /// Publishes a replay of this raw record, as recovery does: with all of its headers, and those given.
-    pub(crate) async fn replay(&self, group: &str, value: &[u8], raw: &str, more: &[(&str, &[u8])]) {
-        let headers = EDGE_HEADERS.into_iter().chain([(headers::RAW, raw.as_bytes())]).chain(more.iter().copied());
+    pub(crate) async fn replay(
+        &self,
+        group: &str,
+        value: &[u8],
+        raw: &str,
+        more: &[(&str, &[u8])],
+    ) {
+        let headers = EDGE_HEADERS
+            .into_iter()
+            .chain([(headers::RAW, raw.as_bytes())])
+            .chain(more.iter().copied());
         let topic = topics::retry(group);
-        let record = OutRecord { topic: &topic, key: Some(b"pay"), value: Some(value), headers: headers.collect() };
+        let record = OutRecord {
+            topic: &topic,
+            key: Some(b"pay"),
+            value: Some(value),
+            headers: headers.collect(),
+        };
         self.publisher.publish(record, DEADLINE).await.unwrap();
     }
 
@@ -139,22 +189,38 @@ impl Stage {
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !done(self) {
-            assert!(!self.running.is_finished(), "{what}: the stage ended by itself");
-            assert!(Instant::now() < deadline, "{what}: not in time; not ready because {:?}", self.health.reasons());
+            assert!(
+                !self.running.is_finished(),
+                "{what}: the stage ended by itself"
+            );
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not in time; not ready because {:?}",
+                self.health.reasons()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Waits until `/ready` would say that the world is down, in these words.
     pub(crate) async fn until_it_waits(&self, says: &str) {
-        let waits =
-            |stage: &Self| stage.health.reasons().iter().any(|(check, reason)| *check == "world" && reason.contains(says));
+        let waits = |stage: &Self| {
+            stage
+                .health
+                .reasons()
+                .iter()
+                .any(|(check, reason)| *check == "world" && reason.contains(says))
+        };
         self.until(&format!("waits and says {says}"), waits).await;
     }
 
     pub(crate) async fn finish(self) {
         self.stop.cancel();
-        tokio::time::timeout(DEADLINE, self.running).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.running)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }
 

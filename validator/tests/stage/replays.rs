@@ -7,20 +7,48 @@ use contracts::{framing, topics};
 use runtime::admin::committed;
 
 fn replayed(count: &'static [u8]) -> [(&'static str, &'static [u8]); 2] {
-    [(headers::REPLAY_ID, b"job-1"), (headers::REPLAY_COUNT, count)]
+    [
+        (headers::REPLAY_ID, b"job-1"),
+        (headers::REPLAY_COUNT, count),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_record() {
     let stage = Stage::start(&[], None).await;
     let (live, mended) = (authorized("live"), authorized("mended"));
-    stage.replay("another-group", &authorized("not ours"), "5:78", &replayed(b"1")).await;
+    stage
+        .replay(
+            "another-group",
+            &authorized("not ours"),
+            "5:78",
+            &replayed(b"1"),
+        )
+        .await;
     stage.send(&[Some(&live)]).await;
-    let edited = [(headers::EDITED_BY, &b"ann"[..]), (headers::ORIGINAL_HASH, b"sha256:00"), (dlq::CODE, b"not_json")];
-    stage.replay(validator::GROUP, &mended, "5:77", &[&replayed(b"1")[..], &edited].concat()).await;
-    stage.until("both are forwarded", |stage| stage.read(topics::VALIDATED).len() == 2).await;
+    let edited = [
+        (headers::EDITED_BY, &b"ann"[..]),
+        (headers::ORIGINAL_HASH, b"sha256:00"),
+        (dlq::CODE, b"not_json"),
+    ];
+    stage
+        .replay(
+            validator::GROUP,
+            &mended,
+            "5:77",
+            &[&replayed(b"1")[..], &edited].concat(),
+        )
+        .await;
+    stage
+        .until("both are forwarded", |stage| {
+            stage.read(topics::VALIDATED).len() == 2
+        })
+        .await;
     let made = stage.read(topics::VALIDATED);
-    let record = made.iter().find(|record| record.header(headers::REPLAY_ID).is_some()).unwrap();
+    let record = made
+        .iter()
+        .find(|record| record.header(headers::REPLAY_ID).is_some())
+        .unwrap();
     for (name, value) in [
         (headers::RAW, "5:77"),
         (headers::SOURCE, "acme"),
@@ -30,45 +58,114 @@ async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_reco
         (headers::EDITED_BY, "ann"),
         (headers::ORIGINAL_HASH, "sha256:00"),
     ] {
-        let copies: Vec<_> = record.headers.iter().filter(|(found, _)| found == name).collect();
-        assert_eq!(copies, [&(name.to_owned(), Some(value.as_bytes().to_vec()))], "{name}");
+        let copies: Vec<_> = record
+            .headers
+            .iter()
+            .filter(|(found, _)| found == name)
+            .collect();
+        assert_eq!(
+            copies,
+            [&(name.to_owned(), Some(value.as_bytes().to_vec()))],
+            "{name}"
+        );
     }
-    assert_eq!(record.header(dlq::CODE), None, "an old verdict is not true of what passed");
+    assert_eq!(
+        record.header(dlq::CODE),
+        None,
+        "an old verdict is not true of what passed"
+    );
     let (_, datum) = framing::unframe(record.value.as_deref().unwrap()).unwrap();
     let mut expected = Vec::new();
-    Contracts::builtin().validate(&mended).unwrap().encode(&mut expected);
+    Contracts::builtin()
+        .validate(&mended)
+        .unwrap()
+        .encode(&mut expected);
     assert_eq!(datum, expected);
     assert_eq!(stage.read(topics::DLQ).len(), 0);
-    let elsewhere = committed(&stage.broker.kafka(), validator::GROUP, &topics::retry("another-group")).unwrap();
-    assert_eq!(elsewhere, [(0, None)], "another group's replays are not this one's");
+    let elsewhere = committed(
+        &stage.broker.kafka(),
+        validator::GROUP,
+        &topics::retry("another-group"),
+    )
+    .unwrap();
+    assert_eq!(
+        elsewhere,
+        [(0, None)],
+        "another group's replays are not this one's"
+    );
     stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_that_fails_again_is_dead_lettered_with_its_count_and_one_too_many_is_not_even_read() {
+async fn a_replay_that_fails_again_is_dead_lettered_with_its_count_and_one_too_many_is_not_even_read()
+ {
     let stage = Stage::start(&["--max-replays", "2"], None).await;
     let sound = authorized("e");
-    let first = [(dlq::FIRST_FAILED_AT, &b"123"[..]), (dlq::CODE, b"old"), (dlq::ERRORS_TOPIC, b"old")];
-    for (value, count, raw) in
-        [(&b"not json"[..], &b"1"[..], "5:0"), (&sound, b"2", "5:1"), (&sound, b"3", "5:2"), (&sound, b"none", "5:3")]
-    {
+    let first = [
+        (dlq::FIRST_FAILED_AT, &b"123"[..]),
+        (dlq::CODE, b"old"),
+        (dlq::ERRORS_TOPIC, b"old"),
+    ];
+    for (value, count, raw) in [
+        (&b"not json"[..], &b"1"[..], "5:0"),
+        (&sound, b"2", "5:1"),
+        (&sound, b"3", "5:2"),
+        (&sound, b"none", "5:3"),
+    ] {
         let more = [&[(headers::REPLAY_COUNT, count)][..], &first].concat();
         stage.replay(validator::GROUP, value, raw, &more).await;
     }
-    stage.until("all settled", |stage| stage.read(topics::VALIDATED).len() == 1 && stage.read(topics::DLQ).len() == 3).await;
-    assert_eq!(stage.read(topics::VALIDATED)[0].header(headers::RAW).as_deref(), Some("5:1"), "two of two are allowed");
+    stage
+        .until("all settled", |stage| {
+            stage.read(topics::VALIDATED).len() == 1 && stage.read(topics::DLQ).len() == 3
+        })
+        .await;
+    assert_eq!(
+        stage.read(topics::VALIDATED)[0]
+            .header(headers::RAW)
+            .as_deref(),
+        Some("5:1"),
+        "two of two are allowed"
+    );
     let dead = stage.read(topics::DLQ);
     let expected = [
         ("5:0", "not_json", "1", "not JSON"),
-        ("5:2", "replays_exhausted", "3", "replayed 3 times, 2 are allowed: raise --max-replays"),
+        (
+            "5:2",
+            "replays_exhausted",
+            "3",
+            "replayed 3 times, 2 are allowed: raise --max-replays",
+        ),
         ("5:3", "replays_exhausted", "none", "discard it"),
     ];
     for (letter, (raw, code, count, detail)) in dead.iter().zip(expected) {
         let header = |name| letter.header(name).unwrap();
-        assert_eq!((&*header(headers::RAW), &*header(dlq::CODE), &*header(headers::REPLAY_COUNT)), (raw, code, count));
-        assert!(header(dlq::DETAIL).contains(detail), "{}", header(dlq::DETAIL));
-        assert_eq!((&*header(dlq::FIRST_FAILED_AT), header(dlq::ERRORS_TOPIC)), ("123", topics::retry(validator::GROUP)));
-        assert_eq!(letter.headers.iter().filter(|(name, _)| name == dlq::CODE).count(), 1, "one verdict");
+        assert_eq!(
+            (
+                &*header(headers::RAW),
+                &*header(dlq::CODE),
+                &*header(headers::REPLAY_COUNT)
+            ),
+            (raw, code, count)
+        );
+        assert!(
+            header(dlq::DETAIL).contains(detail),
+            "{}",
+            header(dlq::DETAIL)
+        );
+        assert_eq!(
+            (&*header(dlq::FIRST_FAILED_AT), header(dlq::ERRORS_TOPIC)),
+            ("123", topics::retry(validator::GROUP))
+        );
+        assert_eq!(
+            letter
+                .headers
+                .iter()
+                .filter(|(name, _)| name == dlq::CODE)
+                .count(),
+            1,
+            "one verdict"
+        );
     }
     stage.finish().await;
 }

@@ -21,30 +21,55 @@ static ASKED: AtomicUsize = AtomicUsize::new(0);
 /// RFC 7519, section 6: a token without a signature, for a minute.
 pub(super) fn token_of() -> anyhow::Result<(String, i64)> {
     ASKED.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)?
+        .as_secs();
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = part(serde_json::json!({"alg": "none"}));
     let claims = part(serde_json::json!({"sub": "admin", "iat": now, "exp": now + 60}));
-    Ok((format!("{header}.{claims}."), i64::try_from(now + 60)? * 1000))
+    Ok((
+        format!("{header}.{claims}."),
+        i64::try_from(now + 60)? * 1000,
+    ))
 }
 
 #[test]
 fn every_client_logs_in_with_a_token() {
     let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT") else {
         let why = "no Apache Kafka here; run script/test, which fetches it";
-        assert!(std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(), "may not be skipped: {why}");
-        std::io::stderr().write_all(format!("SKIPPED: every_client_logs_in_with_a_token: {why}\n").as_bytes()).unwrap();
+        assert!(
+            std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
+            "may not be skipped: {why}"
+        );
+        std::io::stderr()
+            .write_all(format!("SKIPPED: every_client_logs_in_with_a_token: {why}\n").as_bytes())
+            .unwrap();
         return;
     };
-    let directory = tempfile::Builder::new().prefix("eventflow-kafka-").tempdir().unwrap();
+    let directory = tempfile::Builder::new()
+        .prefix("eventflow-kafka-")
+        .tempdir()
+        .unwrap();
     let call = |command: &[&str]| {
         let mut run = Command::new(&script);
-        run.arg(command[0]).arg("--dir").arg(directory.path()).args(&command[1..]).stdin(Stdio::null());
+        run.arg(command[0])
+            .arg("--dir")
+            .arg(directory.path())
+            .args(&command[1..])
+            .stdin(Stdio::null());
         String::from_utf8(run.output().unwrap().stdout).unwrap()
     };
     let told = call(&["start", "--secure"]);
-    let get = |key: &str| told.lines().find_map(|line| line.strip_prefix(&format!("{key}="))).unwrap().to_owned();
-    let (plain, mut kafka) = (KafkaArgs::plaintext(get("BOOTSTRAP")), KafkaArgs::plaintext(get("SASL_BOOTSTRAP")));
+    let get = |key: &str| {
+        told.lines()
+            .find_map(|line| line.strip_prefix(&format!("{key}=")))
+            .unwrap()
+            .to_owned()
+    };
+    let (plain, mut kafka) = (
+        KafkaArgs::plaintext(get("BOOTSTRAP")),
+        KafkaArgs::plaintext(get("SASL_BOOTSTRAP")),
+    );
     kafka.kafka_security = Security::AwsMskIam;
     // The text itself, as a task gets it that has no files.
     kafka.kafka_ca = Some(std::fs::read_to_string(get("CA")).unwrap());
@@ -52,13 +77,27 @@ fn every_client_logs_in_with_a_token() {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(async {
             admin::create_topics(&plain, &[(TOPIC, 1)]).await.unwrap();
-            assert!(!admin::cluster_id(&kafka, DEADLINE).await.unwrap().is_empty());
-            let publisher = Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
-            let record = OutRecord { topic: TOPIC, key: None, value: Some(b"a"), headers: RecordHeaders::new(0) };
+            assert!(
+                !admin::cluster_id(&kafka, DEADLINE)
+                    .await
+                    .unwrap()
+                    .is_empty()
+            );
+            let publisher =
+                Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+            let record = OutRecord {
+                topic: TOPIC,
+                key: None,
+                value: Some(b"a"),
+                headers: RecordHeaders::new(0),
+            };
             publisher.publish(record, DEADLINE).await.unwrap();
             let read = tokio::task::spawn_blocking(move || {
                 assert_eq!(admin::ends(&kafka, TOPIC).unwrap(), [(0, 1)]);
-                assert_eq!(admin::committed(&kafka, "nobody-yet", TOPIC).unwrap(), [(0, None)]);
+                assert_eq!(
+                    admin::committed(&kafka, "nobody-yet", TOPIC).unwrap(),
+                    [(0, None)]
+                );
                 let inspector = admin::Inspector::new(&kafka, DEADLINE).unwrap();
                 assert_eq!(inspector.ends(TOPIC).unwrap(), [(0, 1)].into());
                 admin::read_all(&kafka, TOPIC).unwrap()
@@ -67,7 +106,10 @@ fn every_client_logs_in_with_a_token() {
         });
     }));
     call(&["stop", "--kill"]);
-    assert!(ASKED.load(Ordering::Relaxed) >= 6, "each client asked for a token of its own");
+    assert!(
+        ASKED.load(Ordering::Relaxed) >= 6,
+        "each client asked for a token of its own"
+    );
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
     }
