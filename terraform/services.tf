@@ -68,7 +68,7 @@ resource "aws_ecs_cluster" "this" {
   lifecycle {
     precondition {
       condition     = alltrue([for role, group in local.groups : local.tasks[role] <= local.topology.topics[group.topic].partitions])
-      error_message = "More tasks of a consumer than its topic has partitions: the rest would idle. See infra/kafka/topics.json."
+      error_message = "More tasks of a consumer than its topic has partitions: the rest would idle. See infra/kafka/pipeline.json."
     }
     precondition {
       condition     = length(local.azs) == local.settings.zones && (local.own_broker || local.settings.kafka_brokers % min(local.settings.kafka_brokers, local.settings.zones) == 0)

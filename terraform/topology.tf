@@ -1,6 +1,6 @@
-# Who there is, what each may do, and who may talk to whom. Everything else is derived from here and from infra/kafka/topics.json.
+# Who there is, what each may do, and who may talk to whom. Everything else is derived from here and from infra/kafka/pipeline.json.
 locals {
-  topology = jsondecode(file("${path.module}/../infra/kafka/topics.json"))
+  topology = jsondecode(file("${path.module}/../infra/kafka/pipeline.json"))
 
   # Roles that run all the time, and the one-off role ops: `eventflow admin ...`, `smoke`, `dlq ...` as tasks with another command.
   services = toset(concat(["producer", "validator", "analytics", "persistence", "recovery", "registry"], local.settings.simulator ? ["simulator"] : []))

@@ -5,7 +5,7 @@
 //! rebalance goes on where the figures end. So what is exposed is always what the log says, never a total of several runs.
 //! Memory is bounded by minutes, event types, ISO currencies and [`RECENT_RAW`], never by events.
 
-use contracts::money::{self, Decimal};
+use contracts::event::money::{self, Decimal};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// Minutes kept, the current one included.

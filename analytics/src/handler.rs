@@ -2,9 +2,11 @@
 
 use crate::figures::{Figures, MINUTE_MS, Noted, Observation, WINDOW_MINUTES};
 use crate::{Shared, metrics as names, now_ms};
-use contracts::datum::Event;
-use contracts::{RejectionCode, framing, headers};
-use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
+use contracts::RejectionCode;
+use contracts::avro::datum::Event;
+use contracts::avro::framing;
+use contracts::kafka::headers;
+use runtime::consumer::{Handler, Outcome, Record, StageError, Start};
 use runtime::registry::{Registry, RegistryError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
@@ -43,7 +45,7 @@ impl Analytics {
     async fn read<'a>(
         registry: &mut Registry,
         batch: &[Record<'a>],
-    ) -> Result<Vec<Read<'a>>, Transient> {
+    ) -> Result<Vec<Read<'a>>, StageError> {
         let mut events = Vec::with_capacity(batch.len());
         for record in batch {
             let (schema_id, datum) = match framing::unframe(record.value()) {
@@ -58,7 +60,7 @@ impl Analytics {
                     .decode(datum)
                     .map_err(|_| RejectionCode::BadDatum.code()),
                 Err(error @ RegistryError::Unavailable(_)) => {
-                    return Err(Transient::wait(error.code(), error));
+                    return Err(StageError::wait(error.code(), error));
                 }
                 Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
                     Err(error.code())
@@ -169,14 +171,14 @@ impl Handler for Analytics {
         "analytics"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let started = Instant::now();
         let runtime = self.runtime.clone();
         let events = runtime.block_on(async {
             tokio::time::timeout(DEADLINE, Self::read(&mut self.registry, batch))
                 .await
                 .unwrap_or_else(|_| {
-                    Err(Transient::wait(
+                    Err(StageError::wait(
                         "registry_unavailable",
                         "the schema registry took too long; trying again",
                     ))
@@ -191,7 +193,7 @@ impl Handler for Analytics {
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         let now = now_ms();
         let numbers: Vec<i32> = partitions.iter().map(|(_, number)| *number).collect();
         let ends = self

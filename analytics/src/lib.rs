@@ -17,13 +17,12 @@ pub mod stats;
 
 use axum::Json;
 use axum::routing::get;
-use contracts::contract::Contracts;
+use contracts::event::Catalog;
 use figures::Figures;
 use handler::Analytics;
 use runtime::config::{Common, ConfigError, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
-use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,7 +44,7 @@ pub struct Config {
     #[allow(missing_docs)]
     pub registry: RegistryArgs,
     /// Topic of validated events
-    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
     /// Consumer group
     #[arg(
@@ -76,7 +75,7 @@ pub type Shared = Arc<Mutex<Figures>>;
 #[must_use]
 pub fn no_figures() -> Shared {
     Arc::new(Mutex::new(Figures::new(
-        Contracts::builtin()
+        Catalog::builtin()
             .iter()
             .map(|contract| contract.event_type.as_str()),
     )))
@@ -118,13 +117,7 @@ pub async fn serve(
     let endpoints = routes(Arc::clone(&figures)).merge(runtime::ops::routes(health.clone()));
     metrics::describe();
     let kafka = &config.common.kafka;
-    let publisher = Publisher::new(kafka, &PublisherSettings::stage("analytics"), &health)?;
     let registry = Registry::new(&config.registry)?;
-    tokio::spawn(
-        publisher
-            .clone()
-            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
-    );
     tokio::spawn(
         shutdown
             .clone()
@@ -139,7 +132,7 @@ pub async fn serve(
         None,
     );
     let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
-    consumer::run(settings, handler, publisher, health, shutdown.clone()).await?;
+    consumer::run(settings, handler, None, health, shutdown.clone()).await?;
     shutdown.cancel();
     ops.await??;
     Ok(())

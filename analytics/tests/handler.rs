@@ -12,13 +12,13 @@ use analytics::handler::Analytics;
 use analytics::stats::{Stats, stats};
 use analytics::{Shared, no_figures};
 use common::{Schemas, framed, now_ms};
-use contracts::headers;
-use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
+use contracts::kafka::headers;
+use runtime::consumer::{Handler, Outcome, Record, StageError, Start};
 use runtime::registry::{Registry, RegistryArgs};
 use std::sync::atomic::Ordering;
 use tokio::runtime::Runtime;
 
-const TOPIC: &str = contracts::topics::VALIDATED;
+const TOPIC: &str = contracts::kafka::topics::VALIDATED;
 
 /// A validated record of which a borrowed [`Record`] is made.
 struct Given {
@@ -40,7 +40,7 @@ fn given(partition: i32, offset: i64, value: Vec<u8>) -> Given {
 }
 
 /// Hands a batch over, as the loop does.
-fn handle(stage: &mut Analytics, batch: &[Given]) -> Result<Vec<Outcome>, Transient> {
+fn handle(stage: &mut Analytics, batch: &[Given]) -> Result<Vec<Outcome>, StageError> {
     let of_each: Vec<[(&str, &[u8]); 2]> = batch
         .iter()
         .map(|record| {
@@ -145,7 +145,10 @@ fn a_registry_that_is_down_is_waited_for_and_then_everything_counts_once() {
     let batch = payments();
     for _ in 0..3 {
         let waited = handle(&mut stage, &batch).unwrap_err();
-        assert_eq!((waited.code, waited.fatal), ("registry_unavailable", false));
+        assert_eq!(
+            (waited.code(), waited.must_stop()),
+            ("registry_unavailable", false)
+        );
         assert_eq!(
             view(&figures).total.events,
             1,

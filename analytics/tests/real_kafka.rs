@@ -11,7 +11,7 @@ mod role;
 
 use analytics::figures::MINUTE_MS;
 use common::{Schemas, framed, now_ms};
-use contracts::topics;
+use contracts::kafka::topics;
 use role::{Role, publish};
 use runtime::kafka::KafkaArgs;
 use serde_json::{Value, json};

@@ -10,9 +10,9 @@ mod common;
 mod role;
 
 use common::{Schemas, framed, now_ms};
-use contracts::topics;
+use contracts::kafka::topics;
 use role::{Role, publish};
-use runtime::embedded::EmbeddedBroker;
+use sandbox::broker::EmbeddedBroker;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 

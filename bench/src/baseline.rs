@@ -3,14 +3,14 @@
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::routing::post;
-use contracts::topics;
+use contracts::kafka::topics;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use runtime::embedded::EmbeddedBroker;
+use sandbox::broker::EmbeddedBroker;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,9 +7,9 @@ use contracts::RejectionCode;
 use futures_util::TryStreamExt as _;
 use recovery::index::Index;
 use recovery::model::{Selection, State, Time};
-use recovery::{PipelineArgs, Recovery, SCHEMA};
+use recovery::{PipelineArgs, Context, SCHEMA};
 use runtime::consumer::{Handler as _, Record};
-use runtime::postgres::PrivatePostgres;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::{Connection as _, PgConnection};
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,7 @@ pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
         "--registry-url",
         "http://127.0.0.1:9",
     ]);
-    let recovery = Recovery::new(cli.pipeline, None)?;
+    let recovery = Context::new(cli.pipeline, None)?;
     SCHEMA.migrate(recovery.pool()).await?;
     let mut database = PgConnection::connect(&cluster.url()).await?;
     let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
@@ -265,7 +265,7 @@ async fn copy(database: &mut PgConnection, backend: u32, letters: u64) -> anyhow
 }
 
 /// What on-call asks; each the third of three times, since the first fills caches.
-async fn questions(recovery: &Recovery, letters: u64) -> anyhow::Result<()> {
+async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
     // A rare group, all of it at the old end: what a walk from the newest id would pay for.
     sqlx::raw_sql(
         "INSERT INTO groups (stage, code, source, event_type) VALUES ('validator', 'rare', 'vendor-0', 'rare');

@@ -3,8 +3,8 @@
 use crate::process::{Process, cpu_of_server};
 use crate::report::{Run, cpu, median, say};
 use crate::world::{World, load};
-use contracts::topics;
-use runtime::postgres::PrivatePostgres;
+use contracts::kafka::topics;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::{Connection, PgConnection};
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! The broker, the registry, and the flags every role needs to find them.
 
 use crate::process::{Process, free_address};
-use contracts::topics;
+use contracts::kafka::topics;
 use runtime::kafka::KafkaArgs;
 use std::time::{Duration, Instant};
 

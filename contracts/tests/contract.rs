@@ -6,13 +6,14 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
-use contracts::contract::{Contract, ContractFiles, Contracts, backward_compatible};
-use contracts::datum::Decoder;
-use contracts::{RejectionCode, framing};
+use contracts::RejectionCode;
+use contracts::avro::datum::Decoder;
+use contracts::avro::framing;
+use contracts::event::{Catalog, Contract, ContractFiles, backward_compatible};
 use proptest::prelude::*;
 use std::path::Path;
 
-fn encode(contracts: &Contracts, body: &[u8]) -> Vec<u8> {
+fn encode(contracts: &Catalog, body: &[u8]) -> Vec<u8> {
     let mut datum = Vec::new();
     contracts.validate(body).unwrap().encode(&mut datum);
     datum
@@ -25,7 +26,7 @@ fn body(amount: &str, currency: &str) -> String {
 }
 
 fn each_example(kind: &str, mut check: impl FnMut(&Contract, &str, &[u8])) {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let mut seen = 0;
     for contract in contracts.iter() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -48,7 +49,7 @@ fn each_example(kind: &str, mut check: impl FnMut(&Contract, &str, &[u8])) {
 
 #[test]
 fn every_valid_example_passes_and_reads_back() {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     each_example("valid", |contract, name, bytes| {
         let datum = encode(&contracts, bytes);
         let event = Decoder::new(&contract.record_avsc)
@@ -89,7 +90,7 @@ fn every_valid_example_passes_and_reads_back() {
 
 #[test]
 fn every_invalid_example_fails_with_the_code_it_names() {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     each_example("invalid", |_, name, bytes| {
         let code = name.split("--").next().unwrap();
         assert_eq!(
@@ -107,7 +108,7 @@ fn every_invalid_example_fails_with_the_code_it_names() {
 
 #[test]
 fn what_is_no_event_at_all_has_its_code() {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let code = |bytes: &[u8]| contracts.validate(bytes).map(|_| ()).unwrap_err().code;
     assert_eq!(code(b""), RejectionCode::EmptyBody);
     assert_eq!(code(b"\xff\xfe{}"), RejectionCode::NotUtf8);
@@ -138,7 +139,7 @@ fn what_is_no_event_at_all_has_its_code() {
 
 #[test]
 fn amounts_survive_digit_for_digit() {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let decoder =
         Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
     for (given, currency, exact) in [
@@ -171,7 +172,7 @@ fn a_new_event_type_needs_no_code() {
             {"name":"grams","type":["null","long"]},{"name":"express","type":"boolean"},{"name":"parcel_id","type":"string"},{"name":"size","type":["string","null"]}]}}]}"#.to_owned(),
         schema_id: Some(77),
     };
-    let contracts = Contracts::compile([files.clone()]).unwrap();
+    let contracts = Catalog::compile([files.clone()]).unwrap();
     let event = |payload: &str| {
         format!(
             r#"{{"payload":{payload},"event_id":"1","event_type":"parcel.sent.v1","schema_version":1,"source":"x","timestamp":"2026-01-02T03:04:05Z"}}"#
@@ -216,9 +217,9 @@ fn a_new_event_type_needs_no_code() {
         } else {
             broken.schema_json.replace(",\"express\"]", "]")
         };
-        assert!(Contracts::compile([broken]).unwrap_err().0.contains(says));
+        assert!(Catalog::compile([broken]).unwrap_err().0.contains(says));
     }
-    assert!(Contracts::compile([files.clone(), files.clone()]).is_err());
+    assert!(Catalog::compile([files.clone(), files.clone()]).is_err());
     let wider = files.record_avsc.replace(
         r#"{"name":"grams""#,
         r#"{"name":"carrier","type":["null","string"],"default":null},{"name":"grams""#,
@@ -231,7 +232,7 @@ fn a_new_event_type_needs_no_code() {
 
 #[test]
 fn truncated_or_padded_data_is_an_error() {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let decoder =
         Decoder::new(&contracts.get("payment.authorized.v1").unwrap().record_avsc).unwrap();
     let mut datum = encode(&contracts, body("1", "EUR").as_bytes());
@@ -251,7 +252,7 @@ fn truncated_or_padded_data_is_an_error() {
 proptest! {
     #[test]
     fn nothing_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0_usize..400, with in any::<u8>()) {
-        let contracts = Contracts::builtin();
+        let contracts = Catalog::builtin();
         let decoder = Decoder::new(&contracts.get("payment.refunded.v1").unwrap().record_avsc).unwrap();
         drop(contracts.validate(&bytes));
         drop(decoder.decode(&bytes));

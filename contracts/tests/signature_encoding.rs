@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use contracts::Secret;
-use contracts::scheme::Scheme;
-use contracts::signature::{Key, SignatureError, Verifier};
+use contracts::webhook::scheme::Scheme;
+use contracts::webhook::signature::{Key, SignatureError, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const NOW: i64 = 1_700_000_000;

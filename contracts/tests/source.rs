@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use contracts::Secret;
-use contracts::signature::SignatureError;
-use contracts::source::{Source, Sources};
+use contracts::webhook::signature::SignatureError;
+use contracts::webhook::source::{Source, Sources};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const NOW: i64 = 1_700_000_000;

@@ -6,12 +6,12 @@ mod topics;
 mod wire;
 
 use contracts::Secret;
-use database::DatabaseArgs;
-use database::users::Users;
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use std::time::Duration;
+use store::DatabaseArgs;
+use store::users::Users;
 use tokio_util::sync::CancellationToken;
 
 /// One-off work.
@@ -91,7 +91,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             );
             let users = Users::new(url)?;
             let passwords = [&persistence_password, &recovery_password];
-            for (schema, password) in [persistence::store::SCHEMA, recovery::SCHEMA]
+            for (schema, password) in [persistence::writer::SCHEMA, recovery::SCHEMA]
                 .into_iter()
                 .zip(passwords)
             {
@@ -129,14 +129,14 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                 }
                 let login = password
                     .as_ref()
-                    .map(|_| format!(", owned by {}", database::users::name(schema.role)));
+                    .map(|_| format!(", owned by {}", store::users::name(schema.role)));
                 println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
             }
             if recovery_password.is_some() {
                 users
                     .grant(
-                        persistence::store::SCHEMA.role,
-                        &persistence::store::VIEWS,
+                        persistence::writer::SCHEMA.role,
+                        &persistence::writer::VIEWS,
                         recovery::SCHEMA.role,
                     )
                     .await?;

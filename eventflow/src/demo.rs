@@ -90,7 +90,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         return Err(ConfigError::new("--rate", "must be between 0.1 and 1000000").into());
     }
     if let Some(database_url) = &config.database_url {
-        database::DatabaseArgs {
+        store::DatabaseArgs {
             database_url: database_url.clone(),
         }
         .check()?;

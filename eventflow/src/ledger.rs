@@ -1,6 +1,6 @@
 //! The books of a run: what was sent, what was accepted, and the fate of every accepted event.
 
-use contracts::topics;
+use contracts::kafka::topics;
 use std::collections::BTreeMap;
 
 /// One look at the books. Counted by three who do not ask each other: the demo's own vendors (what they sent and were answered), the

@@ -1,18 +1,18 @@
 //! Every role in this process, for the demo.
 
 use crate::demo::Config;
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
-use contracts::topology::Topology;
-use contracts::{Secret, topics};
-use recovery::Recovery;
-use recovery::api::{Role, Tokens};
+use contracts::Secret;
+use contracts::kafka::topics;
+use recovery::Context;
+use recovery::http::{Role, Tokens};
 use runtime::config::ConfigError;
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::ops::{bind, routes, serve};
-use runtime::postgres::PrivatePostgres;
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use simulator::delivery::DeliveryArgs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ pub(crate) struct Pipeline {
     /// Its API
     pub(crate) recovery: SocketAddr,
     /// Its database
-    pub(crate) oncall: Recovery,
+    pub(crate) oncall: Context,
     /// How the demo's own vendors deliver
     pub(crate) delivery: DeliveryArgs,
     _postgres: Option<PrivatePostgres>,
@@ -257,7 +257,7 @@ impl Pipeline {
             &secret_flag,
             "--audit-seconds=2",
         ]))?;
-        let oncall = Recovery::new(settings.pipeline.clone(), None)?;
+        let oncall = Context::new(settings.pipeline.clone(), None)?;
         let tokens = Tokens::one("demo", Role::Admin, Secret::new(TOKEN));
         let (health, end) = (roles.health("recovery"), roles.stop.clone());
         roles.spawn("recovery", async move {
@@ -337,8 +337,8 @@ impl Pipeline {
 }
 
 async fn start_broker(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>, KafkaArgs)> {
-    let topology = Topology::built_in();
-    let wanted = topology.partitions();
+    let described = contracts::pipeline::Pipeline::built_in();
+    let wanted = described.partitions();
     let Some(brokers) = &config.kafka else {
         let broker = EmbeddedBroker::start(&wanted)?;
         let kafka = broker.kafka();

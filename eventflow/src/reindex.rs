@@ -1,6 +1,6 @@
 //! `eventflow recovery`, and `eventflow recovery reindex`: the index made anew from the dead-letter topic.
 
-use recovery::Recovery;
+use recovery::Context;
 use tokio_util::sync::CancellationToken;
 
 /// The role, or its one-off work.
@@ -27,7 +27,7 @@ pub(crate) async fn run(config: RecoveryRole, shutdown: CancellationToken) -> an
         None => recovery::run(config.role, shutdown).await,
         Some(Work::Reindex) => {
             config.role.check()?;
-            let recovery = Recovery::new(config.role.pipeline, Some(config.role.common.kafka))?;
+            let recovery = Context::new(config.role.pipeline, Some(config.role.common.kafka))?;
             let work = async {
                 recovery.migrate_if_needed().await?;
                 let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());

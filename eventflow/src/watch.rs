@@ -3,11 +3,13 @@
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::pipeline::STOPPED;
-use anyhow::Context;
-use contracts::{Secret, headers, topics};
+use anyhow::Context as _;
+use contracts::Secret;
+use contracts::kafka::headers;
+use contracts::kafka::topics;
 use persistence::report::Summary;
-use persistence::store::Store;
-use recovery::Recovery;
+use persistence::writer::Writer;
+use recovery::Context;
 use runtime::admin::{Tail, watermarks};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -25,8 +27,8 @@ type Raw = (i32, i64);
 /// Everything is counted from when it was opened.
 pub(crate) struct Watch {
     kafka: KafkaArgs,
-    store: Store,
-    recovery: Recovery,
+    store: Writer,
+    recovery: Context,
     before: Counts,
     dead_letters: Arc<Mutex<DeadLetters>>,
     pub(crate) first_row_seconds: Option<f64>,
@@ -68,14 +70,14 @@ impl Watch {
     pub(crate) async fn open(
         kafka: KafkaArgs,
         database_url: &Secret,
-        recovery: Recovery,
+        recovery: Context,
         patience: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let health = Health::new();
         let Ok(store) = tokio::time::timeout(
             patience,
-            Store::open(database_url, &kafka, &health, shutdown),
+            Writer::open(database_url, &kafka, &health, shutdown),
         )
         .await
         else {
@@ -84,7 +86,7 @@ impl Watch {
                 .into_iter()
                 .next()
                 .map_or_else(|| "no answer".to_owned(), |(_, reason)| reason);
-            let options = database::connect::options(database_url, "demo")?;
+            let options = store::connect::options(database_url, "demo")?;
             let (host, port) = (options.get_host(), options.get_port());
             anyhow::bail!(
                 "no usable PostgreSQL at {host}:{port} within {} s; is it running, and are user, password and database right? ({reason})",

@@ -4,7 +4,7 @@
 
 use axum::response::IntoResponse;
 use contracts::RejectionCode;
-use contracts::signature::SignatureError;
+use contracts::webhook::signature::SignatureError;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use producer::error::ApiError;
 use runtime::publisher::PublishError;
@@ -301,7 +301,7 @@ fn the_readme_has_every_code_of_ready_and_of_the_logs() {
     .flatten()
     .collect();
     for (_, text) in &files {
-        for call in ["Transient::wait(", "Transient::fatal("] {
+        for call in ["StageError::wait(", "StageError::stop("] {
             // Calls whose code is not a literal pass one on that is declared elsewhere.
             let literals = text
                 .split(call)

@@ -1,18 +1,18 @@
 //! The stage: from framed Avro to rows, one outcome a record.
 
 use crate::rows::{Row, RowFate};
-use crate::store::Store;
+use crate::writer::Writer;
 use contracts::{Rejection, RejectionCode};
-use database::offsets::{Ends, Place, Positions};
-use database::within;
-use runtime::consumer::{Handler, Outcome, Record, Start, Transient};
+use runtime::consumer::{Handler, Outcome, Record, StageError, Start};
 use runtime::registry::{Framed, Registry};
+use store::offsets::{Ends, Place, Positions};
+use store::within;
 use tokio::sync::oneshot;
 
 /// The persistence stage.
 #[derive(Debug)]
 pub struct Persistence {
-    store: Store,
+    store: Writer,
     registry: Registry,
     group: String,
     runtime: tokio::runtime::Handle,
@@ -26,7 +26,7 @@ impl Persistence {
     /// A stage that has not been assigned anything yet.
     #[must_use]
     pub fn new(
-        store: Store,
+        store: Writer,
         registry: Registry,
         group: &str,
         runtime: tokio::runtime::Handle,
@@ -46,7 +46,7 @@ impl Persistence {
         &mut self,
         record: &Record<'a>,
         end: usize,
-    ) -> Result<Result<Row<'a>, Rejection>, Transient> {
+    ) -> Result<Result<Row<'a>, Rejection>, StageError> {
         if let Some(rejection) = record.refused_replay() {
             return Ok(Err(rejection));
         }
@@ -62,7 +62,7 @@ impl Persistence {
         Ok(row.map_err(|problem| Rejection::new(RejectionCode::BadDatum, None, problem)))
     }
 
-    async fn settle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    async fn settle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let mut rows = Vec::with_capacity(batch.len());
         let mut rejections: Vec<Option<Rejection>> = Vec::with_capacity(batch.len());
         let mut ends = Ends::default();
@@ -109,13 +109,13 @@ impl Early {
         }
     }
 
-    fn opened(&mut self) -> Result<&mut Persistence, Transient> {
+    fn opened(&mut self) -> Result<&mut Persistence, StageError> {
         if self.stage.is_none() {
             self.stage = self.opening.try_recv().ok();
         }
         self.stage
             .as_mut()
-            .ok_or_else(|| Transient::wait("database_unavailable", "the database is not up yet"))
+            .ok_or_else(|| StageError::wait("database_unavailable", "the database is not up yet"))
     }
 }
 
@@ -124,15 +124,15 @@ impl Handler for Early {
         "persistence"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         self.opened()?.handle(batch)
     }
 
-    fn settled(&mut self) -> Result<(), Transient> {
+    fn settled(&mut self) -> Result<(), StageError> {
         self.opened()?.settled()
     }
 
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         self.opened()?.positions(partitions)
     }
 }
@@ -165,12 +165,12 @@ impl Handler for Persistence {
         "persistence"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let runtime = self.runtime.clone();
         within(&runtime, self.settle(batch))
     }
 
-    fn settled(&mut self) -> Result<(), Transient> {
+    fn settled(&mut self) -> Result<(), StageError> {
         let Some(ends) = &self.unsettled else {
             return Ok(());
         };
@@ -185,7 +185,7 @@ impl Handler for Persistence {
         Ok(())
     }
 
-    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, Transient> {
+    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, StageError> {
         self.positions = within(&self.runtime, self.store.positions(&self.group, partitions))?;
         // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
         Ok(partitions

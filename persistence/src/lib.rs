@@ -10,10 +10,9 @@ pub mod metrics;
 mod replays;
 pub mod report;
 pub mod rows;
-pub mod store;
+pub mod writer;
 
 use contracts::Secret;
-use database::DatabaseArgs;
 use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
@@ -21,6 +20,7 @@ use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
 use runtime::replay::RetryArgs;
 use std::time::Duration;
+use store::DatabaseArgs;
 use tokio_util::sync::CancellationToken;
 
 /// Default consumer group.
@@ -45,7 +45,7 @@ pub struct Config {
     #[allow(missing_docs)]
     pub database: DatabaseArgs,
     /// Topic of validated events
-    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_PERSISTENCE_GROUP", default_value = GROUP)]
@@ -163,7 +163,7 @@ async fn open(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<handler::Persistence>> {
     let registry = Registry::new(&config.registry)?;
-    let store = store::Store::open(database_url, &config.common.kafka, health, shutdown).await?;
+    let store = writer::Writer::open(database_url, &config.common.kafka, health, shutdown).await?;
     Ok(store.map(|store| {
         handler::Persistence::new(
             store,
@@ -188,7 +188,7 @@ async fn settle<H: consumer::Handler + 'static>(
     let settings = config
         .stage
         .settings(&config.common.kafka, &config.group, topics, Some(retry));
-    consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
+    consumer::run(settings, handler, Some(publisher.clone()), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! What the database can tell of events, from the views others may read.
 
-use crate::store::Store;
-use database::fault::classify;
-use runtime::consumer::Transient;
+use crate::writer::Writer;
+use runtime::consumer::StageError;
 use sqlx::Row as _;
+use store::fault::classify;
 
 /// The fate of one raw record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +29,12 @@ pub struct Summary {
     pub p99_seconds: Option<f64>,
 }
 
-impl Store {
+impl Writer {
     /// The fate of every raw record this database knows, from the view others may read.
     ///
     /// # Errors
-    /// [`Transient`]
-    pub async fn fates(&self) -> Result<Vec<Fate>, Transient> {
+    /// [`StageError`]
+    pub async fn fates(&self) -> Result<Vec<Fate>, StageError> {
         let rows = sqlx::query("SELECT raw_partition, raw_offset, event_id, fate FROM event_fates")
             .fetch_all(&self.pool)
             .await
@@ -57,8 +57,8 @@ impl Store {
     /// newest `window` rows.
     ///
     /// # Errors
-    /// [`Transient`]
-    pub async fn summary(&self, window: i64) -> Result<Summary, Transient> {
+    /// [`StageError`]
+    pub async fn summary(&self, window: i64) -> Result<Summary, StageError> {
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM duplicates), p[1], p[2] FROM (
                  SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM stored_at - received_at)::float8) AS p

@@ -1,13 +1,13 @@
 //! Rows: inserted, or told why not.
 
 use crate::replays;
-use contracts::datum::Event;
-use contracts::headers;
-use database::fault::{is_row_fault, sqlstate};
+use contracts::avro::datum::Event;
+use contracts::kafka::headers;
 use runtime::consumer::Record;
 use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, Row as _};
 use std::collections::{HashMap, HashSet};
+use store::fault::{is_row_fault, sqlstate};
 use time::OffsetDateTime;
 
 /// Raw partition and offset.

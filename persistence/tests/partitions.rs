@@ -3,17 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use contracts::Secret;
-use contracts::contract::Contracts;
-use contracts::datum::Decoder;
-use database::offsets::{Ends, Positions};
+use contracts::avro::datum::Decoder;
+use contracts::event::Catalog;
 use persistence::rows::{Row, RowFate};
-use persistence::store::Store;
+use persistence::writer::Writer;
 use runtime::consumer::Record;
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
-use runtime::postgres::PrivatePostgres;
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::time::{Duration, Instant};
+use store::offsets::{Ends, Positions};
 use tokio_util::sync::CancellationToken;
 
 const TOPIC: &str = "events.validated.v1";
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct World {
     _postgres: PrivatePostgres,
     _broker: EmbeddedBroker,
-    store: Store,
+    store: Writer,
     pool: PgPool,
 }
 
@@ -30,7 +30,7 @@ async fn world() -> World {
     let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
     let postgres = PrivatePostgres::start(false).unwrap();
     let url = Secret::new(postgres.url());
-    let store = Store::open(
+    let store = Writer::open(
         &url,
         &broker.kafka(),
         &Health::new(),
@@ -70,7 +70,7 @@ fn delivery(partition: i32, offset: i64, raw: &str, id: &str, amount: &str) -> D
     let body = serde_json::json!({"event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "s",
         "timestamp": "2026-01-02T03:04:05Z", "payload": {"payment_id": "p", "order_id": "o", "amount": amount, "currency": "EUR", "provider_auth_id": "a"}});
     let mut datum = Vec::new();
-    Contracts::builtin()
+    Catalog::builtin()
         .validate(body.to_string().as_bytes())
         .unwrap()
         .encode(&mut datum);
@@ -85,7 +85,7 @@ fn delivery(partition: i32, offset: i64, raw: &str, id: &str, amount: &str) -> D
 
 /// A member of the group: it has these partitions.
 struct Member {
-    store: Store,
+    store: Writer,
     decoder: Decoder,
     positions: Positions,
 }
@@ -98,7 +98,7 @@ impl Member {
             .collect();
         let positions = world.store.positions("g", &places).await.unwrap();
         let decoder = Decoder::new(
-            &Contracts::builtin()
+            &Catalog::builtin()
                 .get("payment.authorized.v1")
                 .unwrap()
                 .record_avsc,
@@ -166,7 +166,7 @@ impl Member {
                 .await
             {
                 Ok(fates) => return fates,
-                Err(error) => assert!(!error.fatal && Instant::now() < deadline, "{error:?}"),
+                Err(error) => assert!(!error.must_stop() && Instant::now() < deadline, "{error:?}"),
             }
         }
     }

@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use clap::{Args, FromArgMatches};
-use contracts::contract::Contracts;
-use contracts::headers::{self, dlq};
-use contracts::{Secret, framing, topics};
+use contracts::Secret;
+use contracts::avro::framing;
+use contracts::event::Catalog;
+use contracts::kafka::headers::{self, dlq};
+use contracts::kafka::topics;
 use runtime::admin::{OwnedRecord, read_all};
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
-use runtime::postgres::PrivatePostgres;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -40,7 +42,7 @@ struct World {
 
 /// A registry that knows one schema.
 async fn registry() -> String {
-    let avsc = Contracts::builtin()
+    let avsc = Catalog::builtin()
         .get("payment.authorized.v1")
         .unwrap()
         .record_avsc
@@ -100,7 +102,7 @@ impl World {
             "timestamp": "2026-01-02T03:04:05Z", "payload": {"payment_id": "p", "order_id": "o", "amount": amount, "currency": "EUR", "provider_auth_id": "a"}});
         let mut value = Vec::new();
         framing::frame(1, &mut value);
-        Contracts::builtin()
+        Catalog::builtin()
             .validate(body.to_string().as_bytes())
             .unwrap()
             .encode(&mut value);

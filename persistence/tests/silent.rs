@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use contracts::contract::Contracts;
-use contracts::{Secret, framing};
+use contracts::Secret;
+use contracts::avro::framing;
+use contracts::event::Catalog;
 use persistence::handler::Persistence;
-use persistence::store::Store;
+use persistence::writer::Writer;
 use runtime::consumer::{Handler, Outcome, Record};
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
-use runtime::postgres::PrivatePostgres;
 use runtime::registry::{Registry, RegistryArgs};
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -74,14 +75,14 @@ async fn a_silent_database_is_waited_for_with_a_deadline_and_then_stores_the_bat
         .unwrap()
         .to_owned();
     let url = direct.replace(&server, &proxy(server.clone(), Arc::clone(&armed)).await);
-    let store = Store::open(
+    let store = Writer::open(
         &Secret::new(url),
         &broker.kafka(),
         &Health::new(),
         &CancellationToken::new(),
     )
     .await;
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let contract = contracts.get("payment.authorized.v1").unwrap();
     let known = Registry::new(&RegistryArgs::at(
         registry(contract.record_avsc.clone()).await,
@@ -115,7 +116,10 @@ async fn a_silent_database_is_waited_for_with_a_deadline_and_then_stores_the_bat
     .await
     .unwrap();
     let error = outcomes.unwrap_err();
-    assert!(!error.fatal && error.code == "database_timeout", "{error}");
+    assert!(
+        !error.must_stop() && error.code() == "database_timeout",
+        "{error}"
+    );
     armed.store(false, Ordering::SeqCst);
     let (_, outcomes) = tokio::task::spawn_blocking(move || handle(stage))
         .await

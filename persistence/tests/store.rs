@@ -3,16 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use contracts::Secret;
-use contracts::contract::Contracts;
-use contracts::datum::Decoder;
-use database::offsets::{Ends, Positions};
+use contracts::avro::datum::Decoder;
+use contracts::event::Catalog;
 use persistence::rows::{Row, RowFate};
-use persistence::store::Store;
+use persistence::writer::Writer;
 use runtime::consumer::Record;
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
-use runtime::postgres::PrivatePostgres;
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::{PgPool, Row as _};
+use store::offsets::{Ends, Positions};
 use tokio_util::sync::CancellationToken;
 
 const TOPIC: &str = "events.validated.v1";
@@ -21,7 +21,7 @@ struct World {
     postgres: Option<PrivatePostgres>,
     broker: EmbeddedBroker,
     url: Secret,
-    store: Store,
+    store: Writer,
     pool: PgPool,
     positions: Positions,
     ends: Ends,
@@ -44,7 +44,7 @@ async fn world() -> World {
         .await
         .unwrap();
     let url = Secret::new(url);
-    let store = Store::open(
+    let store = Writer::open(
         &url,
         &broker.kafka(),
         &Health::new(),
@@ -75,7 +75,7 @@ fn event(offset: i64, id: &str, order: &str, amount: &str) -> Event {
     let body = serde_json::json!({"event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "s",
         "timestamp": "2026-01-02T03:04:05.000006Z", "payload": {"payment_id": "p", "order_id": order, "amount": amount, "currency": "CLF", "provider_auth_id": "a"}});
     let mut datum = Vec::new();
-    Contracts::builtin()
+    Catalog::builtin()
         .validate(body.to_string().as_bytes())
         .unwrap()
         .encode(&mut datum);
@@ -89,7 +89,7 @@ fn event(offset: i64, id: &str, order: &str, amount: &str) -> Event {
 impl World {
     async fn write(&mut self, events: &[Event]) -> Vec<RowFate> {
         let decoder = Decoder::new(
-            &Contracts::builtin()
+            &Catalog::builtin()
                 .get("payment.authorized.v1")
                 .unwrap()
                 .record_avsc,
@@ -338,7 +338,7 @@ async fn a_member_that_lost_its_partition_takes_the_true_offset_and_a_gap_ends_i
         .await
         .unwrap();
     let decoder = Decoder::new(
-        &Contracts::builtin()
+        &Catalog::builtin()
             .get("payment.authorized.v1")
             .unwrap()
             .record_avsc,
@@ -360,7 +360,10 @@ async fn a_member_that_lost_its_partition_takes_the_true_offset_and_a_gap_ends_i
         .write("g", &[row], &mut ends, &mut world.positions)
         .await
         .unwrap_err();
-    assert!(error.fatal && error.code == "offset_behind", "{error:?}");
+    assert!(
+        error.must_stop() && error.code() == "offset_behind",
+        "{error:?}"
+    );
     assert_eq!(
         world
             .number("SELECT count(*) FROM persistence.events WHERE event_id = 'z'")
@@ -378,7 +381,7 @@ async fn an_outage_is_transient_and_another_cluster_is_refused() {
         postgres.stop_server().unwrap();
         let error = world.store.positions("g", &[]).await.unwrap_err();
         assert!(
-            !error.fatal && error.code == "database_unavailable",
+            !error.must_stop() && error.code() == "database_unavailable",
             "{error:?}"
         );
         assert!(
@@ -400,7 +403,7 @@ async fn an_outage_is_transient_and_another_cluster_is_refused() {
         .execute(&world.pool)
         .await
         .unwrap();
-    let refused = Store::open(
+    let refused = Writer::open(
         &world.url,
         &world.broker.kafka(),
         &Health::new(),
@@ -424,7 +427,7 @@ async fn a_fault_of_the_table_is_no_fault_of_a_row() {
         .await
         .unwrap();
     let decoder = Decoder::new(
-        &Contracts::builtin()
+        &Catalog::builtin()
             .get("payment.authorized.v1")
             .unwrap()
             .record_avsc,
@@ -447,7 +450,7 @@ async fn a_fault_of_the_table_is_no_fault_of_a_row() {
         .await
         .unwrap_err();
     assert!(
-        error.fatal && error.reason.contains("23505"),
+        error.must_stop() && error.to_string().contains("23505"),
         "no row is dead-lettered for it: {error:?}"
     );
     assert_eq!(world.next_offset().await, 1);

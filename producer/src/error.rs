@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use contracts::signature::SignatureError;
+use contracts::webhook::signature::SignatureError;
 use runtime::publisher::PublishError;
 
 /// Why a request was not accepted. Every variant is one answer.

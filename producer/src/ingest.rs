@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
-use contracts::headers as h;
+use contracts::kafka::headers as h;
 use runtime::clock::now_micros;
 use runtime::publisher::{OutRecord, RecordHeaders};
 use serde_json::value::RawValue;

@@ -16,7 +16,7 @@ pub mod webhook;
 use axum::Router;
 use axum::routing::{get, post};
 use contracts::Secret;
-use contracts::source::Sources;
+use contracts::webhook::source::Sources;
 use quota::Quotas;
 use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
 use runtime::health::Health;
@@ -51,7 +51,7 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
     pub ingest_api_key: Option<Secret>,
     /// Topic of raw events
-    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::kafka::topics::RAW)]
     pub topic_raw: String,
     /// Milliseconds to wait for the broker's acknowledgement before answering 503
     #[arg(long, env = "EVENTFLOW_PUBLISH_DEADLINE_MS", default_value_t = 1500)]

@@ -1,6 +1,6 @@
 //! Names and meanings of this role's metrics.
 
-use contracts::source::Sources;
+use contracts::webhook::source::Sources;
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 use std::collections::HashMap;
 

@@ -4,7 +4,7 @@ use crate::Edge;
 use crate::error::ApiError;
 use axum::routing::get;
 use axum::{Json, Router};
-use contracts::signature::SignatureError;
+use contracts::webhook::signature::SignatureError;
 use runtime::publisher::PublishError;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

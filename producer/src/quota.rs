@@ -2,7 +2,7 @@
 //! failed verifications have a small bucket of their own.
 
 use crate::error::ApiError;
-use contracts::source::Sources;
+use contracts::webhook::source::Sources;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::collections::HashMap;

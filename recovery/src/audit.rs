@@ -23,17 +23,17 @@
 //! sum over pages, or, for a range of time, the same look without writing anything down.
 
 mod checkpoint;
-mod judge;
+mod classify;
 mod pages;
 
 mod report;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use judge::persistence_is_there;
+pub(crate) use classify::persistence_is_there;
 pub use pages::{Look, PAGE, Reading};
 
-use crate::Recovery;
-use crate::error::Refusal;
+use crate::Context;
+use crate::error::RecoveryError;
 use crate::model::{Audit, Time};
 use metrics::{Unit, describe_gauge};
 use runtime::health::Health;
@@ -71,7 +71,7 @@ pub fn describe() {
 
 /// Accounts for every raw record, `every` so often, until `shutdown`. Several instances may do so at once: one is enough, and they do not
 /// disturb each other. While Kafka or the database is down it waits, and says so.
-pub async fn run(recovery: Recovery, every: Duration, health: Health, shutdown: CancellationToken) {
+pub async fn run(recovery: Context, every: Duration, health: Health, shutdown: CancellationToken) {
     let mut pause = Duration::ZERO;
     while shutdown
         .run_until_cancelled(tokio::time::sleep(pause))
@@ -89,18 +89,18 @@ pub async fn run(recovery: Recovery, every: Duration, health: Health, shutdown: 
     }
 }
 
-impl Recovery {
+impl Context {
     /// Every raw record received in a time range (or ever), by fate; gaps and double fates by coordinates. From the database alone: what
     /// the running role's last checkpoint covers. A range is looked at anew, record by record, and widened to whole checkpoints.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for a topic that was never accounted for, [`Refusal::Unavailable`]
+    /// [`RecoveryError::NotFound`] for a topic that was never accounted for, [`RecoveryError::Unavailable`]
     pub async fn audit(
         &self,
         topic: Option<&str>,
         from: Option<Time>,
         to: Option<Time>,
-    ) -> Result<Audit, Refusal> {
+    ) -> Result<Audit, RecoveryError> {
         let topic = topic.unwrap_or(&self.pipeline.topic_raw);
         match (from, to) {
             (None, None) => report::of_pages(self, topic).await,
@@ -111,11 +111,11 @@ impl Recovery {
     /// As [`audit`](Self::audit) of everything, but of now: takes a checkpoint and waits until it is reached.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] when it is not reached within `deadline`: it says which stage is behind.
-    pub async fn audit_now(&self, deadline: Duration) -> Result<Audit, Refusal> {
+    /// [`RecoveryError::Unavailable`] when it is not reached within `deadline`: it says which stage is behind.
+    pub async fn audit_now(&self, deadline: Duration) -> Result<Audit, RecoveryError> {
         let until = Instant::now() + deadline;
         let late = |behind: &str| {
-            Refusal::Unavailable(format!(
+            RecoveryError::Unavailable(format!(
                 "the books cannot be closed within {} s: {behind}",
                 deadline.as_secs()
             ))
@@ -139,7 +139,7 @@ impl Recovery {
     }
 
     /// Brings the oldest checkpoint in hand, or a new one, as far as it goes. True when it was reached.
-    async fn step(&self) -> Result<bool, Refusal> {
+    async fn step(&self) -> Result<bool, RecoveryError> {
         let topic = &self.pipeline.topic_raw;
         let step = async {
             let mut checkpoint = match Checkpoint::pending(&self.pool, topic).await? {

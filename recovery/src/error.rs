@@ -1,10 +1,10 @@
 //! Why a question or a change of on-call is refused.
 
-use runtime::consumer::Transient;
+use runtime::consumer::StageError;
 
 /// A refusal: one stable code, one HTTP status, one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum RecoveryError {
     /// No such dead letter, job or event
     #[error("{0}")]
     NotFound(String),
@@ -28,7 +28,7 @@ pub enum Refusal {
     Unavailable(String),
 }
 
-impl Refusal {
+impl RecoveryError {
     /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -56,14 +56,14 @@ impl Refusal {
     }
 }
 
-impl From<Transient> for Refusal {
-    fn from(error: Transient) -> Self {
+impl From<StageError> for RecoveryError {
+    fn from(error: StageError) -> Self {
         Self::Unavailable(error.to_string())
     }
 }
 
-impl From<sqlx::Error> for Refusal {
+impl From<sqlx::Error> for RecoveryError {
     fn from(error: sqlx::Error) -> Self {
-        database::fault::classify(error).into()
+        store::fault::classify(error).into()
     }
 }

@@ -1,32 +1,36 @@
 //! The index: every record of the dead-letter topic becomes, or changes, a row.
 //!
 //! It is a stage like any other, in the one consumer loop: a batch is one transaction ([`write`](mod@write)), the offsets move in it by
-//! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever a record is ([`families`]), there is a row
+//! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever a record is ([`formats`]), there is a row
 //! for it. The registry is asked for event types and never waited for: it may be what is down.
 
-pub mod families;
+pub mod formats;
 mod groups;
-mod peek;
+pub mod reindex;
+pub mod retention;
 pub(crate) mod row;
+mod sniff;
 pub(crate) mod write;
 
 pub use row::Dead;
 
-use crate::{Config, Recovery, SCHEMA, metrics as names};
-use database::offsets::{self, Ends, Place, Positions};
-use database::{fault::classify, within};
+use crate::Config;
+use crate::Context;
+use crate::SCHEMA;
+use crate::metrics as names;
 use groups::Groups;
-use peek::Schemas;
 use row::Row;
 use runtime::breaker::BreakerSettings;
 use runtime::config::ConfigError;
-use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, Start, Transient};
+use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
 use runtime::health::Health;
-use runtime::publisher::Publisher;
 use runtime::registry::Registry;
+use sniff::Schemas;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
+use store::offsets::{self, Ends, Place, Positions};
+use store::{fault::classify, within};
 use tokio_util::sync::CancellationToken;
 use write::{DlqPlace, Mode, Written};
 
@@ -41,9 +45,9 @@ pub(crate) struct Indexer {
 
 impl Indexer {
     /// With connections of its own: a crowd at the API does not stop the index.
-    pub(crate) fn new(recovery: &Recovery) -> Result<Self, ConfigError> {
+    pub(crate) fn new(recovery: &Context) -> Result<Self, ConfigError> {
         let options =
-            database::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
+            store::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
         let options = options.options([("work_mem", "64MB")]);
         let pool = PgPoolOptions::new()
@@ -62,7 +66,7 @@ impl Indexer {
         &mut self,
         dead: &[Dead<'a>],
         raw_topic: &'a str,
-    ) -> Result<Vec<Row<'a>>, Transient> {
+    ) -> Result<Vec<Row<'a>>, StageError> {
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
             .await;
@@ -80,7 +84,7 @@ impl Indexer {
     }
 
     /// Indexes records, without any offset.
-    pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, Transient> {
+    pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, StageError> {
         let raw_topic = self.raw_topic.clone();
         let rows = self.rows(dead, &raw_topic).await?;
         let (transaction, written) = write::write(&self.pool, &rows, Mode::All).await?;
@@ -93,7 +97,7 @@ impl Indexer {
     pub(crate) async fn add(
         &mut self,
         mut rows: Vec<Row<'_>>,
-    ) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), Transient> {
+    ) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), StageError> {
         self.groups.assign(&self.pool, &mut rows).await?;
         write::write(&self.pool, &rows, Mode::NewOnly).await
     }
@@ -113,9 +117,9 @@ impl Index {
     /// A stage that has not been assigned anything yet.
     ///
     /// # Errors
-    /// As [`Recovery::new`].
+    /// As [`Context::new`].
     pub fn new(
-        recovery: &Recovery,
+        recovery: &Context,
         group: &str,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, ConfigError> {
@@ -127,7 +131,7 @@ impl Index {
         })
     }
 
-    async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), Transient> {
+    async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), StageError> {
         let started = Instant::now();
         let mut ends = Ends::default();
         let places: Vec<usize> = batch.iter().map(|record| ends.cover(record)).collect();
@@ -158,7 +162,7 @@ impl Index {
         Ok(())
     }
 
-    async fn read_positions(&self, partitions: &[Place]) -> Result<Positions, Transient> {
+    async fn read_positions(&self, partitions: &[Place]) -> Result<Positions, StageError> {
         let mut connection = self.indexer.pool.acquire().await.map_err(classify)?;
         offsets::read(&mut connection, &self.group, partitions).await
     }
@@ -169,13 +173,13 @@ impl Handler for Index {
         "recovery"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let runtime = self.runtime.clone();
         within(&runtime, self.settle(batch))?;
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 
-    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, Transient> {
+    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, StageError> {
         self.positions = within(&self.runtime, self.read_positions(partitions))?;
         // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
         Ok(partitions
@@ -191,14 +195,13 @@ impl Handler for Index {
     }
 }
 
-/// Indexes the dead-letter topic until `shutdown`, in a database that is usable. The loop wants a publisher, though the index rejects nothing.
+/// Indexes the dead-letter topic until `shutdown`, in a database that is usable.
 ///
 /// # Errors
 /// Bad configuration, a failed migration, a database of another Kafka cluster, or a fatal client error.
 pub async fn consume(
     config: &Config,
-    recovery: &Recovery,
-    publisher: Publisher,
+    recovery: &Context,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -222,7 +225,7 @@ pub async fn consume(
         },
     };
     let index = Index::new(recovery, &config.group, tokio::runtime::Handle::current())?;
-    consumer::run(settings, index, publisher, health, shutdown)
+    consumer::run(settings, index, None, health, shutdown)
         .await
         .map(drop)
 }

@@ -1,34 +1,25 @@
 //! What on-call gets: dead letters indexed, grouped, explained, edited, replayed, and the fate of every event accounted for.
 //!
-//! The way of one dead letter: the dead-letter topic → [`index`] → `dead_letters` → a person (or a policy) selects it ([`letters`]) →
-//! a job freezes the selection, tries it on today's checks and sends it ([`jobs`], [`dry_run`], [`runner`]) to `events.retry.<group>.v1`
+//! The way of one dead letter: the dead-letter topic → [`index`] → `dead_letters` → a person (or a policy) selects it ([`query`]) →
+//! a job freezes the selection, tries it on today's checks and sends it ([`replay`]) to `events.retry.<group>.v1`
 //! → back to the stage that failed → stored, duplicate, or a dead letter again, which the index and the runner see.
-//! [`audit`] proves that nothing is missing, [`trace`] and [`explain`] tell about one event. [`api`] is all of it over HTTP.
+//! [`audit`] proves that nothing is missing, [`query`] tells about one event. [`http`] is all of it over HTTP.
 
-pub mod api;
 pub mod audit;
-pub mod dry_run;
-pub mod edit;
+mod audit_log;
 pub mod error;
-pub mod explain;
+pub mod http;
 pub mod index;
-pub mod jobs;
-pub mod keep;
-pub mod letters;
-mod log;
 pub mod metrics;
 pub mod model;
-pub mod policy;
-pub mod reindex;
-pub mod runner;
-mod select;
-pub mod trace;
+pub mod query;
+pub mod replay;
 
 use contracts::Secret;
-use contracts::contract::Contracts;
-use contracts::source::Sources;
-use database::DatabaseArgs;
-use database::connect::Schema;
+use contracts::event::Catalog;
+use contracts::webhook::source::Sources;
+use index::retention;
+use replay::{policy, runner};
 use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -39,6 +30,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use store::DatabaseArgs;
+use store::connect::Schema;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -70,13 +63,13 @@ pub struct PipelineArgs {
     #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     pub webhook_signing_secret: Option<Secret>,
     /// Topic of raw events
-    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::kafka::topics::RAW)]
     pub topic_raw: String,
     /// Topic of validated events
-    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
     /// Dead-letter topic
-    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::topics::DLQ)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::kafka::topics::DLQ)]
     pub topic_dlq: String,
     /// Consumer group of the validator
     #[arg(
@@ -140,17 +133,17 @@ pub struct Config {
     pub policies: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub api: api::ApiArgs,
+    pub api: http::ApiArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub keep: keep::KeepArgs,
+    pub keep: retention::KeepArgs,
 }
 
 /// What every question and every change of on-call works on. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Recovery {
+pub struct Context {
     pub(crate) pool: PgPool,
-    pub(crate) contracts: Arc<Contracts>,
+    pub(crate) contracts: Arc<Catalog>,
     pub(crate) registry: Arc<Mutex<Registry>>,
     pub(crate) sources: Option<Arc<Sources>>,
     pub(crate) pipeline: Arc<PipelineArgs>,
@@ -209,7 +202,7 @@ impl PipelineArgs {
         let of = |given: &Option<String>, group: &str| {
             given
                 .clone()
-                .unwrap_or_else(|| contracts::topics::retry(group))
+                .unwrap_or_else(|| contracts::kafka::topics::retry(group))
         };
         [
             of(&self.validator_topic_retry, &self.validator_group),
@@ -225,7 +218,7 @@ impl PipelineArgs {
     }
 }
 
-impl Recovery {
+impl Context {
     /// Nothing connects yet; the schema is brought up to date by [`Schema::open`] or [`Schema::migrate`] on [`Self::pool`].
     ///
     /// # Errors
@@ -246,8 +239,8 @@ impl Recovery {
     /// Raw records whose dead letter is resolved: their fate is their row's.
     ///
     /// # Errors
-    /// [`error::Refusal`]
-    pub async fn resolved(&self) -> Result<Vec<(i32, i64)>, error::Refusal> {
+    /// [`error::RecoveryError`]
+    pub async fn resolved(&self) -> Result<Vec<(i32, i64)>, error::RecoveryError> {
         let resolved = sqlx::query_as(
             "SELECT d.origin_partition, d.origin_offset FROM groups g JOIN dead_letters d ON d.group_id = g.id
              WHERE g.resolved > 0 AND d.state = 'resolved' AND d.origin_topic = $1 AND d.origin_group = ''",
@@ -317,22 +310,22 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 /// As [`run`].
 pub async fn serve(
     config: &Config,
-    tokens: &api::Tokens,
+    tokens: &http::Tokens,
     listener: tokio::net::TcpListener,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     metrics::describe();
     let policies = config.load_policies()?;
-    let recovery = Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
+    let recovery = Context::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
     // With connections and a registry of its own: no number of questions keeps the index or a replay waiting.
-    let router = api::routes(
-        Recovery::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?,
+    let router = http::routes(
+        Context::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?,
         tokens,
     );
     let (args, end) = (config.api.clone(), shutdown.clone());
     // Before the database is there: its answer is then a sentence, not a refused connection.
-    let api = tokio::spawn(async move { api::serve(listener, router, &args, end).await });
+    let api = tokio::spawn(async move { http::serve(listener, router, &args, end).await });
     if SCHEMA
         .open(&recovery.pool, &config.common.kafka, &health, &shutdown)
         .await?
@@ -358,7 +351,7 @@ pub async fn serve(
             health.clone(),
             shutdown.clone(),
         ));
-        beside.spawn(keep::run(
+        beside.spawn(retention::run(
             recovery.clone(),
             config.keep.clone(),
             shutdown.clone(),
@@ -371,14 +364,7 @@ pub async fn serve(
                 shutdown.clone(),
             ));
         }
-        index::consume(
-            config,
-            &recovery,
-            publisher.clone(),
-            health,
-            shutdown.clone(),
-        )
-        .await?;
+        index::consume(config, &recovery, health, shutdown.clone()).await?;
         shutdown.cancel();
         // They end with what they have in hand.
         while let Some(ended) = beside.join_next().await {

@@ -26,8 +26,8 @@ pub const DROPPED: &str = "eventflow_recovery_values_dropped_total";
 /// Registers help texts and units, those of the role's parts too.
 pub fn describe() {
     crate::audit::describe();
-    crate::runner::metrics::describe();
-    crate::policy::metrics::describe();
+    crate::replay::runner::metrics::describe();
+    crate::replay::policy::metrics::describe();
     describe_counter!(INDEXED, "New dead letters in the index");
     describe_counter!(
         FAILED_AGAIN,

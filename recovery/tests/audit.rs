@@ -5,15 +5,16 @@
 mod story;
 
 use bytes::Bytes;
-use contracts::{Rejection, RejectionCode, topics};
+use contracts::kafka::topics;
+use contracts::{Rejection, RejectionCode};
 use proptest::prelude::*;
 use recovery::audit::{Look, PAGE, Reading};
 use recovery::model::Audit;
 use runtime::admin::committed;
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
-use runtime::embedded::EmbeddedBroker;
+use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
+use sandbox::broker::EmbeddedBroker;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use story::{RAW, World, world};
@@ -215,7 +216,7 @@ async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_fo
     assert_eq!(found(&audit), [(0, 1, "gap")]);
     assert!(matches!(
         world.recovery.audit(Some("other"), None, None).await,
-        Err(recovery::error::Refusal::NotFound(_))
+        Err(recovery::error::RecoveryError::NotFound(_))
     ));
 }
 
@@ -468,12 +469,12 @@ impl Handler for Halves {
         "validator"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let outcome = |record: &Record<'_>| match record.value() {
-            b"good" => Outcome::Forward {
-                topic: topics::VALIDATED.into(),
-                value: Bytes::from_static(b"datum"),
-            },
+            b"good" => {
+                let value = Bytes::from_static(b"datum");
+                Outcome::Forward(vec![Forward::new(&topics::VALIDATED.into(), value)])
+            }
             _ => Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "not good")),
         };
         Ok(batch.iter().map(outcome).collect())
@@ -518,7 +519,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     let running = tokio::spawn(consumer::run(
         settings,
         Halves,
-        publisher.clone(),
+        Some(publisher.clone()),
         health,
         shutdown.clone(),
     ));

@@ -4,8 +4,8 @@
 
 mod replay;
 
-use recovery::edit::Edited;
 use recovery::model::Selection;
+use recovery::replay::edit::Edited;
 use replay::{Dead, PERSISTENCE, VALIDATOR, World, body, count, framed, registry, world};
 use serde_json::json;
 

@@ -4,9 +4,10 @@
 
 mod story;
 
-use contracts::contract::Contracts;
-use contracts::{RejectionCode, framing};
-use recovery::error::Refusal;
+use contracts::RejectionCode;
+use contracts::avro::framing;
+use contracts::event::Catalog;
+use recovery::error::RecoveryError;
 use recovery::model::Explanation;
 use std::collections::BTreeSet;
 use story::{RAW, World, world};
@@ -44,7 +45,7 @@ fn body(id: &str, amount: &str) -> String {
 fn framed(schema_id: i32, id: &str, amount: &str) -> Vec<u8> {
     let mut value = Vec::new();
     framing::frame(schema_id, &mut value);
-    Contracts::builtin()
+    Catalog::builtin()
         .validate(body(id, amount).as_bytes())
         .unwrap()
         .encode(&mut value);
@@ -53,7 +54,7 @@ fn framed(schema_id: i32, id: &str, amount: &str) -> Vec<u8> {
 
 /// A registry that has one schema, number 1.
 async fn registry() -> String {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let schema =
         serde_json::json!({"schema": contracts.get("payment.authorized.v1").unwrap().record_avsc});
     let known = move || std::future::ready(axum::Json(schema.clone()));
@@ -75,7 +76,7 @@ async fn registry() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_invalid_example_is_explained_at_its_place_with_its_rule_and_what_to_type() {
     let world = world(true, None, &[]).await;
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../contracts/events/payment.authorized.v1/examples/invalid"
@@ -185,7 +186,7 @@ async fn every_code_there_is_has_advice_of_its_own_and_a_foreign_one_gets_the_ge
     );
     assert!(matches!(
         world.recovery.explain(999_999).await,
-        Err(Refusal::NotFound(_))
+        Err(RecoveryError::NotFound(_))
     ));
 }
 
@@ -310,9 +311,9 @@ async fn what_strangers_wrote_is_shown_bounded_and_without_control() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_says_what_differs_from_the_stored_row() {
     let world = world(true, None, &["--registry-url", &registry().await]).await;
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let stored = framed(1, "e", "1");
-    let decoder = contracts::datum::Decoder::new(
+    let decoder = contracts::avro::datum::Decoder::new(
         &contracts.get("payment.authorized.v1").unwrap().record_avsc,
     )
     .unwrap();

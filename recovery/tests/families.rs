@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use proptest::prelude::*;
-use recovery::index::families::{Header, Place, Verdict, verdict};
+use recovery::index::formats::{Header, Place, Verdict, verdict};
 
 const RAW: &str = "events.raw.v1";
 

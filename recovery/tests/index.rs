@@ -62,7 +62,7 @@ async fn what_is_read_again_changes_nothing_and_a_zombie_loses() {
         .await
         .unwrap();
     let error = take(&mut next, &[ours(10, RejectionCode::NotJson)]).unwrap_err();
-    assert_eq!((error.code, error.fatal), ("offset_behind", true));
+    assert_eq!((error.code(), error.must_stop()), ("offset_behind", true));
     assert_eq!(
         world.number("SELECT count(*) FROM dead_letters").await,
         10,
@@ -136,7 +136,7 @@ async fn a_row_says_all_that_the_headers_say() {
 #[derive(clap::Parser)]
 struct Limits {
     #[command(flatten)]
-    keep: recovery::keep::KeepArgs,
+    keep: recovery::index::retention::KeepArgs,
 }
 
 #[tokio::test(flavor = "multi_thread")]

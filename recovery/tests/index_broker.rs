@@ -6,16 +6,16 @@
 mod index_world;
 
 use clap::Parser as _;
-use contracts::contract::Contracts;
+use contracts::event::Catalog;
 use contracts::{Rejection, RejectionCode};
 use index_world::{DLQ, World, world_with};
 use recovery::index;
 use recovery::model::{Body, Selection, State};
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
-use runtime::embedded::EmbeddedBroker;
+use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, StageError};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
+use sandbox::broker::EmbeddedBroker;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ impl Handler for Rejecting {
         "validator"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let code = |record: &Record<'_>| {
             let asked = record.header_text("test.code").unwrap_or_default();
             RejectionCode::ALL
@@ -74,9 +74,15 @@ fn start_stage(kafka: &KafkaArgs, shutdown: &CancellationToken) -> JoinHandle<an
             &PublisherSettings::stage("validator"),
             &Health::new(),
         )?;
-        consumer::run(settings, Rejecting, publisher, Health::new(), shutdown)
-            .await
-            .map(drop)
+        consumer::run(
+            settings,
+            Rejecting,
+            Some(publisher),
+            Health::new(),
+            shutdown,
+        )
+        .await
+        .map(drop)
     })
 }
 
@@ -107,7 +113,7 @@ fn start_index(
             &PublisherSettings::stage("recovery"),
             &Health::new(),
         )?;
-        index::consume(&config, &recovery, publisher, Health::new(), shutdown).await
+        index::consume(&config, &recovery, Health::new(), shutdown).await
     })
 }
 
@@ -140,7 +146,7 @@ async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
 
 /// A registry that knows one schema.
 async fn registry() -> (String, String) {
-    let avsc = Contracts::builtin()
+    let avsc = Catalog::builtin()
         .get("payment.authorized.v1")
         .unwrap()
         .record_avsc
@@ -192,8 +198,8 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
     }
     // Framed Avro, and somebody else's dead letter with a null value, straight into the topic.
     let mut framed = Vec::new();
-    contracts::framing::frame(7, &mut framed);
-    Contracts::builtin()
+    contracts::avro::framing::frame(7, &mut framed);
+    Catalog::builtin()
         .validate(valid_body().as_bytes())
         .unwrap()
         .encode(&mut framed);
@@ -257,8 +263,8 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
     };
     assert_eq!(schema_id, 7);
     let mut again = Vec::new();
-    contracts::framing::frame(7, &mut again);
-    Contracts::builtin()
+    contracts::avro::framing::frame(7, &mut again);
+    Catalog::builtin()
         .validate(text.as_bytes())
         .unwrap()
         .encode(&mut again);
@@ -285,8 +291,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
     // The database is lost; persistence, in it, knows that two of the events were stored after replays the lost index knew of.
     let lost = world_with("lost", &registry, Some(kafka.clone())).await;
     let options =
-        database::connect::options(&contracts::Secret::new(lost.url.clone()), "persistence")
-            .unwrap();
+        store::connect::options(&contracts::Secret::new(lost.url.clone()), "persistence").unwrap();
     let persistence = sqlx::PgPool::connect_with(options).await.unwrap();
     sqlx::query("CREATE SCHEMA persistence")
         .execute(&persistence)

@@ -4,11 +4,11 @@
 
 mod replay;
 
-use recovery::error::Refusal;
+use recovery::error::RecoveryError;
 use recovery::model::{Job, JobState, Selection};
 use replay::{World, count, world};
 
-fn code<T: std::fmt::Debug>(answer: Result<T, Refusal>) -> &'static str {
+fn code<T: std::fmt::Debug>(answer: Result<T, RecoveryError>) -> &'static str {
     answer.unwrap_err().code()
 }
 

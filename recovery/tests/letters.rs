@@ -9,8 +9,8 @@ use clap::Parser as _;
 use contracts::RejectionCode;
 use index_world::{Made, World, body, ours, take, world};
 use proptest::test_runner::{Config, TestRunner};
-use recovery::error::Refusal;
-use recovery::keep::KeepArgs;
+use recovery::error::RecoveryError;
+use recovery::index::retention::KeepArgs;
 use recovery::model::{Body, Letter, Selection, State, Time};
 
 const CODES: [RejectionCode; 4] = [
@@ -209,7 +209,7 @@ async fn an_empty_answer_says_when_the_last_one_was_settled() {
     assert_eq!(age.whole_minutes(), 60);
     assert!(matches!(
         world.recovery.letter(99_999).await,
-        Err(Refusal::NotFound(_))
+        Err(RecoveryError::NotFound(_))
     ));
     let stats = world.recovery.stats().await.unwrap();
     assert_eq!(

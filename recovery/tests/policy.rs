@@ -5,7 +5,7 @@
 mod replay;
 
 use recovery::model::{Job, JobState};
-use recovery::policy::{self, Policies};
+use recovery::replay::policy::{self, Policies};
 use replay::{DEADLINE, Dead, World, body, count, world};
 use runtime::health::Health;
 use std::time::{Duration, Instant};

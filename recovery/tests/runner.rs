@@ -4,17 +4,17 @@
 
 mod replay;
 
-use contracts::topics;
+use contracts::kafka::topics;
 use recovery::model::JobState;
 use replay::{
     DEADLINE, Dead, PERSISTENCE, RETRY_PERSISTENCE, RETRY_VALIDATOR, VALIDATOR, World, count,
     start_runner, world,
 };
 use runtime::admin::committed;
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Transient};
-use runtime::embedded::{EmbeddedBroker, Fault, Request};
+use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, StageError};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
+use sandbox::broker::{EmbeddedBroker, Fault, Request};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -198,7 +198,7 @@ async fn two_people_who_start_the_same_selection_at_once_send_each_dead_letter_o
     let ids = world.many(60).await;
     let (first, second) = tokio::join!(world.applied(&ids, 5000.0), world.applied(&ids, 5000.0));
     assert_ne!(first.id, second.id);
-    let other = recovery::Recovery::new(
+    let other = recovery::Context::new(
         replay::pipeline(&world.url, &[]),
         Some(world.broker.kafka()),
     )
@@ -629,7 +629,7 @@ async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
     let ids = world.many(2).await;
     let job = world.planned(&ids, "k").await;
     // A command that works straight on the database, and was not told.
-    let lax = recovery::Recovery::new(
+    let lax = recovery::Context::new(
         replay::pipeline(&world.url, &["--confirm-above", "1"]),
         None,
     )
@@ -675,7 +675,7 @@ async fn world_of_all_topics() -> World {
     let broker = EmbeddedBroker::start(&topics).unwrap();
     let url = replay::database().await;
     let recovery =
-        recovery::Recovery::new(replay::pipeline(&url, &[]), Some(broker.kafka())).unwrap();
+        recovery::Context::new(replay::pipeline(&url, &[]), Some(broker.kafka())).unwrap();
     recovery::SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
     World {
@@ -716,7 +716,7 @@ impl Handler for Silent {
         "validator"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 }
@@ -833,7 +833,7 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
     let running = tokio::spawn(consumer::run(
         settings,
         Silent,
-        publisher,
+        Some(publisher),
         Health::new(),
         shutdown.clone(),
     ));

@@ -4,13 +4,13 @@
 
 mod story;
 
-use contracts::headers as h;
-use recovery::error::Refusal;
+use contracts::kafka::headers as h;
+use recovery::error::RecoveryError;
 use recovery::model::{Story, Trace};
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
+use sandbox::broker::EmbeddedBroker;
 use sqlx::Row as _;
 use std::time::{Duration, Instant};
 use story::{RAW, World, world};
@@ -54,7 +54,8 @@ fn edge_headers(secret: &str) -> Vec<(String, String)> {
     let vendors = Vendors::with(secret);
     let text = std::fs::read_to_string(vendors.path()).unwrap();
     let sources =
-        contracts::source::Sources::from_toml(&text, &runtime::config::resolve_secret).unwrap();
+        contracts::webhook::source::Sources::from_toml(&text, &runtime::config::resolve_secret)
+            .unwrap();
     let mut headers = vec![
         (h::SOURCE.to_owned(), "acme".to_owned()),
         (h::EVENT_ID.to_owned(), "e-1".to_owned()),
@@ -342,12 +343,12 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
     for refused in ["", "a\0b", &"x".repeat(2000)] {
         assert!(matches!(
             world.recovery.trace(refused).await,
-            Err(Refusal::Invalid(_))
+            Err(RecoveryError::Invalid(_))
         ));
     }
     assert!(matches!(
         world.recovery.trace("'; DROP TABLE dead_letters; --").await,
-        Err(Refusal::NotFound(_))
+        Err(RecoveryError::NotFound(_))
     ));
 
     let bare = story::world(false, None, &[]).await;

@@ -36,7 +36,7 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
     /// Topic the records are written to: the first part of every subject
-    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
     /// Write logs as JSON
     #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]

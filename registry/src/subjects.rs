@@ -2,7 +2,7 @@
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
-use contracts::contract::{Contract, Contracts};
+use contracts::event::{Catalog, Contract};
 use runtime::config::ConfigError;
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl Parsed {
 ///
 /// # Errors
 /// A contract without a pinned id, with an id below 1, or that cannot read its subject's version before it.
-pub fn subjects(contracts: &Contracts, topic: &str) -> Result<Vec<Subject>, ConfigError> {
+pub fn subjects(contracts: &Catalog, topic: &str) -> Result<Vec<Subject>, ConfigError> {
     let mut by_id: Vec<&Contract> = contracts.iter().collect();
     by_id.sort_by_key(|contract| contract.schema_id);
     let mut subjects: BTreeMap<String, Vec<Version>> = BTreeMap::new();

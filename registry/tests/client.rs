@@ -5,8 +5,8 @@
     reason = "a test that cannot go on should fail here"
 )]
 
-use contracts::contract::Contracts;
-use contracts::topics;
+use contracts::event::Catalog;
+use contracts::kafka::topics;
 use runtime::registry::{Registry, RegistryArgs, RegistryError};
 use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
 use schema_registry_converter::async_impl::schema_registry::{
@@ -27,7 +27,7 @@ async fn serve() -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    let subjects = registry::subjects(&Contracts::builtin(), topics::VALIDATED).unwrap();
+    let subjects = registry::subjects(&Catalog::builtin(), topics::VALIDATED).unwrap();
     let server = tokio::spawn(registry::serve(listener, subjects, stop.clone()));
     Served { url, stop, server }
 }
@@ -38,7 +38,7 @@ async fn schema_registry_converter_finds_every_contract_both_ways() {
     let settings = SrSettings::new(served.url.clone());
     let encoder = AvroEncoder::new(settings.clone());
     let decoder = AvroDecoder::new(settings.clone());
-    for contract in Contracts::builtin().iter() {
+    for contract in Catalog::builtin().iter() {
         let strategy = SubjectNameStrategy::TopicRecordNameStrategy(
             topics::VALIDATED.to_owned(),
             contract.record_name.clone(),
@@ -74,7 +74,7 @@ async fn schema_registry_converter_finds_every_contract_both_ways() {
 async fn the_roles_client_registers_and_decodes() {
     let served = serve().await;
     let mut client = Registry::new(&RegistryArgs::at(served.url.clone())).unwrap();
-    for contract in Contracts::builtin().iter() {
+    for contract in Catalog::builtin().iter() {
         for _ in 0..2 {
             let id = client
                 .register(

@@ -8,7 +8,7 @@
 mod common;
 
 use common::{SUBJECT, ask, avsc, builtin, posted};
-use contracts::contract::{ContractFiles, Contracts};
+use contracts::event::{Catalog, ContractFiles};
 use registry::{Subject, subjects};
 use serde_json::{Value, json};
 
@@ -139,7 +139,7 @@ async fn only_backward_compatible_schemas_pass_and_none_is_added() {
 
 /// The built-in contract under another event type, with this record and id.
 fn further(record_avsc: String, schema_id: Option<i32>) -> ContractFiles {
-    let authorized = Contracts::builtin_files()
+    let authorized = Catalog::builtin_files()
         .into_iter()
         .find(|files| files.event_type == "payment.authorized.v1")
         .unwrap();
@@ -155,11 +155,11 @@ fn further(record_avsc: String, schema_id: Option<i32>) -> ContractFiles {
 }
 
 fn with_further(record_avsc: String, schema_id: Option<i32>) -> Result<Vec<Subject>, String> {
-    let files = Contracts::builtin_files()
+    let files = Catalog::builtin_files()
         .into_iter()
         .chain([further(record_avsc, schema_id)]);
-    let contracts = Contracts::compile(files).map_err(|error| error.to_string())?;
-    subjects(&contracts, contracts::topics::VALIDATED).map_err(|error| error.to_string())
+    let contracts = Catalog::compile(files).map_err(|error| error.to_string())?;
+    subjects(&contracts, contracts::kafka::topics::VALIDATED).map_err(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
 use crate::replay::RetryArgs;
 use contracts::Secret;
-use contracts::source::Sources;
+use contracts::webhook::source::Sources;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -185,12 +185,10 @@ pub fn load_sources(
 ///
 /// # Errors
 /// Names the folder and the file.
-pub fn load_contracts(
-    directory: Option<&Path>,
-) -> Result<contracts::contract::Contracts, ConfigError> {
-    use contracts::contract::{ContractFiles, Contracts};
+pub fn load_contracts(directory: Option<&Path>) -> Result<contracts::event::Catalog, ConfigError> {
+    use contracts::event::{Catalog, ContractFiles};
     let bad = |problem: String| ConfigError::new("--contracts", problem);
-    let mut files = Contracts::builtin_files();
+    let mut files = Catalog::builtin_files();
     if let Some(directory) = directory {
         let entries = std::fs::read_dir(directory)
             .map_err(|error| bad(format!("cannot read {}: {error}", directory.display())))?;
@@ -224,5 +222,5 @@ pub fn load_contracts(
             });
         }
     }
-    Contracts::compile(files).map_err(|error| bad(error.to_string()))
+    Catalog::compile(files).map_err(|error| bad(error.to_string()))
 }

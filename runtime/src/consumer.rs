@@ -5,7 +5,7 @@
 //! batch is stored; the client commits stored offsets every [`COMMIT_EVERY`] and when partitions leave. So a committed offset always ends
 //! a prefix in which every record has its next home.
 //!
-//! While the world is down (broker, registry, database) the handler answers [`Transient`]: the loop pauses its partitions and keeps
+//! While the world is down (broker, registry, database) the handler answers [`StageError`]: the loop pauses its partitions and keeps
 //! polling with the same batch in hand ([`waiting`]), so it stays in the group and nothing is dead-lettered. Rebalances ([`assignment`])
 //! arrive inside `poll`, which is called only between batches or while waiting; a batch held through one is let go uncommitted and read
 //! again by the new owner.
@@ -18,7 +18,7 @@ mod turn;
 mod waiting;
 
 pub use crate::record::Record;
-pub use handler::{Handler, Outcome, Start, Transient};
+pub use handler::{Forward, Handler, Outcome, StageError, Start};
 
 use crate::breaker::BreakerSettings;
 use crate::config::ConfigError;
@@ -92,7 +92,7 @@ pub struct StageArgs {
     #[arg(long, env = "EVENTFLOW_BREAKER_WINDOW", default_value_t = 200)]
     pub breaker_window: usize,
     /// Dead-letter topic
-    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::topics::DLQ)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::kafka::topics::DLQ)]
     pub topic_dlq: String,
 }
 
@@ -139,14 +139,15 @@ pub struct Report {
     pub left_unsettled: u64,
 }
 
-/// Runs a stage until `shutdown`: drains, commits, and says what was left.
+/// Runs a stage until `shutdown`: drains, commits, and says what was left. A stage that neither forwards nor dead-letters has no
+/// `publisher`, and needs no right to write.
 ///
 /// # Errors
 /// A fatal client error, settings librdkafka refuses, or a handler that broke its contract. Nothing unsettled is committed.
 pub async fn run<H: Handler + 'static>(
     settings: ConsumerSettings,
     handler: H,
-    publisher: Publisher,
+    publisher: Option<Publisher>,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Report> {
@@ -185,7 +186,7 @@ pub async fn run<H: Handler + 'static>(
 fn consume<H: Handler>(
     settings: ConsumerSettings,
     handler: H,
-    publisher: Publisher,
+    publisher: Option<Publisher>,
     health: Health,
     shutdown: CancellationToken,
     runtime: tokio::runtime::Handle,

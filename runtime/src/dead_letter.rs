@@ -5,7 +5,7 @@
 use crate::publisher::RecordHeaders;
 use crate::record::Record;
 use contracts::Rejection;
-use contracts::headers::{self as h, dlq};
+use contracts::kafka::headers::{self as h, dlq};
 
 /// Who dead-letters, and since when.
 #[derive(Debug, Clone)]
@@ -66,9 +66,9 @@ pub(crate) fn headers(
     headers
 }
 
-/// The headers of a record made from `record`: those that still apply, then `ef.raw`.
-pub(crate) fn forwarded(record: &Record<'_>) -> RecordHeaders {
-    let mut headers = RecordHeaders::new(h::CARRIED.len() + 1);
+/// The headers of a record made from `record`: those that still apply, then `ef.raw`; with room for `more`.
+pub(crate) fn forwarded(record: &Record<'_>, more: usize) -> RecordHeaders {
+    let mut headers = RecordHeaders::new(h::CARRIED.len() + 1 + more);
     let mut raw = None;
     for (key, value) in record.headers() {
         if h::CARRIED.contains(&key) {

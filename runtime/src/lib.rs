@@ -4,7 +4,7 @@
 //! [`config`] what every role is told at start, [`telemetry`] logs and metrics, [`health`] and [`ops`] what a role says of itself,
 //! [`kafka`] how a client connects, [`publisher`] a record is published when the broker has acknowledged it,
 //! [`record`] what is consumed, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad deploy, [`replay`] what comes back,
-//! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id, [`embedded`] and [`postgres`] for demonstrations and tests.
+//! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id.
 
 pub mod admin;
 pub mod breaker;
@@ -12,12 +12,10 @@ pub mod clock;
 pub mod config;
 pub mod consumer;
 mod dead_letter;
-pub mod embedded;
 pub mod health;
 pub mod kafka;
 pub mod metrics;
 pub mod ops;
-pub mod postgres;
 pub mod publisher;
 pub mod record;
 pub mod registry;

@@ -124,7 +124,7 @@ impl<'a> Record<'a> {
     /// `None` when the header names no place, and for a replay without it: nothing in a retry topic is a raw record.
     #[must_use]
     pub fn raw(&self) -> Option<(i32, i64)> {
-        let Some(text) = self.header(contracts::headers::RAW) else {
+        let Some(text) = self.header(contracts::kafka::headers::RAW) else {
             return (!self.is_replay()).then_some((self.partition, self.offset));
         };
         let (partition, offset) = std::str::from_utf8(text).ok()?.split_once(':')?;

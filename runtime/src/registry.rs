@@ -1,9 +1,10 @@
 //! Schemas by id, from any Confluent-compatible registry, through `schema_registry_converter`. There is no other path to a schema.
 
 use crate::config::ConfigError;
-use crate::consumer::Transient;
-use contracts::datum::{Decoder, Event};
-use contracts::{Rejection, RejectionCode, Secret, framing};
+use crate::consumer::StageError;
+use contracts::avro::datum::{Decoder, Event};
+use contracts::avro::framing;
+use contracts::{Rejection, RejectionCode, Secret};
 use schema_registry_converter::async_impl::avro::AvroDecoder;
 use schema_registry_converter::async_impl::schema_registry::{SrSettings, post_schema};
 use schema_registry_converter::error::SRCError;
@@ -208,11 +209,11 @@ impl Registry {
     /// Reads a framed value, or says why it cannot be read: what every stage behind the validator does first, and what a dry run tries.
     ///
     /// # Errors
-    /// [`Transient`] while the registry does not answer: the record is not at fault then.
+    /// [`StageError`] while the registry does not answer: the record is not at fault then.
     pub async fn decode<'a>(
         &mut self,
         value: &'a [u8],
-    ) -> Result<Result<Framed<'a>, Rejection>, Transient> {
+    ) -> Result<Result<Framed<'a>, Rejection>, StageError> {
         let (schema_id, datum) = match framing::unframe(value) {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
@@ -220,7 +221,7 @@ impl Registry {
         let decoder = match self.decoder(schema_id).await {
             Ok(decoder) => decoder,
             Err(error @ RegistryError::Unavailable(_)) => {
-                return Err(Transient::wait(error.code(), error));
+                return Err(StageError::wait(error.code(), error));
             }
             Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
                 return Ok(Err(Rejection::new(
@@ -230,7 +231,7 @@ impl Registry {
                 )));
             }
         };
-        let bad = |problem: contracts::datum::DatumError| {
+        let bad = |problem: contracts::avro::datum::DatumError| {
             Rejection::new(RejectionCode::BadDatum, None, problem.to_string())
         };
         Ok(decoder

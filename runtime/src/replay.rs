@@ -1,7 +1,7 @@
 //! Replays: the retry topic of a consuming group, and how often a record may come back by it.
 
 use crate::record::Record;
-use contracts::headers::{RAW, REPLAY_COUNT};
+use contracts::kafka::headers::{RAW, REPLAY_COUNT};
 use contracts::{Rejection, RejectionCode};
 
 /// Replays as a stage takes them, as flags. Only for stages that dead-letter: what never fails is never replayed to.
@@ -31,7 +31,7 @@ impl RetryArgs {
         let topic = self
             .topic_retry
             .clone()
-            .unwrap_or_else(|| contracts::topics::retry(group));
+            .unwrap_or_else(|| contracts::kafka::topics::retry(group));
         Retry {
             topic,
             max_replays: self.max_replays,

@@ -5,8 +5,8 @@
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use runtime::admin::{ends, read_range, watermarks};
-use runtime::embedded::EmbeddedBroker;
 use runtime::kafka::KafkaArgs;
+use sandbox::broker::EmbeddedBroker;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;

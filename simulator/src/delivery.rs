@@ -4,8 +4,8 @@ use crate::event::{Event, Fault};
 use crate::metrics;
 use bytes::Bytes;
 use contracts::Secret;
-use contracts::scheme::Scheme;
-use contracts::signature::{Key, Verifier};
+use contracts::webhook::scheme::Scheme;
+use contracts::webhook::signature::{Key, Verifier};
 use runtime::config::ConfigError;
 use std::time::{Duration, Instant};
 

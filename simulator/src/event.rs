@@ -259,7 +259,7 @@ pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::contract::Contracts;
+    use contracts::event::Catalog;
 
     fn payment() -> Payment {
         Payment {
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn each_corruption_breaks_the_rule_it_names_and_nothing_else_does() {
-        let contracts = Contracts::builtin();
+        let contracts = Catalog::builtin();
         for fault in Fault::ALL {
             let event = build(
                 &payment(),

@@ -125,7 +125,7 @@ impl Config {
                 "must be between 0.1 and 1000000",
             ));
         }
-        if contracts::money::Decimal::parse(&self.auto_stream_amount)
+        if contracts::event::money::Decimal::parse(&self.auto_stream_amount)
             .map_or(true, |amount| amount.unscaled <= 0)
         {
             return Err(ConfigError::new(
@@ -255,7 +255,9 @@ impl AuthorizeRequest {
         if self.payment_id.is_empty() || self.order_id.is_empty() {
             return Err("payment_id and order_id must not be empty");
         }
-        if contracts::money::Decimal::parse(amount).map_or(true, |amount| amount.unscaled <= 0) {
+        if contracts::event::money::Decimal::parse(amount)
+            .map_or(true, |amount| amount.unscaled <= 0)
+        {
             return Err("amount must be a decimal number above 0");
         }
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())

@@ -14,7 +14,7 @@ use crate::delivery::{signer, source_of};
 use crate::journal::{Journal, Line};
 use compose::Composer;
 use contracts::Secret;
-use contracts::signature::Verifier;
+use contracts::webhook::signature::Verifier;
 use hdrhistogram::Histogram;
 use runtime::config::ConfigError;
 use std::collections::BTreeMap;

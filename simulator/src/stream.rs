@@ -157,7 +157,7 @@ fn plan(
     const CURRENCIES: [(&str, u32); 5] =
         [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("GBP", 2)];
     let (currency, digits) = rng.choice(CURRENCIES).unwrap_or(("USD", 2));
-    let amount = contracts::money::text(i128::from(rng.u64(1..10_000_000)), digits);
+    let amount = contracts::event::money::text(i128::from(rng.u64(1..10_000_000)), digits);
     let payment = Payment {
         payment_id: format!("{}_{index}", settings.payment_prefix),
         order_id: format!("{}_{index}", settings.order_prefix),

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use common::{Receiver, SECRET, problem};
 use contracts::Secret;
-use contracts::source::Sources;
+use contracts::webhook::source::Sources;
 use simulator::load::{LoadArgs, parse_duration, run};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;

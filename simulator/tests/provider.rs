@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use clap::Parser;
 use common::{Receiver, SECRET, problem};
-use contracts::contract::Contracts;
+use contracts::event::Catalog;
 use serde_json::{Value, json};
 use simulator::Config;
 use simulator::delivery::Deliverer;
@@ -104,7 +104,7 @@ async fn an_authorized_payment_is_announced_once_signed_and_digit_for_digit() {
     let bodies = receiver.bodies();
     assert_eq!(bodies.len(), 1);
     assert!(String::from_utf8_lossy(&bodies[0]).contains(r#""amount":12345678901.23,"#));
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     assert_eq!(
         Some(contracts.validate(&bodies[0]).unwrap().event_id()),
         answer["event_id"].as_str()
@@ -138,7 +138,7 @@ async fn a_forced_corruption_is_one_of_the_four_and_breaks_its_rule() {
         .into_iter()
         .find(|fault| answer["corruption_mode"] == fault.name())
         .unwrap();
-    let rejection = Contracts::builtin()
+    let rejection = Catalog::builtin()
         .validate(&receiver.bodies()[0])
         .err()
         .unwrap();

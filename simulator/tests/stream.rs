@@ -6,7 +6,7 @@ mod common;
 
 use common::{Receiver, SECRET, until};
 use contracts::Secret;
-use contracts::contract::Contracts;
+use contracts::event::Catalog;
 use serde_json::Value;
 use simulator::delivery::{Deliverer, DeliveryArgs};
 use simulator::event::{Expected, Fault, Rate};
@@ -59,7 +59,7 @@ async fn streamed(fault: Fault) -> (Tally, Vec<Value>, Receiver) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_fault_does_what_it_says() {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     for fault in Fault::ALL {
         let (tally, lines, receiver) = streamed(fault).await;
         let refused: u64 = tally.refused.values().sum();

@@ -21,7 +21,7 @@ variables {
   certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
 }
 
-# The matrix, written out by hand a second time: whoever changes infra/kafka/topics.json has to say so here as well.
+# The matrix, written out by hand a second time: whoever changes infra/kafka/pipeline.json has to say so here as well.
 run "msk" {
   command = plan
   variables {

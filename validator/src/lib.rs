@@ -1,16 +1,16 @@
 //! Checks raw records against their contracts: what passes is published as Avro, what breaks a rule is dead-lettered with its code.
 //!
-//! `events.raw.v1` → [`contracts::contract`] → `events.validated.v1`, same key, with `ef.raw` saying which raw record it was made from.
+//! `events.raw.v1` → [`contracts::event`] → `events.validated.v1`, same key, with `ef.raw` saying which raw record it was made from.
 //! `events.retry.<group>.v1` is read beside it: a replay is checked like any record, and made from the raw record it says.
 //! Schema ids come from the registry; while it or the broker is down the stage waits and nothing is dead-lettered.
 
 pub mod metrics;
 
 use bytes::BytesMut;
-use contracts::contract::Contracts;
-use contracts::framing;
+use contracts::avro::framing;
+use contracts::event::Catalog;
 use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, Start, Transient};
+use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError, Start};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
@@ -43,10 +43,10 @@ pub struct Config {
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
     /// Topic of raw events
-    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::topics::RAW)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::kafka::topics::RAW)]
     pub topic_raw: String,
     /// Topic of validated events
-    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::topics::VALIDATED)]
+    #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
     /// Consumer group
     #[arg(long, env = "EVENTFLOW_VALIDATOR_GROUP", default_value = GROUP)]
@@ -136,7 +136,7 @@ pub async fn consume(
         piece_records: PIECE_RECORDS,
         ..settings
     };
-    consumer::run(settings, handler, publisher.clone(), health, shutdown).await?;
+    consumer::run(settings, handler, Some(publisher.clone()), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())
 }
@@ -147,7 +147,7 @@ const PIECE_RECORDS: usize = 500;
 /// The validating stage.
 #[derive(Debug)]
 pub struct Validator {
-    contracts: Contracts,
+    contracts: Catalog,
     registry: Registry,
     topic: Arc<str>,
     runtime: tokio::runtime::Handle,
@@ -162,7 +162,7 @@ impl Validator {
     /// Publishes to `topic`. Nothing is asked of the registry before partitions are assigned.
     #[must_use]
     pub fn new(
-        contracts: Contracts,
+        contracts: Catalog,
         registry: Registry,
         topic: &str,
         runtime: tokio::runtime::Handle,
@@ -179,7 +179,7 @@ impl Validator {
     }
 
     /// Learns the ids of all contracts, once.
-    fn register(&mut self) -> Result<(), Transient> {
+    fn register(&mut self) -> Result<(), StageError> {
         if self.schema_ids.len() == self.contracts.iter().count() {
             return Ok(());
         }
@@ -190,7 +190,7 @@ impl Validator {
             let id = self
                 .runtime
                 .block_on(registering)
-                .map_err(|error| Transient::wait(error.code(), error))?;
+                .map_err(|error| StageError::wait(error.code(), error))?;
             tracing::info!(
                 event = "schema_registered",
                 event_type = contract.event_type,
@@ -208,12 +208,12 @@ impl Handler for Validator {
     }
 
     /// Without the registry nothing can be validated: no record is taken before it has answered.
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         self.register()?;
         Ok(vec![Start::Committed; partitions.len()])
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let started = Instant::now();
         let outcomes = batch
             .iter()
@@ -235,10 +235,8 @@ impl Handler for Validator {
                         );
                         event.encode(&mut self.scratch);
                         self.buffer.extend_from_slice(&self.scratch);
-                        Outcome::Forward {
-                            topic: Arc::clone(&self.topic),
-                            value: self.buffer.split().freeze(),
-                        }
+                        let value = self.buffer.split().freeze();
+                        Outcome::Forward(vec![Forward::new(&self.topic, value)])
                     }
                 }
             })

@@ -8,11 +8,12 @@ mod replays;
 
 use axum::http::StatusCode;
 use common::{EDGE_HEADERS, Stage, authorized};
-use contracts::contract::Contracts;
-use contracts::headers::{self, dlq};
-use contracts::{framing, topics};
+use contracts::avro::framing;
+use contracts::event::Catalog;
+use contracts::kafka::headers::{self, dlq};
+use contracts::kafka::topics;
 use runtime::admin::OwnedRecord;
-use runtime::embedded::{Fault, Request};
+use sandbox::broker::{Fault, Request};
 use std::collections::HashMap;
 
 fn owned(headers: &[(&str, &[u8])]) -> Vec<(String, Option<Vec<u8>>)> {
@@ -53,7 +54,7 @@ async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_head
         (raw.len(), made.len(), stage.read(topics::DLQ).len()),
         (20, 20, 0)
     );
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let id = stage.schemas.id("eventflow.payment.PaymentAuthorizedV1");
     let mut origins = Vec::new();
     for record in &made {

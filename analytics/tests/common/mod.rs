@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use contracts::contract::Contracts;
-use contracts::framing;
+use contracts::avro::framing;
+use contracts::event::Catalog;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ async fn schema(State(down): State<Arc<AtomicBool>>, Path(id): Path<i32>) -> Res
         )
             .into_response();
     }
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     match contracts
         .iter()
         .find(|contract| contract.schema_id == Some(id))
@@ -57,7 +57,7 @@ async fn schema(State(down): State<Arc<AtomicBool>>, Path(id): Path<i32>) -> Res
 
 /// A framed event.
 pub(crate) fn framed(event_type: &str, amount: &str, currency: &str) -> Vec<u8> {
-    let contracts = Contracts::builtin();
+    let contracts = Catalog::builtin();
     let body = json!({
         "event_id": "evt", "event_type": event_type, "schema_version": 1, "source": "test", "timestamp": "2026-01-02T03:04:05Z",
         "payload": {

@@ -1,7 +1,8 @@
 //! The role as a process has it: settings by flags, endpoints over HTTP, events by way of Kafka.
 
 use clap::Parser;
-use contracts::{headers, topics};
+use contracts::kafka::headers;
+use contracts::kafka::topics;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};

@@ -1,8 +1,8 @@
-//! Who may do what on a cluster: access control lists, compared with the topology's principals and brought to them.
+//! Who may do what on a cluster: access control lists, compared with the pipeline's principals and brought to them.
 
 use super::wire::{Connection, check};
 use anyhow::Context;
-use contracts::topology::Topology;
+use contracts::pipeline::Pipeline;
 use kafka_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use kafka_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use kafka_protocol::messages::describe_acls_request::DescribeAclsRequest;
@@ -110,18 +110,16 @@ impl fmt::Display for Acl {
 }
 
 /// The principals' names on the cluster, and the one that is everybody: rights of theirs that nobody asked for are too many.
-pub(super) fn principals(topology: &Topology, principal: &str) -> BTreeSet<String> {
-    let ours = topology
-        .principals
-        .keys()
-        .map(|role| principal.replace("{}", role));
+pub(super) fn principals(pipeline: &Pipeline, principal: &str) -> BTreeSet<String> {
+    let rights = pipeline.principals();
+    let ours = rights.keys().map(|role| principal.replace("{}", role));
     ours.chain(["User:*".to_owned()]).collect()
 }
 
 /// Every right the principals need. Read and write include describe, and writing includes the idempotent producer's right since Kafka 3.0.
-pub(super) fn wanted(topology: &Topology, principal: &str) -> BTreeSet<Acl> {
+pub(super) fn wanted(pipeline: &Pipeline, principal: &str) -> BTreeSet<Acl> {
     let mut all = BTreeSet::new();
-    for (role, rights) in &topology.principals {
+    for (role, rights) in &pipeline.principals() {
         let lists = [
             (Resource::Topic, Operation::Write, &rights.write),
             (Resource::Topic, Operation::Read, &rights.read),

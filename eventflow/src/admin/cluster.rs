@@ -3,7 +3,7 @@
 
 use super::wire::{Connection, check};
 use anyhow::Context;
-use contracts::topology::Topic;
+use contracts::pipeline::Topic;
 use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
 };

@@ -2,7 +2,7 @@
 
 use super::acls::{self, Acls};
 use super::cluster::{Cluster, TopicState};
-use contracts::topology::{Topic, Topology};
+use contracts::pipeline::{Pipeline, Topic};
 use runtime::config::{ConfigError, check_topic};
 use runtime::kafka::KafkaArgs;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub(crate) struct Wanted {
     #[command(flatten)]
     kafka: KafkaArgs,
-    /// JSON file of topics and rights, in the form of infra/kafka/topics.json, which is the default
+    /// JSON file of topics and rights, in the form of infra/kafka/pipeline.json, which is the default
     #[arg(long, env = "EVENTFLOW_TOPICS")]
     file: Option<PathBuf>,
     /// Another consumer group that gets a retry topic, events.retry.NAME.v1 (repeatable); those of the file have theirs
@@ -119,31 +119,31 @@ impl fmt::Display for Difference {
 }
 
 impl Wanted {
-    fn topology(&self) -> anyhow::Result<Topology> {
+    fn pipeline(&self) -> anyhow::Result<Pipeline> {
         self.kafka.check()?;
         if self.replication.is_some_and(|copies| copies < 1) {
             return Err(ConfigError::new("--replication", "at least 1").into());
         }
-        let mut topology = match &self.file {
-            None => Topology::built_in(),
+        let mut pipeline = match &self.file {
+            None => Pipeline::built_in(),
             Some(path) => {
                 let bad = |problem: String| {
                     ConfigError::new("--file", format!("{}: {problem}", path.display()))
                 };
                 let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-                let topology = Topology::parse(&text).map_err(|error| bad(error.to_string()))?;
-                for name in topology.topics.keys() {
+                let pipeline = Pipeline::parse(&text).map_err(|error| bad(error.to_string()))?;
+                for name in pipeline.topics.keys() {
                     check_topic("--file", name)?;
                 }
-                topology
+                pipeline
             }
         };
         for group in &self.retry_groups {
-            check_topic("--retry-group", &contracts::topics::retry(group))?;
-            topology.add_retry_of(group);
+            check_topic("--retry-group", &contracts::kafka::topics::retry(group))?;
+            pipeline.add_retry_of(group);
         }
         if self.replication.is_some_and(|copies| copies >= 3) {
-            for topic in topology.topics.values_mut() {
+            for topic in pipeline.topics.values_mut() {
                 topic
                     .config
                     .entry("min.insync.replicas".to_owned())
@@ -157,15 +157,15 @@ impl Wanted {
             )
             .into());
         }
-        Ok(topology)
+        Ok(pipeline)
     }
 }
 
 impl Wanted {
-    async fn acls(&self, cluster: Cluster, topology: &Topology) -> anyhow::Result<Acls> {
+    async fn acls(&self, cluster: Cluster, pipeline: &Pipeline) -> anyhow::Result<Acls> {
         let (ours, acls) = (
-            acls::principals(topology, &self.principal),
-            acls::wanted(topology, &self.principal),
+            acls::principals(pipeline, &self.principal),
+            acls::wanted(pipeline, &self.principal),
         );
         Acls::compare(cluster.connection, &self.kafka, &ours, &acls).await
     }
@@ -174,12 +174,12 @@ impl Wanted {
 /// Does what is missing; refuses, before anything is done, what would lose data.
 pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
     let Apply { wanted, lose_data } = config;
-    let topology = wanted.topology()?;
+    let pipeline = wanted.pipeline()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
     let now = cluster
-        .topics(topology.topics.keys().map(String::as_str))
+        .topics(pipeline.topics.keys().map(String::as_str))
         .await?;
-    let todo: Vec<_> = topology
+    let todo: Vec<_> = pipeline
         .topics
         .iter()
         .map(|(name, topic)| {
@@ -246,18 +246,18 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         };
         println!("{name}\t{done}");
     }
-    wanted.acls(cluster, &topology).await?.apply().await
+    wanted.acls(cluster, &pipeline).await?.apply().await
 }
 
 /// Compares, changes nothing. Fails where something is not as the file says.
 pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
-    let topology = wanted.topology()?;
+    let pipeline = wanted.pipeline()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
     let now = cluster
-        .topics(topology.topics.keys().map(String::as_str))
+        .topics(pipeline.topics.keys().map(String::as_str))
         .await?;
     let mut drift = 0;
-    for (name, topic) in &topology.topics {
+    for (name, topic) in &pipeline.topics {
         let differences = Difference::of(topic, wanted.replication, now.get(name));
         drift += differences.len();
         for difference in &differences {
@@ -280,7 +280,7 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
             println!("{name}\tis as it should be");
         }
     }
-    drift += wanted.acls(cluster, &topology).await?.report();
+    drift += wanted.acls(cluster, &pipeline).await?.report();
     anyhow::ensure!(
         drift == 0,
         "{drift} differences; `eventflow admin topics apply` mends them"

@@ -6,8 +6,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
 use contracts::Secret;
 use http_body_util::BodyExt;
-use recovery::api::{Role, Tokens};
-use recovery::{PipelineArgs, Recovery};
+use recovery::http::{Role, Tokens};
+use recovery::{PipelineArgs, Context};
 use runtime::config::ConfigError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -157,7 +157,7 @@ impl Client {
     async fn direct(pipeline: PipelineArgs, name: &str) -> Result<Self, Failure> {
         let usage = |error: ConfigError| Failure::usage(error.to_string());
         pipeline.check().map_err(usage)?;
-        let recovery = Recovery::new(pipeline, None).map_err(usage)?;
+        let recovery = Context::new(pipeline, None).map_err(usage)?;
         let unreachable = |error: String| {
             Failure::failed(format!(
                 "{error}: is --database-url right, and is PostgreSQL running?"
@@ -169,7 +169,7 @@ impl Client {
             .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());
         let router =
-            recovery::api::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
+            recovery::http::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
         Ok(Self::Direct { router, token })
     }
 

@@ -109,11 +109,11 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::contract::Contracts;
+    use contracts::event::Catalog;
 
     #[test]
     fn events_are_sound_but_for_the_one_that_is_broken_on_purpose() {
-        let (run, contracts) = (Run::new(), Contracts::builtin());
+        let (run, contracts) = (Run::new(), Catalog::builtin());
         for event in run.batch(3).into_iter().chain([run.event("accepted-1")]) {
             assert!(
                 contracts.validate(event.body.as_bytes()).is_ok(),

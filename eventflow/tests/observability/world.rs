@@ -1,8 +1,8 @@
 //! The pipeline as processes, each with its own metrics as in production, simulated vendors, and a Prometheus that scrapes them all.
 
 use crate::files;
-use runtime::embedded::EmbeddedBroker;
-use runtime::postgres::PrivatePostgres;
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,9 +16,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 const SECRET: &str = "observability-test-secret";
 const TOKEN: &str = "anna-0123456789abcdef";
 const TOPICS: [(&str, i32); 5] = [
-    (contracts::topics::RAW, 6),
-    (contracts::topics::VALIDATED, 6),
-    (contracts::topics::DLQ, 3),
+    (contracts::kafka::topics::RAW, 6),
+    (contracts::kafka::topics::VALIDATED, 6),
+    (contracts::kafka::topics::DLQ, 3),
     ("events.retry.eventflow-validator.v1", 3),
     ("events.retry.eventflow-persistence.v1", 3),
 ];

@@ -1,9 +1,9 @@
 //! A private PostgreSQL with dead letters in it, the API served on a loopback port, and `eventflow` as a process.
 
 use clap::Parser;
-use recovery::api::{ApiArgs, Tokens, routes, serve};
-use recovery::{PipelineArgs, Recovery, SCHEMA};
-use runtime::postgres::PrivatePostgres;
+use recovery::http::{ApiArgs, Tokens, routes, serve};
+use recovery::{PipelineArgs, Context, SCHEMA};
+use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -48,7 +48,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let cluster = PrivatePostgres::start(false).unwrap();
         let database_url = cluster.url();
-        let recovery = Recovery::new(
+        let recovery = Context::new(
             Arguments::parse_from(["test", "--database-url", &database_url]).pipeline,
             None,
         )

@@ -3,7 +3,7 @@
 
 use crate::real_kafka::RealKafka;
 use crate::world::{DEADLINE, free_address, program};
-use runtime::postgres::PrivatePostgres;
+use sandbox::postgres::PrivatePostgres;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};

@@ -2,7 +2,8 @@
 
 use crate::post::{authorized, client, post};
 use crate::world::{SECRET, World, embedded};
-use contracts::{headers, topics};
+use contracts::kafka::headers;
+use contracts::kafka::topics;
 use runtime::admin::read_all;
 use serde_json::{Value, json};
 

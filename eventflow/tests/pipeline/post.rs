@@ -2,8 +2,8 @@
 
 use crate::world::SECRET;
 use contracts::Secret;
-use contracts::scheme::Scheme;
-use contracts::signature::{Key, Verifier};
+use contracts::webhook::scheme::Scheme;
+use contracts::webhook::signature::{Key, Verifier};
 use std::time::{Duration, SystemTime};
 
 /// A sound event of the built-in source.

@@ -1,6 +1,5 @@
 //! A real Apache Kafka of a test's own.
 
-use contracts::topology::Topology;
 use runtime::kafka::KafkaArgs;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -8,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A real Apache Kafka, started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the topology.
+/// A real Apache Kafka, started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the pipeline.
 pub(crate) struct RealKafka {
     script: PathBuf,
     pub(crate) directory: TempDir,
@@ -19,8 +18,8 @@ impl RealKafka {
     /// None, with a loud line, when this machine cannot run one; a panic where nothing may be skipped.
     pub(crate) fn start(test: &str, secure: bool) -> Option<Self> {
         let mut kafka = Self::prepare(test)?;
-        let users = Topology::built_in()
-            .principals
+        let users = contracts::pipeline::Pipeline::built_in()
+            .principals()
             .into_keys()
             .collect::<Vec<_>>()
             .join(",");

@@ -4,7 +4,8 @@ use crate::oncall::{OnCall, items, until};
 use crate::post::{authorized, post_all};
 use crate::recovery_books;
 use crate::world::{RealKafka, Role, World};
-use contracts::{headers, topics};
+use contracts::kafka::headers;
+use contracts::kafka::topics;
 use runtime::admin::{OwnedRecord, read_all};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,7 +4,7 @@ use crate::oncall::{OnCall, Said, items, until};
 use crate::post::post_all;
 use crate::recovery::{MEND, broken, topic};
 use crate::world::{RealKafka, Role, World};
-use contracts::topics;
+use contracts::kafka::topics;
 use serde_json::{Value, json};
 
 /// The dead-letter topic's records are gone after they were indexed: values are in the index, and a replay works as ever.

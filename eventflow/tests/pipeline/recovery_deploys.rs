@@ -8,8 +8,7 @@ use crate::recovery::{MEND, broken, by_raw, topic};
 use crate::retry::OLD_TOPICS;
 use crate::secure::until_reason;
 use crate::world::{RealKafka, Role, World};
-use contracts::topics;
-use contracts::topology::Topology;
+use contracts::kafka::topics;
 use serde_json::{Value, json};
 use std::path::Path;
 use tempfile::TempDir;
@@ -157,9 +156,12 @@ async fn the_destination_is_missing(pipeline: &mut Pipeline) {
         .until_blocked(&job, &[&retry, "eventflow admin topics"])
         .await;
     assert_eq!(pipeline.oncall.items(&job).await, items([("pending", 10)]));
-    runtime::admin::create_topics(&pipeline.world.admin, &Topology::built_in().partitions())
-        .await
-        .unwrap();
+    runtime::admin::create_topics(
+        &pipeline.world.admin,
+        &contracts::pipeline::Pipeline::built_in().partitions(),
+    )
+    .await
+    .unwrap();
     assert_eq!(
         pipeline.oncall.until_finished(&job).await,
         items([("stored", 10)])

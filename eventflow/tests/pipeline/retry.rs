@@ -3,8 +3,8 @@
 use crate::post::{authorized, client, post};
 use crate::secure::until_reason;
 use crate::world::{DEADLINE, RealKafka, SECRET, World};
-use contracts::headers::{self, dlq};
-use contracts::topics;
+use contracts::kafka::headers::{self, dlq};
+use contracts::kafka::topics;
 use runtime::admin::{create_topics, read_all};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};

@@ -5,7 +5,7 @@ use crate::oncall::{OnCall, until};
 use crate::post::{authorized, post_all};
 use crate::secure::until_reason;
 use crate::world::{RealKafka, World, program};
-use contracts::topics;
+use contracts::kafka::topics;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -245,15 +245,16 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
 
     // Another file: another world. What it would lose is refused as a whole, before anything is done.
     let mut file: Value =
-        serde_json::from_str(include_str!("../../../infra/kafka/topics.json")).unwrap();
+        serde_json::from_str(include_str!("../../../infra/kafka/pipeline.json")).unwrap();
     file["topics"][topics::RAW]["config"]["retention.ms"] = "3600000".into();
     file["topics"][topics::DLQ]["partitions"] = 5.into();
     file["topics"][topics::VALIDATED]["config"]["max.message.bytes"] = "2000000".into();
-    file["principals"]["producer"]["write"] = json!([topics::RAW, topics::VALIDATED]);
+    file["topics"]["events.audit.v1"] = json!({"partitions": 1});
+    file["stages"][0]["writes"] = json!([topics::VALIDATED, "events.audit.v1"]);
     // One that may do nothing at all any more.
-    file["principals"]["analytics"] =
-        json!({"write": [], "read": [], "groups": [], "describe_groups": []});
-    let path = kafka.directory.path().join("topics.json");
+    file["stages"].as_array_mut().unwrap().remove(1);
+    file["retired"] = json!(["analytics"]);
+    let path = kafka.directory.path().join("pipeline.json");
     std::fs::write(&path, file.to_string()).unwrap();
     let other = ["--file", path.to_str().unwrap()];
     let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
@@ -280,7 +281,7 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         "events.raw.v1\tretention.ms=1209600000 -> 3600000",
         "events.dlq.v1\t3 partitions -> 5",
         "events.validated.v1\tmax.message.bytes=1048588 -> 2000000",
-        "granted: User:producer may Write Topic events.validated.v1",
+        "granted: User:validator may Write Topic events.audit.v1",
         "taken away: User:analytics may Read Group eventflow-analytics",
         "taken away: User:analytics may Read Topic events.validated.v1",
         "taken away: User:* may Read Topic events.raw.v1",
@@ -291,11 +292,11 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
 
     // Drift is named, each difference by itself; what cannot be done is refused, the rest of the way back is not.
     let (code, said) = admin(&flags, &["check"]);
-    assert!(code == Some(1) && said.contains("6 differences"), "{said}");
+    assert!(code == Some(1) && said.contains("5 differences"), "{said}");
     for drift in [
         "events.raw.v1\thas retention.ms=3600000; should be: retention.ms=1209600000",
         "events.dlq.v1\thas 5 partitions, and Kafka cannot take any away",
-        "too many: User:producer may Write Topic events.validated.v1",
+        "too many: User:validator may Write Topic events.audit.v1",
         "missing: User:analytics may Read Group eventflow-analytics",
     ] {
         assert!(said.contains(drift), "{drift}: {said}");
@@ -312,16 +313,14 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         "{said}"
     );
     file["topics"][topics::RAW]["config"]["retention.ms"] = "1209600000".into();
-    file["principals"] = serde_json::from_str::<Value>(include_str!(
-        "../../../infra/kafka/topics.json"
-    ))
-    .unwrap()["principals"]
-        .take();
+    let built_in: Value =
+        serde_json::from_str(include_str!("../../../infra/kafka/pipeline.json")).unwrap();
+    file["stages"] = built_in["stages"].clone();
     std::fs::write(&path, file.to_string()).unwrap();
     let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
     assert!(
         code == Some(0)
-            && said.contains("taken away: User:producer may Write Topic events.validated.v1"),
+            && said.contains("taken away: User:validator may Write Topic events.audit.v1"),
         "{said}"
     );
 

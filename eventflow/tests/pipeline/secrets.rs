@@ -3,7 +3,7 @@
 use crate::post::{authorized, client, post};
 use crate::secure::until_reason;
 use crate::world::{DEADLINE, SECRET, World, embedded};
-use contracts::topics;
+use contracts::kafka::topics;
 use runtime::admin::read_all;
 use std::time::Instant;
 

@@ -2,9 +2,10 @@
 
 use crate::post::{authorized, client, post};
 use crate::world::{DEADLINE, Role, SECRET, World, embedded};
-use contracts::{headers, topics};
+use contracts::kafka::headers;
+use contracts::kafka::topics;
 use runtime::admin::read_all;
-use runtime::embedded::EmbeddedBroker;
+use sandbox::broker::EmbeddedBroker;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,13 +1,14 @@
 //! A broker, a database and the roles as processes; all gone when dropped.
 
 pub(crate) use crate::real_kafka::RealKafka;
-use contracts::topology::Topology;
-use contracts::{Secret, headers, topics};
-use persistence::store::Store;
+use contracts::Secret;
+use contracts::kafka::headers;
+use contracts::kafka::topics;
+use persistence::writer::Writer;
 use runtime::admin::read_all;
-use runtime::embedded::EmbeddedBroker;
 use runtime::kafka::KafkaArgs;
-use runtime::postgres::PrivatePostgres;
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -132,7 +133,8 @@ pub(crate) struct World {
 
 /// The embedded broker, in this process, and the flags that lead a role in another one to it.
 pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
-    let broker = EmbeddedBroker::start(&Topology::built_in().partitions()).unwrap();
+    let broker =
+        EmbeddedBroker::start(&contracts::pipeline::Pipeline::built_in().partitions()).unwrap();
     let kafka = broker.kafka();
     let mut flags = vec![format!("--kafka-brokers={}", kafka.kafka_brokers)];
     flags.extend(
@@ -147,7 +149,7 @@ pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
 impl World {
     pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
         let deadline = Instant::now() + DEADLINE;
-        let topology = Topology::built_in();
+        let topology = contracts::pipeline::Pipeline::built_in();
         while let Err(error) = runtime::admin::create_topics(&admin, &topology.partitions()).await {
             assert!(Instant::now() < deadline, "{error:#}");
         }
@@ -258,9 +260,9 @@ impl World {
         }
     }
 
-    pub(crate) async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> Writer {
         let url = Secret::new(self.postgres.url());
-        Store::open(
+        Writer::open(
             &url,
             &self.admin,
             &runtime::health::Health::new(),

@@ -40,7 +40,7 @@ class Overlay:
         self.documents = documents
         self.problems = []
         self.workloads = self.of("Deployment", "Job")
-        self.topics = json.loads((ROOT / "infra/kafka/topics.json").read_text())
+        self.topics = json.loads((ROOT / "infra/kafka/pipeline.json").read_text())
 
     def of(self, *kinds):
         return [d for d in self.documents if d["kind"] in kinds]

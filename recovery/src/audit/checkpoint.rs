@@ -1,9 +1,9 @@
 //! A look at the cluster, and whether everything before it has been settled since. The proof is in [`super`].
 
-use super::judge::persistence_is_there;
+use super::classify::persistence_is_there;
 use super::pages::Reading;
-use crate::Recovery;
-use crate::error::Refusal;
+use crate::Context;
+use crate::error::RecoveryError;
 use runtime::kafka::KafkaArgs;
 use sqlx::PgPool;
 use sqlx::Row as _;
@@ -36,8 +36,8 @@ impl Checkpoint {
     /// Reads the cluster, steps 1 and 2.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`]
-    pub async fn take(recovery: &Recovery) -> Result<Self, Refusal> {
+    /// [`RecoveryError::Unavailable`]
+    pub async fn take(recovery: &Context) -> Result<Self, RecoveryError> {
         let topic = recovery.pipeline.topic_raw.clone();
         let (group, validated) = (
             recovery.pipeline.validator_group.clone(),
@@ -102,7 +102,7 @@ impl Checkpoint {
 
     /// The oldest one that was not reached yet: a restart goes on with it. One of an hour ago may wait for offsets that will never come,
     /// those of a topic made anew say.
-    pub(super) async fn pending(pool: &PgPool, topic: &str) -> Result<Option<Self>, Refusal> {
+    pub(super) async fn pending(pool: &PgPool, topic: &str) -> Result<Option<Self>, RecoveryError> {
         let row = sqlx::query(
             "SELECT id, low::text, high::text, validator_next::text, validated_ends::text, dlq_ends::text
              FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NULL AND at > now() - interval '1 hour'
@@ -131,8 +131,8 @@ impl Checkpoint {
     /// waits for.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`]
-    pub async fn advance(&mut self, recovery: &Recovery) -> Result<Option<String>, Refusal> {
+    /// [`RecoveryError::Unavailable`]
+    pub async fn advance(&mut self, recovery: &Context) -> Result<Option<String>, RecoveryError> {
         let pipeline = &recovery.pipeline;
         let dlq_ends = match self.dlq_ends.take() {
             Some(ends) => ends,
@@ -204,7 +204,7 @@ impl Checkpoint {
     }
 }
 
-async fn read_by_persistence(recovery: &Recovery) -> Result<Offsets, Refusal> {
+async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryError> {
     if !persistence_is_there(&recovery.pool).await? {
         return Ok(Offsets::new());
     }
@@ -218,7 +218,7 @@ async fn read_by_persistence(recovery: &Recovery) -> Result<Offsets, Refusal> {
 }
 
 /// Whichever group of ours read it: they all write to the same index.
-async fn read_by_the_index(recovery: &Recovery) -> Result<Offsets, Refusal> {
+async fn read_by_the_index(recovery: &Context) -> Result<Offsets, RecoveryError> {
     let rows = sqlx::query_as("SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition")
         .bind(&recovery.pipeline.topic_dlq)
         .fetch_all(&recovery.pool)
@@ -228,11 +228,11 @@ async fn read_by_the_index(recovery: &Recovery) -> Result<Offsets, Refusal> {
 
 /// The first partition that is not read up to its end. What is left of it may be markers of transactions, or deleted: Kafka is asked.
 async fn behind(
-    recovery: &Recovery,
+    recovery: &Context,
     topic: &str,
     next: &Offsets,
     ends: &Offsets,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Option<String>, RecoveryError> {
     for (&partition, &end) in ends {
         let from = next.get(&partition).copied().unwrap_or(0);
         if from >= end {
@@ -252,17 +252,17 @@ async fn behind(
 
 /// Asks Kafka, on a thread that may block.
 pub(super) async fn ask<T: Send + 'static>(
-    recovery: &Recovery,
+    recovery: &Context,
     question: impl FnOnce(&KafkaArgs) -> anyhow::Result<T> + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<T, RecoveryError> {
     let Some(kafka) = recovery.kafka.clone() else {
-        return Err(Refusal::Unavailable(
+        return Err(RecoveryError::Unavailable(
             "a checkpoint needs Kafka: give --kafka-brokers".to_owned(),
         ));
     };
     let answer = tokio::task::spawn_blocking(move || question(&kafka)).await;
     let unavailable = |problem: String| {
-        Refusal::Unavailable(format!("Kafka does not answer the audit: {problem}"))
+        RecoveryError::Unavailable(format!("Kafka does not answer the audit: {problem}"))
     };
     answer
         .map_err(|error| unavailable(error.to_string()))?
@@ -277,8 +277,8 @@ fn write(offsets: &Offsets) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
-pub(super) fn read(text: &str) -> Result<Offsets, Refusal> {
+pub(super) fn read(text: &str) -> Result<Offsets, RecoveryError> {
     serde_json::from_str(text).map_err(|error| {
-        Refusal::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
+        RecoveryError::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
     })
 }

@@ -1,8 +1,8 @@
 //! Offsets judged by pages: each once when it is settled, and again when something about its page changed.
 
-use super::judge::{Fates, judge_and_ask, large, persistence_is_there};
-use crate::Recovery;
-use crate::error::Refusal;
+use super::classify::{Fates, judge_and_ask, large, persistence_is_there};
+use crate::Context;
+use crate::error::RecoveryError;
 use sqlx::PgConnection;
 use std::ops::Range;
 
@@ -34,12 +34,12 @@ pub struct Look {
     pub again: i64,
 }
 
-impl Recovery {
+impl Context {
     /// Looks again at what changed, and at what is new up to the settled offsets. Safe to do twice, and at the same time.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`]; what was looked at until then stays.
-    pub async fn account(&self, topic: &str, readings: &[Reading]) -> Result<Look, Refusal> {
+    /// [`RecoveryError::Unavailable`]; what was looked at until then stays.
+    pub async fn account(&self, topic: &str, readings: &[Reading]) -> Result<Look, RecoveryError> {
         let mut look = Look::default();
         for (partition, range) in pages_again(self, topic).await? {
             look.again += range.end - range.start;
@@ -53,7 +53,7 @@ impl Recovery {
 }
 
 /// From the frontier to the settled offset, page by page.
-async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i64, Refusal> {
+async fn extend(recovery: &Context, topic: &str, reading: Reading) -> Result<i64, RecoveryError> {
     let Reading {
         partition,
         low,
@@ -97,11 +97,11 @@ async fn extend(recovery: &Recovery, topic: &str, reading: Reading) -> Result<i6
 }
 
 async fn look_again(
-    recovery: &Recovery,
+    recovery: &Context,
     topic: &str,
     partition: i32,
     range: Range<i64>,
-) -> Result<(), Refusal> {
+) -> Result<(), RecoveryError> {
     let fates = judge_and_ask(recovery, topic, partition, &range).await?;
     let mut transaction = recovery.pool.begin().await?;
     write_page(&mut transaction, topic, partition, &range, &fates, false).await?;
@@ -116,7 +116,7 @@ async fn write_page(
     range: &Range<i64>,
     fates: &Fates,
     new: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), RecoveryError> {
     let statement = if new {
         "INSERT INTO audit_pages AS p (topic, partition, page, next_offset, stored, duplicate, open, replaying, discarded, absent, gap,
                                        double_fate)
@@ -217,7 +217,10 @@ const AGAIN_WITHOUT_PERSISTENCE: &str =
     again!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset WHERE false) f ");
 
 /// The pages in which something changed since they were looked at, and the one not looked at for longest.
-async fn pages_again(recovery: &Recovery, topic: &str) -> Result<Vec<(i32, Range<i64>)>, Refusal> {
+async fn pages_again(
+    recovery: &Context,
+    topic: &str,
+) -> Result<Vec<(i32, Range<i64>)>, RecoveryError> {
     let there = persistence_is_there(&recovery.pool).await?;
     let mut transaction = large(&recovery.pool).await?;
     let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there {

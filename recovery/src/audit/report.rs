@@ -1,11 +1,11 @@
 //! Sums: over the pages that were looked at, or over a range of time, looked at anew.
 
 use super::checkpoint::read;
-use super::judge::{Fates, judge};
+use super::classify::{Fates, judge};
 use super::pages::PAGE;
 use super::{CHECKPOINT_AGE, IN_FLIGHT, UNACCOUNTED};
-use crate::Recovery;
-use crate::error::Refusal;
+use crate::Context;
+use crate::error::RecoveryError;
 use crate::model::{Audit, Finding, Time};
 use sqlx::Row as _;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ struct Frontier {
 }
 
 /// Of everything.
-pub(super) async fn of_pages(recovery: &Recovery, topic: &str) -> Result<Audit, Refusal> {
+pub(super) async fn of_pages(recovery: &Context, topic: &str) -> Result<Audit, RecoveryError> {
     let mut audit = empty(recovery, topic).await?;
     let frontiers = frontiers(recovery, topic).await?;
     let row = sqlx::query(
@@ -69,11 +69,11 @@ pub(super) async fn of_pages(recovery: &Recovery, topic: &str) -> Result<Audit, 
 
 /// Of what was received in a range of time, looked at anew.
 pub(super) async fn of_range(
-    recovery: &Recovery,
+    recovery: &Context,
     topic: &str,
     from: Option<Time>,
     to: Option<Time>,
-) -> Result<Audit, Refusal> {
+) -> Result<Audit, RecoveryError> {
     let mut audit = empty(recovery, topic).await?;
     let (lower, upper) = (
         before(recovery, topic, from).await?,
@@ -115,7 +115,7 @@ pub(super) async fn of_range(
 }
 
 /// Sets the gauges.
-pub(super) async fn measure(recovery: &Recovery, topic: &str) -> Result<(), Refusal> {
+pub(super) async fn measure(recovery: &Context, topic: &str) -> Result<(), RecoveryError> {
     let row = sqlx::query(
         "SELECT (SELECT coalesce(sum(gap + double_fate), 0)::float8 FROM audit_pages WHERE topic = $1),
                 (SELECT coalesce(sum(greatest(high - next_offset, 0)), 0)::float8 FROM audit_frontier WHERE topic = $1),
@@ -133,7 +133,7 @@ pub(super) async fn measure(recovery: &Recovery, topic: &str) -> Result<(), Refu
     Ok(())
 }
 
-async fn empty(recovery: &Recovery, topic: &str) -> Result<Audit, Refusal> {
+async fn empty(recovery: &Context, topic: &str) -> Result<Audit, RecoveryError> {
     let row = sqlx::query(
         "SELECT EXISTS (SELECT FROM audit_frontier WHERE topic = $1),
                 extract(epoch FROM clock_timestamp() - (SELECT max(at) FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NOT NULL))::float8",
@@ -142,7 +142,7 @@ async fn empty(recovery: &Recovery, topic: &str) -> Result<Audit, Refusal> {
     .fetch_one(&recovery.pool)
     .await?;
     if !row.try_get::<bool, _>(0)? && topic != recovery.pipeline.topic_raw {
-        return Err(Refusal::NotFound(format!(
+        return Err(RecoveryError::NotFound(format!(
             "topic {topic:?} was never accounted for; the raw topic is {}",
             recovery.pipeline.topic_raw
         )));
@@ -163,7 +163,7 @@ async fn empty(recovery: &Recovery, topic: &str) -> Result<Audit, Refusal> {
     })
 }
 
-async fn frontiers(recovery: &Recovery, topic: &str) -> Result<Vec<Frontier>, Refusal> {
+async fn frontiers(recovery: &Context, topic: &str) -> Result<Vec<Frontier>, RecoveryError> {
     let rows = sqlx::query_as::<_, (i32, i64, i64, i64)>(
         "SELECT partition, first_offset, next_offset, high FROM audit_frontier WHERE topic = $1 ORDER BY partition",
     )
@@ -183,10 +183,10 @@ async fn frontiers(recovery: &Recovery, topic: &str) -> Result<Vec<Frontier>, Re
 
 /// The ends of the topic at the last checkpoint before a time: what was received since is not before them.
 async fn before(
-    recovery: &Recovery,
+    recovery: &Context,
     topic: &str,
     time: Option<Time>,
-) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+) -> Result<Option<BTreeMap<i32, i64>>, RecoveryError> {
     let Some(time) = time else { return Ok(None) };
     let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
     ends(recovery, statement, topic, time).await
@@ -194,10 +194,10 @@ async fn before(
 
 /// The ends of the topic at the first checkpoint after a time, when all that was received until then was published.
 async fn after(
-    recovery: &Recovery,
+    recovery: &Context,
     topic: &str,
     time: Option<Time>,
-) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+) -> Result<Option<BTreeMap<i32, i64>>, RecoveryError> {
     let Some(time) = time.map(|time| time.saturating_add(PUBLISHED_WITHIN)) else {
         return Ok(None);
     };
@@ -206,11 +206,11 @@ async fn after(
 }
 
 async fn ends(
-    recovery: &Recovery,
+    recovery: &Context,
     statement: &'static str,
     topic: &str,
     time: Time,
-) -> Result<Option<BTreeMap<i32, i64>>, Refusal> {
+) -> Result<Option<BTreeMap<i32, i64>>, RecoveryError> {
     let text: Option<String> = sqlx::query_scalar(statement)
         .bind(topic)
         .bind(time)

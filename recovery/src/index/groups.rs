@@ -1,11 +1,11 @@
 //! Numbers of groups, known in the process, bounded in number: a vendor that sends random event types does not make a million groups.
 
 use super::row::{Label, Row};
-use database::fault::classify;
-use runtime::consumer::Transient;
+use runtime::consumer::StageError;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};
 use std::collections::{HashMap, HashSet};
+use store::fault::classify;
 
 /// Stands for what is beyond the bounds.
 pub(crate) const OTHER: &str = "(other)";
@@ -29,7 +29,7 @@ impl Groups {
         &mut self,
         pool: &PgPool,
         rows: &mut [Row<'_>],
-    ) -> Result<(), Transient> {
+    ) -> Result<(), StageError> {
         if !self.loaded {
             let all = sqlx::query("SELECT id, stage, code, source, event_type FROM groups")
                 .fetch_all(pool)
@@ -55,7 +55,7 @@ impl Groups {
         }
         for row in rows.iter_mut().filter(|row| row.group_id == 0) {
             let missing = || {
-                Transient::wait(
+                StageError::wait(
                     "group_vanished",
                     "a group was deleted while dead letters were indexed",
                 )
@@ -111,7 +111,7 @@ impl Groups {
         }
     }
 
-    async fn make(&mut self, pool: &PgPool, new: &[Label]) -> Result<(), Transient> {
+    async fn make(&mut self, pool: &PgPool, new: &[Label]) -> Result<(), StageError> {
         let part = |part: fn(&Label) -> &str| new.iter().map(part).collect::<Vec<_>>();
         let (stages, codes) = (part(|label| &label.stage), part(|label| &label.code));
         let (sources, types) = (part(|label| &label.source), part(|label| &label.event_type));
@@ -142,7 +142,7 @@ impl Groups {
         self.learn(&made)
     }
 
-    fn learn(&mut self, rows: &[PgRow]) -> Result<(), Transient> {
+    fn learn(&mut self, rows: &[PgRow]) -> Result<(), StageError> {
         for row in rows {
             let text = |index: usize| row.try_get::<String, _>(index).map_err(classify);
             let label = Label {

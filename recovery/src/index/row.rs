@@ -1,11 +1,11 @@
 //! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
 
-use super::families::{Header, Place, Verdict, verdict};
-use super::peek::Peek;
+use super::formats::{Header, Place, Verdict, verdict};
+use super::sniff::Peek;
 use crate::model::Time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use contracts::headers as h;
+use contracts::kafka::headers as h;
 use runtime::admin::OwnedRecord;
 use runtime::consumer::Record;
 use sha2::{Digest as _, Sha256};

@@ -2,12 +2,12 @@
 
 use super::row::Row;
 use crate::metrics as names;
-use database::fault::{classify, is_row_fault, sqlstate};
-use runtime::consumer::Transient;
+use runtime::consumer::StageError;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{Acquire as _, PgConnection, Postgres, Row as _, Transaction};
 use std::collections::HashMap;
+use store::fault::{classify, is_row_fault, sqlstate};
 
 /// Partition and offset in the dead-letter topic.
 pub(crate) type DlqPlace = (i32, i64);
@@ -60,7 +60,7 @@ pub(crate) async fn write<'p>(
     pool: &'p PgPool,
     rows: &[Row<'_>],
     mode: Mode,
-) -> Result<(Transaction<'p, Postgres>, Written), Transient> {
+) -> Result<(Transaction<'p, Postgres>, Written), StageError> {
     if mode == Mode::All
         && let Some(flood) = write_new(pool, rows).await?
     {
@@ -85,7 +85,7 @@ pub(crate) async fn write<'p>(
 async fn write_new<'p>(
     pool: &'p PgPool,
     rows: &[Row<'_>],
-) -> Result<Option<(Transaction<'p, Postgres>, Written)>, Transient> {
+) -> Result<Option<(Transaction<'p, Postgres>, Written)>, StageError> {
     if rows.iter().any(|row| row.replay_count > 0) {
         return Ok(None);
     }

@@ -3,7 +3,7 @@
 use crate::world::{HOSTILE, World, answer, token};
 use axum::body::Body;
 use axum::http::Request;
-use recovery::api::{Tokens, openapi};
+use recovery::http::{Tokens, openapi};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ async fn every_route_wants_a_token_of_its_role_and_nobody_else_is_told_anything(
     let world = World::new("roles").await;
     let operations = operations();
     assert!(operations.len() >= 24, "{}", operations.len());
-    let nobody = recovery::api::routes(world.recovery.clone(), &Tokens::default());
+    let nobody = recovery::http::routes(world.recovery.clone(), &Tokens::default());
     for (method, path, operation) in &operations {
         world
             .ask("", method, path, "")
@@ -219,7 +219,7 @@ async fn a_body_that_is_too_large_or_makes_no_sense_is_refused() {
         .refuses(400, "bad_value");
     }
     for path in ["/api/v1/import", "/api/v1/replays"] {
-        post(path, vec![b' '; recovery::api::BODY_BYTES + 1])
+        post(path, vec![b' '; recovery::http::BODY_BYTES + 1])
             .await
             .refuses(413, "body_too_large");
     }

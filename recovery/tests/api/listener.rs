@@ -1,7 +1,7 @@
 //! The listener: HTTPS that verifies, plain HTTP only where it cannot be read on the way, and an end that lets requests finish.
 
 use crate::world::{World, entries, token};
-use recovery::api::{ApiArgs, serve};
+use recovery::http::{ApiArgs, serve};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What the routes do, and that the same again does nothing more. Every answer has the fields its schema says.
 
 use crate::world::{Answer, World};
-use recovery::api::openapi;
+use recovery::http::openapi;
 use serde_json::{Value, json};
 
 /// Asserts that an answer has exactly the fields of its schema, and theirs in turn.

@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use clap::Parser;
 use http_body_util::BodyExt;
-use recovery::api::Tokens;
-use recovery::{PipelineArgs, Recovery, SCHEMA};
-use runtime::postgres::PrivatePostgres;
+use recovery::http::Tokens;
+use recovery::{PipelineArgs, Context, SCHEMA};
+use sandbox::postgres::PrivatePostgres;
 use serde_json::Value;
 use sqlx::PgPool;
 use std::io::Write;
@@ -26,7 +26,7 @@ struct Arguments {
 pub(crate) struct World {
     _cluster: std::sync::Arc<PrivatePostgres>,
     pub(crate) pool: PgPool,
-    pub(crate) recovery: Recovery,
+    pub(crate) recovery: Context,
     pub(crate) router: Router,
     _secrets: Vec<tempfile::NamedTempFile>,
 }
@@ -95,10 +95,10 @@ impl World {
         let url = cluster.url_of(database);
         let pipeline =
             Arguments::parse_from([&["test", "--database-url", &url], flags].concat()).pipeline;
-        let recovery = Recovery::new(pipeline, None).unwrap();
+        let recovery = Context::new(pipeline, None).unwrap();
         SCHEMA.migrate(recovery.pool()).await.unwrap();
         let (entries, secrets) = entries();
-        let router = recovery::api::routes(recovery.clone(), &Tokens::parse(&entries).unwrap());
+        let router = recovery::http::routes(recovery.clone(), &Tokens::parse(&entries).unwrap());
         let pool = recovery.pool().clone();
         Self {
             _cluster: cluster,

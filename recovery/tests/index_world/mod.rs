@@ -5,10 +5,10 @@
 use clap::Parser as _;
 use contracts::RejectionCode;
 use recovery::index::Index;
-use recovery::{PipelineArgs, Recovery, SCHEMA};
-use runtime::consumer::{Handler as _, Record, Transient};
+use recovery::{PipelineArgs, Context, SCHEMA};
+use runtime::consumer::{Handler as _, Record, StageError};
 use runtime::kafka::KafkaArgs;
-use runtime::postgres::PrivatePostgres;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::sync::OnceLock;
 
@@ -25,7 +25,7 @@ static POSTGRES: OnceLock<PrivatePostgres> = OnceLock::new();
 /// A database of its own in the one cluster of this test program.
 pub struct World {
     pub url: String,
-    pub recovery: Recovery,
+    pub recovery: Context,
     pub pool: PgPool,
 }
 
@@ -41,7 +41,7 @@ pub async fn world_with(name: &str, registry: &str, kafka: Option<KafkaArgs>) ->
         .unwrap();
     let url = postgres.url_of(name);
     let cli = Cli::parse_from(["test", "--database-url", &url, "--registry-url", registry]);
-    let recovery = Recovery::new(cli.pipeline, kafka).unwrap();
+    let recovery = Context::new(cli.pipeline, kafka).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
     World {
@@ -180,7 +180,7 @@ impl Made {
 }
 
 /// Hands a batch to the index as the consumer loop does: on a thread that may block.
-pub fn take(index: &mut Index, batch: &[Made]) -> Result<(), Transient> {
+pub fn take(index: &mut Index, batch: &[Made]) -> Result<(), StageError> {
     let headers: Vec<Vec<(&str, &[u8])>> = batch
         .iter()
         .map(|made| {

@@ -9,13 +9,13 @@
 
 use clap::Parser;
 use recovery::model::{Job, Selection};
-use recovery::runner::Settings;
-use recovery::{PipelineArgs, Recovery, SCHEMA};
+use recovery::replay::runner::Settings;
+use recovery::{PipelineArgs, Context, SCHEMA};
 use runtime::admin::OwnedRecord;
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
-use runtime::postgres::PrivatePostgres;
 use runtime::publisher::{Publisher, PublisherSettings};
+use sandbox::broker::EmbeddedBroker;
+use sandbox::postgres::PrivatePostgres;
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgPool};
 use std::sync::OnceLock;
@@ -37,7 +37,7 @@ struct Cli {
 
 pub struct World {
     pub broker: EmbeddedBroker,
-    pub recovery: Recovery,
+    pub recovery: Context,
     pub pool: PgPool,
     pub url: String,
 }
@@ -71,7 +71,7 @@ pub fn pipeline(url: &str, more: &[&str]) -> PipelineArgs {
 pub async fn world(more: &[&str]) -> World {
     let broker = EmbeddedBroker::start(&[(RETRY_VALIDATOR, 3), (RETRY_PERSISTENCE, 3)]).unwrap();
     let url = database().await;
-    let recovery = Recovery::new(pipeline(&url, more), Some(broker.kafka())).unwrap();
+    let recovery = Context::new(pipeline(&url, more), Some(broker.kafka())).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
     World {
@@ -258,7 +258,7 @@ pub struct Runner {
     stop: CancellationToken,
 }
 
-pub fn start_runner(recovery: &Recovery, broker: &EmbeddedBroker, grace: Duration) -> Runner {
+pub fn start_runner(recovery: &Context, broker: &EmbeddedBroker, grace: Duration) -> Runner {
     let (health, stop) = (Health::new(), CancellationToken::new());
     let settings = PublisherSettings {
         record_timeout: Duration::from_secs(5),
@@ -270,7 +270,7 @@ pub fn start_runner(recovery: &Recovery, broker: &EmbeddedBroker, grace: Duratio
         recheck: Duration::from_millis(50),
         grace,
     };
-    let running = recovery::runner::run_with(
+    let running = recovery::replay::runner::run_with(
         recovery.clone(),
         publisher,
         health.clone(),
@@ -305,9 +305,9 @@ pub async fn registry() -> String {
     use axum::extract::Path;
     use axum::http::StatusCode;
     use axum::routing::{get, post};
-    use contracts::contract::Contracts;
+    use contracts::event::Catalog;
     let by_id = |Path(id): Path<i32>| async move {
-        let contracts = Contracts::builtin();
+        let contracts = Catalog::builtin();
         match contracts
             .iter()
             .find(|contract| contract.schema_id == Some(id))
@@ -323,7 +323,7 @@ pub async fn registry() -> String {
         }
     };
     let by_subject = |Path(subject): Path<String>| async move {
-        let contracts = Contracts::builtin();
+        let contracts = Catalog::builtin();
         let id = contracts
             .iter()
             .find(|contract| subject.ends_with(&contract.record_name))
@@ -349,10 +349,10 @@ pub fn body(event_id: &str, amount: &str) -> String {
 
 /// As the validator publishes it.
 pub fn framed(body: &str) -> Vec<u8> {
-    let contracts = contracts::contract::Contracts::builtin();
+    let contracts = contracts::event::Catalog::builtin();
     let event = contracts.validate(body.as_bytes()).unwrap();
     let mut value = Vec::new();
-    contracts::framing::frame(event.contract().schema_id.unwrap(), &mut value);
+    contracts::avro::framing::frame(event.contract().schema_id.unwrap(), &mut value);
     event.encode(&mut value);
     value
 }

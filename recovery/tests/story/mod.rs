@@ -7,15 +7,15 @@
 )]
 
 use clap::Parser;
-use database::connect::Schema;
-use recovery::{PipelineArgs, Recovery, SCHEMA};
+use recovery::{PipelineArgs, Context, SCHEMA};
 use runtime::kafka::KafkaArgs;
-use runtime::postgres::PrivatePostgres;
+use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use store::connect::Schema;
 
-pub(crate) const RAW: &str = contracts::topics::RAW;
+pub(crate) const RAW: &str = contracts::kafka::topics::RAW;
 
 static CLUSTER: OnceLock<PrivatePostgres> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -28,7 +28,7 @@ struct Cli {
 }
 
 pub(crate) struct World {
-    pub(crate) recovery: Recovery,
+    pub(crate) recovery: Context,
     pub(crate) url: String,
 }
 
@@ -56,14 +56,14 @@ pub(crate) async fn world(persistence: bool, kafka: Option<KafkaArgs>, options: 
             .await
             .unwrap();
     }
-    let recovery = Recovery::new(pipeline, kafka).unwrap();
+    let recovery = Context::new(pipeline, kafka).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
     World { recovery, url }
 }
 
 /// Another set of connections to a database.
-pub(crate) fn again(url: &str) -> Recovery {
-    Recovery::new(
+pub(crate) fn again(url: &str) -> Context {
+    Context::new(
         Cli::parse_from(["test", "--database-url", url]).pipeline,
         None,
     )

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use contracts::contract::Contracts;
+use contracts::event::Catalog;
 use http_body_util::BodyExt;
 use registry::{Subject, app, subjects};
 use serde_json::{Value, json};
@@ -11,11 +11,11 @@ use tower::ServiceExt;
 pub(crate) const SUBJECT: &str = "events.validated.v1-eventflow.payment.PaymentAuthorizedV1";
 
 pub(crate) fn builtin() -> Vec<Subject> {
-    subjects(&Contracts::builtin(), contracts::topics::VALIDATED).unwrap()
+    subjects(&Catalog::builtin(), contracts::kafka::topics::VALIDATED).unwrap()
 }
 
 pub(crate) fn avsc(event_type: &str) -> String {
-    Contracts::builtin()
+    Catalog::builtin()
         .get(event_type)
         .unwrap()
         .record_avsc

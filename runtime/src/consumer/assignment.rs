@@ -2,7 +2,7 @@
 
 use super::turn::Loop;
 use super::waiting::{BREAKER, OFFSET, RIGHTS, WORLD, Waited};
-use super::{Handler, Start, Transient};
+use super::{Handler, StageError, Start};
 use crate::health::Health;
 use crate::kafka;
 use crate::metrics as names;
@@ -141,7 +141,7 @@ impl<H: Handler> Loop<'_, H> {
                     .and_then(|starts| self.resolve(&partitions, &starts))
                 {
                     Ok(list) => break list,
-                    Err(error) if error.fatal => return Err(error.into()),
+                    Err(error) if error.must_stop() => return Err(error.into()),
                     Err(error) => {
                         if self.wait(&error, attempt, generation, &[])? == Waited::LetGo {
                             break TopicPartitionList::new();
@@ -172,9 +172,9 @@ impl<H: Handler> Loop<'_, H> {
         &self,
         partitions: &[(String, i32)],
         starts: &[Start],
-    ) -> Result<TopicPartitionList, Transient> {
+    ) -> Result<TopicPartitionList, StageError> {
         if starts.len() != partitions.len() {
-            return Err(Transient::fatal(
+            return Err(StageError::stop(
                 "handler_contract",
                 "one start a partition is needed",
             ));
@@ -244,8 +244,8 @@ impl<H: Handler> Loop<'_, H> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
-fn unknown(error: KafkaError) -> Transient {
-    Transient::wait(
+fn unknown(error: KafkaError) -> StageError {
+    StageError::wait(
         "kafka_unavailable",
         format!("cannot learn where to start: {error}"),
     )

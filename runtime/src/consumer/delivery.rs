@@ -2,23 +2,27 @@
 
 use super::turn::Loop;
 use super::waiting::Waited;
-use super::{Handler, Outcome, Record, Transient};
+use super::{Handler, Outcome, Record, StageError};
 use crate::clock::now_micros;
 use crate::dead_letter;
 use crate::publisher::{self, OutRecord, PublishError};
 
-/// Records of a batch on their way to the broker.
+/// Records of a batch on their way to the broker. A record published is known by the place in the batch of the one it was made from,
+/// and its own among those made from it.
 pub(super) struct Flight {
-    publishing: publisher::Batch,
-    /// By place in the flight: the record's place in the batch.
-    sent: Vec<usize>,
-    failed: Vec<(usize, PublishError)>,
+    publishing: Option<publisher::Batch>,
+    /// By place in the flight
+    sent: Vec<(usize, usize)>,
+    failed: Vec<((usize, usize), PublishError)>,
 }
 
 impl<H: Handler> Loop<'_, H> {
     pub(super) fn flight(&self, records: usize) -> Flight {
         Flight {
-            publishing: self.publisher.batch(records),
+            publishing: self
+                .publisher
+                .as_ref()
+                .map(|publisher| publisher.batch(records)),
             sent: Vec::with_capacity(records),
             failed: Vec::new(),
         }
@@ -33,19 +37,46 @@ impl<H: Handler> Loop<'_, H> {
         records: &[Record<'_>],
         outcomes: &[Outcome],
         attempts: u32,
-    ) {
+    ) -> anyhow::Result<()> {
         for place in places {
-            let Some(record) = self.made_from(&records[place], &outcomes[place], attempts) else {
-                continue;
+            let made = match &outcomes[place] {
+                Outcome::Done => 0,
+                Outcome::Forward(forwards) => forwards.len(),
+                Outcome::Reject(_) => 1,
             };
-            match flight.publishing.add(record) {
-                Ok(()) => flight.sent.push(place),
-                Err(error) => flight.failed.push((place, error)),
+            for which in 0..made {
+                self.send_one(flight, (place, which), records, outcomes, attempts)?;
             }
         }
+        Ok(())
     }
 
-    /// Waits for every acknowledgement; what fails is sent again until the world is back. False: let go.
+    fn send_one(
+        &self,
+        flight: &mut Flight,
+        (place, which): (usize, usize),
+        records: &[Record<'_>],
+        outcomes: &[Outcome],
+        attempts: u32,
+    ) -> anyhow::Result<()> {
+        let Some(publishing) = &mut flight.publishing else {
+            anyhow::bail!(
+                "{} has no publisher, yet its handler made a record",
+                self.stage
+            );
+        };
+        let Some(record) = self.made_from(&records[place], &outcomes[place], which, attempts)
+        else {
+            return Ok(());
+        };
+        match publishing.add(record) {
+            Ok(()) => flight.sent.push((place, which)),
+            Err(error) => flight.failed.push(((place, which), error)),
+        }
+        Ok(())
+    }
+
+    /// Waits for every acknowledgement; what fails is sent again until the broker is back. False: let go.
     pub(super) fn land(
         &mut self,
         mut flight: Flight,
@@ -60,14 +91,16 @@ impl<H: Handler> Loop<'_, H> {
                 sent,
                 mut failed,
             } = flight;
-            let unacknowledged = self
-                .runtime
-                .block_on(publishing.wait(self.settings.publish_deadline));
-            failed.extend(
-                unacknowledged
-                    .into_iter()
-                    .map(|(place, error)| (sent[place], error)),
-            );
+            if let Some(publishing) = publishing {
+                let unacknowledged = self
+                    .runtime
+                    .block_on(publishing.wait(self.settings.publish_deadline));
+                failed.extend(
+                    unacknowledged
+                        .into_iter()
+                        .map(|(place, error)| (sent[place], error)),
+                );
+            }
             let Some((_, error)) = failed.first() else {
                 break;
             };
@@ -76,36 +109,38 @@ impl<H: Handler> Loop<'_, H> {
                 failed.len(),
                 failed.len().max(sent.len())
             );
-            let world = Transient::wait(error.code(), reason);
-            if self.wait(&world, attempt, generation, records)? == Waited::LetGo {
+            let error = StageError::wait(error.code(), reason);
+            if self.wait(&error, attempt, generation, records)? == Waited::LetGo {
                 return Ok(false);
             }
-            let mut pending: Vec<usize> = failed.into_iter().map(|(place, _)| place).collect();
+            let mut pending: Vec<_> = failed.into_iter().map(|(made, _)| made).collect();
             // In the topic's order again, since failures come in any.
             pending.sort_unstable();
             flight = self.flight(pending.len());
-            self.send(
-                &mut flight,
-                pending.into_iter(),
-                records,
-                outcomes,
-                attempts,
-            );
+            for made in pending {
+                self.send_one(&mut flight, made, records, outcomes, attempts)?;
+            }
         }
         Ok(true)
     }
 
-    /// The record an outcome asks for.
+    /// The record an outcome asks for: which of those to forward, or its dead letter.
     fn made_from<'r>(
         &'r self,
         record: &Record<'r>,
         outcome: &'r Outcome,
+        which: usize,
         attempts: u32,
     ) -> Option<OutRecord<'r>> {
         let (topic, value, headers) = match outcome {
             Outcome::Done => return None,
-            Outcome::Forward { topic, value } => {
-                (&**topic, Some(&**value), dead_letter::forwarded(record))
+            Outcome::Forward(forwards) => {
+                let forward = &forwards[which];
+                let mut headers = dead_letter::forwarded(record, forward.headers.len());
+                for (name, value) in &forward.headers {
+                    headers = headers.with(name, Some(value));
+                }
+                (&*forward.topic, Some(&*forward.value), headers)
             }
             Outcome::Reject(rejection) => {
                 let author = dead_letter::Author {

@@ -10,27 +10,27 @@ pub trait Handler: Send {
     /// The stage's name, in metrics, logs and dead letters.
     fn stage(&self) -> &'static str;
 
-    /// Settles a batch, or a piece of one: exactly one outcome a record, in order. Called again with the same records after a [`Transient`],
+    /// Settles a batch, or a piece of one: exactly one outcome a record, in order. Called again with the same records after a [`StageError`],
     /// so a handler must not do twice what it did once. A stage with a retry topic asks [`Record::refused_replay`] before anything else: a
     /// record that came back too often is rejected by it, not handled. Every wait inside has a deadline well below `max.poll.interval.ms`.
     ///
     /// # Errors
-    /// [`Transient`] when the world, not a record, is at fault. Then no record of the batch is settled.
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient>;
+    /// [`StageError`] when the world, not a record, is at fault. Then no record of the batch is settled.
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError>;
 
     /// Every record of the batch, the rejected ones too, has reached its next home, acknowledged. Called before the offsets are committed.
     ///
     /// # Errors
-    /// [`Transient`]; called again after a wait.
-    fn settled(&mut self) -> Result<(), Transient> {
+    /// [`StageError`]; called again after a wait.
+    fn settled(&mut self) -> Result<(), StageError> {
         Ok(())
     }
 
     /// Where to start on newly assigned partitions, one answer each, in order.
     ///
     /// # Errors
-    /// [`Transient`] when it cannot be known now; asked again after a wait.
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+    /// [`StageError`] when it cannot be known now; asked again after a wait.
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         Ok(vec![Start::Committed; partitions.len()])
     }
 }
@@ -40,15 +40,33 @@ pub trait Handler: Send {
 pub enum Outcome {
     /// It has reached its next home.
     Done,
-    /// Publish this, made from it, with its key and the headers that still apply.
-    Forward {
-        /// Topic
-        topic: Arc<str>,
-        /// Value
-        value: Bytes,
-    },
+    /// Publish these, made from it, with its key and the headers that still apply.
+    Forward(Vec<Forward>),
     /// Its own fault: dead-letter it.
     Reject(Rejection),
+}
+
+/// One record made from another.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// Topic
+    pub topic: Arc<str>,
+    /// Value
+    pub value: Bytes,
+    /// Headers beside those that still apply
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Forward {
+    /// Without headers of its own.
+    #[must_use]
+    pub fn new(topic: &Arc<str>, value: Bytes) -> Self {
+        Self {
+            topic: Arc::clone(topic),
+            value,
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// Where a partition is read from.
@@ -64,34 +82,58 @@ pub enum Start {
     Since(i64),
 }
 
-/// The world is at fault; the same records are tried again after a wait.
+/// Why a batch cannot be settled: never the fault of a record. The same records are handed over again.
 #[derive(Debug, thiserror::Error)]
-#[error("{code}: {reason}")]
-pub struct Transient {
-    /// Stable code, also a metric label: a constant
-    pub code: &'static str,
-    /// For people
-    pub reason: String,
+pub enum StageError {
+    /// Something outside (broker, registry, database) is at fault: wait, then retry
+    #[error("{code}: {reason}")]
+    Wait {
+        /// Stable code, also a metric label: a constant
+        code: &'static str,
+        /// For people
+        reason: String,
+    },
     /// Waiting cannot help (a broken invariant, a refused database): the process must end, offset uncommitted
-    pub fatal: bool,
+    #[error("{code}: {reason}")]
+    Stop {
+        /// Stable code: a constant
+        code: &'static str,
+        /// For people
+        reason: String,
+    },
 }
 
-impl Transient {
-    /// Wait and try again.
+impl StageError {
+    /// Wait, then retry.
     pub fn wait(code: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self {
+        Self::Wait {
             code,
             reason: reason.to_string(),
-            fatal: false,
         }
     }
 
     /// Waiting cannot help: end the process.
-    pub fn fatal(code: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self {
+    pub fn stop(code: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Stop {
             code,
             reason: reason.to_string(),
-            fatal: true,
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Wait { code, .. } | Self::Stop { code, .. } => code,
+        }
+    }
+
+    /// Whether the process must end.
+    #[must_use]
+    pub fn must_stop(&self) -> bool {
+        match self {
+            Self::Wait { .. } => false,
+            Self::Stop { .. } => true,
         }
     }
 }
@@ -102,7 +144,7 @@ impl Outcome {
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
             Self::Reject(rejection) => Some(rejection),
-            Self::Done | Self::Forward { .. } => None,
+            Self::Done | Self::Forward(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::turn::Loop;
 use super::waiting::TOPIC;
 use super::{ConsumerSettings, Handler};
-use contracts::topics;
+use contracts::kafka::topics;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use std::time::{Duration, Instant};

@@ -24,7 +24,7 @@ pub(super) struct Loop<'c, H> {
     pub(super) settings: ConsumerSettings,
     pub(super) handler: H,
     pub(super) stage: &'static str,
-    pub(super) publisher: Publisher,
+    pub(super) publisher: Option<Publisher>,
     pub(super) health: Health,
     pub(super) shutdown: CancellationToken,
     pub(super) runtime: tokio::runtime::Handle,
@@ -41,7 +41,7 @@ impl<'c, H: Handler> Loop<'c, H> {
     pub(super) fn new(
         settings: ConsumerSettings,
         handler: H,
-        publisher: Publisher,
+        publisher: Option<Publisher>,
         health: Health,
         shutdown: CancellationToken,
         runtime: tokio::runtime::Handle,
@@ -166,14 +166,14 @@ impl<'c, H: Handler> Loop<'c, H> {
             attempts = attempts.max(tried);
             let places = outcomes.len()..outcomes.len() + judged.len();
             outcomes.extend(judged);
-            self.send(&mut flight, places, &records, &outcomes, attempts);
+            self.send(&mut flight, places, &records, &outcomes, attempts)?;
         }
         if !self.land(flight, &records, &outcomes, attempts, generation)? {
             return Ok(false);
         }
         let mut attempt = 0;
         while let Err(error) = self.handler.settled() {
-            if error.fatal {
+            if error.must_stop() {
                 return Err(error.into());
             }
             if self.wait(&error, attempt, generation, &records)? == Waited::LetGo {
@@ -227,7 +227,7 @@ impl<'c, H: Handler> Loop<'c, H> {
                     }
                     self.hold(live, attempt, generation, batch)?
                 }
-                Err(error) if error.fatal => return Err(error.into()),
+                Err(error) if error.must_stop() => return Err(error.into()),
                 Err(error) => self.wait(&error, attempt, generation, batch)?,
             };
             if waited == Waited::LetGo {
@@ -255,7 +255,7 @@ impl<'c, H: Handler> Loop<'c, H> {
         for outcome in outcomes {
             match outcome {
                 Outcome::Done => done += 1,
-                Outcome::Forward { .. } => forwarded += 1,
+                Outcome::Forward(_) => forwarded += 1,
                 Outcome::Reject(rejection) => {
                     dead_lettered += 1;
                     metrics::counter!(names::DEAD_LETTERS, "stage" => self.stage, "code" => rejection.code.code()).increment(1);

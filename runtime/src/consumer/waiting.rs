@@ -2,7 +2,7 @@
 
 use super::topics::Look;
 use super::turn::{IDLE_POLL, Loop};
-use super::{Handler, Record, Transient, assignment};
+use super::{Handler, Record, StageError, assignment};
 use crate::kafka;
 use crate::metrics as names;
 use contracts::Rejection;
@@ -34,13 +34,13 @@ impl<H: Handler> Loop<'_, H> {
     /// The world is down: say so, pause, keep polling so the group keeps us, and come back after a backoff.
     pub(super) fn wait(
         &mut self,
-        error: &Transient,
+        error: &StageError,
         attempt: u32,
         generation: u64,
         records: &[Record<'_>],
     ) -> anyhow::Result<Waited> {
         self.health.set(WORLD, Err(error.to_string()));
-        metrics::counter!(names::WAITS, "stage" => self.stage, "code" => error.code).increment(1);
+        metrics::counter!(names::WAITS, "stage" => self.stage, "code" => error.code()).increment(1);
         self.pause_and_poll(attempt, generation, records)
     }
 

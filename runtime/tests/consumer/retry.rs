@@ -1,7 +1,7 @@
 //! The retry topic of a group: beside the live records, and never in their way.
 
 use crate::world::{NO_BREAKER, Stage};
-use contracts::headers;
+use contracts::kafka::headers;
 use runtime::breaker::BreakerSettings;
 use runtime::replay::Retry;
 use std::sync::atomic::Ordering;

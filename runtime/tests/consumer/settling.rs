@@ -1,11 +1,11 @@
 //! Good records, bad ones and outages; members that come and go.
 
 use crate::world::{DEADLINE, NO_BREAKER, Stage};
-use contracts::headers::{self, dlq};
+use contracts::kafka::headers::{self, dlq};
 use runtime::admin::read_all;
 use runtime::breaker::BreakerSettings;
 use runtime::consumer::{Report, Start};
-use runtime::embedded::{Fault, Request};
+use sandbox::broker::{Fault, Request};
 use std::sync::atomic::Ordering;
 
 #[tokio::test(flavor = "multi_thread")]

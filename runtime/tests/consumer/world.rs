@@ -1,18 +1,18 @@
 //! A stage that sorts good from bad, and the broker it reads from.
 
 use bytes::Bytes;
-use contracts::headers;
+use contracts::kafka::headers;
 use contracts::{Rejection, RejectionCode};
 use runtime::admin::{OwnedRecord, committed, read_all};
 use runtime::breaker::BreakerSettings;
 use runtime::consumer::{
-    self, ConsumerSettings, Handler, Outcome, Record, Report, Start, Transient,
+    self, ConsumerSettings, Forward, Handler, Outcome, Record, Report, StageError, Start,
 };
-use runtime::embedded::EmbeddedBroker;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use runtime::replay::Retry;
+use sandbox::broker::EmbeddedBroker;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,10 +40,10 @@ impl Handler for Sorter {
         "sorter"
     }
 
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, Transient> {
+    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.world_is_down.load(Ordering::SeqCst) {
-            return Err(Transient::wait("test_outage", "down on purpose"));
+            return Err(StageError::wait("test_outage", "down on purpose"));
         }
         self.seen
             .lock()
@@ -55,16 +55,14 @@ impl Handler for Sorter {
             } else if record.value().starts_with(b"bad") {
                 Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "said so"))
             } else {
-                Outcome::Forward {
-                    topic: "out".into(),
-                    value: Bytes::copy_from_slice(record.value()),
-                }
+                let value = Bytes::copy_from_slice(record.value());
+                Outcome::Forward(vec![Forward::new(&"out".into(), value)])
             }
         };
         Ok(batch.iter().map(outcome).collect())
     }
 
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, Transient> {
+    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         let first = *self.start.lock().unwrap();
         Ok(partitions
             .iter()
@@ -139,7 +137,11 @@ impl Stage {
             self.stop.clone(),
         );
         self.running = Some(tokio::spawn(consumer::run(
-            settings, sorter, publisher, health, stop,
+            settings,
+            sorter,
+            Some(publisher),
+            health,
+            stop,
         )));
     }
 

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::delivery::signer;
     use contracts::Secret;
-    use contracts::contract::Contracts;
+    use contracts::event::Catalog;
 
     #[test]
     fn every_event_is_sound_and_its_own() {
@@ -112,7 +112,7 @@ mod tests {
             batch: 50,
         };
         let mut composer = Composer::new(&target);
-        let contracts = Contracts::builtin();
+        let contracts = Catalog::builtin();
         let mut ids = std::collections::HashSet::new();
         for _ in 0..20 {
             composer.compose(&target);

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use contracts::Secret;
-use contracts::source::Sources;
+use contracts::webhook::source::Sources;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 

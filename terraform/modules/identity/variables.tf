@@ -32,7 +32,7 @@ variable "roles" {
 }
 
 variable "principals" {
-  description = "infra/kafka/topics.json's principals: what each role may do on Kafka"
+  description = "infra/kafka/pipeline.json's principals: what each role may do on Kafka"
   type = map(object({
     write           = list(string)
     read            = list(string)

@@ -1,9 +1,10 @@
 //! Replays come by the group's own retry topic, and are validated once more like any record.
 
 use crate::common::{Stage, authorized};
-use contracts::contract::Contracts;
-use contracts::headers::{self, dlq};
-use contracts::{framing, topics};
+use contracts::avro::framing;
+use contracts::event::Catalog;
+use contracts::kafka::headers::{self, dlq};
+use contracts::kafka::topics;
 use runtime::admin::committed;
 
 fn replayed(count: &'static [u8]) -> [(&'static str, &'static [u8]); 2] {
@@ -76,7 +77,7 @@ async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_reco
     );
     let (_, datum) = framing::unframe(record.value.as_deref().unwrap()).unwrap();
     let mut expected = Vec::new();
-    Contracts::builtin()
+    Catalog::builtin()
         .validate(&mended)
         .unwrap()
         .encode(&mut expected);

@@ -1,0 +1,472 @@
+//! The pipeline as data: its stages in order, the topic each reads and writes, and what follows from that: consumer groups, retry topics,
+//! rights. `infra/kafka/pipeline.json` is EventFlow's own; a file of that form describes another.
+//!
+//! Whoever needs to know which stages there are iterates this: topics and access control lists, recovery (replays, audit, dry run), the
+//! demo, Terraform and Kubernetes. A new stage is a [`Stage`] here and a handler.
+
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+const BUILT_IN: &str = include_str!("../../infra/kafka/pipeline.json");
+
+/// The stages, the topics between them, and who may use those.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// Topic of raw events: the edge writes it, the first stage on the path reads it
+    pub raw: String,
+    /// Topic of dead letters: stages with a retry topic write it, recovery reads it
+    pub dead_letters: String,
+    /// In the order of an event's way
+    pub stages: Vec<Stage>,
+    /// The role that indexes dead letters and replays them
+    pub recovery: Recovery,
+    /// Topics to create, by name; every topic named above is one
+    pub topics: BTreeMap<String, Topic>,
+    /// Former roles: a right that one still has on the cluster is revoked
+    #[serde(default)]
+    pub retired: BTreeSet<String>,
+}
+
+/// A role that consumes records and gives each an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Its role: in dead letters, metrics, logs, and the name of its Kafka user
+    pub name: String,
+    /// Consumer group
+    pub group: String,
+    /// Topic it reads
+    pub reads: String,
+    /// What the values of that topic are
+    pub values: Values,
+    /// Topics it writes, beside dead letters
+    #[serde(default)]
+    pub writes: Vec<String>,
+    /// Topic of replays for this stage alone. A stage without one dead-letters nothing
+    #[serde(default)]
+    pub retry: Option<String>,
+    /// Whether every event must pass it to get its row: the audit's proof then goes through it
+    #[serde(default)]
+    pub on_path: bool,
+    /// Who knows how far it has read
+    #[serde(default)]
+    pub offsets: Offsets,
+}
+
+/// What the values of a topic are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Values {
+    /// Bodies as the vendor sent them
+    Raw,
+    /// Confluent-framed Avro
+    Avro,
+}
+
+/// Who knows how far a stage has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offsets {
+    /// The group's committed offsets
+    #[default]
+    Kafka,
+    /// The database, whose offsets move in the transaction that stores the rows
+    Database,
+}
+
+/// The role beside the path.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// Consumer group of the index of dead letters
+    pub group: String,
+}
+
+/// A topic.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// At least one
+    pub partitions: i32,
+    /// Kafka's topic settings by name; what is not named is the cluster's default
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+/// What a user of the cluster may do; nobody may do more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Principal {
+    /// Topics it may write
+    pub write: BTreeSet<String>,
+    /// Topics it may read
+    pub read: BTreeSet<String>,
+    /// Consumer groups it may be a member of
+    pub groups: BTreeSet<String>,
+    /// Consumer groups whose members and offsets it may see
+    pub describe_groups: BTreeSet<String>,
+}
+
+/// What is wrong with a description: where, and what.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PipelineError(String);
+
+impl Stage {
+    /// Whether a record that fails in it is dead-lettered and can be replayed to it.
+    #[must_use]
+    pub fn dead_letters(&self) -> bool {
+        self.retry.is_some()
+    }
+}
+
+impl Pipeline {
+    /// EventFlow's own.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "compiled in, and tested")]
+    pub fn built_in() -> Self {
+        Self::parse(BUILT_IN).expect("infra/kafka/pipeline.json is well-formed")
+    }
+
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// Not of that form, or as [`Self::check`].
+    pub fn parse(text: &str) -> Result<Self, PipelineError> {
+        let pipeline: Self =
+            serde_json::from_str(text).map_err(|error| PipelineError(error.to_string()))?;
+        pipeline.check()?;
+        Ok(pipeline)
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// A topic that is named and not described, which is a misspelling; a topic without partitions; two stages of one name, group or
+    /// retry topic; a path that does not lead from the raw topic to the stage whose offsets are the database's.
+    pub fn check(&self) -> Result<(), PipelineError> {
+        let refuse = |problem: String| Err(PipelineError(problem));
+        for (name, topic) in &self.topics {
+            if topic.partitions < 1 {
+                return refuse(format!("{name}: a topic has at least one partition"));
+            }
+        }
+        let mut taken = BTreeSet::from([self.recovery.group.as_str()]);
+        for stage in &self.stages {
+            let name = &stage.name;
+            for topic in [&stage.reads]
+                .into_iter()
+                .chain(&stage.writes)
+                .chain(&stage.retry)
+            {
+                if !self.topics.contains_key(topic) {
+                    return refuse(format!("{name}: {topic} is not one of the topics"));
+                }
+            }
+            for own in [Some(&stage.name), Some(&stage.group), stage.retry.as_ref()] {
+                if own.is_some_and(|own| !taken.insert(own)) {
+                    let own = own.map_or("", String::as_str);
+                    return refuse(format!("{name}: {own} is another's already"));
+                }
+            }
+            let common = [&self.raw, &self.dead_letters, &stage.reads];
+            if stage.retry.iter().chain(&stage.writes).any(|topic| {
+                common.contains(&topic)
+                    || self.stages.iter().any(|other| {
+                        Some(topic) == other.retry.as_ref() && stage.writes.contains(topic)
+                    })
+            }) {
+                return refuse(format!(
+                    "{name}: its retry topic and what it writes are topics of their own"
+                ));
+            }
+        }
+        for topic in [&self.raw, &self.dead_letters] {
+            if !self.topics.contains_key(topic) {
+                return refuse(format!("{topic} is not one of the topics"));
+            }
+        }
+        self.check_path()
+    }
+
+    fn check_path(&self) -> Result<(), PipelineError> {
+        let mut written = std::slice::from_ref(&self.raw);
+        let mut last = None;
+        for stage in self.path() {
+            let name = &stage.name;
+            if !written.contains(&stage.reads) {
+                let problem = format!(
+                    "{name}: nobody on the path before it writes {}",
+                    stage.reads
+                );
+                return Err(PipelineError(problem));
+            }
+            written = &stage.writes;
+            last = Some(stage);
+        }
+        match last {
+            Some(stage) if stage.offsets == Offsets::Database => Ok(()),
+            _ => Err(PipelineError(
+                "the last stage with on_path must be the one that stores rows (offsets: database)"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The stages every event passes to get its row, in order.
+    pub fn path(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.iter().filter(|stage| stage.on_path)
+    }
+
+    /// The stage of this name.
+    #[must_use]
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// The stage of this consumer group.
+    #[must_use]
+    pub fn stage_of_group(&self, group: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.group == group)
+    }
+
+    /// The stages that take replays, each with its retry topic.
+    pub fn replayable(&self) -> impl Iterator<Item = (&Stage, &str)> {
+        self.stages
+            .iter()
+            .filter_map(|stage| Some((stage, stage.retry.as_deref()?)))
+    }
+
+    /// Gives a topic another name, wherever it is used.
+    pub fn rename_topic(&mut self, from: &str, to: &str) {
+        let rename = |name: &mut String| {
+            if name == from {
+                to.clone_into(name);
+            }
+        };
+        rename(&mut self.raw);
+        rename(&mut self.dead_letters);
+        for stage in &mut self.stages {
+            rename(&mut stage.reads);
+            stage
+                .writes
+                .iter_mut()
+                .chain(&mut stage.retry)
+                .for_each(rename);
+        }
+        if let Some(topic) = self.topics.remove(from) {
+            self.topics.insert(to.to_owned(), topic);
+        }
+    }
+
+    /// Adds the retry topic of a group that is not in the description, with the settings of the first stage's.
+    pub fn add_retry_of(&mut self, group: &str) {
+        let like = self
+            .replayable()
+            .next()
+            .and_then(|(_, retry)| self.topics.get(retry).cloned());
+        if let Some(like) = like {
+            self.topics
+                .entry(crate::kafka::topics::retry(group))
+                .or_insert(like);
+        }
+    }
+
+    /// Every topic and its partitions.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<(&str, i32)> {
+        self.topics
+            .iter()
+            .map(|(name, topic)| (name.as_str(), topic.partitions))
+            .collect()
+    }
+
+    /// Who uses the topics, one a role, and what each may do. The edge can only add to the raw topic; a stage reads its topic and its own
+    /// retry topic; recovery reads all, and writes retry topics alone.
+    #[must_use]
+    pub fn principals(&self) -> BTreeMap<String, Principal> {
+        let set = |names: &[&String]| {
+            names
+                .iter()
+                .map(|&name| name.clone())
+                .collect::<BTreeSet<_>>()
+        };
+        let producer = Principal {
+            write: set(&[&self.raw]),
+            ..Principal::default()
+        };
+        let stages = self.stages.iter().map(|stage| {
+            let mut write: BTreeSet<_> = stage.writes.iter().cloned().collect();
+            if stage.dead_letters() {
+                write.insert(self.dead_letters.clone());
+            }
+            let rights = Principal {
+                write,
+                read: [&stage.reads]
+                    .into_iter()
+                    .chain(&stage.retry)
+                    .cloned()
+                    .collect(),
+                groups: set(&[&stage.group]),
+                describe_groups: BTreeSet::new(),
+            };
+            (stage.name.clone(), rights)
+        });
+        let read = |stage: &'_ Stage| stage.retry.clone();
+        let recovery = Principal {
+            write: self.stages.iter().filter_map(read).collect(),
+            read: [&self.raw, &self.dead_letters]
+                .into_iter()
+                .chain(
+                    self.stages
+                        .iter()
+                        .flat_map(|stage| [&stage.reads].into_iter().chain(&stage.retry)),
+                )
+                .cloned()
+                .collect(),
+            groups: set(&[&self.recovery.group]),
+            describe_groups: self
+                .stages
+                .iter()
+                .filter(|stage| stage.dead_letters() || stage.on_path)
+                .map(|stage| stage.group.clone())
+                .collect(),
+        };
+        let retired = self
+            .retired
+            .iter()
+            .map(|role| (role.clone(), Principal::default()));
+        retired
+            .chain(stages)
+            .chain([
+                ("producer".to_owned(), producer),
+                ("recovery".to_owned(), recovery),
+            ])
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+    use super::*;
+    use crate::kafka::topics;
+
+    fn names(set: &BTreeSet<String>) -> Vec<&str> {
+        set.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work() {
+        let built_in = Pipeline::built_in();
+        let retries = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
+        let wanted: BTreeSet<&str> = [topics::RAW, topics::VALIDATED, topics::DLQ]
+            .into_iter()
+            .chain(retries.iter().map(String::as_str))
+            .collect();
+        assert_eq!(
+            built_in
+                .topics
+                .keys()
+                .map(String::as_str)
+                .collect::<BTreeSet<_>>(),
+            wanted
+        );
+        assert_eq!(
+            (&*built_in.raw, &*built_in.dead_letters),
+            (topics::RAW, topics::DLQ)
+        );
+        let principals = built_in.principals();
+        let may = |who: &str| &principals[who];
+        let (own, other) = (&retries[0], &retries[1]);
+        // The edge can only add to the raw topic; only the validator says what is valid; a retry topic is read by its own stage alone.
+        assert_eq!(names(&may("producer").write), [topics::RAW]);
+        assert!(may("producer").read.is_empty());
+        let writers = |topic: &str| {
+            principals
+                .iter()
+                .filter(|(_, principal)| principal.write.contains(topic))
+                .map(|(who, _)| who.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(writers(topics::RAW), ["producer"]);
+        assert_eq!(writers(topics::VALIDATED), ["validator"]);
+        // Analytics dead-letters nothing, and may write nothing.
+        assert_eq!(writers(topics::DLQ), ["persistence", "validator"]);
+        assert!(may("analytics").write.is_empty());
+        assert_eq!(writers(own), ["recovery"]);
+        assert_eq!(writers(other), ["recovery"]);
+        assert!(!may("persistence").read.contains(own) && !may("validator").read.contains(other));
+        assert!(!may("persistence").read.contains(topics::RAW));
+        let describes = names(&may("recovery").describe_groups);
+        assert_eq!(describes, ["eventflow-persistence", "eventflow-validator"]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let changed = |change: &dyn Fn(&mut Pipeline)| {
+            let mut pipeline = Pipeline::built_in();
+            change(&mut pipeline);
+            pipeline.check().unwrap_err().to_string()
+        };
+        let cases: [(&dyn Fn(&mut Pipeline), &str); 7] = [
+            (
+                &|p| p.topics.get_mut(topics::RAW).unwrap().partitions = 0,
+                "events.raw.v1: a topic has at least one partition",
+            ),
+            (
+                &|p| p.stages[1].reads = "events.typo.v1".to_owned(),
+                "analytics: events.typo.v1 is not one of the topics",
+            ),
+            (
+                &|p| p.stages[2].group = p.stages[0].group.clone(),
+                "persistence: eventflow-validator is another's already",
+            ),
+            (
+                &|p| p.stages[2].retry = p.stages[0].retry.clone(),
+                "persistence: events.retry.eventflow-validator.v1 is another's already",
+            ),
+            (
+                &|p| p.stages[0].retry = Some(p.dead_letters.clone()),
+                "validator: its retry topic and what it writes are topics of their own",
+            ),
+            (
+                &|p| p.stages[0].on_path = false,
+                "persistence: nobody on the path before it writes events.validated.v1",
+            ),
+            (
+                &|p| p.stages[2].on_path = false,
+                "the last stage with on_path must be the one that stores rows",
+            ),
+        ];
+        for (change, problem) in cases {
+            let error = changed(change);
+            assert!(error.contains(problem), "{error}");
+        }
+        let error = Pipeline::parse("{}").unwrap_err().to_string();
+        assert!(error.contains("missing field `raw`"), "{error}");
+    }
+
+    #[test]
+    fn a_topic_is_renamed_everywhere() {
+        let mut pipeline = Pipeline::built_in();
+        pipeline.rename_topic(topics::VALIDATED, "valid");
+        assert_eq!(pipeline.stages[0].writes, ["valid"]);
+        assert_eq!(pipeline.stages[1].reads, "valid");
+        assert!(
+            pipeline.topics.contains_key("valid")
+                && !pipeline.topics.contains_key(topics::VALIDATED)
+        );
+        pipeline.check().unwrap();
+    }
+
+    #[test]
+    fn another_group_gets_a_retry_topic_like_the_others() {
+        let mut pipeline = Pipeline::built_in();
+        pipeline.add_retry_of("mine");
+        assert_eq!(
+            pipeline.topics["events.retry.mine.v1"],
+            pipeline.topics["events.retry.eventflow-validator.v1"]
+        );
+    }
+}

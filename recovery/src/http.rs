@@ -1,0 +1,213 @@
+//! Everything on-call can do, over HTTP: one route a word, tokens with roles, problem documents.
+//!
+//! A request passes in this order: its token ([`tokens`]), a place among those in flight, a time limit, then the words of its query and
+//! body ([`input`]), then the work. [`endpoints`] is the table the router and [`openapi`] are made of.
+
+mod endpoints;
+mod input;
+mod letters;
+pub mod openapi;
+pub mod problem;
+mod replays;
+mod server;
+mod tls;
+pub mod tokens;
+
+pub use server::serve;
+pub use tokens::{Role, Tokens};
+
+use crate::Context;
+use crate::SCHEMA;
+use crate::error::RecoveryError;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use problem::ApiError;
+use runtime::config::ConfigError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Largest body; the command line imports in parts below it.
+pub const BODY_BYTES: usize = 16 << 20;
+/// Requests in flight.
+const IN_FLIGHT: usize = 32;
+/// Longest a question about a few dead letters may take.
+const QUICK: Duration = Duration::from_secs(60);
+/// Longest work on many may take.
+const SLOW: Duration = Duration::from_secs(600);
+
+/// Who may use the API, and how it is reached.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ApiArgs {
+    /// Token that opens the API, as NAME:ROLE=REF; repeatable. REF is env:NAME or file:/path, never the token itself; NAME goes to the
+    /// audit log. Roles: viewer reads; operator also edits, discards, replays and approves what another planned; admin also imports.
+    /// Without any the API answers 503 no_tokens_configured
+    #[arg(
+        help_heading = "API",
+        long = "api-token",
+        value_name = "NAME:ROLE=REF",
+        env = "EVENTFLOW_RECOVERY_API_TOKENS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub api_tokens: Vec<String>,
+    /// Certificate chain of the API (PEM): with it, HTTPS. Read again when it changes
+    #[arg(
+        help_heading = "API",
+        long,
+        env = "EVENTFLOW_RECOVERY_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(
+        help_heading = "API",
+        long,
+        env = "EVENTFLOW_RECOVERY_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Serve plain HTTP to other machines: only behind a proxy that does TLS, since tokens and payloads are readable on the way
+    #[arg(
+        help_heading = "API",
+        long,
+        env = "EVENTFLOW_RECOVERY_INSECURE_HTTP",
+        default_value_t = false
+    )]
+    pub insecure_http: bool,
+}
+
+impl ApiArgs {
+    /// Refuses what cannot work or would show tokens to a network; resolves the tokens.
+    ///
+    /// # Errors
+    /// Names the setting, never a secret.
+    pub fn check(&self, listen: SocketAddr) -> Result<Tokens, ConfigError> {
+        self.check_listen(listen)?;
+        self.certificates()?;
+        Tokens::parse(&self.api_tokens)
+    }
+
+    fn check_listen(&self, listen: SocketAddr) -> Result<(), ConfigError> {
+        if listen.ip().is_loopback() || self.tls_cert.is_some() || self.insecure_http {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            "--listen",
+            format!(
+                "{listen} is reachable from other machines, and without TLS tokens and payloads are readable on the way: give --tls-cert and \
+                 --tls-key, or listen on 127.0.0.1, or, behind a proxy that does TLS, add --insecure-http"
+            ),
+        ))
+    }
+
+    fn certificates(&self) -> Result<Option<tls::Certificates>, ConfigError> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
+        tls::Certificates::load(certificate, key).map(Some)
+    }
+}
+
+/// A place among the requests in flight, given back when the last of it is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
+/// Before the work of one endpoint.
+#[derive(Clone)]
+struct Gate {
+    tokens: Tokens,
+    needs: Role,
+    places: Arc<Semaphore>,
+    limit: Duration,
+}
+
+/// The API's routes. The command line calls them in-process when it works straight on the database.
+pub fn routes(recovery: Context, tokens: &Tokens) -> Router {
+    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut router = Router::new();
+    for endpoint in endpoints::all() {
+        let limit = if endpoint.slow { SLOW } else { QUICK };
+        let gate = Gate {
+            tokens: tokens.clone(),
+            needs: endpoint.role,
+            places: Arc::clone(&places),
+            limit,
+        };
+        router = router.route(
+            endpoint.path,
+            endpoint.handler.layer(from_fn_with_state(gate, pass)),
+        );
+    }
+    router
+        .route("/openapi.json", get(|| async { Json(openapi::document()) }))
+        .fallback(|| async { ApiError::NoSuchRoute })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(axum::middleware::map_response(private))
+        .with_state(recovery)
+}
+
+impl Context {
+    /// Brings the schema up to date when a migration this program knows is missing: for a command line without a running role. A person
+    /// who may only read needs no right to create anything when there is nothing to do.
+    ///
+    /// # Errors
+    /// The database does not answer, or a migration fails.
+    pub async fn migrate_if_needed(&self) -> Result<(), RecoveryError> {
+        let table: Option<String> =
+            sqlx::query_scalar("SELECT to_regclass('recovery._sqlx_migrations')::text")
+                .fetch_one(&self.pool)
+                .await?;
+        let mut applied: Vec<i64> = Vec::new();
+        if table.is_some() {
+            let versions =
+                sqlx::query_scalar("SELECT version FROM recovery._sqlx_migrations WHERE success");
+            applied = versions.fetch_all(&self.pool).await?;
+        }
+        if SCHEMA
+            .migrations
+            .iter()
+            .all(|migration| applied.contains(&migration.version))
+        {
+            return Ok(());
+        }
+        Ok(SCHEMA.migrate(&self.pool).await?)
+    }
+}
+
+/// A stranger costs a hash; only who is known takes a place.
+async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let who = match gate.tokens.admit(request.headers(), gate.needs) {
+        Ok(who) => who,
+        Err(error) => return error.into_response(),
+    };
+    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
+        return ApiError::Overloaded.into_response();
+    };
+    let place = Place(Arc::new(place));
+    request.extensions_mut().insert(who);
+    // An answer that is a stream keeps its place to its end.
+    request.extensions_mut().insert(place.clone());
+    match tokio::time::timeout(gate.limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::TooSlow(gate.limit.as_secs()).into_response(),
+    }
+}
+
+/// Payloads are other people's: no cache keeps them, and no browser takes them for a page.
+async fn private(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}

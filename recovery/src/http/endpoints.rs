@@ -1,0 +1,347 @@
+//! Every route once: what it is called, who may, what it takes and answers. The router and `/openapi.json` are both made of this.
+
+use super::input::SELECTION;
+use super::tokens::Role::{self, Admin, Operator, Viewer};
+use super::{letters, replays};
+use crate::Context;
+use axum::http::Method;
+use axum::routing::{MethodRouter, get, post, put};
+use serde_json::{Value, json};
+
+/// One method of one path.
+pub(super) struct Endpoint {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) role: Role,
+    pub(super) id: &'static str,
+    pub(super) summary: &'static str,
+    /// Words of its query
+    pub(super) words: Vec<&'static str>,
+    /// Name of the body's schema
+    pub(super) body: Option<&'static str>,
+    /// Name of the answer's schema
+    pub(super) answer: &'static str,
+    /// Works on many dead letters at once and may take minutes
+    pub(super) slow: bool,
+    pub(super) handler: MethodRouter<Context>,
+}
+
+impl Endpoint {
+    fn new(
+        role: Role,
+        path: &'static str,
+        id: &'static str,
+        answer: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            role,
+            id,
+            summary,
+            words: vec![],
+            body: None,
+            answer,
+            slow: false,
+            handler: MethodRouter::new(),
+        }
+    }
+
+    fn words(mut self, words: &[&'static str]) -> Self {
+        self.words.extend(words);
+        self
+    }
+
+    fn body(mut self, schema: &'static str) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    fn slow(mut self) -> Self {
+        self.slow = true;
+        self
+    }
+
+    fn at(mut self, method: Method, handler: MethodRouter<Context>) -> Self {
+        (self.method, self.handler) = (method, handler);
+        self
+    }
+}
+
+pub(super) fn all() -> Vec<Endpoint> {
+    let read = |path, id, answer, summary| Endpoint::new(Viewer, path, id, answer, summary);
+    let change = |path, id, answer, summary| Endpoint::new(Operator, path, id, answer, summary);
+    vec![
+        read("/api/v1/dead-letters", "listDeadLetters", "Letters", "Dead letters, the newest first; open ones unless told")
+            .words(&SELECTION)
+            .words(&["before"])
+            .at(Method::GET, get(letters::list)),
+        read("/api/v1/groups", "listGroups", "Groups", "What dead letters have in common, the largest group first")
+            .words(&SELECTION)
+            .at(Method::GET, get(letters::groups)),
+        read("/api/v1/stats", "stats", "Stats", "Sums over the index").at(Method::GET, get(letters::stats)),
+        read("/api/v1/dead-letters/{id}", "showDeadLetter", "LetterDetail", "Everything about one dead letter")
+            .at(Method::GET, get(letters::show)),
+        read("/api/v1/dead-letters/{id}/explain", "explainDeadLetter", "Explanation", "In plain words, and what to do next")
+            .at(Method::GET, get(letters::explain)),
+        read("/api/v1/dead-letters/{id}/value", "getValue", "Value", "The value as the text a person edits")
+            .at(Method::GET, get(letters::value)),
+        change(
+            "/api/v1/dead-letters/{id}/value",
+            "putValue",
+            "Edited",
+            "A new value, if today's checks take it; the original stays",
+        )
+        .body("NewValue")
+        .at(Method::PUT, put(letters::edit)),
+        change(
+            "/api/v1/dead-letters/patch",
+            "patchDeadLetters",
+            "Edited",
+            "One JSON Patch on all of a selection, or on none. Needs Idempotency-Key",
+        )
+        .body("Patch")
+        .slow()
+        .at(Method::POST, post(letters::patch)),
+        change(
+            "/api/v1/dead-letters/discard",
+            "discardDeadLetters",
+            "Discarded",
+            "Give up the open ones of a selection, for a reason",
+        )
+        .body("Discard")
+        .slow()
+        .at(Method::POST, post(letters::discard)),
+        read("/api/v1/export", "exportDeadLetters", "Lines", "A selection as JSON lines, value, key and headers verbatim")
+            .words(&SELECTION)
+            .at(Method::GET, get(letters::export)),
+        Endpoint::new(
+            Admin,
+            "/api/v1/import",
+            "importDeadLetters",
+            "Imported",
+            "Take exported dead letters in; those there already stay",
+        )
+        .body("Lines")
+        .slow()
+        .at(Method::POST, post(letters::import)),
+        change(
+            "/api/v1/replays",
+            "planReplay",
+            "Job",
+            "Freeze a selection's open dead letters into a replay. Needs Idempotency-Key",
+        )
+        .body("Plan")
+        .slow()
+        .at(Method::POST, post(replays::plan)),
+        read("/api/v1/replays", "listReplays", "Jobs", "Replays, the newest first")
+            .words(&["limit"])
+            .at(Method::GET, get(replays::history)),
+        read("/api/v1/replays/{id}", "showReplay", "Job", "One replay and its progress").at(Method::GET, get(replays::show)),
+        read("/api/v1/replays/{id}/items", "listItems", "Items", "What became of each of its dead letters")
+            .words(&["state", "limit"])
+            .at(Method::GET, get(replays::items)),
+        change("/api/v1/replays/{id}/dry-run", "dryRun", "DryRun", "Try it on today's checks; nothing is sent")
+            .slow()
+            .at(Method::POST, post(replays::dry_run)),
+        change("/api/v1/replays/{id}/apply", "applyReplay", "Job", "Start it, or change its rate")
+            .body("Apply")
+            .at(Method::POST, post(replays::apply)),
+        change("/api/v1/replays/{id}/approve", "approveReplay", "Job", "A second person's word for it")
+            .at(Method::POST, post(replays::approve)),
+        change("/api/v1/replays/{id}/pause", "pauseReplay", "Job", "Send no more until resumed")
+            .at(Method::POST, post(replays::pause)),
+        change("/api/v1/replays/{id}/resume", "resumeReplay", "Job", "Go on").at(Method::POST, post(replays::resume)),
+        change("/api/v1/replays/{id}/stop", "stopReplay", "Job", "Send no more for good; what was sent is followed to its end")
+            .at(Method::POST, post(replays::stop)),
+        read("/api/v1/log", "auditLog", "Log", "Who did what, when and why, the newest first")
+            .words(&["job", "letter", "limit"])
+            .at(Method::GET, get(replays::log)),
+        read("/api/v1/trace", "trace", "Trace", "What happened to an event id, entity key or traceparent")
+            .words(&["q"])
+            .at(Method::GET, get(letters::trace)),
+        read(
+            "/api/v1/audit",
+            "audit",
+            "Audit",
+            "The fate of every raw record; gaps and double fates. `within`: take a fresh look first, of so many seconds at most",
+        )
+        .words(&["topic", "from", "to", "within"])
+        .slow()
+        .at(Method::GET, get(letters::audit)),
+    ]
+}
+
+/// What is taken and answered, field by field: a name, its type, and `?` when it may be null. `Name*` is a list of a schema's.
+const SCHEMAS: [(&str, &str); 26] = [
+    (
+        "Letters",
+        "letters Letter*, total integer?, last_settled_at time?",
+    ),
+    (
+        "Letter",
+        "id integer, state string, group integer, stage string, code string, source string, event_type string, event_id string?, \
+         entity_key string?, detail string, consumer_group string, disposition string, attempts integer, replay_count integer, \
+         first_failed_at time, last_failed_at time, origin string, edited boolean, job string?, resolution string?, reason string?",
+    ),
+    (
+        "LetterDetail",
+        "id integer, state string, group integer, stage string, code string, source string, event_type string, event_id string?, \
+         entity_key string?, detail string, consumer_group string, disposition string, attempts integer, replay_count integer, \
+         first_failed_at time, last_failed_at time, origin string, edited boolean, job string?, resolution string?, reason string?, \
+         family string, trace_id string?, dlq array, key string?, value object, value_sha256 string?, headers array, \
+         service_version string?, failures Failure*, edits Edit*",
+    ),
+    (
+        "Failure",
+        "stage string, code string, detail string, replay_count integer, failed_at time, dlq array",
+    ),
+    (
+        "Edit",
+        "id integer, edited_by string, edited_at time, reason string, patch any",
+    ),
+    ("Groups", "groups Group*"),
+    (
+        "Group",
+        "id integer, stage string, code string, source string, event_type string, open integer, replaying integer, resolved integer, \
+         discarded integer, first_seen time?, last_seen time?, sample integer?",
+    ),
+    (
+        "Stats",
+        "open integer, replaying integer, resolved integer, discarded integer, by_code object, by_stage object, by_source object, \
+         oldest_open time?, index_lag integer?, index_bytes integer",
+    ),
+    (
+        "Explanation",
+        "letter integer, code string, meaning string, detail string, pointer string?, value string?, rule string?, today string, \
+         began_at time?, like_it integer, next array",
+    ),
+    ("Value", "text string"),
+    ("Edited", "changed integer, unchanged integer"),
+    ("Discarded", "discarded integer"),
+    ("Imported", "imported integer, present integer"),
+    (
+        "Job",
+        "id string, state string, selection Selection, reason string, created_by string, created_at time, policy string?, \
+         approved_by string?, needs_confirmation boolean, needs_approval boolean, rate number, blocked string?, started_at time?, \
+         finished_at time?, items integer, by_state object, by_code object, eta_seconds number?, no_role boolean",
+    ),
+    ("Jobs", "replays Job*"),
+    ("Items", "items Item*"),
+    (
+        "Item",
+        "letter integer, event_id string?, state string, code string?, detail string?, would string?, would_code string?, \
+         would_detail string?",
+    ),
+    (
+        "DryRun",
+        "job string, would_store integer, would_be_duplicate integer, would_fail integer, would_fail_by_code object, \
+         samples DryRunItem*",
+    ),
+    (
+        "DryRunItem",
+        "letter integer, would string, code string?, detail string?, row any, diff any",
+    ),
+    ("Log", "entries LogEntry*"),
+    (
+        "LogEntry",
+        "at time, who string, action string, job string?, letter integer?, reason string, counts any",
+    ),
+    ("Trace", "asked string, stories Story*, truncated boolean"),
+    (
+        "Story",
+        "event_id string?, source string?, entity_key string?, trace_id string?, fate string, steps Step*, signature string?, \
+         verified_again string?",
+    ),
+    (
+        "Step",
+        "at time, what string, place string, detail string, delay_seconds number",
+    ),
+    (
+        "Audit",
+        "topic string, at time, partitions array, records integer, stored integer, duplicate integer, dead_lettered object, \
+         in_flight integer, gaps integer, double_fates integer, findings Finding*, checkpoint_age_seconds number?",
+    ),
+    (
+        "Finding",
+        "partition integer, offset integer, kind string, detail string",
+    ),
+];
+
+/// The schemas by name.
+pub(super) fn schemas() -> Value {
+    let mut all = json!({
+        "Selection": {"type": "object", "additionalProperties": false, "description": "All conditions must hold; values of one are alternatives",
+            "properties": {
+                "id": {"type": "array", "items": {"type": "integer"}}, "group": {"type": "array", "items": {"type": "integer"}},
+                "state": {"type": "array", "items": {"enum": ["open", "replaying", "resolved", "discarded"]}},
+                "code": strings(), "stage": strings(), "source": strings(), "event_type": strings(),
+                "event_id": {"type": "string"}, "entity_key": {"type": "string"},
+                "since": {"type": "string", "format": "date-time"}, "until": {"type": "string", "format": "date-time"},
+                "contains": {"type": "string"}, "limit": {"type": "integer", "minimum": 0}}},
+        "NewValue": request(&["text"], &json!({"text": {"type": "string"}, "reason": {"type": "string"}})),
+        "Patch": request(&["selection", "patch"], &json!({"selection": reference("Selection"), "reason": {"type": "string"},
+            "patch": {"type": "array", "description": "RFC 6902"}, "yes": {"type": "boolean"}})),
+        "Discard": request(&["selection", "reason"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}, "yes": {"type": "boolean"}})),
+        "Plan": request(&["selection"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}})),
+        "Apply": request(&[], &json!({"rate": {"type": ["number", "null"], "description": "Records a second"}, "yes": {"type": "boolean"}})),
+        "Lines": {"type": "string", "description": "One dead letter a line, JSON"},
+        "Problem": {"type": "object", "required": ["type", "title", "status", "code", "detail"], "properties": {
+            "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+            "code": {"type": "string", "description": "Stable"}, "detail": {"type": "string", "description": "What to do"},
+            "rejection": {"type": "object", "description": "Of still_broken: the rule that is broken, and where"}}},
+    });
+    for (name, fields) in SCHEMAS {
+        let fields = fields
+            .split(',')
+            .filter_map(|field| field.trim().split_once(' '));
+        let properties: serde_json::Map<_, _> = fields
+            .map(|(name, kind)| (name.to_owned(), property(kind)))
+            .collect();
+        let required: Vec<_> = properties.keys().cloned().collect();
+        all[name] = json!({"type": "object", "required": required, "properties": properties});
+    }
+    all
+}
+
+fn strings() -> Value {
+    json!({"type": "array", "items": {"type": "string"}})
+}
+
+pub(super) fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn request(required: &[&str], properties: &Value) -> Value {
+    json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+}
+
+fn property(kind: &str) -> Value {
+    if kind == "any" {
+        return json!({});
+    }
+    if let Some(of) = kind.strip_suffix('*') {
+        return json!({"type": "array", "items": reference(of)});
+    }
+    let (kind, nullable) = kind
+        .strip_suffix('?')
+        .map_or((kind, false), |kind| (kind, true));
+    let (kind, format) = if kind == "time" {
+        ("string", Some("date-time"))
+    } else {
+        (kind, None)
+    };
+    if kind.starts_with(char::is_uppercase) {
+        return reference(kind);
+    }
+    let mut property = if nullable {
+        json!({"type": [kind, "null"]})
+    } else {
+        json!({"type": kind})
+    };
+    if let Some(format) = format {
+        property["format"] = format.into();
+    }
+    property
+}

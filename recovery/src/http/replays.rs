@@ -1,0 +1,173 @@
+//! Replays over HTTP: planned, tried, applied, approved, paused, stopped, looked at. And the audit log.
+
+use super::input::{Body, Key, Named, Query, without_nul};
+use super::letters::clean;
+use super::problem::ApiError;
+use super::tokens::Who;
+use crate::Context;
+use crate::model::{DryRun, Job, Selection};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// How many of a list, unless asked.
+const SOME: u32 = 100;
+/// How many of a list at most.
+const MOST: u32 = 10_000;
+
+fn limit(query: &mut Query) -> Result<u32, ApiError> {
+    match query.number("limit")?.unwrap_or(SOME) {
+        limit @ 1..=MOST => Ok(limit),
+        _ => Err(ApiError::BadValue {
+            word: "limit".to_owned(),
+            problem: format!("must be between 1 and {MOST}"),
+        }),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plan {
+    selection: Selection,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) async fn plan(
+    State(recovery): State<Context>,
+    who: Who,
+    query: Query,
+    Key(key): Key,
+    Body(asked): Body<Plan>,
+) -> Answer<Job> {
+    query.end()?;
+    without_nul("reason", &asked.reason)?;
+    clean(&asked.selection)?;
+    Ok(Json(
+        recovery
+            .plan(&who.0, &asked.selection, &asked.reason, &key, None)
+            .await?,
+    ))
+}
+
+pub(super) async fn dry_run(
+    State(recovery): State<Context>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<DryRun> {
+    query.end()?;
+    Ok(Json(recovery.dry_run(&who.0, &job).await?))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Apply {
+    rate: Option<f64>,
+    yes: bool,
+}
+
+pub(super) async fn apply(
+    State(recovery): State<Context>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+    Body(asked): Body<Apply>,
+) -> Answer<Job> {
+    query.end()?;
+    if asked
+        .rate
+        .is_some_and(|rate| !(rate > 0.0 && rate <= 100_000.0))
+    {
+        let problem = "records a second: more than 0, at most 100000".to_owned();
+        return Err(ApiError::BadValue {
+            word: "rate".to_owned(),
+            problem,
+        });
+    }
+    Ok(Json(
+        recovery.apply(&who.0, &job, asked.rate, asked.yes).await?,
+    ))
+}
+
+pub(super) async fn approve(
+    State(recovery): State<Context>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
+    query.end()?;
+    Ok(Json(recovery.approve(&who.0, &job).await?))
+}
+
+pub(super) async fn pause(
+    State(recovery): State<Context>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
+    query.end()?;
+    Ok(Json(recovery.pause(&who.0, &job).await?))
+}
+
+pub(super) async fn resume(
+    State(recovery): State<Context>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
+    query.end()?;
+    Ok(Json(recovery.resume(&who.0, &job).await?))
+}
+
+pub(super) async fn stop(
+    State(recovery): State<Context>,
+    who: Who,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
+    query.end()?;
+    Ok(Json(recovery.stop(&who.0, &job).await?))
+}
+
+pub(super) async fn show(
+    State(recovery): State<Context>,
+    Named(job): Named<String>,
+    query: Query,
+) -> Answer<Job> {
+    query.end()?;
+    Ok(Json(recovery.job(&job).await?))
+}
+
+pub(super) async fn items(
+    State(recovery): State<Context>,
+    Named(job): Named<String>,
+    mut query: Query,
+) -> Answer<Value> {
+    let (states, limit) = (query.list("state"), limit(&mut query)?);
+    query.end()?;
+    Ok(Json(
+        json!({"items": recovery.items(&job, &states, limit).await?}),
+    ))
+}
+
+pub(super) async fn history(State(recovery): State<Context>, mut query: Query) -> Answer<Value> {
+    let limit = limit(&mut query)?;
+    query.end()?;
+    Ok(Json(json!({"replays": recovery.history(limit).await?})))
+}
+
+pub(super) async fn log(State(recovery): State<Context>, mut query: Query) -> Answer<Value> {
+    let (job, letter, limit) = (
+        query.text("job")?,
+        query.number("letter")?,
+        limit(&mut query)?,
+    );
+    query.end()?;
+    Ok(Json(
+        json!({"entries": recovery.log(job.as_deref(), letter, limit).await?}),
+    ))
+}

@@ -1,0 +1,110 @@
+//! A dead letter in plain words: what failed, where, what today's checks say, and what to type next.
+
+mod advice;
+mod json;
+mod plain;
+mod today;
+
+pub(crate) use plain::plain;
+
+use crate::Context;
+use crate::error::RecoveryError;
+use crate::model::{Explanation, Time};
+use contracts::RejectionCode;
+use sqlx::FromRow;
+
+/// Longest value or rule shown, in characters.
+const SHOWN: usize = 200;
+
+/// What is explained.
+#[derive(Debug, FromRow)]
+struct Case {
+    id: i64,
+    group_id: i64,
+    state: String,
+    family: String,
+    stage: String,
+    code: String,
+    source: String,
+    detail: String,
+    consumer_group: String,
+    replay_count: i32,
+    original: Option<Vec<u8>>,
+    value_bytes: Option<i32>,
+    /// What a replay would send instead
+    edited: Option<Vec<u8>>,
+    origin_partition: i32,
+    origin_offset: i64,
+    open: i64,
+    first_seen: Option<Time>,
+}
+
+impl Case {
+    /// What a replay would send.
+    fn current(&self) -> Option<&[u8]> {
+        self.edited.as_deref().or(self.original.as_deref())
+    }
+
+    /// The raw body, or the datum made of it?
+    fn is_raw(&self) -> bool {
+        self.stage == "validator"
+    }
+}
+
+impl Context {
+    /// What failed, where, since when, how many like it, and what to do next.
+    ///
+    /// # Errors
+    /// [`RecoveryError::NotFound`]
+    pub async fn explain(&self, id: i64) -> Result<Explanation, RecoveryError> {
+        let case: Option<Case> = sqlx::query_as(
+            "SELECT d.id, d.group_id, d.state, d.family, g.stage, g.code, g.source, d.detail, d.consumer_group, d.replay_count,
+                    d.value AS original, d.value_bytes, e.value AS edited, d.origin_partition, d.origin_offset, g.open, g.first_seen
+             FROM dead_letters d JOIN groups g ON g.id = d.group_id LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(case) = case else {
+            return Err(RecoveryError::NotFound(format!(
+                "there is no dead letter {id}; eventflow dlq ls lists them"
+            )));
+        };
+        let code = RejectionCode::ALL
+            .iter()
+            .copied()
+            .find(|known| known.code() == case.code);
+        let today = today::check(self, &case).await?;
+        let body = case
+            .original
+            .as_deref()
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .filter(|_| case.is_raw());
+        let pointer = json::pointer(&case.detail, case.is_raw());
+        let value = body
+            .zip(pointer)
+            .and_then(|(body, pointer)| json::value_at(body, pointer));
+        let rule = body.zip(pointer).and_then(|(body, pointer)| {
+            let event_type = json::value_at(body, "/event_type")
+                .and_then(|text| serde_json::from_str::<String>(text).ok())?;
+            json::rule_at(&self.contracts.get(&event_type)?.schema_json, pointer)
+        });
+        let meaning = code.map_or(
+            "A code of another system: its documentation, and the detail, say what it means",
+            RejectionCode::meaning,
+        );
+        Ok(Explanation {
+            letter: case.id,
+            code: plain(&case.code, SHOWN),
+            meaning: meaning.to_owned(),
+            detail: plain(&case.detail, 1000),
+            pointer: pointer.map(|pointer| plain(pointer, SHOWN)),
+            value: value.map(|value| plain(value, SHOWN)),
+            rule: rule.map(|rule| plain(&rule, SHOWN)),
+            next: advice::next(&case, code, today.passes),
+            today: plain(&today.words, 1000),
+            began_at: case.first_seen,
+            like_it: case.open,
+        })
+    }
+}

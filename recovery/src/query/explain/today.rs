@@ -1,0 +1,226 @@
+//! Today's verdict on what a replay would send.
+
+use super::{Case, SHOWN, plain};
+use crate::Context;
+use crate::audit::persistence_is_there;
+use crate::error::RecoveryError;
+use contracts::avro::datum::Event;
+use contracts::avro::framing;
+use runtime::registry::RegistryError;
+use sha2::{Digest, Sha256};
+use sqlx::Row as _;
+
+/// What today's checks say.
+pub(super) struct Today {
+    pub(super) words: String,
+    /// None: it cannot be told
+    pub(super) passes: Option<bool>,
+}
+
+impl Today {
+    fn passes(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            passes: Some(true),
+        }
+    }
+
+    fn fails(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            passes: Some(false),
+        }
+    }
+
+    fn unknown(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            passes: None,
+        }
+    }
+}
+
+pub(super) async fn check(recovery: &Context, case: &Case) -> Result<Today, RecoveryError> {
+    let whose = if case.edited.is_some() {
+        "as edited, it"
+    } else {
+        "it"
+    };
+    let Some(value) = case.current() else {
+        return Ok(match case.value_bytes {
+            None => Today::fails("it still fails: the record has no value"),
+            Some(bytes) => Today::unknown(format!(
+                "not checked: its {bytes} bytes were not kept by the index"
+            )),
+        });
+    };
+    Ok(match case.stage.as_str() {
+        "validator" => match recovery.contracts.validate(value) {
+            Ok(event) => Today::passes(format!(
+                "{whose} keeps its contract ({}) now",
+                event.contract().event_type
+            )),
+            Err(rejection) => {
+                let place = rejection
+                    .pointer
+                    .map_or_else(String::new, |pointer| format!(" at {pointer}"));
+                Today::fails(format!(
+                    "{whose} still fails with {}{place}: {}",
+                    rejection.code.code(),
+                    rejection.detail
+                ))
+            }
+        },
+        "persistence" => datum(recovery, case, value, whose).await?,
+        _ => Today::unknown("not checked: it is not of a stage of EventFlow's"),
+    })
+}
+
+async fn datum(
+    recovery: &Context,
+    case: &Case,
+    value: &[u8],
+    whose: &str,
+) -> Result<Today, RecoveryError> {
+    let (schema_id, datum) = match framing::unframe(value) {
+        Ok(framed) => framed,
+        Err(rejection) => {
+            return Ok(Today::fails(format!(
+                "{whose} still fails with bad_frame: {}",
+                rejection.detail
+            )));
+        }
+    };
+    let decoder = recovery.registry.lock().await.decoder(schema_id).await;
+    let decoder = match decoder {
+        Ok(decoder) => decoder,
+        Err(error @ RegistryError::Unavailable(_)) => {
+            return Ok(Today::unknown(format!("not checked: {error}")));
+        }
+        Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
+            return Ok(Today::fails(format!(
+                "{whose} still fails with unknown_schema_id: {error}"
+            )));
+        }
+    };
+    let event = match decoder.decode(datum) {
+        Ok(event) => event,
+        Err(error) => {
+            return Ok(Today::fails(format!(
+                "{whose} still fails with bad_datum: {error}"
+            )));
+        }
+    };
+    against_the_row(recovery, case, &event, &Sha256::digest(datum), whose).await
+}
+
+/// Whether the event's id is stored, and with what.
+async fn against_the_row(
+    recovery: &Context,
+    case: &Case,
+    event: &Event<'_>,
+    content_hash: &[u8],
+    whose: &str,
+) -> Result<Today, RecoveryError> {
+    let is_free = || match case.code.as_str() {
+        "row_refused" => Today::unknown(format!(
+            "{whose} can be read, and its event id is free; whether PostgreSQL takes the row only a replay tells"
+        )),
+        _ => Today::passes(format!(
+            "{whose} can be read, and its event id is not stored: it would be stored now"
+        )),
+    };
+    if !persistence_is_there(&recovery.pool).await? || event.event_id.contains('\0') {
+        return Ok(is_free());
+    }
+    let source = if case.source.is_empty() {
+        event.source
+    } else {
+        &case.source
+    };
+    let row = sqlx::query(
+        "SELECT content_hash, raw_partition, raw_offset, stored_at::text, event_type, schema_version, amount::text, currency, payload::text,
+                (extract(epoch FROM occurred_at) * 1000000)::bigint
+         FROM persistence.stored_events WHERE event_id = $1 AND source = $2",
+    )
+    .bind(event.event_id)
+    .bind(source)
+    .fetch_optional(&recovery.pool)
+    .await?;
+    let Some(row) = row else { return Ok(is_free()) };
+    let (raw, stored_at): ((i32, i64), String) =
+        ((row.try_get(1)?, row.try_get(2)?), row.try_get(3)?);
+    if raw == (case.origin_partition, case.origin_offset) {
+        return Ok(Today::passes(format!(
+            "{whose} is stored already, from this very raw record, at {stored_at}"
+        )));
+    }
+    if row.try_get::<Vec<u8>, _>(0)? == content_hash {
+        return Ok(Today::passes(format!(
+            "{whose} is what is stored: a replay would find a duplicate of raw record {}:{}",
+            raw.0, raw.1
+        )));
+    }
+    let mut differences = Vec::new();
+    let mut compare = |field: &str, stored: Option<String>, here: Option<String>| {
+        if stored != here {
+            let show = |value: Option<String>| {
+                value.map_or_else(|| "nothing".to_owned(), |value| plain(&value, 60))
+            };
+            differences.push(format!(
+                "{field}: stored {}, here {}",
+                show(stored),
+                show(here)
+            ));
+        }
+    };
+    compare(
+        "event_type",
+        row.try_get(4)?,
+        Some(event.event_type.to_owned()),
+    );
+    compare(
+        "schema_version",
+        row.try_get(5)?,
+        Some(event.schema_version.to_string()),
+    );
+    let micros = |micros: i64| {
+        let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
+        time.and_then(|time| {
+            time.format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
+        .unwrap_or_else(|| micros.to_string())
+    };
+    compare(
+        "timestamp",
+        row.try_get::<Option<i64>, _>(9)?.map(micros),
+        Some(micros(event.occurred_at_micros)),
+    );
+    let fields = |json: &str| {
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).unwrap_or_default()
+    };
+    let (stored, here) = (
+        fields(&row.try_get::<String, _>(8)?),
+        fields(&event.payload_json),
+    );
+    let names: std::collections::BTreeSet<&String> = stored.keys().chain(here.keys()).collect();
+    for name in names {
+        let text = |value: Option<&serde_json::Value>| value.map(ToString::to_string);
+        compare(
+            &format!("payload.{}", plain(name, 60)),
+            text(stored.get(name)),
+            text(here.get(name)),
+        );
+    }
+    let differences = if differences.is_empty() {
+        "fields no row keeps".to_owned()
+    } else {
+        differences.join("; ")
+    };
+    let words = format!(
+        "{whose} still fails with conflict: raw record {}:{} is stored since {stored_at}. Different: {differences}",
+        raw.0, raw.1
+    );
+    Ok(Today::fails(plain(&words, SHOWN * 5)))
+}

@@ -1,0 +1,409 @@
+//! Rows, further deliveries and dead letters, by index only: no statement here reads a table from end to end.
+
+use super::STORIES;
+use crate::Context;
+use crate::audit::persistence_is_there;
+use crate::error::RecoveryError;
+use crate::model::Time;
+use sqlx::FromRow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Raw partition and offset.
+pub(super) type Raw = (i32, i64);
+
+/// Further deliveries, dead letters and steps of their past that are read at most.
+const MOST: i64 = 500;
+
+/// How it is looked up.
+pub(super) struct Asked {
+    /// An event id or entity key
+    key: Option<String>,
+    trace_id: Option<String>,
+}
+
+impl Asked {
+    /// 32 hex digits may be a trace id, or an id of a vendor's.
+    pub(super) fn of(asked: &str) -> Self {
+        if let Some(trace_id) = runtime::traceparent::trace_id(asked) {
+            return Self {
+                key: None,
+                trace_id: Some(trace_id.to_owned()),
+            };
+        }
+        let is_trace_id = asked.len() == 32 && asked.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Self {
+            key: Some(asked.to_owned()),
+            trace_id: is_trace_id.then(|| asked.to_ascii_lowercase()),
+        }
+    }
+}
+
+/// A stored event.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Row {
+    pub(super) source: String,
+    pub(super) event_id: String,
+    pub(super) event_type: String,
+    pub(super) entity_key: Option<String>,
+    pub(super) trace_id: Option<String>,
+    pub(super) secret_id: Option<String>,
+    pub(super) schema_id: i32,
+    pub(super) received_at: Option<Time>,
+    pub(super) stored_at: Time,
+    pub(super) raw_partition: i32,
+    pub(super) raw_offset: i64,
+}
+
+/// A further delivery.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Delivery {
+    pub(super) source: String,
+    pub(super) event_id: String,
+    pub(super) received_at: Option<Time>,
+    pub(super) seen_at: Time,
+    pub(super) raw_partition: i32,
+    pub(super) raw_offset: i64,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Letter {
+    pub(super) id: i64,
+    pub(super) state: String,
+    pub(super) stage: String,
+    pub(super) code: String,
+    pub(super) source: String,
+    pub(super) origin_topic: String,
+    pub(super) origin_partition: i32,
+    pub(super) origin_offset: i64,
+    pub(super) origin_group: String,
+    pub(super) dlq_partition: i32,
+    pub(super) dlq_offset: i64,
+    pub(super) consumer_group: String,
+    pub(super) detail: String,
+    pub(super) replay_count: i32,
+    pub(super) last_failed_at: Time,
+    pub(super) received_at: Option<Time>,
+    pub(super) event_id: Option<String>,
+    pub(super) entity_key: Option<String>,
+    pub(super) trace_id: Option<String>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: String,
+    pub(super) settled_at: Option<Time>,
+    pub(super) settled_by: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+impl Letter {
+    /// Its raw record, when it is one of ours.
+    pub(super) fn raw(&self, topic: &str) -> Option<Raw> {
+        (self.origin_topic == topic && self.origin_group.is_empty())
+            .then_some((self.origin_partition, self.origin_offset))
+    }
+}
+
+/// All that was found, without order.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) rows: BTreeMap<Raw, Row>,
+    pub(super) deliveries: BTreeMap<Raw, Delivery>,
+    pub(super) letters: BTreeMap<i64, Letter>,
+}
+
+impl Found {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.deliveries.is_empty() && self.letters.is_empty()
+    }
+}
+
+/// An earlier verdict on a dead letter, or a further copy of one.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Failure {
+    pub(super) dead_letter_id: i64,
+    pub(super) dlq_partition: i32,
+    pub(super) dlq_offset: i64,
+    pub(super) stage: String,
+    pub(super) code: String,
+    pub(super) detail: String,
+    pub(super) replay_count: i32,
+    pub(super) failed_at: Time,
+}
+
+/// A change a person made.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Edit {
+    pub(super) dead_letter_id: i64,
+    pub(super) edited_by: String,
+    pub(super) edited_at: Time,
+    pub(super) reason: String,
+    pub(super) patch: String,
+}
+
+/// A replay that was sent.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Sent {
+    pub(super) dead_letter_id: i64,
+    pub(super) job_id: String,
+    pub(super) created_by: String,
+    pub(super) reason: String,
+    pub(super) state: String,
+    pub(super) code: Option<String>,
+    pub(super) edit_id: Option<i64>,
+    pub(super) replay_count: Option<i32>,
+    pub(super) sent_at: Time,
+}
+
+/// What happened to dead letters before.
+#[derive(Debug, Default)]
+pub(super) struct Pasts {
+    pub(super) failures: Vec<Failure>,
+    pub(super) edits: Vec<Edit>,
+    pub(super) sent: Vec<Sent>,
+}
+
+macro_rules! rows_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT e.source, e.event_id, e.event_type, e.entity_key, e.trace_id, e.secret_id, e.schema_id, e.received_at, e.stored_at,
+                    e.raw_partition, e.raw_offset FROM persistence.stored_events e ",
+            $condition,
+            " LIMIT $1"
+        )
+    };
+}
+
+macro_rules! deliveries_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT d.source, d.event_id, d.received_at, d.seen_at, d.raw_partition, d.raw_offset
+             FROM persistence.duplicate_deliveries d ",
+            $condition,
+            " LIMIT $1"
+        )
+    };
+}
+
+const ROWS_BY_EVENT_ID: &str = rows_where!("WHERE e.event_id = $2");
+const ROWS_BY_ENTITY_KEY: &str = rows_where!("WHERE e.entity_key = $2");
+const ROWS_BY_TRACE_ID: &str = rows_where!("WHERE e.trace_id = $2");
+const ROWS_BY_EVENT: &str = rows_where!(
+    "JOIN UNNEST($2::text[], $3::text[]) AS asked (source, event_id) ON e.event_id = asked.event_id AND e.source = asked.source"
+);
+const ROWS_BY_RAW: &str = rows_where!(
+    "JOIN UNNEST($2::integer[], $3::bigint[]) AS asked (partition, o) ON e.raw_partition = asked.partition AND e.raw_offset = asked.o"
+);
+const DELIVERIES_BY_EVENT_ID: &str = deliveries_where!("WHERE d.event_id = $2");
+const DELIVERIES_BY_EVENT: &str = deliveries_where!(
+    "JOIN UNNEST($2::text[], $3::text[]) AS asked (source, event_id) ON d.event_id = asked.event_id AND d.source = asked.source"
+);
+const DELIVERIES_BY_RAW: &str = deliveries_where!(
+    "JOIN UNNEST($2::integer[], $3::bigint[]) AS asked (partition, o) ON d.raw_partition = asked.partition AND d.raw_offset = asked.o"
+);
+const LETTERS_BY_EVENT_ID: &str = "SELECT id FROM dead_letters WHERE event_id = $2 LIMIT $1";
+const LETTERS_BY_ENTITY_KEY: &str = "SELECT id FROM dead_letters WHERE entity_key = $2 LIMIT $1";
+const LETTERS_BY_TRACE_ID: &str = "SELECT id FROM dead_letters WHERE trace_id = $2 LIMIT $1";
+const LETTERS_BY_EVENT: &str = "SELECT d.id FROM UNNEST($2::text[], $3::text[]) AS asked (source, event_id)
+     JOIN dead_letters d ON d.event_id = asked.event_id JOIN groups g ON g.id = d.group_id AND g.source IN (asked.source, '') LIMIT $1";
+const LETTERS_BY_RAW: &str = "SELECT d.id FROM UNNEST($2::integer[], $3::bigint[]) AS asked (partition, o)
+     JOIN dead_letters d ON d.origin_topic = $4 AND d.origin_partition = asked.partition AND d.origin_offset = asked.o
+          AND d.origin_group = '' LIMIT $1";
+const LETTERS: &str = "SELECT d.id, d.state, g.stage, g.code, g.source, d.origin_topic, d.origin_partition, d.origin_offset, d.origin_group,
+            d.dlq_partition, d.dlq_offset, d.consumer_group, d.detail, d.replay_count, d.last_failed_at, d.received_at, d.event_id,
+            d.entity_key, d.trace_id, d.value, d.headers::text AS headers, d.settled_at, d.settled_by, d.reason
+     FROM dead_letters d JOIN groups g ON g.id = d.group_id WHERE d.id = ANY($1)";
+
+/// Everything that belongs to what is asked for; true when there is more than is told.
+pub(super) async fn find(
+    recovery: &Context,
+    asked: &Asked,
+) -> Result<(Found, bool), RecoveryError> {
+    let stored = persistence_is_there(&recovery.pool).await?;
+    let (mut found, mut letters) = (Found::default(), BTreeSet::new());
+    let limit = i64::try_from(STORIES).unwrap_or(MOST) + 1;
+    let (mut more, mut ids) = (false, Vec::new());
+    for (text, rows, of_letters) in [
+        (&asked.key, ROWS_BY_EVENT_ID, LETTERS_BY_EVENT_ID),
+        (&asked.key, ROWS_BY_ENTITY_KEY, LETTERS_BY_ENTITY_KEY),
+        (&asked.trace_id, ROWS_BY_TRACE_ID, LETTERS_BY_TRACE_ID),
+    ] {
+        let Some(text) = text else { continue };
+        if stored {
+            let rows: Vec<Row> = sqlx::query_as(rows)
+                .bind(limit)
+                .bind(text)
+                .fetch_all(&recovery.pool)
+                .await?;
+            more |= rows.len() > STORIES;
+            found.rows.extend(
+                rows.into_iter()
+                    .take(STORIES)
+                    .map(|row| ((row.raw_partition, row.raw_offset), row)),
+            );
+        }
+        let of_text: Vec<i64> = sqlx::query_scalar(of_letters)
+            .bind(limit)
+            .bind(text)
+            .fetch_all(&recovery.pool)
+            .await?;
+        more |= of_text.len() > STORIES;
+        ids.extend(of_text.into_iter().take(STORIES));
+    }
+    if let (true, Some(key)) = (stored, &asked.key) {
+        let deliveries = sqlx::query_as(DELIVERIES_BY_EVENT_ID)
+            .bind(MOST)
+            .bind(key)
+            .fetch_all(&recovery.pool)
+            .await?;
+        add_deliveries(&mut found, deliveries);
+    }
+    // What belongs to what was found: twice, since an edit may have changed the event id between a dead letter and its row.
+    for _ in 0..2 {
+        letters.extend(ids);
+        let new: Vec<i64> = letters
+            .iter()
+            .copied()
+            .filter(|id| !found.letters.contains_key(id))
+            .collect();
+        let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
+            .bind(new)
+            .fetch_all(&recovery.pool)
+            .await?;
+        found
+            .letters
+            .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
+        let (sources, event_ids) = events(&found);
+        let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
+        if stored {
+            for statement in [ROWS_BY_EVENT, ROWS_BY_RAW] {
+                let query = sqlx::query_as(statement).bind(MOST);
+                let query = if statement == ROWS_BY_EVENT {
+                    query.bind(&sources).bind(&event_ids)
+                } else {
+                    query.bind(&partitions).bind(&offsets)
+                };
+                let rows: Vec<Row> = query.fetch_all(&recovery.pool).await?;
+                found.rows.extend(
+                    rows.into_iter()
+                        .map(|row| ((row.raw_partition, row.raw_offset), row)),
+                );
+            }
+            let by_event = sqlx::query_as(DELIVERIES_BY_EVENT)
+                .bind(MOST)
+                .bind(&sources)
+                .bind(&event_ids);
+            add_deliveries(&mut found, by_event.fetch_all(&recovery.pool).await?);
+            let by_raw = sqlx::query_as(DELIVERIES_BY_RAW)
+                .bind(MOST)
+                .bind(&partitions)
+                .bind(&offsets);
+            add_deliveries(&mut found, by_raw.fetch_all(&recovery.pool).await?);
+        }
+        let (sources, event_ids) = events(&found);
+        let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
+        ids = sqlx::query_scalar(LETTERS_BY_EVENT)
+            .bind(MOST)
+            .bind(sources)
+            .bind(event_ids)
+            .fetch_all(&recovery.pool)
+            .await?;
+        let by_raw = sqlx::query_scalar::<_, i64>(LETTERS_BY_RAW)
+            .bind(MOST)
+            .bind(partitions)
+            .bind(offsets);
+        ids.extend(
+            by_raw
+                .bind(&recovery.pipeline.topic_raw)
+                .fetch_all(&recovery.pool)
+                .await?,
+        );
+    }
+    letters.extend(ids);
+    let new: Vec<i64> = letters
+        .into_iter()
+        .filter(|id| !found.letters.contains_key(id))
+        .collect();
+    let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
+        .bind(new)
+        .fetch_all(&recovery.pool)
+        .await?;
+    found
+        .letters
+        .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
+    Ok((found, more))
+}
+
+fn add_deliveries(found: &mut Found, deliveries: Vec<Delivery>) {
+    found.deliveries.extend(
+        deliveries
+            .into_iter()
+            .map(|delivery| ((delivery.raw_partition, delivery.raw_offset), delivery)),
+    );
+}
+
+/// Sources and event ids of all that was found.
+fn events(found: &Found) -> (Vec<String>, Vec<String>) {
+    let rows = found
+        .rows
+        .values()
+        .map(|row| (row.source.clone(), row.event_id.clone()));
+    let deliveries = found
+        .deliveries
+        .values()
+        .map(|delivery| (delivery.source.clone(), delivery.event_id.clone()));
+    let letters = found
+        .letters
+        .values()
+        .filter_map(|letter| Some((letter.source.clone(), letter.event_id.clone()?)));
+    let all: BTreeSet<(String, String)> = rows.chain(deliveries).chain(letters).collect();
+    all.into_iter().unzip()
+}
+
+/// Raw coordinates of all that was found.
+fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
+    let letters = found
+        .letters
+        .values()
+        .filter_map(|letter| letter.raw(topic));
+    let all: BTreeSet<Raw> = found
+        .rows
+        .keys()
+        .chain(found.deliveries.keys())
+        .copied()
+        .chain(letters)
+        .collect();
+    all.into_iter().unzip()
+}
+
+/// What happened to these dead letters before.
+pub(super) async fn pasts(recovery: &Context, letters: Vec<i64>) -> Result<Pasts, RecoveryError> {
+    let failures = sqlx::query_as(
+        "SELECT dead_letter_id, dlq_partition, dlq_offset, stage, code, detail, replay_count, failed_at FROM failures
+         WHERE dead_letter_id = ANY($1) ORDER BY replay_count, failed_at LIMIT $2",
+    )
+    .bind(&letters)
+    .bind(MOST)
+    .fetch_all(&recovery.pool)
+    .await?;
+    let edits = sqlx::query_as(
+        "SELECT dead_letter_id, edited_by, edited_at, reason, patch::text AS patch FROM edits
+         WHERE dead_letter_id = ANY($1) ORDER BY id LIMIT $2",
+    )
+    .bind(&letters)
+    .bind(MOST)
+    .fetch_all(&recovery.pool)
+    .await?;
+    let sent = sqlx::query_as(
+        "SELECT i.dead_letter_id, i.job_id, j.created_by, j.reason, i.state, i.code, i.edit_id, i.replay_count, i.sent_at
+         FROM replay_items i JOIN replay_jobs j ON j.id = i.job_id
+         WHERE i.dead_letter_id = ANY($1) AND i.sent_at IS NOT NULL ORDER BY i.sent_at LIMIT $2",
+    )
+    .bind(&letters)
+    .bind(MOST)
+    .fetch_all(&recovery.pool)
+    .await?;
+    Ok(Pasts {
+        failures,
+        edits,
+        sent,
+    })
+}

@@ -1,0 +1,138 @@
+//! Who signed it, and whether the stored bytes still carry that signature.
+
+use super::find::Raw;
+use super::{KAFKA_DEADLINE, RAW_RECORDS};
+use crate::Context;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use base64::Engine;
+use contracts::kafka::headers;
+use contracts::webhook::signature::SignatureError;
+use contracts::webhook::source::Sources;
+use runtime::admin::OwnedRecord;
+use std::collections::BTreeMap;
+
+/// Headers in order, as records have them.
+pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// Raw records that Kafka still has, when Kafka is at hand and answers in time.
+pub(super) async fn raw_records(
+    recovery: &Context,
+    wanted: Vec<Option<Raw>>,
+) -> BTreeMap<Raw, OwnedRecord> {
+    let Some(kafka) = recovery.kafka.clone() else {
+        return BTreeMap::new();
+    };
+    let topic = recovery.pipeline.topic_raw.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut records = BTreeMap::new();
+        for (partition, offset) in wanted.into_iter().flatten().take(RAW_RECORDS) {
+            match runtime::admin::read_range(
+                &kafka,
+                &topic,
+                partition,
+                offset..offset.saturating_add(1),
+                1,
+            ) {
+                Ok((mut found, _)) => {
+                    records.extend(found.pop().map(|record| ((partition, offset), record)))
+                }
+                Err(error) => {
+                    tracing::warn!(event = "raw_record_not_read", partition, offset, error = %format!("{error:#}"));
+                    break;
+                }
+            }
+        }
+        records
+    });
+    match tokio::time::timeout(KAFKA_DEADLINE, reading).await {
+        Ok(Ok(records)) => records,
+        Ok(Err(_)) | Err(_) => BTreeMap::new(),
+    }
+}
+
+/// A dead letter's headers, as the index keeps them.
+pub(super) fn kept_headers(json: &str) -> Headers {
+    let kept: Vec<(String, serde_json::Value)> = serde_json::from_str(json).unwrap_or_default();
+    let bytes = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => Some(text.into_bytes()),
+        serde_json::Value::Object(object) => {
+            let text = object.get("base64").and_then(serde_json::Value::as_str)?;
+            base64::engine::general_purpose::STANDARD.decode(text).ok()
+        }
+        _ => None,
+    };
+    kept.into_iter()
+        .map(|(name, value)| (name, bytes(value)))
+        .collect()
+}
+
+/// A header as text.
+pub(super) fn text(headers: &Headers, name: &str) -> Option<String> {
+    let (_, value) = headers.iter().find(|(found, _)| found == name)?;
+    Some(String::from_utf8_lossy(value.as_deref()?).into_owned())
+}
+
+/// Verifies the raw bytes as the edge did, at the time of their receipt, with the secrets of today.
+pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8]) -> String {
+    if text(kept, headers::BATCH).is_some() {
+        return "cannot be verified alone: it came in a batch, whose one signature covers the whole body".to_owned();
+    }
+    let scheme = text(kept, headers::SCHEME);
+    if scheme.as_deref() == Some("api-key") {
+        return "there is no signature: it came by the ingest endpoint, with an API key".to_owned();
+    }
+    let (Some(name), Some(received)) = (
+        text(kept, headers::SOURCE),
+        text(kept, headers::RECEIVED_AT).and_then(|text| text.parse::<i64>().ok()),
+    ) else {
+        return "cannot be verified: its headers do not say who sent it and when".to_owned();
+    };
+    let Some(sources) = sources else {
+        return "not verified again: no sources are configured here (--sources)".to_owned();
+    };
+    let name = crate::query::explain::plain(&name, 100);
+    let Some(source) = sources.get(&name) else {
+        return format!("NOT verified: source {name} is not configured today");
+    };
+    let mut presented = HeaderMap::new();
+    for (name, value) in kept {
+        let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else {
+            continue;
+        };
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            presented.append(name, value);
+        }
+    }
+    let was = text(kept, headers::SECRET_ID).map_or_else(
+        || "unknown".to_owned(),
+        |id| crate::query::explain::plain(&id, 100),
+    );
+    match source
+        .verifier
+        .verify(&presented, body, received.div_euclid(1_000_000))
+    {
+        Ok(verdict) if verdict.secret_id == was => {
+            format!("verified: the stored bytes carry the signature of secret {was}")
+        }
+        Ok(verdict) => {
+            format!(
+                "verified by secret {}; at the edge the same signature was found by secret {was}",
+                verdict.secret_id
+            )
+        }
+        Err(SignatureError::Mismatch) => format!(
+            "NOT verified: no secret that source {name} has today gives this signature; at the edge it was secret {was}. Either that was \
+             rotated out since, or these are not the bytes that were signed"
+        ),
+        Err(
+            error @ (SignatureError::MissingHeader
+            | SignatureError::DuplicateHeader
+            | SignatureError::MalformedHeader
+            | SignatureError::TooOld
+            | SignatureError::InFuture
+            | SignatureError::SecretExpired),
+        ) => format!(
+            "NOT verified: {error}, judged at its receipt by what source {name} is configured to be today"
+        ),
+    }
+}

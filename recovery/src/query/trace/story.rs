@@ -1,0 +1,432 @@
+//! What belongs together, as one time line.
+
+use super::find::{Delivery, Found, Letter, Pasts, Raw, Row};
+use super::signature::{Headers, kept_headers, text, verify_again};
+use crate::Context;
+use crate::model::{Step, Story, Time};
+use crate::query::explain::plain;
+use contracts::kafka::headers;
+use contracts::kafka::topics;
+use runtime::admin::OwnedRecord;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest text of a step, in characters.
+const DETAIL: usize = 300;
+
+/// The parts of one story.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    row: Option<Row>,
+    deliveries: Vec<Delivery>,
+    pub(super) letters: Vec<Letter>,
+    raws: BTreeSet<Raw>,
+    /// The raw record the story is about
+    first: Option<Raw>,
+}
+
+impl Parts {
+    pub(super) fn raw(&self) -> Option<Raw> {
+        self.first
+    }
+
+    fn is_of(&self, source: &str, event_id: &str) -> bool {
+        let row = self
+            .row
+            .as_ref()
+            .is_some_and(|row| row.source == source && row.event_id == event_id);
+        let deliveries = self
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.source == source && delivery.event_id == event_id);
+        let same_source = |letter: &Letter| {
+            letter.source == source || letter.source.is_empty() || source.is_empty()
+        };
+        row || deliveries
+            || self
+                .letters
+                .iter()
+                .any(|letter| letter.event_id.as_deref() == Some(event_id) && same_source(letter))
+    }
+}
+
+/// Puts together what has the same source and event id, or the same raw record.
+pub(super) fn group(recovery: &Context, found: Found) -> Vec<Parts> {
+    let mut stories: Vec<Parts> = Vec::new();
+    for (raw, row) in found.rows {
+        let mut parts = Parts {
+            first: Some(raw),
+            ..Parts::default()
+        };
+        parts.raws.insert(raw);
+        parts.row = Some(row);
+        stories.push(parts);
+    }
+    for (raw, delivery) in found.deliveries {
+        let parts = place(
+            &mut stories,
+            Some(raw),
+            Some((&delivery.source, &delivery.event_id)),
+        );
+        parts.deliveries.push(delivery);
+    }
+    for letter in found.letters.into_values() {
+        let event = letter
+            .event_id
+            .as_deref()
+            .map(|event_id| (letter.source.as_str(), event_id));
+        let parts = place(
+            &mut stories,
+            letter.raw(&recovery.pipeline.topic_raw),
+            event,
+        );
+        parts.letters.push(letter);
+    }
+    stories
+}
+
+fn place<'s>(
+    stories: &'s mut Vec<Parts>,
+    raw: Option<Raw>,
+    event: Option<(&str, &str)>,
+) -> &'s mut Parts {
+    let same = |parts: &Parts| {
+        raw.is_some_and(|raw| parts.raws.contains(&raw))
+            || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
+    };
+    let index = stories.iter().position(same).unwrap_or(stories.len());
+    if index == stories.len() {
+        stories.push(Parts {
+            first: raw,
+            ..Parts::default()
+        });
+    }
+    let parts = &mut stories[index];
+    parts.raws.extend(raw);
+    parts
+}
+
+/// One time line.
+pub(super) fn tell(
+    recovery: &Context,
+    parts: &Parts,
+    raw: &BTreeMap<Raw, OwnedRecord>,
+    pasts: &Pasts,
+) -> Story {
+    let mut steps = Vec::new();
+    receipts(recovery, parts, raw, &mut steps);
+    if let Some(row) = &parts.row {
+        let detail = format!(
+            "{}, schema {}, from raw record {}:{}",
+            plain(&row.event_type, 100),
+            row.schema_id,
+            row.raw_partition,
+            row.raw_offset
+        );
+        steps.push(step(
+            row.stored_at,
+            "stored",
+            "persistence.events".to_owned(),
+            &detail,
+        ));
+    }
+    for delivery in &parts.deliveries {
+        let detail = format!(
+            "the same content once more, by raw record {}:{}",
+            delivery.raw_partition, delivery.raw_offset
+        );
+        steps.push(step(
+            delivery.seen_at,
+            "duplicate",
+            "persistence.duplicates".to_owned(),
+            &detail,
+        ));
+    }
+    for letter in &parts.letters {
+        deaths(recovery, letter, pasts, &mut steps);
+        replays(recovery, letter, pasts, &mut steps);
+    }
+    steps.sort_by_key(|step| step.at);
+    let mut before = None;
+    for step in &mut steps {
+        step.delay_seconds = before.map_or(0.0, |before: Time| (step.at - before).as_seconds_f64());
+        before = Some(step.at);
+    }
+    let letter = parts.letters.last();
+    let fate = match (&parts.row, parts.deliveries.first(), letter) {
+        (Some(_), ..) => "stored".to_owned(),
+        (None, Some(_), _) => "duplicate".to_owned(),
+        (None, None, Some(letter)) => format!("dead_lettered ({})", letter.state),
+        (None, None, None) => "in_flight".to_owned(),
+    };
+    let delivery = parts.deliveries.first();
+    let row = parts.row.as_ref();
+    let (signature, verified_again) = signature(recovery, parts, raw, pasts);
+    let of_letter =
+        |field: fn(&Letter) -> Option<&String>| parts.letters.iter().find_map(field).cloned();
+    Story {
+        event_id: row
+            .map(|row| row.event_id.clone())
+            .or_else(|| delivery.map(|d| d.event_id.clone()))
+            .or_else(|| of_letter(|l| l.event_id.as_ref())),
+        source: row
+            .map(|row| row.source.clone())
+            .or_else(|| delivery.map(|d| d.source.clone()))
+            .or_else(|| {
+                letter
+                    .map(|l| l.source.clone())
+                    .filter(|source| !source.is_empty())
+            }),
+        entity_key: row
+            .and_then(|row| row.entity_key.clone())
+            .or_else(|| of_letter(|l| l.entity_key.as_ref())),
+        trace_id: row
+            .and_then(|row| row.trace_id.clone())
+            .or_else(|| of_letter(|l| l.trace_id.as_ref())),
+        fate,
+        steps,
+        signature,
+        verified_again,
+    }
+}
+
+fn step(at: Time, what: &str, place: String, detail: &str) -> Step {
+    Step {
+        at,
+        what: what.to_owned(),
+        place,
+        detail: plain(detail, DETAIL),
+        delay_seconds: 0.0,
+    }
+}
+
+/// Every raw record of the story: received at the edge, and published, when Kafka still tells.
+fn receipts(
+    recovery: &Context,
+    parts: &Parts,
+    raw: &BTreeMap<Raw, OwnedRecord>,
+    steps: &mut Vec<Step>,
+) {
+    let topic = &recovery.pipeline.topic_raw;
+    let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
+    for letter in &parts.letters {
+        match (letter.raw(topic), letter.received_at) {
+            (Some(raw), Some(at)) => drop(received.insert(raw, (at, &letter.source))),
+            (None, Some(at)) => {
+                let place = format!(
+                    "{}:{}:{}",
+                    plain(&letter.origin_topic, 100),
+                    letter.origin_partition,
+                    letter.origin_offset
+                );
+                steps.push(step(
+                    at,
+                    "received",
+                    place,
+                    &format!("from {}", letter.source),
+                ));
+            }
+            (_, None) => {}
+        }
+    }
+    for delivery in &parts.deliveries {
+        if let Some(at) = delivery.received_at {
+            received.insert(
+                (delivery.raw_partition, delivery.raw_offset),
+                (at, &delivery.source),
+            );
+        }
+    }
+    if let Some(row) = &parts.row
+        && let Some(at) = row.received_at
+    {
+        received.insert((row.raw_partition, row.raw_offset), (at, &row.source));
+    }
+    for ((partition, offset), (at, source)) in &received {
+        steps.push(step(
+            *at,
+            "received",
+            format!("{topic}:{partition}:{offset}"),
+            &format!("from {source}"),
+        ));
+    }
+    for (partition, offset) in &parts.raws {
+        let Some(record) = raw.get(&(*partition, *offset)) else {
+            continue;
+        };
+        if let Ok(at) = Time::from_unix_timestamp_nanos(i128::from(record.timestamp_ms) * 1_000_000)
+        {
+            let bytes = record.value.as_ref().map_or(0, Vec::len);
+            // Kafka counts whole milliseconds: in the one of its receipt it was published after it.
+            let receipt = received
+                .get(&(*partition, *offset))
+                .map(|(receipt, _)| *receipt);
+            let at = receipt
+                .filter(|receipt| (*receipt - at).whole_milliseconds() == 0)
+                .map_or(at, |receipt| receipt.max(at));
+            steps.push(step(
+                at,
+                "published",
+                format!("{topic}:{partition}:{offset}"),
+                &format!("{bytes} bytes"),
+            ));
+        }
+    }
+}
+
+/// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
+fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
+    let place = |partition: i32, offset: i64| {
+        format!("{}:{partition}:{offset}", recovery.pipeline.topic_dlq)
+    };
+    let words = |stage: &str, code: &str, detail: &str| {
+        format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
+    };
+    let mut told = BTreeSet::from([letter.replay_count]);
+    let detail = words(&letter.stage, &letter.code, &letter.detail);
+    steps.push(step(
+        letter.last_failed_at,
+        "dead_lettered",
+        place(letter.dlq_partition, letter.dlq_offset),
+        &detail,
+    ));
+    for failure in pasts
+        .failures
+        .iter()
+        .filter(|failure| failure.dead_letter_id == letter.id)
+    {
+        let again = if told.insert(failure.replay_count) {
+            ""
+        } else {
+            "a further copy: "
+        };
+        let detail = format!(
+            "{again}{}",
+            words(&failure.stage, &failure.code, &failure.detail)
+        );
+        steps.push(step(
+            failure.failed_at,
+            "dead_lettered",
+            place(failure.dlq_partition, failure.dlq_offset),
+            &detail,
+        ));
+    }
+    if letter.state == "discarded"
+        && let Some(at) = letter.settled_at
+    {
+        let (who, why) = (
+            letter.settled_by.as_deref().unwrap_or("unknown"),
+            letter.reason.as_deref().unwrap_or_default(),
+        );
+        steps.push(step(
+            at,
+            "discarded",
+            "recovery.dead_letters".to_owned(),
+            &format!("by {who}: {why}"),
+        ));
+    }
+}
+
+/// Edits and replays of a dead letter.
+fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
+    let pipeline = &recovery.pipeline;
+    let [to_validator, to_persistence] = pipeline.retry_topics();
+    let topic = match &letter.consumer_group {
+        group if *group == pipeline.validator_group => to_validator,
+        group if *group == pipeline.persistence_group => to_persistence,
+        group => topics::retry(&plain(group, 100)),
+    };
+    for edit in pasts
+        .edits
+        .iter()
+        .filter(|edit| edit.dead_letter_id == letter.id)
+    {
+        let detail = format!("by {}: {} {}", edit.edited_by, edit.reason, edit.patch);
+        steps.push(step(
+            edit.edited_at,
+            "edited",
+            "recovery.edits".to_owned(),
+            &detail,
+        ));
+    }
+    for sent in pasts
+        .sent
+        .iter()
+        .filter(|sent| sent.dead_letter_id == letter.id)
+    {
+        let edited = if sent.edit_id.is_some() {
+            ", as edited"
+        } else {
+            ""
+        };
+        let came_of_it = match &sent.code {
+            Some(code) => format!("{} ({code})", sent.state),
+            None => sent.state.clone(),
+        };
+        let number = sent.replay_count.unwrap_or_default();
+        let detail = format!(
+            "job {} by {}{edited}, replay {number}: {came_of_it}. {}",
+            sent.job_id, sent.created_by, sent.reason
+        );
+        steps.push(step(sent.sent_at, "replayed", topic.clone(), &detail));
+    }
+}
+
+/// What verified it at the edge, and the verdict on the stored bytes today.
+fn signature(
+    recovery: &Context,
+    parts: &Parts,
+    raw: &BTreeMap<Raw, OwnedRecord>,
+    pasts: &Pasts,
+) -> (Option<String>, Option<String>) {
+    let record = parts.first.and_then(|first| raw.get(&first));
+    let of_letter: Vec<(Headers, &Letter)> = parts
+        .letters
+        .iter()
+        .map(|letter| (kept_headers(&letter.headers), letter))
+        .collect();
+    let kept = record
+        .map(|record| &record.headers)
+        .or_else(|| of_letter.first().map(|(headers, _)| headers));
+    let field = |name: &str| {
+        kept.and_then(|kept| text(kept, name))
+            .map(|text| plain(&text, 100))
+    };
+    let row = parts.row.as_ref();
+    let secret = field(headers::SECRET_ID).or_else(|| row.and_then(|row| row.secret_id.clone()));
+    let source = field(headers::SOURCE).or_else(|| row.map(|row| row.source.clone()));
+    let signature = match (source, secret) {
+        (Some(source), Some(secret)) => {
+            let scheme = field(headers::SCHEME)
+                .map_or_else(String::new, |scheme| format!("scheme {scheme}, "));
+            Some(format!("{scheme}secret {secret} of source {source}"))
+        }
+        (_, _) => None,
+    };
+    // The validator's dead letters hold the body as it came; others hold what was made of it.
+    let body = match record {
+        Some(record) => record
+            .value
+            .as_deref()
+            .map(|value| (&record.headers, value)),
+        None => of_letter
+            .iter()
+            .find(|(_, letter)| letter.stage == "validator")
+            .and_then(|(headers, letter)| Some((headers, letter.value.as_deref()?))),
+    };
+    let Some((kept, body)) = body else {
+        let why = "not verified again: the raw record is not at hand (Kafka has it no longer, or was not asked), and no dead letter holds it";
+        return (signature, Some(why.to_owned()));
+    };
+    let mut verdict = verify_again(recovery.sources.as_deref(), kept, body);
+    let edited = pasts.sent.iter().any(|sent| {
+        sent.edit_id.is_some()
+            && parts
+                .letters
+                .iter()
+                .any(|letter| letter.id == sent.dead_letter_id)
+    });
+    if edited {
+        verdict.push_str("; what was replayed had been edited, so this is about the original, not about what is stored");
+    }
+    (signature, Some(verdict))
+}

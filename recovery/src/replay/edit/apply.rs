@@ -1,0 +1,146 @@
+//! One edit: what it changes, and the change written.
+
+use super::{number, value};
+use crate::Context;
+use crate::audit_log::clean;
+use crate::error::RecoveryError;
+use crate::replay::runner::Destinations;
+use crate::replay::runner::letter::{self, Letter};
+use sqlx::PgConnection;
+
+/// Who edits, and why.
+pub(super) struct Author<'a> {
+    pub(super) who: &'a str,
+    pub(super) reason: &'a str,
+}
+
+/// What becomes of a value.
+pub(super) enum Change {
+    /// These bytes, and the JSON Patch from the original, for people
+    To(Vec<u8>, String),
+    /// The original again
+    Back,
+}
+
+pub(super) fn unknown(id: i64) -> RecoveryError {
+    RecoveryError::NotFound(format!(
+        "there is no dead letter {id}; `eventflow dlq ls` lists them"
+    ))
+}
+
+pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
+    if who.trim().is_empty() {
+        return Err(RecoveryError::Invalid(
+            "a change needs the name of who makes it".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The dead letter, locked, if it can be edited.
+pub(super) async fn open_letter(
+    connection: &mut PgConnection,
+    id: i64,
+) -> Result<Letter, RecoveryError> {
+    let letter = letter::lock(connection, &[id])
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| unknown(id))?;
+    if letter.state != "open" {
+        return Err(RecoveryError::WrongState(format!(
+            "dead letter {id} is {}: only open ones are edited",
+            letter.state
+        )));
+    }
+    Ok(letter)
+}
+
+/// What a new text changes; nothing when it is what would be sent anyway.
+pub(super) async fn change(
+    recovery: &Context,
+    letter: &Letter,
+    text: &str,
+) -> Result<Option<Change>, RecoveryError> {
+    let destinations = Destinations::of(&recovery.pipeline);
+    if destinations.topic_of(&letter.group).is_none() {
+        let why = destinations.why_not(&letter.group);
+        return Err(RecoveryError::WrongState(format!(
+            "dead letter {} cannot be replayed, so an edit has no use: {why}",
+            letter.id
+        )));
+    }
+    let now = value::text(recovery, letter, letter.outgoing()).await?;
+    if text == now
+        && letter.outgoing().is_some_and(|sent| {
+            letter.group == recovery.pipeline.persistence_group || sent == text.as_bytes()
+        })
+    {
+        return Ok(None);
+    }
+    let original = match &letter.edit {
+        None => now,
+        Some(_) => value::text(recovery, letter, letter.value.as_deref()).await?,
+    };
+    let bytes = value::bytes(recovery, letter, text)
+        .await
+        .map_err(|refusal| value::of_letter(letter.id, refusal))?;
+    value::same_event(recovery, letter, &original, text)?;
+    if letter.outgoing() == Some(&bytes) {
+        return Ok(None);
+    }
+    if letter.value.as_deref() == Some(&bytes) {
+        return Ok(Some(Change::Back));
+    }
+    Ok(Some(Change::To(bytes, patch_between(&original, text))))
+}
+
+/// From the original to the edited text; of an original that is no JSON, the whole.
+fn patch_between(original: &str, edited: &str) -> String {
+    let edited = number::read(edited).unwrap_or_default();
+    let patch = match number::read(original) {
+        Ok(original) => {
+            serde_json::to_value(json_patch::diff(&original, &edited)).unwrap_or_default()
+        }
+        Err(_) => serde_json::json!([{"op": "replace", "path": "", "value": edited}]),
+    };
+    number::write(&patch)
+}
+
+/// Writes edits: the new values, and what a replay sends from now on. The originals stay.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    author: &Author<'_>,
+    changes: &[(Letter, Change)],
+) -> Result<(), sqlx::Error> {
+    let (mut ids, mut values, mut patches, mut back) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (letter, change) in changes {
+        match change {
+            Change::To(value, patch) => {
+                ids.push(letter.id);
+                values.push(value.as_slice());
+                patches.push(patch.as_str());
+            }
+            Change::Back => back.push(letter.id),
+        }
+    }
+    sqlx::query(
+        "WITH made AS (INSERT INTO edits (dead_letter_id, edited_by, reason, value, patch)
+                       SELECT e.id, $4, $5, e.value, e.patch::json FROM UNNEST($1::bigint[], $2::bytea[], $3::text[]) AS e (id, value, patch)
+                       RETURNING id, dead_letter_id)
+         UPDATE dead_letters d SET edit_id = made.id FROM made WHERE d.id = made.dead_letter_id",
+    )
+    .bind(ids)
+    .bind(values)
+    .bind(patches)
+    .bind(clean(author.who))
+    .bind(clean(author.reason))
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE dead_letters SET edit_id = NULL WHERE id = ANY($1)")
+        .bind(back)
+        .execute(connection)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,154 @@
+//! Between the bytes of a value and the text a person edits.
+
+use crate::Context;
+use crate::error::RecoveryError;
+use crate::replay::runner::letter::Letter;
+use contracts::avro::datum::Event;
+use contracts::avro::framing;
+use contracts::{Rejection, RejectionCode};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
+pub(super) async fn text(
+    recovery: &Context,
+    letter: &Letter,
+    value: Option<&[u8]>,
+) -> Result<String, RecoveryError> {
+    if letter.dropped && letter.edit.is_none() {
+        return Err(RecoveryError::WrongState(format!(
+            "the index's limits dropped the value of dead letter {}: there is nothing to edit",
+            letter.id
+        )));
+    }
+    let value = value.unwrap_or_default();
+    if letter.group == recovery.pipeline.persistence_group
+        && let Ok(framed) = recovery.registry.lock().await.decode(value).await?
+    {
+        return envelope(&framed.event);
+    }
+    Ok(String::from_utf8_lossy(value).into_owned())
+}
+
+/// As a vendor sends it; decimals are strings of their exact digits.
+fn envelope(event: &Event<'_>) -> Result<String, RecoveryError> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let micros = i128::from(event.occurred_at_micros);
+    let time = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok());
+    let version = event.schema_version.parse::<i64>().map_or_else(
+        |_| quoted(&event.schema_version),
+        |number| number.to_string(),
+    );
+    let fields = [
+        ("event_id", quoted(event.event_id)),
+        ("event_type", quoted(event.event_type)),
+        ("schema_version", version),
+        ("source", quoted(event.source)),
+        ("timestamp", quoted(&time.unwrap_or_default())),
+        ("payload", event.payload_json.clone()),
+    ];
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("  \"{name}\": {value}"))
+        .collect();
+    Ok(format!("{{\n{}\n}}\n", fields.join(",\n")))
+}
+
+/// The bytes a replay of an edited text sends: checked against its contract; for persistence encoded and framed again.
+pub(super) async fn bytes(
+    recovery: &Context,
+    letter: &Letter,
+    text: &str,
+) -> Result<Vec<u8>, RecoveryError> {
+    let event = recovery
+        .contracts
+        .validate(text.as_bytes())
+        .map_err(RecoveryError::StillBroken)?;
+    if letter.group != recovery.pipeline.persistence_group {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let contract = event.contract();
+    // The id of what is written now: the original's may be of an older schema.
+    let registry = recovery.registry.lock().await;
+    let registering = registry.register(
+        &recovery.pipeline.topic_validated,
+        &contract.record_name,
+        &contract.record_avsc,
+    );
+    let id = registering
+        .await
+        .map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
+    let mut value = Vec::new();
+    framing::frame(id, &mut value);
+    event.encode(&mut value);
+    Ok(value)
+}
+
+/// Refuses a text that makes another event of the original.
+pub(super) fn same_event(
+    recovery: &Context,
+    letter: &Letter,
+    original: &str,
+    edited: &str,
+) -> Result<(), RecoveryError> {
+    let fault = recovery
+        .contracts
+        .validate(original.as_bytes())
+        .err()
+        .and_then(|rejection| rejection.pointer);
+    let mut names = vec!["event_id"];
+    if letter.header(contracts::kafka::headers::SOURCE).is_none() {
+        names.push("source");
+    }
+    for name in names {
+        if fault.as_deref() == Some(&format!("/{name}")) {
+            continue;
+        }
+        let Some(known) = field(original, name) else {
+            continue;
+        };
+        if field(edited, name).as_deref() != Some(&known) {
+            let shown = crate::audit_log::clean(&known);
+            return Err(RecoveryError::Invalid(format!(
+                "an edit must not make another event: {name} is {shown:?} in dead letter {} and must stay so; if it really is another \
+                 event, discard this one and have its vendor send it again",
+                letter.id
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A text field of the envelope that says something.
+fn field(text: &str, name: &str) -> Option<String> {
+    let document = super::number::read(text).ok()?;
+    let value = document.get(name)?.as_str()?;
+    (!value.trim().is_empty()).then(|| value.to_owned())
+}
+
+/// A rejection that names the dead letter.
+pub(super) fn of_letter(id: i64, refusal: RecoveryError) -> RecoveryError {
+    match refusal {
+        RecoveryError::StillBroken(Rejection {
+            code,
+            pointer,
+            detail,
+        }) => RecoveryError::StillBroken(Rejection::new(
+            code,
+            pointer,
+            format!("dead letter {id}: {detail}"),
+        )),
+        other => other,
+    }
+}
+
+/// What a patch cannot be applied to.
+pub(super) fn not_json(id: i64, error: &serde_json::Error) -> RecoveryError {
+    RecoveryError::StillBroken(Rejection::new(
+        RejectionCode::NotJson,
+        None,
+        format!("dead letter {id} is no JSON to patch: {error}; edit it alone"),
+    ))
+}

@@ -1,0 +1,217 @@
+//! What people change about a job.
+
+use super::{MOST_RATE, unknown};
+use crate::Context;
+use crate::audit_log::{self, Entry};
+use crate::error::RecoveryError;
+use crate::model::JobState;
+use sqlx::{PgConnection, Row};
+
+struct Known {
+    state: JobState,
+    created_by: String,
+    needs_confirmation: bool,
+    approved_by: Option<String>,
+    rate: f64,
+}
+
+/// The job's row, locked until the transaction ends.
+async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, RecoveryError> {
+    if job.contains('\0') {
+        return Err(unknown(job));
+    }
+    let row =
+        sqlx::query("SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE")
+            .bind(job)
+            .fetch_optional(connection)
+            .await?
+            .ok_or_else(|| unknown(job))?;
+    let state: String = row.try_get(0)?;
+    Ok(Known {
+        state: JobState::from_word(&state).ok_or_else(|| {
+            RecoveryError::WrongState(format!("replay {job} is in the unknown state {state}"))
+        })?,
+        created_by: row.try_get(1)?,
+        needs_confirmation: row.try_get(2)?,
+        approved_by: row.try_get(3)?,
+        rate: row.try_get(4)?,
+    })
+}
+
+pub(super) async fn apply(
+    recovery: &Context,
+    who: &str,
+    job: &str,
+    rate: Option<f64>,
+    yes: bool,
+) -> Result<(), RecoveryError> {
+    if let Some(rate) = rate
+        && !(rate > 0.0 && rate <= MOST_RATE)
+    {
+        return Err(RecoveryError::Invalid(format!(
+            "a rate is more than 0 and at most {MOST_RATE} records a second"
+        )));
+    }
+    let mut transaction = recovery.pool.begin().await?;
+    let known = lock(&mut transaction, job).await?;
+    let action = match known.state {
+        JobState::Planned => {
+            if known.needs_confirmation && !yes {
+                return Err(RecoveryError::NeedsConfirmation(format!(
+                    "replay {job} is of many dead letters, or of a selection without a filter: look at its dry run, then apply it with --yes"
+                )));
+            }
+            if known.needs_confirmation
+                && recovery.pipeline.require_approval
+                && known.approved_by.is_none()
+            {
+                return Err(RecoveryError::NeedsApproval(format!(
+                    "replay {job} needs the word of a second person: somebody other than {} approves it first",
+                    known.created_by
+                )));
+            }
+            "replay.apply"
+        }
+        JobState::Running if rate.is_some_and(|rate| (rate - known.rate).abs() > f64::EPSILON) => {
+            "replay.rate"
+        }
+        // Applied before: the second time changes nothing.
+        JobState::Running | JobState::Finished => return Ok(()),
+        JobState::Paused => {
+            return Err(RecoveryError::WrongState(format!(
+                "replay {job} is paused; resume it"
+            )));
+        }
+        JobState::Stopped => {
+            return Err(RecoveryError::WrongState(format!(
+                "replay {job} was stopped; plan a new one"
+            )));
+        }
+    };
+    sqlx::query(
+        "UPDATE replay_jobs SET state = 'running', rate = coalesce($2, rate), started_at = coalesce(started_at, clock_timestamp())
+         WHERE id = $1",
+    )
+    .bind(job)
+    .bind(rate)
+    .execute(&mut *transaction)
+    .await?;
+    let counts = serde_json::json!({"rate": rate.unwrap_or(known.rate)});
+    audit_log::write(
+        &mut transaction,
+        Entry {
+            who,
+            action,
+            job: Some(job),
+            counts,
+            ..Entry::default()
+        },
+    )
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn approve(recovery: &Context, who: &str, job: &str) -> Result<(), RecoveryError> {
+    let mut transaction = recovery.pool.begin().await?;
+    let known = lock(&mut transaction, job).await?;
+    if who.trim().is_empty() || audit_log::clean(who).trim() == known.created_by.trim() {
+        return Err(RecoveryError::WrongState(format!(
+            "replay {job} was planned by {}: another person must approve it",
+            known.created_by
+        )));
+    }
+    if known.approved_by.is_some() {
+        return Ok(());
+    }
+    // An applied one may wait for it too: the role that sends asks for it, whatever the command that applied was told.
+    if matches!(known.state, JobState::Stopped | JobState::Finished) {
+        return Err(RecoveryError::WrongState(format!(
+            "replay {job} is {}: there is nothing to approve",
+            known.state.word()
+        )));
+    }
+    sqlx::query(
+        "UPDATE replay_jobs SET approved_by = $2, approved_at = clock_timestamp() WHERE id = $1",
+    )
+    .bind(job)
+    .bind(audit_log::clean(who))
+    .execute(&mut *transaction)
+    .await?;
+    audit_log::write(
+        &mut transaction,
+        Entry {
+            who,
+            action: "replay.approve",
+            job: Some(job),
+            ..Entry::default()
+        },
+    )
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+/// A change of state that needs no more than the right state before.
+pub(super) struct Switch {
+    action: &'static str,
+    from: &'static [JobState],
+    to: JobState,
+}
+
+pub(super) const PAUSE: Switch = Switch {
+    action: "replay.pause",
+    from: &[JobState::Running],
+    to: JobState::Paused,
+};
+pub(super) const RESUME: Switch = Switch {
+    action: "replay.resume",
+    from: &[JobState::Paused],
+    to: JobState::Running,
+};
+pub(super) const STOP: Switch = Switch {
+    action: "replay.stop",
+    from: &[JobState::Planned, JobState::Running, JobState::Paused],
+    to: JobState::Stopped,
+};
+
+pub(super) async fn switch(
+    recovery: &Context,
+    who: &str,
+    job: &str,
+    switch: &Switch,
+) -> Result<(), RecoveryError> {
+    let mut transaction = recovery.pool.begin().await?;
+    let known = lock(&mut transaction, job).await?;
+    if known.state == switch.to {
+        return Ok(());
+    }
+    if !switch.from.contains(&known.state) {
+        let verb = switch.action.trim_start_matches("replay.");
+        return Err(RecoveryError::WrongState(format!(
+            "replay {job} is {}: it cannot {verb}",
+            known.state.word()
+        )));
+    }
+    sqlx::query("UPDATE replay_jobs SET state = $2, blocked = NULL WHERE id = $1")
+        .bind(job)
+        .bind(switch.to.word())
+        .execute(&mut *transaction)
+        .await?;
+    // Nothing of a job that never started is to be followed.
+    if known.state == JobState::Planned && switch.to == JobState::Stopped {
+        sqlx::query("UPDATE replay_jobs SET finished_at = clock_timestamp() WHERE id = $1")
+            .bind(job)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    audit_log::write(
+        &mut transaction,
+        Entry {
+            who,
+            action: switch.action,
+            job: Some(job),
+            ..Entry::default()
+        },
+    )
+    .await?;
+    Ok(transaction.commit().await?)
+}

@@ -1,0 +1,176 @@
+//! A selection frozen into exact items.
+
+use super::MOST_ITEMS;
+use crate::Context;
+use crate::audit_log::{self, Entry};
+use crate::error::RecoveryError;
+use crate::model::Selection;
+use crate::query::select::push_conditions;
+use sqlx::{Acquire, PgConnection, QueryBuilder, Row};
+use std::time::Duration;
+
+/// What is to be planned.
+pub(super) struct Wanted<'a> {
+    pub(super) who: &'a str,
+    pub(super) selection: &'a Selection,
+    pub(super) reason: &'a str,
+    pub(super) key: &'a str,
+    pub(super) policy: Option<&'a str>,
+}
+
+/// Longest a plan may take: of a million dead letters.
+const DEADLINE: Duration = Duration::from_secs(150);
+
+/// No letter or digit that can be taken for another.
+const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+
+fn new_id() -> String {
+    (0..8)
+        .map(|_| char::from(ALPHABET[fastrand::usize(..ALPHABET.len())]))
+        .collect()
+}
+
+pub(super) async fn plan(recovery: &Context, wanted: &Wanted<'_>) -> Result<String, RecoveryError> {
+    if wanted.who.trim().is_empty() {
+        return Err(RecoveryError::Invalid(
+            "a replay needs the name of who plans it".to_owned(),
+        ));
+    }
+    if !(1..=200).contains(&wanted.key.len()) || wanted.key.contains('\0') {
+        return Err(RecoveryError::Invalid(
+            "an idempotency key has 1 to 200 bytes, none of them NUL".to_owned(),
+        ));
+    }
+    let planning = async {
+        let mut connection = recovery.pool.acquire().await?;
+        if let Some(id) = known(&mut connection, wanted).await? {
+            return Ok(id);
+        }
+        let mut transaction = connection.begin().await?;
+        // A million items are one statement; the usual limit is for the hot path.
+        sqlx::query("SET LOCAL statement_timeout = '120s'")
+            .execute(&mut *transaction)
+            .await?;
+        let id = new_id();
+        let inserted = sqlx::query(
+            "INSERT INTO replay_jobs (id, selection, reason, created_by, idempotency_key, policy, items, needs_confirmation)
+             VALUES ($1, $2::json, $3, $4, $5, $6, 0, true) ON CONFLICT DO NOTHING",
+        )
+        .bind(&id)
+        .bind(text_of(wanted.selection)?)
+        .bind(audit_log::clean(wanted.reason))
+        .bind(audit_log::clean(wanted.who))
+        .bind(wanted.key)
+        .bind(wanted.policy.map(audit_log::clean))
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            // Somebody else planned with this key just now: their job is the answer.
+            transaction.rollback().await?;
+            let id = known(&mut connection, wanted).await?;
+            return id.ok_or_else(|| {
+                RecoveryError::Unavailable("a new job's id was taken; try again".to_owned())
+            });
+        }
+        let items = freeze(&mut transaction, &id, wanted.selection).await?;
+        if items == 0 {
+            return Err(RecoveryError::NotFound(
+                "no open dead letter is selected: nothing to replay".to_owned(),
+            ));
+        }
+        if items > MOST_ITEMS {
+            return Err(RecoveryError::Invalid(format!(
+                "more than {MOST_ITEMS} dead letters are selected; narrow the selection, or replay them in parts with --limit"
+            )));
+        }
+        let above =
+            usize::try_from(items).is_ok_and(|items| items > recovery.pipeline.confirm_above);
+        let needs_confirmation = above || !wanted.selection.has_filter();
+        sqlx::query("UPDATE replay_jobs SET items = $2, needs_confirmation = $3 WHERE id = $1")
+            .bind(&id)
+            .bind(i32::try_from(items).unwrap_or(i32::MAX))
+            .bind(needs_confirmation)
+            .execute(&mut *transaction)
+            .await?;
+        let counts = serde_json::json!({"items": items});
+        let entry = Entry {
+            who: wanted.who,
+            action: "replay.plan",
+            job: Some(&id),
+            reason: wanted.reason,
+            counts,
+            letter: None,
+        };
+        audit_log::write(&mut transaction, entry).await?;
+        transaction.commit().await?;
+        Ok(id)
+    };
+    tokio::time::timeout(DEADLINE, planning)
+        .await
+        .unwrap_or_else(|_| Err(store::silent().into()))
+}
+
+fn text_of(selection: &Selection) -> Result<String, RecoveryError> {
+    serde_json::to_string(selection).map_err(|error| RecoveryError::Invalid(error.to_string()))
+}
+
+/// The job of this key, if there is one and it is of the same selection.
+async fn known(
+    connection: &mut PgConnection,
+    wanted: &Wanted<'_>,
+) -> Result<Option<String>, RecoveryError> {
+    let found =
+        sqlx::query("SELECT id, selection::text FROM replay_jobs WHERE idempotency_key = $1")
+            .bind(wanted.key)
+            .fetch_optional(connection)
+            .await?;
+    let Some(row) = found else { return Ok(None) };
+    let (id, selection): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    if serde_json::from_str::<Selection>(&selection).ok().as_ref() == Some(wanted.selection) {
+        return Ok(Some(id));
+    }
+    Err(RecoveryError::WrongState(format!(
+        "this idempotency key belongs to replay {id} of another selection; use a new key"
+    )))
+}
+
+/// The items in one statement, the oldest first: what happened to one entity is replayed in its order.
+async fn freeze(
+    connection: &mut PgConnection,
+    id: &str,
+    selection: &Selection,
+) -> Result<i64, RecoveryError> {
+    let most = selection
+        .limit
+        .map_or(MOST_ITEMS + 1, i64::from)
+        .min(MOST_ITEMS + 1);
+    let mut query = QueryBuilder::new(
+        "INSERT INTO replay_items (job_id, dead_letter_id, position, value_sha256, edit_id) SELECT ",
+    );
+    query.push_bind(id.to_owned());
+    query.push(
+        ", s.id, row_number() OVER (ORDER BY s.id), s.value_sha256, s.edit_id
+          FROM (SELECT d.id, d.value_sha256, d.edit_id FROM dead_letters d WHERE d.state = 'open' AND ",
+    );
+    push_conditions(&mut query, selection);
+    query
+        .push(" ORDER BY d.id DESC LIMIT ")
+        .push_bind(most)
+        .push(") s");
+    let inserted = query.build().execute(connection).await?.rows_affected();
+    Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_id_can_be_read_aloud_and_typed() {
+        for _ in 0..1000 {
+            let id = new_id();
+            assert_eq!(id.len(), 8);
+            assert!(!id.contains(['0', 'o', '1', 'i', 'l']), "{id}");
+        }
+    }
+}

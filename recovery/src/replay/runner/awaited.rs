@@ -1,0 +1,37 @@
+//! What was sent and has no outcome yet: its job says so when nobody reads where it went. A stage may have gone after it was sent to.
+
+use super::Runner;
+use super::job::block;
+use crate::error::RecoveryError;
+use crate::replay::jobs::within;
+
+/// Jobs of which everything is sent, and the group that the oldest awaited record went to, once an outcome is due.
+const AWAITED: &str = "SELECT j.id, d.consumer_group, j.blocked IS NOT NULL FROM replay_jobs j
+     CROSS JOIN LATERAL (SELECT i.dead_letter_id, i.sent_at FROM replay_items i
+                         WHERE i.job_id = j.id AND i.state = 'sent' ORDER BY i.position LIMIT 1) oldest
+     JOIN dead_letters d ON d.id = oldest.dead_letter_id
+     WHERE j.finished_at IS NULL AND j.state = 'running' AND oldest.sent_at < clock_timestamp() - interval '3 s'
+       AND NOT EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state IN ('pending', 'sending'))
+     ORDER BY j.started_at LIMIT 100";
+
+pub(super) async fn look(context: &Runner) -> Result<(), RecoveryError> {
+    let pool = &context.recovery.pool;
+    let awaited: Vec<(String, String, bool)> =
+        within(async { Ok(sqlx::query_as(AWAITED).fetch_all(pool).await?) }).await?;
+    for (job, group, blocked) in awaited {
+        match context.desk.open(&[group]).await {
+            Ok(_) if !blocked => {}
+            Ok(_) => {
+                let clear = sqlx::query(
+                    "UPDATE replay_jobs SET blocked = NULL WHERE id = $1 AND state = 'running'",
+                )
+                .bind(job);
+                within(async { Ok(clear.execute(pool).await.map(drop)?) }).await?;
+            }
+            Err(reason) => {
+                within(async { block(&mut *pool.acquire().await?, &job, &reason).await }).await?
+            }
+        }
+    }
+    Ok(())
+}

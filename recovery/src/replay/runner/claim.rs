@@ -1,0 +1,311 @@
+//! A chunk claimed: in one transaction its dead letters become `replaying` and its items `sending`, or it is said why not.
+
+use super::letter::{self, Letter};
+use super::metrics as names;
+use super::{Destinations, Holder};
+use crate::error::RecoveryError;
+use sqlx::{Connection, PgConnection, Row};
+use std::collections::BTreeMap;
+
+/// Most records a chunk.
+pub(crate) const CHUNK_RECORDS: usize = 500;
+/// Most bytes of values a chunk, unless its first is larger.
+const CHUNK_BYTES: i64 = 8 << 20;
+
+/// An item as it was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) letter: i64,
+    pub(crate) value_sha256: Option<Vec<u8>>,
+    pub(crate) edit: Option<i64>,
+    /// Known by the coordinates of its raw record
+    pub(crate) of_raw: bool,
+}
+
+/// What is done with an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// To this topic
+    Send(String),
+    /// Why not
+    Skip(&'static str, String),
+}
+
+/// Whether a planned item may be sent, given its dead letter as it is now.
+pub(crate) fn decide(
+    planned: &Planned,
+    letter: Option<&Letter>,
+    destinations: &Destinations,
+) -> Decision {
+    let Some(letter) = letter else {
+        return Decision::Skip(
+            "not_open",
+            "the dead letter is not in the index any more".to_owned(),
+        );
+    };
+    match letter.state.as_str() {
+        "open" => {}
+        "replaying" => {
+            let job = letter.job.as_deref().unwrap_or("another one");
+            return Decision::Skip(
+                "being_replayed",
+                format!("replay {job} has sent it, and its outcome is not known yet"),
+            );
+        }
+        other => return Decision::Skip("not_open", format!("it is {other}")),
+    }
+    if letter.value_sha256 != planned.value_sha256
+        || letter.edit.as_ref().map(|edit| edit.id) != planned.edit
+    {
+        return Decision::Skip(
+            "changed_since_planned",
+            "its value is another than was selected; plan it again".to_owned(),
+        );
+    }
+    if letter.dropped && letter.edit.is_none() {
+        return Decision::Skip(
+            "value_dropped",
+            "the index's limits dropped its value: there is nothing to send".to_owned(),
+        );
+    }
+    let Some(topic) = destinations.topic_of(&letter.group) else {
+        return Decision::Skip("destination_unknown", destinations.why_not(&letter.group));
+    };
+    if !planned.of_raw {
+        let why = "its raw record is not known (ef.raw cannot be read), so nobody could tell what became of it; export it, or discard it";
+        return Decision::Skip("not_replayable", why.to_owned());
+    }
+    if letter.replay_count == i32::MAX {
+        return Decision::Skip(
+            "not_replayable",
+            "its replays cannot be counted on; export it, or discard it".to_owned(),
+        );
+    }
+    Decision::Send(topic)
+}
+
+/// A claimed item.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) letter: Letter,
+    pub(crate) topic: String,
+    pub(crate) count: i32,
+}
+
+/// Where the retry topics end, by topic and partition.
+pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
+
+/// What a claim came to.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// To be sent now; empty when none of the next items may be
+    Chunk(Vec<Claimed>),
+    /// Nothing is sent without the word of a second person
+    NeedsApproval,
+    /// The job is not running any more
+    Over,
+}
+
+/// Claims the next items, at most `records`. Whether a second person must agree is this role's setting, whoever applied the job. Runs on the connection that holds the job's lock:
+/// who lost the lock lost the connection, and claims nothing.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    holder: &Holder<'_>,
+    records: usize,
+    ends: &Ends,
+) -> Result<Claim, RecoveryError> {
+    let mut transaction = connection.begin().await?;
+    let job: Option<(String, bool)> =
+        sqlx::query_as("SELECT state, needs_confirmation AND approved_by IS NULL FROM replay_jobs WHERE id = $1 FOR UPDATE")
+            .bind(holder.job)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    match job {
+        Some((state, unapproved)) if state == "running" => {
+            if unapproved && holder.pipeline.require_approval {
+                return Ok(Claim::NeedsApproval);
+            }
+        }
+        _ => return Ok(Claim::Over),
+    }
+    let planned = next(&mut transaction, holder, records.clamp(1, CHUNK_RECORDS)).await?;
+    let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
+    let mut letters: BTreeMap<i64, Letter> = letter::lock(&mut transaction, &ids)
+        .await?
+        .into_iter()
+        .map(|letter| (letter.id, letter))
+        .collect();
+    let (mut claimed, mut skipped) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
+    for planned in &planned {
+        match decide(planned, letters.get(&planned.letter), holder.destinations) {
+            Decision::Send(topic) => {
+                if let Some(letter) = letters.remove(&planned.letter) {
+                    claimed.push(Claimed {
+                        count: letter.replay_count.saturating_add(1),
+                        letter,
+                        topic,
+                    });
+                }
+            }
+            Decision::Skip(code, detail) => {
+                skipped.0.push(planned.letter);
+                skipped.1.push(code);
+                skipped.2.push(crate::audit_log::clean(&detail));
+            }
+        }
+    }
+    sqlx::query(
+        "UPDATE replay_items i SET state = 'skipped', code = s.code, detail = s.detail, settled_at = clock_timestamp()
+         FROM UNNEST($2::bigint[], $3::text[], $4::text[]) AS s (id, code, detail) WHERE i.job_id = $1 AND i.dead_letter_id = s.id",
+    )
+    .bind(holder.job)
+    .bind(&skipped.0)
+    .bind(&skipped.1)
+    .bind(&skipped.2)
+    .execute(&mut *transaction)
+    .await?;
+    let ids: Vec<i64> = claimed.iter().map(|claimed| claimed.letter.id).collect();
+    sqlx::query("UPDATE dead_letters SET state = 'replaying', job_id = $1 WHERE id = ANY($2)")
+        .bind(holder.job)
+        .bind(&ids)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "UPDATE replay_items i SET state = 'sending', replay_count = s.count
+         FROM UNNEST($2::bigint[], $3::integer[]) AS s (id, count) WHERE i.job_id = $1 AND i.dead_letter_id = s.id",
+    )
+    .bind(holder.job)
+    .bind(&ids)
+    .bind(claimed.iter().map(|claimed| claimed.count).collect::<Vec<_>>())
+    .execute(&mut *transaction)
+    .await?;
+    let ends =
+        serde_json::to_string(ends).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
+    sqlx::query(
+        "UPDATE replay_jobs SET blocked = NULL, sending_from = $2::json, claimed_at = clock_timestamp(), claimed_by = $3 WHERE id = $1",
+    )
+    .bind(holder.job)
+    .bind(ends)
+    .bind(holder.instance)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    metrics::counter!(names::REPLAYED, "outcome" => "skipped").increment(skipped.0.len() as u64);
+    Ok(Claim::Chunk(claimed))
+}
+
+/// The next pending items in order, within the chunk's bounds.
+async fn next(
+    connection: &mut PgConnection,
+    holder: &Holder<'_>,
+    records: usize,
+) -> Result<Vec<Planned>, RecoveryError> {
+    let rows = sqlx::query(
+        "SELECT i.dead_letter_id, i.value_sha256, i.edit_id, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0),
+                coalesce(d.origin_topic = $3 AND d.origin_group = '', false)
+         FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
+         WHERE i.job_id = $1 AND i.state = 'pending' ORDER BY i.position LIMIT $2",
+    )
+    .bind(holder.job)
+    .bind(i64::try_from(records).unwrap_or(1))
+    .bind(&holder.pipeline.topic_raw)
+    .fetch_all(connection)
+    .await?;
+    let (mut planned, mut bytes) = (Vec::with_capacity(rows.len()), 0_i64);
+    for row in &rows {
+        bytes = bytes.saturating_add(row.try_get::<i64, _>(3)?);
+        if bytes > CHUNK_BYTES && !planned.is_empty() {
+            break;
+        }
+        planned.push(Planned {
+            letter: row.try_get(0)?,
+            value_sha256: row.try_get(1)?,
+            edit: row.try_get(2)?,
+            of_raw: row.try_get(4)?,
+        });
+    }
+    Ok(planned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::runner::letter::Edit;
+    use proptest::prelude::*;
+
+    fn letters() -> impl Strategy<Value = Letter> {
+        let edit = prop::option::of(1_i64..3).prop_map(|id| {
+            id.map(|id| Edit {
+                id,
+                by: "eve".to_owned(),
+                value: Vec::new(),
+            })
+        });
+        (
+            prop::sample::select(vec![
+                "open",
+                "replaying",
+                "resolved",
+                "discarded",
+                "a state of tomorrow",
+            ]),
+            prop::sample::select(vec!["v", "p", "billing", "", "v "]),
+            prop::option::of(prop::collection::vec(0_u8..2, 1)),
+            any::<bool>(),
+            edit,
+            prop::sample::select(vec![0, 3, i32::MAX]),
+        )
+            .prop_map(
+                |(state, group, value_sha256, dropped, edit, replay_count)| Letter {
+                    id: 1,
+                    state: state.to_owned(),
+                    job: None,
+                    group: group.to_owned(),
+                    raw: (0, 0),
+                    replay_count,
+                    key: None,
+                    value: None,
+                    value_sha256,
+                    dropped,
+                    headers: Vec::new(),
+                    edit,
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_open_unchanged_whole_and_ours_is_sent_and_only_to_its_own_group(
+            letter in prop::option::of(letters()),
+            value_sha256 in prop::option::of(prop::collection::vec(0_u8..2, 1)),
+            edit in prop::option::of(1_i64..3),
+            of_raw in prop::bool::weighted(0.8),
+        ) {
+            let destinations = Destinations {
+                groups: ["v".to_owned(), "p".to_owned()],
+                topics: ["to validator".to_owned(), "to persistence".to_owned()],
+            };
+            let planned = Planned { letter: 1, value_sha256, edit, of_raw };
+            let may = letter.as_ref().filter(|letter| {
+                letter.state == "open"
+                    && letter.value_sha256 == planned.value_sha256
+                    && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
+                    && (letter.edit.is_some() || !letter.dropped)
+                    && ["v", "p"].contains(&letter.group.as_str())
+                    && of_raw
+                    && letter.replay_count < i32::MAX
+            });
+            match (decide(&planned, letter.as_ref(), &destinations), may) {
+                (Decision::Send(topic), Some(letter)) => {
+                    prop_assert_eq!(topic, if letter.group == "v" { "to validator" } else { "to persistence" });
+                }
+                (Decision::Skip(code, detail), None) => {
+                    prop_assert!(!detail.is_empty());
+                    let being = letter.is_some_and(|letter| letter.state == "replaying");
+                    prop_assert_eq!(code == "being_replayed", being);
+                }
+                (decision, may) => prop_assert!(false, "{:?} of {:?}", decision, may),
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Where replays go, and whether anybody reads there.
+
+use super::claim::Ends;
+use crate::Context;
+use crate::PipelineArgs;
+use runtime::admin::{Inspector, Readers};
+use runtime::kafka::KafkaArgs;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest one question to the brokers.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// How long it is believed that a group reads its retry topic.
+const READERS_KNOWN_FOR: Duration = Duration::from_secs(5);
+
+/// The groups whose stages read a retry topic: ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Destinations {
+    pub(super) groups: [String; 2],
+    /// Of each
+    pub(super) topics: [String; 2],
+}
+
+impl Destinations {
+    pub(crate) fn of(pipeline: &PipelineArgs) -> Self {
+        Self {
+            groups: [
+                pipeline.validator_group.clone(),
+                pipeline.persistence_group.clone(),
+            ],
+            topics: pipeline.retry_topics(),
+        }
+    }
+
+    /// The retry topic of a group; none for a group that is not ours, whose stages read none.
+    pub(crate) fn topic_of(&self, group: &str) -> Option<String> {
+        self.groups
+            .iter()
+            .zip(&self.topics)
+            .find(|(ours, _)| *ours == group)
+            .map(|(_, topic)| topic.clone())
+    }
+
+    /// The sentence for a group without a retry topic.
+    pub(crate) fn why_not(&self, group: &str) -> String {
+        let [validator, persistence] = &self.groups;
+        let shown = crate::audit_log::clean(group);
+        format!(
+            "it failed in consumer group {shown:?}, and only {validator} and {persistence} read replays; export it for its owner, or discard it"
+        )
+    }
+}
+
+/// Asks the brokers.
+pub(super) struct Desk {
+    pub(super) destinations: Destinations,
+    pub(super) kafka: KafkaArgs,
+    inspector: Arc<Inspector>,
+    seen: Mutex<HashMap<String, Instant>>,
+}
+
+impl Desk {
+    pub(super) fn new(recovery: &Context) -> Result<Self, String> {
+        let kafka = recovery
+            .kafka
+            .clone()
+            .ok_or("replays need Kafka: run the recovery role with --kafka-brokers")?;
+        let inspector =
+            Arc::new(Inspector::new(&kafka, ASKED_WITHIN).map_err(|error| error.to_string())?);
+        Ok(Self {
+            destinations: Destinations::of(&recovery.pipeline),
+            kafka,
+            inspector,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// Where the retry topics of these groups end, when replays to all of them would be read; else a sentence that says what to do.
+    pub(super) async fn open(&self, groups: &[String]) -> Result<Ends, String> {
+        let mut ends = Ends::new();
+        for group in groups {
+            let Some(topic) = self.destinations.topic_of(group) else {
+                continue;
+            };
+            let (inspector, asked, ask_readers) = (
+                Arc::clone(&self.inspector),
+                topic.clone(),
+                !self.seen_lately(group),
+            );
+            let of = group.clone();
+            let answer = tokio::task::spawn_blocking(move || {
+                let ends = inspector.ends(&asked)?;
+                anyhow::Ok((
+                    ends,
+                    if ask_readers {
+                        inspector.readers(&of, &asked)
+                    } else {
+                        Readers::Unknown
+                    },
+                ))
+            });
+            let (found, readers) = match answer.await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => {
+                    return Err(format!(
+                        "cannot send to {topic}: {error:#}; is Kafka up, and does the topic exist (`eventflow admin topics apply`)?"
+                    ));
+                }
+                Err(error) => return Err(error.to_string()),
+            };
+            if found.is_empty() {
+                return Err(format!(
+                    "topic {topic} has no partitions; create it with `eventflow admin topics apply`"
+                ));
+            }
+            match readers {
+                Readers::Nobody => {
+                    return Err(format!(
+                        "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
+                    ));
+                }
+                Readers::OfOtherTopics => {
+                    return Err(format!(
+                        "nobody reads {topic}: the members of consumer group {group} do not; upgrade its role, or is its --topic-retry another?"
+                    ));
+                }
+                Readers::There | Readers::Unknown => {}
+            }
+            // Brokers that do not tell are not asked more often either: what is sent waits in the topic.
+            if ask_readers {
+                self.seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(group.clone(), Instant::now());
+            }
+            ends.insert(topic, found);
+        }
+        Ok(ends)
+    }
+
+    fn seen_lately(&self, group: &str) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(group)
+            .is_some_and(|at| at.elapsed() < READERS_KNOWN_FOR)
+    }
+
+    /// Our groups.
+    pub(super) fn groups(&self) -> &[String] {
+        &self.destinations.groups
+    }
+}

@@ -1,0 +1,250 @@
+//! One job, turn by turn, for as long as it has something to send.
+
+use super::claim::{self, Claim};
+use super::pace::{Due, Pace};
+use super::send::{self, Published};
+use super::{Holder, Runner, metrics as names};
+use crate::error::RecoveryError;
+use crate::replay::jobs::within;
+use sqlx::{Connection, PgConnection, Row};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What goes on after a turn.
+enum Next {
+    Again,
+    After(Duration),
+    Done,
+}
+
+/// The job as it is now.
+struct Now {
+    running: bool,
+    rate: f64,
+    /// Items whose sending nobody has seen the end of
+    sending: bool,
+    pending: bool,
+    /// Of the chunk in hand: how much longer its records may be on their way
+    unsettled_for: Duration,
+}
+
+pub(super) async fn run(context: &Runner, job: &str) {
+    let mut connection = match within(lock(context, job)).await {
+        Ok(Some(connection)) => connection,
+        // Another instance has it.
+        Ok(None) => return,
+        Err(error) => return wait(context, job, &error).await,
+    };
+    let mut pace = Pace::new(Instant::now());
+    let mut groups = None;
+    while !context.shutdown.is_cancelled() {
+        match turn(context, job, &mut connection, &mut pace, &mut groups).await {
+            Ok(Next::Again) => {}
+            Ok(Next::After(pause)) => {
+                context
+                    .shutdown
+                    .run_until_cancelled(tokio::time::sleep(pause.min(context.settings.poll)))
+                    .await;
+            }
+            Ok(Next::Done) => break,
+            Err(error) => {
+                // The connection may be broken, and the lock with it.
+                drop(connection);
+                return wait(context, job, &error).await;
+            }
+        }
+    }
+    // The server frees the lock with the connection.
+    if let Err(error) = within(async { Ok(connection.close().await?) }).await {
+        tracing::debug!(event = "replay_connection_close", job, %error);
+    }
+}
+
+/// A connection of its own that holds the job's lock; none while another instance has it. A crash frees it, a dead machine within half a minute.
+async fn lock(context: &Runner, job: &str) -> Result<Option<PgConnection>, RecoveryError> {
+    let options = context
+        .recovery
+        .pool
+        .connect_options()
+        .as_ref()
+        .clone()
+        .options([
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ]);
+    let mut connection = PgConnection::connect_with(&options).await?;
+    let locked: bool = sqlx::query_scalar(
+        "SELECT pg_try_advisory_lock(hashtext('eventflow.replay'), hashtext($1))",
+    )
+    .bind(job)
+    .fetch_one(&mut connection)
+    .await?;
+    Ok(locked.then_some(connection))
+}
+
+/// The world is down: said in the job, as far as it can be, and tried again later.
+async fn wait(context: &Runner, job: &str, error: &RecoveryError) {
+    metrics::counter!(names::WAITS, "code" => error.code()).increment(1);
+    tracing::warn!(event = "replay_waits", job, code = error.code(), %error);
+    let said = within(async {
+        let mut connection = context.recovery.pool.acquire().await?;
+        block(&mut connection, job, &error.to_string()).await
+    });
+    if let Err(error) = said.await {
+        tracing::debug!(event = "replay_block_unsaid", job, %error);
+    }
+    context
+        .shutdown
+        .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+        .await;
+}
+
+pub(super) async fn block(
+    connection: &mut PgConnection,
+    job: &str,
+    reason: &str,
+) -> Result<(), RecoveryError> {
+    sqlx::query("UPDATE replay_jobs SET blocked = $2 WHERE id = $1 AND state = 'running' AND blocked IS DISTINCT FROM $2")
+        .bind(job)
+        .bind(crate::audit_log::clean(reason))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// `groups`: those that items go to, once asked: a million items are looked through for it, and what is pending only gets less.
+async fn turn(
+    context: &Runner,
+    job: &str,
+    connection: &mut PgConnection,
+    pace: &mut Pace,
+    groups: &mut Option<Vec<String>>,
+) -> Result<Next, RecoveryError> {
+    let now = within(look(context, job, connection)).await?;
+    if now.sending {
+        if !now.unsettled_for.is_zero() {
+            return Ok(Next::After(now.unsettled_for));
+        }
+        send::find_out(connection, &context.desk.kafka, job).await?;
+        return Ok(Next::Again);
+    }
+    if !now.running || !now.pending {
+        return Ok(Next::Done);
+    }
+    let records = match pace.due(now.rate, Instant::now()) {
+        Due::Records(records) => records,
+        Due::In(pause) => return Ok(Next::After(pause)),
+    };
+    let groups = match groups {
+        Some(groups) => groups,
+        None => groups.insert(within(groups_of(context, job, connection)).await?),
+    };
+    let ends = match context.desk.open(groups).await {
+        Ok(ends) => ends,
+        Err(reason) => {
+            metrics::counter!(names::WAITS, "code" => "destination_unusable").increment(1);
+            within(block(connection, job, &reason)).await?;
+            // Looked at again, also for a pause or a stop, which leave the turn.
+            context
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+                .await;
+            return Ok(Next::Again);
+        }
+    };
+    let pipeline = &context.recovery.pipeline;
+    let holder = Holder {
+        job,
+        instance: &context.instance,
+        destinations: &context.desk.destinations,
+        pipeline,
+    };
+    let started = Instant::now();
+    let chunk = match within(claim::claim(connection, &holder, records, &ends)).await? {
+        Claim::Chunk(chunk) => chunk,
+        Claim::Over => return Ok(Next::Done),
+        Claim::NeedsApproval => {
+            metrics::counter!(names::WAITS, "code" => "needs_approval").increment(1);
+            let reason =
+                format!("needs the approval of a second person: eventflow replay approve {job}");
+            within(block(connection, job, &reason)).await?;
+            context
+                .shutdown
+                .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+                .await;
+            return Ok(Next::Again);
+        }
+    };
+    if chunk.is_empty() {
+        return Ok(Next::Again);
+    }
+    pace.take(chunk.len());
+    let published: Published = send::publish(&context.publisher, job, &chunk).await;
+    within(send::mark(connection, job, &published)).await?;
+    metrics::histogram!(names::CHUNK_SECONDS).record(started.elapsed());
+    let Some(problem) = published.problem else {
+        return Ok(Next::Again);
+    };
+    metrics::counter!(names::WAITS, "code" => problem.code()).increment(1);
+    within(block(
+        connection,
+        job,
+        &format!("the broker has not taken all of it, trying on: {problem}"),
+    ))
+    .await?;
+    context
+        .shutdown
+        .run_until_cancelled(tokio::time::sleep(context.settings.recheck))
+        .await;
+    Ok(Next::Again)
+}
+
+async fn look(
+    context: &Runner,
+    job: &str,
+    connection: &mut PgConnection,
+) -> Result<Now, RecoveryError> {
+    let row = sqlx::query(
+        "SELECT state = 'running', rate, EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'sending'),
+                EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'pending'), claimed_by IS DISTINCT FROM $2,
+                coalesce(extract(epoch FROM clock_timestamp() - claimed_at), 0)::double precision
+         FROM replay_jobs j WHERE id = $1",
+    )
+    .bind(job)
+    .bind(&context.instance)
+    .fetch_one(connection)
+    .await?;
+    let (by_another, age): (bool, f64) = (row.try_get(4)?, row.try_get(5)?);
+    let age = Duration::try_from_secs_f64(age).unwrap_or_default();
+    let unsettled_for = if by_another {
+        context.settings.grace.saturating_sub(age)
+    } else {
+        Duration::ZERO
+    };
+    Ok(Now {
+        running: row.try_get(0)?,
+        rate: row.try_get(1)?,
+        sending: row.try_get(2)?,
+        pending: row.try_get(3)?,
+        unsettled_for,
+    })
+}
+
+/// Those of our groups that pending items go to.
+async fn groups_of(
+    context: &Runner,
+    job: &str,
+    connection: &mut PgConnection,
+) -> Result<Vec<String>, RecoveryError> {
+    let wanted = sqlx::query_scalar(
+        "SELECT g FROM UNNEST($2::text[]) g
+         WHERE EXISTS (SELECT FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
+                       WHERE i.job_id = $1 AND i.state = 'pending' AND d.consumer_group = g)",
+    );
+    Ok(wanted
+        .bind(job)
+        .bind(context.desk.groups())
+        .fetch_all(connection)
+        .await?)
+}

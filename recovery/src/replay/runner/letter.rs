@@ -1,0 +1,259 @@
+//! A dead letter as a replay would send it: loaded from the index, made into a record of the retry topic.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use contracts::kafka::headers as h;
+use runtime::publisher::RecordHeaders;
+use sha2::{Digest, Sha256};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+/// Headers in order; none is a null value.
+pub(crate) type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// What a replay needs to know of a dead letter.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub(crate) id: i64,
+    pub(crate) state: String,
+    /// The replay it is, or was last, part of
+    pub(crate) job: Option<String>,
+    /// That failed: what it sent to is where a replay goes
+    pub(crate) group: String,
+    pub(crate) raw: (i32, i64),
+    pub(crate) replay_count: i32,
+    pub(crate) key: Option<Vec<u8>>,
+    /// As it failed; none is Kafka's null, or [`dropped`](Self::dropped)
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) value_sha256: Option<Vec<u8>>,
+    /// The index's limits dropped the value
+    pub(crate) dropped: bool,
+    pub(crate) headers: Headers,
+    pub(crate) edit: Option<Edit>,
+}
+
+/// What a person made of the value.
+#[derive(Debug, Clone)]
+pub(crate) struct Edit {
+    pub(crate) id: i64,
+    pub(crate) by: String,
+    pub(crate) value: Vec<u8>,
+}
+
+const COLUMNS: &str =
+    "SELECT d.id, d.state, d.job_id, d.consumer_group, d.origin_partition, d.origin_offset, d.replay_count, d.key, d.value,
+        d.value_sha256, d.value IS NULL AND d.value_bytes IS NOT NULL AS dropped, d.headers::text, e.id, e.edited_by, e.value
+ FROM dead_letters d LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = ANY($1) ORDER BY d.id";
+
+/// These dead letters, by number; those that are not there are left out.
+pub(crate) async fn load(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<Letter>, sqlx::Error> {
+    let rows = sqlx::query(COLUMNS).bind(ids).fetch_all(connection).await?;
+    rows.iter().map(letter_of).collect()
+}
+
+/// As [`load`], locked until the transaction ends. In the order of their numbers, as everybody locks them.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<Letter>, sqlx::Error> {
+    let query = sqlx::AssertSqlSafe(format!("{COLUMNS} FOR UPDATE OF d"));
+    let rows = sqlx::query(query).bind(ids).fetch_all(connection).await?;
+    rows.iter().map(letter_of).collect()
+}
+
+fn letter_of(row: &PgRow) -> Result<Letter, sqlx::Error> {
+    let edit: Option<i64> = row.try_get(12)?;
+    let headers: String = row.try_get(11)?;
+    Ok(Letter {
+        id: row.try_get(0)?,
+        state: row.try_get(1)?,
+        job: row.try_get(2)?,
+        group: row.try_get(3)?,
+        raw: (row.try_get(4)?, row.try_get(5)?),
+        replay_count: row.try_get(6)?,
+        key: row.try_get(7)?,
+        value: row.try_get(8)?,
+        value_sha256: row.try_get(9)?,
+        dropped: row.try_get(10)?,
+        headers: headers_of(&headers).map_err(|problem| sqlx::Error::Decode(problem.into()))?,
+        edit: edit
+            .map(|id| {
+                Ok::<_, sqlx::Error>(Edit {
+                    id,
+                    by: row.try_get(13)?,
+                    value: row.try_get(14)?,
+                })
+            })
+            .transpose()?,
+    })
+}
+
+/// `[[name, text or null or {"base64": ...}], ...]`
+fn headers_of(text: &str) -> Result<Headers, String> {
+    let pairs: Vec<(String, serde_json::Value)> =
+        serde_json::from_str(text).map_err(|error| format!("headers: {error}"))?;
+    let value_of = |value: serde_json::Value| match value {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(text) => Ok(Some(text.into_bytes())),
+        other => {
+            let bytes = other
+                .get("base64")
+                .and_then(|text| STANDARD.decode(text.as_str()?).ok());
+            bytes
+                .map(Some)
+                .ok_or_else(|| "headers: neither text, null nor base64".to_owned())
+        }
+    };
+    pairs
+        .into_iter()
+        .map(|(name, value)| Ok((name, value_of(value)?)))
+        .collect()
+}
+
+impl Letter {
+    /// The value a replay would send now.
+    pub(crate) fn outgoing(&self) -> Option<&[u8]> {
+        self.edit
+            .as_ref()
+            .map(|edit| edit.value.as_slice())
+            .or(self.value.as_deref())
+    }
+
+    /// The first header of that name, as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        std::str::from_utf8(value.as_deref()?).ok()
+    }
+
+    /// The `ef.raw` of what is sent: its own header, else where it comes from.
+    pub(crate) fn raw_text(&self) -> String {
+        self.header(h::RAW)
+            .map_or_else(|| format!("{}:{}", self.raw.0, self.raw.1), str::to_owned)
+    }
+
+    /// The headers of what is sent: its own, in order, without the verdict, then what the replay says of itself. What was edited once stays
+    /// edited, also when its replay failed again and nobody edits it any more; its original is that of the first edit.
+    pub(crate) fn retry_headers(&self, job: &str, count: i32) -> Headers {
+        let (again, ours) = (
+            [h::EDITED_BY, h::ORIGINAL_HASH],
+            [h::REPLAY_ID, h::REPLAY_COUNT],
+        );
+        let ours: Vec<&str> = if self.edit.is_some() {
+            [&again[..], &ours[..]].concat()
+        } else {
+            ours.to_vec()
+        };
+        let stays = |name: &str| {
+            !ours.contains(&name)
+                && (!h::dlq::ALL.contains(&name) || name == h::dlq::FIRST_FAILED_AT)
+        };
+        let mut headers: Headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| stays(name))
+            .cloned()
+            .collect();
+        let mut add =
+            |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
+        if !self.headers.iter().any(|(name, _)| name == h::RAW) {
+            add(h::RAW, self.raw_text());
+        }
+        add(h::REPLAY_ID, job.to_owned());
+        add(h::REPLAY_COUNT, count.to_string());
+        if let Some(edit) = &self.edit {
+            add(h::EDITED_BY, edit.by.clone());
+            let digest = || {
+                let digest = Sha256::digest(self.value.as_deref().unwrap_or_default());
+                self.value_sha256.clone().unwrap_or_else(|| digest.to_vec())
+            };
+            let original = self.header(h::ORIGINAL_HASH).map_or_else(
+                || format!("sha256:{}", hex::encode(digest())),
+                str::to_owned,
+            );
+            add(h::ORIGINAL_HASH, original);
+        }
+        headers
+    }
+}
+
+/// As the publisher takes them.
+pub(crate) fn record_headers(headers: &Headers) -> RecordHeaders {
+    headers
+        .iter()
+        .fold(RecordHeaders::new(headers.len()), |all, (name, value)| {
+            all.with(name, value.as_deref())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(headers: &[(&str, &str)], edit: Option<&str>) -> Letter {
+        Letter {
+            id: 1,
+            state: "open".to_owned(),
+            job: None,
+            group: "eventflow-validator".to_owned(),
+            raw: (3, 4),
+            replay_count: 1,
+            key: None,
+            value: Some(b"now".to_vec()),
+            value_sha256: Some(vec![0xab; 32]),
+            dropped: false,
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())))
+                .collect(),
+            edit: edit.map(|by| Edit {
+                id: 7,
+                by: by.to_owned(),
+                value: b"edited".to_vec(),
+            }),
+        }
+    }
+
+    fn sent(letter: &Letter, name: &str) -> Vec<String> {
+        let all = letter
+            .retry_headers("job", 2)
+            .into_iter()
+            .filter(|(key, _)| key == name);
+        all.filter_map(|(_, value)| String::from_utf8(value?).ok())
+            .collect()
+    }
+
+    #[test]
+    fn what_was_edited_once_stays_edited_and_its_original_is_the_first() {
+        let first = letter(&[], Some("ann"));
+        assert_eq!(
+            (sent(&first, h::EDITED_BY), sent(&first, h::ORIGINAL_HASH)),
+            (
+                vec!["ann".to_owned()],
+                vec![format!("sha256:{}", "ab".repeat(32))]
+            )
+        );
+        let before = [
+            (h::EDITED_BY, "ann"),
+            (h::ORIGINAL_HASH, "sha256:first"),
+            (h::REPLAY_ID, "old"),
+            (h::REPLAY_COUNT, "1"),
+        ];
+        for (again, by) in [
+            (letter(&before, None), "ann"),
+            (letter(&before, Some("bob")), "bob"),
+        ] {
+            assert_eq!(
+                (sent(&again, h::EDITED_BY), sent(&again, h::ORIGINAL_HASH)),
+                (vec![by.to_owned()], vec!["sha256:first".to_owned()])
+            );
+            assert_eq!(
+                (sent(&again, h::REPLAY_ID), sent(&again, h::REPLAY_COUNT)),
+                (vec!["job".to_owned()], vec!["2".to_owned()])
+            );
+        }
+        assert_eq!(sent(&letter(&[], None), h::EDITED_BY), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,257 @@
+//! A claimed chunk published, and what is known of it afterwards.
+
+use super::claim::{Claimed, Ends};
+use super::letter::record_headers;
+use super::metrics as names;
+use crate::error::RecoveryError;
+use runtime::admin::Tail;
+use runtime::kafka::KafkaArgs;
+use runtime::publisher::{OutRecord, PublishError, Publisher};
+use sqlx::{Connection, PgConnection, Row};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Longer than the publisher tries one record: after it, a record is in the topic, or will not come.
+pub(crate) const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(15);
+
+/// How a chunk went.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    /// Dead letters whose records are acknowledged
+    pub(crate) sent: Vec<i64>,
+    /// Dead letters the broker will never take: too large
+    pub(crate) too_large: Vec<i64>,
+    /// Why the rest is not known to be there
+    pub(crate) problem: Option<PublishError>,
+}
+
+fn record<'a>(job: &str, claimed: &'a Claimed) -> OutRecord<'a> {
+    OutRecord {
+        topic: &claimed.topic,
+        key: claimed.letter.key.as_deref(),
+        value: claimed.letter.outgoing(),
+        headers: record_headers(&claimed.letter.retry_headers(job, claimed.count)),
+    }
+}
+
+/// Publishes a chunk and waits for every acknowledgement.
+pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed]) -> Published {
+    let mut batch = publisher.batch(chunk.len());
+    let (mut handed, mut refused, mut published) = (
+        Vec::with_capacity(chunk.len()),
+        Vec::new(),
+        Published::default(),
+    );
+    for claimed in chunk {
+        match batch.add(record(job, claimed)) {
+            Ok(()) => handed.push(claimed),
+            Err(PublishError::TooLarge) => published.too_large.push(claimed.letter.id),
+            Err(error) => {
+                published.problem = Some(error);
+                break;
+            }
+        }
+    }
+    let failed: HashMap<usize, PublishError> =
+        batch.wait(ACKNOWLEDGED_WITHIN).await.into_iter().collect();
+    for (place, claimed) in handed.into_iter().enumerate() {
+        match failed.get(&place) {
+            None => published.sent.push(claimed.letter.id),
+            Some(PublishError::TooLarge) => refused.push(claimed),
+            Some(error) => published.problem = Some(error.clone()),
+        }
+    }
+    // A broker refuses what travels together as a whole: alone, only what is itself too large is refused.
+    for claimed in refused {
+        if published.problem.is_some() {
+            break;
+        }
+        match publisher
+            .publish(record(job, claimed), ACKNOWLEDGED_WITHIN)
+            .await
+        {
+            Ok(()) => published.sent.push(claimed.letter.id),
+            Err(PublishError::TooLarge) => published.too_large.push(claimed.letter.id),
+            Err(error) => published.problem = Some(error),
+        }
+    }
+    published
+}
+
+/// Writes down what is known of a chunk. What came back as a dead letter, or was stored, before this is settled already and left alone.
+pub(crate) async fn mark(
+    connection: &mut PgConnection,
+    job: &str,
+    published: &Published,
+) -> Result<(), RecoveryError> {
+    let mut transaction = connection.begin().await?;
+    release(&mut transaction, job, &published.too_large).await?;
+    sqlx::query(
+        "UPDATE replay_items SET state = 'failed', code = 'record_too_large', settled_at = clock_timestamp(),
+                detail = 'the record is larger than the broker takes; raise max.message.bytes of the retry topic, or discard it'
+         WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
+    )
+    .bind(job)
+    .bind(&published.too_large)
+    .execute(&mut *transaction)
+    .await?;
+    let sent = sent(&mut transaction, job, &published.sent).await?;
+    transaction.commit().await?;
+    metrics::counter!(names::REPLAYED, "outcome" => "sent").increment(sent);
+    metrics::counter!(names::REPLAYED, "outcome" => "failed")
+        .increment(published.too_large.len() as u64);
+    Ok(())
+}
+
+async fn sent(
+    connection: &mut PgConnection,
+    job: &str,
+    letters: &[i64],
+) -> Result<u64, sqlx::Error> {
+    let marked = sqlx::query(
+        "UPDATE replay_items SET state = 'sent', sent_at = clock_timestamp()
+         WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
+    );
+    Ok(marked
+        .bind(job)
+        .bind(letters)
+        .execute(connection)
+        .await?
+        .rows_affected())
+}
+
+/// Dead letters that were claimed and not sent are open again.
+async fn release(
+    connection: &mut PgConnection,
+    job: &str,
+    letters: &[i64],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "WITH mine AS (SELECT d.id FROM dead_letters d JOIN replay_items i ON i.job_id = $1 AND i.dead_letter_id = d.id
+                       WHERE d.id = ANY($2) AND d.job_id = $1 AND d.state = 'replaying' AND i.state = 'sending'
+                       ORDER BY d.id FOR UPDATE OF d)
+         UPDATE dead_letters d SET state = 'open' FROM mine WHERE d.id = mine.id",
+    )
+    .bind(job)
+    .bind(letters)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// An item whose fate between claim and acknowledgement is not known.
+struct Unknown {
+    letter: i64,
+    /// Of its record
+    raw: String,
+    count: i32,
+}
+
+/// A chunk whose acknowledgements nobody saw: what is in the retry topic was sent, the rest is as if it had not been claimed.
+/// Answers how many were unknown.
+pub(crate) async fn find_out(
+    connection: &mut PgConnection,
+    kafka: &KafkaArgs,
+    job: &str,
+) -> Result<usize, RecoveryError> {
+    let unknown = unknown(connection, job).await?;
+    if unknown.is_empty() {
+        return Ok(0);
+    }
+    let from: Option<String> =
+        sqlx::query_scalar("SELECT sending_from::text FROM replay_jobs WHERE id = $1")
+            .bind(job)
+            .fetch_one(&mut *connection)
+            .await?;
+    let from: Ends = serde_json::from_str(from.as_deref().unwrap_or("{}")).unwrap_or_default();
+    let wanted: HashMap<(String, String), i64> = unknown
+        .iter()
+        .map(|item| ((item.raw.clone(), item.count.to_string()), item.letter))
+        .collect();
+    let (kafka, id) = (kafka.clone(), job.to_owned());
+    let found = tokio::task::spawn_blocking(move || look(&kafka, &id, &from, &wanted)).await;
+    let found = found.map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
+    let found = found.map_err(|error| {
+        RecoveryError::Unavailable(format!("the retry topic cannot be read: {error}"))
+    })?;
+    let gone: Vec<i64> = unknown
+        .iter()
+        .map(|item| item.letter)
+        .filter(|letter| !found.contains(letter))
+        .collect();
+    let mut transaction = connection.begin().await?;
+    release(&mut transaction, job, &gone).await?;
+    sqlx::query(
+        "UPDATE replay_items SET state = 'pending', replay_count = NULL WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
+    )
+    .bind(job)
+    .bind(&gone)
+    .execute(&mut *transaction)
+    .await?;
+    let sent = sent(&mut transaction, job, &found).await?;
+    transaction.commit().await?;
+    metrics::counter!(names::REPLAYED, "outcome" => "sent").increment(sent);
+    metrics::counter!(names::REPLAYED, "outcome" => "released").increment(gone.len() as u64);
+    tracing::info!(
+        event = "replay_chunk_found_out",
+        job,
+        found = found.len(),
+        released = gone.len()
+    );
+    Ok(unknown.len())
+}
+
+async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown>, RecoveryError> {
+    let rows = sqlx::query("SELECT dead_letter_id, replay_count FROM replay_items WHERE job_id = $1 AND state = 'sending'")
+        .bind(job)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut counts = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        counts.insert(
+            row.try_get::<i64, _>(0)?,
+            row.try_get::<Option<i32>, _>(1)?.unwrap_or_default(),
+        );
+    }
+    let ids: Vec<i64> = counts.keys().copied().collect();
+    let letters = super::letter::load(connection, &ids).await?;
+    Ok(letters
+        .iter()
+        .map(|letter| Unknown {
+            letter: letter.id,
+            raw: letter.raw_text(),
+            count: counts.get(&letter.id).copied().unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// The dead letters whose records of this job are in the retry topics, read outside any group.
+fn look(
+    kafka: &KafkaArgs,
+    job: &str,
+    from: &Ends,
+    wanted: &HashMap<(String, String), i64>,
+) -> anyhow::Result<Vec<i64>> {
+    let mut found = Vec::new();
+    for (topic, offsets) in from {
+        Tail::since(kafka, topic, offsets)?.visit(|record| {
+            if record
+                .header(contracts::kafka::headers::REPLAY_ID)
+                .as_deref()
+                != Some(job)
+            {
+                return;
+            }
+            let raw = record
+                .header(contracts::kafka::headers::RAW)
+                .unwrap_or_default();
+            let count = record
+                .header(contracts::kafka::headers::REPLAY_COUNT)
+                .unwrap_or_default();
+            if let Some(letter) = wanted.get(&(raw, count)) {
+                found.push(*letter);
+            }
+        })?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,184 @@
+//! From a URL to a usable schema.
+
+use crate::fault::{classify, sqlstate};
+use crate::{CHECK, DEADLINE, silent};
+use contracts::Secret;
+use runtime::config::ConfigError;
+use runtime::consumer::StageError;
+use runtime::health::Health;
+use runtime::kafka::KafkaArgs;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Parses the URL for a role whose schema has the role's name; nothing connects.
+///
+/// # Errors
+/// [`ConfigError`] without the URL's content, which may hold a password.
+pub fn options(url: &Secret, role: &str) -> Result<PgConnectOptions, ConfigError> {
+    let bad = |problem: &str| {
+        ConfigError::new(
+            "--database-url",
+            format!("{problem}; expected postgres://user:password@host:port/database?sslmode=..."),
+        )
+    };
+    let text = std::str::from_utf8(url.expose()).map_err(|_| bad("not UTF-8"))?;
+    let options = PgConnectOptions::from_str(text).map_err(|_| bad("not a PostgreSQL URL"))?;
+    Ok(options
+        .application_name(&format!("eventflow-{role}"))
+        .options([
+            ("search_path", role),
+            ("statement_timeout", "20s"),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+        ]))
+}
+
+/// A role's part of the database: its name is that of its schema, and these are its migrations.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    /// Role and schema
+    pub role: &'static str,
+    /// Brings the schema up to date
+    pub migrations: &'static Migrator,
+}
+
+impl Schema {
+    /// Connections made when they are needed; nothing connects yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn pool(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
+        Ok(pool(options(url, self.role)?, connections))
+    }
+
+    /// The same, acting as the role's own login, which then owns what is made.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn pool_as_its_user(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
+        Ok(pool(
+            options(url, self.role)?.options([("role", crate::users::name(self.role))]),
+            connections,
+        ))
+    }
+
+    /// Makes the pool usable: migrates, and makes sure the database's offsets are of this Kafka cluster. Waits, visibly, while either is
+    /// down; false when `shutdown` came first.
+    ///
+    /// # Errors
+    /// A failed migration, or a database that has seen another cluster.
+    pub async fn open(
+        &self,
+        pool: &PgPool,
+        kafka: &KafkaArgs,
+        health: &Health,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<bool> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match shutdown
+                .run_until_cancelled(self.prepare(pool, kafka))
+                .await
+            {
+                None => return Ok(false),
+                Some(Ok(())) => {
+                    health.set(CHECK, Ok(()));
+                    return Ok(true);
+                }
+                Some(Err(error)) if error.must_stop() => return Err(error.into()),
+                Some(Err(error)) => health.set(CHECK, Err(error.to_string())),
+            }
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                return Ok(false);
+            }
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    async fn prepare(&self, pool: &PgPool, kafka: &KafkaArgs) -> Result<(), StageError> {
+        let cluster = runtime::admin::cluster_id(kafka, Duration::from_secs(3)).await;
+        let cluster = cluster.map_err(|error| StageError::wait("kafka_unavailable", error))?;
+        self.migrate(pool).await?;
+        let known = sqlx::query_scalar(
+            "INSERT INTO kafka_cluster (cluster_id) VALUES ($1)
+             ON CONFLICT (only_one) DO UPDATE SET seen_at = clock_timestamp() RETURNING cluster_id",
+        )
+        .bind(&cluster)
+        .fetch_one(pool);
+        let known: String = tokio::time::timeout(DEADLINE, known)
+            .await
+            .map_err(|_| silent())?
+            .map_err(classify)?;
+        if known == cluster {
+            return Ok(());
+        }
+        let schema = self.role;
+        Err(StageError::stop(
+            "other_kafka_cluster",
+            format!(
+                "this database holds offsets of Kafka cluster {known}, but the brokers are cluster {cluster}: the same offsets mean other \
+                 records there. Point --kafka-brokers at the old cluster, or use an empty database, or, if the topics were moved on purpose, \
+                 run: DELETE FROM {schema}.consumer_offsets; DELETE FROM {schema}.kafka_cluster;"
+            ),
+        ))
+    }
+
+    /// Brings the schema up to date; safe to run from many instances at once. A migration may take as long as it takes: the limits on
+    /// statements and locks are for the hot path.
+    ///
+    /// # Errors
+    /// [`StageError`], fatal when a migration itself fails.
+    pub async fn migrate(&self, pool: &PgPool) -> Result<(), StageError> {
+        let options = pool
+            .connect_options()
+            .as_ref()
+            .clone()
+            .options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let one = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(DEADLINE)
+            .connect_lazy_with(options);
+        // Who owns the schema need not be somebody who may create one.
+        let there = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
+            .bind(self.role)
+            .fetch_one(&one);
+        if !there.await.map_err(classify)? {
+            self.create(&one).await?;
+        }
+        self.migrations
+            .run(&one)
+            .await
+            .map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    classify(error)
+                }
+                other => StageError::stop("migration_failed", other),
+            })
+    }
+
+    async fn create(&self, one: &PgPool) -> Result<(), StageError> {
+        // Two instances creating one schema at once collide in the catalogue in spite of IF NOT EXISTS.
+        let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", self.role));
+        let created = sqlx::query(create).execute(one).await;
+        if let Err(error) = created
+            && sqlstate(&error).as_deref() != Some("23505")
+        {
+            return Err(classify(error));
+        }
+        Ok(())
+    }
+}
+
+fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(3))
+        .connect_lazy_with(options)
+}

@@ -1,0 +1,77 @@
+//! PostgreSQL as the roles that write to it use it: [`connect`] reaches it and brings a role's own schema up to date, [`fault`] says
+//! whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores what was read, [`users`] gives each role a
+//! login of its own.
+//!
+//! Every role has a schema of its own and writes nowhere else; what others may read are views in it.
+
+pub mod connect;
+pub mod fault;
+pub mod offsets;
+pub mod users;
+
+use contracts::Secret;
+use runtime::config::ConfigError;
+use runtime::consumer::StageError;
+use std::time::Duration;
+
+/// Health check of the database.
+pub const CHECK: &str = "database";
+/// Longest one unit of work may take: below the group's `max.poll.interval.ms`. The server's own time limits end statements, but say
+/// nothing when the server itself is silent.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseArgs {
+    /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
+    #[arg(
+        help_heading = "Database",
+        long,
+        env = "EVENTFLOW_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "postgres://eventflow@127.0.0.1:5432/eventflow"
+    )]
+    pub database_url: Secret,
+}
+
+impl DatabaseArgs {
+    /// Refuses what is no PostgreSQL URL; nothing connects.
+    ///
+    /// # Errors
+    /// Names the setting, and nothing of the URL, which may hold a password.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        // The parser takes any scheme, and reads `me:secret@host` as one.
+        let url = self.database_url.expose();
+        if !(url.starts_with(b"postgres://") || url.starts_with(b"postgresql://")) {
+            return Err(ConfigError::new(
+                "--database-url",
+                "must begin with postgres://, as postgres://user:password@host:port/database",
+            ));
+        }
+        connect::options(&self.database_url, "").map(drop)
+    }
+}
+
+/// The database does not answer at all.
+#[must_use]
+pub fn silent() -> StageError {
+    StageError::wait(
+        "database_timeout",
+        format!("no answer within {} s", DEADLINE.as_secs()),
+    )
+}
+
+/// Runs database work to its end, or to [`DEADLINE`], from a stage's own thread.
+///
+/// # Errors
+/// Those of the work, and [`silent`].
+pub fn within<T>(
+    runtime: &tokio::runtime::Handle,
+    work: impl Future<Output = Result<T, StageError>>,
+) -> Result<T, StageError> {
+    runtime.block_on(async {
+        tokio::time::timeout(DEADLINE, work)
+            .await
+            .unwrap_or_else(|_| Err(silent()))
+    })
+}
