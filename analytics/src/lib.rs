@@ -20,8 +20,8 @@ use axum::routing::get;
 use contracts::event::Catalog;
 use figures::Figures;
 use handler::Analytics;
-use runtime::config::{Common, ConfigError, check_stage, check_topic};
-use runtime::consumer::{self, StageArgs};
+use runtime::config::{Common, ConfigError, check_topic};
+use runtime::consumer::{self, BatchArgs};
 use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +39,9 @@ pub struct Config {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub stage: StageArgs,
+    pub batch: BatchArgs,
+    #[command(flatten)]
+    former: FormerArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub registry: RegistryArgs,
@@ -55,6 +57,17 @@ pub struct Config {
     pub group: String,
 }
 
+/// Flags of 0.1 that never had a use here, since this stage dead-letters nothing. Accepted and ignored for one more release.
+#[derive(Debug, Clone, clap::Args)]
+struct FormerArgs {
+    #[arg(long, hide = true)]
+    topic_dlq: Option<String>,
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    breaker_share: Option<String>,
+    #[arg(long, hide = true)]
+    breaker_window: Option<String>,
+}
+
 impl Config {
     /// Refuses what cannot work.
     ///
@@ -62,7 +75,7 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.batch.check(&self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         Registry::new(&self.registry).map(drop)
     }
@@ -124,13 +137,9 @@ pub async fn serve(
             .run_until_cancelled_owned(expose(Arc::clone(&figures))),
     );
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
-    // No retry topic: what persistence could not store was counted here when it was validated.
-    let settings = config.stage.settings(
-        kafka,
-        &config.group,
-        vec![config.topic_validated.clone()],
-        None,
-    );
+    // It rejects nothing, so nothing is replayed to it: what persistence could not store was counted here when it was validated.
+    let topics = vec![config.topic_validated.clone()];
+    let settings = config.batch.settings(kafka, &config.group, topics);
     let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
     consumer::run(settings, handler, None, health, shutdown.clone()).await?;
     shutdown.cancel();

@@ -13,7 +13,7 @@ pub mod rows;
 pub mod writer;
 
 use contracts::Secret;
-use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -59,13 +59,13 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.stage.check(&self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         let others = [
             ("--topic-validated", &*self.topic_validated),
-            ("--topic-dlq", &self.stage.topic_dlq),
+            ("--topic-dlq", &self.stage.dead_letters.topic_dlq),
         ];
-        check_retry(&self.retry, &self.group, &others)?;
+        self.retry.check(&self.group, &others)?;
         self.database.check()?;
         Registry::new(&self.registry).map(drop)
     }
@@ -105,12 +105,11 @@ pub async fn consume(
 ) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
-    tokio::spawn(
-        publisher
-            .clone()
-            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
-    );
-    let topics = [config.stage.topic_dlq.as_str()];
+    tokio::spawn(publisher.clone().watch(
+        config.stage.dead_letters.topic_dlq.clone(),
+        shutdown.clone(),
+    ));
+    let topics = [config.stage.dead_letters.topic_dlq.as_str()];
     let (handler, ()) = tokio::join!(
         open(config, &config.database.database_url, &health, &shutdown),
         publisher.warm_up(&topics, Duration::from_secs(5)),
@@ -136,11 +135,10 @@ pub async fn consume_early(
         &PublisherSettings::stage("persistence"),
         &health,
     )?;
-    tokio::spawn(
-        publisher
-            .clone()
-            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
-    );
+    tokio::spawn(publisher.clone().watch(
+        config.stage.dead_letters.topic_dlq.clone(),
+        shutdown.clone(),
+    ));
     let (ready, opening) = tokio::sync::oneshot::channel();
     let opened = async {
         if let Some(handler) = open(config, &database_url.await?, &health, &shutdown).await? {

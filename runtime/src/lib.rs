@@ -7,6 +7,7 @@
 //! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id.
 
 pub mod admin;
+pub mod backoff;
 pub mod breaker;
 pub mod clock;
 pub mod config;

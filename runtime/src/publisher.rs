@@ -217,7 +217,8 @@ impl Publisher {
             {
                 Some(None) => Ok(()),
                 Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(format!(
-                    "topic {name}: TopicAuthorizationFailed; this Kafka user lacks the right to it, grant it with the cluster's ACLs"
+                    "TopicAuthorizationFailed: {}",
+                    kafka::missing_acl(&format!("to use topic {name}"))
                 )),
                 Some(Some(error)) => Err(format!(
                     "topic {name}: {error:?}; create it with `eventflow admin topics apply`"

@@ -1,5 +1,6 @@
 //! Replays: the retry topic of a consuming group, and how often a record may come back by it.
 
+use crate::config::{ConfigError, check_topic};
 use crate::record::Record;
 use contracts::kafka::headers::{RAW, REPLAY_COUNT};
 use contracts::{Rejection, RejectionCode};
@@ -35,6 +36,29 @@ impl RetryArgs {
         Retry {
             topic,
             max_replays: self.max_replays,
+        }
+    }
+
+    /// Refuses a retry topic that cannot work; `others` are the topics the stage reads and writes, by setting.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self, group: &str, others: &[(&str, &str)]) -> Result<(), ConfigError> {
+        const SETTING: &str = "--topic-retry";
+        let topic = self.of(group).topic;
+        if self.topic_retry.is_none() && check_topic(SETTING, &topic).is_err() {
+            return Err(ConfigError::new(
+                SETTING,
+                format!("{topic}, the default for this group, is not a topic name; give one"),
+            ));
+        }
+        check_topic(SETTING, &topic)?;
+        match others.iter().find(|(_, other)| *other == topic) {
+            None => Ok(()),
+            Some((setting, _)) => Err(ConfigError::new(
+                SETTING,
+                format!("{topic} is also {setting}; replays need a topic of their own"),
+            )),
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod metrics;
 use bytes::BytesMut;
 use contracts::avro::framing;
 use contracts::event::Catalog;
-use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, check_topic};
 use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError, Start};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -60,15 +60,15 @@ impl Config {
     /// Names the setting.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.stage.check(&self.group)?;
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         let others = [
             ("--topic-raw", &*self.topic_raw),
             ("--topic-validated", &self.topic_validated),
-            ("--topic-dlq", &self.stage.topic_dlq),
+            ("--topic-dlq", &self.stage.dead_letters.topic_dlq),
         ];
-        check_retry(&self.retry, &self.group, &others)?;
+        self.retry.check(&self.group, &others)?;
         Registry::new(&self.registry)?;
         runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
     }
@@ -110,7 +110,10 @@ pub async fn consume(
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
     publisher
         .warm_up(
-            &[&config.topic_validated, &config.stage.topic_dlq],
+            &[
+                &config.topic_validated,
+                &config.stage.dead_letters.topic_dlq,
+            ],
             Duration::from_secs(5),
         )
         .await;
