@@ -4,11 +4,11 @@
 //! - Counters and histograms count what this process did since it started, as Prometheus expects. A start reads the last hour again; those
 //!   events have `phase="catch_up"`, so `phase="live"` is what never counts an event of the log twice across restarts.
 //! - The per-minute figures ([`figures`]), at `/api/stats` ([`stats`]) and as `last_minute` gauges, are a function of the log alone: on
-//!   start the stage does not go on at its committed offsets but an hour back (`Start::Since`), and computes them anew. A restart therefore
-//!   neither loses nor doubles one. Within a run every offset is counted once, whatever is redelivered, and a raw record that the
-//!   validator published twice counts once. A vendor's own further deliveries are events of their own here; PostgreSQL tells them apart.
+//!   start the stage does not continue at its committed offsets but reads the last hour again (`Start::Since`). A restart therefore neither
+//!   loses nor doubles a figure. Within a run every offset is counted once, whatever is redelivered, and a raw record that the validator
+//!   published twice counts once. A vendor's own further deliveries are separate events here; PostgreSQL recognises the duplicates.
 //!
-//! The stage watches and decides nothing: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
+//! The stage decides no record's outcome: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
 
 pub mod figures;
 pub mod handler;
@@ -57,7 +57,7 @@ pub struct Config {
     pub group: String,
 }
 
-/// Flags of 0.1 that never had a use here, since this stage dead-letters nothing. Accepted and ignored for one more release.
+/// Flags of 0.1 without a use, since this stage dead-letters nothing. Accepted and ignored for one more release.
 #[derive(Debug, Clone, clap::Args)]
 struct FormerArgs {
     #[arg(long, hide = true)]

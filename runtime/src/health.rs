@@ -1,4 +1,4 @@
-//! What a role says of itself: named checks, each fine or with a reason.
+//! The health checks of a role, by name: each is fine, or fails with a reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ impl Health {
         }
     }
 
-    /// From here on the role's own checks tell.
+    /// From here on the role's own checks count.
     pub fn started(&self) {
         self.set(START, Ok(()));
     }

@@ -4,7 +4,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Records taken from Kafka, by `stage`.
 pub const RECORDS_CONSUMED: &str = "eventflow_consumer_records_consumed_total";
-/// Records whose fate this stage has settled, by `stage` and `outcome` (done, forwarded, dead_lettered).
+/// Records this stage has settled, by `stage` and `outcome` (done, forwarded, dead_lettered).
 pub const RECORDS_SETTLED: &str = "eventflow_consumer_records_settled_total";
 /// Records dead-lettered, by `stage` and `code`.
 pub const DEAD_LETTERS: &str = "eventflow_consumer_dead_letters_total";
@@ -12,9 +12,9 @@ pub const DEAD_LETTERS: &str = "eventflow_consumer_dead_letters_total";
 pub const LAG_SECONDS: &str = "eventflow_consumer_lag_seconds";
 /// From a batch's first record to its last acknowledgement, by `stage`.
 pub const BATCH_SECONDS: &str = "eventflow_consumer_batch_duration_seconds";
-/// Records a batch, by `stage`.
+/// Records in a batch, by `stage`.
 pub const BATCH_RECORDS: &str = "eventflow_consumer_batch_records";
-/// Waits because the world was down, by `stage` and `code`.
+/// Waits because a dependency (broker, schema registry, database) was down, by `stage` and `code`.
 pub const WAITS: &str = "eventflow_consumer_waits_total";
 /// 1 while the breaker holds the stage, by `stage`.
 pub const BREAKER_OPEN: &str = "eventflow_consumer_breaker_open";
@@ -28,7 +28,7 @@ pub const PUBLISHED: &str = "eventflow_publisher_records_published_total";
 pub const PUBLISH_FAILURES: &str = "eventflow_publisher_failures_total";
 /// Records queued or in flight in the Kafka client.
 pub const PUBLISH_QUEUE: &str = "eventflow_publisher_queue_records";
-/// 1 when the role is ready, by nothing.
+/// 1 when the role is ready.
 pub const READY: &str = "eventflow_ready";
 
 /// Registers help texts and units.
@@ -36,7 +36,7 @@ pub fn describe() {
     describe_counter!(RECORDS_CONSUMED, "Records taken from Kafka, by stage");
     describe_counter!(
         RECORDS_SETTLED,
-        "Records whose fate this stage settled, by stage and outcome"
+        "Records settled, by stage and outcome (done, forwarded, dead_lettered)"
     );
     describe_counter!(DEAD_LETTERS, "Records dead-lettered, by stage and code");
     describe_gauge!(
@@ -49,7 +49,7 @@ pub fn describe() {
         Unit::Seconds,
         "From a batch's first record to its last acknowledgement, by stage"
     );
-    describe_histogram!(BATCH_RECORDS, "Records a batch, by stage");
+    describe_histogram!(BATCH_RECORDS, "Records in a batch, by stage");
     describe_counter!(
         WAITS,
         "Waits because the broker, registry or database was down, by stage and code"
