@@ -1,10 +1,10 @@
-//! How a service lives: configuration, telemetry, operations endpoints, Kafka, and the one consumer loop.
+//! How a service runs: configuration, telemetry, operations endpoints, Kafka, and the one consumer loop.
 //!
 //! Knows Kafka and HTTP, not payments. Reading order:
-//! [`config`] what every role is told at start, [`telemetry`] logs and metrics, [`health`] and [`ops`] what a role says of itself,
+//! [`config`] settings all roles share, [`telemetry`] logs and metrics, [`health`] and [`ops`] what `/health` and `/ready` answer,
 //! [`kafka`] how a client connects, [`publisher`] a record is published when the broker has acknowledged it,
-//! [`record`] what is consumed, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad deploy, [`replay`] what comes back,
-//! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id.
+//! [`record`] a consumed record, [`consumer`] the loop that never steps over one, [`breaker`] what stops a bad deploy, [`replay`] retry topics,
+//! `dead_letter` the headers of a dead letter, [`backoff`] delays between attempts, [`registry`] schemas by id.
 
 pub mod admin;
 pub mod backoff;

@@ -36,7 +36,6 @@ impl<H: Handler> Loop<'_, H> {
             self.start_assigned()?;
             self.source.probe_topics();
             let Some(batch) = self.source.next_batch()? else {
-                self.report_idle();
                 continue;
             };
             let started = std::time::Instant::now();
@@ -161,13 +160,6 @@ impl<H: Handler> Loop<'_, H> {
             }
             Ok((outcomes, attempt))
         })
-    }
-
-    /// Silence means "caught up" only where records could come from.
-    fn report_idle(&self) {
-        if self.health.is_ready() {
-            metrics::gauge!(names::LAG_SECONDS, "stage" => self.stage).set(0.0);
-        }
     }
 
     fn count_consumed(&self, records: usize) {

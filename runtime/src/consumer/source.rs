@@ -101,6 +101,10 @@ impl<'c> Source<'c> {
         }
         if messages.is_empty() {
             self.check_fatal()?;
+            // Silence means "caught up" only where records could come from.
+            if self.health.is_ready() {
+                metrics::gauge!(names::LAG_SECONDS, "stage" => self.stage).set(0.0);
+            }
             return Ok(None);
         }
         Ok(Some(Batch::new(messages, generation)))

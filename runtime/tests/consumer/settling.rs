@@ -92,7 +92,10 @@ async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
     let mut stage = Stage::start(NO_BREAKER).await;
-    stage.sorter.world_is_down.store(true, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(true, Ordering::SeqCst);
     stage.send(&["one", "two", "three"]).await;
     stage
         .until("asked again and again", |stage| {
@@ -107,7 +110,10 @@ async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
             .iter()
             .any(|(check, reason)| *check == "dependency" && reason.contains("test_outage"))
     );
-    stage.sorter.world_is_down.store(false, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(false, Ordering::SeqCst);
     stage.until("settled", |stage| stage.committed() == 3).await;
     assert_eq!(stage.finish().await.dead_lettered, 0);
     assert_eq!((stage.count("out"), stage.count("dead")), (3, 0));
@@ -117,7 +123,10 @@ async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again() {
     let mut stage = Stage::start(NO_BREAKER).await;
-    stage.sorter.world_is_down.store(true, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(true, Ordering::SeqCst);
     stage.send(&["one", "bad"]).await;
     stage
         .until("held", |stage| {
@@ -127,7 +136,10 @@ async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again
     let report = stage.finish().await;
     assert!(report.left_unsettled >= 1, "{report:?}");
     assert_eq!(stage.committed(), 0);
-    stage.sorter.world_is_down.store(false, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(false, Ordering::SeqCst);
     stage.run(NO_BREAKER);
     stage
         .until("read again", |stage| stage.committed() == 2)

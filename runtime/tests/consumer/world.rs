@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 pub(crate) const NO_BREAKER: Option<BreakerSettings> = None;
 
-/// Rejects values that begin with `bad`, forwards the rest; waits while the world is down.
+/// Rejects values that begin with `bad`, forwards the rest; waits while its dependency is down.
 #[derive(Clone, Default)]
 pub(crate) struct Sorter {
-    pub(crate) world_is_down: Arc<AtomicBool>,
+    pub(crate) dependency_is_down: Arc<AtomicBool>,
     pub(crate) asked: Arc<AtomicU64>,
     pub(crate) seen: Arc<Mutex<Vec<(i32, i64)>>>,
     /// Where partition 0 is read from; unset: where the group is.
@@ -40,7 +40,7 @@ impl Handler for Sorter {
 
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.world_is_down.load(Ordering::SeqCst) {
+        if self.dependency_is_down.load(Ordering::SeqCst) {
             return Err(StageError::wait("test_outage", "down on purpose"));
         }
         self.seen
