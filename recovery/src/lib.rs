@@ -20,11 +20,12 @@ use contracts::event::Catalog;
 use contracts::webhook::source::Sources;
 use index::retention;
 use replay::{policy, runner};
-use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_range, check_topic, load_sources};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
+use runtime::role::{Role, Service};
 use sqlx::postgres::PgPool;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -258,12 +259,20 @@ impl Context {
     }
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "recovery"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         self.pipeline.check()?;
         self.keep.check()?;
@@ -272,6 +281,16 @@ impl Config {
         self.api.check(self.listen).map(drop)
     }
 
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        let (config, tokens) = (self.clone(), self.api.check(self.listen)?);
+        Ok(Service::new(async move {
+            let listener = runtime::ops::bind("--listen", config.listen).await?;
+            serve(&config, &tokens, listener, health, shutdown).await
+        }))
+    }
+}
+
+impl Config {
     fn load_policies(&self) -> Result<Option<policy::Policies>, ConfigError> {
         let Some(path) = &self.policies else {
             return Ok(None);
@@ -282,32 +301,11 @@ impl Config {
     }
 }
 
-/// Runs the role until `shutdown`.
-///
-/// # Errors
-/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    let ops = tokio::spawn(runtime::ops::serve(
-        ops,
-        runtime::ops::routes(health.clone()),
-        shutdown.clone(),
-    ));
-    let listener = runtime::ops::bind("--listen", config.listen).await?;
-    let tokens = config.api.check(config.listen)?;
-    serve(&config, &tokens, listener, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
-    Ok(())
-}
-
-/// The role without its operations endpoints, for `run` and for the demo: the API, and once the database is usable the index, the runner,
+/// The role without its operations endpoints: the API, and once the database is usable the index, the runner,
 /// the audit, the limits and automatic recovery.
 ///
 /// # Errors
-/// As [`run`].
+/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
 pub async fn serve(
     config: &Config,
     tokens: &http::Tokens,
