@@ -1,10 +1,10 @@
 //! How a service runs: configuration, telemetry, operations endpoints, Kafka, and the one consumer loop.
 //!
 //! Knows Kafka and HTTP, not payments. Reading order:
-//! [`config`] settings all roles share, [`telemetry`] logs and metrics, [`health`] and [`ops`] what `/health` and `/ready` answer,
-//! [`kafka`] how a client connects, [`publisher`] a record is published when the broker has acknowledged it,
-//! [`record`] a consumed record, [`consumer`] the loop that never steps over one, [`breaker`] what stops a bad deploy, [`replay`] retry topics,
-//! `dead_letter` the headers of a dead letter, [`backoff`] delays between attempts, [`registry`] schemas by id.
+//! [`role`] the life of a role, [`config`] its settings, [`files`] what it loads, [`telemetry`] logs and metrics, [`health`] and [`ops`]
+//! whether it can do its job, [`http`] the one server, [`kafka`] how a client connects, [`publisher`] a record is published when the broker
+//! has acknowledged it, [`record`] a consumed record, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad
+//! deploy, [`replay`] retry topics, `dead_letter` the headers of a dead letter, [`backoff`] delays between attempts, [`registry`] schemas by id.
 
 pub mod admin;
 pub mod backoff;
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod consumer;
 mod dead_letter;
+pub mod files;
 pub mod health;
 pub mod http;
 pub mod kafka;
