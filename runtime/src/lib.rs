@@ -13,6 +13,7 @@ pub mod config;
 pub mod consumer;
 mod dead_letter;
 pub mod health;
+pub mod http_client;
 pub mod kafka;
 pub mod metrics;
 pub mod ops;

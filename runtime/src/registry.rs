@@ -139,7 +139,7 @@ impl Registry {
             builder.set_basic_authorization(user, password.as_deref());
         }
         let settings = builder
-            .build()
+            .build_with(crate::http_client::builder())
             .map_err(|error| ConfigError::new("--registry-url", error.to_string()))?;
         Ok(Self {
             schemas: AvroDecoder::new(settings.clone()),
