@@ -1,4 +1,4 @@
-//! The load generator: `eventflow simulator load`.
+//! The load generator: `eventflow load`.
 //!
 //! Open loop: requests are due at fixed times, any free connection sends the next one, and latency counts from the time it was due, so a
 //! stalled server cannot hide the requests it kept from being sent (coordinated omission). What was due and could not be sent before the
@@ -10,13 +10,13 @@
 mod compose;
 mod wire;
 
-use crate::delivery::{signer, source_of};
-use crate::journal::{Journal, Line};
 use compose::Composer;
 use contracts::Secret;
 use contracts::webhook::signature::Verifier;
 use hdrhistogram::Histogram;
-use runtime::config::ConfigError;
+use runtime::config::{ConfigError, parse_duration};
+use simulator::delivery::{signer, source_of};
+use simulator::journal::{Journal, Line};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wire::Wire;
 
-/// What load, against what.
+/// The load, and its target.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
     /// Webhook URL, http only; batches go to its /batch
@@ -55,8 +55,8 @@ pub struct LoadArgs {
     /// Events a request
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
-    /// Seconds, as 10s or 10
-    #[arg(long = "for", default_value = "10s", value_parser = parse_duration)]
+    /// How long, as 10s or 2m
+    #[arg(long, alias = "for", default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
     /// Stop after so many requests
     #[arg(long)]
@@ -70,21 +70,6 @@ pub struct LoadArgs {
     /// Print the report as JSON
     #[arg(long, default_value_t = false)]
     pub json: bool,
-}
-
-/// Parses `30s`, `2m` or `30`.
-///
-/// # Errors
-/// A sentence.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, factor) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60.0),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number > 0.0 && number < 1e6 => Ok(Duration::from_secs_f64(number * factor)),
-        _ => Err(format!("{text:?} is no duration; write 30s or 2m")),
-    }
 }
 
 /// What was measured.
@@ -166,11 +151,11 @@ struct Run {
     started: Instant,
     ends: Instant,
     limit: u64,
-    /// Requests a second; none is as fast as it goes
+    /// Requests a second; `None` is as fast as the connections go
     rate: Option<f64>,
 }
 
-struct Tally {
+struct Counts {
     answers: BTreeMap<Option<u16>, u64>,
     accepted: u64,
     unsent: u64,
@@ -178,7 +163,7 @@ struct Tally {
     late: Histogram<u64>,
 }
 
-impl Tally {
+impl Counts {
     fn new() -> anyhow::Result<Self> {
         // A microsecond to a minute and a half, three digits.
         let histogram = Histogram::new_with_bounds(1, 100_000_000, 3)?;
@@ -190,6 +175,20 @@ impl Tally {
             late: histogram,
         })
     }
+}
+
+/// Runs the load and prints the report.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_and_print(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let report = run(args, shutdown).await?;
+    let text = match args.json {
+        true => serde_json::to_string(&report)?,
+        false => report.to_string(),
+    };
+    println!("{text}");
+    Ok(())
 }
 
 /// Runs the load.
@@ -214,17 +213,17 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
     for _ in 0..args.connections.max(1) {
         workers.spawn(work(Arc::clone(&run)));
     }
-    let mut total = Tally::new()?;
-    while let Some(tally) = workers.join_next().await {
-        let tally = tally??;
-        total.accepted += tally.accepted;
-        total.unsent += tally.unsent;
-        tally
+    let mut total = Counts::new()?;
+    while let Some(counts) = workers.join_next().await {
+        let counts = counts??;
+        total.accepted += counts.accepted;
+        total.unsent += counts.unsent;
+        counts
             .answers
             .into_iter()
             .for_each(|(status, count)| *total.answers.entry(status).or_default() += count);
-        total.latency.add(tally.latency)?;
-        total.late.add(tally.late)?;
+        total.latency.add(counts.latency)?;
+        total.late.add(counts.late)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     if let Some(journal) = &run.journal {
@@ -239,7 +238,7 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
     Ok(report(&total, requests, seconds))
 }
 
-fn report(total: &Tally, requests: u64, seconds: f64) -> LoadReport {
+fn report(total: &Counts, requests: u64, seconds: f64) -> LoadReport {
     let label = |status: &Option<u16>| {
         status.map_or_else(|| "none".to_owned(), |status| status.to_string())
     };
@@ -271,8 +270,8 @@ fn report(total: &Tally, requests: u64, seconds: f64) -> LoadReport {
 }
 
 /// One connection: takes the next request, waits until it is due, sends it, awaits its answer.
-async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
-    let mut tally = Tally::new()?;
+async fn work(run: Arc<Run>) -> anyhow::Result<Counts> {
+    let mut counts = Counts::new()?;
     let mut wire = Wire::new(&run.target.address);
     let mut composer = Composer::new(&run.target);
     loop {
@@ -302,20 +301,20 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
             if run.rate.is_none() {
                 break;
             }
-            // Goes on to the next: everything that was due is counted.
-            tally.unsent += 1;
-            tally.latency.saturating_record(micros(now - due));
+            // Continues with the next: everything that was due is counted.
+            counts.unsent += 1;
+            counts.latency.saturating_record(micros(now - due));
             continue;
         }
-        tally.late.saturating_record(micros(now - due));
+        counts.late.saturating_record(micros(now - due));
         composer.compose(&run.target);
         let status = wire.exchange(&composer.request).await;
-        tally.latency.saturating_record(micros(due.elapsed()));
+        counts.latency.saturating_record(micros(due.elapsed()));
         let ok = matches!(status, Some(200..=299));
         if ok {
-            tally.accepted += run.target.batch as u64;
+            counts.accepted += run.target.batch as u64;
         }
-        *tally.answers.entry(status).or_default() += 1;
+        *counts.answers.entry(status).or_default() += 1;
         if let Some(journal) = &run.journal {
             for id in &composer.ids {
                 let event_id = &id.to_string();
@@ -334,7 +333,7 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
             }
         }
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -368,6 +367,9 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     } else {
         path.to_owned()
     };
+    if args.duration.is_zero() {
+        return Err(ConfigError::new("--duration", "must be above 0"));
+    }
     let verifier = signer(args.secret.clone())?;
     Ok(Target {
         host: address.clone(),

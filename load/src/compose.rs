@@ -1,4 +1,4 @@
-//! Signed requests, made by patching a template: what differs between two events has a fixed width.
+//! Signed requests, built by patching a template: what differs between two events has a fixed width.
 
 use super::Target;
 use std::io::Write;
@@ -12,7 +12,7 @@ const ID_BYTES: usize = 36;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Makes the requests of one worker, all in the same two buffers.
+/// Builds the requests of one worker, all in the same two buffers.
 pub(super) struct Composer {
     head: Vec<u8>,
     body: Vec<u8>,
@@ -65,7 +65,7 @@ impl Composer {
         drop(now.format_into(&mut &mut stamp[..], TIME));
         self.ids.clear();
         for event in self.body.chunks_mut(EVENT.len() + 1) {
-            let id = crate::event::uuid(micros, &mut self.rng);
+            let id = simulator::event::uuid(micros, &mut self.rng);
             id.hyphenated()
                 .encode_lower(&mut event[self.id_at..self.id_at + ID_BYTES]);
             event.copy_within(self.id_at..self.id_at + ID_BYTES, self.payment_at);
@@ -96,9 +96,9 @@ impl Composer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::signer;
     use contracts::Secret;
     use contracts::event::Catalog;
+    use simulator::delivery::signer;
 
     #[test]
     fn every_event_is_sound_and_its_own() {
