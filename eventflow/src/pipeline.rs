@@ -99,8 +99,8 @@ impl Roles {
 }
 
 impl Pipeline {
-    /// Starts everything. PostgreSQL is the slowest but for the group join, which lasts three seconds on the embedded broker: the stages
-    /// join while it is being made.
+    /// Starts everything. Joining a group lasts three seconds on the embedded broker: the stages that need no database join while PostgreSQL
+    /// is being made.
     ///
     /// A shutdown does not cut off the database half-made, which would leave it behind: it is waited for, then taken down.
     pub(crate) async fn start(
@@ -220,18 +220,6 @@ impl Pipeline {
             simulator::serve(settings, ports.simulator, stop.clone()),
         );
 
-        let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
-        let (health, end) = (roles.health("persistence"), stop.clone());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let url = async { told.await.context("the database did not come up") };
-        roles.spawn(
-            "persistence",
-            serve(ports.persistence, routes(health.clone()), stop.clone()),
-        );
-        roles.spawn("persistence", async move {
-            persistence::consume_early(&settings, url, health, end).await
-        });
-
         let (postgres, database_url) = match (private, &config.database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
@@ -244,13 +232,24 @@ impl Pipeline {
             }
             (None, url) => (None, url.clone().unwrap_or_else(|| Secret::new(""))),
         };
-        // Should the role have ended meanwhile, that is the news.
-        tell.send(database_url.clone()).ok();
-
         let url_flag = format!(
             "--database-url={}",
             String::from_utf8_lossy(database_url.expose())
         );
+        let settings: persistence::Config = parse(&flags(&[&registry_flag, &url_flag]))?;
+        let (health, end) = (roles.health("persistence"), roles.stop.clone());
+        roles.spawn(
+            "persistence",
+            serve(
+                ports.persistence,
+                routes(health.clone()),
+                roles.stop.clone(),
+            ),
+        );
+        roles.spawn("persistence", async move {
+            persistence::consume(&settings, health, end).await
+        });
+
         let settings: recovery::Config = parse(&flags(&[
             &registry_flag,
             &url_flag,

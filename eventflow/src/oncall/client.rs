@@ -7,7 +7,7 @@ use axum::http::{Method, Request};
 use contracts::Secret;
 use http_body_util::BodyExt;
 use recovery::http::{Role, Tokens};
-use recovery::{PipelineArgs, Context};
+use recovery::{Context, PipelineArgs};
 use runtime::config::ConfigError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,9 +1,9 @@
 //! A look at the cluster, and whether everything before it has been settled since. The proof is in [`super`].
 
-use super::classify::persistence_is_there;
 use super::pages::Reading;
 use crate::Context;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use runtime::kafka::KafkaArgs;
 use sqlx::PgPool;
 use sqlx::Row as _;
@@ -205,11 +205,11 @@ impl Checkpoint {
 }
 
 async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryError> {
-    if !persistence_is_there(&recovery.pool).await? {
+    if !persistence_views::is_there(&recovery.pool).await? {
         return Ok(Offsets::new());
     }
     let rows =
-        sqlx::query_as("SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2")
+        sqlx::query_as(persistence_views::NEXT_OFFSETS)
             .bind(&recovery.pipeline.persistence_group)
             .bind(&recovery.pipeline.topic_validated)
             .fetch_all(&recovery.pool)

@@ -2,8 +2,8 @@
 
 use super::{Case, SHOWN, plain};
 use crate::Context;
-use crate::audit::persistence_is_there;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use contracts::avro::datum::Event;
 use contracts::avro::framing;
 use runtime::registry::RegistryError;
@@ -130,7 +130,7 @@ async fn against_the_row(
             "{whose} can be read, and its event id is not stored: it would be stored now"
         )),
     };
-    if !persistence_is_there(&recovery.pool).await? || event.event_id.contains('\0') {
+    if !persistence_views::is_there(&recovery.pool).await? || event.event_id.contains('\0') {
         return Ok(is_free());
     }
     let source = if case.source.is_empty() {
@@ -138,11 +138,7 @@ async fn against_the_row(
     } else {
         &case.source
     };
-    let row = sqlx::query(
-        "SELECT content_hash, raw_partition, raw_offset, stored_at::text, event_type, schema_version, amount::text, currency, payload::text,
-                (extract(epoch FROM occurred_at) * 1000000)::bigint
-         FROM persistence.stored_events WHERE event_id = $1 AND source = $2",
-    )
+    let row = sqlx::query(persistence_views::STORED_CONTENT)
     .bind(event.event_id)
     .bind(source)
     .fetch_optional(&recovery.pool)
