@@ -134,10 +134,8 @@ impl Index {
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), StageError> {
         let started = Instant::now();
         let mut offsets = BatchOffsets::default();
-        let records: Vec<BatchRecord> = batch
-            .iter()
-            .map(|record| offsets.include(record))
-            .collect();
+        let records: Vec<BatchRecord> =
+            batch.iter().map(|record| offsets.include(record)).collect();
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
         let raw_topic = self.indexer.raw_topic.clone();
         let rows = self.indexer.rows(&dead, &raw_topic).await?;

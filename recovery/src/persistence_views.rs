@@ -3,7 +3,11 @@
 //!
 //! Persistence may never have run in this database: ask [`is_there`] first, or use the statement that does without.
 
-use sqlx::PgExecutor;
+use sqlx::{FromRow, PgConnection, PgExecutor};
+use std::collections::HashMap;
+use store::fate::{RawEvent, RawEvents, Stored};
+use store::row::EventRow;
+use time::OffsetDateTime;
 
 /// Whether persistence has ever run in this database, in a version that has the views.
 pub(crate) async fn is_there(executor: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
@@ -12,9 +16,82 @@ pub(crate) async fn is_there(executor: impl PgExecutor<'_>) -> Result<bool, sqlx
         .await
 }
 
+/// Its table of events: not ours to read, but PostgreSQL's catalogue says what it is made of.
+pub(crate) const EVENTS: &str = "persistence.events";
+
+/// A stored event, as a dry run compares it.
+#[derive(Debug, FromRow)]
+pub(crate) struct StoredEvent {
+    pub(crate) source: String,
+    pub(crate) event_id: String,
+    pub(crate) event_type: String,
+    pub(crate) schema_version: String,
+    pub(crate) entity_key: Option<String>,
+    pub(crate) occurred_at: OffsetDateTime,
+    pub(crate) received_at: Option<OffsetDateTime>,
+    pub(crate) amount: Option<String>,
+    pub(crate) currency: Option<String>,
+    pub(crate) payload: String,
+    content_hash: Vec<u8>,
+    pub(crate) raw_partition: i32,
+    pub(crate) raw_offset: i64,
+}
+
+impl StoredEvent {
+    /// What decides the fate of a further row of it.
+    pub(crate) fn stored(&self) -> Stored {
+        Stored {
+            content_hash: self.content_hash.clone(),
+            raw: (self.raw_partition, self.raw_offset),
+        }
+    }
+}
+
+/// What is stored of these rows' events, by (source, event id). A text PostgreSQL refuses fails the statement.
+pub(crate) async fn stored_events(
+    connection: &mut PgConnection,
+    rows: &[&EventRow<'_>],
+) -> Result<HashMap<(String, String), StoredEvent>, sqlx::Error> {
+    let found: Vec<StoredEvent> = sqlx::query_as(
+        "SELECT e.source, e.event_id, e.event_type, e.schema_version, e.entity_key, e.occurred_at, e.received_at,
+                e.amount::text AS amount, e.currency, e.payload::text AS payload, e.content_hash, e.raw_partition, e.raw_offset
+         FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
+         JOIN persistence.stored_events e ON e.source = batch.source AND e.event_id = batch.event_id",
+    )
+    .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
+    .bind(
+        rows.iter()
+            .map(|row| row.event.event_id)
+            .collect::<Vec<_>>(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let key = |event: &StoredEvent| (event.source.clone(), event.event_id.clone());
+    Ok(found
+        .into_iter()
+        .map(|event| (key(&event), event))
+        .collect())
+}
+
+/// Which events the raw records of these rows are already.
+pub(crate) async fn raw_events(
+    connection: &mut PgConnection,
+    rows: &[&EventRow<'_>],
+) -> Result<RawEvents, sqlx::Error> {
+    let found: Vec<RawEvent> = sqlx::query_as(
+        "SELECT f.raw_partition, f.raw_offset, f.source, f.event_id
+         FROM UNNEST($1::integer[], $2::bigint[]) AS batch (raw_partition, raw_offset)
+         JOIN persistence.event_fates f ON f.raw_partition = batch.raw_partition AND f.raw_offset = batch.raw_offset",
+    )
+    .bind(rows.iter().map(|row| row.raw.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.raw.1).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    Ok(RawEvents::known(found))
+}
+
 /// By partition, the next offset of a group ($1) in a topic ($2): every record before it has its row or its acknowledged dead letter.
-pub(crate) const NEXT_OFFSETS: &str =
-    "SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2";
+pub(crate) const NEXT_OFFSETS: &str = "SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2";
 
 macro_rules! fates_of_range {
     ($fates:literal) => {
@@ -56,8 +133,9 @@ macro_rules! fates_of_range {
 /// The fate of every offset of a range ($3 to $4) of a partition ($2) of the raw topic ($1).
 pub(crate) const FATES_OF_RANGE: &str = fates_of_range!("persistence.event_fates");
 /// The same where persistence has never run: nothing is stored.
-pub(crate) const FATES_OF_RANGE_WITHOUT: &str =
-    fates_of_range!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f ");
+pub(crate) const FATES_OF_RANGE_WITHOUT: &str = fates_of_range!(
+    "(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f "
+);
 
 macro_rules! changed_pages {
     ($fates:literal) => {

@@ -41,9 +41,9 @@ impl RecordedFate {
 
 /// What is stored of a row's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored<Hash = Vec<u8>> {
+pub struct Stored {
     /// SHA-256 of its Avro
-    pub content_hash: Hash,
+    pub content_hash: Vec<u8>,
     /// The raw record it was made from
     pub raw: RawPosition,
 }
@@ -53,11 +53,11 @@ pub struct Stored<Hash = Vec<u8>> {
 /// An edit is a person's: what is stored may be its raw record's own content, or another edit's. Otherwise the same raw record is the same
 /// event, though a later contract may encode it differently.
 #[must_use]
-pub fn decide<Hash: AsRef<[u8]>>(row: &EventRow<'_>, stored: Option<&Stored<Hash>>) -> Fate {
+pub fn decide(row: &EventRow<'_>, stored: Option<&Stored>) -> Fate {
     let Some(Stored { content_hash, raw }) = stored else {
         return Fate::Stored;
     };
-    let same_content = content_hash.as_ref() == row.content_hash;
+    let same_content = content_hash == &row.content_hash;
     match (*raw == row.raw, same_content) {
         (true, false) if row.edited => Fate::Conflict(format!(
             "raw record {}:{} is stored with other content than this edit of it",

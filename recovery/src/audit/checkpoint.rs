@@ -208,12 +208,11 @@ async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryErro
     if !persistence_views::is_there(&recovery.pool).await? {
         return Ok(Offsets::new());
     }
-    let rows =
-        sqlx::query_as(persistence_views::NEXT_OFFSETS)
-            .bind(&recovery.pipeline.persistence_group)
-            .bind(&recovery.pipeline.topic_validated)
-            .fetch_all(&recovery.pool)
-            .await?;
+    let rows = sqlx::query_as(persistence_views::NEXT_OFFSETS)
+        .bind(&recovery.pipeline.persistence_group)
+        .bind(&recovery.pipeline.topic_validated)
+        .fetch_all(&recovery.pool)
+        .await?;
     Ok(rows.into_iter().collect())
 }
 

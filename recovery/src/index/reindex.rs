@@ -7,8 +7,8 @@
 use crate::Context;
 use crate::audit_log;
 use crate::error::RecoveryError;
-use crate::persistence_views;
 use crate::index::{Dead, Indexer};
+use crate::persistence_views;
 use runtime::admin::{OwnedRecord, Tail};
 use runtime::consumer::StageError;
 use std::collections::BTreeMap;
@@ -104,12 +104,12 @@ impl Context {
         let (mut from, last, mut marked) = (0, last.filter(|_| persistence).unwrap_or(0), 0);
         while from < last {
             marked += sqlx::query(persistence_views::RESOLVE_STORED)
-            .bind(from)
-            .bind(from + MARKED_AT_ONCE)
-            .bind(&self.pipeline.topic_raw)
-            .execute(&self.pool)
-            .await?
-            .rows_affected();
+                .bind(from)
+                .bind(from + MARKED_AT_ONCE)
+                .bind(&self.pipeline.topic_raw)
+                .execute(&self.pool)
+                .await?
+                .rows_affected();
             from += MARKED_AT_ONCE;
         }
         Ok(marked)

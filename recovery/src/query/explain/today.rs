@@ -139,10 +139,10 @@ async fn against_the_row(
         &case.source
     };
     let row = sqlx::query(persistence_views::STORED_CONTENT)
-    .bind(event.event_id)
-    .bind(source)
-    .fetch_optional(&recovery.pool)
-    .await?;
+        .bind(event.event_id)
+        .bind(source)
+        .fetch_optional(&recovery.pool)
+        .await?;
     let Some(row) = row else { return Ok(is_free()) };
     let (raw, stored_at): ((i32, i64), String) =
         ((row.try_get(1)?, row.try_get(2)?), row.try_get(3)?);

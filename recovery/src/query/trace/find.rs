@@ -186,7 +186,11 @@ pub(super) async fn find(
     for (text, rows, of_letters) in [
         (&asked.key, views::ROWS_BY_EVENT_ID, LETTERS_BY_EVENT_ID),
         (&asked.key, views::ROWS_BY_ENTITY_KEY, LETTERS_BY_ENTITY_KEY),
-        (&asked.trace_id, views::ROWS_BY_TRACE_ID, LETTERS_BY_TRACE_ID),
+        (
+            &asked.trace_id,
+            views::ROWS_BY_TRACE_ID,
+            LETTERS_BY_TRACE_ID,
+        ),
     ] {
         let Some(text) = text else { continue };
         if stored {

@@ -286,12 +286,12 @@ async fn give_up(recovery: &Context, group: &str, until: Time) -> Result<bool, R
     let mut transaction = recovery.pool.begin().await?;
     // Dead letters are locked first and in order, as everybody does; one that was settled meanwhile is another version, and left alone.
     let rows = sqlx::query(persistence_views::AWAITED_WITHOUT_ROW)
-    .bind(group)
-    .bind(until)
-    .bind(&recovery.pipeline.topic_raw)
-    .bind(PAGE)
-    .fetch_all(&mut *transaction)
-    .await?;
+        .bind(group)
+        .bind(until)
+        .bind(&recovery.pipeline.topic_raw)
+        .bind(PAGE)
+        .fetch_all(&mut *transaction)
+        .await?;
     let (mut letters, mut jobs, mut lost) =
         (Vec::new(), Vec::new(), BTreeMap::<String, i64>::new());
     for row in &rows {

@@ -34,10 +34,10 @@ async fn settle_page(recovery: &Context, after: i64) -> Result<Option<i64>, Reco
     let next = ids.last().copied();
     // Dead letters are locked first and in order, as everybody does.
     let rows = sqlx::query(persistence_views::SETTLED_REPLAYS)
-    .bind(&recovery.pipeline.topic_raw)
-    .bind(&ids)
-    .fetch_all(&mut *transaction)
-    .await?;
+        .bind(&recovery.pipeline.topic_raw)
+        .bind(&ids)
+        .fetch_all(&mut *transaction)
+        .await?;
     if rows.is_empty() {
         return Ok(next);
     }
