@@ -8,8 +8,8 @@ mod check;
 mod database;
 mod shown;
 
-use crate::Context;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, DryRunItem};
 use crate::replay::jobs::{unknown, within};

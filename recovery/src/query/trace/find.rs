@@ -1,7 +1,7 @@
 //! Rows, further deliveries and dead letters, by index only: no statement here reads a table from end to end.
 
 use super::STORIES;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Time;
 use crate::persistence_views as views;
@@ -238,7 +238,7 @@ pub(super) async fn find(
             .letters
             .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
+        let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
         if stored {
             for statement in [views::ROWS_BY_EVENT, views::ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
@@ -265,7 +265,7 @@ pub(super) async fn find(
             add_deliveries(&mut found, by_raw.fetch_all(&recovery.pool).await?);
         }
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
+        let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
         ids = sqlx::query_scalar(LETTERS_BY_EVENT)
             .bind(MOST)
             .bind(sources)
@@ -278,7 +278,7 @@ pub(super) async fn find(
             .bind(offsets);
         ids.extend(
             by_raw
-                .bind(&recovery.pipeline.topic_raw)
+                .bind(&recovery.pipeline.raw)
                 .fetch_all(&recovery.pool)
                 .await?,
         );

@@ -1,11 +1,12 @@
 //! What a stage itself would say of a value, before any database.
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::replay::runner::Destinations;
 use crate::replay::runner::letter::{Headers, Letter};
+use crate::replay::runner::no_destination;
 use contracts::avro::datum::{DatumError, Decoder, Event};
 use contracts::kafka::headers;
+use contracts::pipeline::Values;
 use contracts::{Rejection, RejectionCode};
 use store::row::EventRow;
 
@@ -114,11 +115,10 @@ impl<'l> Replay<'l> {
 }
 
 fn value<'l>(recovery: &Context, letter: &'l Letter) -> Value<'l> {
-    let destinations = Destinations::of(&recovery.pipeline);
-    if destinations.topic_of(&letter.group).is_none() {
+    if recovery.pipeline.retry_of(&letter.group).is_none() {
         return Value::Fails(Failure::new(
             "destination_unknown",
-            destinations.why_not(&letter.group),
+            no_destination(&recovery.pipeline, &letter.group),
         ));
     }
     if letter.dropped && letter.edit.is_none() {
@@ -128,7 +128,7 @@ fn value<'l>(recovery: &Context, letter: &'l Letter) -> Value<'l> {
         ));
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
-    let limit = recovery.pipeline.max_replays;
+    let limit = recovery.args.max_replays;
     if i64::from(letter.replay_count) + 1 > i64::from(limit) {
         return Value::Fails(Failure::new(
             RejectionCode::ReplaysExhausted.code(),
@@ -139,7 +139,8 @@ fn value<'l>(recovery: &Context, letter: &'l Letter) -> Value<'l> {
         ));
     }
     let value = letter.outgoing().unwrap_or_default();
-    if letter.group == recovery.pipeline.persistence_group {
+    let stage = recovery.pipeline.stage_of_group(&letter.group);
+    if stage.is_some_and(|stage| stage.values == Values::Avro) {
         return Value::Framed(value);
     }
     let event = match recovery.contracts.validate(value) {

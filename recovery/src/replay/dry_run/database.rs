@@ -3,7 +3,7 @@
 use super::check::Failure;
 use super::shown::RowFields;
 use super::{DryRunOutcome, Seen, Would};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::persistence_views::{self, StoredEvent};
 use crate::replay::jobs::within;

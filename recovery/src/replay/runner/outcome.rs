@@ -2,7 +2,7 @@
 //! instances that settle at once settle different dead letters.
 
 use super::metrics as names;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::persistence_views;
 use crate::replay::jobs::within;
@@ -34,7 +34,7 @@ async fn settle_page(recovery: &Context, after: i64) -> Result<Option<i64>, Reco
     let next = ids.last().copied();
     // Dead letters are locked first and in order, as everybody does.
     let rows = sqlx::query(persistence_views::SETTLED_REPLAYS)
-        .bind(&recovery.pipeline.topic_raw)
+        .bind(&recovery.pipeline.raw)
         .bind(&ids)
         .fetch_all(&mut *transaction)
         .await?;
