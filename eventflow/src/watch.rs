@@ -205,11 +205,9 @@ impl Watch {
             .fates()
             .await?
             .into_iter()
-            .filter(|fate| self.is_ours((fate.raw_partition, fate.raw_offset)))
+            .filter(|fate| self.is_ours(fate.raw()))
         {
-            *fates
-                .entry((fate.raw_partition, fate.raw_offset))
-                .or_default() += 1;
+            *fates.entry(fate.raw()).or_default() += 1;
             *match fate.fate {
                 RecordedFate::Stored => &mut ledger.stored,
                 RecordedFate::Duplicate => &mut ledger.duplicates,

@@ -5,18 +5,25 @@ use runtime::consumer::StageError;
 use sqlx::FromRow;
 use store::fate::RecordedFate;
 use store::fault::classify;
+use store::row::RawPosition;
 
 /// The recorded fate of one raw record.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct RawFate {
-    /// Partition in the raw topic
-    pub raw_partition: i32,
-    /// Offset there
-    pub raw_offset: i64,
+    raw_partition: i32,
+    raw_offset: i64,
     /// Event id
     pub event_id: String,
     /// What became of it
     pub fate: RecordedFate,
+}
+
+impl RawFate {
+    /// The raw record.
+    #[must_use]
+    pub fn raw(&self) -> RawPosition {
+        (self.raw_partition, self.raw_offset)
+    }
 }
 
 /// What the database holds.

@@ -302,7 +302,10 @@ impl World {
             let mut ids = std::collections::HashSet::new();
             for fate in store.fates().await.unwrap() {
                 ids.insert(fate.event_id);
-                fates.entry(fate.raw).or_default().push(fate.fate);
+                fates
+                    .entry(fate.raw())
+                    .or_default()
+                    .push(fate.fate.as_str().to_owned());
             }
             for record in &dead {
                 let text = record.header(headers::RAW).unwrap();

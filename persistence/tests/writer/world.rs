@@ -225,9 +225,7 @@ impl World {
             .unwrap()
             .into_iter()
             .filter(|fate| fate.event_id == id);
-        let mut fates: Vec<_> = all
-            .map(|fate| ((fate.raw_partition, fate.raw_offset), fate.fate))
-            .collect();
+        let mut fates: Vec<_> = all.map(|fate| (fate.raw(), fate.fate)).collect();
         fates.sort();
         fates
     }
