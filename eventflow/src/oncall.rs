@@ -223,7 +223,7 @@ fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, Failure> 
     let time =
         |time: Option<recovery::model::Time>| time.map(|time| time.format(&Rfc3339)).transpose();
     let bad = |error: time::error::Format| Failure::usage(format!("--since, --until: {error}"));
-    let states: Vec<&str> = selection.state.iter().map(|state| state.word()).collect();
+    let states: Vec<&str> = selection.state.iter().map(|state| state.as_str()).collect();
     let words = [
         ("id", join(&selection.id)),
         ("group", join(&selection.group)),

@@ -258,7 +258,7 @@ impl Pipeline {
             "--audit-seconds=2",
         ]))?;
         let oncall = Context::new(settings.pipeline.clone(), None)?;
-        let tokens = Tokens::one("demo", Role::Admin, Secret::new(TOKEN));
+        let tokens = Tokens::one("demo", Role::Operator, Secret::new(TOKEN));
         let (health, end) = (roles.health("recovery"), roles.stop.clone());
         roles.spawn("recovery", async move {
             recovery::serve(&settings, &tokens, ports.recovery, health, end).await

@@ -1,6 +1,7 @@
 //! `eventflow recovery`, and `eventflow recovery reindex`: the index made anew from the dead-letter topic.
 
 use recovery::Context;
+use recovery::index::reindex;
 use tokio_util::sync::CancellationToken;
 
 /// The role, or its one-off work.
@@ -31,9 +32,10 @@ pub(crate) async fn run(config: RecoveryRole, shutdown: CancellationToken) -> an
             let work = async {
                 recovery.migrate_if_needed().await?;
                 let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-                recovery
-                    .reindex(&who, |found| tracing::info!(event = "reindexing", ?found))
-                    .await
+                reindex::reindex(&recovery, &who, |found| {
+                    tracing::info!(event = "reindexing", ?found)
+                })
+                .await
             };
             let found = shutdown.run_until_cancelled(work).await;
             let found = found.ok_or_else(|| {

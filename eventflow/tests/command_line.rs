@@ -39,7 +39,7 @@ const SECRETS: [(&str, &str); 9] = [
     ("EVENTFLOW_RECOVERY_TOKEN", "LEAKED-recovery-token"),
 ];
 /// What on-call types.
-const ON_CALL: [&str; 28] = [
+const ON_CALL: [&str; 27] = [
     "dlq",
     "dlq ls",
     "dlq groups",
@@ -48,7 +48,6 @@ const ON_CALL: [&str; 28] = [
     "dlq edit",
     "dlq discard",
     "dlq export",
-    "dlq import",
     "dlq log",
     "replay",
     "replay plan",

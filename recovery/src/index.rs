@@ -2,7 +2,7 @@
 //!
 //! It is a stage like any other, in the one consumer loop: a batch is one transaction ([`write`](mod@write)), the offsets move in it by
 //! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever a record is ([`formats`]), there is a row
-//! for it. The registry is asked for event types and never waited for: it may be what is down.
+//! for it. The registry says which schema a value has, but is never waited for: it may be what is down.
 
 pub mod formats;
 mod groups;
@@ -19,7 +19,7 @@ use crate::Context;
 use crate::SCHEMA;
 use crate::metrics as names;
 use groups::Groups;
-use row::Row;
+use row::DeadLetterRow;
 use runtime::breaker::BreakerSettings;
 use runtime::config::ConfigError;
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use store::offsets::{self, Ends, Place, Positions};
 use store::{fault::classify, within};
 use tokio_util::sync::CancellationToken;
-use write::{DlqPlace, Mode, Written};
+use write::{DlqPosition, Written};
 
 /// Makes rows of records, and writes them.
 #[derive(Debug)]
@@ -44,10 +44,10 @@ pub(crate) struct Indexer {
 }
 
 impl Indexer {
-    /// With connections of its own: a crowd at the API does not stop the index.
-    pub(crate) fn new(recovery: &Context) -> Result<Self, ConfigError> {
+    /// With connections of its own: many API requests do not stop the index.
+    pub(crate) fn new(context: &Context) -> Result<Self, ConfigError> {
         let options =
-            store::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
+            store::connect::options(&context.pipeline.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
         let options = options.options([("work_mem", "64MB")]);
         let pool = PgPoolOptions::new()
@@ -56,9 +56,9 @@ impl Indexer {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            raw_topic: recovery.pipeline.topic_raw.clone(),
+            raw_topic: context.pipeline.topic_raw.clone(),
             groups: Groups::default(),
-            schemas: Schemas::new(Registry::new(&recovery.pipeline.registry)?),
+            schemas: Schemas::new(Registry::new(&context.pipeline.registry)?),
         })
     }
 
@@ -66,18 +66,18 @@ impl Indexer {
         &mut self,
         dead: &[Dead<'a>],
         raw_topic: &'a str,
-    ) -> Result<Vec<Row<'a>>, StageError> {
+    ) -> Result<Vec<DeadLetterRow<'a>>, StageError> {
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
             .await;
-        let peek = |dead: &Dead<'a>| {
+        let sniffed = |dead: &Dead<'a>| {
             dead.value
-                .map(|value| self.schemas.peek(value))
+                .map(|value| self.schemas.sniff(value))
                 .unwrap_or_default()
         };
-        let mut rows: Vec<Row<'a>> = dead
+        let mut rows: Vec<DeadLetterRow<'a>> = dead
             .iter()
-            .map(|dead| Row::new(dead, raw_topic, peek(dead)))
+            .map(|dead| DeadLetterRow::new(dead, raw_topic, sniffed(dead)))
             .collect();
         self.groups.assign(&self.pool, &mut rows).await?;
         Ok(rows)
@@ -87,19 +87,10 @@ impl Indexer {
     pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, StageError> {
         let raw_topic = self.raw_topic.clone();
         let rows = self.rows(dead, &raw_topic).await?;
-        let (transaction, written) = write::write(&self.pool, &rows, Mode::All).await?;
+        let (transaction, written) = write::write(&self.pool, &rows).await?;
         transaction.commit().await.map_err(classify)?;
         written.count();
         Ok(written)
-    }
-
-    /// Writes rows made elsewhere, as far as they are new.
-    pub(crate) async fn add(
-        &mut self,
-        mut rows: Vec<Row<'_>>,
-    ) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), StageError> {
-        self.groups.assign(&self.pool, &mut rows).await?;
-        write::write(&self.pool, &rows, Mode::NewOnly).await
     }
 }
 
@@ -119,12 +110,12 @@ impl Index {
     /// # Errors
     /// As [`Context::new`].
     pub fn new(
-        recovery: &Context,
+        context: &Context,
         group: &str,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
-            indexer: Indexer::new(recovery)?,
+            indexer: Indexer::new(context)?,
             group: group.to_owned(),
             runtime,
             positions: Positions::new(),
@@ -138,9 +129,9 @@ impl Index {
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
         let raw_topic = self.indexer.raw_topic.clone();
         let rows = self.indexer.rows(&dead, &raw_topic).await?;
-        let (mut transaction, written) = write::write(&self.indexer.pool, &rows, Mode::All).await?;
-        let new: HashSet<&DlqPlace> = written.new.iter().collect();
-        let more: HashSet<&DlqPlace> = written.again.iter().chain(&written.copies).collect();
+        let (mut transaction, written) = write::write(&self.indexer.pool, &rows).await?;
+        let new: HashSet<&DlqPosition> = written.new.iter().collect();
+        let more: HashSet<&DlqPosition> = written.again.iter().chain(&written.copies).collect();
         for (row, end) in rows.iter().zip(places) {
             if new.contains(&row.dlq) {
                 ends.count_stored(end);
@@ -201,7 +192,7 @@ impl Handler for Index {
 /// Bad configuration, a failed migration, a database of another Kafka cluster, or a fatal client error.
 pub async fn consume(
     config: &Config,
-    recovery: &Context,
+    context: &Context,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -224,7 +215,7 @@ pub async fn consume(
             window: 1,
         },
     };
-    let index = Index::new(recovery, &config.group, tokio::runtime::Handle::current())?;
+    let index = Index::new(context, &config.group, tokio::runtime::Handle::current())?;
     consumer::run(settings, index, None, health, shutdown)
         .await
         .map(drop)

@@ -7,6 +7,7 @@
 
 pub mod audit;
 mod audit_log;
+pub(crate) mod envelope;
 pub mod error;
 pub mod http;
 pub mod index;
@@ -136,7 +137,7 @@ pub struct Config {
     pub api: http::ApiArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub keep: retention::KeepArgs,
+    pub retention: retention::RetentionArgs,
 }
 
 /// What every question and every change of on-call works on. Cheap to clone.
@@ -266,7 +267,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         self.pipeline.check()?;
-        self.keep.check()?;
+        self.retention.check()?;
         check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
         self.load_policies()?;
         self.api.check(self.listen).map(drop)
@@ -353,7 +354,7 @@ pub async fn serve(
         ));
         beside.spawn(retention::run(
             recovery.clone(),
-            config.keep.clone(),
+            config.retention.clone(),
             shutdown.clone(),
         ));
         if let Some(policies) = policies {

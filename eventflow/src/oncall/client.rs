@@ -7,7 +7,7 @@ use axum::http::{Method, Request};
 use contracts::Secret;
 use http_body_util::BodyExt;
 use recovery::http::{Role, Tokens};
-use recovery::{PipelineArgs, Context};
+use recovery::{Context, PipelineArgs};
 use runtime::config::ConfigError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -169,7 +169,7 @@ impl Client {
             .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());
         let router =
-            recovery::http::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
+            recovery::http::routes(recovery, &Tokens::one(name, Role::Operator, token.clone()));
         Ok(Self::Direct { router, token })
     }
 

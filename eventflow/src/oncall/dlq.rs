@@ -2,12 +2,11 @@
 
 use super::client::{Client, Connection, encoded, read};
 use super::edit::{self, Edit};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::{ask, note, page, query, say, say_bytes, say_json, with_letters};
 use axum::http::Method;
 use recovery::model::Selection;
 use serde_json::{Value, json};
-use std::io::Read;
 use std::path::PathBuf;
 
 /// Dead letters.
@@ -74,12 +73,6 @@ enum Work {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Take exported dead letters in; those that are there already stay as they are
-    #[command(after_help = "Example: eventflow dlq import letters.jsonl")]
-    Import {
-        /// File of JSON lines; - is standard input
-        file: PathBuf,
-    },
     /// Show the audit log: who did what, when and why
     #[command(after_help = "Example: eventflow dlq log --letter 17")]
     Log {
@@ -94,9 +87,6 @@ enum Work {
         limit: u32,
     },
 }
-
-/// Below the API's limit on bodies.
-const IMPORT_BYTES: usize = 8 << 20;
 
 pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), Failure> {
     let as_json = connection.json;
@@ -141,7 +131,6 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), Failure> {
             discard(&client, &selection, &reason, yes, as_json).await
         }
         Work::Export { selection, to } => export(&client, &selection, to).await,
-        Work::Import { file } => import(&client, file, as_json).await,
         Work::Log { letter, job, limit } => {
             let words = [
                 ("letter", letter.map(|letter| letter.to_string())),
@@ -248,55 +237,4 @@ async fn export(
         to.display()
     ));
     Ok(())
-}
-
-async fn import(client: &Client, file: PathBuf, as_json: bool) -> Result<(), Failure> {
-    let wrong =
-        |error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", file.display()));
-    let mut text = Vec::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut text).map_err(wrong)?
-    } else {
-        std::fs::File::open(&file)
-            .and_then(|mut file| file.read_to_end(&mut text))
-            .map_err(wrong)?
-    };
-    let text = String::from_utf8(text).map_err(|_| {
-        Failure::usage(format!(
-            "{} is not UTF-8: export writes JSON lines",
-            file.display()
-        ))
-    })?;
-    let (mut part, mut imported, mut present) = (String::new(), 0, 0);
-    let mut lines = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .peekable();
-    while let Some(line) = lines.next() {
-        part.push_str(line);
-        part.push('\n');
-        if lines
-            .peek()
-            .is_some_and(|next| part.len() + next.len() < IMPORT_BYTES)
-        {
-            continue;
-        }
-        let answer: Value = read(
-            &client
-                .send(Method::POST, "/api/v1/import", std::mem::take(&mut part))
-                .await?,
-        )?;
-        imported += answer["imported"].as_i64().unwrap_or_default();
-        present += answer["present"].as_i64().unwrap_or_default();
-    }
-    if imported + present == 0 {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{} has no lines", file.display()),
-        ));
-    }
-    if as_json {
-        return say_json(&json!({"imported": imported, "present": present}).to_string());
-    }
-    say(&format!("{imported} new, {present} there already\n"))
 }

@@ -5,8 +5,7 @@ use super::failure::Failure;
 use super::words::{count, line, lines, pretty, put, quoted};
 use super::{ask, note, say, say_json, table, with_letters};
 use axum::http::Method;
-use recovery::model::Selection;
-use recovery::replay::edit::Edited;
+use recovery::model::{EditSummary, Selection};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
@@ -163,7 +162,7 @@ fn tell(text: &str, as_json: bool, next: &str) -> Result<(), Failure> {
     if as_json {
         return say_json(text);
     }
-    let Edited { changed, unchanged } = read(text)?;
+    let EditSummary { changed, unchanged } = read(text)?;
     let mut out = String::new();
     put(
         &mut out,

@@ -123,7 +123,7 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
         }
         rows.add(&[
             sample.letter.to_string(),
-            sample.would.clone(),
+            sample.would.to_string(),
             sample.code.clone().unwrap_or_default(),
             detail,
         ]);

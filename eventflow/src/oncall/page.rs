@@ -4,11 +4,14 @@ use super::client::read;
 use super::failure::Failure;
 use super::table::Rows;
 use super::words::{age, count, lines, moment, pretty, put, span, when};
-use recovery::model::{Body, Group, Letter, LetterDetail, Letters, LogEntry, Selection, Stats};
+use recovery::model::{
+    AuditLogEntry, DeadLetter, DeadLetterDetail, DeadLetterGroup, DeadLetterPage, IndexStats,
+    Payload, Selection,
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-pub(super) fn letters(page: &Letters, selection: &Selection) -> String {
+pub(super) fn letters(page: &DeadLetterPage, selection: &Selection) -> String {
     if page.letters.is_empty() {
         return nothing(page, selection);
     }
@@ -24,7 +27,7 @@ pub(super) fn letters(page: &Letters, selection: &Selection) -> String {
             .unwrap_or_else(|| "-".to_owned());
         rows.add(&[
             id,
-            letter.state.word().to_owned(),
+            letter.state.to_string(),
             age(letter.last_failed_at),
             letter.stage.clone(),
             letter.code.clone(),
@@ -62,7 +65,7 @@ fn short(text: &str) -> String {
     }
 }
 
-fn nothing(page: &Letters, selection: &Selection) -> String {
+fn nothing(page: &DeadLetterPage, selection: &Selection) -> String {
     let mut out = String::new();
     let settled = page
         .last_settled_at
@@ -91,7 +94,7 @@ fn nothing(page: &Letters, selection: &Selection) -> String {
 
 #[derive(Deserialize)]
 struct Groups {
-    groups: Vec<Group>,
+    groups: Vec<DeadLetterGroup>,
 }
 
 pub(super) fn groups(text: &str) -> Result<String, Failure> {
@@ -140,7 +143,7 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
 }
 
 pub(super) fn letter(text: &str) -> Result<String, Failure> {
-    let detail: LetterDetail = read(text)?;
+    let detail: DeadLetterDetail = read(text)?;
     let letter = &detail.letter;
     let mut out = String::new();
     put(
@@ -148,7 +151,7 @@ pub(super) fn letter(text: &str) -> Result<String, Failure> {
         &format!(
             "dead letter {}, {}: {} at {}",
             letter.id,
-            letter.state.word(),
+            letter.state.as_str(),
             letter.code,
             letter.stage
         ),
@@ -201,7 +204,7 @@ pub(super) fn letter(text: &str) -> Result<String, Failure> {
     Ok(out)
 }
 
-fn facts(out: &mut String, letter: &Letter, detail: &LetterDetail) {
+fn facts(out: &mut String, letter: &DeadLetter, detail: &DeadLetterDetail) {
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             put(out, &format!("{name:15}{value}"));
@@ -239,7 +242,10 @@ fn facts(out: &mut String, letter: &Letter, detail: &LetterDetail) {
         (letter.replay_count > 0).then(|| count(i64::from(letter.replay_count), "time")),
     );
     fact("replay", letter.job.clone());
-    fact("resolved as", letter.resolution.clone());
+    fact(
+        "resolved as",
+        letter.resolution.map(|resolution| resolution.to_string()),
+    );
     fact("discarded for", letter.reason.clone());
     fact(
         "edited",
@@ -253,15 +259,15 @@ fn facts(out: &mut String, letter: &Letter, detail: &LetterDetail) {
     fact("sha-256", detail.value_sha256.clone());
 }
 
-fn value(out: &mut String, body: &Body) {
+fn value(out: &mut String, body: &Payload) {
     let text = match body {
-        Body::Text { text } => pretty(text),
-        Body::Avro { schema_id, text } => {
+        Payload::Text { text } => pretty(text),
+        Payload::Avro { schema_id, text } => {
             format!("(Avro, schema {schema_id}, as JSON)\n{}", pretty(text))
         }
-        Body::Binary { base64 } => format!("(not text; base64)\n{base64}"),
-        Body::Null => "(null: the record has no value)".to_owned(),
-        Body::Dropped { bytes } => {
+        Payload::Binary { base64 } => format!("(not text; base64)\n{base64}"),
+        Payload::Null => "(null: the record has no value)".to_owned(),
+        Payload::Dropped { bytes } => {
             format!(
                 "({bytes} bytes, dropped by the limits of the index; the dead-letter topic may still have it)"
             )
@@ -273,7 +279,7 @@ fn value(out: &mut String, body: &Body) {
 }
 
 pub(super) fn stats(text: &str) -> Result<String, Failure> {
-    let stats: Stats = read(text)?;
+    let stats: IndexStats = read(text)?;
     let mut out = String::new();
     put(
         &mut out,
@@ -333,7 +339,7 @@ fn sums_of(out: &mut String, title: &str, sums: &BTreeMap<String, i64>) {
 
 #[derive(Deserialize)]
 struct Log {
-    entries: Vec<LogEntry>,
+    entries: Vec<AuditLogEntry>,
 }
 
 pub(super) fn log(text: &str) -> Result<String, Failure> {

@@ -8,7 +8,7 @@ use super::watch::{self, End, has_failed};
 use super::words::count;
 use super::{ask, note, say, say_json, with_letters};
 use axum::http::Method;
-use recovery::model::{DryRun, Item, Job, JobState, Selection};
+use recovery::model::{DryRun, Job, JobItem, JobState, Selection};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -360,7 +360,7 @@ fn verdict(job: &Job) -> Result<(), Failure> {
 
 #[derive(Deserialize)]
 struct Items {
-    items: Vec<Item>,
+    items: Vec<JobItem>,
 }
 
 async fn status(
@@ -393,9 +393,11 @@ async fn status(
         let code = item.code.or(item.would_code).unwrap_or_default();
         rows.add(&[
             item.letter.to_string(),
-            item.state,
+            item.state.to_string(),
             code,
-            item.would.unwrap_or_default(),
+            item.would
+                .map(|would| would.to_string())
+                .unwrap_or_default(),
             item.event_id.unwrap_or_default(),
             detail,
         ]);

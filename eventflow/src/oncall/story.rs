@@ -78,7 +78,7 @@ pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failu
             rows.add(&[
                 moment(step.at),
                 after(step.delay_seconds),
-                step.what.clone(),
+                step.what.to_string(),
                 step.place.clone(),
                 step.detail.clone(),
             ]);
@@ -218,7 +218,7 @@ fn audit_page(audit: &model::Audit) -> String {
             rows.add(&[
                 finding.partition.to_string(),
                 finding.offset.to_string(),
-                finding.kind.clone(),
+                finding.kind.to_string(),
                 finding.detail.clone(),
             ]);
         }

@@ -4,7 +4,7 @@ use super::client::{Client, encoded, read};
 use super::failure::Failure;
 use super::{note, page, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use recovery::model::{Job, JobState};
+use recovery::model::{ItemState, Job, JobState};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -94,36 +94,41 @@ fn target() -> ProgressDrawTarget {
     }
 }
 
-fn of(job: &Job, state: &str) -> i64 {
-    job.by_state.get(state).copied().unwrap_or_default()
+fn of(job: &Job, state: ItemState) -> i64 {
+    job.by_state.get(&state).copied().unwrap_or_default()
 }
 
 /// Items whose outcome is known.
 pub(super) fn done(job: &Job) -> i64 {
-    ["stored", "duplicate", "failed", "skipped"]
-        .iter()
-        .map(|state| of(job, state))
-        .sum()
+    [
+        ItemState::Stored,
+        ItemState::Duplicate,
+        ItemState::Failed,
+        ItemState::Skipped,
+    ]
+    .into_iter()
+    .map(|state| of(job, state))
+    .sum()
 }
 
 /// Whether some of it ended badly.
 pub(super) fn has_failed(job: &Job) -> bool {
-    of(job, "failed") > 0
+    of(job, ItemState::Failed) > 0
 }
 
 /// Outcomes, rate and time left, in one line.
 pub(super) fn progress(job: &Job) -> String {
     let mut parts: Vec<String> = [
-        "stored",
-        "duplicate",
-        "failed",
-        "skipped",
-        "sent",
-        "sending",
-        "pending",
+        ItemState::Stored,
+        ItemState::Duplicate,
+        ItemState::Failed,
+        ItemState::Skipped,
+        ItemState::Sent,
+        ItemState::Sending,
+        ItemState::Pending,
     ]
-    .iter()
-    .filter(|state| of(job, state) > 0)
+    .into_iter()
+    .filter(|state| of(job, *state) > 0)
     .map(|state| format!("{} {state}", of(job, state)))
     .collect();
     if job.state == JobState::Running {

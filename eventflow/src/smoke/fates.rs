@@ -2,7 +2,7 @@
 
 use super::edge::Posted;
 use crate::oncall::{Client, Connection, Exit, Failure, count, line, read};
-use recovery::model::{Audit, Letter, Letters, Story, Time, Trace};
+use recovery::model::{Audit, DeadLetter, DeadLetterPage, StepKind, Story, Time, Trace};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -193,7 +193,7 @@ impl Fates {
         self.until(id, async |client| {
             let trace = trace(client, id).await?;
             let again = stories(&trace, id)
-                .map(|story| steps(story, "duplicate"))
+                .map(|story| steps(story, StepKind::Duplicate))
                 .sum::<usize>()
                 > 0;
             Ok(match row(&trace, id) {
@@ -213,7 +213,8 @@ impl Fates {
         ];
         let letters = self
             .until(id, async |client| {
-                let found: Letters = read(&client.get("/api/v1/dead-letters", &words).await?)?;
+                let found: DeadLetterPage =
+                    read(&client.get("/api/v1/dead-letters", &words).await?)?;
                 Ok(match found.letters.as_slice() {
                     [] => Seen::NotYet,
                     // An edge that got no acknowledgement in time answers 503, and what is sent again may be there twice.
@@ -239,7 +240,7 @@ impl Fates {
         Ok((line(&format!("answered 200, {}", said.join("; "))), last))
     }
 
-    async fn discard(&self, letter: &Letter) -> String {
+    async fn discard(&self, letter: &DeadLetter) -> String {
         let Ok(client) = self.client() else {
             return "left open".to_owned();
         };
@@ -373,25 +374,25 @@ fn stories<'t>(trace: &'t Trace, id: &str) -> impl Iterator<Item = &'t Story> {
         .filter(move |story| story.event_id.as_deref() == Some(id))
 }
 
-fn steps(story: &Story, what: &str) -> usize {
+fn steps(story: &Story, what: StepKind) -> usize {
     story.steps.iter().filter(|step| step.what == what).count()
 }
 
 /// Whether an event is one row.
 fn row(trace: &Trace, id: &str) -> Seen<Row> {
-    let steps_of = |what: &'static str| {
+    let steps_of = |what: StepKind| {
         stories(trace, id)
             .flat_map(|story| &story.steps)
             .filter(move |step| step.what == what)
             .collect::<Vec<_>>()
     };
-    if let Some(letter) = steps_of("dead_lettered").first() {
+    if let Some(letter) = steps_of(StepKind::DeadLettered).first() {
         return Seen::Wrong(format!("{id} is dead-lettered: {}", letter.detail));
     }
-    match steps_of("stored").as_slice() {
+    match steps_of(StepKind::Stored).as_slice() {
         [] => Seen::NotYet,
         [stored] => {
-            let received = steps_of("received");
+            let received = steps_of(StepKind::Received);
             let took = received
                 .first()
                 .map(|received| (stored.at - received.at).try_into().unwrap_or_default());
@@ -413,19 +414,19 @@ fn row(trace: &Trace, id: &str) -> Seen<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recovery::model::Step;
+    use recovery::model::{Fate, TraceStep};
 
     fn story(id: &str, steps: &[(&str, i64)]) -> Story {
-        let steps = steps.iter().map(|(what, at)| Step {
+        let steps = steps.iter().map(|(what, at)| TraceStep {
             at: Time::UNIX_EPOCH + time::Duration::milliseconds(*at),
-            what: (*what).to_owned(),
+            what: what.parse().unwrap(),
             place: format!("events.raw.v1:2:{at}"),
             detail: "validator: unknown_event_type".to_owned(),
             delay_seconds: 0.0,
         });
         let (entity_key, trace_id, signature) = (None, None, None);
         let (source, verified_again) = (Some("payment-authorized".to_owned()), None);
-        let fate = String::new();
+        let fate = Fate::InFlight;
         Story {
             event_id: Some(id.to_owned()),
             source,

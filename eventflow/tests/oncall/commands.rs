@@ -356,14 +356,6 @@ async fn dead_letters_travel_as_lines_and_are_given_up_for_a_reason() {
             piped.lines().map(json).collect::<Vec<_>>(),
             text.lines().map(json).collect::<Vec<_>>()
         );
-        assert_eq!(
-            world.run(way, &["dlq", "import", name]).await.done(),
-            "0 new, 4 there already\n"
-        );
-        world
-            .run(way, &["dlq", "import", "/nowhere.jsonl"])
-            .await
-            .fails(2, "/nowhere.jsonl");
         world
             .run(way, &["dlq", "discard", "--reason", "all of it"])
             .await

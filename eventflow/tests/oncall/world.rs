@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use recovery::http::{ApiArgs, Tokens, routes, serve};
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::path::PathBuf;

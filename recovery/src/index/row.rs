@@ -1,8 +1,8 @@
 //! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
 
 use super::formats::{Header, Place, Verdict, verdict};
-use super::sniff::Peek;
-use crate::model::Time;
+use super::sniff::Sniffed;
+use crate::model::{Format, Time, time_of_micros};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contracts::kafka::headers as h;
@@ -17,8 +17,6 @@ pub(crate) const NAME_BYTES: usize = 500;
 const DETAIL_BYTES: usize = 4000;
 /// Longest part of a group's identity, in bytes.
 const LABEL_BYTES: usize = 200;
-/// The last microsecond of the year 9999: no calendar of ours goes further.
-const LAST_MICROS: i64 = 253_402_300_799_999_999;
 
 /// A record of a dead-letter topic.
 #[derive(Debug, Clone)]
@@ -79,7 +77,7 @@ impl<'a> Dead<'a> {
 }
 
 /// What a group has in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::FromRow)]
 pub(crate) struct Label {
     pub(crate) stage: String,
     pub(crate) code: String,
@@ -89,12 +87,12 @@ pub(crate) struct Label {
 
 /// A row of `dead_letters`: every text without NUL and within its bounds, every time within the calendar.
 #[derive(Debug, Clone)]
-pub(crate) struct Row<'a> {
+pub(crate) struct DeadLetterRow<'a> {
     pub(crate) group_id: i64,
     pub(crate) label: Label,
     pub(crate) origin: Place<'a>,
     pub(crate) origin_group: Cow<'a, str>,
-    pub(crate) family: Cow<'a, str>,
+    pub(crate) family: Format,
     pub(crate) dlq: (i32, i64),
     pub(crate) consumer_group: Cow<'a, str>,
     pub(crate) failed: Option<Place<'a>>,
@@ -117,8 +115,8 @@ pub(crate) struct Row<'a> {
     pub(crate) headers: String,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn new(dead: &Dead<'a>, raw_topic: &'a str, peek: Peek<'a>) -> Self {
+impl<'a> DeadLetterRow<'a> {
+    pub(crate) fn new(dead: &Dead<'a>, raw_topic: &'a str, sniffed: Sniffed<'a>) -> Self {
         let verdict = verdict(&dead.headers, raw_topic);
         let Verdict {
             family,
@@ -133,8 +131,11 @@ impl<'a> Row<'a> {
             let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
             std::str::from_utf8((*value)?).ok()
         };
-        let at = Time::from_unix_timestamp_nanos(i128::from(dead.timestamp_ms) * 1_000_000).ok();
-        let at = at.filter(|_| dead.timestamp_ms > 0 && dead.timestamp_ms <= LAST_MICROS / 1000);
+        let at = dead
+            .timestamp_ms
+            .checked_mul(1000)
+            .filter(|micros| *micros > 0);
+        let at = at.and_then(time_of);
         let last_failed_at = verdict
             .last_failed_micros
             .and_then(time_of)
@@ -166,14 +167,14 @@ impl<'a> Row<'a> {
                 source: label(
                     text(h::SOURCE)
                         .map(Cow::Borrowed)
-                        .or(peek.source)
+                        .or(sniffed.source)
                         .unwrap_or_default(),
                 ),
-                event_type: label(peek.event_type.unwrap_or_default()),
+                event_type: label(sniffed.event_type.unwrap_or_default()),
             },
             origin: bounded_place(origin),
             origin_group: name(origin_group, NAME_BYTES),
-            family: family.into(),
+            family,
             dlq: (dead.partition, dead.offset),
             consumer_group: name(group, NAME_BYTES),
             failed: verdict.failed.map(bounded_place),
@@ -191,7 +192,7 @@ impl<'a> Row<'a> {
                 .map(|version| name(version, LABEL_BYTES)),
             event_id: text(h::EVENT_ID)
                 .map(Cow::Borrowed)
-                .or(peek.event_id)
+                .or(sniffed.event_id)
                 .map(|id| name(id, NAME_BYTES)),
             entity_key: dead
                 .key
@@ -262,11 +263,9 @@ fn length(bytes: &[u8]) -> i32 {
     i32::try_from(bytes.len()).unwrap_or(i32::MAX)
 }
 
+/// A time after the epoch: before it there were no such headers.
 fn time_of(micros: i64) -> Option<Time> {
-    if !(0..=LAST_MICROS).contains(&micros) {
-        return None;
-    }
-    Time::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
+    time_of_micros(micros).filter(|_| micros >= 0)
 }
 
 /// PostgreSQL's text cannot hold NUL.
@@ -278,11 +277,11 @@ pub(crate) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+fn cut(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
         return text;
     }
-    let end = (0..=most)
+    let end = (0..=max)
         .rev()
         .find(|&end| text.is_char_boundary(end))
         .unwrap_or(0);
@@ -290,13 +289,13 @@ fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 }
 
 /// A name that fits: what is too long keeps its beginning and a digest of the whole, so that two stay two and the same stays the same.
-pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+pub(crate) fn name(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     let text = clean(text);
-    if text.len() <= most {
+    if text.len() <= max {
         return text;
     }
     let digest = hex::encode(&Sha256::digest(text.as_bytes())[..8]);
-    let beginning = cut(Cow::Borrowed(&text), most.saturating_sub(17));
+    let beginning = cut(Cow::Borrowed(&text), max.saturating_sub(17));
     Cow::Owned(format!("{beginning}~{digest}"))
 }
 
@@ -304,8 +303,8 @@ pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 fn json(headers: &[Header<'_>]) -> String {
     let mut out = String::with_capacity(headers.len() * 48);
     out.push('[');
-    for (place, (name, value)) in headers.iter().enumerate() {
-        out.push_str(if place > 0 { ",[" } else { "[" });
+    for (index, (name, value)) in headers.iter().enumerate() {
+        out.push_str(if index > 0 { ",[" } else { "[" });
         push_text(&clean((*name).into()), &mut out);
         out.push(',');
         match value.map(|bytes| {

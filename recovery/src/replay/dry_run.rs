@@ -13,7 +13,7 @@ pub(crate) use check::Checked;
 use crate::Context;
 use crate::audit_log::{self, Entry};
 use crate::error::RecoveryError;
-use crate::model::{DryRun, DryRunItem};
+use crate::model::{DryRun, DryRunSample, Prediction};
 use crate::replay::jobs::{unknown, within};
 use crate::replay::runner::letter::{self, Letter};
 use sqlx::Row;
@@ -31,8 +31,7 @@ const SAMPLES: usize = 5;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) letter: i64,
-    /// store, duplicate, fail
-    pub(crate) would: &'static str,
+    pub(crate) would: Prediction,
     pub(crate) code: Option<&'static str>,
     /// Where in the JSON
     pub(crate) pointer: Option<String>,
@@ -185,9 +184,9 @@ impl Context {
 
 fn tally(run: &mut DryRun, verdict: &Verdict) {
     match verdict.would {
-        "store" => run.would_store += 1,
-        "duplicate" => run.would_be_duplicate += 1,
-        _ => {
+        Prediction::Store => run.would_store += 1,
+        Prediction::Duplicate => run.would_be_duplicate += 1,
+        Prediction::Fail => {
             run.would_fail += 1;
             *run.would_fail_by_code
                 .entry(verdict.code.unwrap_or("unknown").to_owned())
@@ -196,10 +195,10 @@ fn tally(run: &mut DryRun, verdict: &Verdict) {
     }
 }
 
-fn shown(verdict: Verdict) -> DryRunItem {
-    DryRunItem {
+fn shown(verdict: Verdict) -> DryRunSample {
+    DryRunSample {
         letter: verdict.letter,
-        would: verdict.would.to_owned(),
+        would: verdict.would,
         code: verdict.code.map(str::to_owned),
         detail: verdict.detail,
         row: verdict.row,

@@ -4,6 +4,7 @@ use super::rows::Row;
 use super::{Checked, Seen, Verdict};
 use crate::Context;
 use crate::error::RecoveryError;
+use crate::model::Prediction;
 use crate::replay::jobs::within;
 use crate::replay::runner::letter::Letter;
 use contracts::RejectionCode;
@@ -101,7 +102,7 @@ fn failing(
 ) -> Verdict {
     Verdict {
         letter: letter.id,
-        would: "fail",
+        would: Prediction::Fail,
         code: Some(code),
         pointer,
         detail: Some(detail),
@@ -147,21 +148,21 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
     let (would, code, detail) = match first {
         None => {
             seen.0.insert(row.identity(), (row.raw, row.content_hash));
-            ("store", None, None)
+            (Prediction::Store, None, None)
         }
         // As persistence: an edit of what is stored already changes nothing, and says so.
         Some((raw, false)) if raw == row.raw && edited => (
-            "fail",
+            Prediction::Fail,
             Some(RejectionCode::Conflict.code()),
             Some(conflict(raw)),
         ),
         Some((raw, _)) if raw == row.raw => (
-            "duplicate",
+            Prediction::Duplicate,
             None,
             Some("this very raw record is stored already".to_owned()),
         ),
         Some((raw, true)) => (
-            "duplicate",
+            Prediction::Duplicate,
             None,
             Some(format!(
                 "the same event came by raw record {}:{}",
@@ -169,7 +170,7 @@ fn fate(letter: &Letter, row: &Row, stored: Option<&Stored>, seen: &mut Seen) ->
             )),
         ),
         Some((raw, false)) => (
-            "fail",
+            Prediction::Fail,
             Some(RejectionCode::Conflict.code()),
             Some(conflict(raw)),
         ),

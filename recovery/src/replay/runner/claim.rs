@@ -4,6 +4,7 @@ use super::letter::{self, Letter};
 use super::metrics as names;
 use super::{Destinations, Holder};
 use crate::error::RecoveryError;
+use crate::model::DeadLetterState;
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::BTreeMap;
 
@@ -43,16 +44,18 @@ pub(crate) fn decide(
             "the dead letter is not in the index any more".to_owned(),
         );
     };
-    match letter.state.as_str() {
-        "open" => {}
-        "replaying" => {
+    match letter.state {
+        DeadLetterState::Open => {}
+        DeadLetterState::Replaying => {
             let job = letter.job.as_deref().unwrap_or("another one");
             return Decision::Skip(
                 "being_replayed",
                 format!("replay {job} has sent it, and its outcome is not known yet"),
             );
         }
-        other => return Decision::Skip("not_open", format!("it is {other}")),
+        other @ (DeadLetterState::Resolved | DeadLetterState::Discarded) => {
+            return Decision::Skip("not_open", format!("it is {other}"));
+        }
     }
     if letter.value_sha256 != planned.value_sha256
         || letter.edit.as_ref().map(|edit| edit.id) != planned.edit
@@ -242,13 +245,7 @@ mod tests {
             })
         });
         (
-            prop::sample::select(vec![
-                "open",
-                "replaying",
-                "resolved",
-                "discarded",
-                "a state of tomorrow",
-            ]),
+            prop::sample::select(DeadLetterState::ALL),
             prop::sample::select(vec!["v", "p", "billing", "", "v "]),
             prop::option::of(prop::collection::vec(0_u8..2, 1)),
             any::<bool>(),
@@ -258,7 +255,7 @@ mod tests {
             .prop_map(
                 |(state, group, value_sha256, dropped, edit, replay_count)| Letter {
                     id: 1,
-                    state: state.to_owned(),
+                    state,
                     job: None,
                     group: group.to_owned(),
                     raw: (0, 0),
@@ -287,7 +284,7 @@ mod tests {
             };
             let planned = Planned { letter: 1, value_sha256, edit, of_raw };
             let may = letter.as_ref().filter(|letter| {
-                letter.state == "open"
+                letter.state == DeadLetterState::Open
                     && letter.value_sha256 == planned.value_sha256
                     && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
                     && (letter.edit.is_some() || !letter.dropped)
@@ -301,7 +298,7 @@ mod tests {
                 }
                 (Decision::Skip(code, detail), None) => {
                     prop_assert!(!detail.is_empty());
-                    let being = letter.is_some_and(|letter| letter.state == "replaying");
+                    let being = letter.is_some_and(|letter| letter.state == DeadLetterState::Replaying);
                     prop_assert_eq!(code == "being_replayed", being);
                 }
                 (decision, may) => prop_assert!(false, "{:?} of {:?}", decision, may),

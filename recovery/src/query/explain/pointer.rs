@@ -1,10 +1,10 @@
-//! Places in a body and in its contract, digit for digit: no value is turned into a float on its way to being shown.
+//! JSON pointers into a body and its contract, digit for digit: no value is turned into a float on its way to being shown.
 
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
 /// The pointer a stage put before its detail (`/payload/amount: ...`).
-pub(super) fn pointer(detail: &str, raw: bool) -> Option<&str> {
+pub(super) fn of_detail(detail: &str, raw: bool) -> Option<&str> {
     let (pointer, _) = detail.split_once(": ").filter(|_| raw)?;
     (pointer.starts_with('/') && !pointer.contains(' ')).then_some(pointer)
 }
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn a_detail_names_its_place_or_none() {
         assert_eq!(
-            pointer("/payload/amount: \"x\" is no amount", true),
+            of_detail("/payload/amount: \"x\" is no amount", true),
             Some("/payload/amount")
         );
-        assert_eq!(pointer("expected value at line 1: column 2", true), None);
-        assert_eq!(pointer("/a: b", false), None);
+        assert_eq!(of_detail("expected value at line 1: column 2", true), None);
+        assert_eq!(of_detail("/a: b", false), None);
     }
 }

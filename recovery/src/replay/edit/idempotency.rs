@@ -1,18 +1,17 @@
 //! A patch may do more each time it is applied (append, move, remove): it is applied once a key, and the same again is answered as before.
 
-use super::Edited;
 use crate::error::RecoveryError;
-use crate::model::Selection;
+use crate::model::{EditSummary, Selection};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
 /// The key its sender gave a patch, and the patch.
-pub(super) struct Once<'a> {
+pub(super) struct Idempotency<'a> {
     key: &'a str,
-    asked: Vec<u8>,
+    request: Vec<u8>,
 }
 
-impl<'a> Once<'a> {
+impl<'a> Idempotency<'a> {
     pub(super) fn new(
         key: &'a str,
         selection: &Selection,
@@ -25,43 +24,45 @@ impl<'a> Once<'a> {
         }
         let selection = serde_json::to_string(selection)
             .map_err(|error| RecoveryError::Invalid(error.to_string()))?;
-        let mut asked = Sha256::new();
-        asked.update(selection.len().to_be_bytes());
-        asked.update(&selection);
-        asked.update(patch);
+        let mut request = Sha256::new();
+        request.update(selection.len().to_be_bytes());
+        request.update(&selection);
+        request.update(patch);
         Ok(Self {
             key,
-            asked: asked.finalize().to_vec(),
+            request: request.finalize().to_vec(),
         })
     }
 
-    /// Takes the key in the transaction that will patch; or, when it has been used, answers what was answered then. Who comes while the first
-    /// is still at it waits for its end.
+    /// Takes the key in the transaction that will patch; or, when it has been used, answers what was answered then. A second request that
+    /// comes meanwhile waits for the first to end.
     pub(super) async fn begin(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<Option<Edited>, RecoveryError> {
+    ) -> Result<Option<EditSummary>, RecoveryError> {
         let taken = sqlx::query("INSERT INTO done_once (key, asked, answer) VALUES ($1, $2, '{}') ON CONFLICT DO NOTHING")
             .bind(self.key)
-            .bind(&self.asked)
+            .bind(&self.request)
             .execute(&mut *connection)
             .await?;
         if taken.rows_affected() == 1 {
             return Ok(None);
         }
-        let known =
-            sqlx::query("SELECT asked, answer::text FROM done_once WHERE key = $1").bind(self.key);
-        let Some(row) = known.fetch_optional(connection).await? else {
+        let known: Option<(Vec<u8>, String)> =
+            sqlx::query_as("SELECT asked, answer::text FROM done_once WHERE key = $1")
+                .bind(self.key)
+                .fetch_optional(connection)
+                .await?;
+        let Some((request, answer)) = known else {
             return Err(RecoveryError::Unavailable(
-                "this idempotency key was forgotten just now; try again".to_owned(),
+                "this idempotency key expired just now; try again".to_owned(),
             ));
         };
-        if row.try_get::<Vec<u8>, _>(0)? != self.asked {
+        if request != self.request {
             return Err(RecoveryError::WrongState(
                 "this idempotency key belongs to another patch; use a new key".to_owned(),
             ));
         }
-        let answer: String = row.try_get(1)?;
         let answer =
             serde_json::from_str(&answer).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Some(answer))
@@ -71,7 +72,7 @@ impl<'a> Once<'a> {
     pub(super) async fn end(
         &self,
         connection: &mut PgConnection,
-        answer: &Edited,
+        answer: &EditSummary,
     ) -> Result<(), sqlx::Error> {
         let answer =
             serde_json::to_string(answer).map_err(|error| sqlx::Error::Encode(error.into()))?;

@@ -1,15 +1,17 @@
-//! Dead letters over HTTP: listed, shown, explained, edited, discarded, taken out and in. And what is told about events.
+//! Dead letters over HTTP: listed, shown, explained, edited, discarded, exported. And questions about events.
 
 use super::Place;
-use super::input::{Body, Key, Named, Query, too_large_or_broken, without_nul};
+use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
 use crate::Context;
-use crate::model::{Audit, Explanation, LetterDetail, Letters, Selection, Stats, Trace};
-use crate::replay::edit::Edited;
+use crate::model::{
+    Audit, DeadLetterDetail, DeadLetterPage, EditSummary, Explanation, IndexStats, Selection, Trace,
+};
+use crate::query::{detail, explain, export, list, stats, trace};
+use crate::replay::edit;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -20,48 +22,57 @@ use std::time::Duration;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-pub(super) async fn list(State(recovery): State<Context>, mut query: Query) -> Answer<Letters> {
+pub(super) async fn list(
+    State(context): State<Context>,
+    mut query: Query,
+) -> Answer<DeadLetterPage> {
     let (selection, before) = (query.selection()?, query.number("before")?);
     query.end()?;
-    Ok(Json(recovery.letters(&selection, before).await?))
+    Ok(Json(
+        list::dead_letters(&context, &selection, before).await?,
+    ))
 }
 
-pub(super) async fn groups(State(recovery): State<Context>, mut query: Query) -> Answer<Value> {
+pub(super) async fn groups(State(context): State<Context>, mut query: Query) -> Answer<Value> {
     let selection = query.selection()?;
     query.end()?;
-    Ok(Json(json!({"groups": recovery.groups(&selection).await?})))
+    Ok(Json(
+        json!({"groups": list::groups(&context, &selection).await?}),
+    ))
 }
 
-pub(super) async fn stats(State(recovery): State<Context>, query: Query) -> Answer<Stats> {
+pub(super) async fn stats(State(context): State<Context>, query: Query) -> Answer<IndexStats> {
     query.end()?;
-    Ok(Json(recovery.stats().await?))
+    Ok(Json(stats::stats(&context).await?))
 }
 
 pub(super) async fn show(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     Named(id): Named<i64>,
     query: Query,
-) -> Answer<LetterDetail> {
+) -> Answer<DeadLetterDetail> {
     query.end()?;
-    Ok(Json(recovery.letter(id).await?))
+    Ok(Json(detail::dead_letter(&context, id).await?))
 }
 
 pub(super) async fn explain(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     Named(id): Named<i64>,
     query: Query,
 ) -> Answer<Explanation> {
     query.end()?;
-    Ok(Json(recovery.explain(id).await?))
+    Ok(Json(explain::explain(&context, id).await?))
 }
 
 pub(super) async fn value(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     Named(id): Named<i64>,
     query: Query,
 ) -> Answer<Value> {
     query.end()?;
-    Ok(Json(json!({"text": recovery.editable(id).await?})))
+    Ok(Json(
+        json!({"text": edit::editable_text(&context, id).await?}),
+    ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,18 +84,16 @@ pub(super) struct NewValue {
 }
 
 pub(super) async fn edit(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(id): Named<i64>,
     query: Query,
     Body(asked): Body<NewValue>,
-) -> Answer<Edited> {
+) -> Answer<EditSummary> {
     query.end()?;
     without_nul("reason", &asked.reason)?;
     Ok(Json(
-        recovery
-            .edit(&who.0, id, &asked.text, &asked.reason)
-            .await?,
+        edit::edit(&context, &who.0, id, &asked.text, &asked.reason).await?,
     ))
 }
 
@@ -101,26 +110,26 @@ pub(super) struct Patch {
 }
 
 pub(super) async fn patch(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     query: Query,
     Key(key): Key,
     Body(asked): Body<Patch>,
-) -> Answer<Edited> {
+) -> Answer<EditSummary> {
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
     Ok(Json(
-        recovery
-            .patch(
-                &who.0,
-                &asked.selection,
-                asked.patch.get(),
-                &asked.reason,
-                &key,
-                asked.yes,
-            )
-            .await?,
+        edit::patch(
+            &context,
+            &who.0,
+            &asked.selection,
+            asked.patch.get(),
+            &asked.reason,
+            &key,
+            asked.yes,
+        )
+        .await?,
     ))
 }
 
@@ -134,7 +143,7 @@ pub(super) struct Discard {
 }
 
 pub(super) async fn discard(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     query: Query,
     Body(asked): Body<Discard>,
@@ -143,7 +152,7 @@ pub(super) async fn discard(
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
     Ok(Json(
-        json!({"discarded": recovery.discard(&who.0, &asked.selection, &asked.reason, asked.yes).await?}),
+        json!({"discarded": edit::discard(&context, &who.0, &asked.selection, &asked.reason, asked.yes).await?}),
     ))
 }
 
@@ -170,16 +179,16 @@ pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
 /// Page by page, so that any number costs the memory of one. An error in the middle breaks the connection off, which no client takes
 /// for the end.
 pub(super) async fn export(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     Extension(place): Extension<Place>,
     mut query: Query,
 ) -> Result<Response, ApiError> {
     let selection = query.selection()?;
     query.end()?;
     let left = selection.limit.map_or(usize::MAX, |limit| limit as usize);
-    let first = recovery.export(&selection, None).await?;
+    let first = export::export(&context, &selection, None).await?;
     let pages = futures_util::stream::try_unfold((Some(first), left), move |(page, left)| {
-        let (recovery, selection, place) = (recovery.clone(), selection.clone(), place.clone());
+        let (context, selection, place) = (context.clone(), selection.clone(), place.clone());
         async move {
             let _place = place;
             let Some((lines, next)) = page else {
@@ -187,12 +196,14 @@ pub(super) async fn export(
             };
             let mut text = String::new();
             for line in lines.iter().take(left) {
-                text.push_str(&line.to_string());
+                text.push_str(line);
                 text.push('\n');
             }
             let left = left.saturating_sub(lines.len());
             let page = match next {
-                Some(before) if left > 0 => Some(recovery.export(&selection, Some(before)).await?),
+                Some(before) if left > 0 => {
+                    Some(export::export(&context, &selection, Some(before)).await?)
+                }
                 _ => None,
             };
             Ok(Some((Bytes::from(text), (page, left))))
@@ -208,31 +219,7 @@ pub(super) async fn export(
     Ok((headers, axum::body::Body::from_stream(pages)).into_response())
 }
 
-pub(super) async fn import(
-    State(recovery): State<Context>,
-    who: Who,
-    query: Query,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer<Value> {
-    query.end()?;
-    let body = body.map_err(|rejection| too_large_or_broken(&rejection))?;
-    let mut lines: Vec<Value> = Vec::new();
-    for (place, line) in body
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
-    {
-        let line = serde_json::from_slice(line);
-        lines
-            .push(line.map_err(|error| ApiError::BadBody(format!("line {}: {error}", place + 1)))?);
-    }
-    let imported = recovery.import(&who.0, &lines).await?;
-    Ok(Json(
-        json!({"imported": imported, "present": lines.len() as u64 - imported}),
-    ))
-}
-
-pub(super) async fn trace(State(recovery): State<Context>, mut query: Query) -> Answer<Trace> {
+pub(super) async fn trace(State(context): State<Context>, mut query: Query) -> Answer<Trace> {
     let asked = query.text("q")?;
     query.end()?;
     let problem =
@@ -241,20 +228,20 @@ pub(super) async fn trace(State(recovery): State<Context>, mut query: Query) -> 
         word: "q".to_owned(),
         problem,
     })?;
-    Ok(Json(recovery.trace(&asked).await?))
+    Ok(Json(trace::trace(&context, &asked).await?))
 }
 
 /// Longest wait for a fresh look, in seconds: less than a request may take.
 const MOST_PATIENCE: u16 = 300;
 
-pub(super) async fn audit(State(recovery): State<Context>, mut query: Query) -> Answer<Audit> {
+pub(super) async fn audit(State(context): State<Context>, mut query: Query) -> Answer<Audit> {
     let (topic, from, to) = (query.text("topic")?, query.time("from")?, query.time("to")?);
     let within: Option<u16> = query.number("within")?;
     query.end()?;
     if let Some(seconds) = within {
-        recovery
+        context
             .audit_now(Duration::from_secs(seconds.min(MOST_PATIENCE).into()))
             .await?;
     }
-    Ok(Json(recovery.audit(topic.as_deref(), from, to).await?))
+    Ok(Json(context.audit(topic.as_deref(), from, to).await?))
 }

@@ -52,11 +52,11 @@ pub(super) fn read(text: &str) -> Result<Value, serde_json::Error> {
 /// With its quotes.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
-    for (place, byte) in text.bytes().enumerate().skip(1) {
+    for (index, byte) in text.bytes().enumerate().skip(1) {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
-            b'"' => return place + 1,
+            b'"' => return index + 1,
             _ => {}
         }
     }
@@ -75,8 +75,8 @@ fn push(value: &Value, out: &mut String) {
         Value::String(text) => push_text(text, out),
         Value::Array(items) => {
             out.push('[');
-            for (place, item) in items.iter().enumerate() {
-                if place > 0 {
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
                     out.push(',');
                 }
                 push(item, out);
@@ -85,8 +85,8 @@ fn push(value: &Value, out: &mut String) {
         }
         Value::Object(fields) => {
             out.push('{');
-            for (place, (name, field)) in fields.iter().enumerate() {
-                if place > 0 {
+            for (index, (name, field)) in fields.iter().enumerate() {
+                if index > 0 {
                     out.push(',');
                 }
                 // Names were marked like strings, when they began with the mark.
