@@ -15,8 +15,8 @@ pub(crate) mod write;
 pub use row::Dead;
 
 use crate::Config;
-use crate::Context;
-use crate::SCHEMA;
+use crate::context::Context;
+use crate::context::SCHEMA;
 use crate::metrics as names;
 use groups::Groups;
 use row::DeadLetterRow;
@@ -46,8 +46,7 @@ pub(crate) struct Indexer {
 impl Indexer {
     /// With connections of its own: many API requests do not stop the index.
     pub(crate) fn new(context: &Context) -> Result<Self, ConfigError> {
-        let options =
-            store::connect::options(&context.pipeline.database.database_url, SCHEMA.role)?;
+        let options = store::connect::options(&context.args.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
         let options = options.options([("work_mem", "64MB")]);
         let pool = PgPoolOptions::new()
@@ -56,9 +55,9 @@ impl Indexer {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            raw_topic: context.pipeline.topic_raw.clone(),
+            raw_topic: context.pipeline.raw.clone(),
             groups: Groups::default(),
-            schemas: Schemas::new(Registry::new(&context.pipeline.registry)?),
+            schemas: Schemas::new(Registry::new(&context.args.registry)?),
         })
     }
 
@@ -197,10 +196,12 @@ pub async fn consume(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
-    let topic = &config.pipeline.topic_dlq;
+    let topic = &context.pipeline.dead_letters;
+    let described = &context.pipeline.recovery.group;
+    let group = config.group.as_ref().unwrap_or(described);
     let settings = ConsumerSettings {
         kafka: kafka.clone(),
-        group: config.group.clone(),
+        group: group.to_owned(),
         topics: vec![topic.clone()],
         retry: None,
         dead_letter_topic: topic.clone(),
@@ -215,7 +216,7 @@ pub async fn consume(
             window: 1,
         },
     };
-    let index = Index::new(context, &config.group, tokio::runtime::Handle::current())?;
+    let index = Index::new(context, group, tokio::runtime::Handle::current())?;
     consumer::run(settings, index, None, health, shutdown)
         .await
         .map(drop)

@@ -4,7 +4,7 @@ use super::Place;
 use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
-use crate::Context;
+use crate::context::Context;
 use crate::model::{
     Audit, DeadLetterDetail, DeadLetterPage, EditSummary, Explanation, IndexStats, Selection, Trace,
 };

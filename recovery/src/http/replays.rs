@@ -4,7 +4,7 @@ use super::dead_letters::clean;
 use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, ItemState, Job, Selection};
 use crate::replay::jobs;

@@ -4,8 +4,8 @@
 //! half-way: what is there already stays as it is. A lost index also lost what it knew of replays: dead letters whose events persistence has
 //! stored are marked resolved at the end, or all of them would look open.
 
-use crate::Context;
 use crate::audit_log;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::index::{Dead, Indexer};
 use runtime::admin::{OwnedRecord, Tail};
@@ -50,7 +50,7 @@ pub async fn reindex(
             "a reindex reads Kafka: add --kafka-brokers".to_owned(),
         ));
     };
-    let topic = context.pipeline.topic_dlq.clone();
+    let topic = context.pipeline.dead_letters.clone();
     let mut indexer =
         Indexer::new(context).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
     let (batches, mut inbox) = mpsc::channel::<Vec<OwnedRecord>>(1);
@@ -115,7 +115,7 @@ async fn mark_resolved(context: &Context) -> Result<u64, RecoveryError> {
         )
         .bind(from)
         .bind(from + MARK_BATCH)
-        .bind(&context.pipeline.topic_raw)
+        .bind(&context.pipeline.raw)
         .execute(&context.pool)
         .await?
         .rows_affected();

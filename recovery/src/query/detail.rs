@@ -2,7 +2,7 @@
 
 use super::list::columns;
 use super::{no_such_dead_letter, payload};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetter, DeadLetterDetail, EarlierFailure, Edit, Format, Time};
 use sqlx::{FromRow, PgConnection};

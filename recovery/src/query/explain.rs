@@ -5,10 +5,11 @@ mod pointer;
 mod today;
 
 use super::{no_such_dead_letter, plain};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, Explanation, Format, Time};
 use contracts::RejectionCode;
+use contracts::pipeline::{Pipeline, Stage, Values};
 use sqlx::FromRow;
 
 /// Longest value or rule shown, in characters.
@@ -43,9 +44,9 @@ impl Case {
         self.edited.as_deref().or(self.original.as_deref())
     }
 
-    /// The raw body, or the datum made of it?
-    fn is_raw(&self) -> bool {
-        self.stage == "validator"
+    /// Its stage, when that is one of the pipeline's.
+    fn stage_of<'a>(&self, pipeline: &'a Pipeline) -> Option<&'a Stage> {
+        pipeline.stage_of(&self.consumer_group, &self.stage)
     }
 }
 
@@ -69,12 +70,15 @@ pub async fn explain(context: &Context, id: i64) -> Result<Explanation, Recovery
         .copied()
         .find(|known| known.code() == case.code);
     let today = today::check(context, &case).await?;
+    let is_raw = case
+        .stage_of(&context.pipeline)
+        .is_some_and(|stage| stage.values == Values::Raw);
     let body = case
         .original
         .as_deref()
         .and_then(|value| std::str::from_utf8(value).ok())
-        .filter(|_| case.is_raw());
-    let at = pointer::of_detail(&case.detail, case.is_raw());
+        .filter(|_| is_raw);
+    let at = pointer::of_detail(&case.detail, is_raw);
     let value = body
         .zip(at)
         .and_then(|(body, pointer)| pointer::value_at(body, pointer));

@@ -2,7 +2,7 @@
 
 use super::list::MAX_PAGE;
 use super::select;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, Resolution, Selection, Time};
 use base64::Engine as _;

@@ -1,7 +1,7 @@
 //! Dead letters in pages, and the groups they form.
 
 use super::select;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetter, DeadLetterGroup, DeadLetterPage, Selection};
 use sqlx::{PgConnection, QueryBuilder};

@@ -1,6 +1,6 @@
 //! Bytes and texts of strangers as people can read them.
 
-use crate::Context;
+use crate::context::Context;
 use crate::envelope;
 use crate::model::Payload;
 use base64::Engine as _;

@@ -1,6 +1,6 @@
 //! Sums over the whole index, and how far it is behind.
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::IndexStats;
 use sqlx::FromRow;
@@ -50,7 +50,7 @@ pub async fn stats(context: &Context) -> Result<IndexStats, RecoveryError> {
     let next: Vec<(i32, i64)> = sqlx::query_as(
         "SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition",
     )
-    .bind(&context.pipeline.topic_dlq)
+    .bind(&context.pipeline.dead_letters)
     .fetch_all(&mut *connection)
     .await?;
     drop(connection);
@@ -82,7 +82,10 @@ pub async fn stats(context: &Context) -> Result<IndexStats, RecoveryError> {
 
 /// Records of the dead-letter topic that are not indexed yet; none when the brokers do not answer in time.
 async fn lag(context: &Context, next: &BTreeMap<i32, i64>) -> Option<i64> {
-    let (kafka, topic) = (context.kafka.clone()?, context.pipeline.topic_dlq.clone());
+    let (kafka, topic) = (
+        context.kafka.clone()?,
+        context.pipeline.dead_letters.clone(),
+    );
     let query = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, &topic));
     let marks = tokio::time::timeout(LAG_TIMEOUT, query)
         .await

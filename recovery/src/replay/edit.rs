@@ -12,7 +12,7 @@ mod patch;
 mod selected;
 mod value;
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{EditSummary, Selection};
 use crate::query::no_such_dead_letter;

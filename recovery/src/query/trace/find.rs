@@ -1,8 +1,8 @@
 //! Rows, further deliveries and dead letters, by index only: no statement here reads a table from end to end.
 
 use super::STORIES;
-use crate::Context;
 use crate::audit::persistence_is_there;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, ItemState, Time};
 use sqlx::FromRow;
@@ -269,7 +269,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .letters
             .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &context.pipeline.topic_raw);
+        let (partitions, offsets) = raws(&found, &context.pipeline.raw);
         if stored {
             for statement in [ROWS_BY_EVENT, ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
@@ -296,7 +296,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             add_deliveries(&mut found, by_raw.fetch_all(&context.pool).await?);
         }
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &context.pipeline.topic_raw);
+        let (partitions, offsets) = raws(&found, &context.pipeline.raw);
         ids = sqlx::query_scalar(LETTERS_BY_EVENT)
             .bind(MOST)
             .bind(sources)
@@ -309,7 +309,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .bind(offsets);
         ids.extend(
             by_raw
-                .bind(&context.pipeline.topic_raw)
+                .bind(&context.pipeline.raw)
                 .fetch_all(&context.pool)
                 .await?,
         );

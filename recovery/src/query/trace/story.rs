@@ -2,11 +2,12 @@
 
 use super::find::{Delivery, Found, Letter, Pasts, Raw, Row};
 use super::signature::{Headers, kept_headers, text, verify_again};
-use crate::Context;
+use crate::context::Context;
 use crate::model::{DeadLetterState, Fate, StepKind, Story, Time, TraceStep};
 use crate::query::plain;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
+use contracts::pipeline::Values;
 use runtime::admin::OwnedRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +75,7 @@ pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
             .event_id
             .as_deref()
             .map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(&mut stories, letter.raw(&context.pipeline.topic_raw), event);
+        let parts = place(&mut stories, letter.raw(&context.pipeline.raw), event);
         parts.letters.push(letter);
     }
     stories
@@ -202,7 +203,7 @@ fn receipts(
     raw: &BTreeMap<Raw, OwnedRecord>,
     steps: &mut Vec<TraceStep>,
 ) {
-    let topic = &context.pipeline.topic_raw;
+    let topic = &context.pipeline.raw;
     let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
     for letter in &parts.letters {
         match (letter.raw(topic), letter.received_at) {
@@ -272,7 +273,7 @@ fn receipts(
 /// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
 fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
     let place = |partition: i32, offset: i64| {
-        format!("{}:{partition}:{offset}", context.pipeline.topic_dlq)
+        format!("{}:{partition}:{offset}", context.pipeline.dead_letters)
     };
     let words = |stage: &str, code: &str, detail: &str| {
         format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
@@ -325,12 +326,10 @@ fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Tra
 /// Edits and replays of a dead letter.
 fn replays(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
     let pipeline = &context.pipeline;
-    let [to_validator, to_persistence] = pipeline.retry_topics();
-    let topic = match &letter.consumer_group {
-        group if *group == pipeline.validator_group => to_validator,
-        group if *group == pipeline.persistence_group => to_persistence,
-        group => topics::retry(&plain(group, 100)),
-    };
+    let group = &letter.consumer_group;
+    let topic = pipeline
+        .retry_of(group)
+        .map_or_else(|| topics::retry(&plain(group, 100)), str::to_owned);
     for edit in pasts
         .edits
         .iter()
@@ -403,7 +402,7 @@ fn signature(
         }
         (_, _) => None,
     };
-    // The validator's dead letters hold the body as it came; others hold what was made of it.
+    // Dead letters of a stage that reads raw events hold the body as it came; others hold what was made of it.
     let body = match record {
         Some(record) => record
             .value
@@ -411,7 +410,12 @@ fn signature(
             .map(|value| (&record.headers, value)),
         None => of_letter
             .iter()
-            .find(|(_, letter)| letter.stage == "validator")
+            .find(|(_, letter)| {
+                let stage = context
+                    .pipeline
+                    .stage_of(&letter.consumer_group, &letter.stage);
+                stage.is_some_and(|stage| stage.values == Values::Raw)
+            })
             .and_then(|(headers, letter)| Some((headers, letter.value.as_deref()?))),
     };
     let Some((kept, body)) = body else {

@@ -1,13 +1,13 @@
 //! One edit: what it changes, and the change written.
 
 use super::{exact_json, value};
-use crate::Context;
 use crate::audit_log::clean;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::DeadLetterState;
 use crate::query::no_such_dead_letter;
-use crate::replay::runner::Destinations;
 use crate::replay::runner::letter::{self, Letter};
+use crate::replay::runner::no_destination;
 use sqlx::PgConnection;
 
 /// Who edits, and why.
@@ -58,9 +58,8 @@ pub(super) async fn change(
     letter: &Letter,
     text: &str,
 ) -> Result<Option<Change>, RecoveryError> {
-    let destinations = Destinations::of(&context.pipeline);
-    if destinations.topic_of(&letter.group).is_none() {
-        let why = destinations.why_not(&letter.group);
+    if context.pipeline.retry_of(&letter.group).is_none() {
+        let why = no_destination(&context.pipeline, &letter.group);
         return Err(RecoveryError::WrongState(format!(
             "dead letter {} cannot be replayed, so an edit has no use: {why}",
             letter.id
@@ -69,7 +68,7 @@ pub(super) async fn change(
     let now = value::text(context, letter, letter.outgoing()).await?;
     if text == now
         && letter.outgoing().is_some_and(|sent| {
-            letter.group == context.pipeline.persistence_group || sent == text.as_bytes()
+            value::stage_of_avro(context, letter).is_some() || sent == text.as_bytes()
         })
     {
         return Ok(None);

@@ -2,8 +2,8 @@
 
 use super::apply::{self, Author};
 use super::selected::{log_entry, needs_confirmation, push_open, unconfirmed, work};
-use crate::Context;
 use crate::audit_log::{self, clean};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Selection;
 use sqlx::QueryBuilder;

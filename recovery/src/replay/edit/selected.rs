@@ -1,8 +1,8 @@
 //! What changes of many dead letters have in common: what is selected, whether it must be confirmed, how it is logged.
 
 use super::apply::Author;
-use crate::Context;
 use crate::audit_log::Entry;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Selection;
 use crate::query::select::push_conditions;
@@ -18,7 +18,7 @@ pub(super) fn unconfirmed(what: &str, count: u64) -> RecoveryError {
 
 pub(super) fn needs_confirmation(context: &Context, selection: &Selection, count: u64) -> bool {
     !selection.has_filter()
-        || usize::try_from(count).is_ok_and(|count| count > context.pipeline.confirm_above)
+        || usize::try_from(count).is_ok_and(|count| count > context.args.confirm_above)
 }
 
 pub(super) fn log_entry<'a>(

@@ -1,10 +1,11 @@
 //! Between the bytes of a value and the text a person edits.
 
-use crate::Context;
+use crate::context::Context;
 use crate::envelope;
 use crate::error::RecoveryError;
 use crate::replay::runner::letter::Letter;
 use contracts::avro::framing;
+use contracts::pipeline::{Stage, Values};
 use contracts::{Rejection, RejectionCode};
 
 /// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
@@ -20,7 +21,7 @@ pub(super) async fn text(
         )));
     }
     let value = value.unwrap_or_default();
-    if letter.group == context.pipeline.persistence_group
+    if stage_of_avro(context, letter).is_some()
         && let Ok(framed) = context.registry.lock().await.decode(value).await?
     {
         return Ok(envelope::lines(&framed.event));
@@ -28,7 +29,16 @@ pub(super) async fn text(
     Ok(String::from_utf8_lossy(value).into_owned())
 }
 
-/// The bytes a replay of an edited text sends: checked against its contract; for persistence encoded and framed again.
+/// The stage of a dead letter, when it reads framed Avro.
+pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &Letter) -> Option<&'a Stage> {
+    let stage = context.pipeline.stage_of_group(&letter.group)?;
+    match stage.values {
+        Values::Avro => Some(stage),
+        Values::Raw => None,
+    }
+}
+
+/// The bytes a replay of an edited text sends: checked against its contract; for a stage that reads Avro, encoded and framed again.
 pub(super) async fn bytes(
     context: &Context,
     letter: &Letter,
@@ -38,17 +48,13 @@ pub(super) async fn bytes(
         .contracts
         .validate(text.as_bytes())
         .map_err(RecoveryError::StillBroken)?;
-    if letter.group != context.pipeline.persistence_group {
+    let Some(stage) = stage_of_avro(context, letter) else {
         return Ok(text.as_bytes().to_vec());
-    }
+    };
     let contract = event.contract();
     // The id of what is written now: the original's may be of an older schema.
     let registry = context.registry.lock().await;
-    let registering = registry.register(
-        &context.pipeline.topic_validated,
-        &contract.record_name,
-        &contract.record_avsc,
-    );
+    let registering = registry.register(&stage.reads, &contract.record_name, &contract.record_avsc);
     let id = registering
         .await
         .map_err(|error| RecoveryError::Unavailable(error.to_string()))?;

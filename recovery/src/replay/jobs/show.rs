@@ -1,7 +1,7 @@
 //! Jobs, items and the audit log, as they are shown.
 
 use super::{ROLE_GONE_SECONDS, unknown};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobState, Selection, Time};
 use sqlx::{FromRow, PgConnection};
@@ -31,7 +31,7 @@ pub(super) async fn jobs(
     .await?;
     let mut jobs = Vec::with_capacity(rows.len());
     for row in rows {
-        let mut job = row.into_job(context.pipeline.require_approval)?;
+        let mut job = row.into_job(context.args.require_approval)?;
         count(&mut connection, &mut job).await?;
         jobs.push(job);
     }

@@ -4,8 +4,8 @@ use super::metrics as names;
 use super::{
     Candidate, MAX_CANDIDATES, Policies, Policy, Standing, choose, fingerprint, must_stop, next_try,
 };
-use crate::Context;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState, Prediction, Selection, Time};
 use crate::replay::jobs;
@@ -193,7 +193,7 @@ async fn evaluate(
         fingerprint,
         standing,
         &candidates,
-        context.pipeline.max_replays,
+        context.args.max_replays,
         now,
     );
     if chosen.is_empty() {
@@ -320,9 +320,9 @@ async fn candidates(
     .bind(i32::try_from(policy.max_tries).unwrap_or(i32::MAX))
     .bind(i64::try_from(MAX_CANDIDATES).unwrap_or(i64::MAX))
     .bind(Time::now_utc() - policy.oldest)
-    .bind([&context.pipeline.validator_group, &context.pipeline.persistence_group].map(Clone::clone).to_vec())
-    .bind(i32::try_from(context.pipeline.max_replays).unwrap_or(i32::MAX))
-    .bind(&context.pipeline.topic_raw)
+    .bind(context.pipeline.replayable().map(|(stage, _)| &*stage.group).collect::<Vec<_>>())
+    .bind(i32::try_from(context.args.max_replays).unwrap_or(i32::MAX))
+    .bind(&context.pipeline.raw)
     .fetch_all(&context.pool)
     .await?)
 }
