@@ -4,13 +4,13 @@ use crate::demo::Config;
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
 use contracts::Secret;
-use contracts::kafka::topics;
 use recovery::Context;
 use recovery::http::{Role, Tokens};
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::ops::{bind, routes, serve};
+use runtime::role;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::postgres::PrivatePostgres;
 use simulator::delivery::DeliveryArgs;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Signs the demo's webhooks: the simulator's default, so that `eventflow simulator load` just works beside the demo.
+/// Signs the demo's webhooks: the simulator's default, so that `eventflow load` just works beside the demo.
 pub(crate) const SECRET: &str = "eventflow-local-secret";
 /// Opens recovery's API in the demo.
 pub(crate) const TOKEN: &str = "eventflow-demo";
@@ -169,12 +169,11 @@ impl Pipeline {
                 .collect::<Vec<_>>()
         };
 
-        let subjects =
-            registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
-        roles.spawn(
-            "registry",
-            registry::serve(ports.registry, subjects, stop.clone()),
-        );
+        let settings: registry::Config = parse(&["demo".to_owned()])?;
+        let end = stop.clone();
+        roles.spawn("registry", async move {
+            role::serve(&settings, ports.registry, Health::starting(), end).await
+        });
 
         let settings: producer::Config = parse(&flags(&[
             &format!("--webhook-signing-secret={SECRET}"),
@@ -187,19 +186,15 @@ impl Pipeline {
 
         let settings: validator::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("validator"), stop.clone());
-        roles.spawn(
-            "validator",
-            serve(ports.validator, routes(health.clone()), stop.clone()),
-        );
         roles.spawn("validator", async move {
-            validator::consume(&settings, health, end).await
+            role::serve(&settings, ports.validator, health, end).await
         });
 
         // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
         let settings: analytics::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("analytics"), stop.clone());
         roles.spawn("analytics", async move {
-            analytics::serve(&settings, ports.analytics, health, end).await
+            role::serve(&settings, ports.analytics, health, end).await
         });
 
         let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized");
@@ -215,19 +210,21 @@ impl Pipeline {
             .map(str::to_owned),
         )?;
         let delivery = settings.delivery.clone();
-        roles.spawn(
-            "simulator",
-            simulator::serve(settings, ports.simulator, stop.clone()),
-        );
+        let end = stop.clone();
+        roles.spawn("simulator", async move {
+            role::serve(&settings, ports.simulator, Health::starting(), end).await
+        });
 
         let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("persistence"), stop.clone());
         let (tell, told) = tokio::sync::oneshot::channel();
         let url = async { told.await.context("the database did not come up") };
-        roles.spawn(
-            "persistence",
-            serve(ports.persistence, routes(health.clone()), stop.clone()),
-        );
+        let (listener, endpoints) = (ports.persistence, routes(health.clone()));
+        let ops_end = stop.clone();
+        roles.spawn("persistence", async move {
+            serve(listener, endpoints, ops_end).await;
+            Ok(())
+        });
         roles.spawn("persistence", async move {
             persistence::consume_early(&settings, url, health, end).await
         });

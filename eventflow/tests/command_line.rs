@@ -404,6 +404,7 @@ fn a_healthcheck_asks_the_role_of_this_machine() {
 #[test]
 fn no_help_text_shows_a_secret_of_the_environment() {
     let more = [
+        "load",
         "simulator load",
         "demo",
         "admin",

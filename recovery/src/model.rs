@@ -19,7 +19,6 @@ pub use dead_letter::{
 pub use explanation::Explanation;
 pub use group::{DeadLetterGroup, IndexStats};
 pub use replay::{DryRun, DryRunSample, ItemState, Job, JobItem, JobState, Prediction};
-pub(crate) use selection::parse_duration;
 pub use selection::{Selection, parse_time};
 pub use trace::{Fate, StepKind, Story, Trace, TraceStep};
 

@@ -1,8 +1,8 @@
 //! Which dead letters a command or a query is about.
 
 use super::{DeadLetterState, Time};
+use runtime::config::parse_duration;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Which dead letters: all conditions must hold; several values of one are alternatives. The same words in every command and query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -91,25 +91,11 @@ pub fn parse_time(text: &str) -> Result<Time, String> {
     if let Ok(time) = Time::parse(text, &time::format_description::well_known::Rfc3339) {
         return Ok(time);
     }
-    let age = parse_duration(text)
-        .ok_or("neither RFC 3339 (2026-11-21T10:00:00Z) nor an age (90s, 30m, 2h, 7d)")?;
-    Ok(Time::now_utc() - age)
-}
-
-/// A duration as people write it: `90s`, `15m`, `2h`, `7d`.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) =
-        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        _ => return None,
-    };
-    Some(Duration::from_secs(
-        u64::from(number.parse::<u32>().ok()?) * seconds,
-    ))
+    let age = parse_duration(text).ok();
+    age.and_then(|age| Time::now_utc().checked_sub(age.try_into().ok()?))
+        .ok_or_else(|| {
+            "neither RFC 3339 (2026-11-21T10:00:00Z) nor an age (90s, 30m, 2h, 7d)".to_owned()
+        })
 }
 
 impl Selection {

@@ -104,7 +104,9 @@ mod duration {
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let duration = crate::model::parse_duration(&text).filter(|duration| !duration.is_zero());
+        let duration = runtime::config::parse_duration(&text)
+            .ok()
+            .filter(|duration| !duration.is_zero());
         duration.ok_or_else(|| {
             D::Error::custom(format!(
                 "{text:?} is not a duration; write it as 90s, 15m, 2h or 7d"
