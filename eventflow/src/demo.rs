@@ -115,7 +115,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         write!(out, "{}", welcome(&pipeline, started.elapsed()))?;
     }
 
-    let (traffic, tally) = (CancellationToken::new(), stream::Shared::default());
+    let (traffic, tally) = (CancellationToken::new(), stream::SharedTotals::default());
     let stop_traffic = traffic.clone().drop_guard();
     let (settings, shared) = (traffic_of(&config), tally.clone());
     let deliverer = Deliverer::new(&pipeline.delivery)?;
@@ -259,7 +259,7 @@ async fn first_row(started: Instant) -> Option<f64> {
 }
 
 /// The final books, once everything accepted has its fate or the wait for it is over.
-async fn settle(watch: &Watch, tally: &stream::Shared) -> anyhow::Result<Ledger> {
+async fn settle(watch: &Watch, tally: &stream::SharedTotals) -> anyhow::Result<Ledger> {
     let deadline = Instant::now() + DRAIN;
     loop {
         let ledger = async { watch.finish(watch.look(tally).await?).await }.await;

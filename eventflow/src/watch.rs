@@ -13,7 +13,7 @@ use recovery::Context;
 use runtime::admin::{Tail, watermarks};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use simulator::stream::{Shared, Tally};
+use simulator::stream::{SharedTotals, StreamTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -144,12 +144,12 @@ impl Watch {
         .await?
     }
 
-    pub(crate) async fn look(&self, tally: &Shared) -> anyhow::Result<Ledger> {
+    pub(crate) async fn look(&self, tally: &SharedTotals) -> anyhow::Result<Ledger> {
         let now = self.count().await?;
         // Before the vendors' own count: an answer on its way to them must not look like another's.
         let counters = Counters::now();
         let edge_accepted = counters.sum(producer::metrics::EVENTS);
-        let Tally {
+        let StreamTotals {
             sent,
             accepted,
             refused,

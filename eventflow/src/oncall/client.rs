@@ -118,7 +118,7 @@ impl Client {
         }
         let token = match &connection.token_file {
             Some(path) => Some(
-                runtime::config::resolve_secret(&format!("file:{}", path.display()))
+                runtime::files::resolve_secret(&format!("file:{}", path.display()))
                     .map_err(|error| bad("--token-file", error))?,
             ),
             None => std::env::var("EVENTFLOW_RECOVERY_TOKEN")
