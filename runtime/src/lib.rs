@@ -15,6 +15,7 @@ mod dead_letter;
 pub mod files;
 pub mod health;
 pub mod http;
+pub mod http_client;
 pub mod kafka;
 pub mod metrics;
 pub mod ops;

@@ -5,6 +5,7 @@
 
 use crate::config::ConfigError;
 use crate::consumer::StageError;
+use crate::http_client;
 use contracts::avro::datum::{Decoder, Event};
 use contracts::avro::framing;
 use contracts::{Rejection, RejectionCode, Secret};
@@ -160,9 +161,11 @@ impl Registry {
                 .map(|p| String::from_utf8_lossy(p.expose()).into_owned());
             builder.set_basic_authorization(user, password.as_deref());
         }
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build();
+        let client = http_client::builder().timeout(TIMEOUT).build();
         Ok(Self {
-            settings: builder.build().map_err(|error| bad(error.to_string()))?,
+            settings: builder
+                .build_with(http_client::builder())
+                .map_err(|error| bad(error.to_string()))?,
             client: client.map_err(|error| bad(error.to_string()))?,
             args: args.clone(),
             decoders: HashMap::new(),

@@ -133,7 +133,7 @@ impl Deliverer {
                 "must be above 0 and below 3600",
             ));
         }
-        let client = reqwest::Client::builder()
+        let client = runtime::http_client::builder()
             .timeout(Duration::from_secs_f64(args.webhook_timeout_seconds))
             .no_proxy()
             // A redirected POST becomes a GET, and its 200 would pass for an acceptance.

@@ -5,8 +5,9 @@ use crate::metrics as names;
 use runtime::consumer::StageError;
 use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::query::Query;
-use sqlx::{Acquire as _, FromRow, PgConnection, Postgres, Transaction};
+use sqlx::{FromRow, PgConnection, Postgres, Transaction};
 use std::collections::{HashMap, HashSet};
+use store::bisect;
 use store::fault::{classify, is_row_fault, sqlstate};
 
 /// Partition and offset in the dead-letter topic.
@@ -51,18 +52,15 @@ pub(crate) async fn write<'p>(
     if let Some(flood) = write_new(pool, rows).await? {
         return Ok(flood);
     }
-    let mut transaction = pool.begin().await.map_err(classify)?;
-    let written = match apply(&mut transaction, rows).await {
-        Err(error) if is_row_fault(&error) => {
-            // The statement has spoilt the transaction; savepoints are paid for only from here on.
-            transaction.rollback().await.map_err(classify)?;
-            transaction = pool.begin().await.map_err(classify)?;
-            Box::pin(bisect(&mut transaction, rows))
-                .await
-                .map_err(classify)?
-        }
-        other => other.map_err(classify)?,
-    };
+    let (transaction, parts) = bisect::apply(
+        pool,
+        rows,
+        |connection, rows| Box::pin(apply(connection, rows)),
+        |connection, row, refusal| Box::pin(apply_sanitized(connection, row, refusal.message)),
+    )
+    .await?;
+    let mut written = Written::default();
+    parts.into_iter().for_each(|part| written.add(part));
     Ok((transaction, written))
 }
 
@@ -94,40 +92,23 @@ async fn write_new<'p>(
     }
 }
 
-async fn bisect(
+/// A row PostgreSQL refuses, without its texts.
+async fn apply_sanitized(
     connection: &mut PgConnection,
-    rows: &[DeadLetterRow<'_>],
+    row: &DeadLetterRow<'_>,
+    problem: String,
 ) -> Result<Written, sqlx::Error> {
-    let mut savepoint = connection.begin().await?;
-    let error = match apply(&mut savepoint, rows).await {
-        Ok(written) => {
-            savepoint.commit().await?;
-            return Ok(written);
-        }
-        Err(error) if is_row_fault(&error) => error,
-        Err(error) => return Err(error),
-    };
-    savepoint.rollback().await?;
-    if let [row] = rows {
-        let problem = error
-            .as_database_error()
-            .map_or("", |error| error.message());
-        tracing::warn!(
-            event = "row_sanitized",
-            partition = row.dlq.0,
-            offset = row.dlq.1,
-            problem
-        );
-        let written = apply(connection, &[row.plain(problem)]).await?;
-        return Ok(Written {
-            sanitized: 1,
-            ..written
-        });
-    }
-    let (left, right) = rows.split_at(rows.len() / 2);
-    let mut written = Box::pin(bisect(connection, left)).await?;
-    written.add(Box::pin(bisect(connection, right)).await?);
-    Ok(written)
+    tracing::warn!(
+        event = "row_sanitized",
+        partition = row.dlq.0,
+        offset = row.dlq.1,
+        problem
+    );
+    let written = apply(connection, &[row.plain(&problem)]).await?;
+    Ok(Written {
+        sanitized: 1,
+        ..written
+    })
 }
 
 /// The columns a batch gives, in order.

@@ -1,10 +1,10 @@
 //! What today's checks say of what a replay would send.
 
 use super::{Case, SHOWN, plain};
-use crate::audit::persistence_is_there;
 use crate::context::Context;
 use crate::envelope::rfc3339;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use contracts::avro::datum::Event;
 use contracts::avro::framing;
 use contracts::pipeline::{Offsets, Stage, Values};
@@ -142,7 +142,7 @@ async fn against_the_row(
             "{whose} can be read, and its event id is not stored: it would be stored now"
         )),
     };
-    if !persistence_is_there(&context.pool).await? || event.event_id.contains('\0') {
+    if !persistence_views::is_there(&context.pool).await? || event.event_id.contains('\0') {
         return Ok(is_free());
     }
     let source = if case.source.is_empty() {
@@ -150,19 +150,15 @@ async fn against_the_row(
     } else {
         &case.source
     };
-    let stored: Option<StoredEvent> = sqlx::query_as(
-        "SELECT content_hash, raw_partition, raw_offset, stored_at::text AS stored_at, event_type, schema_version, payload::text AS payload,
-                (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred_at_micros
-         FROM persistence.stored_events WHERE event_id = $1 AND source = $2",
-    )
-    .bind(event.event_id)
-    .bind(source)
-    .fetch_optional(&context.pool)
-    .await?;
+    let stored: Option<StoredContent> = sqlx::query_as(persistence_views::STORED_CONTENT)
+        .bind(event.event_id)
+        .bind(source)
+        .fetch_optional(&context.pool)
+        .await?;
     let Some(stored) = stored else {
         return Ok(is_free());
     };
-    let StoredEvent {
+    let StoredContent {
         raw_partition,
         raw_offset,
         ref stored_at,
@@ -187,7 +183,7 @@ async fn against_the_row(
 
 /// The row an event's id has.
 #[derive(sqlx::FromRow)]
-struct StoredEvent {
+struct StoredContent {
     content_hash: Vec<u8>,
     raw_partition: i32,
     raw_offset: i64,
@@ -199,7 +195,7 @@ struct StoredEvent {
 }
 
 /// Fields whose stored value is another than the event's.
-fn differences(stored: &StoredEvent, event: &Event<'_>) -> String {
+fn differences(stored: &StoredContent, event: &Event<'_>) -> String {
     let mut differences = Vec::new();
     let mut compare = |field: &str, stored: Option<String>, here: Option<String>| {
         if stored != here {

@@ -202,11 +202,11 @@ async fn evaluate(
     let (mut passing, mut failing) = (Vec::new(), Vec::new());
     for page in chosen.chunks(PAGE) {
         let ids: Vec<i64> = page.iter().map(|candidate| candidate.id).collect();
-        let verdicts = context.verdicts(&ids).await?;
-        let would_pass: HashSet<i64> = verdicts
+        let outcomes = context.dry_run_outcomes(&ids).await?;
+        let would_pass: HashSet<i64> = outcomes
             .into_iter()
-            .filter(|verdict| verdict.would != Prediction::Fail)
-            .map(|verdict| verdict.letter)
+            .filter(|outcome| outcome.would != Prediction::Fail)
+            .map(|outcome| outcome.letter)
             .collect();
         for candidate in page {
             if would_pass.contains(&candidate.id) {
