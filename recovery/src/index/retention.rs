@@ -28,7 +28,7 @@ pub struct RetentionArgs {
         long,
         alias = "keep-values-days",
         env = "EVENTFLOW_PAYLOAD_RETENTION_DAYS",
-        default_value_t = 90
+        default_value_t = renamed("EVENTFLOW_KEEP_VALUES_DAYS", 90)
     )]
     pub payload_retention_days: u32,
     /// Most mebibytes the index may hold, before values and headers of settled dead letters are dropped, the oldest first
@@ -36,9 +36,15 @@ pub struct RetentionArgs {
         long,
         alias = "keep-mebibytes",
         env = "EVENTFLOW_INDEX_MAX_MIB",
-        default_value_t = 20480
+        default_value_t = renamed("EVENTFLOW_KEEP_MEBIBYTES", 20480)
     )]
     pub index_max_mib: u64,
+}
+
+/// The value of a variable under its name before 0.2, else the default. Goes with 0.3.
+fn renamed<T: std::str::FromStr>(old: &str, default: T) -> T {
+    let value = std::env::var(old).ok();
+    value.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 impl RetentionArgs {
