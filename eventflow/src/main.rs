@@ -9,6 +9,8 @@ mod ledger;
 mod live;
 mod oncall;
 mod pipeline;
+#[cfg(test)]
+mod reference;
 mod reindex;
 mod smoke;
 mod watch;

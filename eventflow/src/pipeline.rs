@@ -9,7 +9,7 @@ use recovery::http::{Role, Tokens};
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use runtime::ops::{bind, routes, serve};
+use runtime::ops::bind;
 use runtime::role;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::postgres::PrivatePostgres;
@@ -99,8 +99,8 @@ impl Roles {
 }
 
 impl Pipeline {
-    /// Starts everything. PostgreSQL is the slowest but for the group join, which lasts three seconds on the embedded broker: the stages
-    /// join while it is being made.
+    /// Starts everything. Joining a group lasts three seconds on the embedded broker: the stages that need no database join while PostgreSQL
+    /// is being made.
     ///
     /// A shutdown does not cut off the database half-made, which would leave it behind: it is waited for, then taken down.
     pub(crate) async fn start(
@@ -215,20 +215,6 @@ impl Pipeline {
             role::serve(&settings, ports.simulator, Health::starting(), end).await
         });
 
-        let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
-        let (health, end) = (roles.health("persistence"), stop.clone());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let url = async { told.await.context("the database did not come up") };
-        let (listener, endpoints) = (ports.persistence, routes(health.clone()));
-        let ops_end = stop.clone();
-        roles.spawn("persistence", async move {
-            serve(listener, endpoints, ops_end).await;
-            Ok(())
-        });
-        roles.spawn("persistence", async move {
-            persistence::consume_early(&settings, url, health, end).await
-        });
-
         let (postgres, database_url) = match (private, &config.database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
@@ -241,13 +227,16 @@ impl Pipeline {
             }
             (None, url) => (None, url.clone().unwrap_or_else(|| Secret::new(""))),
         };
-        // Should the role have ended meanwhile, that is the news.
-        tell.send(database_url.clone()).ok();
-
         let url_flag = format!(
             "--database-url={}",
             String::from_utf8_lossy(database_url.expose())
         );
+        let settings: persistence::Config = parse(&flags(&[&registry_flag, &url_flag]))?;
+        let (health, end) = (roles.health("persistence"), roles.stop.clone());
+        roles.spawn("persistence", async move {
+            role::serve(&settings, ports.persistence, health, end).await
+        });
+
         let settings: recovery::Config = parse(&flags(&[
             &registry_flag,
             &url_flag,

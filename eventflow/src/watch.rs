@@ -17,6 +17,7 @@ use simulator::stream::{SharedTotals, StreamTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::fate::RecordedFate;
 use tokio_util::sync::CancellationToken;
 
 /// Rows the latency quantiles look back on.
@@ -204,13 +205,12 @@ impl Watch {
             .fates()
             .await?
             .into_iter()
-            .filter(|fate| self.is_ours(fate.raw))
+            .filter(|fate| self.is_ours(fate.raw()))
         {
-            *fates.entry(fate.raw).or_default() += 1;
-            *if fate.fate == "stored" {
-                &mut ledger.stored
-            } else {
-                &mut ledger.duplicates
+            *fates.entry(fate.raw()).or_default() += 1;
+            *match fate.fate {
+                RecordedFate::Stored => &mut ledger.stored,
+                RecordedFate::Duplicate => &mut ledger.duplicates,
             } += 1;
         }
         let mut dead = self

@@ -156,7 +156,8 @@ impl ApiError {
     }
 
     /// The problem document.
-    pub(crate) fn problem(&self) -> serde_json::Value {
+    #[must_use]
+    pub fn problem(&self) -> serde_json::Value {
         let status = self.status();
         serde_json::json!({
             "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "code": self.code(), "detail": self.detail(),

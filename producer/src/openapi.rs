@@ -210,11 +210,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// README's table of the edge's answers, the enum and the document list the same.
+    /// The reference's table of the edge's answers, the enum and the document list the same.
     #[test]
-    fn the_document_has_every_code_of_the_readme_and_no_other() {
-        let readme = include_str!("../../README.md");
-        let table = readme
+    fn the_document_has_every_code_of_the_reference_and_no_other() {
+        let reference = include_str!("../../docs/reference/codes.md");
+        let table = reference
             .split("## What the edge answers")
             .nth(1)
             .and_then(|rest| rest.split("\n## ").next())
