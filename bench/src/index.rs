@@ -7,7 +7,7 @@ use contracts::RejectionCode;
 use futures_util::TryStreamExt as _;
 use recovery::index::Index;
 use recovery::model::{Selection, State, Time};
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::consumer::{Handler as _, Record};
 use sandbox::postgres::PrivatePostgres;
 use sqlx::{Connection as _, PgConnection};

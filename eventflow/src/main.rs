@@ -1,17 +1,12 @@
 //! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
 
-mod act;
 mod admin;
-mod counters;
+#[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
-mod ledger;
-mod live;
 mod oncall;
-mod pipeline;
-mod reindex;
+mod recovery_role;
 mod smoke;
-mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use runtime::config::ConfigError;
@@ -47,13 +42,24 @@ outage of Kafka, the registry or PostgreSQL never ends a role and never dead-let
     version,
     about,
     propagate_version = true,
-    after_help = "Try it: eventflow demo --for 30s. In production run each role as a service of its own: producer, validator, analytics, \
-                  persistence, recovery, and registry unless you have a schema registry. `eventflow <role> --help` is its manual. On call: \
-                  eventflow dlq groups, eventflow explain, eventflow replay apply, eventflow trace, eventflow audit."
+    after_help = after_help()
 )]
 struct Cli {
     #[command(subcommand)]
     role: Role,
+}
+
+fn after_help() -> String {
+    let demo = if cfg!(feature = "demo") {
+        "Try it: eventflow demo --duration 30s. "
+    } else {
+        ""
+    };
+    format!(
+        "{demo}In production run each role as a service of its own: producer, validator, analytics, persistence, recovery, and registry \
+         unless you have a schema registry. `eventflow <role> --help` is its manual. On call: eventflow dlq groups, eventflow explain, \
+         eventflow replay apply, eventflow trace, eventflow audit."
+    )
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +79,7 @@ enum Role {
     Persistence(persistence::Config),
     /// Index dead letters, run replays, account for every event, serve on-call's API
     #[command(after_help = SERVICE)]
-    Recovery(reindex::RecoveryRole),
+    Recovery(recovery_role::RecoveryRole),
     #[command(flatten)]
     OnCall(oncall::Command),
     /// Play a misbehaving payment provider, or generate load
@@ -82,6 +88,7 @@ enum Role {
     #[command(after_help = SERVICE)]
     Registry(registry::Config),
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
+    #[cfg(feature = "demo")]
     Demo(demo::Config),
     /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
     Smoke(smoke::Config),
@@ -101,11 +108,9 @@ impl Role {
             Self::Recovery(config) => config.role.common.log_json,
             Self::Simulator(config) => config.log_json,
             Self::Registry(config) => config.log_json,
-            Self::Demo(_)
-            | Self::Admin(_)
-            | Self::Healthcheck(_)
-            | Self::OnCall(_)
-            | Self::Smoke(_) => false,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => false,
+            Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => false,
         }
     }
 
@@ -119,12 +124,19 @@ impl Role {
             Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
             Self::Simulator(config) => config.check.then(|| config.validate()),
             Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_)
-            | Self::Admin(_)
-            | Self::Healthcheck(_)
-            | Self::OnCall(_)
-            | Self::Smoke(_) => None,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => None,
+            Self::Admin(_) | Self::Healthcheck(_) | Self::OnCall(_) | Self::Smoke(_) => None,
         }
+    }
+
+    /// The demo bounds its own end, which takes a drain of everything.
+    fn stop_timeout(&self) -> Duration {
+        #[cfg(feature = "demo")]
+        if let Self::Demo(_) = self {
+            return Duration::MAX;
+        }
+        STOP
     }
 
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -133,10 +145,11 @@ impl Role {
             Self::Validator(config) => validator::run(config, shutdown).await,
             Self::Analytics(config) => analytics::run(config, shutdown).await,
             Self::Persistence(config) => persistence::run(config, shutdown).await,
-            Self::Recovery(config) => reindex::run(config, shutdown).await,
+            Self::Recovery(config) => recovery_role::run(config, shutdown).await,
             Self::OnCall(command) => Ok(oncall::run(command, &mut command_line()).await?),
             Self::Simulator(config) => simulator::run(config, shutdown).await,
             Self::Registry(config) => registry::run(config, shutdown).await,
+            #[cfg(feature = "demo")]
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Smoke(config) => Ok(smoke::run(config).await?),
             Self::Admin(config) => admin::run(config, shutdown).await,
@@ -147,28 +160,20 @@ impl Role {
 
 /// The whole command line, as it is parsed.
 fn command_line() -> clap::Command {
-    smoke::polish(oncall::polish(Cli::command()))
+    oncall::with_exit_codes(Cli::command())
 }
 
 fn main() -> ExitCode {
     let matches = command_line().get_matches();
-    let mut role = match Cli::from_arg_matches(&matches) {
+    let role = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.role,
         Err(error) => error.exit(),
     };
-    match &mut role {
+    match &role {
+        #[cfg(feature = "demo")]
         Role::Demo(_) => {}
-        Role::OnCall(command) => {
+        Role::OnCall(_) | Role::Smoke(_) => {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
-            if let Err(failure) = command.told(&matches) {
-                return report(&failure.into());
-            }
-        }
-        Role::Smoke(config) => {
-            runtime::telemetry::init_at(false, "warn,librdkafka=off");
-            if let Err(failure) = config.told(&matches) {
-                return report(&failure.into());
-            }
         }
         role => runtime::telemetry::init(role.log_json()),
     }
@@ -191,13 +196,7 @@ fn main() -> ExitCode {
             if !matches!(role, Role::OnCall(_) | Role::Smoke(_)) {
                 tokio::spawn(cancel_on_signal(shutdown.clone()));
             }
-            // The demo bounds its own end, which takes a drain of everything.
-            let patience = if matches!(role, Role::Demo(_)) {
-                Duration::MAX
-            } else {
-                STOP
-            };
-            let too_late = overdue(shutdown.clone(), patience);
+            let too_late = overdue(shutdown.clone(), role.stop_timeout());
             tokio::select! {
                 result = role.run(shutdown) => result,
                 error = too_late => Err(error),

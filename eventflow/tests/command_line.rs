@@ -49,7 +49,7 @@ const ON_CALL: [&str; 28] = [
     "dlq discard",
     "dlq export",
     "dlq import",
-    "dlq log",
+    "dlq audit-log",
     "replay",
     "replay plan",
     "replay dry-run",
@@ -65,7 +65,7 @@ const ON_CALL: [&str; 28] = [
     "explain",
     "completions",
     "recovery reindex",
-    "dlq --direct ls",
+    "dlq --database ls",
     "replay --json history",
     "help replay apply",
 ];
@@ -304,13 +304,13 @@ fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_group
     }
     let (_, said) = eventflow(&["admin", "topics", "apply", "--help"], &[]);
     assert!(
-        said.contains("--retry-group <NAME>") && said.contains("--lose-data"),
+        said.contains("--retry-group <NAME>") && said.contains("--allow-data-loss"),
         "{said}"
     );
     for (wrong, names) in [
         (["--retry-group", "a b"], "--retry-group"),
         (["--principal", "anna"], "--principal"),
-        (["--file", "/no/such/file"], "--file"),
+        (["--pipeline", "/no/such/file"], "--pipeline"),
     ] {
         for work in ["apply", "check"] {
             let (code, said) = eventflow(&[&["admin", "topics", work][..], &wrong].concat(), &[]);

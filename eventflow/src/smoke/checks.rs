@@ -1,6 +1,6 @@
 //! The checks, in their order, and what each verdict tells a person to do.
 
-use super::NO_SIGHT;
+use super::NO_TARGET;
 use super::edge::{Edge, Posted};
 use super::event::Run;
 use super::fates::{Books, Fates, Raw, Row, Why};
@@ -134,7 +134,7 @@ impl Checks {
     ) -> Result<(), Failure> {
         let answered = |name, posted: Result<Posted, String>| match posted {
             Ok(posted) => {
-                let detail = format!("answered 200; its fate is not looked up: {NO_SIGHT}");
+                let detail = format!("answered 200; its fate is not looked up: {NO_TARGET}");
                 Check::new(name, Verdict::Skipped, posted.took, detail).of(posted.ids())
             }
             Err(wrong) => Check::new(name, Verdict::Failed, Duration::ZERO, wrong),
@@ -144,17 +144,17 @@ impl Checks {
                 "stored",
                 Verdict::Skipped,
                 Duration::ZERO,
-                NO_SIGHT.to_owned(),
+                NO_TARGET.to_owned(),
             )
             .of(ids(&fresh)),
         )?;
         self.report.add(answered("duplicate", again))?;
         self.skip(
             &["corrupted"],
-            &format!("not sent, since its dead letter would stay open: {NO_SIGHT}"),
+            &format!("not sent, since its dead letter would stay open: {NO_TARGET}"),
         )?;
         self.report.add(answered("batch", batch))?;
-        self.skip(&["audit"], NO_SIGHT)
+        self.skip(&["audit"], NO_TARGET)
     }
 
     /// Waits for all fates at once, then closes the books.

@@ -1,7 +1,7 @@
 //! What became of webhooks, as recovery knows it: the questions of on-call, asked until they are answered or it is too late.
 
 use super::edge::Posted;
-use crate::oncall::{Client, Connection, Exit, Failure, count, line, read};
+use crate::oncall::{Client, Exit, Failure, Target, count, line, read};
 use recovery::model::{Audit, Letter, Letters, Story, Time, Trace};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -85,10 +85,10 @@ enum Seen<T> {
 
 impl Fates {
     /// A connection that nobody may use is wrong usage; one that does not work yet shows in the checks.
-    pub(super) async fn open(connection: Connection, until: Instant) -> Result<Self, Failure> {
-        let has_role = !connection.direct;
+    pub(super) async fn open(target: Target, until: Instant) -> Result<Self, Failure> {
+        let has_role = matches!(target, Target::Api(_));
         let asked = async {
-            let client = Client::new(connection).await?;
+            let client = Client::new(target).await?;
             match client.get("/api/v1/stats", &[]).await {
                 Err(refused) if refused.exit == Exit::Usage => Err(refused),
                 _ => Ok(client),

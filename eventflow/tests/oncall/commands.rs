@@ -35,7 +35,7 @@ async fn an_empty_index_says_so_and_what_to_try() {
         world
             .run(way, &["audit"])
             .await
-            .fails(1, "nothing was looked at yet");
+            .fails(1, "nothing was audited yet");
         assert_eq!(
             json(&run(&["dlq", "ls", "--json"]).await)["letters"],
             serde_json::json!([])
@@ -214,7 +214,7 @@ async fn a_value_is_edited_in_an_editor_or_by_a_word_and_refused_while_broken() 
     world
         .run(Way::Api, &["dlq", "edit", "--patch", "[]"])
         .await
-        .fails(2, "say which");
+        .fails(2, "select dead letters");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +331,7 @@ async fn a_replay_is_planned_tried_and_started_only_when_it_is_meant() {
     );
     assert!(
         world
-            .run(Way::Api, &["dlq", "log", "--job", job])
+            .run(Way::Api, &["dlq", "audit-log", "--job", job])
             .await
             .done()
             .contains("dora")
@@ -358,7 +358,7 @@ async fn dead_letters_travel_as_lines_and_are_given_up_for_a_reason() {
         );
         assert_eq!(
             world.run(way, &["dlq", "import", name]).await.done(),
-            "0 new, 4 there already\n"
+            "0 imported, 4 already present\n"
         );
         world
             .run(way, &["dlq", "import", "/nowhere.jsonl"])

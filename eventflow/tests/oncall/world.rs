@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use recovery::http::{ApiArgs, Tokens, routes, serve};
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::path::PathBuf;
@@ -119,7 +119,7 @@ impl World {
                 .env("EVENTFLOW_RECOVERY_URL", &self.api_url)
                 .env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-admin-0123"),
             Way::Database => command
-                .args(["--direct", "--as", "dora"])
+                .args(["--database", "--as", "dora"])
                 .env("EVENTFLOW_DATABASE_URL", &self.database_url),
         };
         command

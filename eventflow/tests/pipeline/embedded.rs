@@ -112,7 +112,7 @@ fn refuses(demo: Demo, words: &[&str]) {
 #[test]
 fn the_demo_accounts_for_every_event_with_faults_injected() {
     let (code, text, said) =
-        Demo::new(&["--for", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
+        Demo::new(&["--duration", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
     let number = |name: &str| ledger[name].as_i64().unwrap();
@@ -160,7 +160,7 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
 
 #[test]
 fn the_closing_act_types_the_commands_of_the_runbook() {
-    let (code, text, said) = Demo::new(&["--for", "5s", "--seed", "3", "--rate", "150"]).run();
+    let (code, text, said) = Demo::new(&["--duration", "5s", "--seed", "3", "--rate", "150"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     let typed: Vec<&str> = text
         .lines()
@@ -187,7 +187,7 @@ fn the_closing_act_types_the_commands_of_the_runbook() {
             .ends_with("every record has exactly one fate"),
         "{text}"
     );
-    let (code, text, said) = Demo::new(&["--for", "1s", "--no-recovery"]).run();
+    let (code, text, said) = Demo::new(&["--duration", "1s", "--no-recovery"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     assert!(!text.contains("$ eventflow"), "{text}");
 }
@@ -244,7 +244,7 @@ fn a_taken_port_is_a_sentence_and_exit_code_2() {
     let mut demo = Demo::new(&[]);
     demo.command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     demo.command
-        .args(["demo", "--for", "1s"])
+        .args(["demo", "--duration", "1s"])
         .arg(format!("--producer-port={port}"))
         .stdin(Stdio::null());
     demo.command.stdout(Stdio::piped()).stderr(Stdio::piped());

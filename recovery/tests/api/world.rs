@@ -6,7 +6,7 @@ use axum::http::{Method, Request};
 use clap::Parser;
 use http_body_util::BodyExt;
 use recovery::http::Tokens;
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use sandbox::postgres::PrivatePostgres;
 use serde_json::Value;
 use sqlx::PgPool;

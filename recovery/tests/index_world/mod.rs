@@ -5,7 +5,7 @@
 use clap::Parser as _;
 use contracts::RejectionCode;
 use recovery::index::Index;
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::consumer::{Handler as _, Record, StageError};
 use runtime::kafka::KafkaArgs;
 use sandbox::postgres::PrivatePostgres;

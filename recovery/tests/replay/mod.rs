@@ -10,7 +10,7 @@
 use clap::Parser;
 use recovery::model::{Job, Selection};
 use recovery::replay::runner::Settings;
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::admin::OwnedRecord;
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};

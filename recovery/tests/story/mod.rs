@@ -7,7 +7,7 @@
 )]
 
 use clap::Parser;
-use recovery::{PipelineArgs, Context, SCHEMA};
+use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::kafka::KafkaArgs;
 use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
