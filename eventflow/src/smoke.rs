@@ -4,11 +4,13 @@
 //! Everything is sent first and awaited together, so that one deadline is enough for all, and what is missing tells where to look: a dead
 //! letter without a row is another fault than neither.
 
+mod audit;
 mod checks;
 mod edge;
 mod event;
 mod fates;
 mod report;
+mod stored;
 
 use crate::oncall::{Api, DatabaseFlags, Failure, Origin, Target, Way};
 use checks::Checks;

@@ -219,7 +219,11 @@ impl Acls {
                 println!("acls\t{why}");
                 0
             }
-            Self::Known { missing, unexpected, .. } => {
+            Self::Known {
+                missing,
+                unexpected,
+                ..
+            } => {
                 missing
                     .iter()
                     .for_each(|acl| println!("acls\tmissing ACL: {acl}"));

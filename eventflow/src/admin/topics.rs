@@ -141,7 +141,8 @@ impl Wanted {
                 let bad = |problem: String| {
                     ConfigError::new("--pipeline", format!("{}: {problem}", path.display()))
                 };
-                let text = std::fs::read_to_string(&path).map_err(|error| bad(error.to_string()))?;
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| bad(error.to_string()))?;
                 let pipeline = Pipeline::parse(&text).map_err(|error| bad(error.to_string()))?;
                 for name in pipeline.topics.keys() {
                     check_topic("--pipeline", name)?;
@@ -285,7 +286,10 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
                     format!("{} partitions", topic.partitions)
                 }
                 Difference::FewerCopies(_) => {
-                    format!("replication factor {}", wanted.replication.unwrap_or_default())
+                    format!(
+                        "replication factor {}",
+                        wanted.replication.unwrap_or_default()
+                    )
                 }
                 Difference::Setting(setting, _) | Difference::LosingSetting(setting, _) => {
                     format!("{setting}={}", topic.config[setting])

@@ -351,10 +351,8 @@ impl Roles {
 async fn start_broker(
     brokers: Option<&str>,
 ) -> anyhow::Result<(Option<EmbeddedBroker>, KafkaArgs)> {
-    let pipeline = Pipeline::built_in();
-    let wanted = pipeline.partitions();
     let Some(brokers) = brokers else {
-        let broker = EmbeddedBroker::start(&wanted)?;
+        let broker = EmbeddedBroker::with_pipeline()?;
         let kafka = broker.kafka();
         return Ok((Some(broker), kafka));
     };
@@ -367,7 +365,7 @@ async fn start_broker(
             TIMEOUT.as_secs()
         ))
     })?;
-    runtime::admin::create_topics(&kafka, &wanted)
+    runtime::admin::create_topics(&kafka, &Pipeline::built_in().partitions())
         .await
         .map_err(|error| bad(format!("{error:#}")))?;
     Ok((None, kafka))

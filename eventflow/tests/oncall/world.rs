@@ -139,6 +139,11 @@ impl World {
     }
 }
 
+#[track_caller]
+pub(crate) fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
 /// Beside the API, which is served by this process.
 pub(crate) async fn said(mut command: Command) -> Said {
     let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap())

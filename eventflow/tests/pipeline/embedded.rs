@@ -133,9 +133,9 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
         ledger["first_row_seconds"].as_f64().unwrap() > 0.0,
         "{ledger}"
     );
-    // The closing act: what could be mended was stored, and the books of the database alone say the same as those from outside.
+    // The walkthrough: what could be fixed was stored, and the audit from the database alone agrees with the reconciliation from outside.
     let (act, audit) = (&ledger["recovery"], &ledger["recovery"]["audit"]);
-    assert_eq!(act["mended"], "missing_field", "{act}");
+    assert_eq!(act["fixed"], "missing_field", "{act}");
     let (mended, items) = (
         act["replay"]["by_state"]["stored"].as_i64().unwrap(),
         act["replay"]["items"].as_i64().unwrap(),
@@ -283,7 +283,7 @@ fn a_database_url_that_cannot_work_is_a_sentence_without_its_password() {
 #[test]
 fn an_unreachable_broker_is_a_sentence() {
     refuses(
-        Demo::new(&["--kafka", &free_address()]),
-        &["--kafka", "is it running"],
+        Demo::new(&["--kafka-brokers", &free_address()]),
+        &["--kafka-brokers", "is it running"],
     );
 }

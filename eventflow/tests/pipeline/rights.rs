@@ -348,7 +348,8 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         &["check", other[0], other[1], "--principal=User:CN={}"],
     );
     assert!(
-        code == Some(1) && said.contains("missing ACL: User:CN=producer may Write Topic events.raw.v1"),
+        code == Some(1)
+            && said.contains("missing ACL: User:CN=producer may Write Topic events.raw.v1"),
         "{said}"
     );
     let (code, said) = admin(&scram(&kafka, "nobody"), &["check"]);
