@@ -99,7 +99,7 @@ module "identity" {
   repository_arn           = module.registry.arn
   kms_key_arn              = module.secrets.kms_key_arn
   principals               = local.principals
-  topics                   = keys(local.topology.topics)
+  topics                   = keys(local.pipeline.topics)
   msk                      = !local.own_broker
   msk_cluster_arn          = module.kafka.cluster_arn
   roles = { for role in local.roles : role => {

@@ -29,31 +29,26 @@ locals {
     { for name in ["EVENTFLOW_KAFKA_USERNAME"] : name => role == "ops" ? "admin" : role if local.own_broker && contains(local.on_kafka, role) },
     { for name in ["EVENTFLOW_REGISTRY_URL"] : name => "http://registry.${local.namespace}:${local.port.registry}" if contains(local.on_registry, role) },
     { for name in ["EVENTFLOW_DATABASE_URL"] : name => module.database.url if contains(local.on_database, role) },
-    { for name in ["PGUSER"] : name => "eventflow_${role}" if contains(["persistence", "recovery"], role) },
+    { for name in ["PGUSER"] : name => "eventflow_${role}" if contains(local.database_users, role) },
     lookup(local.own_settings, role, {}),
   ) }
 
   task_secrets = { for role in local.roles : role => merge(
-    { for name in local.secrets_of[role] : {
-      "webhook"              = "EVENTFLOW_WEBHOOK_SIGNING_SECRET"
-      "database/persistence" = role == "ops" ? "EVENTFLOW_PERSISTENCE_DATABASE_PASSWORD" : "PGPASSWORD"
-      "database/recovery"    = role == "ops" ? "EVENTFLOW_RECOVERY_DATABASE_PASSWORD" : "PGPASSWORD"
-    }[name] => module.secrets.arns[name] if !startswith(name, "kafka/") },
+    { for name in local.secrets_of[role] : "EVENTFLOW_WEBHOOK_SIGNING_SECRET" => module.secrets.arns[name] if name == "webhook" },
     { for name in local.secrets_of[role] : "EVENTFLOW_KAFKA_PASSWORD" => module.secrets.arns[name] if startswith(name, "kafka/") },
+    # The one-off role keeps the users' passwords; a role has only its own.
+    { for name in local.secrets_of[role] : role == "ops" ? "EVENTFLOW_${upper(trimprefix(name, "database/"))}_DATABASE_PASSWORD" : "PGPASSWORD" => module.secrets.arns[name]
+    if startswith(name, "database/") },
     { for name in ["EVENTFLOW_KAFKA_CA"] : name => module.kafka.ca_parameter_arn if local.own_broker && contains(local.on_kafka, role) },
     # RDS changes the master password every week: a task reads it when it starts.
     { for name, key in { PGUSER = "username", PGPASSWORD = "password" } : name => "${module.database.master_secret_arn}:${key}::" if role == "ops" },
   ) }
 
-  # What a consumer mainly reads: it has no use for more tasks than that has partitions.
-  groups = { for role, may in local.principals : role => {
-    group = may.groups[0]
-    topic = [for topic in may.read : topic if !startswith(topic, "events.retry.")][0]
-  } if length(may.groups) == 1 && role != "recovery" }
+  # A stage has no use for more tasks than its topic has partitions.
   tasks = { for role in local.services : role => lookup(local.settings.tasks, role, 1) }
   max_tasks = { for role in local.services : role => max(local.tasks[role], min(
     lookup(local.settings.max_tasks, role, local.tasks[role]),
-    try(local.topology.topics[local.groups[role].topic].partitions, 100),
+    try(local.pipeline.topics[local.stages[role].reads].partitions, 100),
   )) }
 }
 
@@ -67,7 +62,7 @@ resource "aws_ecs_cluster" "this" {
 
   lifecycle {
     precondition {
-      condition     = alltrue([for role, group in local.groups : local.tasks[role] <= local.topology.topics[group.topic].partitions])
+      condition     = alltrue([for role, stage in local.stages : local.tasks[role] <= local.pipeline.topics[stage.reads].partitions])
       error_message = "More tasks of a consumer than its topic has partitions: the rest would idle. See infra/kafka/pipeline.json."
     }
     precondition {
@@ -107,17 +102,17 @@ module "service" {
     tasks         = local.tasks[each.key]
     max_tasks     = local.max_tasks[each.key]
     spot          = lookup(local.settings.spot, each.key, false)
-    burst_on_spot = contains(keys(local.groups), each.key) # consumers: what an interrupted one had not committed, the next reads again
+    burst_on_spot = contains(keys(local.stages), each.key) # consumers: what an interrupted one had not committed, the next reads again
     namespace_id  = contains(["producer", "registry"], each.key) ? aws_service_discovery_private_dns_namespace.this.id : null
     srv           = each.key == "producer" && local.settings.edge == "http_api"
     target_group  = each.key == "producer" ? local.target_group : null
     parked        = var.office_hours != null
   }
 
-  scale_on_lag = local.own_broker || !contains(keys(local.groups), each.key) ? null : {
+  scale_on_lag = local.own_broker || !contains(keys(local.stages), each.key) ? null : {
     cluster = module.kafka.cluster_name
-    group   = local.groups[each.key].group
-    topic   = local.groups[each.key].topic
+    group   = local.stages[each.key].group
+    topic   = local.stages[each.key].reads
     records = 2000
   }
 

@@ -1,17 +1,47 @@
 # Who there is, what each may do, and who may talk to whom. Everything else is derived from here and from infra/kafka/pipeline.json.
 locals {
-  topology = jsondecode(file("${path.module}/../infra/kafka/pipeline.json"))
+  pipeline = jsondecode(file("${path.module}/../infra/kafka/pipeline.json"))
+
+  # The description's defaults, written out: its form is contracts/src/pipeline.rs.
+  stages = { for stage in local.pipeline.stages : stage.name => {
+    group   = stage.group
+    reads   = stage.reads
+    writes  = try(stage.writes, [])
+    retry   = try([stage.retry], []) # none: it dead-letters nothing, and may write nothing
+    on_path = try(stage.on_path, false)
+    offsets = try(stage.offsets, "kafka")
+  } }
+  retry_topics = flatten([for stage in values(local.stages) : stage.retry])
+  store_stages = [for name, stage in local.stages : name if stage.offsets == "database"]
 
   # Roles that run all the time, and the one-off role ops: `eventflow admin ...`, `smoke`, `dlq ...` as tasks with another command.
-  services = toset(concat(["producer", "validator", "analytics", "persistence", "recovery", "registry"], local.settings.simulator ? ["simulator"] : []))
+  services = toset(concat(["producer", "recovery", "registry"], keys(local.stages), local.settings.simulator ? ["simulator"] : []))
   roles    = setunion(local.services, ["ops"])
 
-  # Principals of the matrix that this stack runs. On the own broker ops is the superuser admin.
-  principals  = { for role, may in local.topology.principals : role => may if contains(local.services, role) }
+  # What each may do on Kafka, as `Pipeline::principals` has it. On the own broker ops is the superuser admin.
+  principals = merge(
+    {
+      producer = { write = [local.pipeline.raw], read = [], groups = [], describe_groups = [] }
+      recovery = {
+        write           = local.retry_topics
+        read            = distinct(concat([local.pipeline.raw, local.pipeline.dead_letters], values(local.stages)[*].reads, local.retry_topics))
+        groups          = [local.pipeline.recovery.group]
+        describe_groups = [for stage in values(local.stages) : stage.group if length(stage.retry) > 0 || stage.on_path]
+      }
+    },
+    { for name, stage in local.stages : name => {
+      write           = concat(stage.writes, length(stage.retry) > 0 ? [local.pipeline.dead_letters] : [])
+      read            = concat([stage.reads], stage.retry)
+      groups          = [stage.group]
+      describe_groups = []
+    } },
+  )
   on_kafka    = setunion(keys(local.principals), ["ops"])
-  on_registry = toset(["validator", "analytics", "persistence", "recovery", "ops"])
-  on_database = toset(["persistence", "recovery", "ops"])
-  on_webhooks = toset(concat(["producer", "recovery", "ops"], local.settings.simulator ? ["simulator"] : []))
+  on_registry = setunion(keys(local.stages), ["recovery", "ops"])
+  # Each logs in to the database as a user of its own, eventflow_<role>.
+  database_users = concat(local.store_stages, ["recovery"])
+  on_database    = setunion(local.database_users, ["ops"])
+  on_webhooks    = toset(concat(["producer", "recovery", "ops"], local.settings.simulator ? ["simulator"] : []))
 
   own_broker = local.settings.kafka_kind == "ec2"
   port       = { producer = 8000, health = 9100, registry = 8081, database = 5432, kafka = local.own_broker ? 9096 : 9098 }
@@ -30,18 +60,15 @@ locals {
   )
 
   secrets = merge(
-    {
-      "webhook"              = "Signing secret of the built-in source payment-authorized"
-      "database/persistence" = "Password of the database user eventflow_persistence"
-      "database/recovery"    = "Password of the database user eventflow_recovery"
-    },
+    { "webhook" = "Signing secret of the built-in source payment-authorized" },
+    { for role in local.database_users : "database/${role}" => "Password of the database user eventflow_${role}" },
     local.own_broker ? { for user in setunion(keys(local.principals), ["admin"]) : "kafka/${user}" => "Password of the Kafka user ${user}" } : {},
   )
   # Which of them a role's task is started with; nothing else is readable for it.
   secrets_of = { for role in local.roles : role => concat(
     local.own_broker && contains(local.on_kafka, role) ? ["kafka/${role == "ops" ? "admin" : role}"] : [],
     contains(local.on_webhooks, role) ? ["webhook"] : [],
-    contains(["persistence", "recovery"], role) ? ["database/${role}"] : [],
-    role == "ops" ? ["database/persistence", "database/recovery"] : [],
+    contains(local.database_users, role) ? ["database/${role}"] : [],
+    role == "ops" ? [for user in local.database_users : "database/${user}"] : [],
   ) }
 }

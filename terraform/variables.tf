@@ -120,8 +120,8 @@ variable "overrides" {
   }
   validation {
     condition = alltrue([for role in setunion(keys(coalesce(var.overrides.tasks, {})), keys(coalesce(var.overrides.max_tasks, {})), keys(coalesce(var.overrides.spot, {}))) :
-    contains(["producer", "validator", "analytics", "persistence", "recovery", "registry", "simulator"], role)])
-    error_message = "overrides.tasks, max_tasks and spot are keyed by role: producer, validator, analytics, persistence, recovery, registry, simulator."
+    contains(concat(["producer", "recovery", "registry", "simulator"], keys(local.stages)), role)])
+    error_message = "overrides.tasks, max_tasks and spot are keyed by role: producer, recovery, registry, simulator, ${join(", ", keys(local.stages))}."
   }
 }
 

@@ -31,7 +31,7 @@ module "observability" {
     instance_id    = local.own_broker ? module.kafka.instance.id : null
     log_group_name = module.kafka.log_group_name
   }
-  consumer_groups = { for group in values(local.groups) : group.group => group.topic }
+  consumer_groups = { for stage in values(local.stages) : stage.group => stage.reads }
   database        = { identifier = module.database.identifier, storage_gb = local.settings.db_gb, burstable = startswith(local.settings.db_class, "db.t") }
 }
 

@@ -181,6 +181,9 @@ impl Pipeline {
                 ));
             }
         }
+        if self.raw == self.dead_letters {
+            return refuse(format!("{}: raw and dead_letters are two topics", self.raw));
+        }
         for topic in [&self.raw, &self.dead_letters] {
             if !self.topics.contains_key(topic) {
                 return refuse(format!("{topic} is not one of the topics"));
@@ -216,6 +219,24 @@ impl Pipeline {
     /// The stages every event passes to get its row, in order.
     pub fn path(&self) -> impl Iterator<Item = &Stage> {
         self.stages.iter().filter(|stage| stage.on_path)
+    }
+
+    /// The stage at the end of the path, which stores rows.
+    #[must_use]
+    pub fn stores(&self) -> Option<&Stage> {
+        self.path().last()
+    }
+
+    /// The stage a dead letter is of: that of its consumer group, or, where a deployment names its groups otherwise, of its name.
+    #[must_use]
+    pub fn stage_of(&self, group: &str, name: &str) -> Option<&Stage> {
+        self.stage_of_group(group).or_else(|| self.stage(name))
+    }
+
+    /// The topic of replays for a consumer group; none for a group that is not ours, or whose stage takes none.
+    #[must_use]
+    pub fn retry_of(&self, group: &str) -> Option<&str> {
+        self.stage_of_group(group)?.retry.as_deref()
     }
 
     /// The stage of this name.

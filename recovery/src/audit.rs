@@ -32,7 +32,7 @@ pub use checkpoint::Checkpoint;
 pub(crate) use classify::persistence_is_there;
 pub use pages::{Look, PAGE, Reading};
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Audit, Time};
 use metrics::{Unit, describe_gauge};
@@ -89,6 +89,21 @@ pub async fn run(recovery: Context, every: Duration, health: Health, shutdown: C
     }
 }
 
+/// Raw records whose dead letter is resolved: their fate is their row's.
+///
+/// # Errors
+/// [`RecoveryError::Unavailable`]
+pub async fn resolved(context: &Context) -> Result<Vec<(i32, i64)>, RecoveryError> {
+    let resolved = sqlx::query_as(
+        "SELECT d.origin_partition, d.origin_offset FROM groups g JOIN dead_letters d ON d.group_id = g.id
+         WHERE g.resolved > 0 AND d.state = 'resolved' AND d.origin_topic = $1 AND d.origin_group = ''",
+    );
+    Ok(resolved
+        .bind(&context.pipeline.raw)
+        .fetch_all(&context.pool)
+        .await?)
+}
+
 impl Context {
     /// Every raw record received in a time range (or ever), by fate; gaps and double fates by coordinates. From the database alone: what
     /// the running role's last checkpoint covers. A range is looked at anew, record by record, and widened to whole checkpoints.
@@ -101,7 +116,7 @@ impl Context {
         from: Option<Time>,
         to: Option<Time>,
     ) -> Result<Audit, RecoveryError> {
-        let topic = topic.unwrap_or(&self.pipeline.topic_raw);
+        let topic = topic.unwrap_or(&self.pipeline.raw);
         match (from, to) {
             (None, None) => report::of_pages(self, topic).await,
             _ => report::of_range(self, topic, from, to).await,
@@ -140,7 +155,7 @@ impl Context {
 
     /// Brings the oldest checkpoint in hand, or a new one, as far as it goes. True when it was reached.
     async fn step(&self) -> Result<bool, RecoveryError> {
-        let topic = &self.pipeline.topic_raw;
+        let topic = &self.pipeline.raw;
         let step = async {
             let mut checkpoint = match Checkpoint::pending(&self.pool, topic).await? {
                 Some(checkpoint) => checkpoint,

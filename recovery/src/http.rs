@@ -16,8 +16,8 @@ pub mod tokens;
 pub use server::serve;
 pub use tokens::{Role, Tokens};
 
-use crate::Context;
-use crate::SCHEMA;
+use crate::context::Context;
+use crate::context::SCHEMA;
 use crate::error::RecoveryError;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, header};

@@ -14,9 +14,9 @@ pub(crate) mod write;
 
 pub use row::Dead;
 
-use crate::Config;
-use crate::Context;
-use crate::SCHEMA;
+use crate::config::Config;
+use crate::context::Context;
+use crate::context::SCHEMA;
 use crate::metrics as names;
 use groups::Groups;
 use row::Row;
@@ -46,8 +46,7 @@ pub(crate) struct Indexer {
 impl Indexer {
     /// With connections of its own: a crowd at the API does not stop the index.
     pub(crate) fn new(recovery: &Context) -> Result<Self, ConfigError> {
-        let options =
-            store::connect::options(&recovery.pipeline.database.database_url, SCHEMA.role)?;
+        let options = store::connect::options(&recovery.args.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
         let options = options.options([("work_mem", "64MB")]);
         let pool = PgPoolOptions::new()
@@ -56,9 +55,9 @@ impl Indexer {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            raw_topic: recovery.pipeline.topic_raw.clone(),
+            raw_topic: recovery.pipeline.raw.clone(),
             groups: Groups::default(),
-            schemas: Schemas::new(Registry::new(&recovery.pipeline.registry)?),
+            schemas: Schemas::new(Registry::new(&recovery.args.registry)?),
         })
     }
 
@@ -206,10 +205,12 @@ pub async fn consume(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
-    let topic = &config.pipeline.topic_dlq;
+    let topic = &recovery.pipeline.dead_letters;
+    let described = &recovery.pipeline.recovery.group;
+    let group = config.group.as_ref().unwrap_or(described);
     let settings = ConsumerSettings {
         kafka: kafka.clone(),
-        group: config.group.clone(),
+        group: group.to_owned(),
         topics: vec![topic.clone()],
         retry: None,
         dead_letter_topic: topic.clone(),
@@ -224,7 +225,7 @@ pub async fn consume(
             window: 1,
         },
     };
-    let index = Index::new(recovery, &config.group, tokio::runtime::Handle::current())?;
+    let index = Index::new(recovery, group, tokio::runtime::Handle::current())?;
     consumer::run(settings, index, None, health, shutdown)
         .await
         .map(drop)

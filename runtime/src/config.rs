@@ -5,6 +5,7 @@ use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
 use crate::replay::RetryArgs;
 use contracts::Secret;
+use contracts::pipeline::Pipeline;
 use contracts::webhook::source::Sources;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -179,6 +180,24 @@ pub fn load_sources(
     Sources::from_toml(&text, &resolve_secret)
         .map(Some)
         .map_err(|error| bad(error.to_string()))
+}
+
+/// The pipeline that a file describes; without one the built-in pipeline.
+///
+/// # Errors
+/// Names the file and what is wrong in it.
+pub fn load_pipeline(file: Option<&Path>) -> Result<Pipeline, ConfigError> {
+    let Some(file) = file else {
+        return Ok(Pipeline::built_in());
+    };
+    let bad =
+        |problem: String| ConfigError::new("--pipeline", format!("{}: {problem}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| bad(error.to_string()))?;
+    let pipeline = Pipeline::parse(&text).map_err(|error| bad(error.to_string()))?;
+    for topic in pipeline.topics.keys() {
+        check_topic("--pipeline", topic)?;
+    }
+    Ok(pipeline)
 }
 
 /// The built-in contracts and those of a directory, one folder an event type.

@@ -2,6 +2,7 @@
 """The log fields that alarms are made of are those the roles write: a renamed field would leave an alarm silent for ever."""
 import re
 import sys
+from pathlib import Path
 
 METRICS, ALERTS = "terraform/modules/observability/metrics.tf", "terraform/modules/observability/audit.tf"
 
@@ -11,23 +12,25 @@ def read(path):
         return file.read()
 
 
+def sources(crate):
+    """The crate's program text, whichever of its files a thing is in."""
+    return "\n".join(read(path) for path in sorted(Path(crate, "src").rglob("*.rs")))
+
+
 def main():
-    metrics = read(METRICS)
-    audit = read("recovery/src/model.rs").split("pub struct Audit {", 1)[1].split("\n}", 1)[0]
-    report = read("recovery/src/audit/report.rs")
-    health = read("runtime/src/health.rs")
-    loop = "".join(read(f"runtime/src/consumer{part}.rs") for part in ("", "/turn", "/waiting", "/assignment", "/delivery", "/topics"))
+    metrics, recovery, runtime = read(METRICS), sources("recovery"), sources("runtime")
+    audit = recovery.split("pub struct Audit {", 1)[1].split("\n}", 1)[0]
     problems = []
     for field in sorted(set(re.findall(r'"\$\.([a-z_.]+)"', metrics.split("from_audit = {", 1)[1].split("}", 1)[0]))):
         name, _, inner = field.partition(".")
-        if f"pub {name}:" not in audit or (inner and f'"{inner}"' not in report):
+        if f"pub {name}:" not in audit or (inner and f'"{inner}"' not in recovery):
             problems.append(f"audit has no field {field}")
-    if 'event = "check_failing", check' not in health:
+    if 'event = "check_failing", check' not in runtime:
         problems.append("no log line check_failing with the field check")
     for check in re.findall(r'\$\.check = \\"(\w+)\\"', metrics):
-        if not re.search(rf'"{check}"', loop):
-            problems.append(f"no check named {check} in the consumer loop")
-    if "flatten_event(true)" not in read("runtime/src/telemetry.rs"):
+        if not re.search(rf'"{check}"', runtime):
+            problems.append(f"no check named {check} in the runtime")
+    if "flatten_event(true)" not in runtime:
         problems.append("log fields are not at the top level any more")
     if '["audit", "--database", "--json"]' not in read(ALERTS):
         problems.append("the audit task's command has changed: are its options still those of `eventflow audit`?")

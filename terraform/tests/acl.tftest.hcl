@@ -50,7 +50,7 @@ run "msk" {
   # Who may write what, over all roles.
   assert {
     condition = toset(flatten([for role, p in module.identity.policies : [for s in p.kafka : [for r in s.Resource : "${role} ${split("/", r)[3]}" if length(split("/", r)) == 4] if contains(s.Action, "kafka-cluster:WriteData")]])) == toset([
-      "producer events.raw.v1", "validator events.validated.v1", "validator events.dlq.v1", "analytics events.dlq.v1", "persistence events.dlq.v1",
+      "producer events.raw.v1", "validator events.validated.v1", "validator events.dlq.v1", "persistence events.dlq.v1",
       "recovery events.retry.eventflow-validator.v1", "recovery events.retry.eventflow-persistence.v1",
     ])
     error_message = "Another role may write, or to another topic."

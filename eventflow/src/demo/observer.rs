@@ -120,7 +120,7 @@ impl Observer {
     async fn count(&self) -> anyhow::Result<Counts> {
         let summary = self.store.summary(WINDOW).await?;
         // Before the dead letters are read: the fate of a resolved one is its row's now.
-        let resolved = self.recovery.resolved().await?;
+        let resolved = recovery::audit::resolved(&self.recovery).await?;
         let (kafka, dead_letters) = (self.kafka.clone(), Arc::clone(&self.dead_letters));
         tokio::task::spawn_blocking(move || {
             let mut dead = dead_letters
@@ -225,8 +225,7 @@ impl Observer {
             .unwrap_or_else(PoisonError::into_inner)
             .codes
             .clone();
-        self.recovery
-            .resolved()
+        recovery::audit::resolved(&self.recovery)
             .await?
             .iter()
             .for_each(|raw| drop(dead.remove(raw)));

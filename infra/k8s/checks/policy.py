@@ -11,12 +11,13 @@ import yaml
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 
-# Who may open a connection to whom, written down independently of the policies. "dns" is everyone's.
-CALLS = {
+PIPELINE = json.loads((ROOT / "infra/kafka/pipeline.json").read_text())
+STAGES = {stage["name"]: stage for stage in PIPELINE["stages"]}
+
+# Who may open a connection to whom, written down independently of the policies. "dns" is everyone's. A stage needs Kafka and the schema
+# registry, and the database if that keeps its offsets.
+CALLS = {name: {"kafka", "registry"} | ({"database"} if stage.get("offsets") == "database" else set()) for name, stage in STAGES.items()} | {
     "producer": {"kafka"},
-    "validator": {"kafka", "registry"},
-    "analytics": {"kafka", "registry"},
-    "persistence": {"kafka", "registry", "database"},
     "recovery": {"kafka", "registry", "database"},
     "registry": set(),
     "migrate": {"database"},
@@ -25,7 +26,7 @@ CALLS = {
 }
 CALLED_BY = {
     "producer": {"ingress", "monitoring", "simulator"},
-    "registry": {"validator", "analytics", "persistence", "recovery", "monitoring"},
+    "registry": {"recovery", "monitoring"} | STAGES.keys(),
 }
 # Only ready pods are asked. But the producer's answer without Kafka is its own (503, Retry-After): it must have been ready once, and alive from then on.
 PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
@@ -40,7 +41,6 @@ class Overlay:
         self.documents = documents
         self.problems = []
         self.workloads = self.of("Deployment", "Job")
-        self.topics = json.loads((ROOT / "infra/kafka/pipeline.json").read_text())
 
     def of(self, *kinds):
         return [d for d in self.documents if d["kind"] in kinds]
@@ -57,6 +57,7 @@ class Overlay:
     def check(self):
         for workload in self.workloads:
             self.pod_is_restricted(workload)
+        self.roles_are_the_pipelines()
         self.selectors_select()
         self.references_resolve()
         self.network_is_the_table()
@@ -103,6 +104,16 @@ class Overlay:
             for probe, path in (PRODUCER if workload["metadata"]["name"] == "producer" else PROBES).items():
                 get = container.get(probe, {}).get("httpGet", {})
                 self.expect(get.get("path") == path and get.get("port") in ports, f"{who}: {probe} is not {path}")
+
+    def roles_are_the_pipelines(self):
+        for name in ("producer", *STAGES, "recovery"):
+            found = [d for d in self.of("Deployment") if d["metadata"]["name"] == name]
+            self.expect(found, f"{name}: has no Deployment")
+            for workload in found:
+                args = [argument for c in pod(workload)["spec"]["containers"] for argument in c["args"]]
+                self.expect(args == [name], f"{title(workload)}: runs {args}")
+        for workload in self.workloads:
+            self.expect(workload["metadata"]["name"] in CALLS, f"{title(workload)}: no stage of pipeline.json, and no role beside them")
 
     def selectors_select(self):
         for workload in self.of("Deployment"):
@@ -156,7 +167,7 @@ class Overlay:
                 ports = {p[key] for w in own for c in pod(w)["spec"]["containers"] for p in c.get("ports", []) for key in ("name", "containerPort")}
                 for port in rule.get("ports", [{}]):
                     self.expect(port.get("port") in ports, f"{title(policy)}: no such port: {port.get('port')}")
-        for name in calls:
+        for name in calls.keys() & CALLS.keys():
             wanted = CALLS[name] | {"dns"}
             self.expect(calls[name] == wanted, f"network: {name} may call {sorted(calls[name])}, not {sorted(wanted)}")
             callers = CALLED_BY.get(name, {"monitoring"}) & (calls.keys() | OUTSIDE)
@@ -200,11 +211,11 @@ class Overlay:
             self.expect("replicas" not in deployments.get(name, {}).get("spec", {}), f"{title(scaler)}: {name} has a number of its own")
         for scaler in self.of("ScaledObject"):
             name = scaler["spec"]["scaleTargetRef"]["name"]
-            rights = self.topics["principals"].get(name, {"read": [], "groups": []})
+            stage = STAGES.get(name, {})
             for trigger in (t["metadata"] for t in scaler["spec"]["triggers"]):
-                self.expect(trigger["topic"] in rights["read"], f"{title(scaler)}: {name} does not read {trigger['topic']}")
-                self.expect(trigger["consumerGroup"] in rights["groups"], f"{title(scaler)}: {trigger['consumerGroup']} is not its group")
-                partitions = self.topics["topics"].get(trigger["topic"], {}).get("partitions", 0)
+                self.expect(trigger["topic"] in (stage.get("reads"), stage.get("retry")), f"{title(scaler)}: {name} does not read {trigger['topic']}")
+                self.expect(trigger["consumerGroup"] == stage.get("group"), f"{title(scaler)}: {trigger['consumerGroup']} is not its group")
+                partitions = PIPELINE["topics"].get(trigger["topic"], {}).get("partitions", 0)
                 self.expect(scaler["spec"]["maxReplicaCount"] <= partitions, f"{title(scaler)}: more pods than partitions")
                 same = trigger["bootstrapServers"] == settings["data"]["EVENTFLOW_KAFKA_BROKERS"]
                 self.expect(same, f"{title(scaler)}: other brokers than the stage's")

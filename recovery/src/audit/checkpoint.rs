@@ -2,7 +2,7 @@
 
 use super::classify::persistence_is_there;
 use super::pages::Reading;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use runtime::kafka::KafkaArgs;
 use sqlx::PgPool;
@@ -38,11 +38,8 @@ impl Checkpoint {
     /// # Errors
     /// [`RecoveryError::Unavailable`]
     pub async fn take(recovery: &Context) -> Result<Self, RecoveryError> {
-        let topic = recovery.pipeline.topic_raw.clone();
-        let (group, validated) = (
-            recovery.pipeline.validator_group.clone(),
-            recovery.pipeline.topic_validated.clone(),
-        );
+        let topic = recovery.pipeline.raw.clone();
+        let (group, validated) = (first(recovery).group.clone(), last(recovery).reads.clone());
         let raw = topic.clone();
         let seen = ask(recovery, move |kafka| {
             let committed = runtime::admin::committed(kafka, &group, &raw)?;
@@ -138,20 +135,15 @@ impl Checkpoint {
             Some(ends) => ends,
             None => {
                 let next = read_by_persistence(recovery).await?;
-                if let Some(behind) = behind(
-                    recovery,
-                    &pipeline.topic_validated,
-                    &next,
-                    &self.validated_ends,
-                )
-                .await?
+                if let Some(behind) =
+                    behind(recovery, &last(recovery).reads, &next, &self.validated_ends).await?
                 {
                     return Ok(Some(format!(
                         "{} has not read {behind}",
-                        pipeline.persistence_group
+                        last(recovery).group
                     )));
                 }
-                let topic = pipeline.topic_dlq.clone();
+                let topic = pipeline.dead_letters.clone();
                 let ends: Offsets = ask(recovery, move |kafka| runtime::admin::ends(kafka, &topic))
                     .await?
                     .into_iter()
@@ -165,7 +157,7 @@ impl Checkpoint {
             }
         };
         let next = read_by_the_index(recovery).await?;
-        let behind = behind(recovery, &pipeline.topic_dlq, &next, &dlq_ends).await?;
+        let behind = behind(recovery, &pipeline.dead_letters, &next, &dlq_ends).await?;
         self.dlq_ends = Some(dlq_ends);
         if let Some(behind) = behind {
             return Ok(Some(format!(
@@ -204,14 +196,21 @@ impl Checkpoint {
     }
 }
 
+fn first(recovery: &Context) -> &contracts::pipeline::Stage {
+    recovery.pipeline.path().next().expect("a path")
+}
+fn last(recovery: &Context) -> &contracts::pipeline::Stage {
+    recovery.pipeline.stores().expect("a path")
+}
+
 async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryError> {
     if !persistence_is_there(&recovery.pool).await? {
         return Ok(Offsets::new());
     }
     let rows =
         sqlx::query_as("SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2")
-            .bind(&recovery.pipeline.persistence_group)
-            .bind(&recovery.pipeline.topic_validated)
+            .bind(&last(recovery).group)
+            .bind(&last(recovery).reads)
             .fetch_all(&recovery.pool)
             .await?;
     Ok(rows.into_iter().collect())
@@ -220,7 +219,7 @@ async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryErro
 /// Whichever group of ours read it: they all write to the same index.
 async fn read_by_the_index(recovery: &Context) -> Result<Offsets, RecoveryError> {
     let rows = sqlx::query_as("SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition")
-        .bind(&recovery.pipeline.topic_dlq)
+        .bind(&recovery.pipeline.dead_letters)
         .fetch_all(&recovery.pool)
         .await?;
     Ok(rows.into_iter().collect())

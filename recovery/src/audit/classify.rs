@@ -1,7 +1,7 @@
 //! The fate of every offset of a range, in one statement, so in one snapshot of the database.
 
 use super::checkpoint::ask;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};

@@ -1,7 +1,7 @@
 //! Offsets judged by pages: each once when it is settled, and again when something about its page changed.
 
 use super::classify::{Fates, judge_and_ask, large, persistence_is_there};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use sqlx::PgConnection;
 use std::ops::Range;

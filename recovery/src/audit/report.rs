@@ -4,7 +4,7 @@ use super::checkpoint::read;
 use super::classify::{Fates, judge};
 use super::pages::PAGE;
 use super::{CHECKPOINT_AGE, IN_FLIGHT, UNACCOUNTED};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Audit, Finding, Time};
 use sqlx::Row as _;
@@ -141,10 +141,10 @@ async fn empty(recovery: &Context, topic: &str) -> Result<Audit, RecoveryError> 
     .bind(topic)
     .fetch_one(&recovery.pool)
     .await?;
-    if !row.try_get::<bool, _>(0)? && topic != recovery.pipeline.topic_raw {
+    if !row.try_get::<bool, _>(0)? && topic != recovery.pipeline.raw {
         return Err(RecoveryError::NotFound(format!(
             "topic {topic:?} was never accounted for; the raw topic is {}",
-            recovery.pipeline.topic_raw
+            recovery.pipeline.raw
         )));
     }
     Ok(Audit {

@@ -3,7 +3,7 @@
 use super::input::SELECTION;
 use super::tokens::Role::{self, Admin, Operator, Viewer};
 use super::{letters, replays};
-use crate::Context;
+use crate::context::Context;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post, put};
 use serde_json::{Value, json};

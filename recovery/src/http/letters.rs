@@ -4,7 +4,7 @@ use super::Place;
 use super::input::{Body, Key, Named, Query, too_large_or_broken, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
-use crate::Context;
+use crate::context::Context;
 use crate::model::{Audit, Explanation, LetterDetail, Letters, Selection, Stats, Trace};
 use crate::replay::edit::Edited;
 use axum::body::Bytes;

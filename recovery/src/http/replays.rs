@@ -4,7 +4,7 @@ use super::input::{Body, Key, Named, Query, without_nul};
 use super::letters::clean;
 use super::problem::ApiError;
 use super::tokens::Who;
-use crate::Context;
+use crate::context::Context;
 use crate::model::{DryRun, Job, Selection};
 use axum::Json;
 use axum::extract::State;

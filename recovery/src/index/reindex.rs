@@ -4,8 +4,8 @@
 //! half-way: what is there already stays as it is. A lost index also lost what it knew of replays: dead letters whose events persistence has
 //! stored are marked resolved at the end, or all of them would look open.
 
-use crate::Context;
 use crate::audit_log;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::index::{Dead, Indexer};
 use runtime::admin::{OwnedRecord, Tail};
@@ -51,7 +51,7 @@ impl Context {
                 "a reindex reads Kafka: say --kafka-brokers".to_owned(),
             ));
         };
-        let topic = self.pipeline.topic_dlq.clone();
+        let topic = self.pipeline.dead_letters.clone();
         let mut indexer =
             Indexer::new(self).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
         let (batches, mut inbox) = mpsc::channel::<Vec<OwnedRecord>>(1);
@@ -116,7 +116,7 @@ impl Context {
             )
             .bind(from)
             .bind(from + MARKED_AT_ONCE)
-            .bind(&self.pipeline.topic_raw)
+            .bind(&self.pipeline.raw)
             .execute(&self.pool)
             .await?
             .rows_affected();

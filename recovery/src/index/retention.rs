@@ -1,7 +1,7 @@
 //! How much the index keeps: by age and by size it drops values and headers of settled dead letters, the oldest first. Never a row, which
 //! the audit needs, and never anything of an open one.
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::metrics as names;
 use contracts::RejectionCode;

@@ -7,10 +7,11 @@ mod today;
 
 pub(crate) use plain::plain;
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Explanation, Time};
 use contracts::RejectionCode;
+use contracts::pipeline::{Pipeline, Stage, Values};
 use sqlx::FromRow;
 
 /// Longest value or rule shown, in characters.
@@ -45,9 +46,9 @@ impl Case {
         self.edited.as_deref().or(self.original.as_deref())
     }
 
-    /// The raw body, or the datum made of it?
-    fn is_raw(&self) -> bool {
-        self.stage == "validator"
+    /// Its stage, when that is one of the pipeline's.
+    fn stage_of<'a>(&self, pipeline: &'a Pipeline) -> Option<&'a Stage> {
+        pipeline.stage_of(&self.consumer_group, &self.stage)
     }
 }
 
@@ -74,13 +75,16 @@ impl Context {
             .iter()
             .copied()
             .find(|known| known.code() == case.code);
+        let is_raw = case
+            .stage_of(&self.pipeline)
+            .is_some_and(|stage| stage.values == Values::Raw);
         let today = today::check(self, &case).await?;
         let body = case
             .original
             .as_deref()
             .and_then(|value| std::str::from_utf8(value).ok())
-            .filter(|_| case.is_raw());
-        let pointer = json::pointer(&case.detail, case.is_raw());
+            .filter(|_| is_raw);
+        let pointer = json::pointer(&case.detail, is_raw);
         let value = body
             .zip(pointer)
             .and_then(|(body, pointer)| json::value_at(body, pointer));

@@ -4,8 +4,8 @@ mod body;
 mod list;
 mod portable;
 
-use crate::Context;
 use crate::audit_log;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::index::Indexer;
 use crate::model::{Edit, Failure, Group, LetterDetail, Letters, Selection, Stats, Time};
@@ -198,7 +198,7 @@ impl Context {
         .fetch_one(&mut *connection)
         .await?;
         let next = sqlx::query("SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition")
-            .bind(&self.pipeline.topic_dlq)
+            .bind(&self.pipeline.dead_letters)
             .fetch_all(&mut *connection)
             .await?;
         drop(connection);
@@ -223,7 +223,7 @@ impl Context {
 
     /// Records of the dead-letter topic that are not indexed yet; none when the brokers do not tell soon.
     async fn lag(&self, next: BTreeMap<i32, i64>) -> Option<i64> {
-        let (kafka, topic) = (self.kafka.clone()?, self.pipeline.topic_dlq.clone());
+        let (kafka, topic) = (self.kafka.clone()?, self.pipeline.dead_letters.clone());
         let asked = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, &topic));
         let marks = tokio::time::timeout(LAG_PATIENCE, asked)
             .await

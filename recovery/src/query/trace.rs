@@ -7,7 +7,7 @@ mod find;
 mod signature;
 mod story;
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Trace;
 use find::Asked;

@@ -10,8 +10,8 @@ mod rows;
 
 pub(crate) use check::Checked;
 
-use crate::Context;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, DryRunItem};
 use crate::replay::jobs::{unknown, within};

@@ -10,7 +10,7 @@ mod number;
 mod once;
 mod value;
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Selection;
 use crate::replay::jobs::within;

@@ -7,7 +7,7 @@ mod change;
 mod plan;
 mod show;
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Item, Job, JobState, LogEntry, Selection};
 

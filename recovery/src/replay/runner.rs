@@ -15,13 +15,13 @@ mod outcome;
 mod pace;
 mod send;
 
-pub(crate) use destination::Destinations;
+pub(crate) use destination::no_destination;
 
-use crate::Context;
-use crate::PipelineArgs;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::replay::jobs::within;
-use destination::Desk;
+use contracts::pipeline::Pipeline;
+use destination::DestinationProbe;
 use lost::Lost;
 use runtime::health::Health;
 use runtime::publisher::Publisher;
@@ -63,18 +63,19 @@ impl Default for Settings {
 
 /// Whose work it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Holder<'a> {
+pub(crate) struct ClaimContext<'a> {
     pub(crate) job: &'a str,
     pub(crate) instance: &'a str,
-    pub(crate) destinations: &'a Destinations,
-    pub(crate) pipeline: &'a PipelineArgs,
+    pub(crate) pipeline: &'a Pipeline,
+    /// A job that must be confirmed needs a second person too
+    pub(crate) require_approval: bool,
 }
 
 /// What every running job needs.
 struct Runner {
     recovery: Context,
     publisher: Publisher,
-    desk: Desk,
+    destinations: DestinationProbe,
     instance: String,
     settings: Settings,
     shutdown: CancellationToken,
@@ -98,15 +99,15 @@ pub async fn run_with(
     shutdown: CancellationToken,
     settings: Settings,
 ) {
-    let desk = match Desk::new(&recovery) {
-        Ok(desk) => desk,
+    let destinations = match DestinationProbe::new(&recovery) {
+        Ok(destinations) => destinations,
         Err(reason) => return health.set(CHECK, Err(reason)),
     };
     let instance = format!("{:016x}", fastrand::u64(..));
     let context = Arc::new(Runner {
         recovery,
         publisher,
-        desk,
+        destinations,
         instance,
         settings,
         shutdown: shutdown.clone(),
@@ -171,7 +172,7 @@ pub async fn run_with(
 /// Follows what was sent, beside the sending: with a million awaited a round takes seconds. It rests as long as it worked.
 async fn follow(context: &Runner) {
     let mut looked = Instant::now();
-    let mut lost = Lost::new(&context.desk.destinations, context.settings.recheck * 5);
+    let mut lost = Lost::new(&context.recovery.pipeline, context.settings.recheck * 5);
     while !context.shutdown.is_cancelled() {
         let started = Instant::now();
         let mut followed = outcome::settle(&context.recovery).await;

@@ -32,7 +32,7 @@ variable "roles" {
 }
 
 variable "principals" {
-  description = "infra/kafka/pipeline.json's principals: what each role may do on Kafka"
+  description = "What each role may do on Kafka, derived from infra/kafka/pipeline.json"
   type = map(object({
     write           = list(string)
     read            = list(string)

@@ -13,7 +13,7 @@ locals {
   }
 
   # Roles whose loop has a breaker, and may find records gone before they were read
-  stages = setintersection(keys(var.services), ["validator", "analytics", "persistence", "recovery"])
+  stages = setsubtract(keys(var.services), ["producer", "registry", "simulator"])
 
   dimensionless = concat(keys(local.from_audit), ["StageHeld", "Errors"], var.kafka.kind == "ec2" ? ["BrokerDiskUsed"] : [])
 }

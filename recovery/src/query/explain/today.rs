@@ -1,11 +1,12 @@
 //! Today's verdict on what a replay would send.
 
 use super::{Case, SHOWN, plain};
-use crate::Context;
 use crate::audit::persistence_is_there;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use contracts::avro::datum::Event;
 use contracts::avro::framing;
+use contracts::pipeline::{Offsets, Stage, Values};
 use runtime::registry::RegistryError;
 use sha2::{Digest, Sha256};
 use sqlx::Row as _;
@@ -54,8 +55,13 @@ pub(super) async fn check(recovery: &Context, case: &Case) -> Result<Today, Reco
             )),
         });
     };
-    Ok(match case.stage.as_str() {
-        "validator" => match recovery.contracts.validate(value) {
+    let Some(stage) = case.stage_of(&recovery.pipeline) else {
+        return Ok(Today::unknown(
+            "not checked: it is not of a stage of EventFlow's",
+        ));
+    };
+    Ok(match stage.values {
+        Values::Raw => match recovery.contracts.validate(value) {
             Ok(event) => Today::passes(format!(
                 "{whose} keeps its contract ({}) now",
                 event.contract().event_type
@@ -71,14 +77,14 @@ pub(super) async fn check(recovery: &Context, case: &Case) -> Result<Today, Reco
                 ))
             }
         },
-        "persistence" => datum(recovery, case, value, whose).await?,
-        _ => Today::unknown("not checked: it is not of a stage of EventFlow's"),
+        Values::Avro => datum(recovery, case, stage, value, whose).await?,
     })
 }
 
 async fn datum(
     recovery: &Context,
     case: &Case,
+    stage: &Stage,
     value: &[u8],
     whose: &str,
 ) -> Result<Today, RecoveryError> {
@@ -111,6 +117,12 @@ async fn datum(
             )));
         }
     };
+    if stage.offsets == Offsets::Kafka {
+        return Ok(Today::unknown(format!(
+            "{whose} can be read; whether {} takes it only a replay tells",
+            stage.name
+        )));
+    }
     against_the_row(recovery, case, &event, &Sha256::digest(datum), whose).await
 }
 

@@ -1,6 +1,6 @@
 //! A value as people read it.
 
-use crate::Context;
+use crate::context::Context;
 use crate::model::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,8 @@
 //! Rows, further deliveries and dead letters, by index only: no statement here reads a table from end to end.
 
 use super::STORIES;
-use crate::Context;
 use crate::audit::persistence_is_there;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Time;
 use sqlx::FromRow;
@@ -272,7 +272,7 @@ pub(super) async fn find(
             .letters
             .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
+        let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
         if stored {
             for statement in [ROWS_BY_EVENT, ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
@@ -299,7 +299,7 @@ pub(super) async fn find(
             add_deliveries(&mut found, by_raw.fetch_all(&recovery.pool).await?);
         }
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &recovery.pipeline.topic_raw);
+        let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
         ids = sqlx::query_scalar(LETTERS_BY_EVENT)
             .bind(MOST)
             .bind(sources)
@@ -312,7 +312,7 @@ pub(super) async fn find(
             .bind(offsets);
         ids.extend(
             by_raw
-                .bind(&recovery.pipeline.topic_raw)
+                .bind(&recovery.pipeline.raw)
                 .fetch_all(&recovery.pool)
                 .await?,
         );

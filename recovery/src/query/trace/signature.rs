@@ -2,7 +2,7 @@
 
 use super::find::Raw;
 use super::{KAFKA_DEADLINE, RAW_RECORDS};
-use crate::Context;
+use crate::context::Context;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use contracts::kafka::headers;
@@ -22,7 +22,7 @@ pub(super) async fn raw_records(
     let Some(kafka) = recovery.kafka.clone() else {
         return BTreeMap::new();
     };
-    let topic = recovery.pipeline.topic_raw.clone();
+    let topic = recovery.pipeline.raw.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let mut records = BTreeMap::new();
         for (partition, offset) in wanted.into_iter().flatten().take(RAW_RECORDS) {

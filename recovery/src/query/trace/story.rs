@@ -2,11 +2,12 @@
 
 use super::find::{Delivery, Found, Letter, Pasts, Raw, Row};
 use super::signature::{Headers, kept_headers, text, verify_again};
-use crate::Context;
+use crate::context::Context;
 use crate::model::{Step, Story, Time};
 use crate::query::explain::plain;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
+use contracts::pipeline::Values;
 use runtime::admin::OwnedRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,11 +75,7 @@ pub(super) fn group(recovery: &Context, found: Found) -> Vec<Parts> {
             .event_id
             .as_deref()
             .map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(
-            &mut stories,
-            letter.raw(&recovery.pipeline.topic_raw),
-            event,
-        );
+        let parts = place(&mut stories, letter.raw(&recovery.pipeline.raw), event);
         parts.letters.push(letter);
     }
     stories
@@ -206,7 +203,7 @@ fn receipts(
     raw: &BTreeMap<Raw, OwnedRecord>,
     steps: &mut Vec<Step>,
 ) {
-    let topic = &recovery.pipeline.topic_raw;
+    let topic = &recovery.pipeline.raw;
     let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
     for letter in &parts.letters {
         match (letter.raw(topic), letter.received_at) {
@@ -276,7 +273,7 @@ fn receipts(
 /// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
 fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
     let place = |partition: i32, offset: i64| {
-        format!("{}:{partition}:{offset}", recovery.pipeline.topic_dlq)
+        format!("{}:{partition}:{offset}", recovery.pipeline.dead_letters)
     };
     let words = |stage: &str, code: &str, detail: &str| {
         format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
@@ -329,12 +326,10 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
 /// Edits and replays of a dead letter.
 fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
     let pipeline = &recovery.pipeline;
-    let [to_validator, to_persistence] = pipeline.retry_topics();
-    let topic = match &letter.consumer_group {
-        group if *group == pipeline.validator_group => to_validator,
-        group if *group == pipeline.persistence_group => to_persistence,
-        group => topics::retry(&plain(group, 100)),
-    };
+    let group = &letter.consumer_group;
+    let topic = pipeline
+        .retry_of(group)
+        .map_or_else(|| topics::retry(&plain(group, 100)), str::to_owned);
     for edit in pasts
         .edits
         .iter()
@@ -402,7 +397,7 @@ fn signature(
         }
         (_, _) => None,
     };
-    // The validator's dead letters hold the body as it came; others hold what was made of it.
+    // Dead letters of a stage that reads raw events hold the body as it came; others hold what was made of it.
     let body = match record {
         Some(record) => record
             .value
@@ -410,7 +405,12 @@ fn signature(
             .map(|value| (&record.headers, value)),
         None => of_letter
             .iter()
-            .find(|(_, letter)| letter.stage == "validator")
+            .find(|(_, letter)| {
+                let stage = recovery
+                    .pipeline
+                    .stage_of(&letter.consumer_group, &letter.stage);
+                stage.is_some_and(|stage| stage.values == Values::Raw)
+            })
             .and_then(|(headers, letter)| Some((headers, letter.value.as_deref()?))),
     };
     let Some((kept, body)) = body else {

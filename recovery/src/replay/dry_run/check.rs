@@ -1,11 +1,12 @@
 //! What a stage itself would say of a value, before any database.
 
 use super::rows::Row;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::replay::runner::Destinations;
 use crate::replay::runner::letter::Letter;
+use crate::replay::runner::no_destination;
 use contracts::avro::datum::Decoder;
+use contracts::pipeline::Values;
 use contracts::{Rejection, RejectionCode};
 
 /// The stage's word.
@@ -25,12 +26,11 @@ impl From<Rejection> for Checked {
 
 /// One dead letter against the stage that would read its replay.
 pub(crate) async fn check(recovery: &Context, letter: &Letter) -> Result<Checked, RecoveryError> {
-    let destinations = Destinations::of(&recovery.pipeline);
-    if destinations.topic_of(&letter.group).is_none() {
+    if recovery.pipeline.retry_of(&letter.group).is_none() {
         return Ok(Checked::Fails(
             "destination_unknown",
             None,
-            destinations.why_not(&letter.group),
+            no_destination(&recovery.pipeline, &letter.group),
         ));
     }
     if letter.dropped && letter.edit.is_none() {
@@ -41,15 +41,19 @@ pub(crate) async fn check(recovery: &Context, letter: &Letter) -> Result<Checked
         ));
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
-    if i64::from(letter.replay_count) + 1 > i64::from(recovery.pipeline.max_replays) {
+    if i64::from(letter.replay_count) + 1 > i64::from(recovery.args.max_replays) {
         let detail = format!(
             "replayed {} times, and at most {} are allowed",
-            letter.replay_count, recovery.pipeline.max_replays
+            letter.replay_count, recovery.args.max_replays
         );
         return Ok(Rejection::new(RejectionCode::ReplaysExhausted, None, detail).into());
     }
     let value = letter.outgoing().unwrap_or_default();
-    if letter.group == recovery.pipeline.persistence_group {
+    let values = recovery
+        .pipeline
+        .stage_of_group(&letter.group)
+        .map(|stage| stage.values);
+    if values == Some(Values::Avro) {
         let mut registry = recovery.registry.lock().await;
         return Ok(match registry.decode(value).await? {
             Ok(framed) => row(letter, framed.datum, &framed.event),

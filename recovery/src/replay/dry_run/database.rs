@@ -2,7 +2,7 @@
 
 use super::rows::Row;
 use super::{Checked, Seen, Verdict};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::replay::jobs::within;
 use crate::replay::runner::letter::Letter;

@@ -1,11 +1,11 @@
 //! One edit: what it changes, and the change written.
 
 use super::{number, value};
-use crate::Context;
 use crate::audit_log::clean;
+use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::replay::runner::Destinations;
 use crate::replay::runner::letter::{self, Letter};
+use crate::replay::runner::no_destination;
 use sqlx::PgConnection;
 
 /// Who edits, and why.
@@ -62,9 +62,8 @@ pub(super) async fn change(
     letter: &Letter,
     text: &str,
 ) -> Result<Option<Change>, RecoveryError> {
-    let destinations = Destinations::of(&recovery.pipeline);
-    if destinations.topic_of(&letter.group).is_none() {
-        let why = destinations.why_not(&letter.group);
+    if recovery.pipeline.retry_of(&letter.group).is_none() {
+        let why = no_destination(&recovery.pipeline, &letter.group);
         return Err(RecoveryError::WrongState(format!(
             "dead letter {} cannot be replayed, so an edit has no use: {why}",
             letter.id
@@ -73,7 +72,7 @@ pub(super) async fn change(
     let now = value::text(recovery, letter, letter.outgoing()).await?;
     if text == now
         && letter.outgoing().is_some_and(|sent| {
-            letter.group == recovery.pipeline.persistence_group || sent == text.as_bytes()
+            value::stage_of_avro(recovery, letter).is_some() || sent == text.as_bytes()
         })
     {
         return Ok(None);

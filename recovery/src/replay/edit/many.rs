@@ -3,8 +3,8 @@
 use super::apply::{self, Author, Change};
 use super::once::Once;
 use super::{Edited, MOST_BYTES, number, value};
-use crate::Context;
 use crate::audit_log::{self, Entry, clean};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Selection;
 use crate::query::select::push_conditions;
@@ -28,7 +28,7 @@ fn unconfirmed(what: &str, count: u64) -> RecoveryError {
 
 fn needs_word(recovery: &Context, selection: &Selection, count: u64) -> bool {
     !selection.has_filter()
-        || usize::try_from(count).is_ok_and(|count| count > recovery.pipeline.confirm_above)
+        || usize::try_from(count).is_ok_and(|count| count > recovery.args.confirm_above)
 }
 
 fn entry<'a>(

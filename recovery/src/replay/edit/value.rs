@@ -1,13 +1,23 @@
 //! Between the bytes of a value and the text a person edits.
 
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::replay::runner::letter::Letter;
 use contracts::avro::datum::Event;
 use contracts::avro::framing;
+use contracts::pipeline::{Stage, Values};
 use contracts::{Rejection, RejectionCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// The stage of a dead letter, when it reads framed Avro.
+pub(super) fn stage_of_avro<'a>(recovery: &'a Context, letter: &Letter) -> Option<&'a Stage> {
+    let stage = recovery.pipeline.stage_of_group(&letter.group)?;
+    match stage.values {
+        Values::Avro => Some(stage),
+        Values::Raw => None,
+    }
+}
 
 /// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
 pub(super) async fn text(
@@ -22,7 +32,7 @@ pub(super) async fn text(
         )));
     }
     let value = value.unwrap_or_default();
-    if letter.group == recovery.pipeline.persistence_group
+    if stage_of_avro(recovery, letter).is_some()
         && let Ok(framed) = recovery.registry.lock().await.decode(value).await?
     {
         return envelope(&framed.event);
@@ -56,7 +66,7 @@ fn envelope(event: &Event<'_>) -> Result<String, RecoveryError> {
     Ok(format!("{{\n{}\n}}\n", fields.join(",\n")))
 }
 
-/// The bytes a replay of an edited text sends: checked against its contract; for persistence encoded and framed again.
+/// The bytes a replay of an edited text sends: checked against its contract; for a stage that reads Avro, encoded and framed again.
 pub(super) async fn bytes(
     recovery: &Context,
     letter: &Letter,
@@ -66,17 +76,13 @@ pub(super) async fn bytes(
         .contracts
         .validate(text.as_bytes())
         .map_err(RecoveryError::StillBroken)?;
-    if letter.group != recovery.pipeline.persistence_group {
+    let Some(stage) = stage_of_avro(recovery, letter) else {
         return Ok(text.as_bytes().to_vec());
-    }
+    };
     let contract = event.contract();
     // The id of what is written now: the original's may be of an older schema.
     let registry = recovery.registry.lock().await;
-    let registering = registry.register(
-        &recovery.pipeline.topic_validated,
-        &contract.record_name,
-        &contract.record_avsc,
-    );
+    let registering = registry.register(&stage.reads, &contract.record_name, &contract.record_avsc);
     let id = registering
         .await
         .map_err(|error| RecoveryError::Unavailable(error.to_string()))?;

@@ -1,8 +1,8 @@
 //! What people change about a job.
 
 use super::{MOST_RATE, unknown};
-use crate::Context;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::JobState;
 use sqlx::{PgConnection, Row};
@@ -62,7 +62,7 @@ pub(super) async fn apply(
                 )));
             }
             if known.needs_confirmation
-                && recovery.pipeline.require_approval
+                && recovery.args.require_approval
                 && known.approved_by.is_none()
             {
                 return Err(RecoveryError::NeedsApproval(format!(

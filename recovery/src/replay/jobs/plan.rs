@@ -1,8 +1,8 @@
 //! A selection frozen into exact items.
 
 use super::MOST_ITEMS;
-use crate::Context;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Selection;
 use crate::query::select::push_conditions;
@@ -83,8 +83,7 @@ pub(super) async fn plan(recovery: &Context, wanted: &Wanted<'_>) -> Result<Stri
                 "more than {MOST_ITEMS} dead letters are selected; narrow the selection, or replay them in parts with --limit"
             )));
         }
-        let above =
-            usize::try_from(items).is_ok_and(|items| items > recovery.pipeline.confirm_above);
+        let above = usize::try_from(items).is_ok_and(|items| items > recovery.args.confirm_above);
         let needs_confirmation = above || !wanted.selection.has_filter();
         sqlx::query("UPDATE replay_jobs SET items = $2, needs_confirmation = $3 WHERE id = $1")
             .bind(&id)

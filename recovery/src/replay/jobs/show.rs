@@ -1,7 +1,7 @@
 //! Jobs, items and the audit log, as they are shown.
 
 use super::{ROLE_GONE_SECONDS, unknown};
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Item, Job, JobState, LogEntry, Selection};
 use sqlx::postgres::PgRow;
@@ -42,7 +42,7 @@ pub(super) async fn jobs(
     .await?;
     let mut jobs = rows
         .iter()
-        .map(|row| job_of(row, recovery.pipeline.require_approval))
+        .map(|row| job_of(row, recovery.args.require_approval))
         .collect::<Result<Vec<_>, _>>()?;
     for job in &mut jobs {
         count(&mut connection, job).await?;

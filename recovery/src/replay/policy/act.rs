@@ -4,8 +4,8 @@ use super::metrics as names;
 use super::{
     Candidate, LOOK, Policies, Policy, Standing, choose, fingerprint, must_stop, next_try,
 };
-use crate::Context;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Selection, State, Time};
 use runtime::health::Health;
@@ -194,7 +194,7 @@ impl Context {
             fingerprint,
             standing,
             &candidates,
-            self.pipeline.max_replays,
+            self.args.max_replays,
             now,
         );
         if chosen.is_empty() {
@@ -315,9 +315,9 @@ impl Context {
         .bind(i32::try_from(policy.max_tries).unwrap_or(i32::MAX))
         .bind(i64::try_from(LOOK).unwrap_or(i64::MAX))
         .bind(Time::now_utc() - policy.oldest)
-        .bind([&self.pipeline.validator_group, &self.pipeline.persistence_group].map(Clone::clone).to_vec())
-        .bind(i32::try_from(self.pipeline.max_replays).unwrap_or(i32::MAX))
-        .bind(&self.pipeline.topic_raw)
+        .bind(self.pipeline.replayable().map(|(stage, _)| &*stage.group).collect::<Vec<_>>())
+        .bind(i32::try_from(self.args.max_replays).unwrap_or(i32::MAX))
+        .bind(&self.pipeline.raw)
         .fetch_all(&self.pool)
         .await?;
         rows.iter()

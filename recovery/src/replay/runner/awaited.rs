@@ -19,7 +19,7 @@ pub(super) async fn look(context: &Runner) -> Result<(), RecoveryError> {
     let awaited: Vec<(String, String, bool)> =
         within(async { Ok(sqlx::query_as(AWAITED).fetch_all(pool).await?) }).await?;
     for (job, group, blocked) in awaited {
-        match context.desk.open(&[group]).await {
+        match context.destinations.open(&[group]).await {
             Ok(_) if !blocked => {}
             Ok(_) => {
                 let clear = sqlx::query(

@@ -2,8 +2,9 @@
 
 use super::letter::{self, Letter};
 use super::metrics as names;
-use super::{Destinations, Holder};
+use super::{ClaimContext, no_destination};
 use crate::error::RecoveryError;
+use contracts::pipeline::Pipeline;
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::BTreeMap;
 
@@ -32,11 +33,7 @@ pub(crate) enum Decision {
 }
 
 /// Whether a planned item may be sent, given its dead letter as it is now.
-pub(crate) fn decide(
-    planned: &Planned,
-    letter: Option<&Letter>,
-    destinations: &Destinations,
-) -> Decision {
+pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipeline) -> Decision {
     let Some(letter) = letter else {
         return Decision::Skip(
             "not_open",
@@ -68,8 +65,11 @@ pub(crate) fn decide(
             "the index's limits dropped its value: there is nothing to send".to_owned(),
         );
     }
-    let Some(topic) = destinations.topic_of(&letter.group) else {
-        return Decision::Skip("destination_unknown", destinations.why_not(&letter.group));
+    let Some(topic) = pipeline.retry_of(&letter.group) else {
+        return Decision::Skip(
+            "destination_unknown",
+            no_destination(pipeline, &letter.group),
+        );
     };
     if !planned.of_raw {
         let why = "its raw record is not known (ef.raw cannot be read), so nobody could tell what became of it; export it, or discard it";
@@ -81,7 +81,7 @@ pub(crate) fn decide(
             "its replays cannot be counted on; export it, or discard it".to_owned(),
         );
     }
-    Decision::Send(topic)
+    Decision::Send(topic.to_owned())
 }
 
 /// A claimed item.
@@ -110,7 +110,7 @@ pub(crate) enum Claim {
 /// who lost the lock lost the connection, and claims nothing.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
-    holder: &Holder<'_>,
+    holder: &ClaimContext<'_>,
     records: usize,
     ends: &Ends,
 ) -> Result<Claim, RecoveryError> {
@@ -122,7 +122,7 @@ pub(crate) async fn claim(
             .await?;
     match job {
         Some((state, unapproved)) if state == "running" => {
-            if unapproved && holder.pipeline.require_approval {
+            if unapproved && holder.require_approval {
                 return Ok(Claim::NeedsApproval);
             }
         }
@@ -137,7 +137,7 @@ pub(crate) async fn claim(
         .collect();
     let (mut claimed, mut skipped) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
     for planned in &planned {
-        match decide(planned, letters.get(&planned.letter), holder.destinations) {
+        match decide(planned, letters.get(&planned.letter), holder.pipeline) {
             Decision::Send(topic) => {
                 if let Some(letter) = letters.remove(&planned.letter) {
                     claimed.push(Claimed {
@@ -197,7 +197,7 @@ pub(crate) async fn claim(
 /// The next pending items in order, within the chunk's bounds.
 async fn next(
     connection: &mut PgConnection,
-    holder: &Holder<'_>,
+    holder: &ClaimContext<'_>,
     records: usize,
 ) -> Result<Vec<Planned>, RecoveryError> {
     let rows = sqlx::query(
@@ -208,7 +208,7 @@ async fn next(
     )
     .bind(holder.job)
     .bind(i64::try_from(records).unwrap_or(1))
-    .bind(&holder.pipeline.topic_raw)
+    .bind(&holder.pipeline.raw)
     .fetch_all(connection)
     .await?;
     let (mut planned, mut bytes) = (Vec::with_capacity(rows.len()), 0_i64);
@@ -281,10 +281,11 @@ mod tests {
             edit in prop::option::of(1_i64..3),
             of_raw in prop::bool::weighted(0.8),
         ) {
-            let destinations = Destinations {
-                groups: ["v".to_owned(), "p".to_owned()],
-                topics: ["to validator".to_owned(), "to persistence".to_owned()],
-            };
+            let mut pipeline = Pipeline::built_in();
+            for (stage, group, topic) in [(0, "v", "to validator"), (2, "p", "to persistence")] {
+                group.clone_into(&mut pipeline.stages[stage].group);
+                pipeline.stages[stage].retry = Some(topic.to_owned());
+            }
             let planned = Planned { letter: 1, value_sha256, edit, of_raw };
             let may = letter.as_ref().filter(|letter| {
                 letter.state == "open"
@@ -295,7 +296,7 @@ mod tests {
                     && of_raw
                     && letter.replay_count < i32::MAX
             });
-            match (decide(&planned, letter.as_ref(), &destinations), may) {
+            match (decide(&planned, letter.as_ref(), &pipeline), may) {
                 (Decision::Send(topic), Some(letter)) => {
                     prop_assert_eq!(topic, if letter.group == "v" { "to validator" } else { "to persistence" });
                 }

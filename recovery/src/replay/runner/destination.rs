@@ -1,8 +1,8 @@
 //! Where replays go, and whether anybody reads there.
 
 use super::claim::Ends;
-use crate::Context;
-use crate::PipelineArgs;
+use crate::context::Context;
+use contracts::pipeline::Pipeline;
 use runtime::admin::{Inspector, Readers};
 use runtime::kafka::KafkaArgs;
 use std::collections::HashMap;
@@ -15,53 +15,28 @@ const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// How long it is believed that a group reads its retry topic.
 const READERS_KNOWN_FOR: Duration = Duration::from_secs(5);
 
-/// The groups whose stages read a retry topic: ours.
-#[derive(Debug, Clone)]
-pub(crate) struct Destinations {
-    pub(super) groups: [String; 2],
-    /// Of each
-    pub(super) topics: [String; 2],
+/// Why dead letters of a group without a retry topic cannot be replayed.
+pub(crate) fn no_destination(pipeline: &Pipeline, group: &str) -> String {
+    let shown = crate::audit_log::clean(group);
+    let ours: Vec<&str> = pipeline
+        .replayable()
+        .map(|(stage, _)| stage.group.as_str())
+        .collect();
+    format!(
+        "it failed in consumer group {shown:?}, and only {} read replays; export it for its owner, or discard it",
+        ours.join(" and ")
+    )
 }
 
-impl Destinations {
-    pub(crate) fn of(pipeline: &PipelineArgs) -> Self {
-        Self {
-            groups: [
-                pipeline.validator_group.clone(),
-                pipeline.persistence_group.clone(),
-            ],
-            topics: pipeline.retry_topics(),
-        }
-    }
-
-    /// The retry topic of a group; none for a group that is not ours, whose stages read none.
-    pub(crate) fn topic_of(&self, group: &str) -> Option<String> {
-        self.groups
-            .iter()
-            .zip(&self.topics)
-            .find(|(ours, _)| *ours == group)
-            .map(|(_, topic)| topic.clone())
-    }
-
-    /// The sentence for a group without a retry topic.
-    pub(crate) fn why_not(&self, group: &str) -> String {
-        let [validator, persistence] = &self.groups;
-        let shown = crate::audit_log::clean(group);
-        format!(
-            "it failed in consumer group {shown:?}, and only {validator} and {persistence} read replays; export it for its owner, or discard it"
-        )
-    }
-}
-
-/// Asks the brokers.
-pub(super) struct Desk {
-    pub(super) destinations: Destinations,
+/// Asks the brokers about retry topics.
+pub(super) struct DestinationProbe {
+    pipeline: Arc<Pipeline>,
     pub(super) kafka: KafkaArgs,
     inspector: Arc<Inspector>,
     seen: Mutex<HashMap<String, Instant>>,
 }
 
-impl Desk {
+impl DestinationProbe {
     pub(super) fn new(recovery: &Context) -> Result<Self, String> {
         let kafka = recovery
             .kafka
@@ -70,7 +45,7 @@ impl Desk {
         let inspector =
             Arc::new(Inspector::new(&kafka, ASKED_WITHIN).map_err(|error| error.to_string())?);
         Ok(Self {
-            destinations: Destinations::of(&recovery.pipeline),
+            pipeline: Arc::clone(&recovery.pipeline),
             kafka,
             inspector,
             seen: Mutex::default(),
@@ -81,7 +56,7 @@ impl Desk {
     pub(super) async fn open(&self, groups: &[String]) -> Result<Ends, String> {
         let mut ends = Ends::new();
         for group in groups {
-            let Some(topic) = self.destinations.topic_of(group) else {
+            let Some(topic) = self.pipeline.retry_of(group).map(str::to_owned) else {
                 continue;
             };
             let (inspector, asked, ask_readers) = (
@@ -144,10 +119,5 @@ impl Desk {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(group)
             .is_some_and(|at| at.elapsed() < READERS_KNOWN_FOR)
-    }
-
-    /// Our groups.
-    pub(super) fn groups(&self) -> &[String] {
-        &self.destinations.groups
     }
 }

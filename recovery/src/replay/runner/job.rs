@@ -3,7 +3,7 @@
 use super::claim::{self, Claim};
 use super::pace::{Due, Pace};
 use super::send::{self, Published};
-use super::{Holder, Runner, metrics as names};
+use super::{ClaimContext, Runner, metrics as names};
 use crate::error::RecoveryError;
 use crate::replay::jobs::within;
 use sqlx::{Connection, PgConnection, Row};
@@ -126,7 +126,7 @@ async fn turn(
         if !now.unsettled_for.is_zero() {
             return Ok(Next::After(now.unsettled_for));
         }
-        send::find_out(connection, &context.desk.kafka, job).await?;
+        send::find_out(connection, &context.destinations.kafka, job).await?;
         return Ok(Next::Again);
     }
     if !now.running || !now.pending {
@@ -140,7 +140,7 @@ async fn turn(
         Some(groups) => groups,
         None => groups.insert(within(groups_of(context, job, connection)).await?),
     };
-    let ends = match context.desk.open(groups).await {
+    let ends = match context.destinations.open(groups).await {
         Ok(ends) => ends,
         Err(reason) => {
             metrics::counter!(names::WAITS, "code" => "destination_unusable").increment(1);
@@ -153,12 +153,11 @@ async fn turn(
             return Ok(Next::Again);
         }
     };
-    let pipeline = &context.recovery.pipeline;
-    let holder = Holder {
+    let holder = ClaimContext {
         job,
         instance: &context.instance,
-        destinations: &context.desk.destinations,
-        pipeline,
+        pipeline: &context.recovery.pipeline,
+        require_approval: context.recovery.args.require_approval,
     };
     let started = Instant::now();
     let chunk = match within(claim::claim(connection, &holder, records, &ends)).await? {
@@ -237,14 +236,15 @@ async fn groups_of(
     job: &str,
     connection: &mut PgConnection,
 ) -> Result<Vec<String>, RecoveryError> {
+    let pipeline = &context.recovery.pipeline;
+    let groups: Vec<&str> = pipeline
+        .replayable()
+        .map(|(stage, _)| stage.group.as_str())
+        .collect();
     let wanted = sqlx::query_scalar(
         "SELECT g FROM UNNEST($2::text[]) g
          WHERE EXISTS (SELECT FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
                        WHERE i.job_id = $1 AND i.state = 'pending' AND d.consumer_group = g)",
     );
-    Ok(wanted
-        .bind(job)
-        .bind(context.desk.groups())
-        .fetch_all(connection)
-        .await?)
+    Ok(wanted.bind(job).bind(groups).fetch_all(connection).await?)
 }

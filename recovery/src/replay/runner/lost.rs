@@ -12,14 +12,14 @@
 //!
 //! What is still awaited then and has no row was lost. Offsets passed a topic's end when nothing that can be read lies between them.
 
-use super::Destinations;
 use super::metrics as names;
-use crate::Context;
 use crate::audit::persistence_is_there;
 use crate::audit_log::{self, Entry};
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Time;
 use crate::replay::jobs::within;
+use contracts::pipeline::Pipeline;
 use runtime::admin;
 use runtime::kafka::KafkaArgs;
 use sqlx::Row;
@@ -65,9 +65,12 @@ pub(super) struct Lost {
 
 impl Lost {
     /// Asks the brokers once in `every`, and only while something is awaited for long.
-    pub(super) fn new(destinations: &Destinations, every: Duration) -> Self {
+    pub(super) fn new(pipeline: &Pipeline, every: Duration) -> Self {
         Self {
-            groups: destinations.groups.clone(),
+            groups: [
+                pipeline.path().next().expect("a path").group.clone(),
+                pipeline.stores().expect("a path").group.clone(),
+            ],
             looks: [None, None],
             every,
             asked_at: None,
@@ -99,7 +102,7 @@ async fn look_after(
     validator: bool,
     look: &mut Option<Look>,
 ) -> Result<(), RecoveryError> {
-    let Some(retry) = Destinations::of(&recovery.pipeline).topic_of(group) else {
+    let Some(retry) = recovery.pipeline.retry_of(group).map(str::to_owned) else {
         return Ok(());
     };
     if look.is_none() {
@@ -170,12 +173,16 @@ async fn advance(
                 within(read_by_persistence(recovery, retry)).await?,
             ),
             Step::Validated(ends) => (
-                &*pipeline.topic_validated,
+                &*pipeline.stores().expect("a path").reads,
                 ends,
-                within(read_by_persistence(recovery, &pipeline.topic_validated)).await?,
+                within(read_by_persistence(
+                    recovery,
+                    &pipeline.stores().expect("a path").reads,
+                ))
+                .await?,
             ),
             Step::Dlq(ends) => (
-                &*pipeline.topic_dlq,
+                &*pipeline.dead_letters,
                 ends,
                 within(read_by_the_index(recovery)).await?,
             ),
@@ -191,10 +198,10 @@ async fn advance(
         }
         *step = match step {
             Step::Retry(_) if validator => {
-                Step::Validated(ends(recovery, &pipeline.topic_validated).await?)
+                Step::Validated(ends(recovery, &pipeline.stores().expect("a path").reads).await?)
             }
             Step::Retry(_) | Step::Validated(_) => {
-                Step::Dlq(ends(recovery, &pipeline.topic_dlq).await?)
+                Step::Dlq(ends(recovery, &pipeline.dead_letters).await?)
             }
             Step::Dlq(_) => return Ok(true),
         };
@@ -206,7 +213,7 @@ async fn read_by_persistence(recovery: &Context, topic: &str) -> Result<Offsets,
         "SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2",
     );
     let rows = rows
-        .bind(&recovery.pipeline.persistence_group)
+        .bind(&recovery.pipeline.stores().expect("a path").group)
         .bind(topic)
         .fetch_all(&recovery.pool)
         .await?;
@@ -219,7 +226,7 @@ async fn read_by_the_index(recovery: &Context) -> Result<Offsets, RecoveryError>
         "SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition",
     );
     Ok(rows
-        .bind(&recovery.pipeline.topic_dlq)
+        .bind(&recovery.pipeline.dead_letters)
         .fetch_all(&recovery.pool)
         .await?
         .into_iter()
@@ -298,7 +305,7 @@ async fn give_up(recovery: &Context, group: &str, until: Time) -> Result<bool, R
     )
     .bind(group)
     .bind(until)
-    .bind(&recovery.pipeline.topic_raw)
+    .bind(&recovery.pipeline.raw)
     .bind(PAGE)
     .fetch_all(&mut *transaction)
     .await?;

@@ -2,7 +2,7 @@
 //! instances that settle at once settle different dead letters.
 
 use super::metrics as names;
-use crate::Context;
+use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::replay::jobs::within;
 use sqlx::Row;
@@ -44,7 +44,7 @@ async fn settle_page(recovery: &Context, after: i64) -> Result<Option<i64>, Reco
            AND d.origin_topic = $1 AND d.origin_group = ''
          ORDER BY d.id FOR UPDATE OF d SKIP LOCKED",
     )
-    .bind(&recovery.pipeline.topic_raw)
+    .bind(&recovery.pipeline.raw)
     .bind(&ids)
     .fetch_all(&mut *transaction)
     .await?;

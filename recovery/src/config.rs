@@ -1,0 +1,138 @@
+//! Settings of the role, and of the command line when it works straight on the database.
+
+mod renames;
+
+use crate::http;
+use crate::index::retention;
+use crate::replay::policy;
+use contracts::Secret;
+use contracts::pipeline::Pipeline;
+use contracts::webhook::source::Sources;
+use renames::Renames;
+use runtime::config::{Common, ConfigError, check_range, load_pipeline, load_sources};
+use runtime::registry::{Registry, RegistryArgs};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use store::DatabaseArgs;
+
+/// What the role and the command line, when it works straight on the database, both need to know of the pipeline.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub registry: RegistryArgs,
+    /// File that describes the pipeline: stages, topics, consumer groups [default: the built-in one, infra/kafka/pipeline.json]
+    #[arg(long = "pipeline", env = "EVENTFLOW_PIPELINE", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
+    /// Directory of further event contracts, one folder an event type: those of the validator
+    #[arg(long, env = "EVENTFLOW_CONTRACTS")]
+    pub contracts: Option<PathBuf>,
+    /// File of sources (vendors), those of the producer: to verify stored signatures once more; without it they are not verified
+    #[arg(long, env = "EVENTFLOW_SOURCES")]
+    pub sources: Option<PathBuf>,
+    /// Secret of the built-in source payment-authorized, that of the producer: as --sources
+    #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
+    pub webhook_signing_secret: Option<Secret>,
+    /// A replay of more dead letters than this must be confirmed (--yes)
+    #[arg(long, env = "EVENTFLOW_CONFIRM_ABOVE", default_value_t = 100)]
+    pub confirm_above: usize,
+    /// A replay that must be confirmed must also be approved by a second person
+    #[arg(long, env = "EVENTFLOW_REQUIRE_APPROVAL", default_value_t = false)]
+    pub require_approval: bool,
+    /// How often a record may be replayed: the stages' --max-replays, so that a dry run knows
+    #[arg(long, env = "EVENTFLOW_MAX_REPLAYS", default_value_t = 5)]
+    pub max_replays: u32,
+}
+
+impl PipelineArgs {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.database.check()?;
+        self.pipeline()?;
+        Registry::new(&self.registry)?;
+        self.load_sources()?;
+        runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+    }
+
+    /// The pipeline described, with what the flags of former versions rename in it.
+    ///
+    /// # Errors
+    /// Names the setting: a file that cannot be read, or that describes what cannot work; a topic twice.
+    pub fn pipeline(&self) -> Result<Pipeline, ConfigError> {
+        let mut pipeline = load_pipeline(self.file.as_deref())?;
+        self.renames.apply(&mut pipeline)?;
+        Ok(pipeline)
+    }
+
+    pub(crate) fn load_sources(&self) -> Result<Option<Sources>, ConfigError> {
+        load_sources(
+            self.sources.as_deref(),
+            self.webhook_signing_secret.as_ref(),
+        )
+    }
+}
+
+/// Settings of the recovery role.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub pipeline: PipelineArgs,
+    /// Address of the HTTP API
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_LISTEN",
+        default_value = "127.0.0.1:8004"
+    )]
+    pub listen: SocketAddr,
+    /// Consumer group; former versions' spelling of what --pipeline says
+    #[arg(long, env = "EVENTFLOW_RECOVERY_GROUP", hide = true)]
+    pub group: Option<String>,
+    /// Seconds between two checkpoints of the audit
+    #[arg(long, env = "EVENTFLOW_AUDIT_SECONDS", default_value_t = 30)]
+    pub audit_seconds: u64,
+    /// File of policies for automatic recovery; without it nothing is replayed by itself
+    #[arg(long, env = "EVENTFLOW_POLICIES")]
+    pub policies: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub api: http::ApiArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub keep: retention::KeepArgs,
+}
+
+impl Config {
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.common.kafka.check()?;
+        self.pipeline.check()?;
+        self.keep.check()?;
+        check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
+        self.load_policies()?;
+        self.api.check(self.listen).map(drop)
+    }
+
+    pub(crate) fn load_policies(&self) -> Result<Option<policy::Policies>, ConfigError> {
+        let Some(path) = &self.policies else {
+            return Ok(None);
+        };
+        let bad =
+            |problem| ConfigError::new("--policies", format!("{}: {problem}", path.display()));
+        policy::Policies::load(path).map(Some).map_err(bad)
+    }
+}
