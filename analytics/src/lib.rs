@@ -20,10 +20,12 @@ use axum::routing::get;
 use contracts::event::Catalog;
 use figures::Figures;
 use handler::Analytics;
-use runtime::config::{Common, ConfigError, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs};
+use runtime::role::{Role, Service};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -55,16 +57,32 @@ pub struct Config {
     pub group: String,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "analytics"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         check_stage(&self.stage, &self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         Registry::new(&self.registry).map(drop)
+    }
+
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        metrics::describe();
+        let (config, figures) = (self.clone(), no_figures());
+        let routes = routes(Arc::clone(&figures));
+        let work = async move { consume(&config, figures, health, shutdown).await };
+        Ok(Service::new(work).with_routes(routes))
     }
 }
 
@@ -92,31 +110,13 @@ pub fn routes(figures: Shared) -> axum::Router {
     axum::Router::new().route("/api/stats", get(answer))
 }
 
-/// Runs the role until `shutdown`.
-///
-/// # Errors
-/// Bad configuration or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    serve(&config, listener, health, shutdown).await
-}
-
-/// The stage and its endpoints on a given listener, for [`run`] and for the demo.
-///
-/// # Errors
-/// As [`run`].
-pub async fn serve(
+/// The stage and the gauges, without their endpoints.
+async fn consume(
     config: &Config,
-    listener: tokio::net::TcpListener,
+    figures: Shared,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let figures = no_figures();
-    let endpoints = routes(Arc::clone(&figures)).merge(runtime::ops::routes(health.clone()));
-    metrics::describe();
-    let kafka = &config.common.kafka;
     let registry = Registry::new(&config.registry)?;
     tokio::spawn(
         shutdown
@@ -126,15 +126,12 @@ pub async fn serve(
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
     // No retry topic: what persistence could not store was counted here when it was validated.
     let settings = config.stage.settings(
-        kafka,
+        &config.common.kafka,
         &config.group,
         vec![config.topic_validated.clone()],
         None,
     );
-    let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
-    consumer::run(settings, handler, None, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
+    consumer::run(settings, handler, None, health, shutdown).await?;
     Ok(())
 }
 

@@ -59,7 +59,7 @@ async fn under_load(
         .iter()
         .map(|server| server.cpu())
         .collect::<anyhow::Result<_>>()?;
-    let duration = format!("--for={seconds}s");
+    let duration = format!("--duration={seconds}s");
     let load = load(address, &[flags, &["--max", &duration]].concat())?;
     let output = tokio::task::spawn_blocking(move || load.output()).await??;
     let report: serde_json::Value = serde_json::from_str(&output)?;

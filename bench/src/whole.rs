@@ -93,13 +93,13 @@ pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> 
         for _ in 0..runs {
             let mut pipeline = Pipeline::start(partitions).await?;
             // Connections are made and schemas known before it counts.
-            let warm = load(&pipeline.address, &["--rate=1000", "--for=1s"])?;
+            let warm = load(&pipeline.address, &["--rate=1000", "--duration=1s"])?;
             tokio::task::spawn_blocking(move || warm.output()).await??;
             let warm = pipeline.until_stored().await?;
             let (before, began) = (pipeline.cpu()?, Instant::now());
             let load = load(
                 &pipeline.address,
-                &[&flags[..], &["--max", &format!("--for={seconds}s")]].concat(),
+                &[&flags[..], &["--max", &format!("--duration={seconds}s")]].concat(),
             )?;
             let report: serde_json::Value =
                 serde_json::from_str(&tokio::task::spawn_blocking(move || load.output()).await??)?;
@@ -141,7 +141,7 @@ pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> 
 /// Webhook to row at a steady rate.
 pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::start(4).await?;
-    let warm = load(&pipeline.address, &["--rate=1000", "--for=1s"])?;
+    let warm = load(&pipeline.address, &["--rate=1000", "--duration=1s"])?;
     tokio::task::spawn_blocking(move || warm.output()).await??;
     sqlx::raw_sql("TRUNCATE persistence.events")
         .execute(&mut pipeline.database)
@@ -151,7 +151,7 @@ pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
         &[
             "--rate=1000",
             "--connections=64",
-            &format!("--for={}s", seconds * 2),
+            &format!("--duration={}s", seconds * 2),
         ],
     )?;
     let report: serde_json::Value =

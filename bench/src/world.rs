@@ -111,7 +111,7 @@ impl World {
                 "--max",
                 "--batch=500",
                 "--connections=64",
-                "--for=120s",
+                "--duration=120s",
                 &requests,
             ],
         )?;
@@ -128,13 +128,12 @@ impl World {
 /// The load generator against a producer.
 pub(crate) fn load(address: &str, flags: &[&str]) -> anyhow::Result<Process> {
     let mut arguments = vec![
-        "load".to_owned(),
         format!("--url=http://{address}/api/webhooks/payment-authorized"),
         format!("--secret={SECRET}"),
         "--json".to_owned(),
     ];
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-    Process::role("simulator", &arguments)
+    Process::role("load", &arguments)
 }
 
 /// Looks every few milliseconds until `count` reaches `target`; gives what `seen` says at the first and at the last record.

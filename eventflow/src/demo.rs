@@ -160,7 +160,7 @@ fn welcome(roles: &Roles, took: Duration) -> String {
         roles.simulator_address
     ));
     text.push_str(&format!(
-        "  eventflow simulator load --url {} --rate 50\n",
+        "  eventflow load --url {} --rate 50\n",
         roles.delivery.webhook_url
     ));
     text.push_str("Be on call, as docs/ON-CALL.md says:\n");

@@ -13,12 +13,14 @@ pub mod rows;
 pub mod writer;
 
 use contracts::Secret;
-use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_retry, check_stage, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
 use runtime::replay::RetryArgs;
+use runtime::role::{Role, Service};
+use std::net::SocketAddr;
 use std::time::Duration;
 use store::DatabaseArgs;
 use tokio_util::sync::CancellationToken;
@@ -52,12 +54,20 @@ pub struct Config {
     pub group: String,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "persistence"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         check_stage(&self.stage, &self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
@@ -69,35 +79,21 @@ impl Config {
         self.database.check()?;
         Registry::new(&self.registry).map(drop)
     }
-}
 
-/// Runs the role until `shutdown`.
-///
-/// # Errors
-/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    // The recorder first: without it nothing is kept of a description.
-    runtime::telemetry::metrics_handle();
-    metrics::describe();
-    let ops = tokio::spawn(runtime::ops::serve(
-        listener,
-        runtime::ops::routes(health.clone()),
-        shutdown.clone(),
-    ));
-    consume(&config, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
-    Ok(())
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        metrics::describe();
+        let config = self.clone();
+        Ok(Service::new(async move {
+            consume(&config, health, shutdown).await
+        }))
+    }
 }
 
 /// The stage without its operations endpoints. It joins its group once the database is usable: an instance that cannot reach it must
 /// not take partitions from those that can.
 ///
 /// # Errors
-/// As [`run`].
+/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
 pub async fn consume(
     config: &Config,
     health: Health,
@@ -124,7 +120,7 @@ pub async fn consume(
 /// As [`consume`], for the demo: its database is still being made when the stage joins its group, which nobody else is in.
 ///
 /// # Errors
-/// As [`run`], and when the database does not come up.
+/// As [`consume`], and when the database does not come up.
 pub async fn consume_early(
     config: &Config,
     database_url: impl Future<Output = anyhow::Result<Secret>>,

@@ -10,7 +10,6 @@ pub mod metrics;
 pub mod openapi;
 mod publishing;
 pub mod quota;
-pub mod server;
 pub mod webhook;
 
 use axum::Router;
@@ -18,9 +17,11 @@ use axum::routing::{get, post};
 use contracts::Secret;
 use contracts::webhook::source::Sources;
 use quota::Quotas;
-use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_range, check_topic, load_sources};
 use runtime::health::Health;
+use runtime::http::Limits;
 use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::role::{Role, Service};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,12 +86,20 @@ pub struct Config {
     pub max_connections: usize,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "producer"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         check_topic("--topic-raw", &self.topic_raw)?;
         for (setting, value, most) in [
@@ -125,6 +134,16 @@ impl Config {
         self.load_sources().map(drop)
     }
 
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        let config = self.clone();
+        Ok(Service::new(async move {
+            let listener = runtime::ops::bind("--listen", config.listen).await?;
+            serve(&config, listener, health, shutdown).await
+        }))
+    }
+}
+
+impl Config {
     fn load_sources(&self) -> Result<Sources, ConfigError> {
         load_sources(self.sources.as_deref(), self.webhook_signing_secret.as_ref())?.ok_or_else(|| {
             ConfigError::new(
@@ -155,7 +174,7 @@ impl Edge {
     /// The shared state for these settings.
     ///
     /// # Errors
-    /// As [`Config::check`].
+    /// As [`Role::check`].
     pub fn new(
         config: &Config,
         publisher: Publisher,
@@ -205,30 +224,10 @@ pub fn app(edge: Arc<Edge>, health: Health) -> Router {
         .with_state(edge)
 }
 
-/// Runs the role until `shutdown`: then it stops accepting, finishes what is in flight, and says what was left.
+/// The edge on a given listener until `shutdown`: then it stops accepting, finishes what is in flight, and logs what was left.
 ///
 /// # Errors
 /// Bad configuration ([`ConfigError`]) or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    let ops = tokio::spawn(runtime::ops::serve(
-        ops,
-        runtime::ops::routes(health.clone()),
-        shutdown.clone(),
-    ));
-    let listener = runtime::ops::bind("--listen", config.listen).await?;
-    serve(&config, listener, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
-    Ok(())
-}
-
-/// The edge on a given listener, for `run` and for the demo.
-///
-/// # Errors
-/// As [`run`].
 pub async fn serve(
     config: &Config,
     listener: tokio::net::TcpListener,
@@ -255,15 +254,12 @@ pub async fn serve(
     );
     let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
     tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);
-    let drained = server::serve(
-        listener,
-        app(edge, health),
-        Duration::from_millis(config.header_timeout_ms),
-        config.max_connections,
-        Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
-        shutdown,
-    );
-    drained.await?;
+    let limits = Limits {
+        header_timeout: Duration::from_millis(config.header_timeout_ms),
+        connections: config.max_connections,
+        drain: Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
+    };
+    runtime::http::serve(listener, app(edge, health), limits, None, shutdown).await;
     let left = publisher
         .drain(Duration::from_millis(config.publish_deadline_ms))
         .await;

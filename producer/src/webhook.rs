@@ -144,8 +144,8 @@ async fn read(
 ) -> Result<(HeaderMap, Bytes), ApiError> {
     let ambiguous = request
         .extensions()
-        .get::<crate::server::AmbiguousLength>()
-        .is_some_and(crate::server::AmbiguousLength::seen);
+        .get::<runtime::http::AmbiguousLength>()
+        .is_some_and(runtime::http::AmbiguousLength::seen);
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     if ambiguous

@@ -9,7 +9,7 @@ use contracts::Secret;
 use contracts::pipeline::Pipeline;
 use contracts::webhook::source::Sources;
 use renames::Renames;
-use runtime::config::{Common, ConfigError, check_range, load_pipeline, load_sources};
+use runtime::config::{Common, ConfigError, load_pipeline, load_sources};
 use runtime::registry::{Registry, RegistryArgs};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -114,19 +114,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.common.kafka.check()?;
-        self.pipeline.check()?;
-        self.keep.check()?;
-        check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
-        self.load_policies()?;
-        self.api.check(self.listen).map(drop)
-    }
-
     pub(crate) fn load_policies(&self) -> Result<Option<policy::Policies>, ConfigError> {
         let Some(path) = &self.policies else {
             return Ok(None);

@@ -9,16 +9,25 @@ use contracts::pipeline::Pipeline;
 use contracts::webhook::source::Sources;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
-/// Settings all roles share.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Common {
+/// How the process of any role runs.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ProcessArgs {
     /// Write logs (to standard error) as JSON, one object a line, instead of text
     #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
     pub log_json: bool,
-    /// Check the configuration, say what is wrong with it, and exit
+    /// Check the configuration, report what is wrong with it, and exit
     #[arg(long, default_value_t = false)]
     pub check: bool,
+}
+
+/// Settings of every role that uses Kafka.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub process: ProcessArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub ops: OpsArgs,
@@ -51,6 +60,18 @@ impl ConfigError {
     pub fn code(&self) -> &'static str {
         "bad_configuration"
     }
+}
+
+/// A span of time as people write it: `90s`, `30m`, `2h`, `7d`, `1h 30m`; a number without a unit is seconds. For clap's `value_parser`.
+///
+/// # Errors
+/// How to write one.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::try_from_secs_f64);
+    seconds
+        .and_then(Result::ok)
+        .or_else(|| humantime::parse_duration(text).ok())
+        .ok_or_else(|| format!("{text:?} is not a duration; write 90s, 30m, 2h or 7d"))
 }
 
 /// Refuses a number the setting cannot be.

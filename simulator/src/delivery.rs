@@ -74,7 +74,8 @@ pub struct Deliverer {
 }
 
 /// The source a webhook URL names: the last part of its path.
-pub(crate) fn source_of(url: &reqwest::Url) -> String {
+#[must_use]
+pub fn source_of(url: &reqwest::Url) -> String {
     url.path()
         .trim_end_matches('/')
         .rsplit('/')
@@ -84,7 +85,10 @@ pub(crate) fn source_of(url: &reqwest::Url) -> String {
 }
 
 /// Signs as the built-in source expects.
-pub(crate) fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
+///
+/// # Errors
+/// The secret cannot be a key.
+pub fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
     let bad = |problem: String| ConfigError::new("--webhook-signing-secret", problem);
     let scheme =
         Scheme::preset("eventflow").ok_or_else(|| bad("the scheme is missing".to_owned()))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How long real brokers and a real database may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
-/// Signs the demo's webhooks: the simulator's default, so that `eventflow simulator load` just works beside the demo.
+/// Signs the demo's webhooks: the simulator's default, so that `eventflow load` just works beside the demo.
 pub(super) const SECRET: &str = "eventflow-local-secret";
 /// Token of recovery's API in the demo.
 pub(super) const TOKEN: &str = "eventflow-demo";
@@ -19,7 +19,7 @@ pub(super) const STOPPED: &str = "stopped before it was up";
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Config {
     /// Stop after this long, such as 30s or 2m; without it, at Ctrl-C
-    #[arg(long, alias = "for", value_parser = simulator::load::parse_duration)]
+    #[arg(long, alias = "for", value_parser = runtime::config::parse_duration)]
     pub(super) duration: Option<Duration>,
     /// Events per second
     #[arg(long, default_value_t = 100.0)]

@@ -4,7 +4,6 @@ use super::config::{PortArgs, SECRET, STOPPED, TIMEOUT, TOKEN};
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
 use contracts::Secret;
-use contracts::kafka::topics;
 use contracts::pipeline::Pipeline;
 use recovery::Context;
 use recovery::http::{Role, Tokens};
@@ -12,6 +11,7 @@ use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::ops::{bind, routes, serve};
+use runtime::role;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::postgres::PrivatePostgres;
 use simulator::delivery::DeliveryArgs;
@@ -175,12 +175,11 @@ impl Roles {
                 .collect::<Vec<_>>()
         };
 
-        let subjects =
-            registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
-        tasks.spawn(
-            "registry",
-            registry::serve(listeners.registry, subjects, stop.clone()),
-        );
+        let settings: registry::Config = parse(&["demo".to_owned()])?;
+        let end = stop.clone();
+        tasks.spawn("registry", async move {
+            role::serve(&settings, listeners.registry, Health::starting(), end).await
+        });
 
         let settings: producer::Config = parse(&flags(&[
             &format!("--webhook-signing-secret={SECRET}"),
@@ -193,19 +192,15 @@ impl Roles {
 
         let settings: validator::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (tasks.health("validator"), stop.clone());
-        tasks.spawn(
-            "validator",
-            serve(listeners.validator, routes(health.clone()), stop.clone()),
-        );
         tasks.spawn("validator", async move {
-            validator::consume(&settings, health, end).await
+            role::serve(&settings, listeners.validator, health, end).await
         });
 
         // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
         let settings: analytics::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (tasks.health("analytics"), stop.clone());
         tasks.spawn("analytics", async move {
-            analytics::serve(&settings, listeners.analytics, health, end).await
+            role::serve(&settings, listeners.analytics, health, end).await
         });
 
         let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized");
@@ -221,19 +216,21 @@ impl Roles {
             .map(str::to_owned),
         )?;
         let delivery = settings.delivery.clone();
-        tasks.spawn(
-            "simulator",
-            simulator::serve(settings, listeners.simulator, stop.clone()),
-        );
+        let end = stop.clone();
+        tasks.spawn("simulator", async move {
+            role::serve(&settings, listeners.simulator, Health::starting(), end).await
+        });
 
         let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (tasks.health("persistence"), stop.clone());
         let (give_url, url) = tokio::sync::oneshot::channel();
         let url = async { url.await.context("the database did not come up") };
-        tasks.spawn(
-            "persistence",
-            serve(listeners.persistence, routes(health.clone()), stop.clone()),
-        );
+        let (listener, endpoints) = (listeners.persistence, routes(health.clone()));
+        let ops_end = stop.clone();
+        tasks.spawn("persistence", async move {
+            serve(listener, endpoints, ops_end).await;
+            Ok(())
+        });
         tasks.spawn("persistence", async move {
             persistence::consume_early(&settings, url, health, end).await
         });

@@ -72,6 +72,7 @@ fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_group
 #[test]
 fn no_help_text_shows_a_secret_of_the_environment() {
     let more = [
+        "load",
         "simulator load",
         "demo",
         "admin",

@@ -215,7 +215,6 @@ async fn what_others_send_while_the_demo_runs_is_accounted_for_and_a_signal_ends
     let mut others = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     others
         .args([
-            "simulator",
             "load",
             "--batch",
             "3",

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "../../simulator/tests/common/mod.rs"]
 mod common;
 
 use axum::Router;
@@ -10,7 +11,8 @@ use axum::response::IntoResponse;
 use common::{Receiver, SECRET, problem};
 use contracts::Secret;
 use contracts::webhook::source::Sources;
-use simulator::load::{LoadArgs, parse_duration, run};
+use load::{LoadArgs, run};
+use runtime::config::parse_duration;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

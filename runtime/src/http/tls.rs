@@ -1,20 +1,17 @@
-//! The API's certificate, from PEM files.
+//! The server's certificate, from PEM files.
 
-use runtime::config::ConfigError;
+use crate::config::ConfigError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Longest a client may take over its handshake.
-pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
-
 /// A certificate in use, and the files it came from.
-pub(super) struct Certificates {
+pub struct Certificates {
     certificate: PathBuf,
     key: PathBuf,
     read_at: [Option<SystemTime>; 2],
@@ -22,7 +19,11 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, ConfigError> {
+    /// Reads the chain and its private key, both PEM.
+    ///
+    /// # Errors
+    /// Names `--tls-cert` or `--tls-key`, and the file.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, ConfigError> {
         let read_at = [modified(certificate), modified(key)];
         let bad = |flag: &str, path: &Path, problem: String| {
             ConfigError::new(flag, format!("{}: {problem}", path.display()))
@@ -61,12 +62,29 @@ impl Certificates {
         self.acceptor.clone()
     }
 
-    /// What is in the files now, if they changed since they were read.
-    pub(super) fn again(&self) -> Result<Option<Self>, ConfigError> {
+    /// What is in the files now. While that cannot be used, what was there before.
+    pub(super) fn reloaded(self) -> Self {
         if self.read_at == [modified(&self.certificate), modified(&self.key)] {
-            return Ok(None);
+            return self;
         }
-        Self::load(&self.certificate, &self.key).map(Some)
+        match Self::load(&self.certificate, &self.key) {
+            Ok(new) => {
+                tracing::info!(event = "certificate_reloaded");
+                new
+            }
+            Err(error) => {
+                tracing::warn!(event = "certificate_unusable", %error, "the old one stays in use");
+                self
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificates")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The load generator: `eventflow simulator load`.
+//! The load generator: `eventflow load`.
 //!
 //! Open loop: requests are due at fixed times, any free connection sends the next one, and latency counts from the time it was due, so a
 //! stalled server cannot hide the requests it kept from being sent (coordinated omission). What was due and could not be sent before the
@@ -10,13 +10,13 @@
 mod compose;
 mod wire;
 
-use crate::delivery::{signer, source_of};
-use crate::journal::{Journal, Line};
 use compose::Composer;
 use contracts::Secret;
 use contracts::webhook::signature::Verifier;
 use hdrhistogram::Histogram;
-use runtime::config::ConfigError;
+use runtime::config::{ConfigError, parse_duration};
+use simulator::delivery::{signer, source_of};
+use simulator::journal::{Journal, Line};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -55,8 +55,8 @@ pub struct LoadArgs {
     /// Events a request
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
-    /// Seconds, as 10s or 10
-    #[arg(long = "for", default_value = "10s", value_parser = parse_duration)]
+    /// How long, as 10s or 2m
+    #[arg(long, alias = "for", default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
     /// Stop after so many requests
     #[arg(long)]
@@ -70,21 +70,6 @@ pub struct LoadArgs {
     /// Print the report as JSON
     #[arg(long, default_value_t = false)]
     pub json: bool,
-}
-
-/// Parses `30s`, `2m` or `30`.
-///
-/// # Errors
-/// A sentence.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, factor) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60.0),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number > 0.0 && number < 1e6 => Ok(Duration::from_secs_f64(number * factor)),
-        _ => Err(format!("{text:?} is no duration; write 30s or 2m")),
-    }
 }
 
 /// What was measured.
@@ -190,6 +175,20 @@ impl Tally {
             late: histogram,
         })
     }
+}
+
+/// Runs the load and prints the report.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_and_print(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let report = run(args, shutdown).await?;
+    let text = match args.json {
+        true => serde_json::to_string(&report)?,
+        false => report.to_string(),
+    };
+    println!("{text}");
+    Ok(())
 }
 
 /// Runs the load.
@@ -368,6 +367,9 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     } else {
         path.to_owned()
     };
+    if args.duration.is_zero() {
+        return Err(ConfigError::new("--duration", "must be above 0"));
+    }
     let verifier = signer(args.secret.clone())?;
     Ok(Target {
         host: address.clone(),

@@ -65,7 +65,7 @@ impl Composer {
         drop(now.format_into(&mut &mut stamp[..], TIME));
         self.ids.clear();
         for event in self.body.chunks_mut(EVENT.len() + 1) {
-            let id = crate::event::uuid(micros, &mut self.rng);
+            let id = simulator::event::uuid(micros, &mut self.rng);
             id.hyphenated()
                 .encode_lower(&mut event[self.id_at..self.id_at + ID_BYTES]);
             event.copy_within(self.id_at..self.id_at + ID_BYTES, self.payment_at);
@@ -96,9 +96,9 @@ impl Composer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::signer;
     use contracts::Secret;
     use contracts::event::Catalog;
+    use simulator::delivery::signer;
 
     #[test]
     fn every_event_is_sound_and_its_own() {
