@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The embedded broker; says where it is, and ends when its standard input does.
+/// The embedded broker; prints its address, and ends when its standard input does.
 pub(crate) fn broker(partitions: i32) -> anyhow::Result<()> {
     let retry = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
     let live = [

@@ -1,7 +1,7 @@
 //! Signed POST to 200 after the broker's acknowledgement, against the same server answering at once.
 
 use crate::process::Process;
-use crate::report::{Run, compare, median, say};
+use crate::report::{Run, compare, median, print};
 use crate::world::{World, load};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) async fn measure(runs: usize, seconds: u64) -> anyhow::Result<()> {
             &median(ours),
             ("answering at once", &median(base)),
         );
-        say(&format!(
+        print(&format!(
             "  latency at full speed, ours: {}\n",
             latencies.join("; ")
         ));

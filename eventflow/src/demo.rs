@@ -64,7 +64,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         write!(out, "{}", welcome(&roles, started.elapsed()))?;
     }
 
-    let (traffic, tally) = (CancellationToken::new(), stream::Shared::default());
+    let (traffic, tally) = (CancellationToken::new(), stream::SharedTotals::default());
     let stop_traffic = traffic.clone().drop_guard();
     let (settings, shared) = (traffic_of(&config), tally.clone());
     let deliverer = Deliverer::new(&roles.delivery)?;
@@ -208,7 +208,10 @@ async fn first_row(started: Instant) -> Option<f64> {
 }
 
 /// The final reconciliation, once everything accepted has its fate or the wait for it is over.
-async fn settle(observer: &Observer, tally: &stream::Shared) -> anyhow::Result<Reconciliation> {
+async fn settle(
+    observer: &Observer,
+    tally: &stream::SharedTotals,
+) -> anyhow::Result<Reconciliation> {
     let deadline = Instant::now() + DRAIN;
     loop {
         let reconciliation = async { observer.finish(observer.observe(tally).await?).await }.await;

@@ -6,6 +6,8 @@ mod demo;
 mod healthcheck;
 mod oncall;
 mod recovery_role;
+#[cfg(test)]
+mod reference;
 mod smoke;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -1,4 +1,4 @@
-//! Signed requests, made by patching a template: what differs between two events has a fixed width.
+//! Signed requests, built by patching a template: what differs between two events has a fixed width.
 
 use super::Target;
 use std::io::Write;
@@ -12,7 +12,7 @@ const ID_BYTES: usize = 36;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Makes the requests of one worker, all in the same two buffers.
+/// Builds the requests of one worker, all in the same two buffers.
 pub(super) struct Composer {
     head: Vec<u8>,
     body: Vec<u8>,

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wire::Wire;
 
-/// What load, against what.
+/// The load, and its target.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
     /// Webhook URL, http only; batches go to its /batch
@@ -151,11 +151,11 @@ struct Run {
     started: Instant,
     ends: Instant,
     limit: u64,
-    /// Requests a second; none is as fast as it goes
+    /// Requests a second; `None` is as fast as the connections go
     rate: Option<f64>,
 }
 
-struct Tally {
+struct Counts {
     answers: BTreeMap<Option<u16>, u64>,
     accepted: u64,
     unsent: u64,
@@ -163,7 +163,7 @@ struct Tally {
     late: Histogram<u64>,
 }
 
-impl Tally {
+impl Counts {
     fn new() -> anyhow::Result<Self> {
         // A microsecond to a minute and a half, three digits.
         let histogram = Histogram::new_with_bounds(1, 100_000_000, 3)?;
@@ -213,17 +213,17 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
     for _ in 0..args.connections.max(1) {
         workers.spawn(work(Arc::clone(&run)));
     }
-    let mut total = Tally::new()?;
-    while let Some(tally) = workers.join_next().await {
-        let tally = tally??;
-        total.accepted += tally.accepted;
-        total.unsent += tally.unsent;
-        tally
+    let mut total = Counts::new()?;
+    while let Some(counts) = workers.join_next().await {
+        let counts = counts??;
+        total.accepted += counts.accepted;
+        total.unsent += counts.unsent;
+        counts
             .answers
             .into_iter()
             .for_each(|(status, count)| *total.answers.entry(status).or_default() += count);
-        total.latency.add(tally.latency)?;
-        total.late.add(tally.late)?;
+        total.latency.add(counts.latency)?;
+        total.late.add(counts.late)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     if let Some(journal) = &run.journal {
@@ -238,7 +238,7 @@ pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result
     Ok(report(&total, requests, seconds))
 }
 
-fn report(total: &Tally, requests: u64, seconds: f64) -> LoadReport {
+fn report(total: &Counts, requests: u64, seconds: f64) -> LoadReport {
     let label = |status: &Option<u16>| {
         status.map_or_else(|| "none".to_owned(), |status| status.to_string())
     };
@@ -270,8 +270,8 @@ fn report(total: &Tally, requests: u64, seconds: f64) -> LoadReport {
 }
 
 /// One connection: takes the next request, waits until it is due, sends it, awaits its answer.
-async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
-    let mut tally = Tally::new()?;
+async fn work(run: Arc<Run>) -> anyhow::Result<Counts> {
+    let mut counts = Counts::new()?;
     let mut wire = Wire::new(&run.target.address);
     let mut composer = Composer::new(&run.target);
     loop {
@@ -301,20 +301,20 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
             if run.rate.is_none() {
                 break;
             }
-            // Goes on to the next: everything that was due is counted.
-            tally.unsent += 1;
-            tally.latency.saturating_record(micros(now - due));
+            // Continues with the next: everything that was due is counted.
+            counts.unsent += 1;
+            counts.latency.saturating_record(micros(now - due));
             continue;
         }
-        tally.late.saturating_record(micros(now - due));
+        counts.late.saturating_record(micros(now - due));
         composer.compose(&run.target);
         let status = wire.exchange(&composer.request).await;
-        tally.latency.saturating_record(micros(due.elapsed()));
+        counts.latency.saturating_record(micros(due.elapsed()));
         let ok = matches!(status, Some(200..=299));
         if ok {
-            tally.accepted += run.target.batch as u64;
+            counts.accepted += run.target.batch as u64;
         }
-        *tally.answers.entry(status).or_default() += 1;
+        *counts.answers.entry(status).or_default() += 1;
         if let Some(journal) = &run.journal {
             for id in &composer.ids {
                 let event_id = &id.to_string();
@@ -333,7 +333,7 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Tally> {
             }
         }
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -6,9 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that is made again when it is gone.
+/// A connection that is reopened when it is gone.
 pub(super) struct Wire {
     address: String,
     stream: Option<TcpStream>,
@@ -26,7 +26,7 @@ impl Wire {
 
     /// Sends a request and reads the whole answer; its status, or none.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> Option<u16> {
-        let status = tokio::time::timeout(PATIENCE, self.attempt(request))
+        let status = tokio::time::timeout(TIMEOUT, self.attempt(request))
             .await
             .ok()
             .flatten();
@@ -60,7 +60,7 @@ impl Wire {
                 match head.length {
                     Some(length) if filled < length => continue,
                     Some(_) if !head.closes => {}
-                    // Where the answer ends is not known, or the server said it closes.
+                    // Where the answer ends is not known, or the server announced that it closes.
                     _ => self.stream = None,
                 }
                 return Some(head.status);
@@ -72,7 +72,7 @@ impl Wire {
 #[derive(Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
-    /// Of head and body, when the head says so
+    /// Of head and body, when the head declares it
     length: Option<usize>,
     closes: bool,
 }

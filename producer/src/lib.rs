@@ -1,9 +1,10 @@
 //! The edge: verifies webhooks and publishes them. A 2xx is sent only after the broker acknowledged the record.
 //!
-//! The way of one request, in order of cost: cheap header checks, admission (in-flight bound), the body with its limits, the MAC over the
+//! The path of one request, in order of cost: cheap header checks, admission (in-flight bound), the body with its limits, the MAC over the
 //! same bytes, freshness, the source's quota, publish, await the acknowledgement, answer ([`webhook`], [`ingest`], [`error`]).
 //! Nothing is parsed before it is verified, and what is published are the signed bytes, verbatim.
 
+mod body;
 pub mod error;
 pub mod ingest;
 pub mod metrics;
@@ -17,7 +18,8 @@ use axum::routing::{get, post};
 use contracts::Secret;
 use contracts::webhook::source::Sources;
 use quota::Quotas;
-use runtime::config::{Common, ConfigError, ProcessArgs, check_range, check_topic, load_sources};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_range, check_topic};
+use runtime::files::load_sources;
 use runtime::health::Health;
 use runtime::http::Limits;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -48,7 +50,7 @@ pub struct Config {
     /// Secret of the built-in source payment-authorized
     #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     pub webhook_signing_secret: Option<Secret>,
-    /// API key of /api/ingest; without it the endpoint is closed
+    /// API key of /api/ingest; without it the endpoint answers 403
     #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
     pub ingest_api_key: Option<Secret>,
     /// Topic of raw events
@@ -57,7 +59,7 @@ pub struct Config {
     /// Milliseconds to wait for the broker's acknowledgement before answering 503
     #[arg(long, env = "EVENTFLOW_PUBLISH_DEADLINE_MS", default_value_t = 1500)]
     pub publish_deadline_ms: u64,
-    /// Requests worked on at once; more are answered 503
+    /// Requests in progress at once; more are answered 503
     #[arg(long, env = "EVENTFLOW_MAX_IN_FLIGHT", default_value_t = 4096)]
     pub max_in_flight: usize,
     /// Records waiting for acknowledgement; more are answered 503
@@ -66,7 +68,7 @@ pub struct Config {
     /// Mebibytes of records waiting for acknowledgement
     #[arg(long, env = "EVENTFLOW_QUEUE_MEBIBYTES", default_value_t = 128)]
     pub queue_mebibytes: usize,
-    /// Milliseconds a record may wait for company before it is sent
+    /// Milliseconds a record may wait to be sent together with others
     #[arg(long, env = "EVENTFLOW_LINGER_MS", default_value_t = 1)]
     pub linger_ms: u64,
     /// Most events in one batch request
@@ -107,7 +109,7 @@ impl Role for Config {
             ("--queue-records", self.queue_records as u64, 10_000_000),
             ("--queue-mebibytes", self.queue_mebibytes as u64, 1 << 20),
             ("--max-connections", self.max_connections as u64, 1_000_000),
-            // For the Kafka client 0 would mean to try for ever.
+            // For the Kafka client 0 would mean to retry for ever.
             ("--publish-deadline-ms", self.publish_deadline_ms, 600_000),
             ("--header-timeout-ms", self.header_timeout_ms, 600_000),
             ("--body-timeout-ms", self.body_timeout_ms, 600_000),
@@ -181,8 +183,9 @@ impl Edge {
         shutdown: CancellationToken,
     ) -> Result<Self, ConfigError> {
         let sources = config.load_sources()?;
+        let names = sources.iter().map(|source| source.name.as_str());
         Ok(Self {
-            meters: metrics::Meters::new(&sources),
+            meters: metrics::Meters::new(names.chain([ingest::SOURCE])),
             quotas: Quotas::new(&sources, config.failures_per_second),
             sources,
             publisher,

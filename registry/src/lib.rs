@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Settings of the registry role.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
-    /// Address clients ask; also serves /health, /ready and /metrics
+    /// Address of the registry; also serves /health, /ready and /metrics
     #[arg(
         long,
         env = "EVENTFLOW_REGISTRY_LISTEN",
@@ -70,7 +70,7 @@ impl Role for Config {
 
 impl Config {
     fn subjects(&self) -> Result<Vec<Subject>, ConfigError> {
-        let contracts = runtime::config::load_contracts(self.contracts.as_deref())?;
+        let contracts = runtime::files::load_contracts(self.contracts.as_deref())?;
         subjects(&contracts, &self.topic_validated)
     }
 }

@@ -208,7 +208,7 @@ impl KafkaArgs {
             .set("bootstrap.servers", &self.kafka_brokers)
             .set("client.id", format!("eventflow-{client_id}"))
             .set("socket.keepalive.enable", "true")
-            // A broker that hangs is given up after this, not after a minute.
+            // A broker that hangs is abandoned after this, not after a minute.
             .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -273,7 +273,7 @@ fn is_pem(text: &str) -> bool {
 pub(crate) const CHECK: &str = "kafka";
 
 /// Turns what librdkafka reports in the background into the `kafka` check. Single lost connections are routine and
-/// retried by the client; what a person must see is: nobody reachable, nobody lets us in, or a fatal client.
+/// retried by the client; what a person must see is: no broker reachable, no broker authorizes us, or a fatal client.
 pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &str) {
     let serious = matches!(
         error.rdkafka_error_code(),
@@ -309,10 +309,10 @@ pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &st
 fn advice(error: &KafkaError) -> &'static str {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AllBrokersDown) => {
-            "no broker can be reached; trying on. Is Kafka up, and are --kafka-brokers and --kafka-security right?"
+            "no broker can be reached; retrying. Check that Kafka is up, --kafka-brokers and --kafka-security"
         }
         Some(RDKafkaErrorCode::Resolve) => {
-            "a broker's host name cannot be resolved; trying on. Is --kafka-brokers right?"
+            "a broker's host name cannot be resolved; retrying. Check --kafka-brokers"
         }
         Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
             "the broker refuses the log-in; check --kafka-username, EVENTFLOW_KAFKA_PASSWORD and --kafka-sasl-mechanism"
@@ -324,9 +324,9 @@ fn advice(error: &KafkaError) -> &'static str {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed,
-        ) => "this Kafka user lacks a right; grant it with the cluster's ACLs",
+        ) => "this Kafka user lacks a permission; grant it with the cluster's ACLs",
         Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::CriticalSystemResource) => {
-            "the Kafka client cannot go on; restart the process, nothing is lost"
+            "the Kafka client failed for good; restart the process, nothing is lost"
         }
         Some(_) | None => "the Kafka client reports",
     }

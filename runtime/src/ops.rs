@@ -22,7 +22,7 @@ pub struct OpsArgs {
 }
 
 impl OpsArgs {
-    /// The address, and the flag that says so.
+    /// The address, and the flag that sets it.
     #[must_use]
     pub fn address(&self) -> (&'static str, SocketAddr) {
         ("--ops-listen", self.ops_listen)
@@ -71,7 +71,7 @@ pub fn ready_answer(health: &Health) -> Response {
         .into_response()
 }
 
-/// Binds the address, or says which setting to change.
+/// Binds the address, or names the setting to change.
 ///
 /// # Errors
 /// [`ConfigError`] naming `setting` when the port is taken or the address is not ours.

@@ -18,7 +18,7 @@ pub trait Role: Sync {
     /// `--log-json` and `--check`.
     fn process(&self) -> &ProcessArgs;
 
-    /// Where `/health`, `/ready` and `/metrics` are served, and the flag that says so.
+    /// Where `/health`, `/ready` and `/metrics` are served, and the flag that sets it.
     fn ops(&self) -> (&'static str, SocketAddr);
 
     /// Refuses settings that cannot work, before anything is started.

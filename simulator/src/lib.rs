@@ -47,7 +47,7 @@ pub struct Config {
     /// future_timestamp. Harmless: duplicate, delayed, reordered, slow_body, burst
     #[arg(long = "fault", env = "SIMULATOR_FAULTS", value_delimiter = ',')]
     pub faults: Vec<Rate>,
-    /// Announce payments without being asked
+    /// Announce payments continuously, without POST /authorize
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_ENABLED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub auto_stream_enabled: bool,
     /// Payments a second
@@ -151,7 +151,8 @@ impl Role for Config {
             let streaming = settings.map(|settings| {
                 let stop = shutdown.clone();
                 tokio::spawn(async move {
-                    stream::stream(&settings, &deliverer, stream::Shared::default(), stop).await
+                    stream::stream(&settings, &deliverer, stream::SharedTotals::default(), stop)
+                        .await
                 })
             });
             shutdown.cancelled().await;
@@ -237,7 +238,7 @@ impl AuthorizeRequest {
         }
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
         {
-            return Err("currency must be three capitals");
+            return Err("currency must be three uppercase letters");
         }
         Ok(Payment {
             payment_id: self.payment_id.clone(),

@@ -58,7 +58,7 @@ async fn authorize(config: Config, request: &Value) -> (StatusCode, Value) {
     let url = format!("http://{}/authorize", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
     let provider = tokio::spawn(serve(config, listener, stop.clone()));
-    let response = reqwest::Client::new()
+    let response = runtime::http_client::new()
         .post(url)
         .body(request.to_string())
         .send()

@@ -80,7 +80,7 @@ impl Role for Config {
         ];
         check_retry(&self.retry, &self.group, &others)?;
         Registry::new(&self.registry)?;
-        runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+        runtime::files::load_contracts(self.contracts.as_deref()).map(drop)
     }
 
     fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
@@ -102,7 +102,7 @@ pub async fn consume(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
-    let contracts = runtime::config::load_contracts(config.contracts.as_deref())?;
+    let contracts = runtime::files::load_contracts(config.contracts.as_deref())?;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
     publisher
         .warm_up(

@@ -2,7 +2,7 @@
 
 /// Configured name of the source.
 pub const SOURCE: &str = "ef.source";
-/// Event id, from where the source says.
+/// Event id, found by the source's locator.
 pub const EVENT_ID: &str = "ef.event_id";
 /// When the edge received it: decimal text, microseconds since the epoch.
 pub const RECEIVED_AT: &str = "ef.received_at";

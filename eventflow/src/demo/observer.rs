@@ -13,7 +13,7 @@ use recovery::Context;
 use runtime::admin::{Tail, watermarks};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use simulator::stream::{Shared, Tally};
+use simulator::stream::{SharedTotals, StreamTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -147,12 +147,12 @@ impl Observer {
     }
 
     /// All counts now.
-    pub(super) async fn observe(&self, tally: &Shared) -> anyhow::Result<Reconciliation> {
+    pub(super) async fn observe(&self, tally: &SharedTotals) -> anyhow::Result<Reconciliation> {
         let now = self.count().await?;
         // Before the vendors' own count: an answer on its way to them must not look like one to somebody else.
         let counters = Counters::now();
         let edge_accepted = counters.sum(producer::metrics::EVENTS);
-        let Tally {
+        let StreamTotals {
             sent,
             accepted,
             refused,

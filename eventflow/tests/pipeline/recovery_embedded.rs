@@ -39,7 +39,7 @@ async fn faults(world: &World) {
         order_prefix: "ord".to_owned(),
         journal: None,
     };
-    let (tally, stop) = (stream::Shared::default(), CancellationToken::new());
+    let (tally, stop) = (stream::SharedTotals::default(), CancellationToken::new());
     let (shared, stopping, deliverer) = (tally.clone(), stop.clone(), deliverer.unwrap());
     let streaming =
         tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });

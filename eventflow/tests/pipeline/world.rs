@@ -73,7 +73,9 @@ impl Role {
 
     /// Status and text of one of its operations endpoints.
     pub(crate) async fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let response = reqwest::get(format!("http://{}{path}", self.ops))
+        let response = runtime::http_client::new()
+            .get(format!("http://{}{path}", self.ops))
+            .send()
             .await
             .ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))

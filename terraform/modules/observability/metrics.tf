@@ -31,7 +31,7 @@ resource "aws_cloudwatch_log_metric_filter" "audit" {
   }
 }
 
-# A stage stands still until a person looks: its breaker opened (it would have dead-lettered nearly everything), or records
+# A stage is stopped until a person acts: its breaker opened (it would have dead-lettered nearly everything), or records
 # were deleted before it read them.
 resource "aws_cloudwatch_log_metric_filter" "held" {
   for_each       = local.stages
