@@ -29,7 +29,6 @@ mod pages;
 mod report;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use classify::persistence_is_there;
 pub use pages::{Look, PAGE, Reading};
 
 use crate::context::Context;

@@ -29,7 +29,7 @@ use sniff::Schemas;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use store::offsets::{self, Ends, Place, Positions};
+use store::offsets::{self, BatchOffsets, BatchRecord, Positions, TopicPartition};
 use store::{fault::classify, within};
 use tokio_util::sync::CancellationToken;
 use write::{DlqPlace, Mode, Written};
@@ -132,25 +132,26 @@ impl Index {
 
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), StageError> {
         let started = Instant::now();
-        let mut ends = Ends::default();
-        let places: Vec<usize> = batch.iter().map(|record| ends.cover(record)).collect();
+        let mut offsets = BatchOffsets::default();
+        let records: Vec<BatchRecord> =
+            batch.iter().map(|record| offsets.include(record)).collect();
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
         let raw_topic = self.indexer.raw_topic.clone();
         let rows = self.indexer.rows(&dead, &raw_topic).await?;
         let (mut transaction, written) = write::write(&self.indexer.pool, &rows, Mode::All).await?;
         let new: HashSet<&DlqPlace> = written.new.iter().collect();
         let more: HashSet<&DlqPlace> = written.again.iter().chain(&written.copies).collect();
-        for (row, end) in rows.iter().zip(places) {
+        for (row, record) in rows.iter().zip(records) {
             if new.contains(&row.dlq) {
-                ends.count_stored(end);
+                offsets.count_stored(record);
             } else if more.contains(&row.dlq) {
-                ends.count_duplicate(end);
+                offsets.count_duplicate(record);
             }
         }
         let moved = offsets::advance(
             &mut transaction,
             &self.group,
-            &ends.before_dead_letters(),
+            &offsets.before_dead_letters(),
             &self.positions,
         )
         .await?;
@@ -159,11 +160,6 @@ impl Index {
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
         written.count();
         Ok(())
-    }
-
-    async fn read_positions(&self, partitions: &[Place]) -> Result<Positions, StageError> {
-        let mut connection = self.indexer.pool.acquire().await.map_err(classify)?;
-        offsets::read(&mut connection, &self.group, partitions).await
     }
 }
 
@@ -178,19 +174,11 @@ impl Handler for Index {
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 
-    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, StageError> {
-        self.positions = within(&self.runtime, self.read_positions(partitions))?;
-        // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
-        Ok(partitions
-            .iter()
-            .map(|place| {
-                self.positions
-                    .get(place)
-                    .copied()
-                    .flatten()
-                    .map_or(Start::Beginning, Start::Offset)
-            })
-            .collect())
+    fn positions(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Start>, StageError> {
+        let starts = offsets::starts(&self.indexer.pool, &self.group, partitions);
+        let (positions, starts) = within(&self.runtime, starts)?;
+        self.positions = positions;
+        Ok(starts)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod http;
 pub mod index;
 pub mod metrics;
 pub mod model;
+mod persistence_views;
 pub mod query;
 pub mod replay;
 

@@ -127,7 +127,6 @@ impl<'a> Record<'a> {
         let Some(text) = self.header(contracts::kafka::headers::RAW) else {
             return (!self.is_replay()).then_some((self.partition, self.offset));
         };
-        let (partition, offset) = std::str::from_utf8(text).ok()?.split_once(':')?;
-        Some((partition.parse().ok()?, offset.parse().ok()?))
+        contracts::kafka::headers::raw_position(text)
     }
 }

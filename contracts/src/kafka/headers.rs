@@ -41,6 +41,13 @@ pub const CARRIED: &[&str] = &[
     ORIGINAL_HASH,
 ];
 
+/// Partition and offset, as the value of [`RAW`] names them.
+#[must_use]
+pub fn raw_position(value: &[u8]) -> Option<(i32, i64)> {
+    let (partition, offset) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
 /// Headers of a dead letter.
 pub mod dlq {
     /// Topic the record failed in (KIP-1191).

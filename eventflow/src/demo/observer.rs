@@ -17,6 +17,7 @@ use simulator::stream::{SharedTotals, StreamTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::fate::RecordedFate;
 use tokio_util::sync::CancellationToken;
 
 /// Rows the latency quantiles are taken over: the newest.
@@ -210,13 +211,12 @@ impl Observer {
             .fates()
             .await?
             .into_iter()
-            .filter(|fate| self.is_ours(fate.raw))
+            .filter(|fate| self.is_ours(fate.raw()))
         {
-            *fates.entry(fate.raw).or_default() += 1;
-            *if fate.fate == "stored" {
-                &mut reconciliation.stored
-            } else {
-                &mut reconciliation.duplicates
+            *fates.entry(fate.raw()).or_default() += 1;
+            *match fate.fate {
+                RecordedFate::Stored => &mut reconciliation.stored,
+                RecordedFate::Duplicate => &mut reconciliation.duplicates,
             } += 1;
         }
         let mut dead = self

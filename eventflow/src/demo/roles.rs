@@ -10,7 +10,7 @@ use recovery::http::{Role, Tokens};
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use runtime::ops::{bind, routes, serve};
+use runtime::ops::bind;
 use runtime::role;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::postgres::PrivatePostgres;
@@ -99,8 +99,8 @@ impl Tasks {
 }
 
 impl Roles {
-    /// Starts everything; `brokers` and `database_url` replace the embedded broker and the private PostgreSQL. PostgreSQL is the slowest but
-    /// for the group join, which lasts three seconds on the embedded broker: the stages join while it is being created.
+    /// Starts everything; `brokers` and `database_url` replace the embedded broker and the private PostgreSQL. Joining a group lasts three
+    /// seconds on the embedded broker: the stages that need no database join while PostgreSQL is being created.
     ///
     /// A shutdown waits for a PostgreSQL that is being created and then removes it, so that nothing is left behind.
     ///
@@ -221,20 +221,6 @@ impl Roles {
             role::serve(&settings, listeners.simulator, Health::starting(), end).await
         });
 
-        let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
-        let (health, end) = (tasks.health("persistence"), stop.clone());
-        let (give_url, url) = tokio::sync::oneshot::channel();
-        let url = async { url.await.context("the database did not come up") };
-        let (listener, endpoints) = (listeners.persistence, routes(health.clone()));
-        let ops_end = stop.clone();
-        tasks.spawn("persistence", async move {
-            serve(listener, endpoints, ops_end).await;
-            Ok(())
-        });
-        tasks.spawn("persistence", async move {
-            persistence::consume_early(&settings, url, health, end).await
-        });
-
         let (postgres, database_url) = match (private, database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
@@ -247,13 +233,16 @@ impl Roles {
             }
             (None, url) => (None, url.unwrap_or_else(|| Secret::new(""))),
         };
-        // Should the role have ended meanwhile, that is the news.
-        give_url.send(database_url.clone()).ok();
-
         let url_flag = format!(
             "--database-url={}",
             String::from_utf8_lossy(database_url.expose())
         );
+        let settings: persistence::Config = parse(&flags(&[&registry_flag, &url_flag]))?;
+        let (health, end) = (tasks.health("persistence"), tasks.stop.clone());
+        tasks.spawn("persistence", async move {
+            role::serve(&settings, listeners.persistence, health, end).await
+        });
+
         let settings: recovery::Config = parse(&flags(&[
             &registry_flag,
             &url_flag,

@@ -288,8 +288,11 @@ impl World {
             let mut fates: HashMap<(i32, i64), Vec<String>> = HashMap::new();
             let mut ids = std::collections::HashSet::new();
             for fate in store.fates().await.unwrap() {
+                fates
+                    .entry(fate.raw())
+                    .or_default()
+                    .push(fate.fate.as_str().to_owned());
                 ids.insert(fate.event_id);
-                fates.entry(fate.raw).or_default().push(fate.fate);
             }
             for record in &dead {
                 let text = record.header(headers::RAW).unwrap();

@@ -1,9 +1,9 @@
 //! A look at the cluster, and whether everything before it has been settled since. The proof is in [`super`].
 
-use super::classify::persistence_is_there;
 use super::pages::Reading;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use runtime::kafka::KafkaArgs;
 use sqlx::PgPool;
 use sqlx::Row as _;
@@ -204,15 +204,14 @@ fn last(recovery: &Context) -> &contracts::pipeline::Stage {
 }
 
 async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryError> {
-    if !persistence_is_there(&recovery.pool).await? {
+    if !persistence_views::is_there(&recovery.pool).await? {
         return Ok(Offsets::new());
     }
-    let rows =
-        sqlx::query_as("SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2")
-            .bind(&last(recovery).group)
-            .bind(&last(recovery).reads)
-            .fetch_all(&recovery.pool)
-            .await?;
+    let rows = sqlx::query_as(persistence_views::NEXT_OFFSETS)
+        .bind(&last(recovery).group)
+        .bind(&last(recovery).reads)
+        .fetch_all(&recovery.pool)
+        .await?;
     Ok(rows.into_iter().collect())
 }
 

@@ -3,6 +3,7 @@
 use super::checkpoint::ask;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use sqlx::Row as _;
 use sqlx::postgres::{PgPool, PgRow};
 use std::collections::HashSet;
@@ -28,57 +29,6 @@ pub(super) struct Fates {
 }
 
 const NO_FATE: &str = "not stored, not dead-lettered";
-
-macro_rules! judge {
-    ($fates:literal) => {
-        concat!(
-            "WITH rows AS (
-                 SELECT raw_offset AS o, count(*) FILTER (WHERE fate = 'stored') AS stored, count(*) AS all_rows
-                 FROM ",
-            $fates,
-            "    WHERE raw_partition = $2 AND raw_offset >= $3 AND raw_offset < $4 GROUP BY raw_offset
-             ), letters AS (
-                 SELECT origin_offset AS o, state FROM dead_letters
-                 WHERE origin_topic = $1 AND origin_partition = $2 AND origin_offset >= $3 AND origin_offset < $4 AND origin_group = ''
-             ), no_records AS (
-                 SELECT \"offset\" AS o FROM audit_absent WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 AND \"offset\" < $4
-             ), judged AS (
-                 SELECT o, CASE
-                     WHEN r.all_rows > 1 THEN 'two_rows'
-                     WHEN r.all_rows = 1 AND l.state = 'open' THEN 'open_and_stored'
-                     WHEN r.stored = 1 THEN 'stored'
-                     WHEN r.all_rows = 1 THEN 'duplicate'
-                     WHEN l.state = 'resolved' THEN 'resolved_without_row'
-                     WHEN l.state IS NOT NULL THEN l.state -- open, replaying, discarded
-                     WHEN a.o IS NOT NULL THEN 'absent'
-                     ELSE 'gap'
-                 END AS fate
-                 FROM generate_series($3::bigint, $4::bigint - 1) AS o
-                 LEFT JOIN rows r USING (o) LEFT JOIN letters l USING (o) LEFT JOIN no_records a USING (o)
-             )
-             SELECT count(*) FILTER (WHERE fate = 'stored'), count(*) FILTER (WHERE fate = 'duplicate'),
-                    count(*) FILTER (WHERE fate = 'open'), count(*) FILTER (WHERE fate = 'replaying'),
-                    count(*) FILTER (WHERE fate = 'discarded'), count(*) FILTER (WHERE fate = 'absent'),
-                    array_agg(o) FILTER (WHERE fate = 'gap'), array_agg(o) FILTER (WHERE fate = 'resolved_without_row'),
-                    array_agg(o) FILTER (WHERE fate = 'two_rows'), array_agg(o) FILTER (WHERE fate = 'open_and_stored')
-             FROM judged"
-        )
-    };
-}
-
-const JUDGE: &str = judge!("persistence.event_fates");
-/// Persistence may never have run in this database: then nothing is stored.
-const JUDGE_WITHOUT_PERSISTENCE: &str =
-    judge!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f ");
-
-/// Whether persistence has ever run in this database, in a version that shows what others may read.
-pub(crate) async fn persistence_is_there(pool: &PgPool) -> Result<bool, RecoveryError> {
-    Ok(
-        sqlx::query_scalar("SELECT to_regclass('persistence.read_offsets') IS NOT NULL")
-            .fetch_one(pool)
-            .await?,
-    )
-}
 
 /// For a statement over many rows: room to hash them, no time lost on compiling it or on starting helpers, and time to end.
 pub(super) async fn large(
@@ -110,12 +60,12 @@ pub(super) async fn judge(
     partition: i32,
     range: &Range<i64>,
 ) -> Result<Fates, RecoveryError> {
-    let there = persistence_is_there(&recovery.pool).await?;
+    let there = persistence_views::is_there(&recovery.pool).await?;
     let mut transaction = large(&recovery.pool).await?;
     let row = sqlx::query(if there {
-        JUDGE
+        persistence_views::FATES_OF_RANGE
     } else {
-        JUDGE_WITHOUT_PERSISTENCE
+        persistence_views::FATES_OF_RANGE_WITHOUT
     })
     .bind(topic)
     .bind(partition)

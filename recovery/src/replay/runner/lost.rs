@@ -13,11 +13,11 @@
 //! What is still awaited then and has no row was lost. Offsets passed a topic's end when nothing that can be read lies between them.
 
 use super::metrics as names;
-use crate::audit::persistence_is_there;
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Time;
+use crate::persistence_views;
 use crate::replay::jobs::within;
 use contracts::pipeline::Pipeline;
 use runtime::admin;
@@ -127,7 +127,7 @@ async fn look_after(
 /// The moment up to which things sent to this group are looked after, if there are any.
 async fn awaited_for_long(recovery: &Context, group: &str) -> Result<Option<Time>, RecoveryError> {
     // Without persistence nobody can tell what has no row.
-    if !persistence_is_there(&recovery.pool).await? {
+    if !persistence_views::is_there(&recovery.pool).await? {
         return Ok(None);
     }
     let until = sqlx::query_scalar(
@@ -209,10 +209,7 @@ async fn advance(
 }
 
 async fn read_by_persistence(recovery: &Context, topic: &str) -> Result<Offsets, RecoveryError> {
-    let rows = sqlx::query_as(
-        "SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2",
-    );
-    let rows = rows
+    let rows = sqlx::query_as(persistence_views::NEXT_OFFSETS)
         .bind(&recovery.pipeline.stores().expect("a path").group)
         .bind(topic)
         .fetch_all(&recovery.pool)
@@ -295,20 +292,13 @@ async fn ask<T: Send + 'static>(
 async fn give_up(recovery: &Context, group: &str, until: Time) -> Result<bool, RecoveryError> {
     let mut transaction = recovery.pool.begin().await?;
     // Dead letters are locked first and in order, as everybody does; one that was settled meanwhile is another version, and left alone.
-    let rows = sqlx::query(
-        "SELECT d.id, i.job_id FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
-         WHERE i.state = 'sent' AND i.sent_at <= $2 AND d.state = 'replaying' AND d.job_id = i.job_id AND d.consumer_group = $1
-           AND NOT (d.origin_topic = $3 AND d.origin_group = ''
-                    AND EXISTS (SELECT FROM persistence.event_fates f
-                                WHERE f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset))
-         ORDER BY d.id LIMIT $4 FOR UPDATE OF d",
-    )
-    .bind(group)
-    .bind(until)
-    .bind(&recovery.pipeline.raw)
-    .bind(PAGE)
-    .fetch_all(&mut *transaction)
-    .await?;
+    let rows = sqlx::query(persistence_views::AWAITED_WITHOUT_ROW)
+        .bind(group)
+        .bind(until)
+        .bind(&recovery.pipeline.raw)
+        .bind(PAGE)
+        .fetch_all(&mut *transaction)
+        .await?;
     let (mut letters, mut jobs, mut lost) =
         (Vec::new(), Vec::new(), BTreeMap::<String, i64>::new());
     for row in &rows {
