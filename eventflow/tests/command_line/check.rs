@@ -55,8 +55,17 @@ pub(crate) fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static s
             &["--batch-age-ms", "18446744073709551615"],
             "--batch-age-ms",
         ),
-        (&["--breaker-share", "NaN"], "--breaker-share"),
-        (&["--breaker-share=-0.1"], "--breaker-share"),
+        (&["--topic-validated", "a/b"], "--topic-validated"),
+        (&["--group", ""], "--group"),
+    ];
+    let dead_letters: &[(&[&str], &str)] = &[
+        (
+            &["--max-dead-letter-ratio", "NaN"],
+            "--max-dead-letter-ratio",
+        ),
+        (&["--max-dead-letter-ratio=-0.1"], "--max-dead-letter-ratio"),
+        (&["--breaker-share=-0.1"], "--max-dead-letter-ratio"),
+        (&["--breaker", "perhaps"], "--breaker"),
         (&["--breaker-window", "0"], "--breaker-window"),
         (
             &["--breaker-window", "18446744073709551615"],
@@ -64,8 +73,6 @@ pub(crate) fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static s
         ),
         (&["--topic-dlq", ""], "--topic-dlq"),
         (&["--topic-dlq", "a b"], "--topic-dlq"),
-        (&["--topic-validated", "a/b"], "--topic-validated"),
-        (&["--group", ""], "--group"),
     ];
     let own: &[(&[&str], &str)] = match role {
         "producer" => &[
@@ -174,7 +181,8 @@ pub(crate) fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static s
     };
     let shared = match role {
         "producer" | "recovery" => vec![kafka],
-        "validator" | "analytics" | "persistence" => vec![kafka, stage],
+        "analytics" => vec![kafka, stage],
+        "validator" | "persistence" => vec![kafka, stage, dead_letters],
         _ => vec![],
     };
     shared.into_iter().chain([own]).flatten().copied().collect()

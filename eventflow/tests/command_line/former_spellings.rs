@@ -57,3 +57,37 @@ fn a_former_variable_is_read_when_the_new_one_is_not_set() {
     let (code, said) = eventflow(&check, &[former, new]);
     assert!(code == Some(2) && said.contains(new.1), "{said}");
 }
+
+#[test]
+fn the_breaker_is_turned_off_by_name_and_its_former_flags_still_work() {
+    let fine: [(&str, &[&str], &[(&str, &str)]); 6] = [
+        ("validator", &["--breaker", "off"], &[]),
+        ("validator", &["--breaker-share", "2"], &[]),
+        ("persistence", &[], &[("EVENTFLOW_BREAKER_SHARE", "0.9")]),
+        (
+            "persistence",
+            &[],
+            &[
+                ("EVENTFLOW_MAX_DEAD_LETTER_RATIO", "0.9"),
+                ("EVENTFLOW_BREAKER_SHARE", "nonsense"),
+            ],
+        ),
+        // It never dead-letters: what it was told of that never had a use.
+        ("analytics", &["--topic-dlq", "a", "--breaker-share=2"], &[]),
+        ("analytics", &["--breaker-window", "9"], &[]),
+    ];
+    for (role, flags, environment) in fine {
+        let (code, said) = eventflow(&[&[role, "--check"], flags].concat(), environment);
+        assert_eq!(code, Some(0), "{role} {flags:?} {environment:?}: {said}");
+    }
+    let (code, said) = eventflow(
+        &["validator", "--check"],
+        &[("EVENTFLOW_BREAKER_SHARE", "nonsense")],
+    );
+    assert!(
+        code == Some(2) && said.contains("--max-dead-letter-ratio"),
+        "{said}"
+    );
+    let (_, help) = eventflow(&["analytics", "--help"], &[]);
+    assert!(!help.contains("dlq") && !help.contains("breaker"), "{help}");
+}
