@@ -23,12 +23,12 @@ pub(crate) struct Config {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// A cluster's topics and who may use them
+    /// Topics and access control lists of a cluster
     #[command(subcommand)]
     Topics(Box<Topics>),
     /// Bring the schemas of persistence and recovery up to date, and give each a login of its own where its password is set
     #[command(
-        after_help = "With the passwords set, connect as somebody who may create users and schemas. The logins eventflow_persistence \
+        after_help = "With the passwords set, connect as a user who may create users and schemas. The logins eventflow_persistence \
                             and eventflow_recovery then own their schemas, and recovery may read persistence's views; the roles need no other \
                             user. Run it again to change a password, and after an upgrade."
     )]
@@ -37,7 +37,7 @@ enum Work {
         kafka: Box<KafkaArgs>,
         #[command(flatten)]
         database: DatabaseArgs,
-        /// Longest each schema may take, waiting for Kafka and PostgreSQL included
+        /// Longest each schema may take, in seconds, waiting for Kafka and PostgreSQL included
         #[arg(long, default_value_t = 300)]
         seconds: u64,
         /// Password of eventflow_persistence
@@ -63,9 +63,9 @@ enum Work {
 
 #[derive(Debug, clap::Subcommand)]
 enum Topics {
-    /// Create what is missing, change what is not as it should be; a second time changes nothing. What would lose data is refused
+    /// Create what is missing and change what differs; a second run changes nothing. Changes that delete records are refused
     Apply(topics::Apply),
-    /// Compare, change nothing; exit code 1 when something is not as it should be
+    /// Compare, change nothing; exit code 1 when something differs
     Check(topics::Wanted),
 }
 
