@@ -4,11 +4,11 @@
 //! - Counters and histograms count what this process did since it started, as Prometheus expects. A start reads the last hour again; those
 //!   events have `phase="catch_up"`, so `phase="live"` is what never counts an event of the log twice across restarts.
 //! - The per-minute figures ([`figures`]), at `/api/stats` ([`stats`]) and as `last_minute` gauges, are a function of the log alone: on
-//!   start the stage does not go on at its committed offsets but an hour back (`Start::Since`), and computes them anew. A restart therefore
-//!   neither loses nor doubles one. Within a run every offset is counted once, whatever is redelivered, and a raw record that the
-//!   validator published twice counts once. A vendor's own further deliveries are events of their own here; PostgreSQL tells them apart.
+//!   start the stage does not continue at its committed offsets but reads the last hour again (`Start::Since`). A restart therefore neither
+//!   loses nor doubles a figure. Within a run every offset is counted once, whatever is redelivered, and a raw record that the validator
+//!   published twice counts once. A vendor's own further deliveries are separate events here; PostgreSQL recognises the duplicates.
 //!
-//! The stage watches and decides nothing: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
+//! The stage decides no record's outcome: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
 
 pub mod figures;
 pub mod handler;
@@ -20,8 +20,8 @@ use axum::routing::get;
 use contracts::event::Catalog;
 use figures::Figures;
 use handler::Analytics;
-use runtime::config::{Common, ConfigError, ProcessArgs, check_stage, check_topic};
-use runtime::consumer::{self, StageArgs};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
+use runtime::consumer::{self, BatchArgs};
 use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs};
 use runtime::role::{Role, Service};
@@ -41,7 +41,9 @@ pub struct Config {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub stage: StageArgs,
+    pub batch: BatchArgs,
+    #[command(flatten)]
+    former: FormerArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub registry: RegistryArgs,
@@ -55,6 +57,17 @@ pub struct Config {
         default_value = "eventflow-analytics"
     )]
     pub group: String,
+}
+
+/// Flags of 0.1 without a use, since this stage dead-letters nothing. Accepted and ignored for one more release.
+#[derive(Debug, Clone, clap::Args)]
+struct FormerArgs {
+    #[arg(long, hide = true)]
+    topic_dlq: Option<String>,
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    breaker_share: Option<String>,
+    #[arg(long, hide = true)]
+    breaker_window: Option<String>,
 }
 
 impl Role for Config {
@@ -72,7 +85,7 @@ impl Role for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.batch.check(&self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         Registry::new(&self.registry).map(drop)
     }
@@ -124,13 +137,9 @@ async fn consume(
             .run_until_cancelled_owned(expose(Arc::clone(&figures))),
     );
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
-    // No retry topic: what persistence could not store was counted here when it was validated.
-    let settings = config.stage.settings(
-        &config.common.kafka,
-        &config.group,
-        vec![config.topic_validated.clone()],
-        None,
-    );
+    // It rejects nothing, so nothing is replayed to it: what persistence could not store was counted here when it was validated.
+    let (kafka, topics) = (&config.common.kafka, vec![config.topic_validated.clone()]);
+    let settings = config.batch.settings(kafka, &config.group, topics);
     consumer::run(settings, handler, None, health, shutdown).await?;
     Ok(())
 }

@@ -13,7 +13,7 @@ pub mod report;
 mod rows;
 pub mod writer;
 
-use runtime::config::{Common, ConfigError, ProcessArgs, check_retry, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -70,13 +70,13 @@ impl Role for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.stage.check(&self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         let others = [
             ("--topic-validated", &*self.topic_validated),
-            ("--topic-dlq", &self.stage.topic_dlq),
+            ("--topic-dlq", &self.stage.dead_letters.topic_dlq),
         ];
-        check_retry(&self.retry, &self.group, &others)?;
+        self.retry.check(&self.group, &others)?;
         self.database.check()?;
         Registry::new(&self.registry).map(drop)
     }
@@ -103,12 +103,11 @@ pub async fn consume(
     let kafka = &config.common.kafka;
     let registry = Registry::new(&config.registry)?;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("persistence"), &health)?;
-    tokio::spawn(
-        publisher
-            .clone()
-            .watch(config.stage.topic_dlq.clone(), shutdown.clone()),
-    );
-    let topics = [config.stage.topic_dlq.as_str()];
+    tokio::spawn(publisher.clone().watch(
+        config.stage.dead_letters.topic_dlq.clone(),
+        shutdown.clone(),
+    ));
+    let topics = [config.stage.dead_letters.topic_dlq.as_str()];
     let (store, ()) = tokio::join!(
         Writer::open(&config.database.database_url, kafka, &health, &shutdown),
         publisher.warm_up(&topics, Duration::from_secs(5)),

@@ -20,7 +20,6 @@ use crate::context::SCHEMA;
 use crate::metrics as names;
 use groups::Groups;
 use row::DeadLetterRow;
-use runtime::breaker::BreakerSettings;
 use runtime::config::ConfigError;
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
 use runtime::health::Health;
@@ -188,21 +187,8 @@ pub async fn consume(
     let described = &context.pipeline.recovery.group;
     let group = config.group.as_ref().unwrap_or(described);
     let settings = ConsumerSettings {
-        kafka: kafka.clone(),
-        group: group.to_owned(),
-        topics: vec![topic.clone()],
-        retry: None,
-        dead_letter_topic: topic.clone(),
-        batch_records: 4000,
-        piece_records: usize::MAX,
-        batch_bytes: 16 << 20,
         batch_age: Duration::from_millis(20),
-        publish_deadline: Duration::from_secs(12),
-        // Nothing is rejected, so there is nothing to stop for.
-        breaker: BreakerSettings {
-            share: 2.0,
-            window: 1,
-        },
+        ..ConsumerSettings::new(kafka, group, vec![topic.clone()])
     };
     let index = Index::new(context, group, tokio::runtime::Handle::current())?;
     consumer::run(settings, index, None, health, shutdown)

@@ -1,10 +1,8 @@
 //! Settings of every role. Each role's `Config` flattens [`Common`]; a flag and its environment variable share one text, and `--help` is the
 //! manual.
 
-use crate::consumer::StageArgs;
 use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
-use crate::replay::RetryArgs;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -102,52 +100,4 @@ pub fn check_topic(setting: &str, name: &str) -> Result<(), ConfigError> {
         setting,
         "not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens",
     ))
-}
-
-/// Refuses what no consuming stage can work with.
-///
-/// # Errors
-/// Names the setting.
-pub fn check_stage(stage: &StageArgs, group: &str) -> Result<(), ConfigError> {
-    check_range("--batch-records", stage.batch_records as u64, 1..=1_000_000)?;
-    check_range("--batch-age-ms", stage.batch_age_ms, 0..=60_000)?;
-    check_range(
-        "--breaker-window",
-        stage.breaker_window as u64,
-        1..=1_000_000,
-    )?;
-    if stage.breaker_share.is_nan() || stage.breaker_share < 0.0 {
-        return Err(ConfigError::new("--breaker-share", "must be 0 or more"));
-    }
-    if group.trim().is_empty() {
-        return Err(ConfigError::new("--group", "a consumer group needs a name"));
-    }
-    check_topic("--topic-dlq", &stage.topic_dlq)
-}
-
-/// Refuses a retry topic that cannot work; `others` are the topics the stage reads and writes, by setting.
-///
-/// # Errors
-/// Names the setting.
-pub fn check_retry(
-    retry: &RetryArgs,
-    group: &str,
-    others: &[(&str, &str)],
-) -> Result<(), ConfigError> {
-    const SETTING: &str = "--topic-retry";
-    let topic = retry.of(group).topic;
-    if retry.topic_retry.is_none() && check_topic(SETTING, &topic).is_err() {
-        return Err(ConfigError::new(
-            SETTING,
-            format!("{topic}, the default for this group, is not a topic name; give one"),
-        ));
-    }
-    check_topic(SETTING, &topic)?;
-    match others.iter().find(|(_, other)| *other == topic) {
-        None => Ok(()),
-        Some((setting, _)) => Err(ConfigError::new(
-            SETTING,
-            format!("{topic} is also {setting}; replays need a topic of their own"),
-        )),
-    }
 }

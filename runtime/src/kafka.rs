@@ -10,6 +10,7 @@ use crate::health::Health;
 use contracts::Secret;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::borrow::Cow;
 
 /// Connection and security settings.
 #[derive(Debug, Clone, clap::Args)]
@@ -306,8 +307,8 @@ pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &st
 }
 
 /// What is wrong and what to do, for whoever was woken by it.
-fn advice(error: &KafkaError) -> &'static str {
-    match error.rdkafka_error_code() {
+fn advice(error: &KafkaError) -> Cow<'static, str> {
+    let advice = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AllBrokersDown) => {
             "no broker can be reached; retrying. Check that Kafka is up, --kafka-brokers and --kafka-security"
         }
@@ -324,12 +325,18 @@ fn advice(error: &KafkaError) -> &'static str {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed,
-        ) => "this Kafka user lacks a permission; grant it with the cluster's ACLs",
+        ) => return missing_acl("it needs").into(),
         Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::CriticalSystemResource) => {
             "the Kafka client failed for good; restart the process, nothing is lost"
         }
         Some(_) | None => "the Kafka client reports",
-    }
+    };
+    advice.into()
+}
+
+/// What to do when Kafka does not authorize its user; `purpose` as in "to read topic t".
+pub(crate) fn missing_acl(purpose: &str) -> String {
+    format!("this Kafka user lacks an ACL {purpose}; add it to the cluster")
 }
 
 /// The librdkafka error code in snake_case-ish form, for reasons and logs.

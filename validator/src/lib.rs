@@ -9,7 +9,7 @@ pub mod metrics;
 use bytes::BytesMut;
 use contracts::avro::framing;
 use contracts::event::Catalog;
-use runtime::config::{Common, ConfigError, ProcessArgs, check_retry, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
 use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError, Start};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -70,15 +70,15 @@ impl Role for Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.stage.check(&self.group)?;
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         let others = [
             ("--topic-raw", &*self.topic_raw),
             ("--topic-validated", &self.topic_validated),
-            ("--topic-dlq", &self.stage.topic_dlq),
+            ("--topic-dlq", &self.stage.dead_letters.topic_dlq),
         ];
-        check_retry(&self.retry, &self.group, &others)?;
+        self.retry.check(&self.group, &others)?;
         Registry::new(&self.registry)?;
         runtime::files::load_contracts(self.contracts.as_deref()).map(drop)
     }
@@ -106,7 +106,10 @@ pub async fn consume(
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
     publisher
         .warm_up(
-            &[&config.topic_validated, &config.stage.topic_dlq],
+            &[
+                &config.topic_validated,
+                &config.stage.dead_letters.topic_dlq,
+            ],
             Duration::from_secs(5),
         )
         .await;

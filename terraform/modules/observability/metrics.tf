@@ -37,7 +37,7 @@ resource "aws_cloudwatch_log_metric_filter" "held" {
   for_each       = local.stages
   name           = "${var.name}-held-${each.key}"
   log_group_name = var.services[each.key].log_group_name
-  pattern        = "{ $.event = \"check_failing\" && ($.check = \"breaker\" || $.check = \"offset\") }"
+  pattern        = "{ $.event = \"check_failing\" && ($.check = \"breaker\" || $.check = \"offset_out_of_range\") }"
 
   metric_transformation {
     namespace     = local.namespace

@@ -1,57 +1,57 @@
 //! `eventflow trace`, `audit` and `explain`.
 
-use super::client::{Client, Connection, read};
+use super::client::{Client, read};
+use super::connection::Connection;
 use super::failure::Failure;
-use super::table::Rows;
-use super::words::{count, lines, moment, put, span, when};
-use super::{say, say_json};
+use super::table::TextTable;
+use super::text::{count, lines, moment, put, span, when};
+use super::{print, print_json};
 use recovery::model::{self, Explanation, Time, parse_time};
 use time::format_description::well_known::Rfc3339;
 
-/// An event's story.
+/// Every step of an event.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Trace {
+pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// Event id, entity key (payment id), traceparent or trace id
     what: String,
 }
 
-/// The fate of everything.
+/// Whether every record has exactly one fate.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Audit {
+pub(crate) struct AuditArgs {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Received at this time or later: RFC 3339, or an age as 90s, 30m, 2h, 7d
+    /// Received at this time or later: RFC 3339, or an age such as 90s, 30m, 2h, 7d
     #[arg(long, value_parser = parse_time)]
     from: Option<Time>,
     /// Received before this time: RFC 3339, or an age
     #[arg(long, value_parser = parse_time)]
     to: Option<Time>,
-    /// Raw topic, when it is another than the role's
+    /// Raw topic, if not the role's
     #[arg(long)]
     topic: Option<String>,
-    /// Take a fresh look first: wait until all that the validator has taken by now has its fate (a minute at most). What it has not taken is
-    /// in flight
+    /// Audit now: wait, at most a minute, until every record the validator has read by now has its fate. What it has not read is in flight
     #[arg(long)]
     now: bool,
 }
 
-/// A dead letter in plain words.
+/// Why a record was dead-lettered.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Explain {
+pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// Number of the dead letter
     letter: i64,
 }
 
-pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failure> {
+pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(), Failure> {
     let as_json = connection.json;
-    let client = Client::new(connection).await?;
+    let client = Client::new(connection.target()?).await?;
     let text = client.get("/api/v1/trace", &[("q", what)]).await?;
     if as_json {
-        return say_json(&text);
+        return print_json(&text);
     }
     let trace: model::Trace = read(&text)?;
     let mut out = String::new();
@@ -73,7 +73,7 @@ pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failu
                 put(&mut out, &format!("  {name:16}{value}"));
             }
         }
-        let mut rows = Rows::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
+        let mut rows = TextTable::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
         for step in &story.steps {
             rows.add(&[
                 moment(step.at),
@@ -89,19 +89,19 @@ pub(super) async fn trace(Trace { connection, what }: Trace) -> Result<(), Failu
     if trace.truncated {
         put(
             &mut out,
-            "there are more than are told: ask for one event id",
+            "there are more than are shown: ask for one event id",
         );
     }
     if trace.stories.is_empty() {
         put(
             &mut out,
             &format!(
-                "nothing is known of {}: is it an event id, an entity key or a traceparent?",
+                "nothing found for {}: give an event id, an entity key or a traceparent",
                 trace.asked
             ),
         );
     }
-    say(&out)
+    print(&out)
 }
 
 fn after(seconds: f64) -> String {
@@ -113,32 +113,32 @@ fn after(seconds: f64) -> String {
 }
 
 pub(super) async fn audit(
-    Audit {
+    AuditArgs {
         connection,
         from,
         to,
         topic,
         now,
-    }: Audit,
+    }: AuditArgs,
 ) -> Result<(), Failure> {
     let as_json = connection.json;
-    let client = Client::new(connection).await?;
-    let mut words: Vec<(&str, String)> = Vec::new();
-    for (word, time) in [("from", from), ("to", to)] {
+    let client = Client::new(connection.target()?).await?;
+    let mut parameters: Vec<(&str, String)> = Vec::new();
+    for (name, time) in [("from", from), ("to", to)] {
         let text = time.map(|time| time.format(&Rfc3339)).transpose();
-        words.extend(
-            text.map_err(|error| Failure::usage(format!("--{word}: {error}")))?
-                .map(|text| (word, text)),
+        parameters.extend(
+            text.map_err(|error| Failure::usage(format!("--{name}: {error}")))?
+                .map(|text| (name, text)),
         );
     }
-    words.extend(topic.map(|topic| ("topic", topic)));
-    words.extend(now.then(|| ("within", "60".to_owned())));
-    let text = client.get("/api/v1/audit", &words).await?;
+    parameters.extend(topic.map(|topic| ("topic", topic)));
+    parameters.extend(now.then(|| ("within", "60".to_owned())));
+    let text = client.get("/api/v1/audit", &parameters).await?;
     let audit: model::Audit = read(&text)?;
     if as_json {
-        say_json(&text)?;
+        print_json(&text)?;
     } else {
-        say(&audit_page(&audit))?;
+        print(&audit_text(&audit))?;
     };
     if audit.gaps + audit.double_fates > 0 || !audit.findings.is_empty() {
         let (gaps, doubles) = (
@@ -152,13 +152,13 @@ pub(super) async fn audit(
     }
     if audit.checkpoint_age_seconds.is_none() {
         return Err(Failure::failed(
-            "nothing was looked at yet: start `eventflow recovery`, or ask again with --now",
+            "nothing was audited yet: start `eventflow recovery`, or run this with --now",
         ));
     }
     Ok(())
 }
 
-fn audit_page(audit: &model::Audit) -> String {
+fn audit_text(audit: &model::Audit) -> String {
     let mut out = String::new();
     put(
         &mut out,
@@ -184,7 +184,7 @@ fn audit_page(audit: &model::Audit) -> String {
         audit.gaps,
     );
     fate("with two fates", audit.double_fates);
-    let mut rows = Rows::new(&["PARTITION", "FIRST", "LOOKED AT BEFORE", "END"]);
+    let mut rows = TextTable::new(&["PARTITION", "FIRST", "AUDITED UP TO", "END"]);
     for (partition, first, next, end) in &audit.partitions {
         rows.add(&[
             partition.to_string(),
@@ -197,23 +197,23 @@ fn audit_page(audit: &model::Audit) -> String {
     match audit.checkpoint_age_seconds {
         Some(seconds) => put(
             &mut out,
-            &format!("looked at {} ago", span(seconds.clamp(0.0, 1e9) as u64)),
+            &format!("audited {} ago", span(seconds.clamp(0.0, 1e9) as u64)),
         ),
         None => put(
             &mut out,
-            "not looked at the cluster yet: a running recovery role does (eventflow recovery)",
+            "not audited yet: a running recovery role does that (eventflow recovery)",
         ),
     }
     if audit.checkpoint_age_seconds.is_some() && audit.gaps + audit.double_fates == 0 {
         let all = if audit.in_flight == 0 {
             "every record"
         } else {
-            "every record that was looked at"
+            "every audited record"
         };
         put(&mut out, &format!("{all} has exactly one fate"));
     }
     if !audit.findings.is_empty() {
-        let mut rows = Rows::new(&["PARTITION", "OFFSET", "WHAT", "DETAIL"]);
+        let mut rows = TextTable::new(&["PARTITION", "OFFSET", "WHAT", "DETAIL"]);
         for finding in &audit.findings {
             rows.add(&[
                 finding.partition.to_string(),
@@ -227,14 +227,16 @@ fn audit_page(audit: &model::Audit) -> String {
     out
 }
 
-pub(super) async fn explain(Explain { connection, letter }: Explain) -> Result<(), Failure> {
+pub(super) async fn explain(
+    ExplainArgs { connection, letter }: ExplainArgs,
+) -> Result<(), Failure> {
     let as_json = connection.json;
-    let client = Client::new(connection).await?;
+    let client = Client::new(connection.target()?).await?;
     let text = client
         .get(&format!("/api/v1/dead-letters/{letter}/explain"), &[])
         .await?;
     if as_json {
-        return say_json(&text);
+        return print_json(&text);
     }
     let explanation: Explanation = read(&text)?;
     let mut out = String::new();
@@ -248,12 +250,12 @@ pub(super) async fn explain(Explain { connection, letter }: Explain) -> Result<(
     let facts = [
         ("code", Some(explanation.code)),
         ("detail", Some(explanation.detail)),
-        ("where", explanation.pointer),
-        ("there is", explanation.value),
-        ("the rule", explanation.rule),
+        ("pointer", explanation.pointer),
+        ("value", explanation.value),
+        ("rule", explanation.rule),
         ("today", Some(explanation.today)),
         ("began", explanation.began_at.map(when)),
-        ("like it", Some(format!("{} open", explanation.like_it))),
+        ("similar", Some(format!("{} open", explanation.like_it))),
     ];
     for (name, value) in facts {
         if let Some(value) = value {
@@ -263,5 +265,5 @@ pub(super) async fn explain(Explain { connection, letter }: Explain) -> Result<(
     for next in explanation.next {
         put(&mut out, &format!("next: {next}"));
     }
-    say(&out)
+    print(&out)
 }

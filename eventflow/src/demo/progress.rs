@@ -1,6 +1,6 @@
-//! The demo's live table: redrawn in place on a terminal, a line every few seconds anywhere else.
+//! The demo's table while it runs: redrawn in place on a terminal, a line every few seconds anywhere else.
 
-use crate::ledger::Ledger;
+use super::reconciliation::Reconciliation;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 /// How often a line is written where nothing can be redrawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// The right column of the table is cut here: the whole must fit a terminal of 24 lines.
-const MOST_CODES: usize = 16;
+const MAX_CODES: usize = 16;
 
-/// Where the live figures go.
-pub(crate) enum Live {
+/// Where the figures go while it runs.
+pub(super) enum Progress {
     /// `--json`
     Silent,
     Lines {
@@ -23,8 +23,8 @@ pub(crate) enum Live {
     },
 }
 
-impl Live {
-    pub(crate) fn new(silent: bool) -> Self {
+impl Progress {
+    pub(super) fn new(silent: bool) -> Self {
         if silent {
             Self::Silent
         } else if std::io::stdout().is_terminal() {
@@ -36,8 +36,12 @@ impl Live {
         }
     }
 
-    /// `problems`: what is not as it should be, in sentences.
-    pub(crate) fn show(&mut self, ledger: &Ledger, problems: &[String]) -> std::io::Result<()> {
+    /// `problems`: why roles are not ready, in sentences.
+    pub(super) fn show(
+        &mut self,
+        reconciliation: &Reconciliation,
+        problems: &[String],
+    ) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         match self {
             Self::Silent => Ok(()),
@@ -46,13 +50,13 @@ impl Live {
                     return Ok(());
                 }
                 *next = Instant::now() + LINE_EVERY;
-                writeln!(out, "{}", line(ledger))?;
+                writeln!(out, "{}", line(reconciliation))?;
                 problems
                     .iter()
                     .try_for_each(|problem| writeln!(out, "  {problem}"))
             }
             Self::Table { drawn } => {
-                let mut lines = table(ledger);
+                let mut lines = table(reconciliation);
                 lines.extend(problems.iter().flat_map(|problem| wrapped(problem)));
                 // No wrapping while drawing: a long line is cut at the terminal's edge, and the height stays known.
                 let mut frame = String::from("\x1b[?7l");
@@ -72,57 +76,57 @@ impl Live {
 }
 
 /// Below zero while records from before the start are stored, as on a used Kafka with a new database.
-fn in_flight(ledger: &Ledger) -> i64 {
-    ledger.in_flight.max(0)
+fn in_flight(reconciliation: &Reconciliation) -> i64 {
+    reconciliation.in_flight.max(0)
 }
 
 fn milliseconds(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0} ms"))
 }
 
-fn line(ledger: &Ledger) -> String {
+fn line(reconciliation: &Reconciliation) -> String {
     format!(
         "sent {} accepted {} others {} refused {} validated {} stored {} duplicates {} dead letters {} in flight {} p50 {} p99 {}",
-        ledger.sent,
-        ledger.accepted,
-        ledger.accepted_from_others,
-        ledger.refused(),
-        ledger.validated_records,
-        ledger.stored,
-        ledger.duplicates,
-        ledger.dead_lettered,
-        in_flight(ledger),
-        milliseconds(ledger.p50_ms),
-        milliseconds(ledger.p99_ms)
+        reconciliation.sent,
+        reconciliation.accepted,
+        reconciliation.accepted_from_others,
+        reconciliation.refused(),
+        reconciliation.validated_records,
+        reconciliation.stored,
+        reconciliation.duplicates,
+        reconciliation.dead_lettered,
+        in_flight(reconciliation),
+        milliseconds(reconciliation.p50_ms),
+        milliseconds(reconciliation.p99_ms)
     )
 }
 
 /// The flow on the left, what was refused and dead-lettered by code on the right.
-fn table(ledger: &Ledger) -> Vec<String> {
+fn table(reconciliation: &Reconciliation) -> Vec<String> {
     let flow = [
-        ("sent", ledger.sent.to_string()),
-        ("  without an answer", ledger.unanswered.to_string()),
-        ("  refused", ledger.refused().to_string()),
-        ("  accepted", ledger.accepted.to_string()),
+        ("sent", reconciliation.sent.to_string()),
+        ("  without an answer", reconciliation.unanswered.to_string()),
+        ("  refused", reconciliation.refused().to_string()),
+        ("  accepted", reconciliation.accepted.to_string()),
         (
             "accepted from others",
-            ledger.accepted_from_others.to_string(),
+            reconciliation.accepted_from_others.to_string(),
         ),
-        ("validated", ledger.validated_records.to_string()),
-        ("stored", ledger.stored.to_string()),
-        ("duplicates", ledger.duplicates.to_string()),
-        ("dead letters", ledger.dead_lettered.to_string()),
-        ("in flight", in_flight(ledger).to_string()),
-        ("webhook to row p50", milliseconds(ledger.p50_ms)),
-        ("webhook to row p99", milliseconds(ledger.p99_ms)),
+        ("validated", reconciliation.validated_records.to_string()),
+        ("stored", reconciliation.stored.to_string()),
+        ("duplicates", reconciliation.duplicates.to_string()),
+        ("dead letters", reconciliation.dead_lettered.to_string()),
+        ("in flight", in_flight(reconciliation).to_string()),
+        ("webhook to row p50", milliseconds(reconciliation.p50_ms)),
+        ("webhook to row p99", milliseconds(reconciliation.p99_ms)),
     ];
     let mut codes = vec!["refused by code".to_owned()];
-    codes.extend(by_code(&ledger.refused));
+    codes.extend(by_code(&reconciliation.refused));
     codes.push("dead letters by code".to_owned());
-    codes.extend(by_code(&ledger.dead_letters_by_code));
-    if codes.len() > MOST_CODES {
-        let hidden = codes.len() - MOST_CODES + 1;
-        codes.truncate(MOST_CODES - 1);
+    codes.extend(by_code(&reconciliation.dead_letters_by_code));
+    if codes.len() > MAX_CODES {
+        let hidden = codes.len() - MAX_CODES + 1;
+        codes.truncate(MAX_CODES - 1);
         codes.push(format!("  and {hidden} more codes"));
     }
     (0..flow.len().max(codes.len()))
@@ -170,14 +174,14 @@ mod tests {
                 .map(|code| (format!("{code:_>26}"), 1_234_567))
                 .collect()
         };
-        let ledger = Ledger {
+        let reconciliation = Reconciliation {
             sent: 123_456_789,
             refused: codes(20),
             dead_letters_by_code: codes(24),
             p99_ms: Some(60_000.0),
-            ..Ledger::default()
+            ..Reconciliation::default()
         };
-        let lines = table(&ledger);
+        let lines = table(&reconciliation);
         assert!(lines.len() <= 20, "{} lines", lines.len());
         assert!(
             lines.iter().all(|line| line.chars().count() < 80),
@@ -204,12 +208,12 @@ mod tests {
 
     #[test]
     fn the_table_names_every_code() {
-        let ledger = Ledger {
+        let reconciliation = Reconciliation {
             refused: BTreeMap::from([("signature_mismatch".to_owned(), 3)]),
             dead_letters_by_code: BTreeMap::from([("not_json".to_owned(), 5)]),
-            ..Ledger::default()
+            ..Reconciliation::default()
         };
-        let text = table(&ledger).join("\n");
+        let text = table(&reconciliation).join("\n");
         assert!(
             text.contains("signature_mismatch                3")
                 && text.contains("not_json                          5"),

@@ -1,8 +1,8 @@
-//! Looks at a run from outside: at the topics, the database, and what the vendors and the edge counted.
+//! Observes a run from outside: reads the topics and the database, and what the vendors and the edge counted.
 
-use crate::counters::Counters;
-use crate::ledger::Ledger;
-use crate::pipeline::STOPPED;
+use super::config::STOPPED;
+use super::counters::Counters;
+use super::reconciliation::Reconciliation;
 use anyhow::Context as _;
 use contracts::Secret;
 use contracts::kafka::headers;
@@ -20,30 +20,31 @@ use std::time::Duration;
 use store::fate::RecordedFate;
 use tokio_util::sync::CancellationToken;
 
-/// Rows the latency quantiles look back on.
+/// Rows the latency quantiles are taken over: the newest.
 const WINDOW: i64 = 1000;
 
-type Raw = (i32, i64);
+/// Partition and offset in the raw topic.
+type RawPosition = (i32, i64);
 
-/// Everything is counted from when it was opened.
-pub(crate) struct Watch {
+/// Counts everything since it was opened.
+pub(super) struct Observer {
     kafka: KafkaArgs,
     store: Writer,
     recovery: Context,
     before: Counts,
     dead_letters: Arc<Mutex<DeadLetters>>,
-    pub(crate) first_row_seconds: Option<f64>,
+    pub(super) first_row_seconds: Option<f64>,
 }
 
-/// The dead letters read so far; shared with the thread that reads on, which goes on when a look is given up.
+/// The dead letters read so far; shared with the thread that reads on, which continues when an observation is cancelled.
 struct DeadLetters {
     tail: Tail,
     /// Code of every dead-lettered raw record: one dead-lettered twice, after a crash, has still one fate
-    codes: HashMap<Raw, String>,
+    codes: HashMap<RawPosition, String>,
 }
 
 impl DeadLetters {
-    fn read(&mut self) -> anyhow::Result<HashMap<Raw, String>> {
+    fn read(&mut self) -> anyhow::Result<HashMap<RawPosition, String>> {
         for record in self.tail.read()? {
             let raw = record.header(headers::RAW).unwrap_or_default();
             let raw = raw.split_once(':').and_then(|(partition, offset)| {
@@ -62,22 +63,22 @@ struct Counts {
     /// Next offset of every partition
     raw: BTreeMap<i32, i64>,
     validated: i64,
-    dead: HashMap<Raw, String>,
+    dead: HashMap<RawPosition, String>,
     summary: Summary,
 }
 
-impl Watch {
-    /// Waits for the database, at most until `patience` ends; its reason is then the error.
-    pub(crate) async fn open(
+impl Observer {
+    /// Waits for the database, at most `timeout`; why it is not usable is then the error.
+    pub(super) async fn open(
         kafka: KafkaArgs,
         database_url: &Secret,
         recovery: Context,
-        patience: Duration,
+        timeout: Duration,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let health = Health::new();
         let Ok(store) = tokio::time::timeout(
-            patience,
+            timeout,
             Writer::open(database_url, &kafka, &health, shutdown),
         )
         .await
@@ -91,16 +92,16 @@ impl Watch {
             let (host, port) = (options.get_host(), options.get_port());
             anyhow::bail!(
                 "no usable PostgreSQL at {host}:{port} within {} s; is it running, and are user, password and database right? ({reason})",
-                patience.as_secs()
+                timeout.as_secs()
             );
         };
         let store = store?.context(STOPPED)?;
         // The role does the same at its start, which may be later.
         recovery::SCHEMA.migrate(recovery.pool()).await?;
-        let lent = kafka.clone();
-        let tail =
-            tokio::task::spawn_blocking(move || Tail::at_the_end(&lent, topics::DLQ)).await??;
-        let mut watch = Self {
+        let connection = kafka.clone();
+        let tail = tokio::task::spawn_blocking(move || Tail::at_the_end(&connection, topics::DLQ))
+            .await??;
+        let mut observer = Self {
             kafka,
             store,
             recovery,
@@ -111,14 +112,15 @@ impl Watch {
             })),
             first_row_seconds: None,
         };
-        watch.before = watch.count().await?;
-        Ok(watch)
+        observer.before = observer.count().await?;
+        Ok(observer)
     }
 
-    /// Against the stream: what is counted at an end was counted at every step before it, so nothing in flight looks negative.
+    /// Counts the end of the path first and its start last: an event counted at one step was counted at every step before it, so what is in
+    /// flight never looks negative.
     async fn count(&self) -> anyhow::Result<Counts> {
         let summary = self.store.summary(WINDOW).await?;
-        // Before the dead letters are read: what is resolved among them was one, and is its row's now.
+        // Before the dead letters are read: the fate of a resolved one is its row's now.
         let resolved = recovery::audit::resolved(&self.recovery).await?;
         let (kafka, dead_letters) = (self.kafka.clone(), Arc::clone(&self.dead_letters));
         tokio::task::spawn_blocking(move || {
@@ -145,9 +147,10 @@ impl Watch {
         .await?
     }
 
-    pub(crate) async fn look(&self, tally: &SharedTotals) -> anyhow::Result<Ledger> {
+    /// All counts now.
+    pub(super) async fn observe(&self, tally: &SharedTotals) -> anyhow::Result<Reconciliation> {
         let now = self.count().await?;
-        // Before the vendors' own count: an answer on its way to them must not look like another's.
+        // Before the vendors' own count: an answer on its way to them must not look like one to somebody else.
         let counters = Counters::now();
         let edge_accepted = counters.sum(producer::metrics::EVENTS);
         let StreamTotals {
@@ -171,7 +174,7 @@ impl Watch {
         let dead_lettered = i64::try_from(dead_letters_by_code.values().sum::<u64>())?;
         let stored = now.summary.stored - self.before.summary.stored;
         let duplicates = now.summary.duplicates - self.before.summary.duplicates;
-        Ok(Ledger {
+        Ok(Reconciliation {
             sent,
             accepted,
             refused,
@@ -195,11 +198,14 @@ impl Watch {
         })
     }
 
-    /// Once more, exactly: by the coordinates of every raw record of this run, not by sums, in which a lost record and one with two
+    /// The same, exact: by the positions of every raw record of this run, not by sums, in which a lost record and one with two
     /// fates would cancel out.
-    pub(crate) async fn finish(&self, mut ledger: Ledger) -> anyhow::Result<Ledger> {
-        let mut fates: HashMap<Raw, u32> = HashMap::new();
-        (ledger.stored, ledger.duplicates) = (0, 0);
+    pub(super) async fn finish(
+        &self,
+        mut reconciliation: Reconciliation,
+    ) -> anyhow::Result<Reconciliation> {
+        let mut fates: HashMap<RawPosition, u32> = HashMap::new();
+        (reconciliation.stored, reconciliation.duplicates) = (0, 0);
         for fate in self
             .store
             .fates()
@@ -209,8 +215,8 @@ impl Watch {
         {
             *fates.entry(fate.raw()).or_default() += 1;
             *match fate.fate {
-                RecordedFate::Stored => &mut ledger.stored,
-                RecordedFate::Duplicate => &mut ledger.duplicates,
+                RecordedFate::Stored => &mut reconciliation.stored,
+                RecordedFate::Duplicate => &mut reconciliation.duplicates,
             } += 1;
         }
         let mut dead = self
@@ -226,16 +232,16 @@ impl Watch {
         for raw in dead.keys().filter(|raw| self.is_ours(**raw)) {
             *fates.entry(*raw).or_default() += 1;
         }
-        ledger.in_flight = ledger.raw_records - i64::try_from(fates.len())?;
-        ledger.with_two_fates = fates.values().filter(|count| **count > 1).count() as u64;
-        Ok(ledger)
+        reconciliation.in_flight = reconciliation.raw_records - i64::try_from(fates.len())?;
+        reconciliation.with_two_fates = fates.values().filter(|count| **count > 1).count() as u64;
+        Ok(reconciliation)
     }
 
     fn before(&self, partition: i32) -> i64 {
         self.before.raw.get(&partition).copied().unwrap_or(0)
     }
 
-    fn is_ours(&self, (partition, offset): Raw) -> bool {
+    fn is_ours(&self, (partition, offset): RawPosition) -> bool {
         offset >= self.before(partition)
     }
 }

@@ -1,15 +1,15 @@
 //! What the roles of this process counted themselves, read from its metrics recorder.
 
-/// One look at all counters.
-pub(crate) struct Counters(String);
+/// All counters at one time.
+pub(super) struct Counters(String);
 
 impl Counters {
-    pub(crate) fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self(runtime::telemetry::metrics_handle().render())
     }
 
     /// A counter, summed over its labels: lines such as `name{source="a"} 12`.
-    pub(crate) fn sum(&self, name: &str) -> u64 {
+    pub(super) fn sum(&self, name: &str) -> u64 {
         let value = |line: &str| {
             let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
             (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<u64>().ok())?

@@ -1,12 +1,13 @@
-//! `eventflow recovery`, and `eventflow recovery reindex`: the index made anew from the dead-letter topic.
+//! `eventflow recovery`, and `eventflow recovery reindex`: the dead-letter topic read into the index once more.
 
 use recovery::Context;
 use recovery::index::reindex;
 use runtime::role::Role;
 use tokio_util::sync::CancellationToken;
 
-/// The role, or its one-off work.
+/// The role, or its one-off work. Its flags may stand before or after the subcommand.
 #[derive(Debug, clap::Args)]
+#[command(mut_args(|flag| flag.global(true)))]
 pub(crate) struct RecoveryRole {
     #[command(flatten)]
     pub(crate) role: recovery::Config,
@@ -16,15 +17,19 @@ pub(crate) struct RecoveryRole {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Work {
-    /// Read the whole dead-letter topic into the index once more: after its database was lost or restored; what is there already stays
+    /// Read the whole dead-letter topic into the index again, after its database was lost or restored; what is already there stays
     #[command(
-        after_help = "Example: eventflow recovery reindex --database-url postgres://... --kafka-brokers ...\n\nSafe beside a running \
-                            role, and to run again."
+        after_help = "Example: eventflow recovery reindex --database-url postgres://... --kafka-brokers ...\n\nSafe to run beside a \
+                            running role, and to repeat."
     )]
     Reindex,
 }
 
-pub(crate) async fn run(role: recovery::Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// `reindex`.
+pub(crate) async fn reindex(
+    role: recovery::Config,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     role.check()?;
     let recovery = Context::new(role.pipeline, Some(role.common.kafka))?;
     let work = async {
@@ -37,7 +42,7 @@ pub(crate) async fn run(role: recovery::Config, shutdown: CancellationToken) -> 
     };
     let found = shutdown.run_until_cancelled(work).await;
     let found = found.ok_or_else(|| {
-        anyhow::anyhow!("stopped; what was read is indexed: run it again for the rest")
+        anyhow::anyhow!("stopped; what was read so far is indexed; run it again for the rest")
     })??;
     println!("{}", serde_json::to_string(&found)?);
     Ok(())

@@ -1,49 +1,49 @@
-//! The books of a run: what was sent, what was accepted, and the fate of every accepted event.
+//! The reconciliation of a run: what was sent, what was accepted, and the fate of every accepted event.
 
 use contracts::kafka::topics;
 use std::collections::BTreeMap;
 
-/// One look at the books. Counted by three who do not ask each other: the demo's own vendors (what they sent and were answered), the
-/// edge (what it accepted, from anyone), and whoever reads the topics and the database from outside.
+/// All counts at one time, from three independent sources: the demo's own vendors (what they sent and were answered), the edge (what it
+/// accepted, from anyone), and the observer, who reads the topics and the database from outside.
 #[derive(Debug, Clone, Default, serde::Serialize)]
-pub(crate) struct Ledger {
+pub(super) struct Reconciliation {
     /// By the vendors
-    pub(crate) sent: u64,
-    pub(crate) accepted: u64,
-    pub(crate) refused: BTreeMap<String, u64>,
-    pub(crate) unanswered: u64,
+    pub(super) sent: u64,
+    pub(super) accepted: u64,
+    pub(super) refused: BTreeMap<String, u64>,
+    pub(super) unanswered: u64,
     /// Attempts that may have been accepted though the vendor saw no 200
-    pub(crate) unsure_attempts: u64,
-    pub(crate) faults_injected: BTreeMap<String, u64>,
+    pub(super) unsure_attempts: u64,
+    pub(super) faults_injected: BTreeMap<String, u64>,
     /// By the edge
-    pub(crate) edge_accepted: u64,
+    pub(super) edge_accepted: u64,
     /// Handed to Kafka, not answered 200: in the topic or not
-    pub(crate) edge_unconfirmed: u64,
+    pub(super) edge_unconfirmed: u64,
     /// What the edge accepted and the demo's vendors know nothing of
-    pub(crate) accepted_from_others: u64,
+    pub(super) accepted_from_others: u64,
     /// In the topics and the database
-    pub(crate) raw_records: i64,
-    pub(crate) validated_records: i64,
-    pub(crate) stored: i64,
-    pub(crate) duplicates: i64,
-    pub(crate) dead_lettered: i64,
-    pub(crate) dead_letters_by_code: BTreeMap<String, u64>,
-    pub(crate) in_flight: i64,
+    pub(super) raw_records: i64,
+    pub(super) validated_records: i64,
+    pub(super) stored: i64,
+    pub(super) duplicates: i64,
+    pub(super) dead_lettered: i64,
+    pub(super) dead_letters_by_code: BTreeMap<String, u64>,
+    pub(super) in_flight: i64,
     /// Raw records with more than one fate; known at the end
-    pub(crate) with_two_fates: u64,
-    pub(crate) p50_ms: Option<f64>,
-    pub(crate) p99_ms: Option<f64>,
+    pub(super) with_two_fates: u64,
+    pub(super) p50_ms: Option<f64>,
+    pub(super) p99_ms: Option<f64>,
     /// From the start of the process
-    pub(crate) first_row_seconds: Option<f64>,
+    pub(super) first_row_seconds: Option<f64>,
 }
 
-impl Ledger {
-    pub(crate) fn refused(&self) -> u64 {
+impl Reconciliation {
+    pub(super) fn refused(&self) -> u64 {
         self.refused.values().sum()
     }
 
-    /// The conservation table.
-    pub(crate) fn table(&self) -> String {
+    /// The table at the end.
+    pub(super) fn table(&self) -> String {
         let mut out = String::from("\n");
         let mut line = |name: &str, count: String| {
             out.push_str(format!("  {name:<40}{count:>10}").trim_end());
@@ -81,17 +81,17 @@ impl Ledger {
             line(&format!("    {code}"), count.to_string());
         }
         line("+ unaccounted for", self.in_flight.to_string());
-        let verdict = if self.faults().is_empty() {
+        let conclusion = if self.faults().is_empty() {
             "every accepted webhook has exactly one fate"
         } else {
-            "THE BOOKS DO NOT BALANCE"
+            "RECONCILIATION FAILED"
         };
-        out.push_str(&format!("\n  {verdict}\n"));
+        out.push_str(&format!("\n  {conclusion}\n"));
         out
     }
 
-    /// What does not add up.
-    pub(crate) fn faults(&self) -> Vec<String> {
+    /// What does not add up, in sentences; nothing when every accepted webhook has exactly one fate.
+    pub(super) fn faults(&self) -> Vec<String> {
         let (refused, raw_topic) = (self.refused(), topics::RAW);
         let Self {
             sent,
@@ -159,8 +159,8 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn sound() -> Ledger {
-        Ledger {
+    fn sound() -> Reconciliation {
+        Reconciliation {
             sent: 110,
             refused: BTreeMap::from([
                 ("signature_mismatch".to_owned(), 6),
@@ -180,64 +180,76 @@ mod tests {
                 ("not_json".to_owned(), 4),
                 ("conflict".to_owned(), 6),
             ]),
-            ..Ledger::default()
+            ..Reconciliation::default()
         }
     }
 
     #[test]
-    fn sound_books_have_no_fault() {
+    fn a_sound_run_reconciles() {
         assert_eq!(sound().faults(), Vec::<String>::new());
         assert!(sound().table().contains("exactly one fate"));
-        assert_eq!(Ledger::default().faults(), Vec::<String>::new());
+        assert_eq!(Reconciliation::default().faults(), Vec::<String>::new());
     }
 
     #[test]
     fn every_planted_imbalance_is_a_fault() {
-        type Plant = fn(&mut Ledger);
+        type Plant = fn(&mut Reconciliation);
         let planted: [(&str, Plant); 11] = [
-            ("a record lost from the raw topic", |ledger| {
-                (ledger.raw_records, ledger.stored) = (139, 117);
+            ("a record lost from the raw topic", |reconciliation| {
+                (reconciliation.raw_records, reconciliation.stored) = (139, 117);
             }),
-            ("a record lost between raw topic and fate", |ledger| {
-                (ledger.stored, ledger.in_flight) = (119, 1);
-            }),
-            ("a record lost, and nobody says so", |ledger| {
-                ledger.stored = 119
+            (
+                "a record lost between raw topic and fate",
+                |reconciliation| {
+                    (reconciliation.stored, reconciliation.in_flight) = (119, 1);
+                },
+            ),
+            ("a record lost, and nobody says so", |reconciliation| {
+                reconciliation.stored = 119
             }),
             (
                 "a record stored and dead-lettered, another lost",
-                |ledger| ledger.with_two_fates = 1,
+                |reconciliation| reconciliation.with_two_fates = 1,
             ),
-            ("a fate too many", |ledger| {
-                (ledger.duplicates, ledger.in_flight) = (13, -1);
+            ("a fate too many", |reconciliation| {
+                (reconciliation.duplicates, reconciliation.in_flight) = (13, -1);
             }),
-            ("a record nobody was told of", |ledger| {
-                (ledger.raw_records, ledger.stored) = (144, 122);
+            ("a record nobody was told of", |reconciliation| {
+                (reconciliation.raw_records, reconciliation.stored) = (144, 122);
             }),
-            ("a 200 the edge never gave", |ledger| {
-                (ledger.accepted, ledger.sent, ledger.accepted_from_others) = (141, 151, 0);
+            ("a 200 the edge never gave", |reconciliation| {
+                (
+                    reconciliation.accepted,
+                    reconciliation.sent,
+                    reconciliation.accepted_from_others,
+                ) = (141, 151, 0);
             }),
-            ("a delivery without a result", |ledger| ledger.sent = 111),
-            ("a refusal not sent", |ledger| {
-                *ledger.refused.entry("over_quota".to_owned()).or_default() += 1
+            ("a delivery without a result", |reconciliation| {
+                reconciliation.sent = 111
             }),
-            ("a dead letter without a code", |ledger| {
-                *ledger
+            ("a refusal not sent", |reconciliation| {
+                *reconciliation
+                    .refused
+                    .entry("over_quota".to_owned())
+                    .or_default() += 1
+            }),
+            ("a dead letter without a code", |reconciliation| {
+                *reconciliation
                     .dead_letters_by_code
                     .entry("not_json".to_owned())
                     .or_default() -= 1;
             }),
             (
                 "a delivery without an answer that was never tried",
-                |ledger| ledger.unsure_attempts = 0,
+                |reconciliation| reconciliation.unsure_attempts = 0,
             ),
         ];
         for (what, plant) in planted {
-            let mut ledger = sound();
-            plant(&mut ledger);
-            assert!(!ledger.faults().is_empty(), "{what} was not seen");
+            let mut reconciliation = sound();
+            plant(&mut reconciliation);
+            assert!(!reconciliation.faults().is_empty(), "{what} was not seen");
             assert!(
-                ledger.table().contains("THE BOOKS DO NOT BALANCE"),
+                reconciliation.table().contains("RECONCILIATION FAILED"),
                 "{what}"
             );
         }

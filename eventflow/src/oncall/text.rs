@@ -1,14 +1,14 @@
-//! What is shown to a person: nothing a vendor wrote may move the cursor, change a colour or turn the reading direction.
+//! Text for a terminal: nothing a vendor wrote may move the cursor, change a colour or the reading direction.
 
 use time::OffsetDateTime;
 
-/// Whether a character does anything to a terminal, or to the eye, but stand there.
+/// Whether a character does more than stand there: controls a terminal, is invisible, or changes the reading direction.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// One line, with a mark where something was taken out.
+/// One line, with a replacement character for everything unsafe.
 pub(crate) fn line(text: &str) -> String {
     text.chars()
         .map(|character| {
@@ -21,7 +21,7 @@ pub(crate) fn line(text: &str) -> String {
         .collect()
 }
 
-/// Several lines.
+/// The same over several lines.
 pub(crate) fn lines(text: &str) -> String {
     text.chars()
         .map(|character| {
@@ -105,7 +105,7 @@ pub(crate) fn pretty(text: &str) -> String {
 
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
-    // Hostile nesting must not become a page of spaces.
+    // Hostile nesting must not fill the screen with spaces.
     out.push_str(&"  ".repeat(depth.min(40)));
 }
 
@@ -154,13 +154,13 @@ pub(crate) fn count(number: i64, what: &str) -> String {
     }
 }
 
-/// Adds a line, cleaned.
+/// Appends a line, made safe.
 pub(crate) fn put(out: &mut String, text: &str) {
     out.push_str(&line(text));
     out.push('\n');
 }
 
-/// As a shell would need it.
+/// Quoted for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=".contains(character);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,9 +1,9 @@
-//! Answers as pages.
+//! The API's answers as text: dead letters, groups, totals, the audit log.
 
 use super::client::read;
 use super::failure::Failure;
-use super::table::Rows;
-use super::words::{age, count, lines, moment, pretty, put, span, when};
+use super::table::TextTable;
+use super::text::{age, count, lines, moment, pretty, put, when};
 use recovery::model::{
     AuditLogEntry, DeadLetter, DeadLetterDetail, DeadLetterGroup, DeadLetterPage, IndexStats,
     Payload, Selection,
@@ -11,11 +11,11 @@ use recovery::model::{
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-pub(super) fn letters(page: &DeadLetterPage, selection: &Selection) -> String {
+pub(super) fn dead_letters(page: &DeadLetterPage, selection: &Selection) -> String {
     if page.letters.is_empty() {
-        return nothing(page, selection);
+        return no_match(page, selection);
     }
-    let mut rows = Rows::new(&[
+    let mut rows = TextTable::new(&[
         "ID", "STATE", "FAILED", "STAGE", "CODE", "SOURCE", "EVENT", "DETAIL",
     ]);
     for letter in &page.letters {
@@ -56,7 +56,7 @@ pub(super) fn letters(page: &DeadLetterPage, selection: &Selection) -> String {
     out
 }
 
-/// An id takes no more of a line than ids of ours do.
+/// An id takes no more of a line than our own ids do.
 fn short(text: &str) -> String {
     if text.chars().count() <= 40 {
         text.to_owned()
@@ -65,7 +65,7 @@ fn short(text: &str) -> String {
     }
 }
 
-fn nothing(page: &DeadLetterPage, selection: &Selection) -> String {
+fn no_match(page: &DeadLetterPage, selection: &Selection) -> String {
     let mut out = String::new();
     let settled = page
         .last_settled_at
@@ -100,9 +100,9 @@ struct Groups {
 pub(super) fn groups(text: &str) -> Result<String, Failure> {
     let Groups { groups } = read(text)?;
     if groups.is_empty() {
-        return Ok("no group has open dead letters\ntry: eventflow dlq groups --state replaying,resolved,discarded, or eventflow dlq stats\n".to_owned());
+        return Ok("no open dead letters in any group\ntry: eventflow dlq groups --state replaying,resolved,discarded, or eventflow dlq stats\n".to_owned());
     }
-    let mut rows = Rows::new(&[
+    let mut rows = TextTable::new(&[
         "GROUP",
         "OPEN",
         "REPLAYING",
@@ -142,7 +142,7 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
     Ok(out)
 }
 
-pub(super) fn letter(text: &str) -> Result<String, Failure> {
+pub(super) fn dead_letter(text: &str) -> Result<String, Failure> {
     let detail: DeadLetterDetail = read(text)?;
     let letter = &detail.letter;
     let mut out = String::new();
@@ -176,12 +176,12 @@ pub(super) fn letter(text: &str) -> Result<String, Failure> {
         );
     }
     for failure in &detail.failures {
-        let place = format!("{}:{}", failure.dlq.0, failure.dlq.1);
+        let position = format!("{}:{}", failure.dlq.0, failure.dlq.1);
         let (code, stage) = (&failure.code, &failure.stage);
         put(
             &mut out,
             &format!(
-                "failed before  {}  {code} at {stage}, replay {}, dead-letter topic {place}: {}",
+                "failed before  {}  {code} at {stage}, replay {}, dead-letter topic {position}: {}",
                 when(failure.failed_at),
                 failure.replay_count,
                 failure.detail
@@ -269,7 +269,7 @@ fn value(out: &mut String, body: &Payload) {
         Payload::Null => "(null: the record has no value)".to_owned(),
         Payload::Dropped { bytes } => {
             format!(
-                "({bytes} bytes, dropped by the limits of the index; the dead-letter topic may still have it)"
+                "({bytes} bytes, removed by the retention of the index; the dead-letter topic may still have it)"
             )
         }
     };
@@ -302,7 +302,7 @@ pub(super) fn stats(text: &str) -> Result<String, Failure> {
         ),
         None => put(
             &mut out,
-            "index          how far behind the dead-letter topic is not known here",
+            "index          lag unknown: only a running role knows it",
         ),
     }
     put(
@@ -314,13 +314,13 @@ pub(super) fn stats(text: &str) -> Result<String, Failure> {
         ("open by stage", &stats.by_stage),
         ("open by source", &stats.by_source),
     ] {
-        sums_of(&mut out, title, sums);
+        totals(&mut out, title, sums);
     }
     Ok(out)
 }
 
 /// The largest first.
-fn sums_of(out: &mut String, title: &str, sums: &BTreeMap<String, i64>) {
+fn totals(out: &mut String, title: &str, sums: &BTreeMap<String, i64>) {
     let mut sums: Vec<_> = sums.iter().filter(|(_, number)| **number > 0).collect();
     sums.sort_by_key(|(name, number)| (-**number, name.as_str()));
     if !sums.is_empty() {
@@ -345,9 +345,9 @@ struct Log {
 pub(super) fn log(text: &str) -> Result<String, Failure> {
     let Log { entries } = read(text)?;
     if entries.is_empty() {
-        return Ok("nothing was done yet\n".to_owned());
+        return Ok("the audit log is empty\n".to_owned());
     }
-    let mut rows = Rows::new(&[
+    let mut rows = TextTable::new(&[
         "WHEN", "WHO", "ACTION", "REPLAY", "LETTER", "COUNTS", "REASON",
     ]);
     for entry in entries {
@@ -372,9 +372,4 @@ pub(super) fn log(text: &str) -> Result<String, Failure> {
         ]);
     }
     Ok(rows.to_string())
-}
-
-/// `in 3 min`, for what is still to come.
-pub(super) fn left(seconds: f64) -> String {
-    span(seconds.clamp(0.0, 1e9) as u64)
 }

@@ -1,12 +1,13 @@
-//! The demo's closing act: what on-call does about dead letters, on the demo's own, by the commands of docs/ON-CALL.md.
+//! The recovery walkthrough at the end of the demo: what on-call does about dead letters, by the commands of docs/ON-CALL.md.
 //!
-//! Every command is typed as a person would, this program once more, against recovery's API.
+//! Every command runs this program once more against recovery's API, as a person at a terminal would.
 
+use super::config::TOKEN;
 use crate::oncall::quoted;
-use crate::pipeline::{Pipeline, TOKEN};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -16,48 +17,52 @@ const INDEXED: Duration = Duration::from_secs(20);
 /// Longest a command may take.
 const COMMAND: Duration = Duration::from_secs(60);
 
-/// What the vendor tells on the telephone, by code: the mistake can be mended, and so.
-const MENDS: [(&str, &str, &str); 3] = [
+/// Codes whose mistake can be fixed by asking the vendor: the code, the patch, the reason.
+const FIXES: [(&str, &str, &str); 3] = [
     (
         "missing_field",
-        r#"[{"op":"add","path":"/payload/provider_auth_id","value":"auth_by_telephone"}]"#,
-        "the vendor gave the missing id by telephone",
+        r#"[{"op":"add","path":"/payload/provider_auth_id","value":"auth_from_vendor"}]"#,
+        "the vendor supplied the missing id",
     ),
     (
         "blank_field",
-        r#"[{"op":"replace","path":"/payload/order_id","value":"ord_by_telephone"}]"#,
-        "the vendor gave the order by telephone",
+        r#"[{"op":"replace","path":"/payload/order_id","value":"ord_from_vendor"}]"#,
+        "the vendor supplied the order id",
     ),
     (
         "unknown_currency",
         r#"[{"op":"replace","path":"/payload/currency","value":"USD"}]"#,
-        "the vendor says all of these are US dollars",
+        "the vendor confirms that all of these are US dollars",
     ),
 ];
 
-/// How the act ended.
+/// What the walkthrough did.
 #[derive(Debug, Default, serde::Serialize)]
-pub(crate) struct Act {
-    /// The code of the dead letters that were mended; none when no code of this run can be
-    pub(crate) mended: Option<String>,
-    pub(crate) replay: Value,
-    pub(crate) audit: Value,
+pub(super) struct Walkthrough {
+    /// Code of the dead letters that were fixed; none when no code of this run can be
+    pub(super) fixed: Option<String>,
+    pub(super) replay: Value,
+    pub(super) audit: Value,
 }
 
-/// Types commands and shows what they answer, or only acts.
-struct Stage<'a> {
-    pipeline: &'a Pipeline,
+/// Runs commands and shows them with their output, unless `silent`.
+struct Shell {
+    recovery: SocketAddr,
     silent: bool,
 }
 
-/// Plays it. An error is a command that failed: then so did the demo.
-pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Act> {
-    let stage = Stage { pipeline, silent };
-    stage.indexed().await?;
-    stage.say("\nThe dead letters are indexed. What on-call does about them (docs/ON-CALL.md):")?;
-    stage.show(&["dlq", "groups"]).await?;
-    let groups = stage.ask(&["dlq", "groups"]).await?;
-    let found = MENDS.iter().find_map(|(code, patch, reason)| {
+/// Runs it against recovery's API at this address.
+///
+/// # Errors
+/// A command that failed: then so did the demo.
+pub(super) async fn run(recovery: SocketAddr, silent: bool) -> anyhow::Result<Walkthrough> {
+    let shell = Shell { recovery, silent };
+    shell.wait_until_indexed().await?;
+    shell
+        .print("\nThe dead letters are indexed. What on-call does about them (docs/ON-CALL.md):")?;
+    shell.show(&["dlq", "groups"]).await?;
+    let groups = shell.query(&["dlq", "groups"]).await?;
+    let found = FIXES.iter().find_map(|(code, patch, reason)| {
         let group = groups["groups"]
             .as_array()?
             .iter()
@@ -70,37 +75,37 @@ pub(crate) async fn play(pipeline: &Pipeline, silent: bool) -> anyhow::Result<Ac
             group["sample"].to_string(),
         ))
     });
-    let mut act = Act::default();
+    let mut walkthrough = Walkthrough::default();
     if let Some((code, patch, reason, group, sample)) = found {
-        stage.show(&["explain", &sample]).await?;
-        stage
+        shell.show(&["explain", &sample]).await?;
+        shell
             .show(&[
                 "dlq", "edit", "--group", &group, "--patch", patch, "--reason", reason, "--yes",
             ])
             .await?;
-        stage
+        shell
             .show(&["replay", "plan", "--group", &group, "--reason", reason])
             .await?;
-        let history = stage.ask(&["replay", "history", "--limit", "1"]).await?;
+        let history = shell.query(&["replay", "history", "--limit", "1"]).await?;
         let job = history["replays"][0]["id"]
             .as_str()
             .context("no replay was planned")?
             .to_owned();
-        stage.show(&["replay", "dry-run", &job]).await?;
-        stage.show(&["replay", "apply", &job, "--yes"]).await?;
-        stage.show(&["dlq", "ls", "--group", &group]).await?;
-        act.mended = Some((*code).to_owned());
-        act.replay = stage.ask(&["replay", "status", &job]).await?;
+        shell.show(&["replay", "dry-run", &job]).await?;
+        shell.show(&["replay", "apply", &job, "--yes"]).await?;
+        shell.show(&["dlq", "ls", "--group", &group]).await?;
+        walkthrough.fixed = Some((*code).to_owned());
+        walkthrough.replay = shell.query(&["replay", "status", &job]).await?;
     } else {
-        stage.say("\nNone of this run's dead letters can be mended by a person: the values they need are nowhere.")?;
+        shell.print("\nNone of this run's dead letters can be fixed by hand: the values they need are nowhere.")?;
     }
-    stage.show(&["audit", "--now"]).await?;
-    act.audit = stage.ask(&["audit"]).await?;
-    Ok(act)
+    shell.show(&["audit", "--now"]).await?;
+    walkthrough.audit = shell.query(&["audit"]).await?;
+    Ok(walkthrough)
 }
 
-impl Stage<'_> {
-    fn say(&self, text: &str) -> std::io::Result<()> {
+impl Shell {
+    fn print(&self, text: &str) -> std::io::Result<()> {
         if self.silent {
             Ok(())
         } else {
@@ -112,7 +117,7 @@ impl Stage<'_> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(words).env(
             "EVENTFLOW_RECOVERY_URL",
-            format!("http://{}", self.pipeline.recovery),
+            format!("http://{}", self.recovery),
         );
         command
             .env("EVENTFLOW_RECOVERY_TOKEN", TOKEN)
@@ -121,9 +126,9 @@ impl Stage<'_> {
         Ok(command)
     }
 
-    /// Types a command; what it says goes to the terminal.
+    /// Runs a command; its output goes to the terminal.
     async fn show(&self, words: &[&str]) -> anyhow::Result<()> {
-        self.say(&format!(
+        self.print(&format!(
             "\n$ eventflow {}",
             words
                 .iter()
@@ -137,7 +142,7 @@ impl Stage<'_> {
         }
         let status = tokio::time::timeout(COMMAND, command.status())
             .await
-            .context("no answer in time")??;
+            .context("not finished in time")??;
         anyhow::ensure!(
             status.success(),
             "`eventflow {}` ended with {status}",
@@ -146,28 +151,28 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The same question, answered as JSON.
-    async fn ask(&self, words: &[&str]) -> anyhow::Result<Value> {
+    /// Runs a command with `--json`.
+    async fn query(&self, words: &[&str]) -> anyhow::Result<Value> {
         let mut command = self.command(words)?;
         let output = command.arg("--json").stderr(Stdio::null()).output();
         let output = tokio::time::timeout(COMMAND, output)
             .await
-            .context("no answer in time")??;
+            .context("not finished in time")??;
         serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("`eventflow {}` gave no JSON", words.join(" ")))
+            .with_context(|| format!("`eventflow {}` printed no JSON", words.join(" ")))
     }
 
     /// Waits until the index has read the dead-letter topic to its end.
-    async fn indexed(&self) -> anyhow::Result<()> {
+    async fn wait_until_indexed(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + INDEXED;
         loop {
-            let stats = self.ask(&["dlq", "stats"]).await.unwrap_or(json!({}));
+            let stats = self.query(&["dlq", "stats"]).await.unwrap_or(json!({}));
             if stats["index_lag"] == 0 {
                 return Ok(());
             }
             anyhow::ensure!(
                 Instant::now() < deadline,
-                "the dead letters are not indexed within {} s: {stats}",
+                "dead letters not indexed within {} s: {stats}",
                 INDEXED.as_secs()
             );
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,9 +1,10 @@
-//! Every role in this process, for the demo.
+//! Every role in this process, on an embedded broker and a private PostgreSQL or on those it is given.
 
-use crate::demo::Config;
+use super::config::{PortArgs, SECRET, STOPPED, TIMEOUT, TOKEN};
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
 use contracts::Secret;
+use contracts::pipeline::Pipeline;
 use recovery::Context;
 use recovery::http::{Role, Tokens};
 use runtime::config::ConfigError;
@@ -20,19 +21,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Signs the demo's webhooks: the simulator's default, so that `eventflow load` just works beside the demo.
-pub(crate) const SECRET: &str = "eventflow-local-secret";
-/// Opens recovery's API in the demo.
-pub(crate) const TOKEN: &str = "eventflow-demo";
-/// What is said when a stop was asked for too early.
-pub(crate) const STOPPED: &str = "stopped before it was up";
-/// How long real brokers and a real database may take to answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the roles may take to be ready.
 const START: Duration = Duration::from_secs(30);
 
-/// All ports of the demo: a taken one must be known before anything is started.
-pub(crate) struct Ports {
+/// The sockets of all roles, bound before anything is started: a port that is taken is then the only error.
+pub(super) struct Listeners {
     producer: TcpListener,
     validator: TcpListener,
     analytics: TcpListener,
@@ -42,47 +35,48 @@ pub(crate) struct Ports {
     recovery: TcpListener,
 }
 
-impl Ports {
-    pub(crate) async fn bind(config: &Config) -> Result<Self, ConfigError> {
+impl Listeners {
+    /// # Errors
+    /// The first port that is taken.
+    pub(super) async fn bind(ports: &PortArgs) -> Result<Self, ConfigError> {
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Ok(Self {
-            producer: bind("--producer-port", at(config.producer_port)).await?,
-            validator: bind("--validator-port", at(config.validator_port)).await?,
-            analytics: bind("--analytics-port", at(config.analytics_port)).await?,
-            persistence: bind("--persistence-port", at(config.persistence_port)).await?,
-            simulator: bind("--simulator-port", at(config.simulator_port)).await?,
-            registry: bind("--registry-port", at(config.registry_port)).await?,
-            recovery: bind("--recovery-port", at(config.recovery_port)).await?,
+            producer: bind("--producer-port", at(ports.producer_port)).await?,
+            validator: bind("--validator-port", at(ports.validator_port)).await?,
+            analytics: bind("--analytics-port", at(ports.analytics_port)).await?,
+            persistence: bind("--persistence-port", at(ports.persistence_port)).await?,
+            simulator: bind("--simulator-port", at(ports.simulator_port)).await?,
+            registry: bind("--registry-port", at(ports.registry_port)).await?,
+            recovery: bind("--recovery-port", at(ports.recovery_port)).await?,
         })
     }
 }
 
-/// The roles, and what they stand on. Dropped: the roles are told to stop, then the database and the broker go.
-pub(crate) struct Pipeline {
-    roles: Roles,
+/// The running roles with their broker and database. Dropped: the roles stop, then the database and the broker.
+pub(super) struct Roles {
+    tasks: Tasks,
     _stop: DropGuard,
-    pub(crate) kafka: KafkaArgs,
-    pub(crate) database_url: Secret,
-    /// A role, where it is, and what is to be seen there
-    pub(crate) addresses: Vec<(&'static str, SocketAddr, &'static str)>,
-    pub(crate) simulator: SocketAddr,
-    /// Its API
-    pub(crate) recovery: SocketAddr,
-    /// Its database
-    pub(crate) oncall: Context,
+    pub(super) kafka: KafkaArgs,
+    pub(super) database_url: Secret,
+    /// Role, address, and what is served there
+    pub(super) addresses: Vec<(&'static str, SocketAddr, &'static str)>,
+    pub(super) simulator_address: SocketAddr,
+    pub(super) recovery_address: SocketAddr,
+    /// Recovery's queries, straight on its database
+    pub(super) recovery_context: Context,
     /// How the demo's own vendors deliver
-    pub(crate) delivery: DeliveryArgs,
+    pub(super) delivery: DeliveryArgs,
     _postgres: Option<PrivatePostgres>,
     _broker: Option<EmbeddedBroker>,
 }
 
-struct Roles {
+struct Tasks {
     running: JoinSet<anyhow::Result<()>>,
     health: Vec<(&'static str, Health)>,
     stop: CancellationToken,
 }
 
-impl Roles {
+impl Tasks {
     fn spawn<F>(&mut self, role: &'static str, work: F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -96,65 +90,77 @@ impl Roles {
         self.health.push((role, health.clone()));
         health
     }
+
+    fn is_ready(&self, role: &str) -> bool {
+        self.health
+            .iter()
+            .any(|(name, health)| *name == role && health.is_ready())
+    }
 }
 
-impl Pipeline {
-    /// Starts everything. Joining a group lasts three seconds on the embedded broker: the stages that need no database join while PostgreSQL
-    /// is being made.
+impl Roles {
+    /// Starts everything; `brokers` and `database_url` replace the embedded broker and the private PostgreSQL. Joining a group lasts three
+    /// seconds on the embedded broker: the stages that need no database join while PostgreSQL is being created.
     ///
-    /// A shutdown does not cut off the database half-made, which would leave it behind: it is waited for, then taken down.
-    pub(crate) async fn start(
-        config: &Config,
-        ports: Ports,
+    /// A shutdown waits for a PostgreSQL that is being created and then removes it, so that nothing is left behind.
+    ///
+    /// # Errors
+    /// Something cannot be started, or a shutdown came first.
+    pub(super) async fn start(
+        brokers: Option<&str>,
+        database_url: Option<Secret>,
+        listeners: Listeners,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (broker, kafka) = shutdown
-            .run_until_cancelled(start_broker(config))
+            .run_until_cancelled(start_broker(brokers))
             .await
             .context(STOPPED)??;
-        let private = config
-            .database_url
+        let private = database_url
             .is_none()
             .then(|| tokio::task::spawn_blocking(|| PrivatePostgres::start(true)));
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
-        let mut roles = Roles {
+        let mut tasks = Tasks {
             running: JoinSet::new(),
             health: Vec::new(),
             stop: stop.clone(),
         };
-        let recovery = ports.recovery.local_addr()?;
+        let recovery_address = listeners.recovery.local_addr()?;
         let addresses = vec![
             (
                 "producer",
-                ports.producer.local_addr()?,
+                listeners.producer.local_addr()?,
                 "POST /api/webhooks/payment-authorized, /docs, /ready",
             ),
             (
                 "validator",
-                ports.validator.local_addr()?,
+                listeners.validator.local_addr()?,
                 "/ready, /metrics",
             ),
             (
                 "analytics",
-                ports.analytics.local_addr()?,
+                listeners.analytics.local_addr()?,
                 "/api/stats, /ready, /metrics",
             ),
             (
                 "persistence",
-                ports.persistence.local_addr()?,
+                listeners.persistence.local_addr()?,
                 "/ready, /metrics",
             ),
             (
                 "simulator",
-                ports.simulator.local_addr()?,
+                listeners.simulator.local_addr()?,
                 "POST /authorize",
             ),
-            ("registry", ports.registry.local_addr()?, "/subjects"),
-            ("recovery", recovery, "/openapi.json"),
+            ("registry", listeners.registry.local_addr()?, "/subjects"),
+            ("recovery", recovery_address, "/openapi.json"),
         ];
-        let (edge, simulator) = (ports.producer.local_addr()?, ports.simulator.local_addr()?);
-        let registry_flag = format!("--registry-url=http://{}", ports.registry.local_addr()?);
+        let (edge, simulator) = (
+            listeners.producer.local_addr()?,
+            listeners.simulator.local_addr()?,
+        );
+        let registry_flag = format!("--registry-url=http://{}", listeners.registry.local_addr()?);
         let flags = |more: &[&str]| {
             let brokers = format!("--kafka-brokers={}", kafka.kafka_brokers);
             let settings = kafka
@@ -171,30 +177,30 @@ impl Pipeline {
 
         let settings: registry::Config = parse(&["demo".to_owned()])?;
         let end = stop.clone();
-        roles.spawn("registry", async move {
-            role::serve(&settings, ports.registry, Health::starting(), end).await
+        tasks.spawn("registry", async move {
+            role::serve(&settings, listeners.registry, Health::starting(), end).await
         });
 
         let settings: producer::Config = parse(&flags(&[
             &format!("--webhook-signing-secret={SECRET}"),
             "--ingest-api-key=demo",
         ]))?;
-        let (health, end) = (roles.health("producer"), stop.clone());
-        roles.spawn("producer", async move {
-            producer::serve(&settings, ports.producer, health, end).await
+        let (health, end) = (tasks.health("producer"), stop.clone());
+        tasks.spawn("producer", async move {
+            producer::serve(&settings, listeners.producer, health, end).await
         });
 
         let settings: validator::Config = parse(&flags(&[&registry_flag]))?;
-        let (health, end) = (roles.health("validator"), stop.clone());
-        roles.spawn("validator", async move {
-            role::serve(&settings, ports.validator, health, end).await
+        let (health, end) = (tasks.health("validator"), stop.clone());
+        tasks.spawn("validator", async move {
+            role::serve(&settings, listeners.validator, health, end).await
         });
 
         // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
         let settings: analytics::Config = parse(&flags(&[&registry_flag]))?;
-        let (health, end) = (roles.health("analytics"), stop.clone());
-        roles.spawn("analytics", async move {
-            role::serve(&settings, ports.analytics, health, end).await
+        let (health, end) = (tasks.health("analytics"), stop.clone());
+        tasks.spawn("analytics", async move {
+            role::serve(&settings, listeners.analytics, health, end).await
         });
 
         let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized");
@@ -211,11 +217,11 @@ impl Pipeline {
         )?;
         let delivery = settings.delivery.clone();
         let end = stop.clone();
-        roles.spawn("simulator", async move {
-            role::serve(&settings, ports.simulator, Health::starting(), end).await
+        tasks.spawn("simulator", async move {
+            role::serve(&settings, listeners.simulator, Health::starting(), end).await
         });
 
-        let (postgres, database_url) = match (private, &config.database_url) {
+        let (postgres, database_url) = match (private, database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
                 // A Ctrl-C at the terminal reaches PostgreSQL's programs too: then their failure is not the news.
@@ -225,16 +231,16 @@ impl Pipeline {
                 let url = Secret::new(postgres.url());
                 (Some(postgres), url)
             }
-            (None, url) => (None, url.clone().unwrap_or_else(|| Secret::new(""))),
+            (None, url) => (None, url.unwrap_or_else(|| Secret::new(""))),
         };
         let url_flag = format!(
             "--database-url={}",
             String::from_utf8_lossy(database_url.expose())
         );
         let settings: persistence::Config = parse(&flags(&[&registry_flag, &url_flag]))?;
-        let (health, end) = (roles.health("persistence"), roles.stop.clone());
-        roles.spawn("persistence", async move {
-            role::serve(&settings, ports.persistence, health, end).await
+        let (health, end) = (tasks.health("persistence"), tasks.stop.clone());
+        tasks.spawn("persistence", async move {
+            role::serve(&settings, listeners.persistence, health, end).await
         });
 
         let settings: recovery::Config = parse(&flags(&[
@@ -243,36 +249,42 @@ impl Pipeline {
             &secret_flag,
             "--audit-seconds=2",
         ]))?;
-        let oncall = Context::new(settings.pipeline.clone(), None)?;
+        let recovery_context = Context::new(settings.pipeline.clone(), None)?;
         let tokens = Tokens::one("demo", Role::Operator, Secret::new(TOKEN));
-        let (health, end) = (roles.health("recovery"), roles.stop.clone());
-        roles.spawn("recovery", async move {
-            recovery::serve(&settings, &tokens, ports.recovery, health, end).await
+        let (health, end) = (tasks.health("recovery"), tasks.stop.clone());
+        tasks.spawn("recovery", async move {
+            recovery::serve(&settings, &tokens, listeners.recovery, health, end).await
         });
+        for stage in &Pipeline::built_in().stages {
+            let name = &stage.name;
+            let is_started = tasks.health.iter().any(|(role, _)| role == name);
+            anyhow::ensure!(
+                is_started,
+                "the demo does not start the stage {name}: add it to demo/roles.rs"
+            );
+        }
         Ok(Self {
-            roles,
+            tasks,
             _stop: guard,
             kafka,
             database_url,
             addresses,
-            simulator,
-            recovery,
-            oncall,
+            simulator_address: simulator,
+            recovery_address,
+            recovery_context,
             delivery,
             _postgres: postgres,
             _broker: broker,
         })
     }
 
-    /// Waits until every role an event passes can do its job. Recovery may come a moment later.
-    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+    /// Waits until the edge and every stage can do their job. Recovery may take a moment longer.
+    pub(super) async fn ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START;
-        while !self
-            .roles
-            .health
-            .iter()
-            .all(|(role, health)| *role == "recovery" || health.is_ready())
-        {
+        let pipeline = Pipeline::built_in();
+        let stages = pipeline.stages.iter().map(|stage| stage.name.as_str());
+        let awaited: Vec<&str> = stages.chain(["producer"]).collect();
+        while !awaited.iter().all(|role| self.tasks.is_ready(role)) {
             anyhow::ensure!(
                 Instant::now() < deadline,
                 "not ready after {} s: {}",
@@ -288,9 +300,9 @@ impl Pipeline {
     }
 
     /// Why roles are not ready now.
-    pub(crate) fn problems(&self) -> Vec<String> {
+    pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (role, health) in &self.roles.health {
+        for (role, health) in &self.tasks.health {
             let reasons = health.reasons().into_iter();
             problems.extend(
                 reasons.map(|(check, reason)| format!("{role} is not ready: {check}: {reason}")),
@@ -300,46 +312,46 @@ impl Pipeline {
     }
 
     /// Waits until a role ends by itself, which none should; why.
-    pub(crate) async fn ended(&mut self) -> anyhow::Error {
-        match self.roles.running.join_next().await {
+    pub(super) async fn ended(&mut self) -> anyhow::Error {
+        match self.tasks.running.join_next().await {
             Some(Ok(Ok(()))) | None => anyhow::anyhow!("a role ended by itself"),
             Some(Ok(Err(error))) => error,
             Some(Err(error)) => anyhow::anyhow!("a role panicked: {error}"),
         }
     }
 
-    /// Stops the roles, then the database and the broker. Without a broker a Kafka client would take minutes to close: it is left to the
-    /// end of the process.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        self.roles.stop.cancel();
+    /// Stops the roles, then the database and the broker. A Kafka client without a broker takes minutes to close: the end of the
+    /// process ends it.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        self.tasks.stop.cancel();
         let all = async {
-            while let Some(role) = self.roles.running.join_next().await {
+            while let Some(role) = self.tasks.running.join_next().await {
                 role??;
             }
             Ok(())
         };
-        tokio::time::timeout(PATIENCE, all).await.unwrap_or(Ok(()))
+        tokio::time::timeout(TIMEOUT, all).await.unwrap_or(Ok(()))
     }
 }
 
-async fn start_broker(config: &Config) -> anyhow::Result<(Option<EmbeddedBroker>, KafkaArgs)> {
-    let described = contracts::pipeline::Pipeline::built_in();
-    let wanted = described.partitions();
-    let Some(brokers) = &config.kafka else {
-        let broker = EmbeddedBroker::start(&wanted)?;
+async fn start_broker(
+    brokers: Option<&str>,
+) -> anyhow::Result<(Option<EmbeddedBroker>, KafkaArgs)> {
+    let Some(brokers) = brokers else {
+        let broker = EmbeddedBroker::with_pipeline()?;
         let kafka = broker.kafka();
         return Ok((Some(broker), kafka));
     };
-    let bad = |problem: String| ConfigError::new("--kafka", problem);
+    let bad = |problem: String| ConfigError::new("--kafka-brokers", problem);
     let kafka = KafkaArgs::plaintext(brokers);
     kafka.check().map_err(|error| bad(error.problem))?;
-    runtime::admin::cluster_id(&kafka, PATIENCE).await.map_err(|_| {
+    runtime::admin::cluster_id(&kafka, TIMEOUT).await.map_err(|_| {
         bad(format!(
             "no Kafka broker answers at {brokers} within {} s; is it running, and its listener plaintext?",
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         ))
     })?;
-    runtime::admin::create_topics(&kafka, &wanted)
+    runtime::admin::create_topics(&kafka, &Pipeline::built_in().partitions())
         .await
         .map_err(|error| bad(format!("{error:#}")))?;
     Ok((None, kafka))
