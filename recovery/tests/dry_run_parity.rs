@@ -8,6 +8,7 @@ use contracts::Secret;
 use contracts::avro::datum::Decoder;
 use contracts::event::Catalog;
 use persistence::writer::{BatchRow, Writer};
+use recovery::replay::jobs;
 use replay::{Dead, PERSISTENCE, body, framed, registry, world};
 use runtime::consumer::Record;
 use runtime::health::Health;
@@ -146,14 +147,16 @@ async fn a_dry_run_says_what_persistence_then_does() {
     }
     let job = world.planned(&ids, "k").await;
     world.recovery.dry_run("ann", &job.id).await.unwrap();
-    let items = world.recovery.items(&job.id, &[], 100).await.unwrap();
+    let items = jobs::items(&world.recovery, &job.id, &[], 100)
+        .await
+        .unwrap();
     let predicted: Vec<_> = items
         .into_iter()
         .map(|item| {
             // PostgreSQL names the table.
             let detail = item.would_detail.filter(|_| item.would_code.is_some());
             let detail = detail.map(|detail| detail.replace("dry_run_rows", "events"));
-            (item.would.unwrap(), item.would_code, detail)
+            (item.would.unwrap().to_string(), item.would_code, detail)
         })
         .collect();
     let fates = stored(&writer, &cases, true).await;

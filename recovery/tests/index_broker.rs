@@ -72,7 +72,48 @@ fn start_stage(kafka: &KafkaArgs, shutdown: &CancellationToken) -> JoinHandle<an
     let stage = Stage::parse_from(["test", "--breaker=off"]).stage;
     let settings = stage.settings(kafka, "eventflow-validator", vec![RAW.to_owned()], None);
     let (kafka, shutdown) = (kafka.clone(), shutdown.clone());
-    tokio::spawn(async move { index::consume(&config, &recovery, Health::new(), shutdown).await })
+    tokio::spawn(async move {
+        let publisher = Publisher::new(
+            &kafka,
+            &PublisherSettings::stage("validator"),
+            &Health::new(),
+        )?;
+        consumer::run(
+            settings,
+            Rejecting,
+            Some(publisher),
+            Health::new(),
+            shutdown,
+        )
+        .await
+        .map(drop)
+    })
+}
+
+fn start_index(
+    world: &World,
+    kafka: &KafkaArgs,
+    registry: &str,
+    shutdown: &CancellationToken,
+) -> JoinHandle<anyhow::Result<()>> {
+    let mut flags = vec![
+        "test".to_owned(),
+        format!("--kafka-brokers={}", kafka.kafka_brokers),
+        format!("--database-url={}", world.url),
+        format!("--registry-url={registry}"),
+    ];
+    flags.extend(
+        kafka
+            .kafka_config
+            .iter()
+            .map(|setting| format!("--kafka-config={setting}")),
+    );
+    let config = Cli::parse_from(flags).config;
+    let (recovery, shutdown) = (world.recovery.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        recovery::SCHEMA.migrate(recovery.pool()).await?;
+        index::consume(&config, &recovery, Health::new(), shutdown).await
+    })
 }
 
 async fn publish(
