@@ -3,6 +3,7 @@
 use crate::fault::{classify, sqlstate};
 use crate::{CHECK, DEADLINE, silent};
 use contracts::Secret;
+use runtime::backoff::Backoff;
 use runtime::config::ConfigError;
 use runtime::consumer::StageError;
 use runtime::health::Health;
@@ -83,7 +84,7 @@ impl Schema {
         health: &Health,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<bool> {
-        let mut pause = Duration::from_millis(50);
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
             match shutdown
                 .run_until_cancelled(self.prepare(pool, kafka))
@@ -98,13 +99,12 @@ impl Schema {
                 Some(Err(error)) => health.set(CHECK, Err(error.to_string())),
             }
             if shutdown
-                .run_until_cancelled(tokio::time::sleep(pause))
+                .run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
                 .await
                 .is_none()
             {
                 return Ok(false);
             }
-            pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
 
