@@ -40,7 +40,7 @@ enum Work {
         /// Longest each schema may take, in seconds, waiting for Kafka and PostgreSQL included
         #[arg(long, default_value_t = 300)]
         seconds: u64,
-        /// Password of eventflow_persistence (ASCII)
+        /// Password of eventflow_persistence
         #[arg(
             help_heading = "Database",
             long,
@@ -49,7 +49,7 @@ enum Work {
             requires = "recovery_password"
         )]
         persistence_password: Option<Secret>,
-        /// Password of eventflow_recovery (ASCII)
+        /// Password of eventflow_recovery
         #[arg(
             help_heading = "Database",
             long,
@@ -98,11 +98,9 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                 let pool = match password {
                     None => schema.pool(url, 2)?,
                     Some(password) => {
-                        if !password.expose().is_ascii() || password.expose().is_empty() {
+                        if password.expose().is_empty() {
                             let flag = format!("--{}-password", schema.role);
-                            return Err(
-                                ConfigError::new(&flag, "must be ASCII, and not empty").into()
-                            );
+                            return Err(ConfigError::new(&flag, "must not be empty").into());
                         }
                         users.create(schema.role, password).await?;
                         schema.pool_as_its_user(url, 2)?
@@ -129,7 +127,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                 }
                 let login = password
                     .as_ref()
-                    .map(|_| format!(", owned by {}", store::users::name(schema.role)));
+                    .map(|_| format!(", owned by {}", store::connect::login(schema.role)));
                 println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
             }
             if recovery_password.is_some() {

@@ -36,6 +36,12 @@ pub fn options(url: &Secret, role: &str) -> Result<PgConnectOptions, ConfigError
         ]))
 }
 
+/// The name a role logs in by, when it has a login of its own ([`crate::users`]).
+#[must_use]
+pub fn login(role: &str) -> String {
+    ["eventflow", role].join("_")
+}
+
 /// A role's part of the database: its name is that of its schema, and these are its migrations.
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
@@ -60,7 +66,7 @@ impl Schema {
     /// [`ConfigError`]
     pub fn pool_as_its_user(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
         Ok(pool(
-            options(url, self.role)?.options([("role", crate::users::name(self.role))]),
+            options(url, self.role)?.options([("role", login(self.role))]),
             connections,
         ))
     }
