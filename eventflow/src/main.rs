@@ -6,7 +6,7 @@ mod demo;
 mod healthcheck;
 mod oncall;
 mod recovery_role;
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 mod reference;
 mod smoke;
 
