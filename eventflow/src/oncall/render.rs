@@ -134,10 +134,7 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
     }
     let mut out = rows.to_string();
     if let Some(sample) = groups.first().and_then(|group| group.sample) {
-        put(
-            &mut out,
-            &format!("\u{2014} next: eventflow explain {sample}"),
-        );
+        put(&mut out, &format!("next: eventflow explain {sample}"));
     }
     Ok(out)
 }
