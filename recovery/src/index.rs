@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::context::SCHEMA;
 use crate::metrics as names;
+use contracts::pipeline::Pipeline;
 use groups::Groups;
 use row::Row;
 use runtime::breaker::BreakerSettings;
@@ -28,6 +29,7 @@ use runtime::registry::Registry;
 use sniff::Schemas;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::offsets::{self, Ends, Place, Positions};
 use store::{fault::classify, within};
@@ -38,7 +40,7 @@ use write::{DlqPlace, Mode, Written};
 #[derive(Debug)]
 pub(crate) struct Indexer {
     pool: PgPool,
-    raw_topic: String,
+    pipeline: Arc<Pipeline>,
     groups: Groups,
     schemas: Schemas,
 }
@@ -55,7 +57,7 @@ impl Indexer {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            raw_topic: recovery.pipeline.raw.clone(),
+            pipeline: Arc::clone(&recovery.pipeline),
             groups: Groups::default(),
             schemas: Schemas::new(Registry::new(&recovery.args.registry)?),
         })
@@ -64,7 +66,7 @@ impl Indexer {
     async fn rows<'a>(
         &mut self,
         dead: &[Dead<'a>],
-        raw_topic: &'a str,
+        pipeline: &'a Pipeline,
     ) -> Result<Vec<Row<'a>>, StageError> {
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
@@ -76,7 +78,7 @@ impl Indexer {
         };
         let mut rows: Vec<Row<'a>> = dead
             .iter()
-            .map(|dead| Row::new(dead, raw_topic, peek(dead)))
+            .map(|dead| Row::new(dead, pipeline, peek(dead)))
             .collect();
         self.groups.assign(&self.pool, &mut rows).await?;
         Ok(rows)
@@ -84,8 +86,8 @@ impl Indexer {
 
     /// Indexes records, without any offset.
     pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, StageError> {
-        let raw_topic = self.raw_topic.clone();
-        let rows = self.rows(dead, &raw_topic).await?;
+        let pipeline = Arc::clone(&self.pipeline);
+        let rows = self.rows(dead, &pipeline).await?;
         let (transaction, written) = write::write(&self.pool, &rows, Mode::All).await?;
         transaction.commit().await.map_err(classify)?;
         written.count();
@@ -135,8 +137,8 @@ impl Index {
         let mut ends = Ends::default();
         let places: Vec<usize> = batch.iter().map(|record| ends.cover(record)).collect();
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
-        let raw_topic = self.indexer.raw_topic.clone();
-        let rows = self.indexer.rows(&dead, &raw_topic).await?;
+        let pipeline = Arc::clone(&self.indexer.pipeline);
+        let rows = self.indexer.rows(&dead, &pipeline).await?;
         let (mut transaction, written) = write::write(&self.indexer.pool, &rows, Mode::All).await?;
         let new: HashSet<&DlqPlace> = written.new.iter().collect();
         let more: HashSet<&DlqPlace> = written.again.iter().chain(&written.copies).collect();

@@ -7,11 +7,13 @@
 
 pub mod audit;
 mod audit_log;
+mod barrier;
 mod config;
 mod context;
 pub mod error;
 pub mod http;
 pub mod index;
+mod kafka;
 pub mod metrics;
 pub mod model;
 pub mod query;

@@ -8,8 +8,11 @@ use time::OffsetDateTime;
 pub type Time = OffsetDateTime;
 
 /// Where a dead letter stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum State {
     /// Waits for somebody
     Open,
@@ -338,8 +341,9 @@ pub struct Job {
 }
 
 /// Where a replay stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum JobState {
     Planned,
@@ -355,7 +359,7 @@ pub enum JobState {
 pub struct Item {
     pub letter: i64,
     pub event_id: Option<String>,
-    /// pending, sending, sent, stored, duplicate, failed, skipped
+    /// pending, sending, sent, stored, duplicate, processed, failed, skipped
     pub state: String,
     pub code: Option<String>,
     pub detail: Option<String>,

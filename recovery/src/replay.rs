@@ -6,3 +6,4 @@ pub mod edit;
 pub mod jobs;
 pub mod policy;
 pub mod runner;
+pub(crate) mod state;

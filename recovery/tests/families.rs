@@ -2,31 +2,32 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use contracts::pipeline::Pipeline;
 use proptest::prelude::*;
-use recovery::index::formats::{Header, Place, Verdict, verdict};
+use recovery::index::formats::{Failure, Header, RecordPosition, read};
 
 const RAW: &str = "events.raw.v1";
 
-fn place(topic: &'static str, partition: i32, offset: i64) -> Option<Place<'static>> {
-    Some(Place {
+fn place(topic: &'static str, partition: i32, offset: i64) -> Option<RecordPosition<'static>> {
+    Some(RecordPosition {
         topic: topic.into(),
         partition,
         offset,
     })
 }
 
-fn foreign(family: &'static str) -> Verdict<'static> {
-    Verdict {
+fn foreign(family: &'static str) -> Failure<'static> {
+    Failure {
         family,
         disposition: "unknown".into(),
         attempts: 1,
-        ..Verdict::default()
+        ..Failure::default()
     }
 }
 
 #[test]
 fn every_family_is_read_in_its_own_encoding() {
-    type Case = (&'static str, Vec<Header<'static>>, Verdict<'static>);
+    type Case = (&'static str, Vec<Header<'static>>, Failure<'static>);
     let text = |name: &'static str, value: &'static str| -> Header<'static> {
         (name, Some(value.as_bytes()))
     };
@@ -48,7 +49,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 text("ef.dlq.last_failed_at", "6"),
                 text("ef.dlq.service_version", "0.1.0"),
             ],
-            Verdict {
+            Failure {
                 family: "eventflow",
                 stage: "validator".into(),
                 code: "not_json".into(),
@@ -60,7 +61,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 first_failed_micros: Some(5),
                 last_failed_micros: Some(6),
                 service_version: Some("0.1.0".into()),
-                ..Verdict::default()
+                ..Failure::default()
             },
         ),
         (
@@ -78,7 +79,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 text("ef.dlq.group", "eventflow-persistence"),
                 text("ef.dlq.code", "conflict"),
             ],
-            Verdict {
+            Failure {
                 family: "eventflow",
                 stage: "persistence".into(),
                 code: "conflict".into(),
@@ -88,7 +89,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 replay_count: 2,
                 origin: place(RAW, 4, 77),
                 failed: place("events.retry.eventflow-persistence.v1", 1, 9),
-                ..Verdict::default()
+                ..Failure::default()
             },
         ),
         (
@@ -114,7 +115,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 ),
                 text("__connect.errors.exception.stacktrace", "at ..."),
             ],
-            Verdict {
+            Failure {
                 stage: "jdbc-sink".into(),
                 code: "DataException".into(),
                 detail: "VALUE_CONVERTER: Converting byte[] failed".into(),
@@ -152,7 +153,7 @@ fn every_family_is_read_in_its_own_encoding() {
                     Some(&[1, 0x9a, 0, 0, 0, 0]),
                 ),
             ],
-            Verdict {
+            Failure {
                 stage: "billing".into(),
                 code: "IllegalStateException".into(),
                 group: "billing".into(),
@@ -172,7 +173,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 ),
                 text("kafka_dlt-key-exception-message", "no magic byte"),
             ],
-            Verdict {
+            Failure {
                 code: "SerializationException".into(),
                 detail: "no magic byte".into(),
                 ..foreign("spring")
@@ -190,7 +191,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 text("__streams.errors.partition", "0"),
                 text("__streams.errors.offset", "12"),
             ],
-            Verdict {
+            Failure {
                 stage: "streams".into(),
                 code: "StreamsException".into(),
                 detail: "boom".into(),
@@ -208,7 +209,7 @@ fn every_family_is_read_in_its_own_encoding() {
                 text("__dlq.errors.delivery.count", "5"),
                 text("__dlq.errors.message", "acquired too often"),
             ],
-            Verdict {
+            Failure {
                 stage: "workers".into(),
                 code: "unspecified".into(),
                 group: "workers".into(),
@@ -222,7 +223,7 @@ fn every_family_is_read_in_its_own_encoding() {
         (
             "nobody's",
             vec![text("original_partition", "1"), ("null", None)],
-            Verdict {
+            Failure {
                 stage: "unknown".into(),
                 code: "unknown".into(),
                 detail: "no header says why it is here".into(),
@@ -231,7 +232,7 @@ fn every_family_is_read_in_its_own_encoding() {
         ),
     ];
     for (name, headers, expected) in cases {
-        assert_eq!(verdict(&headers, RAW), expected, "{name}");
+        assert_eq!(read(&headers, &Pipeline::built_in()), expected, "{name}");
     }
 }
 
@@ -251,7 +252,7 @@ fn a_place_that_makes_no_sense_is_no_place() {
             ("__streams.errors.offset", Some(offset)),
         ];
         assert_eq!(
-            verdict(&headers, RAW).origin,
+            read(&headers, &Pipeline::built_in()).origin,
             None,
             "{partition:?} {offset:?}"
         );
@@ -264,7 +265,7 @@ fn a_place_that_makes_no_sense_is_no_place() {
         ),
         ("kafka_dlt-original-offset", Some(&[])),
     ];
-    assert_eq!(verdict(&short, RAW).origin, None);
+    assert_eq!(read(&short, &Pipeline::built_in()).origin, None);
 }
 
 const NAMES: &[&str] = &[
@@ -305,10 +306,10 @@ proptest! {
         ])), 0..20)
     ) {
         let headers: Vec<Header<'_>> = picked.iter().map(|(name, value)| (NAMES[*name], value.as_deref())).collect();
-        let verdict = verdict(&headers, RAW);
-        prop_assert!(["eventflow", "share_group", "connect", "spring", "streams", "unknown"].contains(&verdict.family));
-        prop_assert!(verdict.replay_count >= 0);
-        if let Some(origin) = verdict.origin {
+        let failure = read(&headers, &Pipeline::built_in());
+        prop_assert!(["eventflow", "share_group", "connect", "spring", "streams", "unknown"].contains(&failure.family));
+        prop_assert!(failure.replay_count >= 0);
+        if let Some(origin) = failure.origin {
             prop_assert!(origin.partition >= 0 && origin.offset >= 0 && !origin.topic.is_empty());
         }
     }

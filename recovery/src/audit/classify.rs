@@ -1,17 +1,17 @@
 //! The fate of every offset of a range, in one statement, so in one snapshot of the database.
 
-use super::checkpoint::ask;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use sqlx::Row as _;
-use sqlx::postgres::{PgPool, PgRow};
+use crate::kafka;
+use sqlx::FromRow;
+use sqlx::postgres::PgPool;
 use std::collections::HashSet;
 use std::ops::Range;
 
 /// Records read from Kafka at once, to see which are there.
-const RECORDS_ASKED: usize = 1000;
+const RECORDS_READ: usize = 1000;
 /// Missing offsets nearer than this are asked for in one reading.
-const NEAR: i64 = 1000;
+const MAX_DISTANCE: i64 = 1000;
 
 /// The fates of a range of offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) struct Fates {
 
 const NO_FATE: &str = "not stored, not dead-lettered";
 
-macro_rules! judge {
+macro_rules! classify {
     ($fates:literal) => {
         concat!(
             "WITH rows AS (
@@ -42,7 +42,7 @@ macro_rules! judge {
                  WHERE origin_topic = $1 AND origin_partition = $2 AND origin_offset >= $3 AND origin_offset < $4 AND origin_group = ''
              ), no_records AS (
                  SELECT \"offset\" AS o FROM audit_absent WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 AND \"offset\" < $4
-             ), judged AS (
+             ), classified AS (
                  SELECT o, CASE
                      WHEN r.all_rows > 1 THEN 'two_rows'
                      WHEN r.all_rows = 1 AND l.state = 'open' THEN 'open_and_stored'
@@ -56,20 +56,23 @@ macro_rules! judge {
                  FROM generate_series($3::bigint, $4::bigint - 1) AS o
                  LEFT JOIN rows r USING (o) LEFT JOIN letters l USING (o) LEFT JOIN no_records a USING (o)
              )
-             SELECT count(*) FILTER (WHERE fate = 'stored'), count(*) FILTER (WHERE fate = 'duplicate'),
-                    count(*) FILTER (WHERE fate = 'open'), count(*) FILTER (WHERE fate = 'replaying'),
-                    count(*) FILTER (WHERE fate = 'discarded'), count(*) FILTER (WHERE fate = 'absent'),
-                    array_agg(o) FILTER (WHERE fate = 'gap'), array_agg(o) FILTER (WHERE fate = 'resolved_without_row'),
-                    array_agg(o) FILTER (WHERE fate = 'two_rows'), array_agg(o) FILTER (WHERE fate = 'open_and_stored')
-             FROM judged"
+             SELECT count(*) FILTER (WHERE fate = 'stored') AS stored, count(*) FILTER (WHERE fate = 'duplicate') AS duplicate,
+                    count(*) FILTER (WHERE fate = 'open') AS open, count(*) FILTER (WHERE fate = 'replaying') AS replaying,
+                    count(*) FILTER (WHERE fate = 'discarded') AS discarded, count(*) FILTER (WHERE fate = 'absent') AS absent,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'gap'), '{}') AS gap,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'resolved_without_row'), '{}') AS resolved_without_row,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'two_rows'), '{}') AS two_rows,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'open_and_stored'), '{}') AS open_and_stored
+             FROM classified"
         )
     };
 }
 
-const JUDGE: &str = judge!("persistence.event_fates");
+const CLASSIFY: &str = classify!("persistence.event_fates");
 /// Persistence may never have run in this database: then nothing is stored.
-const JUDGE_WITHOUT_PERSISTENCE: &str =
-    judge!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f ");
+const CLASSIFY_WITHOUT_PERSISTENCE: &str = classify!(
+    "(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f "
+);
 
 /// Whether persistence has ever run in this database, in a version that shows what others may read.
 pub(crate) async fn persistence_is_there(pool: &PgPool) -> Result<bool, RecoveryError> {
@@ -94,28 +97,44 @@ pub(super) async fn large(
     Ok(transaction)
 }
 
-fn because(
-    row: &PgRow,
-    column: usize,
-    why: &'static str,
-) -> Result<Vec<(i64, &'static str)>, RecoveryError> {
-    let offsets: Vec<i64> = row.try_get::<Option<_>, _>(column)?.unwrap_or_default();
-    Ok(offsets.into_iter().map(|offset| (offset, why)).collect())
+/// What the statement answers: counts, and the offsets of findings.
+#[derive(FromRow)]
+struct Classified {
+    stored: i64,
+    duplicate: i64,
+    open: i64,
+    replaying: i64,
+    discarded: i64,
+    absent: i64,
+    gap: Vec<i64>,
+    resolved_without_row: Vec<i64>,
+    two_rows: Vec<i64>,
+    open_and_stored: Vec<i64>,
+}
+
+/// Two kinds of findings as one, by offset.
+fn findings(kinds: [(Vec<i64>, &'static str); 2]) -> Vec<(i64, &'static str)> {
+    let mut found: Vec<_> = kinds
+        .into_iter()
+        .flat_map(|(offsets, why)| offsets.into_iter().map(move |offset| (offset, why)))
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 /// The fate of every offset of a range of at most a page.
-pub(super) async fn judge(
-    recovery: &Context,
+pub(super) async fn classify(
+    context: &Context,
     topic: &str,
     partition: i32,
     range: &Range<i64>,
 ) -> Result<Fates, RecoveryError> {
-    let there = persistence_is_there(&recovery.pool).await?;
-    let mut transaction = large(&recovery.pool).await?;
-    let row = sqlx::query(if there {
-        JUDGE
+    let there = persistence_is_there(&context.pool).await?;
+    let mut transaction = large(&context.pool).await?;
+    let row: Classified = sqlx::query_as(if there {
+        CLASSIFY
     } else {
-        JUDGE_WITHOUT_PERSISTENCE
+        CLASSIFY_WITHOUT_PERSISTENCE
     })
     .bind(topic)
     .bind(partition)
@@ -124,54 +143,53 @@ pub(super) async fn judge(
     .fetch_one(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    let mut fates = Fates {
-        stored: row.try_get(0)?,
-        duplicate: row.try_get(1)?,
-        open: row.try_get(2)?,
-        replaying: row.try_get(3)?,
-        discarded: row.try_get(4)?,
-        absent: row.try_get(5)?,
-        gaps: because(&row, 6, NO_FATE)?,
-        doubles: because(&row, 8, "stored more than once, from one raw record")?,
-    };
-    fates.gaps.extend(because(
-        &row,
-        7,
-        "its dead letter is resolved, but it is not stored",
-    )?);
-    fates.doubles.extend(because(
-        &row,
-        9,
-        "stored, and an open dead letter that nobody replayed",
-    )?);
-    fates.gaps.sort_unstable();
-    fates.doubles.sort_unstable();
-    Ok(fates)
+    Ok(Fates {
+        stored: row.stored,
+        duplicate: row.duplicate,
+        open: row.open,
+        replaying: row.replaying,
+        discarded: row.discarded,
+        absent: row.absent,
+        gaps: findings([
+            (row.gap, NO_FATE),
+            (
+                row.resolved_without_row,
+                "its dead letter is resolved, but it is not stored",
+            ),
+        ]),
+        doubles: findings([
+            (row.two_rows, "stored more than once, from one raw record"),
+            (
+                row.open_and_stored,
+                "stored, and an open dead letter that nobody replayed",
+            ),
+        ]),
+    })
 }
 
 /// Before an offset is called a gap, Kafka is asked whether it ever was a record, when Kafka is at hand and still knows.
-pub(super) async fn judge_and_ask(
-    recovery: &Context,
+pub(super) async fn classify_with_kafka(
+    context: &Context,
     topic: &str,
     partition: i32,
     range: &Range<i64>,
 ) -> Result<Fates, RecoveryError> {
-    let fates = judge(recovery, topic, partition, range).await?;
+    let fates = classify(context, topic, partition, range).await?;
     let unknown: Vec<i64> = fates
         .gaps
         .iter()
         .filter(|(_, why)| *why == NO_FATE)
         .map(|(offset, _)| *offset)
         .collect();
-    if unknown.is_empty() || recovery.kafka.is_none() {
+    if unknown.is_empty() || context.kafka.is_none() {
         return Ok(fates);
     }
     let name = topic.to_owned();
-    let absent = ask(recovery, move |kafka| {
+    let absent = kafka::query(context, move |kafka| {
         absent_in_kafka(kafka, &name, partition, &unknown)
     })
     .await;
-    // An outage does not hide a gap: it is asked again with the next look.
+    // An outage does not hide a gap: Kafka is queried again next time.
     let Ok(absent) = absent else { return Ok(fates) };
     if absent.is_empty() {
         return Ok(fates);
@@ -180,9 +198,9 @@ pub(super) async fn judge_and_ask(
         .bind(topic)
         .bind(partition)
         .bind(absent)
-        .execute(&recovery.pool)
+        .execute(&context.pool)
         .await?;
-    judge(recovery, topic, partition, range).await
+    classify(context, topic, partition, range).await
 }
 
 /// Those of the offsets at which Kafka, which still has their neighbourhood, holds no record.
@@ -203,14 +221,14 @@ fn absent_in_kafka(
         .filter(|offset| *offset >= low)
         .collect();
     let mut absent = Vec::new();
-    for span in asked.chunk_by(|before, after| after - before < NEAR) {
+    for span in asked.chunk_by(|before, after| after - before < MAX_DISTANCE) {
         let (Some(&first), Some(&last)) = (span.first(), span.last()) else {
             continue;
         };
         let (mut next, end) = (first, last + 1);
         while next < end {
             let (held, up_to) =
-                runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_ASKED)?;
+                runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_READ)?;
             let held: HashSet<i64> = held.iter().map(|record| record.offset).collect();
             absent.extend(
                 span.iter()

@@ -4,6 +4,7 @@ use super::Place;
 use super::input::{Body, Key, Named, Query, too_large_or_broken, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
+use crate::audit;
 use crate::context::Context;
 use crate::model::{Audit, Explanation, LetterDetail, Letters, Selection, Stats, Trace};
 use crate::replay::edit::Edited;
@@ -252,9 +253,10 @@ pub(super) async fn audit(State(recovery): State<Context>, mut query: Query) -> 
     let within: Option<u16> = query.number("within")?;
     query.end()?;
     if let Some(seconds) = within {
-        recovery
-            .audit_now(Duration::from_secs(seconds.min(MOST_PATIENCE).into()))
-            .await?;
+        let deadline = Duration::from_secs(seconds.min(MOST_PATIENCE).into());
+        audit::reconcile_now(&recovery, deadline).await?;
     }
-    Ok(Json(recovery.audit(topic.as_deref(), from, to).await?))
+    Ok(Json(
+        audit::reconcile(&recovery, topic.as_deref(), from, to).await?,
+    ))
 }

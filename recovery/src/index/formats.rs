@@ -1,10 +1,11 @@
-//! Whose dead letter it is, and what its headers say: ours, and those of Kafka Connect, Spring, Kafka Streams and share groups.
+//! Formats of dead-letter headers, and what they say: ours, and those of Kafka Connect, Spring, Kafka Streams and share groups.
 //!
 //! Names and encodings are those of the writers' own sources: Connect's `DeadLetterQueueReporter`, Spring's `DeadLetterRecordManager` and
 //! `RetryTopicHeaders` (numbers big-endian), Kafka Streams' KIP-1034, share groups' KIP-1191 (numbers as text). Of a header that is there
 //! several times, the first says where the record came from and the last what went wrong last.
 
 use contracts::kafka::headers::{self as h, dlq};
+use contracts::pipeline::Pipeline;
 use std::borrow::Cow;
 
 /// Name and value of one header; none is Kafka's null.
@@ -17,9 +18,9 @@ const SHARE_GROUP: &str = "__dlq.errors.";
 /// The code of a dead letter whose headers name none.
 const UNSPECIFIED: &str = "unspecified";
 
-/// A record's place in a topic.
+/// A record's position in Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct RecordPosition<'a> {
     /// Topic
     pub topic: Cow<'a, str>,
     /// Partition
@@ -30,8 +31,8 @@ pub struct Place<'a> {
 
 /// What the headers of a dead letter say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict<'a> {
-    /// eventflow, share_group, connect, spring, streams, unknown
+pub struct Failure<'a> {
+    /// Whose format: eventflow, share_group, connect, spring, streams, unknown
     pub family: &'static str,
     /// What failed
     pub stage: Cow<'a, str>,
@@ -48,11 +49,11 @@ pub struct Verdict<'a> {
     /// How often it was replayed
     pub replay_count: i32,
     /// The record it was made from; none when the headers do not say
-    pub origin: Option<Place<'a>>,
-    /// What tells two dead letters of one origin apart: empty for the stages on an event's one path, else who failed
+    pub origin: Option<RecordPosition<'a>>,
+    /// What tells two dead letters of one origin apart: empty for the stages on the path, else who failed
     pub origin_group: Cow<'a, str>,
     /// The record that failed, where it is known and another than the origin
-    pub failed: Option<Place<'a>>,
+    pub failed: Option<RecordPosition<'a>>,
     /// Microseconds since the epoch
     pub first_failed_micros: Option<i64>,
     /// Microseconds since the epoch
@@ -63,11 +64,11 @@ pub struct Verdict<'a> {
 
 /// Reads headers, whatever they are.
 #[must_use]
-pub fn verdict<'a>(headers: &[Header<'a>], raw_topic: &'a str) -> Verdict<'a> {
+pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> Failure<'a> {
     let has = |wanted: fn(&str) -> bool| headers.iter().any(|(name, _)| wanted(name));
     let headers = Headers(headers);
     if has(|name| name == dlq::CODE || name == dlq::STAGE) {
-        ours(&headers, raw_topic)
+        ours(&headers, pipeline)
     } else if has(|name| name.starts_with(SHARE_GROUP)) {
         share_group(&headers)
     } else if has(|name| name.starts_with(CONNECT)) {
@@ -77,7 +78,7 @@ pub fn verdict<'a>(headers: &[Header<'a>], raw_topic: &'a str) -> Verdict<'a> {
     } else if has(|name| name.starts_with(STREAMS)) {
         streams(&headers)
     } else {
-        Verdict {
+        Failure {
             family: "unknown",
             stage: "unknown".into(),
             code: "unknown".into(),
@@ -87,35 +88,37 @@ pub fn verdict<'a>(headers: &[Header<'a>], raw_topic: &'a str) -> Verdict<'a> {
     }
 }
 
-fn foreign<'a>() -> Verdict<'a> {
-    Verdict {
+fn foreign<'a>() -> Failure<'a> {
+    Failure {
         disposition: "unknown".into(),
         attempts: 1,
-        ..Verdict::default()
+        ..Failure::default()
     }
 }
 
-fn ours<'a>(headers: &Headers<'_, 'a>, raw_topic: &'a str) -> Verdict<'a> {
+fn ours<'a>(headers: &Headers<'_, 'a>, pipeline: &'a Pipeline) -> Failure<'a> {
     let stage = headers.text(dlq::STAGE).unwrap_or_default();
     let group = headers.text(dlq::GROUP).unwrap_or_default();
-    let failed = headers.place(
+    let failed = headers.position(
         [dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET],
         text_number,
     );
     let raw = headers.text(h::RAW).and_then(|text| {
         let (partition, offset) = text.split_once(':')?;
-        Place::new(
-            raw_topic.into(),
+        RecordPosition::new(
+            pipeline.raw.as_str().into(),
             partition.parse().ok()?,
             offset.parse().ok()?,
         )
     });
-    // The validator and persistence lie on the one path every event takes: together they give it one fate. Others only look on.
-    let on_the_path = matches!(&*stage, "validator" | "persistence");
+    // The stages on the path that every event takes together give it one fate; others have a dead letter of their own of it.
+    let on_path = pipeline
+        .stage_of(&group, &stage)
+        .is_some_and(|stage| stage.on_path);
     let origin = raw.or_else(|| failed.clone());
-    Verdict {
+    Failure {
         family: "eventflow",
-        origin_group: if on_the_path {
+        origin_group: if on_path {
             Cow::Borrowed("")
         } else {
             group.clone()
@@ -140,9 +143,9 @@ fn ours<'a>(headers: &Headers<'_, 'a>, raw_topic: &'a str) -> Verdict<'a> {
     }
 }
 
-fn share_group<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
+fn share_group<'a>(headers: &Headers<'_, 'a>) -> Failure<'a> {
     let group = headers.text(dlq::ERRORS_GROUP).unwrap_or_default();
-    Verdict {
+    Failure {
         family: "share_group",
         stage: group.clone(),
         code: UNSPECIFIED.into(),
@@ -152,7 +155,7 @@ fn share_group<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         attempts: headers
             .number(dlq::ERRORS_DELIVERY_COUNT, text_number)
             .map_or(1, small),
-        origin: headers.place(
+        origin: headers.position(
             [dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET],
             text_number,
         ),
@@ -160,7 +163,7 @@ fn share_group<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
     }
 }
 
-fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
+fn connect<'a>(headers: &Headers<'_, 'a>) -> Failure<'a> {
     let connector = headers
         .text("__connect.errors.connector.name")
         .unwrap_or_default();
@@ -171,14 +174,14 @@ fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         Some(stage) => Cow::Owned(format!("{stage}: {message}")),
         None => message,
     };
-    Verdict {
+    Failure {
         family: "connect",
         stage: connector.clone(),
         // Two connectors may read one topic; their consumer groups are not told.
         origin_group: connector,
         code: class_name(headers.text("__connect.errors.exception.class.name")),
         detail,
-        origin: headers.place(
+        origin: headers.position(
             [
                 "__connect.errors.topic",
                 "__connect.errors.partition",
@@ -190,7 +193,7 @@ fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
     }
 }
 
-fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
+fn spring<'a>(headers: &Headers<'_, 'a>) -> Failure<'a> {
     let group = headers
         .text("kafka_dlt-original-consumer-group")
         .unwrap_or_default();
@@ -202,7 +205,7 @@ fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
         .or_else(|| headers.text("kafka_dlt-exception-fqcn"));
     let of_key = headers.text("kafka_dlt-key-exception-message");
     let attempts = headers.last("retry_topic-attempts").and_then(big_endian);
-    Verdict {
+    Failure {
         family: "spring",
         stage: group.clone(),
         origin_group: group.clone(),
@@ -213,7 +216,7 @@ fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
             .or(of_key)
             .unwrap_or_default(),
         attempts: attempts.map_or(1, small),
-        origin: headers.place(
+        origin: headers.position(
             [
                 "kafka_dlt-original-topic",
                 "kafka_dlt-original-partition",
@@ -225,13 +228,13 @@ fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
     }
 }
 
-fn streams<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    Verdict {
+fn streams<'a>(headers: &Headers<'_, 'a>) -> Failure<'a> {
+    Failure {
         family: "streams",
         stage: "streams".into(),
         code: class_name(headers.text("__streams.errors.exception")),
         detail: headers.text("__streams.errors.message").unwrap_or_default(),
-        origin: headers.place(
+        origin: headers.position(
             [
                 "__streams.errors.topic",
                 "__streams.errors.partition",
@@ -281,7 +284,7 @@ fn big_endian(bytes: &[u8]) -> Option<i64> {
     Some(i64::from_be_bytes(wide))
 }
 
-impl<'a> Place<'a> {
+impl<'a> RecordPosition<'a> {
     fn new(topic: Cow<'a, str>, partition: i64, offset: i64) -> Option<Self> {
         let partition = i32::try_from(partition)
             .ok()
@@ -321,9 +324,13 @@ impl<'a> Headers<'_, 'a> {
     }
 
     /// Topic, partition and offset; none unless all three are there and make sense.
-    fn place(&self, names: [&str; 3], read: fn(&[u8]) -> Option<i64>) -> Option<Place<'a>> {
+    fn position(
+        &self,
+        names: [&str; 3],
+        read: fn(&[u8]) -> Option<i64>,
+    ) -> Option<RecordPosition<'a>> {
         let [topic, partition, offset] = names.map(|name| self.first(name));
-        Place::new(
+        RecordPosition::new(
             String::from_utf8_lossy(topic?),
             read(partition?)?,
             read(offset?)?,

@@ -2,6 +2,7 @@
 
 use super::row::Row;
 use crate::metrics as names;
+use crate::replay::state::FAIL_AGAIN;
 use runtime::consumer::StageError;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
@@ -247,13 +248,6 @@ const KEEP_COPIES: &str = concat!(
      ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
 );
 
-/// What was sent back and came here again has failed.
-const FAIL_ITEMS: &str = "UPDATE replay_items i
-     SET state = 'failed', code = g.code, detail = again.detail, settled_at = clock_timestamp()
-     FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) AS again (id, replay_count, group_id, detail)
-     JOIN groups g ON g.id = again.group_id
-     WHERE i.dead_letter_id = again.id AND i.state IN ('sending', 'sent') AND i.replay_count <= again.replay_count";
-
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
@@ -395,7 +389,7 @@ async fn replace(
         details.push(row.try_get::<String, _>(5)?);
     }
     if !ids.is_empty() {
-        sqlx::query(FAIL_ITEMS)
+        sqlx::query(FAIL_AGAIN)
             .bind(ids)
             .bind(counts)
             .bind(groups)

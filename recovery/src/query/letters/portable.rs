@@ -1,6 +1,6 @@
 //! Dead letters as JSON lines, verbatim, out of one index and into another.
 
-use crate::index::formats::Place;
+use crate::index::formats::RecordPosition;
 use crate::index::row::{Label, NAME_BYTES, Row, clean, name};
 use crate::model::{State, Time};
 use base64::Engine as _;
@@ -154,7 +154,7 @@ impl Line {
         }
         let bound = |text: String, most| name(Cow::Owned(text), most).into_owned();
         let named = |text: String| Cow::Owned(bound(text, NAME_BYTES));
-        let place = |(topic, partition, offset): (String, i32, i64)| Place {
+        let place = |(topic, partition, offset): (String, i32, i64)| RecordPosition {
             topic: named(topic),
             partition,
             offset,

@@ -4,6 +4,7 @@ use super::{number, value};
 use crate::audit_log::clean;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::model::State;
 use crate::replay::runner::letter::{self, Letter};
 use crate::replay::runner::no_destination;
 use sqlx::PgConnection;
@@ -47,10 +48,10 @@ pub(super) async fn open_letter(
         .into_iter()
         .next()
         .ok_or_else(|| unknown(id))?;
-    if letter.state != "open" {
+    if letter.state != State::Open {
         return Err(RecoveryError::WrongState(format!(
             "dead letter {id} is {}: only open ones are edited",
-            letter.state
+            letter.state.word()
         )));
     }
     Ok(letter)

@@ -5,8 +5,10 @@ use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::JobState;
-use sqlx::{PgConnection, Row};
+use crate::replay::state;
+use sqlx::{FromRow, PgConnection};
 
+#[derive(FromRow)]
 struct Known {
     state: JobState,
     created_by: String,
@@ -20,22 +22,11 @@ async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, Recover
     if job.contains('\0') {
         return Err(unknown(job));
     }
-    let row =
-        sqlx::query("SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE")
-            .bind(job)
-            .fetch_optional(connection)
-            .await?
-            .ok_or_else(|| unknown(job))?;
-    let state: String = row.try_get(0)?;
-    Ok(Known {
-        state: JobState::from_word(&state).ok_or_else(|| {
-            RecoveryError::WrongState(format!("replay {job} is in the unknown state {state}"))
-        })?,
-        created_by: row.try_get(1)?,
-        needs_confirmation: row.try_get(2)?,
-        approved_by: row.try_get(3)?,
-        rate: row.try_get(4)?,
-    })
+    sqlx::query_as("SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE")
+        .bind(job)
+        .fetch_optional(connection)
+        .await?
+        .ok_or_else(|| unknown(job))
 }
 
 pub(super) async fn apply(
@@ -88,14 +79,7 @@ pub(super) async fn apply(
             )));
         }
     };
-    sqlx::query(
-        "UPDATE replay_jobs SET state = 'running', rate = coalesce($2, rate), started_at = coalesce(started_at, clock_timestamp())
-         WHERE id = $1",
-    )
-    .bind(job)
-    .bind(rate)
-    .execute(&mut *transaction)
-    .await?;
+    state::start(&mut transaction, job, rate).await?;
     let counts = serde_json::json!({"rate": rate.unwrap_or(known.rate)});
     audit_log::write(
         &mut transaction,
@@ -191,18 +175,7 @@ pub(super) async fn switch(
             known.state.word()
         )));
     }
-    sqlx::query("UPDATE replay_jobs SET state = $2, blocked = NULL WHERE id = $1")
-        .bind(job)
-        .bind(switch.to.word())
-        .execute(&mut *transaction)
-        .await?;
-    // Nothing of a job that never started is to be followed.
-    if known.state == JobState::Planned && switch.to == JobState::Stopped {
-        sqlx::query("UPDATE replay_jobs SET finished_at = clock_timestamp() WHERE id = $1")
-            .bind(job)
-            .execute(&mut *transaction)
-            .await?;
-    }
+    state::switch(&mut transaction, job, known.state, switch.to).await?;
     audit_log::write(
         &mut transaction,
         Entry {

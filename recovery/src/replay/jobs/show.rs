@@ -4,21 +4,13 @@ use super::{ROLE_GONE_SECONDS, unknown};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Item, Job, JobState, LogEntry, Selection};
+use crate::replay::state::ItemState;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use std::collections::BTreeMap;
 
 /// Most rows of one answer.
 const MOST_ROWS: u32 = 10_000;
-const ITEM_STATES: [&str; 7] = [
-    "pending",
-    "sending",
-    "sent",
-    "stored",
-    "duplicate",
-    "failed",
-    "skipped",
-];
 
 pub(super) async fn jobs(
     recovery: &Context,
@@ -121,12 +113,12 @@ pub(super) async fn items(
 ) -> Result<Vec<Item>, RecoveryError> {
     if let Some(bad) = states
         .iter()
-        .find(|state| !ITEM_STATES.contains(&state.as_str()))
+        .find(|state| !ItemState::ALL.iter().any(|known| known.as_str() == **state))
     {
         let shown: String = bad.chars().filter(|c| !c.is_control()).take(40).collect();
         return Err(RecoveryError::Invalid(format!(
             "{shown} is no state of an item; those are {}",
-            ITEM_STATES.join(", ")
+            ItemState::ALL.map(ItemState::as_str).join(", ")
         )));
     }
     let mut connection = recovery.pool.acquire().await?;
