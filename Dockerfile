@@ -19,9 +19,9 @@ FROM rust AS build
 # As in infra/image/rootfs, or the dependencies would be made for another C library.
 ENV CC=musl-gcc CARGO_PROFILE_RELEASE_STRIP=debuginfo
 COPY --from=plan /src/recipe.json .
-# Dependencies are a layer of their own, made anew only when they change.
+# Dependencies are a layer of their own, rebuilt only when they change.
 RUN cargo chef cook --locked --release --target "$(uname -m)-unknown-linux-musl" \
-    -p eventflow --features static,msk-iam --recipe-path recipe.json
+    -p eventflow --no-default-features --features static,msk-iam --recipe-path recipe.json
 COPY . .
 RUN infra/image/rootfs /rootfs
 

@@ -1,4 +1,4 @@
-# Set-up shared by script/demo and script/test: what is missing is installed, with a word on why. Sourced, not run.
+# Set-up shared by the scripts: what is missing is installed, with a word on why. Sourced, not run.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -120,7 +120,7 @@ set_up_rust() {
     has_rust >/dev/null || { say "Rust $(pinned) does not run here"; return 1; }
 }
 
-# What it takes to build and run. Ends the script with 2 if that cannot be had.
+# What it takes to build. Ends the script with 2 if that cannot be installed; what was noted before by `need` is installed with it.
 set_up_build() {
     need ca-certificates "certificates to download crates" test -e /etc/ssl/certs/ca-certificates.crt
     need curl "to fetch the Rust toolchain" command -v curl
@@ -131,7 +131,6 @@ set_up_build() {
     need pkg-config "to find OpenSSL" command -v pkg-config
     need libssl-dev "TLS to Kafka" has_header openssl/ssl.h
     need zlib1g-dev "compression to Kafka" has_header zlib.h
-    need postgresql "the database" has_postgres
     install_missing || exit 2
     set_up_rust || exit 2
     say "$(rustc --version)"

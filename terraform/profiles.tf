@@ -35,7 +35,7 @@ locals {
       zones          = 3
       tasks          = { producer = 2, validator = 2, persistence = 2, registry = 2 }
       max_tasks      = { producer = 6, validator = 6, analytics = 3, persistence = 6 }
-      # What only measures may be interrupted; what vendors and the books wait for is not.
+      # What only measures may be interrupted; what vendors and the audit wait for is not.
       spot                = { analytics = true, recovery = true }
       log_days            = 365
       container_insights  = true

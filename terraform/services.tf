@@ -1,4 +1,4 @@
-# The roles as ECS tasks: what each is told, and how many of it run.
+# The roles as ECS tasks: the settings of each, and how many run.
 locals {
   deploy    = var.image_digest != null
   image     = local.deploy ? "${module.registry.url}@${var.image_digest}" : null
@@ -6,11 +6,11 @@ locals {
 
   commands = merge({ for role in local.services : role => [role] }, { ops = ["admin", "--help"] })
 
-  # What is only for one role. The others' operations port is on loopback, where the container asks for its health: the image's own
+  # What is only for one role. The others' operations port is on loopback, where the container checks its health: the image's own
   # default is every address, for a network in which somebody scrapes metrics.
   own_settings = {
     producer = { EVENTFLOW_PRODUCER_LISTEN = "0.0.0.0:${local.port.producer}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.health}" }
-    # Registry and simulator have one port; this setting tells `eventflow healthcheck` which.
+    # Registry and simulator have one port; `eventflow healthcheck` reads it here.
     registry = { EVENTFLOW_REGISTRY_LISTEN = "0.0.0.0:${local.port.registry}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.registry}" }
     simulator = {
       EVENTFLOW_WEBHOOK_URL         = "http://producer.${local.namespace}:${local.port.producer}/api/webhooks/payment-authorized"

@@ -1,4 +1,4 @@
-# Who there is, what each may do, and who may talk to whom. Everything else is derived from here and from infra/kafka/pipeline.json.
+# Who there is, what each may do, and who may connect to whom. Everything else is derived from here and from infra/kafka/pipeline.json.
 locals {
   pipeline = jsondecode(file("${path.module}/../infra/kafka/pipeline.json"))
 

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 pub const WINDOW_MINUTES: i64 = 60;
 /// Milliseconds of a minute.
 pub const MINUTE_MS: i64 = 60_000;
-/// Most event types told apart; further ones are `other`. Validated records only ever name contracts, so this is a backstop.
+/// Most event types counted separately; further ones are `other`. Validated records only ever name contracts, so this is a backstop.
 pub const MAX_EVENT_TYPES: usize = 64;
 /// Raw coordinates remembered a partition. What a validator publishes again after a crash is at most the batches it had not
 /// committed, so a second copy comes soon after the first.
 pub const RECENT_RAW: usize = 16_384;
-/// Name of event types and currencies that are not told apart.
+/// Name of event types and currencies that are not counted separately.
 pub const OTHER: &str = "other";
 
 /// What an event says of a payment.
@@ -179,7 +179,7 @@ impl Minute {
 struct Partition {
     first: i64,
     next: i64,
-    /// When the last record was looked at, milliseconds since the epoch
+    /// When the last record was read, milliseconds since the epoch
     touched_ms: i64,
     minutes: BTreeMap<i64, Minute>,
     recent: HashSet<(i32, i64)>,
@@ -217,7 +217,7 @@ pub struct Covered {
 #[derive(Debug, Default)]
 pub struct Figures {
     names: Vec<String>,
-    places: HashMap<String, usize>,
+    indices: HashMap<String, usize>,
     partitions: BTreeMap<i32, Partition>,
 }
 
@@ -233,34 +233,34 @@ impl Figures {
         figures
     }
 
-    /// The place of an event type, for [`Observation`]; 0 is `other`.
+    /// The index of an event type, for [`Observation`]; 0 is `other`.
     pub fn event_type(&mut self, name: &str) -> usize {
-        if let Some(place) = self.places.get(name) {
-            return *place;
+        if let Some(index) = self.indices.get(name) {
+            return *index;
         }
         if self.names.len() > MAX_EVENT_TYPES {
             return 0;
         }
         self.names.push(name.to_owned());
-        self.places.insert(name.to_owned(), self.names.len() - 1);
+        self.indices.insert(name.to_owned(), self.names.len() - 1);
         self.names.len() - 1
     }
 
-    /// The name at a place.
+    /// The name at an index.
     #[must_use]
     pub fn name(&self, event_type: usize) -> &str {
         self.names.get(event_type).map_or(OTHER, String::as_str)
     }
 
-    /// All event types told apart so far, `other` first.
+    /// All event types counted separately so far, `other` first.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The partitions this instance reads from now on; figures of others are dropped, another instance exposes them. Answers where
-    /// to go on: the offset after the last one covered, or none when the partition is new, or was not looked at for as long as the
-    /// window; then its figures are made anew.
+    /// The partitions this instance reads from now on; figures of others are dropped, another instance exposes them. Returns where
+    /// to continue: the offset after the last one covered, or none when the partition is new or was not read for as long as the window;
+    /// its figures then start empty.
     pub fn assign(&mut self, partitions: &[i32], now_ms: i64) -> Vec<Option<i64>> {
         let oldest = now_ms - WINDOW_MINUTES * MINUTE_MS;
         self.partitions.retain(|number, partition| {

@@ -1,13 +1,11 @@
-//! The stage: from framed Avro to figures. It gives no record its fate.
+//! The stage: from framed Avro to figures. It decides no record's outcome.
 
 use crate::figures::{Figures, MINUTE_MS, Noted, Observation, WINDOW_MINUTES};
 use crate::{Shared, metrics as names, now_ms};
-use contracts::RejectionCode;
 use contracts::avro::datum::Event;
-use contracts::avro::framing;
 use contracts::kafka::headers;
 use runtime::consumer::{Handler, Outcome, Record, StageError, Start};
-use runtime::registry::{Registry, RegistryError};
+use runtime::registry::Registry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -15,18 +13,18 @@ use std::time::{Duration, Instant};
 /// Longest a batch waits for the registry: below the group's `max.poll.interval.ms`.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The measuring stage. It never dead-letters: what it cannot read, persistence cannot read either and dead-letters, and one record has one
-/// fate; here it is an error counted. It also re-reads an hour on every start, and a dead letter each time would be wrong.
+/// The measuring stage. It never dead-letters: what it cannot read, persistence cannot read either and dead-letters; here it is only counted
+/// as an error. It also reads the last hour again on every start, and a dead letter each time would be wrong.
 #[derive(Debug)]
 pub struct Analytics {
     registry: Registry,
     figures: Shared,
     runtime: tokio::runtime::Handle,
-    /// When each partition became ours, milliseconds since the epoch: what was published before is caught up with, not live
-    taken_ms: HashMap<i32, i64>,
+    /// When each partition was assigned, milliseconds since the epoch: what was published before is not live but catching up
+    assigned_ms: HashMap<i32, i64>,
 }
 
-/// What a record turned out to be: an event, or the code of why it cannot be read.
+/// An event, or the code of why the record cannot be read.
 type Read<'a> = Result<Event<'a>, &'static str>;
 
 impl Analytics {
@@ -37,7 +35,7 @@ impl Analytics {
             registry,
             figures,
             runtime,
-            taken_ms: HashMap::new(),
+            assigned_ms: HashMap::new(),
         }
     }
 
@@ -48,24 +46,12 @@ impl Analytics {
     ) -> Result<Vec<Read<'a>>, StageError> {
         let mut events = Vec::with_capacity(batch.len());
         for record in batch {
-            let (schema_id, datum) = match framing::unframe(record.value()) {
-                Ok(framed) => framed,
-                Err(rejection) => {
-                    events.push(Err(rejection.code.code()));
-                    continue;
-                }
-            };
-            events.push(match registry.decoder(schema_id).await {
-                Ok(decoder) => decoder
-                    .decode(datum)
-                    .map_err(|_| RejectionCode::BadDatum.code()),
-                Err(error @ RegistryError::Unavailable(_)) => {
-                    return Err(StageError::wait(error.code(), error));
-                }
-                Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
-                    Err(error.code())
-                }
-            });
+            let framed = registry.decode(record.value()).await?;
+            events.push(
+                framed
+                    .map(|framed| framed.event)
+                    .map_err(|rejection| rejection.code.code()),
+            );
         }
         Ok(events)
     }
@@ -75,7 +61,7 @@ impl Analytics {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         let ages = Ages {
             event: ::metrics::histogram!(names::EVENT_AGE),
-            receipt: ::metrics::histogram!(names::RECEIPT_AGE),
+            receipt: ::metrics::histogram!(names::RECEIVE_TO_PROCESS),
         };
         for (record, event) in batch.iter().zip(events) {
             if !figures.begin(record.partition, record.offset, now_ms) {
@@ -85,9 +71,9 @@ impl Analytics {
                 Ok(event) => {
                     let event_type = figures.event_type(event.event_type);
                     let live = self
-                        .taken_ms
+                        .assigned_ms
                         .get(&record.partition)
-                        .is_none_or(|taken| record.timestamp_ms >= *taken);
+                        .is_none_or(|assigned| record.timestamp_ms >= *assigned);
                     *processed
                         .entry((
                             event_type,
@@ -180,7 +166,7 @@ impl Handler for Analytics {
                 .unwrap_or_else(|_| {
                     Err(StageError::wait(
                         "registry_unavailable",
-                        "the schema registry took too long; trying again",
+                        "no answer of the schema registry in time; retrying",
                     ))
                 })
         })?;
@@ -201,10 +187,11 @@ impl Handler for Analytics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .assign(&numbers, now);
-        self.taken_ms.retain(|number, _| numbers.contains(number));
+        self.assigned_ms
+            .retain(|number, _| numbers.contains(number));
         for (number, end) in numbers.iter().zip(&ends) {
             if end.is_none() {
-                self.taken_ms.insert(*number, now);
+                self.assigned_ms.insert(*number, now);
             }
         }
         // A record is published after it was received; the spare minute is for clocks that differ.

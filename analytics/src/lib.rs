@@ -4,11 +4,11 @@
 //! - Counters and histograms count what this process did since it started, as Prometheus expects. A start reads the last hour again; those
 //!   events have `phase="catch_up"`, so `phase="live"` is what never counts an event of the log twice across restarts.
 //! - The per-minute figures ([`figures`]), at `/api/stats` ([`stats`]) and as `last_minute` gauges, are a function of the log alone: on
-//!   start the stage does not go on at its committed offsets but an hour back (`Start::Since`), and computes them anew. A restart therefore
-//!   neither loses nor doubles one. Within a run every offset is counted once, whatever is redelivered, and a raw record that the
-//!   validator published twice counts once. A vendor's own further deliveries are events of their own here; PostgreSQL tells them apart.
+//!   start the stage does not continue at its committed offsets but reads the last hour again (`Start::Since`). A restart therefore neither
+//!   loses nor doubles a figure. Within a run every offset is counted once, whatever is redelivered, and a raw record that the validator
+//!   published twice counts once. A vendor's own further deliveries are separate events here; PostgreSQL recognises the duplicates.
 //!
-//! The stage watches and decides nothing: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
+//! The stage decides no record's outcome: it never dead-letters ([`handler`]), and its committed offsets only show its lag.
 
 pub mod figures;
 pub mod handler;
@@ -20,10 +20,12 @@ use axum::routing::get;
 use contracts::event::Catalog;
 use figures::Figures;
 use handler::Analytics;
-use runtime::config::{Common, ConfigError, check_stage, check_topic};
-use runtime::consumer::{self, StageArgs};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
+use runtime::consumer::{self, BatchArgs};
 use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs};
+use runtime::role::{Role, Service};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +41,9 @@ pub struct Config {
     pub common: Common,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub stage: StageArgs,
+    pub batch: BatchArgs,
+    #[command(flatten)]
+    former: FormerArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub registry: RegistryArgs,
@@ -55,16 +59,43 @@ pub struct Config {
     pub group: String,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+/// Flags of 0.1 without a use, since this stage dead-letters nothing. Accepted and ignored for one more release.
+#[derive(Debug, Clone, clap::Args)]
+struct FormerArgs {
+    #[arg(long, hide = true)]
+    topic_dlq: Option<String>,
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    breaker_share: Option<String>,
+    #[arg(long, hide = true)]
+    breaker_window: Option<String>,
+}
+
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "analytics"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.batch.check(&self.group)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         Registry::new(&self.registry).map(drop)
+    }
+
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        metrics::describe();
+        let (config, figures) = (self.clone(), no_figures());
+        let routes = routes(Arc::clone(&figures));
+        let work = async move { consume(&config, figures, health, shutdown).await };
+        Ok(Service::new(work).with_routes(routes))
     }
 }
 
@@ -92,31 +123,13 @@ pub fn routes(figures: Shared) -> axum::Router {
     axum::Router::new().route("/api/stats", get(answer))
 }
 
-/// Runs the role until `shutdown`.
-///
-/// # Errors
-/// Bad configuration or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    serve(&config, listener, health, shutdown).await
-}
-
-/// The stage and its endpoints on a given listener, for [`run`] and for the demo.
-///
-/// # Errors
-/// As [`run`].
-pub async fn serve(
+/// The stage and the gauges, without their endpoints.
+async fn consume(
     config: &Config,
-    listener: tokio::net::TcpListener,
+    figures: Shared,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let figures = no_figures();
-    let endpoints = routes(Arc::clone(&figures)).merge(runtime::ops::routes(health.clone()));
-    metrics::describe();
-    let kafka = &config.common.kafka;
     let registry = Registry::new(&config.registry)?;
     tokio::spawn(
         shutdown
@@ -124,17 +137,10 @@ pub async fn serve(
             .run_until_cancelled_owned(expose(Arc::clone(&figures))),
     );
     let handler = Analytics::new(registry, figures, tokio::runtime::Handle::current());
-    // No retry topic: what persistence could not store was counted here when it was validated.
-    let settings = config.stage.settings(
-        kafka,
-        &config.group,
-        vec![config.topic_validated.clone()],
-        None,
-    );
-    let ops = tokio::spawn(runtime::ops::serve(listener, endpoints, shutdown.clone()));
-    consumer::run(settings, handler, None, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
+    // It rejects nothing, so nothing is replayed to it: what persistence could not store was counted here when it was validated.
+    let (kafka, topics) = (&config.common.kafka, vec![config.topic_validated.clone()]);
+    let settings = config.batch.settings(kafka, &config.group, topics);
+    consumer::run(settings, handler, None, health, shutdown).await?;
     Ok(())
 }
 

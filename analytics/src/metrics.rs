@@ -15,7 +15,7 @@ pub const OUTSIDE_WINDOW: &str = "eventflow_analytics_events_outside_window_tota
 /// From the event's own time to its processing; live events only.
 pub const EVENT_AGE: &str = "eventflow_analytics_event_age_seconds";
 /// From the webhook's receipt at the edge to its processing; live events only.
-pub const RECEIPT_AGE: &str = "eventflow_analytics_webhook_to_figures_seconds";
+pub const RECEIVE_TO_PROCESS: &str = "eventflow_analytics_receive_to_process_seconds";
 /// Processing of one event: its share of its batch's.
 pub const PROCESSING: &str = "eventflow_analytics_processing_duration_seconds";
 /// Events of the last full minute, by `event_type`.
@@ -51,7 +51,7 @@ pub fn describe() {
         "From the event's own time to its processing; live events only"
     );
     describe_histogram!(
-        RECEIPT_AGE,
+        RECEIVE_TO_PROCESS,
         Unit::Seconds,
         "From the webhook's receipt at the edge to its processing; live events only"
     );
@@ -88,8 +88,8 @@ impl LastMinute {
     /// Sets every gauge to the minute that ended last.
     pub fn expose(&mut self, figures: &Figures, now_ms: i64) {
         let minute = figures.minute(now_ms.div_euclid(MINUTE_MS) - 1);
-        for (place, name) in figures.names().iter().enumerate() {
-            let events = minute.events.get(&place).copied().unwrap_or(0);
+        for (index, name) in figures.names().iter().enumerate() {
+            let events = minute.events.get(&index).copied().unwrap_or(0);
             gauge!(LAST_MINUTE_EVENTS, "event_type" => name.clone()).set(count(events));
         }
         for kind in [Kind::Authorized, Kind::Refunded, Kind::Other] {

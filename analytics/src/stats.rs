@@ -11,12 +11,12 @@ use time::format_description::well_known::Rfc3339;
 pub struct Stats {
     /// RFC 3339
     pub generated_at: String,
-    /// Minutes looked back on, the current one included
+    /// Minutes covered, the current one included
     pub window_minutes: i64,
     /// The offsets the figures were made from
     pub partitions: Vec<PartitionStats>,
     /// All minutes together
-    pub total: Tally,
+    pub total: EventTotals,
     /// Oldest first; a minute that is not here had no event
     pub minutes: Vec<MinuteStats>,
 }
@@ -41,12 +41,12 @@ pub struct MinuteStats {
     pub complete: bool,
     /// Its figures
     #[serde(flatten)]
-    pub tally: Tally,
+    pub totals: EventTotals,
 }
 
 /// Events and amounts.
 #[derive(Debug, Serialize, PartialEq)]
-pub struct Tally {
+pub struct EventTotals {
     /// Events
     pub events: u64,
     /// Events by event type
@@ -91,25 +91,25 @@ pub fn stats(figures: &Figures, now_ms: i64) -> Stats {
                 next_offset: read.next,
             })
             .collect(),
-        total: tally(figures, &total),
+        total: totals(figures, &total),
         minutes: window
             .iter()
             .map(|(minute, sums)| MinuteStats {
                 minute: rfc3339(minute * MINUTE_MS),
                 complete: *minute < now,
-                tally: tally(figures, sums),
+                totals: totals(figures, sums),
             })
             .collect(),
     }
 }
 
-fn tally(figures: &Figures, minute: &Minute) -> Tally {
-    Tally {
+fn totals(figures: &Figures, minute: &Minute) -> EventTotals {
+    EventTotals {
         events: minute.events.values().sum(),
         by_event_type: minute
             .events
             .iter()
-            .map(|(place, events)| (figures.name(*place).to_owned(), *events))
+            .map(|(index, events)| (figures.name(*index).to_owned(), *events))
             .collect(),
         authorized: side(minute, Kind::Authorized),
         refunded: side(minute, Kind::Refunded),

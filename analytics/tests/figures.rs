@@ -159,7 +159,13 @@ fn an_event_belongs_to_the_minute_it_was_received_in() {
     let minutes: Vec<_> = view
         .minutes
         .iter()
-        .map(|minute| (minute.minute.as_str(), minute.complete, minute.tally.events))
+        .map(|minute| {
+            (
+                minute.minute.as_str(),
+                minute.complete,
+                minute.totals.events,
+            )
+        })
         .collect();
     let expected = [
         ("2026-01-02T11:01:00Z", true, 1),

@@ -10,13 +10,14 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::http::Limits;
 use sandbox::broker::EmbeddedBroker;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The embedded broker; says where it is, and ends when its standard input does.
+/// The embedded broker; prints its address, and ends when its standard input does.
 pub(crate) fn broker(partitions: i32) -> anyhow::Result<()> {
     let retry = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
     let live = [
@@ -44,15 +45,13 @@ pub(crate) async fn answer_at_once(listen: SocketAddr) -> anyhow::Result<()> {
         .route("/api/webhooks/{source}/batch", post(answer));
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let timeout = Duration::from_secs(5);
-    producer::server::serve(
-        listener,
-        app,
-        timeout,
-        10_000,
-        timeout,
-        CancellationToken::new(),
-    )
-    .await
+    let limits = Limits {
+        header_timeout: timeout,
+        connections: 10_000,
+        drain: timeout,
+    };
+    runtime::http::serve(listener, app, limits, None, CancellationToken::new()).await;
+    Ok(())
 }
 
 /// Copies a topic record by record, key, value and headers, with the validator's client settings and no commit.

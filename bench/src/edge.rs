@@ -1,7 +1,7 @@
 //! Signed POST to 200 after the broker's acknowledgement, against the same server answering at once.
 
 use crate::process::Process;
-use crate::report::{Run, compare, median, say};
+use crate::report::{Run, compare, median, print};
 use crate::world::{World, load};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) async fn measure(runs: usize, seconds: u64) -> anyhow::Result<()> {
             &median(ours),
             ("answering at once", &median(base)),
         );
-        say(&format!(
+        print(&format!(
             "  latency at full speed, ours: {}\n",
             latencies.join("; ")
         ));
@@ -59,7 +59,7 @@ async fn under_load(
         .iter()
         .map(|server| server.cpu())
         .collect::<anyhow::Result<_>>()?;
-    let duration = format!("--for={seconds}s");
+    let duration = format!("--duration={seconds}s");
     let load = load(address, &[flags, &["--max", &duration]].concat())?;
     let output = tokio::task::spawn_blocking(move || load.output()).await??;
     let report: serde_json::Value = serde_json::from_str(&output)?;

@@ -1,7 +1,7 @@
-//! Recovery's index under a flood of dead letters, and what on-call asks of it then.
+//! Recovery's index under a flood of dead letters, and on-call's queries then.
 
 use crate::process::cpu_of_server;
-use crate::report::{Run, compare, say};
+use crate::report::{Run, compare, print};
 use clap::Parser as _;
 use contracts::RejectionCode;
 use futures_util::TryStreamExt as _;
@@ -27,14 +27,14 @@ struct Cli {
 }
 
 /// A dead letter as it is read: mostly the validator's, some of persistence's, some of other people's consumers.
-struct Made {
+struct Sample {
     offset: i64,
     key: String,
     value: Vec<u8>,
     headers: Vec<(&'static str, Vec<u8>)>,
 }
 
-fn made(number: u64) -> Made {
+fn made(number: u64) -> Sample {
     let offset = i64::try_from(number).unwrap_or(i64::MAX);
     let codes = RejectionCode::ALL;
     // Codes are as uneven as in an incident.
@@ -122,7 +122,7 @@ fn made(number: u64) -> Made {
             ("ef.dlq.service_version", b"0.1.0".to_vec()),
         ]);
     }
-    Made {
+    Sample {
         offset,
         key: payment,
         value: value.into_bytes(),
@@ -154,7 +154,7 @@ pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
     let before = cpu_of_server(backend)?;
     let mut ours = Duration::ZERO;
     for first in (0..letters).step_by(usize::try_from(BATCH)?) {
-        let batch: Vec<Made> = (first..letters.min(first + BATCH)).map(made).collect();
+        let batch: Vec<Sample> = (first..letters.min(first + BATCH)).map(made).collect();
         let headers: Vec<Vec<(&str, &[u8])>> = batch
             .iter()
             .map(|made| {
@@ -207,7 +207,7 @@ pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .map_or("?", str::trim);
-    say(&format!(
+    print(&format!(
         "  memory of this process at its peak, records and COPY's rows included: {peak}\n"
     ));
     // What autovacuum does in its own time.
@@ -264,7 +264,7 @@ async fn copy(database: &mut PgConnection, backend: u32, letters: u64) -> anyhow
     })
 }
 
-/// What on-call asks; each the third of three times, since the first fills caches.
+/// On-call's queries; each the third of three times, since the first fills caches.
 async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
     // A rare group, all of it at the old end: what a walk from the newest id would pay for.
     sqlx::raw_sql(
@@ -325,7 +325,7 @@ async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
             listed = recovery.letters(selection, None).await?.letters.len();
             took = began.elapsed();
         }
-        tell(name, listed, took);
+        report(name, listed, took);
     }
     let (mut groups, mut took) = (0, Duration::ZERO);
     for _ in 0..3 {
@@ -333,23 +333,23 @@ async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
         groups = recovery.groups(&all).await?.len();
         took = began.elapsed();
     }
-    tell("groups", groups, took);
+    report("groups", groups, took);
     let began = Instant::now();
     recovery.stats().await?;
-    tell("stats", 1, began.elapsed());
+    report("stats", 1, began.elapsed());
     let began = Instant::now();
     recovery.letter(i64::try_from(letters / 2)?).await?;
-    tell("one letter", 1, began.elapsed());
+    report("one letter", 1, began.elapsed());
     Ok(())
 }
 
-fn tell(name: &str, answers: usize, took: Duration) {
+fn report(name: &str, answers: usize, took: Duration) {
     let verdict = if took <= GOAL {
         ""
     } else {
         "   over the goal of 200 ms"
     };
-    say(&format!(
+    print(&format!(
         "  {name:<42} {answers:>5} in {:>7.1} ms{verdict}",
         took.as_secs_f64() * 1000.0
     ));

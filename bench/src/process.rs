@@ -85,7 +85,10 @@ impl Process {
     pub(crate) async fn until_ready(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         loop {
-            let answer = reqwest::get(format!("http://{}/ready", self.address)).await;
+            let answer = runtime::http_client::new()
+                .get(format!("http://{}/ready", self.address))
+                .send()
+                .await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(started.elapsed());
             }

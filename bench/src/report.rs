@@ -25,7 +25,7 @@ pub(crate) fn median(mut runs: Vec<Run>) -> Run {
     runs.swap_remove(runs.len() / 2)
 }
 
-pub(crate) fn say(line: &str) {
+pub(crate) fn print(line: &str) {
     // A closed terminal is no reason to stop measuring.
     drop(writeln!(std::io::stdout(), "{line}"));
 }
@@ -39,17 +39,17 @@ pub(crate) fn machine() {
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("?", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    say(&format!(
+    print(&format!(
         "{model}, {cores} cores for everything, load generator included; load before: {}",
         load.split(' ').next().unwrap_or("?")
     ));
-    say("rates are medians; CPU is microseconds an event (user and system) of that process\n");
+    print("rates are medians; CPU is microseconds an event (user and system) of that process\n");
 }
 
 /// Ours against a baseline, with the goal for what the goal is about.
 pub(crate) fn compare(what: &str, unit: &str, ours: &Run, baseline: (&str, &Run)) {
     let (name, base) = baseline;
-    say(&format!(
+    print(&format!(
         "{what}\n  ours {:>9.0} {unit}   {name} {:>9.0} {unit}   ratio {:.2}\n  ours     {}\n  baseline {}\n",
         ours.rate(),
         base.rate(),

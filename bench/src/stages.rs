@@ -41,9 +41,9 @@ async fn drain(
     events: u64,
     stage: &Process,
 ) -> anyhow::Result<Run> {
-    let look = || Ok([stage.cpu()?, world.broker.cpu()?]);
+    let sample = || Ok([stage.cpu()?, world.broker.cpu()?]);
     let ((first, began, before), (last, ended, after)) =
-        until(events, async || world.count_kept(topic).await, look).await?;
+        until(events, async || world.count_kept(topic).await, sample).await?;
     Ok(Run {
         events: last - first,
         took: ended - began,
@@ -90,8 +90,8 @@ pub(crate) async fn persistence(runs: usize, events: u64) -> anyhow::Result<()> 
                     .await?,
             )?)
         };
-        let look = || Ok([stage.cpu()?, cpu_of_server(backend)?]);
-        let ((first, began, before), (last, ended, after)) = until(events, count, look).await?;
+        let sample = || Ok([stage.cpu()?, cpu_of_server(backend)?]);
+        let ((first, began, before), (last, ended, after)) = until(events, count, sample).await?;
         ours.push(Run {
             events: last - first,
             took: ended - began,

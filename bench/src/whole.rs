@@ -1,7 +1,7 @@
-//! The whole way of an event, and what the roles need when nothing happens.
+//! The whole path of an event, and what the roles need at rest.
 
 use crate::process::{Process, cpu_of_server};
-use crate::report::{Run, cpu, median, say};
+use crate::report::{Run, cpu, median, print};
 use crate::world::{World, load};
 use contracts::kafka::topics;
 use sandbox::postgres::PrivatePostgres;
@@ -93,13 +93,13 @@ pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> 
         for _ in 0..runs {
             let mut pipeline = Pipeline::start(partitions).await?;
             // Connections are made and schemas known before it counts.
-            let warm = load(&pipeline.address, &["--rate=1000", "--for=1s"])?;
+            let warm = load(&pipeline.address, &["--rate=1000", "--duration=1s"])?;
             tokio::task::spawn_blocking(move || warm.output()).await??;
             let warm = pipeline.until_stored().await?;
             let (before, began) = (pipeline.cpu()?, Instant::now());
             let load = load(
                 &pipeline.address,
-                &[&flags[..], &["--max", &format!("--for={seconds}s")]].concat(),
+                &[&flags[..], &["--max", &format!("--duration={seconds}s")]].concat(),
             )?;
             let report: serde_json::Value =
                 serde_json::from_str(&tokio::task::spawn_blocking(move || load.output()).await??)?;
@@ -127,7 +127,7 @@ pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> 
             });
         }
         let (stored, accepted) = (median(stored), median(accepted));
-        say(&format!(
+        print(&format!(
             "{what}\n  ours {:>9.0} event/s stored   accepted meanwhile {:>9.0} event/s   ratio {:.2}\n  {}\n",
             stored.rate(),
             accepted.rate(),
@@ -141,7 +141,7 @@ pub(crate) async fn throughput(runs: usize, seconds: u64) -> anyhow::Result<()> 
 /// Webhook to row at a steady rate.
 pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::start(4).await?;
-    let warm = load(&pipeline.address, &["--rate=1000", "--for=1s"])?;
+    let warm = load(&pipeline.address, &["--rate=1000", "--duration=1s"])?;
     tokio::task::spawn_blocking(move || warm.output()).await??;
     sqlx::raw_sql("TRUNCATE persistence.events")
         .execute(&mut pipeline.database)
@@ -151,7 +151,7 @@ pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
         &[
             "--rate=1000",
             "--connections=64",
-            &format!("--for={}s", seconds * 2),
+            &format!("--duration={}s", seconds * 2),
         ],
     )?;
     let report: serde_json::Value =
@@ -163,7 +163,7 @@ pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
     )
     .fetch_one(&mut pipeline.database)
     .await?;
-    say(&format!(
+    print(&format!(
         "at 1000 event/s (goal: to the row p50 < 15 ms, p99 < 40 ms)\n  webhook to row p50 {:.1} p99 {:.1} p99.9 {:.1} ms   webhook to answer p50 {} p99 {} p99.9 {} ms\n",
         row.0, row.1, row.2, report["p50_ms"], report["p99_ms"], report["p999_ms"]
     ));
@@ -174,7 +174,7 @@ pub(crate) async fn latency(seconds: u64) -> anyhow::Result<()> {
 pub(crate) async fn at_rest() -> anyhow::Result<()> {
     let world = World::start(6).await?;
     let cluster = tokio::task::spawn_blocking(|| PrivatePostgres::start(true)).await??;
-    say(
+    print(
         "at rest (goal: < 40 MB, ready in < 1 s; a consuming role is ready when it has its partitions, and the embedded broker makes a new group wait 3 s)",
     );
     for start in [
@@ -196,11 +196,11 @@ pub(crate) async fn at_rest() -> anyhow::Result<()> {
         let ready = began.elapsed();
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let megabytes = role.memory()? as f64 / 1e6;
-        say(&format!(
+        print(&format!(
             "  {start:<12} {megabytes:>5.1} MB   ready after {:.2} s",
             ready.as_secs_f64()
         ));
     }
-    say("");
+    print("");
     Ok(())
 }

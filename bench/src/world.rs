@@ -111,7 +111,7 @@ impl World {
                 "--max",
                 "--batch=500",
                 "--connections=64",
-                "--for=120s",
+                "--duration=120s",
                 &requests,
             ],
         )?;
@@ -128,16 +128,15 @@ impl World {
 /// The load generator against a producer.
 pub(crate) fn load(address: &str, flags: &[&str]) -> anyhow::Result<Process> {
     let mut arguments = vec![
-        "load".to_owned(),
         format!("--url=http://{address}/api/webhooks/payment-authorized"),
         format!("--secret={SECRET}"),
         "--json".to_owned(),
     ];
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-    Process::role("simulator", &arguments)
+    Process::role("load", &arguments)
 }
 
-/// Looks every few milliseconds until `count` reaches `target`; gives what `seen` says at the first and at the last record.
+/// Polls every few milliseconds until `count` reaches `target`; returns `seen` at the first and at the last record.
 pub(crate) async fn until<T>(
     target: u64,
     mut count: impl AsyncFnMut() -> anyhow::Result<u64>,
@@ -147,21 +146,21 @@ pub(crate) async fn until<T>(
     let mut first = None;
     loop {
         let now = count().await?;
-        let look = (now, Instant::now(), seen()?);
+        let sample = (now, Instant::now(), seen()?);
         if now >= target {
             return Ok((
                 first.ok_or_else(|| {
-                    anyhow::anyhow!("done before the first look: use more --events")
+                    anyhow::anyhow!("done before the first sample: use more --events")
                 })?,
-                look,
+                sample,
             ));
         }
         if now > 0 && first.is_none() {
-            first = Some(look);
+            first = Some(sample);
         }
         anyhow::ensure!(
             Instant::now() < deadline,
-            "stands still at {now} of {target}"
+            "no progress at {now} of {target}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

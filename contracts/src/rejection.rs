@@ -1,4 +1,4 @@
-//! A rejection: why a record, by its own fault, cannot go on.
+//! A rejection: the record's own fault for which it is dead-lettered.
 
 /// Longest detail, in bytes.
 const DETAIL_BYTES: usize = 300;
@@ -74,7 +74,7 @@ codes! {
     NotJson = "not_json", "poison", "The body is not JSON";
     NotAnObject = "not_an_object", "poison", "The body is JSON, but not an object";
     TooDeep = "too_deep", "poison", "The JSON is nested more than 128 levels deep";
-    DuplicateField = "duplicate_field", "contract", "A field is there twice";
+    DuplicateField = "duplicate_field", "contract", "Duplicate field";
     MissingField = "missing_field", "contract", "A required field is missing";
     WrongType = "wrong_type", "contract", "A field has the wrong JSON type";
     BlankField = "blank_field", "contract", "An id is empty or only white space";
@@ -87,7 +87,7 @@ codes! {
     AmountNotPositive = "amount_not_positive", "contract", "The amount is zero or less";
     AmountTooPrecise = "amount_too_precise", "contract", "The amount has more fraction digits than its currency";
     AmountOutOfRange = "amount_out_of_range", "contract", "The amount has more digits than can be stored";
-    UnknownCurrency = "unknown_currency", "contract", "Not an ISO 4217 currency in capitals";
+    UnknownCurrency = "unknown_currency", "contract", "Not an uppercase ISO 4217 currency code";
     ValueNotAllowed = "value_not_allowed", "contract", "The value is not one of those allowed";
     BadFrame = "bad_frame", "poison", "The value is not Confluent-framed";
     UnknownSchemaId = "unknown_schema_id", "poison", "The schema registry does not know the schema id";

@@ -191,7 +191,7 @@ fn a_bad_file_names_the_source_and_the_field() {
         ("[[source]]\nname = ".to_owned(), vec!["line 2"]),
         ("[[source]]\nscheme = \"github\"".to_owned(), vec!["source number 1: name: is missing"]),
         ("[[source]]\nname = \"Acme\"".to_owned(), vec!["source \"Acme\": name: only lower-case"]),
-        (format!("{}\n{}", github(""), github("")), vec![source, "name: is there twice"]),
+        (format!("{}\n{}", github(""), github("")), vec![source, "name: another source has it"]),
         (github("typo = 1"), vec![source, "unknown field \"typo\"", "quota_per_second"]),
         (github("tolerance_seconds = 5"), vec![source, "tolerance_seconds: this scheme has no freshness rule"]),
         (github("quota_per_second = 0"), vec![source, "quota_per_second: must be at least 1"]),

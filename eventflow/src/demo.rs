@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Config {
     /// Stop after this long, as 30s or 2m; without it, at Ctrl-C
-    #[arg(long = "for", value_parser = simulator::load::parse_duration)]
+    #[arg(long, alias = "for", value_parser = runtime::config::parse_duration)]
     duration: Option<Duration>,
     /// Events a second
     #[arg(long, default_value_t = 100.0)]
@@ -71,7 +71,7 @@ pub(crate) struct Config {
 }
 
 const AFTER_HELP: &str = "\
-Ctrl-C or --for stops the traffic, waits up to 30 s for what is in flight and prints the final table. Ctrl-C again stops at once.
+Ctrl-C or --duration stops the traffic, waits up to 30 s for what is in flight and prints the final table. Ctrl-C again stops at once.
 
 Exit codes: 0 every accepted webhook has exactly one fate; 1 one has not, a role failed, or it was stopped before it was up; 2 it could \
 not start (a taken port, no PostgreSQL, no disk, an unreachable --kafka or --database-url); 130 stopped at once. Nothing is left running, \
@@ -79,7 +79,7 @@ and nothing on disk.";
 
 /// How long the end waits for what is in flight.
 const DRAIN: Duration = Duration::from_secs(30);
-/// Without `--for`: longer than anybody watches.
+/// Without `--duration`: longer than anybody watches.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -115,7 +115,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         write!(out, "{}", welcome(&pipeline, started.elapsed()))?;
     }
 
-    let (traffic, tally) = (CancellationToken::new(), stream::Shared::default());
+    let (traffic, tally) = (CancellationToken::new(), stream::SharedTotals::default());
     let stop_traffic = traffic.clone().drop_guard();
     let (settings, shared) = (traffic_of(&config), tally.clone());
     let deliverer = Deliverer::new(&pipeline.delivery)?;
@@ -211,7 +211,7 @@ fn welcome(pipeline: &Pipeline, took: Duration) -> String {
         pipeline.simulator
     ));
     text.push_str(&format!(
-        "  eventflow simulator load --url {} --rate 50\n",
+        "  eventflow load --url {} --rate 50\n",
         pipeline.delivery.webhook_url
     ));
     text.push_str("Play on-call, as docs/ON-CALL.md says:\n");
@@ -259,7 +259,7 @@ async fn first_row(started: Instant) -> Option<f64> {
 }
 
 /// The final books, once everything accepted has its fate or the wait for it is over.
-async fn settle(watch: &Watch, tally: &stream::Shared) -> anyhow::Result<Ledger> {
+async fn settle(watch: &Watch, tally: &stream::SharedTotals) -> anyhow::Result<Ledger> {
     let deadline = Instant::now() + DRAIN;
     loop {
         let ledger = async { watch.finish(watch.look(tally).await?).await }.await;

@@ -29,7 +29,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         address.set_ip(loopback);
     }
     let path = if config.ready { "ready" } else { "health" };
-    let client = reqwest::Client::builder()
+    let client = runtime::http_client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(config.seconds))
         .build()?;

@@ -9,12 +9,15 @@ mod ledger;
 mod live;
 mod oncall;
 mod pipeline;
+#[cfg(test)]
+mod reference;
 mod reindex;
 mod smoke;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use runtime::config::ConfigError;
+use runtime::role::Role;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -47,18 +50,38 @@ outage of Kafka, the registry or PostgreSQL never ends a role and never dead-let
     version,
     about,
     propagate_version = true,
-    after_help = "Try it: eventflow demo --for 30s. In production run each role as a service of its own: producer, validator, analytics, \
+    after_help = "Try it: eventflow demo --duration 30s. In production run each role as a service of its own: producer, validator, analytics, \
                   persistence, recovery, and registry unless you have a schema registry. `eventflow <role> --help` is its manual. On call: \
                   eventflow dlq groups, eventflow explain, eventflow replay apply, eventflow trace, eventflow audit."
 )]
 struct Cli {
     #[command(subcommand)]
-    role: Role,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "one value, made once")]
-enum Role {
+enum Command {
+    #[command(flatten)]
+    Role(RoleCommand),
+    #[command(flatten)]
+    OnCall(oncall::Command),
+    /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
+    Demo(demo::Config),
+    /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
+    Smoke(smoke::Config),
+    /// Generate load and measure it
+    Load(load::LoadArgs),
+    /// One-off work: topics and rights, schemas and logins
+    Admin(admin::Config),
+    /// Ask a role of this machine whether it is alive, or can do its job now
+    Healthcheck(healthcheck::Config),
+}
+
+/// What runs until it is asked to stop.
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value, made once")]
+enum RoleCommand {
     /// Verify webhooks and publish them to the raw topic
     #[command(after_help = SERVICE)]
     Producer(producer::Config),
@@ -74,71 +97,66 @@ enum Role {
     /// Index dead letters, run replays, account for every event, serve on-call's API
     #[command(after_help = SERVICE)]
     Recovery(reindex::RecoveryRole),
-    #[command(flatten)]
-    OnCall(oncall::Command),
-    /// Play a misbehaving payment provider, or generate load
-    Simulator(simulator::Config),
+    /// Play a misbehaving payment provider
+    Simulator(SimulatorRole),
     /// Serve the contracts' schemas, Confluent-compatible
     #[command(after_help = SERVICE)]
     Registry(registry::Config),
-    /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
-    Demo(demo::Config),
-    /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
-    Smoke(smoke::Config),
-    /// One-off work: topics and rights, schemas and logins
-    Admin(admin::Config),
-    /// Ask a role of this machine whether it is alive, or can do its job now
-    Healthcheck(healthcheck::Config),
 }
 
-impl Role {
-    fn log_json(&self) -> bool {
-        match self {
-            Self::Producer(config) => config.common.log_json,
-            Self::Validator(config) => config.common.log_json,
-            Self::Analytics(config) => config.common.log_json,
-            Self::Persistence(config) => config.common.log_json,
-            Self::Recovery(config) => config.role.common.log_json,
-            Self::Simulator(config) => config.log_json,
-            Self::Registry(config) => config.log_json,
-            Self::Demo(_)
-            | Self::Admin(_)
-            | Self::Healthcheck(_)
-            | Self::OnCall(_)
-            | Self::Smoke(_) => false,
-        }
-    }
+/// The role; `simulator load` is the old spelling of `load`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct SimulatorRole {
+    #[command(flatten)]
+    role: simulator::Config,
+    #[command(subcommand)]
+    old: Option<SimulatorWork>,
+}
 
-    /// `--check`: what is wrong with the configuration, without running.
-    fn check(&self) -> Option<Result<(), ConfigError>> {
+#[derive(Debug, Subcommand)]
+enum SimulatorWork {
+    /// Generate load and measure it: eventflow load
+    #[command(hide = true)]
+    Load(load::LoadArgs),
+}
+
+impl RoleCommand {
+    fn role(&self) -> &dyn Role {
         match self {
-            Self::Producer(config) => config.common.check.then(|| config.check()),
-            Self::Validator(config) => config.common.check.then(|| config.check()),
-            Self::Analytics(config) => config.common.check.then(|| config.check()),
-            Self::Persistence(config) => config.common.check.then(|| config.check()),
-            Self::Recovery(config) => config.role.common.check.then(|| config.role.check()),
-            Self::Simulator(config) => config.check.then(|| config.validate()),
-            Self::Registry(config) => config.check.then(|| config.validate()),
-            Self::Demo(_)
-            | Self::Admin(_)
-            | Self::Healthcheck(_)
-            | Self::OnCall(_)
-            | Self::Smoke(_) => None,
+            Self::Producer(config) => config,
+            Self::Validator(config) => config,
+            Self::Analytics(config) => config,
+            Self::Persistence(config) => config,
+            Self::Recovery(config) => &config.role,
+            Self::Simulator(config) => &config.role,
+            Self::Registry(config) => config,
         }
     }
 
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         match self {
-            Self::Producer(config) => producer::run(config, shutdown).await,
-            Self::Validator(config) => validator::run(config, shutdown).await,
-            Self::Analytics(config) => analytics::run(config, shutdown).await,
-            Self::Persistence(config) => persistence::run(config, shutdown).await,
-            Self::Recovery(config) => reindex::run(config, shutdown).await,
+            Self::Recovery(reindex::RecoveryRole {
+                role,
+                work: Some(reindex::Work::Reindex),
+            }) => reindex::run(role, shutdown).await,
+            Self::Simulator(SimulatorRole {
+                old: Some(SimulatorWork::Load(args)),
+                ..
+            }) => load::run_and_print(&args, shutdown).await,
+            role => runtime::role::run(role.role(), shutdown).await,
+        }
+    }
+}
+
+impl Command {
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        match self {
+            Self::Role(role) => role.run(shutdown).await,
             Self::OnCall(command) => Ok(oncall::run(command, &mut command_line()).await?),
-            Self::Simulator(config) => simulator::run(config, shutdown).await,
-            Self::Registry(config) => registry::run(config, shutdown).await,
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Smoke(config) => Ok(smoke::run(config).await?),
+            Self::Load(args) => load::run_and_print(&args, shutdown).await,
             Self::Admin(config) => admin::run(config, shutdown).await,
             Self::Healthcheck(config) => healthcheck::run(&config).await,
         }
@@ -152,25 +170,39 @@ fn command_line() -> clap::Command {
 
 fn main() -> ExitCode {
     let matches = command_line().get_matches();
-    let mut role = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli.role,
+    let mut command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
         Err(error) => error.exit(),
     };
-    match &mut role {
-        Role::Demo(_) => {}
-        Role::OnCall(command) => {
+    match &mut command {
+        Command::Demo(_) => {}
+        Command::OnCall(command) => {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
             if let Err(failure) = command.told(&matches) {
                 return report(&failure.into());
             }
         }
-        Role::Smoke(config) => {
+        Command::Smoke(config) => {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
             if let Err(failure) = config.told(&matches) {
                 return report(&failure.into());
             }
         }
-        role => runtime::telemetry::init(role.log_json()),
+        Command::Role(role) => runtime::telemetry::init(role.role().process().log_json),
+        Command::Load(_) | Command::Admin(_) | Command::Healthcheck(_) => {
+            runtime::telemetry::init(false);
+        }
+    }
+    if let Command::Role(role) = &command
+        && role.role().process().check
+    {
+        return match role.role().check() {
+            Ok(()) => {
+                println!("configuration is fine");
+                ExitCode::SUCCESS
+            }
+            Err(error) => report(&error.into()),
+        };
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -179,31 +211,24 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&error.into()),
     };
-    let result = match role.check() {
-        Some(Ok(())) => {
-            println!("configuration is fine");
-            Ok(())
+    let result = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        // On-call's commands have nothing in hand to finish: a signal ends them, and a watched replay goes on without them. Nor has smoke.
+        if !matches!(command, Command::OnCall(_) | Command::Smoke(_)) {
+            tokio::spawn(cancel_on_signal(shutdown.clone()));
         }
-        Some(Err(error)) => Err(error.into()),
-        None => runtime.block_on(async {
-            let shutdown = CancellationToken::new();
-            // On-call's commands have nothing in hand to finish: a signal ends them, and a watched replay goes on without them. Nor has smoke.
-            if !matches!(role, Role::OnCall(_) | Role::Smoke(_)) {
-                tokio::spawn(cancel_on_signal(shutdown.clone()));
-            }
-            // The demo bounds its own end, which takes a drain of everything.
-            let patience = if matches!(role, Role::Demo(_)) {
-                Duration::MAX
-            } else {
-                STOP
-            };
-            let too_late = overdue(shutdown.clone(), patience);
-            tokio::select! {
-                result = role.run(shutdown) => result,
-                error = too_late => Err(error),
-            }
-        }),
-    };
+        // The demo bounds its own end, which takes a drain of everything.
+        let longest = if matches!(command, Command::Demo(_)) {
+            Duration::MAX
+        } else {
+            STOP
+        };
+        let too_late = overdue(shutdown.clone(), longest);
+        tokio::select! {
+            result = command.run(shutdown) => result,
+            error = too_late => Err(error),
+        }
+    });
     // A blocked background call must not keep a finished role alive.
     runtime.shutdown_timeout(Duration::from_secs(2));
     match result {
@@ -213,12 +238,12 @@ fn main() -> ExitCode {
 }
 
 /// Ends a stop that takes too long: a Kafka client without a broker closes only after minutes.
-async fn overdue(shutdown: CancellationToken, patience: Duration) -> anyhow::Error {
+async fn overdue(shutdown: CancellationToken, longest: Duration) -> anyhow::Error {
     shutdown.cancelled().await;
-    tokio::time::sleep(patience).await;
+    tokio::time::sleep(longest).await;
     anyhow::anyhow!(
         "not stopped within {} s, as when Kafka is down; nothing is lost: what is not committed is read again",
-        patience.as_secs()
+        longest.as_secs()
     )
 }
 

@@ -4,13 +4,13 @@ use crate::demo::Config;
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
 use contracts::Secret;
-use contracts::kafka::topics;
 use recovery::Context;
 use recovery::http::{Role, Tokens};
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use runtime::ops::{bind, routes, serve};
+use runtime::ops::bind;
+use runtime::role;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::postgres::PrivatePostgres;
 use simulator::delivery::DeliveryArgs;
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Signs the demo's webhooks: the simulator's default, so that `eventflow simulator load` just works beside the demo.
+/// Signs the demo's webhooks: the simulator's default, so that `eventflow load` just works beside the demo.
 pub(crate) const SECRET: &str = "eventflow-local-secret";
 /// Opens recovery's API in the demo.
 pub(crate) const TOKEN: &str = "eventflow-demo";
@@ -99,8 +99,8 @@ impl Roles {
 }
 
 impl Pipeline {
-    /// Starts everything. PostgreSQL is the slowest but for the group join, which lasts three seconds on the embedded broker: the stages
-    /// join while it is being made.
+    /// Starts everything. Joining a group lasts three seconds on the embedded broker: the stages that need no database join while PostgreSQL
+    /// is being made.
     ///
     /// A shutdown does not cut off the database half-made, which would leave it behind: it is waited for, then taken down.
     pub(crate) async fn start(
@@ -169,12 +169,11 @@ impl Pipeline {
                 .collect::<Vec<_>>()
         };
 
-        let subjects =
-            registry::subjects(&runtime::config::load_contracts(None)?, topics::VALIDATED)?;
-        roles.spawn(
-            "registry",
-            registry::serve(ports.registry, subjects, stop.clone()),
-        );
+        let settings: registry::Config = parse(&["demo".to_owned()])?;
+        let end = stop.clone();
+        roles.spawn("registry", async move {
+            role::serve(&settings, ports.registry, Health::starting(), end).await
+        });
 
         let settings: producer::Config = parse(&flags(&[
             &format!("--webhook-signing-secret={SECRET}"),
@@ -187,19 +186,15 @@ impl Pipeline {
 
         let settings: validator::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("validator"), stop.clone());
-        roles.spawn(
-            "validator",
-            serve(ports.validator, routes(health.clone()), stop.clone()),
-        );
         roles.spawn("validator", async move {
-            validator::consume(&settings, health, end).await
+            role::serve(&settings, ports.validator, health, end).await
         });
 
         // The embedded broker has no time index: analytics must be there before the first event to see the last hour.
         let settings: analytics::Config = parse(&flags(&[&registry_flag]))?;
         let (health, end) = (roles.health("analytics"), stop.clone());
         roles.spawn("analytics", async move {
-            analytics::serve(&settings, ports.analytics, health, end).await
+            role::serve(&settings, ports.analytics, health, end).await
         });
 
         let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized");
@@ -215,21 +210,9 @@ impl Pipeline {
             .map(str::to_owned),
         )?;
         let delivery = settings.delivery.clone();
-        roles.spawn(
-            "simulator",
-            simulator::serve(settings, ports.simulator, stop.clone()),
-        );
-
-        let settings: persistence::Config = parse(&flags(&[&registry_flag]))?;
-        let (health, end) = (roles.health("persistence"), stop.clone());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let url = async { told.await.context("the database did not come up") };
-        roles.spawn(
-            "persistence",
-            serve(ports.persistence, routes(health.clone()), stop.clone()),
-        );
-        roles.spawn("persistence", async move {
-            persistence::consume_early(&settings, url, health, end).await
+        let end = stop.clone();
+        roles.spawn("simulator", async move {
+            role::serve(&settings, ports.simulator, Health::starting(), end).await
         });
 
         let (postgres, database_url) = match (private, &config.database_url) {
@@ -244,13 +227,16 @@ impl Pipeline {
             }
             (None, url) => (None, url.clone().unwrap_or_else(|| Secret::new(""))),
         };
-        // Should the role have ended meanwhile, that is the news.
-        tell.send(database_url.clone()).ok();
-
         let url_flag = format!(
             "--database-url={}",
             String::from_utf8_lossy(database_url.expose())
         );
+        let settings: persistence::Config = parse(&flags(&[&registry_flag, &url_flag]))?;
+        let (health, end) = (roles.health("persistence"), roles.stop.clone());
+        roles.spawn("persistence", async move {
+            role::serve(&settings, ports.persistence, health, end).await
+        });
+
         let settings: recovery::Config = parse(&flags(&[
             &registry_flag,
             &url_flag,

@@ -1,6 +1,7 @@
 //! `eventflow recovery`, and `eventflow recovery reindex`: the index made anew from the dead-letter topic.
 
 use recovery::Context;
+use runtime::role::Role;
 use tokio_util::sync::CancellationToken;
 
 /// The role, or its one-off work.
@@ -22,25 +23,20 @@ pub(crate) enum Work {
     Reindex,
 }
 
-pub(crate) async fn run(config: RecoveryRole, shutdown: CancellationToken) -> anyhow::Result<()> {
-    match config.work {
-        None => recovery::run(config.role, shutdown).await,
-        Some(Work::Reindex) => {
-            config.role.check()?;
-            let recovery = Context::new(config.role.pipeline, Some(config.role.common.kafka))?;
-            let work = async {
-                recovery.migrate_if_needed().await?;
-                let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-                recovery
-                    .reindex(&who, |found| tracing::info!(event = "reindexing", ?found))
-                    .await
-            };
-            let found = shutdown.run_until_cancelled(work).await;
-            let found = found.ok_or_else(|| {
-                anyhow::anyhow!("stopped; what was read is indexed: run it again for the rest")
-            })??;
-            println!("{}", serde_json::to_string(&found)?);
-            Ok(())
-        }
-    }
+pub(crate) async fn run(role: recovery::Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    role.check()?;
+    let recovery = Context::new(role.pipeline, Some(role.common.kafka))?;
+    let work = async {
+        recovery.migrate_if_needed().await?;
+        let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        recovery
+            .reindex(&who, |found| tracing::info!(event = "reindexing", ?found))
+            .await
+    };
+    let found = shutdown.run_until_cancelled(work).await;
+    let found = found.ok_or_else(|| {
+        anyhow::anyhow!("stopped; what was read is indexed: run it again for the rest")
+    })??;
+    println!("{}", serde_json::to_string(&found)?);
+    Ok(())
 }

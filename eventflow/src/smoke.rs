@@ -39,7 +39,7 @@ pub(crate) struct Config {
     #[arg(long, default_value_t = 20, value_name = "EVENTS", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_EVENTS)))]
     batch: u16,
     /// The whole run takes no longer, as 60s or 2m
-    #[arg(long, default_value = "60s", value_parser = simulator::load::parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = runtime::config::parse_duration)]
     deadline: Duration,
     /// Fail when a fate cannot be looked up, instead of skipping the check: for pipelines
     #[arg(long)]

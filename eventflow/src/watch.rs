@@ -13,10 +13,11 @@ use recovery::Context;
 use runtime::admin::{Tail, watermarks};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
-use simulator::stream::{Shared, Tally};
+use simulator::stream::{SharedTotals, StreamTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::fate::RecordedFate;
 use tokio_util::sync::CancellationToken;
 
 /// Rows the latency quantiles look back on.
@@ -144,12 +145,12 @@ impl Watch {
         .await?
     }
 
-    pub(crate) async fn look(&self, tally: &Shared) -> anyhow::Result<Ledger> {
+    pub(crate) async fn look(&self, tally: &SharedTotals) -> anyhow::Result<Ledger> {
         let now = self.count().await?;
         // Before the vendors' own count: an answer on its way to them must not look like another's.
         let counters = Counters::now();
         let edge_accepted = counters.sum(producer::metrics::EVENTS);
-        let Tally {
+        let StreamTotals {
             sent,
             accepted,
             refused,
@@ -204,13 +205,12 @@ impl Watch {
             .fates()
             .await?
             .into_iter()
-            .filter(|fate| self.is_ours(fate.raw))
+            .filter(|fate| self.is_ours(fate.raw()))
         {
-            *fates.entry(fate.raw).or_default() += 1;
-            *if fate.fate == "stored" {
-                &mut ledger.stored
-            } else {
-                &mut ledger.duplicates
+            *fates.entry(fate.raw()).or_default() += 1;
+            *match fate.fate {
+                RecordedFate::Stored => &mut ledger.stored,
+                RecordedFate::Duplicate => &mut ledger.duplicates,
             } += 1;
         }
         let mut dead = self

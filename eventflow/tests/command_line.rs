@@ -140,8 +140,17 @@ fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static str)> {
             &["--batch-age-ms", "18446744073709551615"],
             "--batch-age-ms",
         ),
-        (&["--breaker-share", "NaN"], "--breaker-share"),
-        (&["--breaker-share=-0.1"], "--breaker-share"),
+        (&["--topic-validated", "a/b"], "--topic-validated"),
+        (&["--group", ""], "--group"),
+    ];
+    let dead_letters: &[(&[&str], &str)] = &[
+        (
+            &["--max-dead-letter-ratio", "NaN"],
+            "--max-dead-letter-ratio",
+        ),
+        (&["--max-dead-letter-ratio=-0.1"], "--max-dead-letter-ratio"),
+        (&["--breaker-share=-0.1"], "--max-dead-letter-ratio"),
+        (&["--breaker", "perhaps"], "--breaker"),
         (&["--breaker-window", "0"], "--breaker-window"),
         (
             &["--breaker-window", "18446744073709551615"],
@@ -149,8 +158,6 @@ fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static str)> {
         ),
         (&["--topic-dlq", ""], "--topic-dlq"),
         (&["--topic-dlq", "a b"], "--topic-dlq"),
-        (&["--topic-validated", "a/b"], "--topic-validated"),
-        (&["--group", ""], "--group"),
     ];
     let own: &[(&[&str], &str)] = match role {
         "producer" => &[
@@ -259,7 +266,8 @@ fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static str)> {
     };
     let shared = match role {
         "producer" | "recovery" => vec![kafka],
-        "validator" | "analytics" | "persistence" => vec![kafka, stage],
+        "analytics" => vec![kafka, stage],
+        "validator" | "persistence" => vec![kafka, stage, dead_letters],
         _ => vec![],
     };
     shared.into_iter().chain([own]).flatten().copied().collect()
@@ -282,6 +290,40 @@ fn a_bad_value_exits_2_and_names_the_setting_for_every_role() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_breaker_is_turned_off_by_name_and_its_former_flags_still_work() {
+    let fine: [(&str, &[&str], &[(&str, &str)]); 6] = [
+        ("validator", &["--breaker", "off"], &[]),
+        ("validator", &["--breaker-share", "2"], &[]),
+        ("persistence", &[], &[("EVENTFLOW_BREAKER_SHARE", "0.9")]),
+        (
+            "persistence",
+            &[],
+            &[
+                ("EVENTFLOW_MAX_DEAD_LETTER_RATIO", "0.9"),
+                ("EVENTFLOW_BREAKER_SHARE", "nonsense"),
+            ],
+        ),
+        // It never dead-letters: what it was told of that never had a use.
+        ("analytics", &["--topic-dlq", "a", "--breaker-share=2"], &[]),
+        ("analytics", &["--breaker-window", "9"], &[]),
+    ];
+    for (role, flags, environment) in fine {
+        let (code, said) = eventflow(&[&[role, "--check"], flags].concat(), environment);
+        assert_eq!(code, Some(0), "{role} {flags:?} {environment:?}: {said}");
+    }
+    let (code, said) = eventflow(
+        &["validator", "--check"],
+        &[("EVENTFLOW_BREAKER_SHARE", "nonsense")],
+    );
+    assert!(
+        code == Some(2) && said.contains("--max-dead-letter-ratio"),
+        "{said}"
+    );
+    let (_, help) = eventflow(&["analytics", "--help"], &[]);
+    assert!(!help.contains("dlq") && !help.contains("breaker"), "{help}");
 }
 
 #[test]
@@ -405,6 +447,7 @@ fn a_healthcheck_asks_the_role_of_this_machine() {
 #[test]
 fn no_help_text_shows_a_secret_of_the_environment() {
     let more = [
+        "load",
         "simulator load",
         "demo",
         "admin",

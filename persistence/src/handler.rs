@@ -1,13 +1,13 @@
 //! The stage: from framed Avro to rows, one outcome a record.
 
-use crate::rows::{Row, RowFate};
-use crate::writer::Writer;
+use crate::writer::{BatchRow, Writer};
 use contracts::{Rejection, RejectionCode};
 use runtime::consumer::{Handler, Outcome, Record, StageError, Start};
 use runtime::registry::{Framed, Registry};
-use store::offsets::{Ends, Place, Positions};
+use store::fate::Fate;
+use store::offsets::{self, BatchOffsets, Positions, TopicPartition};
+use store::row::EventRow;
 use store::within;
-use tokio::sync::oneshot;
 
 /// The persistence stage.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Persistence {
     /// The database's next offsets of what we are assigned; `None` where it has none yet.
     positions: Positions,
     /// What the last batch covered, until its dead letters are acknowledged.
-    unsettled: Option<Ends>,
+    unsettled: Option<BatchOffsets>,
 }
 
 impl Persistence {
@@ -45,8 +45,7 @@ impl Persistence {
     async fn row<'a>(
         &mut self,
         record: &Record<'a>,
-        end: usize,
-    ) -> Result<Result<Row<'a>, Rejection>, StageError> {
+    ) -> Result<Result<EventRow<'a>, Rejection>, StageError> {
         if let Some(rejection) = record.refused_replay() {
             return Ok(Err(rejection));
         }
@@ -58,34 +57,39 @@ impl Persistence {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let row = Row::new(record, end, schema_id, datum, event);
+        let (headers, raw) = (record.headers(), record.raw());
+        let row = EventRow::new(headers, record.key, raw, schema_id, datum, event);
         Ok(row.map_err(|problem| Rejection::new(RejectionCode::BadDatum, None, problem)))
     }
 
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         let mut rows = Vec::with_capacity(batch.len());
         let mut rejections: Vec<Option<Rejection>> = Vec::with_capacity(batch.len());
-        let mut ends = Ends::default();
+        let mut offsets = BatchOffsets::default();
         for record in batch {
-            let end = ends.cover(record);
-            rejections.push(match self.row(record, end).await? {
-                Ok(row) => {
-                    rows.push(row);
+            let position = offsets.include(record);
+            rejections.push(match self.row(record).await? {
+                Ok(event) => {
+                    rows.push(BatchRow {
+                        event,
+                        record: position,
+                    });
                     None
                 }
                 Err(rejection) => {
-                    ends.hold(end, record.offset);
+                    offsets.block_at(position);
                     Some(rejection)
                 }
             });
         }
-        let mut fates = self
+        let written = self
             .store
-            .write(&self.group, &rows, &mut ends, &mut self.positions)
-            .await?
-            .into_iter();
-        self.unsettled = Some(ends);
-        note_age(&rows);
+            .write(&self.group, &rows, offsets, &self.positions)
+            .await?;
+        self.positions.extend(written.moved);
+        self.unsettled = Some(written.offsets);
+        record_age(&rows);
+        let mut fates = written.fates.into_iter();
         let outcome = |rejection: Option<Rejection>| match rejection {
             Some(rejection) => Outcome::Reject(rejection),
             None => fates.next().map_or(Outcome::Done, outcome_of),
@@ -94,69 +98,26 @@ impl Persistence {
     }
 }
 
-/// The stage while its database is still being made: a member of its group that waits.
-#[derive(Debug)]
-pub(crate) struct Early {
-    opening: oneshot::Receiver<Persistence>,
-    stage: Option<Persistence>,
-}
-
-impl Early {
-    pub(crate) fn new(opening: oneshot::Receiver<Persistence>) -> Self {
-        Self {
-            opening,
-            stage: None,
-        }
-    }
-
-    fn opened(&mut self) -> Result<&mut Persistence, StageError> {
-        if self.stage.is_none() {
-            self.stage = self.opening.try_recv().ok();
-        }
-        self.stage
-            .as_mut()
-            .ok_or_else(|| StageError::wait("database_unavailable", "the database is not up yet"))
-    }
-}
-
-impl Handler for Early {
-    fn stage(&self) -> &'static str {
-        "persistence"
-    }
-
-    fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
-        self.opened()?.handle(batch)
-    }
-
-    fn settled(&mut self) -> Result<(), StageError> {
-        self.opened()?.settled()
-    }
-
-    fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
-        self.opened()?.positions(partitions)
-    }
-}
-
-fn outcome_of(fate: RowFate) -> Outcome {
+fn outcome_of(fate: Fate) -> Outcome {
     match fate {
-        RowFate::Stored | RowFate::Duplicate | RowFate::StoredBefore => Outcome::Done,
-        RowFate::Conflict(detail) => {
+        Fate::Stored | Fate::Duplicate | Fate::StoredBefore => Outcome::Done,
+        Fate::Conflict(detail) => {
             Outcome::Reject(Rejection::new(RejectionCode::Conflict, None, detail))
         }
-        RowFate::Refused(detail) => {
+        Fate::Refused(detail) => {
             Outcome::Reject(Rejection::new(RejectionCode::RowRefused, None, detail))
         }
     }
 }
 
-fn note_age(rows: &[Row<'_>]) {
+fn record_age(rows: &[BatchRow<'_>]) {
     let (now, age) = (
         time::OffsetDateTime::now_utc(),
         metrics::histogram!(crate::metrics::AGE_SECONDS),
     );
     rows.iter()
-        .filter(|row| !row.replayed)
-        .filter_map(|row| row.age_seconds(now))
+        .filter(|row| !row.event.replayed)
+        .filter_map(|row| row.event.age_seconds(now))
         .for_each(|seconds| age.record(seconds));
 }
 
@@ -171,32 +132,25 @@ impl Handler for Persistence {
     }
 
     fn settled(&mut self) -> Result<(), StageError> {
-        let Some(ends) = &self.unsettled else {
+        let Some(offsets) = &self.unsettled else {
             return Ok(());
         };
-        if ends.has_dead_letters() {
-            within(
+        if offsets.has_dead_letters() {
+            let moved = within(
                 &self.runtime,
                 self.store
-                    .move_past_dead_letters(&self.group, ends, &mut self.positions),
+                    .move_past_dead_letters(&self.group, offsets, &self.positions),
             )?;
+            self.positions.extend(moved);
         }
         self.unsettled = None;
         Ok(())
     }
 
-    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, StageError> {
-        self.positions = within(&self.runtime, self.store.positions(&self.group, partitions))?;
-        // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
-        Ok(partitions
-            .iter()
-            .map(|place| {
-                self.positions
-                    .get(place)
-                    .copied()
-                    .flatten()
-                    .map_or(Start::Beginning, Start::Offset)
-            })
-            .collect())
+    fn positions(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Start>, StageError> {
+        let starts = offsets::starts(&self.store.pool, &self.group, partitions);
+        let (positions, starts) = within(&self.runtime, starts)?;
+        self.positions = positions;
+        Ok(starts)
     }
 }

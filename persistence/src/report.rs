@@ -1,23 +1,33 @@
-//! What the database can tell of events, from the views others may read.
+//! What the database holds of events.
 
 use crate::writer::Writer;
 use runtime::consumer::StageError;
-use sqlx::Row as _;
+use sqlx::FromRow;
+use store::fate::RecordedFate;
 use store::fault::classify;
+use store::row::RawPosition;
 
-/// The fate of one raw record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fate {
-    /// Raw partition and offset
-    pub raw: (i32, i64),
+/// The recorded fate of one raw record.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct RawFate {
+    raw_partition: i32,
+    raw_offset: i64,
     /// Event id
     pub event_id: String,
-    /// `stored` or `duplicate`
-    pub fate: String,
+    /// What became of it
+    pub fate: RecordedFate,
+}
+
+impl RawFate {
+    /// The raw record.
+    #[must_use]
+    pub fn raw(&self) -> RawPosition {
+        (self.raw_partition, self.raw_offset)
+    }
 }
 
 /// What the database holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, FromRow)]
 pub struct Summary {
     /// Rows
     pub stored: i64,
@@ -34,23 +44,11 @@ impl Writer {
     ///
     /// # Errors
     /// [`StageError`]
-    pub async fn fates(&self) -> Result<Vec<Fate>, StageError> {
-        let rows = sqlx::query("SELECT raw_partition, raw_offset, event_id, fate FROM event_fates")
+    pub async fn fates(&self) -> Result<Vec<RawFate>, StageError> {
+        sqlx::query_as("SELECT raw_partition, raw_offset, event_id, fate FROM event_fates")
             .fetch_all(&self.pool)
             .await
-            .map_err(classify)?;
-        rows.iter()
-            .map(|row| {
-                Ok(Fate {
-                    raw: (
-                        row.try_get(0).map_err(classify)?,
-                        row.try_get(1).map_err(classify)?,
-                    ),
-                    event_id: row.try_get(2).map_err(classify)?,
-                    fate: row.try_get(3).map_err(classify)?,
-                })
-            })
-            .collect()
+            .map_err(classify)
     }
 
     /// How many events are stored, how many further deliveries are recorded, and the seconds from receipt to row (p50, p99) of the
@@ -59,22 +57,15 @@ impl Writer {
     /// # Errors
     /// [`StageError`]
     pub async fn summary(&self, window: i64) -> Result<Summary, StageError> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM duplicates), p[1], p[2] FROM (
+        sqlx::query_as(
+            "SELECT (SELECT count(*) FROM events) AS stored, (SELECT count(*) FROM duplicates) AS duplicates,
+                    p[1] AS p50_seconds, p[2] AS p99_seconds FROM (
                  SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM stored_at - received_at)::float8) AS p
                  FROM (SELECT stored_at, received_at FROM events ORDER BY seq DESC LIMIT $1) newest) quantiles",
         )
         .bind(window)
         .fetch_one(&self.pool)
         .await
-        .map_err(classify)?;
-        let get = |index| row.try_get::<i64, _>(index).map_err(classify);
-        let quantile = |index| row.try_get::<Option<f64>, _>(index).map_err(classify);
-        Ok(Summary {
-            stored: get(0)?,
-            duplicates: get(1)?,
-            p50_seconds: quantile(2)?,
-            p99_seconds: quantile(3)?,
-        })
+        .map_err(classify)
     }
 }

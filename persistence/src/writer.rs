@@ -1,16 +1,19 @@
 //! The database: one transaction a batch.
 
 use crate::metrics as names;
-use crate::rows::{self, Row, RowFate};
+use crate::rows;
 use contracts::Secret;
 use runtime::consumer::StageError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use sqlx::postgres::PgPool;
 use std::time::Instant;
+use store::bisect;
 use store::connect::Schema;
-use store::fault::{classify, is_row_fault};
-use store::offsets::{self, Ends, Place, Positions};
+use store::fate::Fate;
+use store::fault::classify;
+use store::offsets::{self, BatchOffsets, BatchRecord, Positions};
+use store::row::EventRow;
 use tokio_util::sync::CancellationToken;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -28,6 +31,26 @@ pub const VIEWS: [&str; 4] = [
     "duplicate_deliveries",
     "read_offsets",
 ];
+
+/// A row, and where its record is in the batch.
+#[derive(Debug)]
+pub struct BatchRow<'a> {
+    /// The row
+    pub event: EventRow<'a>,
+    /// Where its record is
+    pub record: BatchRecord,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Written {
+    /// The fate of every row, in order
+    pub fates: Vec<Fate>,
+    /// What the batch covers, blocked where a record must be dead-lettered
+    pub offsets: BatchOffsets,
+    /// Where the database's offsets are now
+    pub moved: Positions,
+}
 
 /// The database of the persistence role.
 #[derive(Debug, Clone)]
@@ -62,105 +85,84 @@ impl Writer {
         SCHEMA.migrate(&self.pool).await
     }
 
-    /// The database's next offsets for these partitions.
+    /// Stores a batch in one transaction. `offsets` is what the batch covers, blocked where the caller rejects a record.
     ///
-    /// # Errors
-    /// [`StageError`]
-    pub async fn positions(
-        &self,
-        group: &str,
-        partitions: &[Place],
-    ) -> Result<Positions, StageError> {
-        let mut connection = self.pool.acquire().await.map_err(classify)?;
-        offsets::read(&mut connection, group, partitions).await
-    }
-
-    /// Stores a batch in one transaction and tells the fate of every row, in order. `ends` is what the batch covers; records that are to be
-    /// dead-lettered are held in it.
-    ///
-    /// Offsets move to the end of the batch, except past a record that must be dead-lettered (a conflict, a refused row, or one that the
-    /// caller holds): they stop there until [`move_past_dead_letters`](Self::move_past_dead_letters), so that a crash in between reads it again.
+    /// Offsets move to the end of the batch, except past a record that must be dead-lettered (a conflict, a refused row, or one the caller
+    /// rejects): they stop there until [`move_past_dead_letters`](Self::move_past_dead_letters), so that a crash in between reads it again.
     ///
     /// # Errors
     /// [`StageError`]: nothing of the batch is stored, or (a commit whose answer was lost) all of it; either way the batch may be written again.
     pub async fn write(
         &self,
         group: &str,
-        rows: &[Row<'_>],
-        ends: &mut Ends,
-        positions: &mut Positions,
-    ) -> Result<Vec<RowFate>, StageError> {
+        rows: &[BatchRow<'_>],
+        mut offsets: BatchOffsets,
+        positions: &Positions,
+    ) -> Result<Written, StageError> {
         let started = Instant::now();
-        let mut transaction = self.pool.begin().await.map_err(classify)?;
-        let fates = match rows::insert(&mut transaction, rows).await {
-            Err(error) if is_row_fault(&error) => {
-                // The statement has spoilt the transaction; savepoints are paid for only from here on.
-                transaction.rollback().await.map_err(classify)?;
-                transaction = self.pool.begin().await.map_err(classify)?;
-                Box::pin(rows::bisect(&mut transaction, rows))
-                    .await
-                    .map_err(classify)?
-            }
-            other => other.map_err(classify)?,
-        };
+        let events: Vec<&EventRow<'_>> = rows.iter().map(|row| &row.event).collect();
+        let (mut transaction, parts) = bisect::apply(
+            &self.pool,
+            &events,
+            |connection, rows| Box::pin(rows::insert(connection, rows)),
+            |_, _, refusal| {
+                Box::pin(std::future::ready(Ok(vec![Fate::Refused(
+                    refusal.to_string(),
+                )])))
+            },
+        )
+        .await?;
+        let fates: Vec<Fate> = parts.into_iter().flatten().collect();
         let mut duplicates = Vec::new();
         for (row, fate) in rows.iter().zip(&fates) {
             match fate {
-                RowFate::Stored => ends.count_stored(row.end),
-                RowFate::StoredBefore => {}
-                RowFate::Duplicate => duplicates.push(row),
-                RowFate::Conflict(_) | RowFate::Refused(_) => ends.hold(row.end, row.offset),
+                Fate::Stored => offsets.count_stored(row.record),
+                Fate::StoredBefore => {}
+                Fate::Duplicate => duplicates.push(row),
+                Fate::Conflict(_) | Fate::Refused(_) => offsets.block_at(row.record),
             }
         }
-        let mut new = rows::record_duplicates(&mut transaction, &duplicates)
+        let events: Vec<&EventRow<'_>> = duplicates.iter().map(|row| &row.event).collect();
+        let mut new = rows::record_duplicates(&mut transaction, &events)
             .await
             .map_err(classify)?;
         let new_duplicates = new.len();
         duplicates
             .iter()
-            .filter(|row| new.remove(&row.raw))
-            .for_each(|row| ends.count_duplicate(row.end));
-        let moved = offsets::advance(
-            &mut transaction,
-            group,
-            &ends.before_dead_letters(),
-            positions,
-        )
-        .await?;
+            .filter(|row| new.remove(&row.event.raw))
+            .for_each(|row| offsets.count_duplicate(row.record));
+        let moves = offsets.before_dead_letters();
+        let moved = offsets::advance(&mut transaction, group, &moves, positions).await?;
         transaction.commit().await.map_err(classify)?;
-        positions.extend(moved);
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
         let count =
-            |wanted: fn(&RowFate) -> bool| fates.iter().filter(|fate| wanted(fate)).count() as u64;
-        metrics::counter!(names::STORED).increment(count(|fate| matches!(fate, RowFate::Stored)));
+            |wanted: fn(&Fate) -> bool| fates.iter().filter(|fate| wanted(fate)).count() as u64;
+        metrics::counter!(names::STORED).increment(count(|fate| matches!(fate, Fate::Stored)));
         metrics::counter!(names::DUPLICATES).increment(new_duplicates as u64);
         metrics::counter!(names::CONFLICTS)
-            .increment(count(|fate| matches!(fate, RowFate::Conflict(_))));
-        metrics::counter!(names::REFUSED)
-            .increment(count(|fate| matches!(fate, RowFate::Refused(_))));
-        Ok(fates)
+            .increment(count(|fate| matches!(fate, Fate::Conflict(_))));
+        metrics::counter!(names::REFUSED).increment(count(|fate| matches!(fate, Fate::Refused(_))));
+        Ok(Written {
+            fates,
+            offsets,
+            moved,
+        })
     }
 
-    /// The dead letters of a written batch are acknowledged: moves the offsets to its end and counts them.
+    /// The dead letters of a written batch are acknowledged: moves the offsets to its end, counts them, and returns where they are now.
     ///
     /// # Errors
     /// [`StageError`]
     pub async fn move_past_dead_letters(
         &self,
         group: &str,
-        ends: &Ends,
-        positions: &mut Positions,
-    ) -> Result<(), StageError> {
+        offsets: &BatchOffsets,
+        positions: &Positions,
+    ) -> Result<Positions, StageError> {
         let mut transaction = self.pool.begin().await.map_err(classify)?;
-        let moved = offsets::advance(
-            &mut transaction,
-            group,
-            &ends.after_dead_letters(),
-            positions,
-        )
-        .await?;
+        let moves = offsets.after_dead_letters();
+        let moved = offsets::advance(&mut transaction, group, &moves, positions).await?;
         transaction.commit().await.map_err(classify)?;
-        positions.extend(moved);
-        Ok(())
+        Ok(moved)
     }
 }

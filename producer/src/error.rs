@@ -25,9 +25,7 @@ pub enum ApiError {
     #[error("the batch cannot be split into events: {0}")]
     MalformedBatch(String),
     /// 400
-    #[error(
-        "the batch has more than {0} events, which is what may be sent at once; send it in parts"
-    )]
+    #[error("the batch has more than {0} events, the most one request may have; send it in parts")]
     TooManyEvents(usize),
     /// 400
     #[error("the payload is not a JSON object")]
@@ -42,7 +40,7 @@ pub enum ApiError {
     #[error("no source of this name")]
     UnknownSource,
     /// 404
-    #[error("nothing is here; see /docs")]
+    #[error("no such path; see /docs")]
     NotFound,
     /// 405
     #[error("this method is not allowed here; see /docs")]
@@ -142,11 +140,11 @@ impl ApiError {
         }
     }
 
-    /// For people, and for strangers: what the broker said is for us, not for the vendor.
+    /// For people, also strangers: what the broker answered is for us, not for the vendor.
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::Publish(PublishError::TooLarge) => {
-                "the record is larger than the broker takes".to_owned()
+                "the record is larger than the broker accepts".to_owned()
             }
             Self::Publish(
                 PublishError::QueueFull
@@ -158,7 +156,8 @@ impl ApiError {
     }
 
     /// The problem document.
-    pub(crate) fn problem(&self) -> serde_json::Value {
+    #[must_use]
+    pub fn problem(&self) -> serde_json::Value {
         let status = self.status();
         serde_json::json!({
             "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(), "code": self.code(), "detail": self.detail(),
@@ -218,12 +217,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Any path that is not ours.
+/// Answers a path that does not exist.
 pub async fn not_found() -> ApiError {
     ApiError::NotFound
 }
 
-/// A path of ours, another method.
+/// Answers another method on a path that exists.
 pub async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }

@@ -1,8 +1,8 @@
 //! `POST /api/ingest`: a bare payment payload from a trusted caller becomes an envelope, as in the original. Needs an API key.
 
+use crate::body::read_body;
 use crate::error::ApiError;
 use crate::publishing::{Accepted, Events};
-use crate::webhook::read_body;
 use crate::{Edge, metrics};
 use axum::Json;
 use axum::body::Body;

@@ -1,16 +1,16 @@
 //! The edge: verifies webhooks and publishes them. A 2xx is sent only after the broker acknowledged the record.
 //!
-//! The way of one request, in order of cost: cheap header checks, admission (in-flight bound), the body with its limits, the MAC over the
+//! The path of one request, in order of cost: cheap header checks, admission (in-flight bound), the body with its limits, the MAC over the
 //! same bytes, freshness, the source's quota, publish, await the acknowledgement, answer ([`webhook`], [`ingest`], [`error`]).
 //! Nothing is parsed before it is verified, and what is published are the signed bytes, verbatim.
 
+mod body;
 pub mod error;
 pub mod ingest;
 pub mod metrics;
 pub mod openapi;
 mod publishing;
 pub mod quota;
-pub mod server;
 pub mod webhook;
 
 use axum::Router;
@@ -18,9 +18,12 @@ use axum::routing::{get, post};
 use contracts::Secret;
 use contracts::webhook::source::Sources;
 use quota::Quotas;
-use runtime::config::{Common, ConfigError, check_range, check_topic, load_sources};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_range, check_topic};
+use runtime::files::load_sources;
 use runtime::health::Health;
+use runtime::http::Limits;
 use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::role::{Role, Service};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +50,7 @@ pub struct Config {
     /// Secret of the built-in source payment-authorized
     #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     pub webhook_signing_secret: Option<Secret>,
-    /// API key of /api/ingest; without it the endpoint is closed
+    /// API key of /api/ingest; without it the endpoint answers 403
     #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
     pub ingest_api_key: Option<Secret>,
     /// Topic of raw events
@@ -56,7 +59,7 @@ pub struct Config {
     /// Milliseconds to wait for the broker's acknowledgement before answering 503
     #[arg(long, env = "EVENTFLOW_PUBLISH_DEADLINE_MS", default_value_t = 1500)]
     pub publish_deadline_ms: u64,
-    /// Requests worked on at once; more are answered 503
+    /// Requests in progress at once; more are answered 503
     #[arg(long, env = "EVENTFLOW_MAX_IN_FLIGHT", default_value_t = 4096)]
     pub max_in_flight: usize,
     /// Records waiting for acknowledgement; more are answered 503
@@ -65,7 +68,7 @@ pub struct Config {
     /// Mebibytes of records waiting for acknowledgement
     #[arg(long, env = "EVENTFLOW_QUEUE_MEBIBYTES", default_value_t = 128)]
     pub queue_mebibytes: usize,
-    /// Milliseconds a record may wait for company before it is sent
+    /// Milliseconds a record may wait to be sent together with others
     #[arg(long, env = "EVENTFLOW_LINGER_MS", default_value_t = 1)]
     pub linger_ms: u64,
     /// Most events in one batch request
@@ -85,12 +88,20 @@ pub struct Config {
     pub max_connections: usize,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "producer"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         check_topic("--topic-raw", &self.topic_raw)?;
         for (setting, value, most) in [
@@ -98,7 +109,7 @@ impl Config {
             ("--queue-records", self.queue_records as u64, 10_000_000),
             ("--queue-mebibytes", self.queue_mebibytes as u64, 1 << 20),
             ("--max-connections", self.max_connections as u64, 1_000_000),
-            // For the Kafka client 0 would mean to try for ever.
+            // For the Kafka client 0 would mean to retry for ever.
             ("--publish-deadline-ms", self.publish_deadline_ms, 600_000),
             ("--header-timeout-ms", self.header_timeout_ms, 600_000),
             ("--body-timeout-ms", self.body_timeout_ms, 600_000),
@@ -125,6 +136,16 @@ impl Config {
         self.load_sources().map(drop)
     }
 
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        let config = self.clone();
+        Ok(Service::new(async move {
+            let listener = runtime::ops::bind("--listen", config.listen).await?;
+            serve(&config, listener, health, shutdown).await
+        }))
+    }
+}
+
+impl Config {
     fn load_sources(&self) -> Result<Sources, ConfigError> {
         load_sources(self.sources.as_deref(), self.webhook_signing_secret.as_ref())?.ok_or_else(|| {
             ConfigError::new(
@@ -155,15 +176,16 @@ impl Edge {
     /// The shared state for these settings.
     ///
     /// # Errors
-    /// As [`Config::check`].
+    /// As [`Role::check`].
     pub fn new(
         config: &Config,
         publisher: Publisher,
         shutdown: CancellationToken,
     ) -> Result<Self, ConfigError> {
         let sources = config.load_sources()?;
+        let names = sources.iter().map(|source| source.name.as_str());
         Ok(Self {
-            meters: metrics::Meters::new(&sources),
+            meters: metrics::Meters::new(names.chain([ingest::SOURCE])),
             quotas: Quotas::new(&sources, config.failures_per_second),
             sources,
             publisher,
@@ -205,30 +227,10 @@ pub fn app(edge: Arc<Edge>, health: Health) -> Router {
         .with_state(edge)
 }
 
-/// Runs the role until `shutdown`: then it stops accepting, finishes what is in flight, and says what was left.
+/// The edge on a given listener until `shutdown`: then it stops accepting, finishes what is in flight, and logs what was left.
 ///
 /// # Errors
 /// Bad configuration ([`ConfigError`]) or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    let ops = tokio::spawn(runtime::ops::serve(
-        ops,
-        runtime::ops::routes(health.clone()),
-        shutdown.clone(),
-    ));
-    let listener = runtime::ops::bind("--listen", config.listen).await?;
-    serve(&config, listener, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
-    Ok(())
-}
-
-/// The edge on a given listener, for `run` and for the demo.
-///
-/// # Errors
-/// As [`run`].
 pub async fn serve(
     config: &Config,
     listener: tokio::net::TcpListener,
@@ -255,15 +257,12 @@ pub async fn serve(
     );
     let edge = Arc::new(Edge::new(config, publisher.clone(), shutdown.clone())?);
     tracing::info!(event = "listening", role = "producer", address = %listener.local_addr()?);
-    let drained = server::serve(
-        listener,
-        app(edge, health),
-        Duration::from_millis(config.header_timeout_ms),
-        config.max_connections,
-        Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
-        shutdown,
-    );
-    drained.await?;
+    let limits = Limits {
+        header_timeout: Duration::from_millis(config.header_timeout_ms),
+        connections: config.max_connections,
+        drain: Duration::from_millis(config.publish_deadline_ms) + Duration::from_secs(3),
+    };
+    runtime::http::serve(listener, app(edge, health), limits, None, shutdown).await;
     let left = publisher
         .drain(Duration::from_millis(config.publish_deadline_ms))
         .await;

@@ -1,6 +1,5 @@
 //! Names and meanings of this role's metrics.
 
-use contracts::webhook::source::Sources;
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 use std::collections::HashMap;
 
@@ -43,14 +42,9 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    pub(crate) fn new(sources: &Sources) -> Self {
-        // The recorder first: a handle made before it counts into the void.
+    pub(crate) fn new<'a>(sources: impl Iterator<Item = &'a str>) -> Self {
+        // The recorder first: a handle created before it counts into the void.
         runtime::telemetry::metrics_handle();
-        let names = sources
-            .iter()
-            .map(|source| source.name.as_str())
-            .chain([crate::ingest::SOURCE])
-            .map(str::to_owned);
         let meters = |name: String| {
             let requests = counter!(REQUESTS, "source" => name.clone(), "code" => "accepted");
             let events = counter!(EVENTS, "source" => name.clone());
@@ -58,7 +52,7 @@ impl Meters {
             counter!(UNCONFIRMED, "source" => name.clone()).increment(0);
             (name, (requests, events))
         };
-        let accepted = names.map(meters).collect();
+        let accepted = sources.map(str::to_owned).map(meters).collect();
         Self {
             request_seconds: histogram!(REQUEST_SECONDS),
             ack_seconds: histogram!(ACK_SECONDS),

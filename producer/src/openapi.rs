@@ -210,11 +210,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// README's table of the edge's answers, the enum and the document say the same.
+    /// The reference's table of the edge's answers, the enum and the document list the same.
     #[test]
-    fn the_document_has_every_code_of_the_readme_and_no_other() {
-        let readme = include_str!("../../README.md");
-        let table = readme
+    fn the_document_has_every_code_of_the_reference_and_no_other() {
+        let reference = include_str!("../../docs/reference/codes.md");
+        let table = reference
             .split("## What the edge answers")
             .nth(1)
             .and_then(|rest| rest.split("\n## ").next())
@@ -222,7 +222,7 @@ mod tests {
         let rows = table
             .lines()
             .filter(|line| line.starts_with("| ") && line.contains('`'));
-        let told: BTreeSet<&str> = rows
+        let documented: BTreeSet<&str> = rows
             .flat_map(|line| line.split('`').skip(1).step_by(2))
             .collect();
         let errors = [
@@ -232,7 +232,7 @@ mod tests {
         ]
         .concat();
         let known: BTreeSet<&str> = errors.iter().map(ApiError::code).collect();
-        assert_eq!(told, known);
+        assert_eq!(documented, known);
         let text = document().to_string();
         for error in [of_batches(), of_ingest()].concat() {
             assert!(

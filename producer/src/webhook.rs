@@ -1,5 +1,6 @@
 //! `POST /api/webhooks/{source}` and `/batch`: verify, publish, await the acknowledgement, answer.
 
+use crate::body::read_body;
 use crate::error::ApiError;
 use crate::publishing::{Accepted, Events};
 use crate::{Edge, metrics};
@@ -10,9 +11,8 @@ use axum::http::{HeaderMap, Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::kafka::headers as h;
-use contracts::webhook::signature::Verdict;
+use contracts::webhook::signature::SignatureVerdict;
 use contracts::webhook::source::Source;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use runtime::clock::now_micros;
 use runtime::publisher::{OutRecord, RecordHeaders};
 use serde_json::value::RawValue;
@@ -115,7 +115,7 @@ async fn receive_many(
         return Err(ApiError::EventTooLarge(source.body_limit_bytes));
     }
     edge.quotas.admit(&source.name, events.len())?;
-    // A part cannot be verified alone: each says which signed body it is a part of.
+    // A part cannot be verified alone: each names the signed body it is a part of.
     let whole = format!("sha256:{}", hex::encode(Sha256::digest(&body)));
     let common = common_headers(source, &headers, &verdict).with(h::BATCH, Some(&whole));
     let mut published = Events::of(edge, &source.name, events.len());
@@ -144,8 +144,8 @@ async fn read(
 ) -> Result<(HeaderMap, Bytes), ApiError> {
     let ambiguous = request
         .extensions()
-        .get::<crate::server::AmbiguousLength>()
-        .is_some_and(crate::server::AmbiguousLength::seen);
+        .get::<runtime::http::AmbiguousLength>()
+        .is_some_and(runtime::http::AmbiguousLength::seen);
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     if ambiguous
@@ -178,31 +178,12 @@ async fn read(
     Ok((headers, body))
 }
 
-/// The whole body, or why not.
-pub(crate) async fn read_body(edge: &Edge, body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    let collected =
-        tokio::time::timeout(edge.body_timeout, Limited::new(body, limit).collect()).await;
-    let body = match collected {
-        Err(_) => return Err(ApiError::BodyTimeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(ApiError::BodyTooLarge(limit));
-        }
-        Ok(Err(_)) => return Err(ApiError::BrokenBody),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
-    if body.is_empty() {
-        Err(ApiError::EmptyBody)
-    } else {
-        Ok(body)
-    }
-}
-
 fn verify<'a>(
     edge: &'a Edge,
     source: &'a Source,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Verdict<'a>, ApiError> {
+) -> Result<SignatureVerdict<'a>, ApiError> {
     source
         .verifier
         .verify(headers, body, now_micros() / 1_000_000)
@@ -240,7 +221,11 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, ApiError> {
 }
 
 /// The headers that all records of one request have in common.
-fn common_headers(source: &Source, headers: &HeaderMap, verdict: &Verdict<'_>) -> RecordHeaders {
+fn common_headers(
+    source: &Source,
+    headers: &HeaderMap,
+    verdict: &SignatureVerdict<'_>,
+) -> RecordHeaders {
     let traceparent = runtime::traceparent::carry_or_make(
         headers
             .get("traceparent")

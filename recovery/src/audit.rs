@@ -18,7 +18,6 @@ mod pages;
 mod report;
 
 pub use checkpoint::Checkpoint;
-pub(crate) use classify::persistence_is_there;
 pub use pages::{Examined, PAGE, Reading, account};
 
 use crate::context::Context;

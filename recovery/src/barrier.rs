@@ -16,10 +16,10 @@
 //! Offsets have passed an end when nothing that can be read lies between: Kafka is asked, as what is left may be markers of transactions,
 //! or deleted. A recreated topic ends where it ends now, and offsets beyond that are those of the topic before it.
 
-use crate::audit::persistence_is_there;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::kafka;
+use crate::persistence_views;
 use crate::replay::jobs::within;
 use contracts::pipeline::{self, Pipeline, Stage};
 use runtime::admin;
@@ -209,15 +209,14 @@ pub(crate) async fn committed(
 
 /// How far a stage that keeps its offsets with its rows has read a topic.
 async fn stored(context: &Context, stage: &Stage, topic: &str) -> Result<Offsets, RecoveryError> {
-    if !persistence_is_there(&context.pool).await? {
+    if !persistence_views::is_there(&context.pool).await? {
         return Ok(Offsets::new());
     }
-    let rows =
-        sqlx::query_as("SELECT partition, next_offset FROM persistence.read_offsets WHERE consumer_group = $1 AND topic = $2")
-            .bind(&stage.group)
-            .bind(topic)
-            .fetch_all(&context.pool)
-            .await?;
+    let rows = sqlx::query_as(persistence_views::NEXT_OFFSETS)
+        .bind(&stage.group)
+        .bind(topic)
+        .fetch_all(&context.pool)
+        .await?;
     Ok(rows.into_iter().collect())
 }
 

@@ -9,7 +9,8 @@ use contracts::Secret;
 use contracts::pipeline::Pipeline;
 use contracts::webhook::source::Sources;
 use renames::Renames;
-use runtime::config::{Common, ConfigError, check_range, load_pipeline, load_sources};
+use runtime::config::{Common, ConfigError};
+use runtime::files::{load_pipeline, load_sources};
 use runtime::registry::{Registry, RegistryArgs};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ impl PipelineArgs {
         self.pipeline()?;
         Registry::new(&self.registry)?;
         self.load_sources()?;
-        runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+        runtime::files::load_contracts(self.contracts.as_deref()).map(drop)
     }
 
     /// The pipeline described, with what the flags of former versions rename in it.
@@ -114,19 +115,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.common.kafka.check()?;
-        self.pipeline.check()?;
-        self.keep.check()?;
-        check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
-        self.load_policies()?;
-        self.api.check(self.listen).map(drop)
-    }
-
     pub(crate) fn load_policies(&self) -> Result<Option<policy::Policies>, ConfigError> {
         let Some(path) = &self.policies else {
             return Ok(None);

@@ -42,7 +42,7 @@ impl Context {
     pub fn new(args: PipelineArgs, kafka: Option<KafkaArgs>) -> Result<Self, ConfigError> {
         Ok(Self {
             pool: SCHEMA.pool(&args.database.database_url, 8)?,
-            contracts: Arc::new(runtime::config::load_contracts(args.contracts.as_deref())?),
+            contracts: Arc::new(runtime::files::load_contracts(args.contracts.as_deref())?),
             registry: Arc::new(Mutex::new(Registry::new(&args.registry)?)),
             sources: args.load_sources()?.map(Arc::new),
             pipeline: Arc::new(args.pipeline()?),

@@ -10,7 +10,6 @@ pub mod openapi;
 pub mod problem;
 mod replays;
 mod server;
-mod tls;
 pub mod tokens;
 
 pub use server::serve;
@@ -27,6 +26,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use problem::ApiError;
 use runtime::config::ConfigError;
+use runtime::http::Certificates;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,11 +107,11 @@ impl ApiArgs {
         ))
     }
 
-    fn certificates(&self) -> Result<Option<tls::Certificates>, ConfigError> {
+    fn certificates(&self) -> Result<Option<Certificates>, ConfigError> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
-        tls::Certificates::load(certificate, key).map(Some)
+        Certificates::load(certificate, key).map(Some)
     }
 }
 

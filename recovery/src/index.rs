@@ -21,7 +21,6 @@ use crate::metrics as names;
 use contracts::pipeline::Pipeline;
 use groups::Groups;
 use row::Row;
-use runtime::breaker::BreakerSettings;
 use runtime::config::ConfigError;
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
 use runtime::health::Health;
@@ -31,7 +30,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::offsets::{self, Ends, Place, Positions};
+use store::offsets::{self, BatchOffsets, BatchRecord, Positions, TopicPartition};
 use store::{fault::classify, within};
 use tokio_util::sync::CancellationToken;
 use write::{DlqPlace, Mode, Written};
@@ -134,25 +133,26 @@ impl Index {
 
     async fn settle(&mut self, batch: &[Record<'_>]) -> Result<(), StageError> {
         let started = Instant::now();
-        let mut ends = Ends::default();
-        let places: Vec<usize> = batch.iter().map(|record| ends.cover(record)).collect();
+        let mut offsets = BatchOffsets::default();
+        let records: Vec<BatchRecord> =
+            batch.iter().map(|record| offsets.include(record)).collect();
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
         let pipeline = Arc::clone(&self.indexer.pipeline);
         let rows = self.indexer.rows(&dead, &pipeline).await?;
         let (mut transaction, written) = write::write(&self.indexer.pool, &rows, Mode::All).await?;
         let new: HashSet<&DlqPlace> = written.new.iter().collect();
         let more: HashSet<&DlqPlace> = written.again.iter().chain(&written.copies).collect();
-        for (row, end) in rows.iter().zip(places) {
+        for (row, record) in rows.iter().zip(records) {
             if new.contains(&row.dlq) {
-                ends.count_stored(end);
+                offsets.count_stored(record);
             } else if more.contains(&row.dlq) {
-                ends.count_duplicate(end);
+                offsets.count_duplicate(record);
             }
         }
         let moved = offsets::advance(
             &mut transaction,
             &self.group,
-            &ends.before_dead_letters(),
+            &offsets.before_dead_letters(),
             &self.positions,
         )
         .await?;
@@ -161,11 +161,6 @@ impl Index {
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
         written.count();
         Ok(())
-    }
-
-    async fn read_positions(&self, partitions: &[Place]) -> Result<Positions, StageError> {
-        let mut connection = self.indexer.pool.acquire().await.map_err(classify)?;
-        offsets::read(&mut connection, &self.group, partitions).await
     }
 }
 
@@ -180,19 +175,11 @@ impl Handler for Index {
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 
-    fn positions(&mut self, partitions: &[Place]) -> Result<Vec<Start>, StageError> {
-        self.positions = within(&self.runtime, self.read_positions(partitions))?;
-        // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
-        Ok(partitions
-            .iter()
-            .map(|place| {
-                self.positions
-                    .get(place)
-                    .copied()
-                    .flatten()
-                    .map_or(Start::Beginning, Start::Offset)
-            })
-            .collect())
+    fn positions(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Start>, StageError> {
+        let starts = offsets::starts(&self.indexer.pool, &self.group, partitions);
+        let (positions, starts) = within(&self.runtime, starts)?;
+        self.positions = positions;
+        Ok(starts)
     }
 }
 
@@ -211,21 +198,8 @@ pub async fn consume(
     let described = &recovery.pipeline.recovery.group;
     let group = config.group.as_ref().unwrap_or(described);
     let settings = ConsumerSettings {
-        kafka: kafka.clone(),
-        group: group.to_owned(),
-        topics: vec![topic.clone()],
-        retry: None,
-        dead_letter_topic: topic.clone(),
-        batch_records: 4000,
-        piece_records: usize::MAX,
-        batch_bytes: 16 << 20,
         batch_age: Duration::from_millis(20),
-        publish_deadline: Duration::from_secs(12),
-        // Nothing is rejected, so there is nothing to stop for.
-        breaker: BreakerSettings {
-            share: 2.0,
-            window: 1,
-        },
+        ..ConsumerSettings::new(kafka, group, vec![topic.clone()])
     };
     let index = Index::new(recovery, group, tokio::runtime::Handle::current())?;
     consumer::run(settings, index, None, health, shutdown)

@@ -16,6 +16,7 @@ pub mod index;
 mod kafka;
 pub mod metrics;
 pub mod model;
+mod persistence_views;
 pub mod query;
 pub mod replay;
 
@@ -24,38 +25,51 @@ pub use context::{Context, SCHEMA};
 
 use index::retention;
 use replay::{policy, runner};
+use runtime::config::{ConfigError, ProcessArgs, check_range};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::role::{Role, Service};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the role until `shutdown`.
-///
-/// # Errors
-/// Bad configuration ([`runtime::config::ConfigError`]), a database of another Kafka cluster, or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let ops = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    let ops = tokio::spawn(runtime::ops::serve(
-        ops,
-        runtime::ops::routes(health.clone()),
-        shutdown.clone(),
-    ));
-    let listener = runtime::ops::bind("--listen", config.listen).await?;
-    let tokens = config.api.check(config.listen)?;
-    serve(&config, &tokens, listener, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
-    Ok(())
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "recovery"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.common.kafka.check()?;
+        self.pipeline.check()?;
+        self.keep.check()?;
+        check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
+        self.load_policies()?;
+        self.api.check(self.listen).map(drop)
+    }
+
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        let (config, tokens) = (self.clone(), self.api.check(self.listen)?);
+        Ok(Service::new(async move {
+            let listener = runtime::ops::bind("--listen", config.listen).await?;
+            serve(&config, &tokens, listener, health, shutdown).await
+        }))
+    }
 }
 
-/// The role without its operations endpoints, for `run` and for the demo: the API, and once the database is usable the index, the runner,
+/// The role without its operations endpoints: the API, and once the database is usable the index, the runner,
 /// the audit, the limits and automatic recovery.
 ///
 /// # Errors
-/// As [`run`].
+/// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
 pub async fn serve(
     config: &Config,
     tokens: &http::Tokens,

@@ -1,7 +1,7 @@
 //! What is asked and answered: the HTTP API's JSON, and the command line's words.
 
+use runtime::config::parse_duration;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A time, RFC 3339 in JSON.
@@ -111,25 +111,11 @@ pub fn parse_time(text: &str) -> Result<Time, String> {
     if let Ok(time) = Time::parse(text, &time::format_description::well_known::Rfc3339) {
         return Ok(time);
     }
-    let age = parse_span(text)
-        .ok_or("neither RFC 3339 (2026-11-21T10:00:00Z) nor an age (90s, 30m, 2h, 7d)")?;
-    Ok(Time::now_utc() - age)
-}
-
-/// A span as people write it: `90s`, `15m`, `2h`, `7d`.
-pub(crate) fn parse_span(text: &str) -> Option<Duration> {
-    let (number, unit) =
-        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        _ => return None,
-    };
-    Some(Duration::from_secs(
-        u64::from(number.parse::<u32>().ok()?) * seconds,
-    ))
+    let age = parse_duration(text).ok();
+    age.and_then(|age| Time::now_utc().checked_sub(age.try_into().ok()?))
+        .ok_or_else(|| {
+            "neither RFC 3339 (2026-11-21T10:00:00Z) nor an age (90s, 30m, 2h, 7d)".to_owned()
+        })
 }
 
 impl Selection {

@@ -1,6 +1,7 @@
 //! Replays: [`edit`] what is wrong with a value, plan and run a job ([`jobs`]), try it on today's checks ([`dry_run`]), send it and follow
 //! what becomes of it ([`runner`]); by itself where a [`policy`] allows it.
 
+pub mod codes;
 pub mod dry_run;
 pub mod edit;
 pub mod jobs;

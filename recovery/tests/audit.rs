@@ -11,7 +11,10 @@ use proptest::prelude::*;
 use recovery::audit::{Examined, PAGE, Reading, account, reconcile, reconcile_now};
 use recovery::model::Audit;
 use runtime::admin::committed;
-use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError};
+use runtime::consumer::{
+    self, BatchArgs, DeadLetterArgs, Forward, Handler, Outcome, Record, StageArgs, StageError,
+    Switch,
+};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sandbox::broker::EmbeddedBroker;
@@ -517,11 +520,16 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
 
     let (shutdown, health) = (CancellationToken::new(), Health::new());
     let stage = StageArgs {
-        batch_records: 100,
-        batch_age_ms: 2,
-        breaker_share: 2.0,
-        breaker_window: 10,
-        topic_dlq: topics::DLQ.into(),
+        batch: BatchArgs {
+            batch_records: 100,
+            batch_age_ms: 2,
+        },
+        dead_letters: DeadLetterArgs {
+            breaker: Switch::Off,
+            max_dead_letter_ratio: 1.0,
+            breaker_window: 10,
+            topic_dlq: topics::DLQ.into(),
+        },
     };
     let settings = stage.settings(&kafka, "eventflow-validator", vec![RAW.to_owned()], None);
     let running = tokio::spawn(consumer::run(

@@ -65,7 +65,7 @@ struct Stage {
 }
 
 fn start_stage(kafka: &KafkaArgs, shutdown: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
-    let stage = Stage::parse_from(["test", "--breaker-share=2"]).stage;
+    let stage = Stage::parse_from(["test", "--breaker=off"]).stage;
     let settings = stage.settings(kafka, "eventflow-validator", vec![RAW.to_owned()], None);
     let (kafka, shutdown) = (kafka.clone(), shutdown.clone());
     tokio::spawn(async move {

@@ -11,7 +11,9 @@ use replay::{
     start_runner, world,
 };
 use runtime::admin::committed;
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, StageError};
+use runtime::consumer::{
+    self, BatchArgs, DeadLetterArgs, Handler, Outcome, Record, StageArgs, StageError, Switch,
+};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sandbox::broker::{EmbeddedBroker, Fault, Request};
@@ -821,11 +823,16 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
     change(&world, SENT_LONG_AGO).await;
     let (shutdown, kafka) = (CancellationToken::new(), world.broker.kafka());
     let stage = StageArgs {
-        batch_records: 100,
-        batch_age_ms: 2,
-        breaker_share: 2.0,
-        breaker_window: 10,
-        topic_dlq: topics::DLQ.into(),
+        batch: BatchArgs {
+            batch_records: 100,
+            batch_age_ms: 2,
+        },
+        dead_letters: DeadLetterArgs {
+            breaker: Switch::Off,
+            max_dead_letter_ratio: 1.0,
+            breaker_window: 10,
+            topic_dlq: topics::DLQ.into(),
+        },
     };
     let settings = stage.settings(&kafka, VALIDATOR, vec![RETRY_VALIDATOR.to_owned()], None);
     let publisher =

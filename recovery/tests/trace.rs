@@ -54,7 +54,7 @@ fn edge_headers(secret: &str) -> Vec<(String, String)> {
     let vendors = Vendors::with(secret);
     let text = std::fs::read_to_string(vendors.path()).unwrap();
     let sources =
-        contracts::webhook::source::Sources::from_toml(&text, &runtime::config::resolve_secret)
+        contracts::webhook::source::Sources::from_toml(&text, &runtime::files::resolve_secret)
             .unwrap();
     let mut headers = vec![
         (h::SOURCE.to_owned(), "acme".to_owned()),

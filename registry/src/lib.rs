@@ -11,21 +11,17 @@ pub mod subjects;
 pub use routes::app;
 pub use subjects::{Subject, subjects};
 
-use runtime::config::ConfigError;
+use runtime::config::{ConfigError, ProcessArgs};
 use runtime::health::Health;
+use runtime::role::{Role, Service};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-/// Longest a stop waits for requests that are being answered.
-const DRAIN: Duration = Duration::from_secs(3);
 
 /// Settings of the registry role.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
-    /// Address clients ask; also serves /health, /ready and /metrics
+    /// Address of the registry; also serves /health, /ready and /metrics
     #[arg(
         long,
         env = "EVENTFLOW_REGISTRY_LISTEN",
@@ -38,57 +34,43 @@ pub struct Config {
     /// Topic the records are written to: the first part of every subject
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
-    /// Write logs as JSON
-    #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
-    pub log_json: bool,
-    /// Check the configuration and exit
-    #[arg(long, default_value_t = false)]
-    pub check: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub process: ProcessArgs,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "registry"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        ("--listen", self.listen)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.subjects().map(drop)
     }
 
-    fn subjects(&self) -> Result<Vec<Subject>, ConfigError> {
-        let contracts = runtime::config::load_contracts(self.contracts.as_deref())?;
-        subjects(&contracts, &self.topic_validated)
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        metrics::describe();
+        let routes = app(self.subjects()?);
+        health.started();
+        let work = async move {
+            shutdown.cancelled().await;
+            Ok(())
+        };
+        Ok(Service::new(work).with_routes(routes))
     }
 }
 
-/// Runs the role until `shutdown`.
-///
-/// # Errors
-/// Bad configuration, or the address is taken.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let subjects = config.subjects()?;
-    let listener = runtime::ops::bind("--listen", config.listen).await?;
-    serve(listener, subjects, shutdown).await
-}
-
-/// The registry on a given listener, for [`run`], the demo and tests. A stop waits at most three seconds for open requests.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    subjects: Vec<Subject>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    tracing::info!(event = "listening", role = "registry", address = %listener.local_addr()?, subjects = subjects.len());
-    let operations = runtime::ops::routes(Health::new());
-    metrics::describe();
-    let stopped = shutdown.clone();
-    tokio::select! {
-        served = runtime::ops::serve(listener, app(subjects).merge(operations), shutdown) => served,
-        () = async { stopped.cancelled().await; tokio::time::sleep(DRAIN).await } => {
-            tracing::warn!(event = "requests_cut_off", role = "registry");
-            Ok(())
-        }
+impl Config {
+    fn subjects(&self) -> Result<Vec<Subject>, ConfigError> {
+        let contracts = runtime::files::load_contracts(self.contracts.as_deref())?;
+        subjects(&contracts, &self.topic_validated)
     }
 }

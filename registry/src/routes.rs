@@ -99,8 +99,8 @@ enum Problem {
     NoMethod,
 }
 
-/// What to do when this registry will not take a schema.
-const CONTRACTS_ARE_DATA: &str = "contracts are data of a release: add or change a folder of contracts and release it, or use a registry that takes writes";
+/// What to do when this registry refuses a schema.
+const CONTRACTS_ARE_DATA: &str = "contracts are data of a release: add or change a folder of contracts and release it, or use a registry that accepts writes";
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -179,7 +179,7 @@ fn given(body: Body) -> Result<Parsed, Problem> {
     })?;
     if let Some(other) = given.schema_type.filter(|kind| kind != "AVRO") {
         return Err(Problem::BadSchema(format!(
-            "schema type {other} is not kept here; contracts are AVRO"
+            "schema type {other} is not supported; contracts are AVRO"
         )));
     }
     if given
@@ -206,7 +206,7 @@ fn find_version<'a>(
     name: &str,
     version: &str,
 ) -> Result<(usize, &'a Version), Problem> {
-    let asked: Option<usize> = match version {
+    let requested: Option<usize> = match version {
         "latest" | "-1" => None,
         number => match number.parse::<i32>() {
             Ok(number) if number > 0 => usize::try_from(number).ok(),
@@ -214,7 +214,7 @@ fn find_version<'a>(
         },
     };
     let versions = &find(subjects, name)?.versions;
-    let number = asked.unwrap_or(versions.len());
+    let number = requested.unwrap_or(versions.len());
     versions
         .get(number - 1)
         .map(|found| (number, found))
@@ -295,7 +295,7 @@ fn bare(version: &Version) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], version.avsc.clone()).into_response()
 }
 
-/// Is this schema registered?
+/// Whether this schema is registered.
 async fn look_up(State(subjects): Subjects, Path(name): Path<String>, body: Body) -> Answer {
     let subject = find(&subjects, &name)?;
     let schema = given(body)?;
@@ -304,12 +304,12 @@ async fn look_up(State(subjects): Subjects, Path(name): Path<String>, body: Body
     Ok(described(&name, number, version))
 }
 
-/// The pinned id of a schema that is here; nothing is ever added.
+/// The pinned id of a schema this registry has; nothing is ever added.
 async fn register(State(subjects): Subjects, Path(name): Path<String>, body: Body) -> Answer {
     let schema = given(body)?;
     let Ok(subject) = find(&subjects, &name) else {
         return Err(Problem::ReadOnly(format!(
-            "subject '{name}' is not here and cannot be added"
+            "subject '{name}' does not exist and cannot be added"
         )));
     };
     if let Some((_, version)) = find_same(subject, &schema) {
@@ -361,7 +361,7 @@ struct CompatibleQuery {
     verbose: bool,
 }
 
-/// Could consumers with this schema read what was written with that version?
+/// Whether consumers with this schema can read what was written with that version.
 async fn compatible(
     State(subjects): Subjects,
     Path((name, version)): Path<(String, String)>,

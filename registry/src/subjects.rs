@@ -1,4 +1,4 @@
-//! What the registry knows: subjects, their versions, and the pinned ids.
+//! The registry's data: subjects, their versions, and the pinned ids.
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
@@ -22,7 +22,7 @@ pub(crate) struct Version {
     pub(crate) schema: Parsed,
 }
 
-/// A schema, and the text two writings of it have in common.
+/// A schema, and its canonical form: equal however the text is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Parsed {
     schema: Schema,

@@ -7,6 +7,8 @@
 
 use contracts::event::Catalog;
 use contracts::kafka::topics;
+use runtime::config::ProcessArgs;
+use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs, RegistryError};
 use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
 use schema_registry_converter::async_impl::schema_registry::{
@@ -27,8 +29,16 @@ async fn serve() -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    let subjects = registry::subjects(&Catalog::builtin(), topics::VALIDATED).unwrap();
-    let server = tokio::spawn(registry::serve(listener, subjects, stop.clone()));
+    let config = registry::Config {
+        listen: listener.local_addr().unwrap(),
+        contracts: None,
+        topic_validated: topics::VALIDATED.to_owned(),
+        process: ProcessArgs::default(),
+    };
+    let end = stop.clone();
+    let server = tokio::spawn(async move {
+        runtime::role::serve(&config, listener, Health::starting(), end).await
+    });
     Served { url, stop, server }
 }
 

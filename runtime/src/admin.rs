@@ -60,11 +60,11 @@ pub async fn create_topics(
 /// When no broker answers in time.
 pub async fn cluster_id(kafka: &KafkaArgs, deadline: Duration) -> anyhow::Result<String> {
     let kafka = kafka.clone();
-    let asked = tokio::task::spawn_blocking(move || {
+    let query = tokio::task::spawn_blocking(move || {
         inspector(&kafka).map(|client| client.client().fetch_cluster_id(deadline))
     });
-    asked.await??.context(
-        "no Kafka broker told its cluster id in time; is Kafka up, and is --kafka-brokers right?",
+    query.await??.context(
+        "no Kafka broker reported its cluster id in time; check that Kafka is up, and --kafka-brokers",
     )
 }
 
@@ -139,27 +139,27 @@ pub fn committed(
         .collect())
 }
 
-/// A consumer outside any group's work.
-type Asking = BaseConsumer<Login>;
+/// A consumer that joins no group: it only queries offsets and metadata.
+type AdminConsumer = BaseConsumer<Login>;
 
-fn inspector(kafka: &KafkaArgs) -> anyhow::Result<Asking> {
+fn inspector(kafka: &KafkaArgs) -> anyhow::Result<AdminConsumer> {
     connect(&inspector_config(kafka))
 }
 
-/// A client asks for its token in `poll`, which these callers may never call, and again before it ends: `stay_logged_in`.
-fn connect(config: &rdkafka::ClientConfig) -> anyhow::Result<Asking> {
-    let consumer = Asking::from_config_and_context(config, Login::default())?;
+/// A client requests its token in `poll`, which these callers may never call, and again before it expires: `serve_token_request`.
+fn connect(config: &rdkafka::ClientConfig) -> anyhow::Result<AdminConsumer> {
+    let consumer = AdminConsumer::from_config_and_context(config, Login::default())?;
     if config.get("sasl.mechanism") == Some("OAUTHBEARER") {
         let deadline = std::time::Instant::now() + DEADLINE;
-        while !consumer.context().asked() && std::time::Instant::now() < deadline {
-            stay_logged_in(&consumer, Duration::from_millis(100));
+        while !consumer.context().answered() && std::time::Instant::now() < deadline {
+            serve_token_request(&consumer, Duration::from_millis(100));
         }
     }
     Ok(consumer)
 }
 
-/// Serves the client's wish for a token, if it has one. Without an assignment there is nothing else to be had.
-fn stay_logged_in(consumer: &Asking, wait: Duration) {
+/// Answers the client's request for a token, if it has one. Without an assignment, `poll` returns nothing else.
+fn serve_token_request(consumer: &AdminConsumer, wait: Duration) {
     if let Some(Err(error)) = consumer.poll(wait) {
         tracing::debug!(event = "kafka_client_notice", %error);
     }
@@ -174,7 +174,11 @@ fn inspector_config(kafka: &KafkaArgs) -> rdkafka::ClientConfig {
     config
 }
 
-fn partitions(consumer: &Asking, topic: &str, deadline: Duration) -> anyhow::Result<Vec<i32>> {
+fn partitions(
+    consumer: &AdminConsumer,
+    topic: &str,
+    deadline: Duration,
+) -> anyhow::Result<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), deadline)?;
     let topic_metadata = metadata
         .topics()

@@ -1,134 +1,54 @@
 //! The one consumer loop. It never steps over a record.
 //!
-//! A batch is polled on an OS thread of its own ([`turn`]), handed to the stage's [`Handler`] (in pieces, if the stage publishes much), and
-//! every record gets one [`Outcome`]: done, forwarded, or rejected. What is forwarded or dead-lettered is published and acknowledged ([`delivery`]) before any offset of the
-//! batch is stored; the client commits stored offsets every [`COMMIT_EVERY`] and when partitions leave. So a committed offset always ends
-//! a prefix in which every record has its next home.
+//! In order, on an OS thread of its own (`run.rs`):
 //!
-//! While the world is down (broker, registry, database) the handler answers [`StageError`]: the loop pauses its partitions and keeps
-//! polling with the same batch in hand ([`waiting`]), so it stays in the group and nothing is dead-lettered. Rebalances ([`assignment`])
-//! arrive inside `poll`, which is called only between batches or while waiting; a batch held through one is let go uncommitted and read
-//! again by the new owner.
+//! 1. A new assignment (`membership.rs` notes it inside `poll`) is answered: the [`Handler`] says where to start, `start.rs` finds the offsets.
+//! 2. While topics are missing, `topic_probe.rs` probes them.
+//! 3. `source.rs` polls a batch of records (`batch.rs`), up to bounds of records, bytes and age.
+//! 4. The handler gives every record one [`Outcome`]: done, forwarded, or rejected. A stage that publishes much is handed the batch in pieces.
+//!    The [breaker](crate::breaker) refuses outcomes that would dead-letter too many.
+//! 5. `delivery.rs` publishes what is forwarded or dead-lettered, and waits for every acknowledgement.
+//! 6. Only then are the batch's offsets stored; the client commits stored offsets every [`COMMIT_EVERY`] and when partitions are revoked.
+//!    So every record before a committed offset has its outcome, durably.
+//!
+//! While a dependency is down (broker, schema registry, database) a step answers [`StageError::Wait`], and `waiting.rs` retries it with the
+//! same batch in hand: partitions are paused and `poll` still called, so the stage stays in its group, and nothing is dead-lettered. A
+//! rebalance arrives inside `poll`, which is called only between batches and while waiting; a batch in hand is then released without a
+//! commit, and its new owner reads it again.
 
-mod assignment;
+mod batch;
+mod checks;
 mod delivery;
 mod handler;
-mod topics;
-mod turn;
+mod membership;
+mod run;
+mod settings;
+mod source;
+mod start;
+mod topic_probe;
 mod waiting;
 
 pub use crate::record::Record;
 pub use handler::{Forward, Handler, Outcome, StageError, Start};
+pub use settings::{
+    BatchArgs, COMMIT_EVERY, ConsumerSettings, DeadLetterArgs, DeadLetterSettings, StageArgs,
+    Switch,
+};
 
-use crate::breaker::BreakerSettings;
-use crate::config::ConfigError;
+use crate::breaker::Breaker;
 use crate::health::Health;
-use crate::kafka::KafkaArgs;
 use crate::publisher::Publisher;
-use crate::replay::Retry;
-use assignment::{GroupConsumer, Member};
-use rdkafka::ClientConfig;
+use delivery::Delivery;
+use membership::{GroupConsumer, GroupMembership};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::Consumer;
-use std::time::Duration;
+use source::Source;
 use tokio_util::sync::CancellationToken;
+use waiting::Waiting;
 
-/// How often the client commits what is settled.
-pub const COMMIT_EVERY: Duration = Duration::from_millis(100);
-/// Longest a settled batch may take: the handler's deadline, the acknowledgements, and a wait in between.
-const MIN_POLL_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How a stage consumes.
-#[derive(Debug, Clone)]
-pub struct ConsumerSettings {
-    /// Connection
-    pub kafka: KafkaArgs,
-    /// Consumer group
-    pub group: String,
-    /// Topics read
-    pub topics: Vec<String>,
-    /// Read beside them: where replays for this group alone come
-    pub retry: Option<Retry>,
-    /// Where rejections go
-    pub dead_letter_topic: String,
-    /// Most records a batch
-    pub batch_records: usize,
-    /// Records handed to the handler at once. What comes out of one piece is on its way to the broker while the next is in hand; a stage
-    /// that publishes nothing takes the batch whole
-    pub piece_records: usize,
-    /// Most bytes of values a batch
-    pub batch_bytes: usize,
-    /// How long a batch waits for more after its first record
-    pub batch_age: Duration,
-    /// Longest single wait for acknowledgements before they are tried again
-    pub publish_deadline: Duration,
-    /// When to stop dead-lettering
-    pub breaker: BreakerSettings,
-}
-
-impl ConsumerSettings {
-    /// Every topic read.
-    fn read(&self) -> impl Iterator<Item = &str> {
-        self.topics
-            .iter()
-            .map(String::as_str)
-            .chain(self.retry.iter().map(|retry| retry.topic.as_str()))
-    }
-}
-
-/// Tuning of a consuming stage, as flags.
-#[derive(Debug, Clone, clap::Args)]
-pub struct StageArgs {
-    /// Most records a batch
-    #[arg(long, env = "EVENTFLOW_BATCH_RECORDS", default_value_t = 4000)]
-    pub batch_records: usize,
-    /// Most milliseconds a batch waits for more records after its first
-    #[arg(long, env = "EVENTFLOW_BATCH_AGE_MS", default_value_t = 2)]
-    pub batch_age_ms: u64,
-    /// Stop when more than this share of recent records would be dead-lettered (0 to 1); above 1: never
-    #[arg(long, env = "EVENTFLOW_BREAKER_SHARE", default_value_t = 0.5)]
-    pub breaker_share: f64,
-    /// Records the breaker looks back on
-    #[arg(long, env = "EVENTFLOW_BREAKER_WINDOW", default_value_t = 200)]
-    pub breaker_window: usize,
-    /// Dead-letter topic
-    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::kafka::topics::DLQ)]
-    pub topic_dlq: String,
-}
-
-impl StageArgs {
-    /// Settings of a stage reading `topics` as `group`. A stage that can fail takes its replays from `retry`; one that cannot says
-    /// `None`, and sees a replayed record only as often as the stage before it forwards it.
-    #[must_use]
-    pub fn settings(
-        &self,
-        kafka: &KafkaArgs,
-        group: &str,
-        topics: Vec<String>,
-        retry: Option<Retry>,
-    ) -> ConsumerSettings {
-        ConsumerSettings {
-            kafka: kafka.clone(),
-            group: group.to_owned(),
-            topics,
-            retry,
-            dead_letter_topic: self.topic_dlq.clone(),
-            batch_records: self.batch_records.max(1),
-            piece_records: usize::MAX,
-            batch_bytes: 16 << 20,
-            batch_age: Duration::from_millis(self.batch_age_ms),
-            publish_deadline: Duration::from_secs(12),
-            breaker: BreakerSettings {
-                share: self.breaker_share,
-                window: self.breaker_window,
-            },
-        }
-    }
-}
-
-/// What a stage did, said when it ends.
+/// What a stage did, returned when it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct StageSummary {
     /// Records settled without a new record
     pub done: u64,
     /// Records forwarded
@@ -139,21 +59,22 @@ pub struct Report {
     pub left_unsettled: u64,
 }
 
-/// Runs a stage until `shutdown`: drains, commits, and says what was left. A stage that neither forwards nor dead-letters has no
-/// `publisher`, and needs no right to write.
+/// Runs a stage until `shutdown`, and commits what is settled. A stage that neither forwards nor rejects records has no `publisher`, and
+/// needs no permission to write.
 ///
 /// # Errors
-/// A fatal client error, settings librdkafka refuses, or a handler that broke its contract. Nothing unsettled is committed.
+/// A fatal client error, settings librdkafka refuses, [`StageError::Stop`], or a handler that broke its contract. Nothing unsettled is
+/// committed.
 pub async fn run<H: Handler + 'static>(
     settings: ConsumerSettings,
     handler: H,
     publisher: Option<Publisher>,
     health: Health,
     shutdown: CancellationToken,
-) -> anyhow::Result<Report> {
+) -> anyhow::Result<StageSummary> {
     health.set(
-        assignment::CHECK,
-        Err("the group has not given this instance its partitions yet; that takes a few seconds, or Kafka is not reachable"
+        checks::MEMBERSHIP,
+        Err("the group has not assigned partitions to this instance yet; that takes a few seconds, or Kafka is not reachable"
             .to_owned()),
     );
     health.started();
@@ -168,18 +89,18 @@ pub async fn run<H: Handler + 'static>(
                 tracing::warn!(event = "stage_ended_unobserved", stage);
             }
         })?;
-    let report = ended.await.map_err(|_| {
-        anyhow::anyhow!("the {stage} thread panicked; its offsets are uncommitted")
+    let summary = ended.await.map_err(|_| {
+        anyhow::anyhow!("the {stage} thread panicked; its offsets are not committed")
     })??;
     tracing::info!(
         event = "stage_drained",
         stage,
-        done = report.done,
-        forwarded = report.forwarded,
-        dead_lettered = report.dead_lettered,
-        left_unsettled = report.left_unsettled
+        done = summary.done,
+        forwarded = summary.forwarded,
+        dead_lettered = summary.dead_lettered,
+        left_unsettled = summary.left_unsettled
     );
-    Ok(report)
+    Ok(summary)
 }
 
 /// The stage's thread, from first poll to last commit: dropping the consumer commits what is settled, also when the loop ended in an error.
@@ -190,56 +111,32 @@ fn consume<H: Handler>(
     health: Health,
     shutdown: CancellationToken,
     runtime: tokio::runtime::Handle,
-) -> anyhow::Result<Report> {
-    let member = Member::new(health.clone(), handler.stage());
-    let consumer = GroupConsumer::from_config_and_context(&client_config(&settings)?, member)?;
-    consumer.subscribe(&settings.read().collect::<Vec<_>>())?;
-    turn::Loop::new(
-        settings, handler, publisher, health, shutdown, runtime, &consumer,
-    )
-    .until_shutdown()
-}
-
-fn client_config(settings: &ConsumerSettings) -> Result<ClientConfig, ConfigError> {
-    let mut config = settings.kafka.client_config(&settings.group);
-    let commit_every = COMMIT_EVERY.as_millis().to_string();
-    let ours = [
-        ("group.id", settings.group.as_str()),
-        // The client commits what the loop stored, tries again what failed, and commits before partitions leave.
-        ("enable.auto.commit", "true"),
-        ("auto.commit.interval.ms", &commit_every),
-        ("enable.auto.offset.store", "false"),
-        // An offset that is gone is a loss to be seen by a person, never a silent jump.
-        ("auto.offset.reset", "error"),
-        // Eager: a rebalance takes everything, so a batch is either wholly ours or let go.
-        ("partition.assignment.strategy", "range"),
-        ("check.crcs", "true"),
-        ("isolation.level", "read_committed"),
-        // The default sleeps a second whenever the local queue is full.
-        ("fetch.queue.backoff.ms", "10"),
-        ("queued.max.messages.kbytes", "32768"),
-    ];
-    for (name, value) in ours {
-        config.set(name, value);
+) -> anyhow::Result<StageSummary> {
+    let stage = handler.stage();
+    let membership = GroupMembership::new(health.clone(), stage);
+    let consumer = GroupConsumer::from_config_and_context(&settings.client_config()?, membership)?;
+    consumer.subscribe(&settings.all_topics().collect::<Vec<_>>())?;
+    let breaker = settings
+        .dead_letters
+        .as_ref()
+        .and_then(|dead_letters| dead_letters.breaker);
+    run::Loop {
+        stage,
+        handler,
+        source: Source::new(
+            &consumer,
+            &settings,
+            stage,
+            health.clone(),
+            shutdown.clone(),
+        ),
+        waiting: Waiting::new(stage, health.clone()),
+        breaker: breaker.map(Breaker::new),
+        delivery: Delivery::new(&settings, stage, publisher, runtime),
+        retry: settings.retry,
+        piece_records: settings.piece_records,
+        health,
+        shutdown,
     }
-    for (name, value) in [
-        ("session.timeout.ms", "10000"),
-        ("max.poll.interval.ms", "120000"),
-    ] {
-        if config.get(name).is_none() {
-            config.set(name, value);
-        }
-    }
-    let interval = config
-        .get("max.poll.interval.ms")
-        .and_then(|value| value.parse().ok())
-        .map(Duration::from_millis);
-    if interval.is_some_and(|interval| interval < MIN_POLL_INTERVAL) {
-        let least = MIN_POLL_INTERVAL.as_millis();
-        return Err(ConfigError::new(
-            "--kafka-config",
-            format!("max.poll.interval.ms must be at least {least}: a batch may take that long"),
-        ));
-    }
-    Ok(config)
+    .run()
 }

@@ -1,4 +1,4 @@
-//! What a dead letter says of itself: the record unchanged, and headers that say why, where and when.
+//! The headers of published records: what a forwarded record keeps, and why, where and when a dead letter failed.
 //!
 //! The first names follow KIP-1191 (`__dlq.errors.*`), so that tools for share groups read them; the rest are ours.
 
@@ -7,7 +7,7 @@ use crate::record::Record;
 use contracts::Rejection;
 use contracts::kafka::headers::{self as h, dlq};
 
-/// Who dead-letters, and since when.
+/// The stage that dead-letters a record, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Author<'a> {
     pub(crate) stage: &'a str,
@@ -19,7 +19,7 @@ pub(crate) struct Author<'a> {
 }
 
 /// The headers of a dead letter: all of the record's own, in order, unchanged, then ours.
-/// A record that was dead-lettered before keeps its first-failed time and loses the rest of the older verdict.
+/// A record that was dead-lettered before keeps the time of its first failure and loses the other headers of that failure.
 pub(crate) fn headers(
     record: &Record<'_>,
     rejection: &Rejection,

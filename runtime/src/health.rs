@@ -1,4 +1,4 @@
-//! What a role says of itself: named checks, each fine or with a reason.
+//! Whether a role can do its job: named checks, each passing or failing with a reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ impl Health {
         Self::default()
     }
 
-    /// Of a role that is starting: not ready before [`started`](Self::started), when its own checks are there.
+    /// For a role that is starting: not ready before [`started`](Self::started), when its own checks are there.
     #[must_use]
     pub fn starting() -> Self {
         let checks = BTreeMap::from([(START, Some("starting".to_owned()))]);
@@ -28,7 +28,7 @@ impl Health {
         }
     }
 
-    /// From here on the role's own checks tell.
+    /// From here on the role's own checks decide.
     pub fn started(&self) {
         self.set(START, Ok(()));
     }
@@ -58,7 +58,7 @@ impl Health {
             .all(Option::is_none)
     }
 
-    /// Fails a check that is fine now; a reason that is there already is more specific and stays.
+    /// Fails a check that passes now; a reason that is there already is more specific and stays.
     pub fn fail_if_fine(&self, check: &'static str, reason: String) {
         let fine = self
             .checks

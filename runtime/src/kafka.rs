@@ -10,6 +10,7 @@ use crate::health::Health;
 use contracts::Secret;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::borrow::Cow;
 
 /// Connection and security settings.
 #[derive(Debug, Clone, clap::Args)]
@@ -208,7 +209,7 @@ impl KafkaArgs {
             .set("bootstrap.servers", &self.kafka_brokers)
             .set("client.id", format!("eventflow-{client_id}"))
             .set("socket.keepalive.enable", "true")
-            // A broker that hangs is given up after this, not after a minute.
+            // A broker that hangs is abandoned after this, not after a minute.
             .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -273,7 +274,7 @@ fn is_pem(text: &str) -> bool {
 pub(crate) const CHECK: &str = "kafka";
 
 /// Turns what librdkafka reports in the background into the `kafka` check. Single lost connections are routine and
-/// retried by the client; what a person must see is: nobody reachable, nobody lets us in, or a fatal client.
+/// retried by the client; what a person must see is: no broker reachable, no broker authorizes us, or a fatal client.
 pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &str) {
     let serious = matches!(
         error.rdkafka_error_code(),
@@ -306,13 +307,13 @@ pub(crate) fn note_client_error(health: &Health, error: &KafkaError, reason: &st
 }
 
 /// What is wrong and what to do, for whoever was woken by it.
-fn advice(error: &KafkaError) -> &'static str {
-    match error.rdkafka_error_code() {
+fn advice(error: &KafkaError) -> Cow<'static, str> {
+    let advice = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::AllBrokersDown) => {
-            "no broker can be reached; trying on. Is Kafka up, and are --kafka-brokers and --kafka-security right?"
+            "no broker can be reached; retrying. Check that Kafka is up, --kafka-brokers and --kafka-security"
         }
         Some(RDKafkaErrorCode::Resolve) => {
-            "a broker's host name cannot be resolved; trying on. Is --kafka-brokers right?"
+            "a broker's host name cannot be resolved; retrying. Check --kafka-brokers"
         }
         Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
             "the broker refuses the log-in; check --kafka-username, EVENTFLOW_KAFKA_PASSWORD and --kafka-sasl-mechanism"
@@ -324,12 +325,18 @@ fn advice(error: &KafkaError) -> &'static str {
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed,
-        ) => "this Kafka user lacks a right; grant it with the cluster's ACLs",
+        ) => return missing_acl("it needs").into(),
         Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::CriticalSystemResource) => {
-            "the Kafka client cannot go on; restart the process, nothing is lost"
+            "the Kafka client failed for good; restart the process, nothing is lost"
         }
         Some(_) | None => "the Kafka client reports",
-    }
+    };
+    advice.into()
+}
+
+/// What to do when Kafka does not authorize its user; `purpose` as in "to read topic t".
+pub(crate) fn missing_acl(purpose: &str) -> String {
+    format!("this Kafka user lacks an ACL {purpose}; add it to the cluster")
 }
 
 /// The librdkafka error code in snake_case-ish form, for reasons and logs.

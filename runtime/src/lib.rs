@@ -1,18 +1,22 @@
-//! How a service lives: configuration, telemetry, operations endpoints, Kafka, and the one consumer loop.
+//! How a service runs: configuration, telemetry, operations endpoints, Kafka, and the one consumer loop.
 //!
 //! Knows Kafka and HTTP, not payments. Reading order:
-//! [`config`] what every role is told at start, [`telemetry`] logs and metrics, [`health`] and [`ops`] what a role says of itself,
-//! [`kafka`] how a client connects, [`publisher`] a record is published when the broker has acknowledged it,
-//! [`record`] what is consumed, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad deploy, [`replay`] what comes back,
-//! `dead_letter` what a dead letter says of itself, [`registry`] schemas by id.
+//! [`role`] the life of a role, [`config`] its settings, [`files`] what it loads, [`telemetry`] logs and metrics, [`health`] and [`ops`]
+//! whether it can do its job, [`http`] the one server, [`kafka`] how a client connects, [`publisher`] a record is published when the broker
+//! has acknowledged it, [`record`] a consumed record, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad
+//! deploy, [`replay`] retry topics, `dead_letter` the headers of a dead letter, [`backoff`] delays between attempts, [`registry`] schemas by id.
 
 pub mod admin;
+pub mod backoff;
 pub mod breaker;
 pub mod clock;
 pub mod config;
 pub mod consumer;
 mod dead_letter;
+pub mod files;
 pub mod health;
+pub mod http;
+pub mod http_client;
 pub mod kafka;
 pub mod metrics;
 pub mod ops;
@@ -20,5 +24,6 @@ pub mod publisher;
 pub mod record;
 pub mod registry;
 pub mod replay;
+pub mod role;
 pub mod telemetry;
 pub mod traceparent;

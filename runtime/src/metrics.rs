@@ -4,19 +4,19 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Records taken from Kafka, by `stage`.
 pub const RECORDS_CONSUMED: &str = "eventflow_consumer_records_consumed_total";
-/// Records whose fate this stage has settled, by `stage` and `outcome` (done, forwarded, dead_lettered).
+/// Records this stage has settled, by `stage` and `outcome` (done, forwarded, dead_lettered).
 pub const RECORDS_SETTLED: &str = "eventflow_consumer_records_settled_total";
 /// Records dead-lettered, by `stage` and `code`.
 pub const DEAD_LETTERS: &str = "eventflow_consumer_dead_letters_total";
-/// Time lag: now minus the time of the oldest record in hand, 0 when the stage has caught up, by `stage`.
+/// Time lag: now minus the time of the oldest record being processed, 0 when the stage has caught up, by `stage`.
 pub const LAG_SECONDS: &str = "eventflow_consumer_lag_seconds";
 /// From a batch's first record to its last acknowledgement, by `stage`.
 pub const BATCH_SECONDS: &str = "eventflow_consumer_batch_duration_seconds";
-/// Records a batch, by `stage`.
+/// Records in a batch, by `stage`.
 pub const BATCH_RECORDS: &str = "eventflow_consumer_batch_records";
-/// Waits because the world was down, by `stage` and `code`.
+/// Waits because a dependency was down, by `stage` and `code`.
 pub const WAITS: &str = "eventflow_consumer_waits_total";
-/// 1 while the breaker holds the stage, by `stage`.
+/// 1 while the breaker is open and the stage stopped, by `stage`.
 pub const BREAKER_OPEN: &str = "eventflow_consumer_breaker_open";
 /// Partitions assigned, by `stage`.
 pub const PARTITIONS: &str = "eventflow_consumer_partitions_assigned";
@@ -28,7 +28,7 @@ pub const PUBLISHED: &str = "eventflow_publisher_records_published_total";
 pub const PUBLISH_FAILURES: &str = "eventflow_publisher_failures_total";
 /// Records queued or in flight in the Kafka client.
 pub const PUBLISH_QUEUE: &str = "eventflow_publisher_queue_records";
-/// 1 when the role is ready, by nothing.
+/// 1 when the role is ready; no labels.
 pub const READY: &str = "eventflow_ready";
 
 /// Registers help texts and units.
@@ -36,27 +36,27 @@ pub fn describe() {
     describe_counter!(RECORDS_CONSUMED, "Records taken from Kafka, by stage");
     describe_counter!(
         RECORDS_SETTLED,
-        "Records whose fate this stage settled, by stage and outcome"
+        "Records this stage settled, by stage and outcome"
     );
     describe_counter!(DEAD_LETTERS, "Records dead-lettered, by stage and code");
     describe_gauge!(
         LAG_SECONDS,
         Unit::Seconds,
-        "Now minus the time of the oldest record in hand; 0 when caught up, by stage"
+        "Now minus the time of the oldest record being processed; 0 when caught up, by stage"
     );
     describe_histogram!(
         BATCH_SECONDS,
         Unit::Seconds,
         "From a batch's first record to its last acknowledgement, by stage"
     );
-    describe_histogram!(BATCH_RECORDS, "Records a batch, by stage");
+    describe_histogram!(BATCH_RECORDS, "Records in a batch, by stage");
     describe_counter!(
         WAITS,
         "Waits because the broker, registry or database was down, by stage and code"
     );
     describe_gauge!(
         BREAKER_OPEN,
-        "1 while the breaker holds the stage, by stage"
+        "1 while the breaker is open and the stage stopped, by stage"
     );
     describe_gauge!(PARTITIONS, "Partitions assigned, by stage");
     describe_counter!(

@@ -2,12 +2,14 @@
 
 use crate::config::ConfigError;
 use crate::health::Health;
+use crate::http::{self, Limits};
 use crate::telemetry;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +19,14 @@ pub struct OpsArgs {
     /// Address of /health, /ready and /metrics; not meant for the public
     #[arg(long, env = "EVENTFLOW_OPS_LISTEN", default_value = "127.0.0.1:9100")]
     pub ops_listen: SocketAddr,
+}
+
+impl OpsArgs {
+    /// The address, and the flag that sets it.
+    #[must_use]
+    pub fn address(&self) -> (&'static str, SocketAddr) {
+        ("--ops-listen", self.ops_listen)
+    }
 }
 
 /// The routes, for roles that serve them beside their own.
@@ -61,7 +71,7 @@ pub fn ready_answer(health: &Health) -> Response {
         .into_response()
 }
 
-/// Binds the address, or says which setting to change.
+/// Binds the address, or names the setting to change.
 ///
 /// # Errors
 /// [`ConfigError`] naming `setting` when the port is taken or the address is not ours.
@@ -74,25 +84,22 @@ pub async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Con
     })
 }
 
-/// Serves `routes` until `shutdown`. Upkeep of histograms runs beside it.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    routes: Router,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+/// For probes, scrapes and the registry's clients. A kept connection may be idle between two scrapes.
+const LIMITS: Limits = Limits {
+    header_timeout: Duration::from_secs(60),
+    connections: 1024,
+    drain: Duration::from_secs(3),
+};
+
+/// Serves `routes` until `shutdown`, then waits at most three seconds for open requests. Upkeep of histograms runs beside it.
+pub async fn serve(listener: TcpListener, routes: Router, shutdown: CancellationToken) {
     let upkeep = shutdown.clone();
     tokio::spawn(async move {
         let handle = telemetry::metrics_handle();
-        let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
         while upkeep.run_until_cancelled(tick.tick()).await.is_some() {
             handle.run_upkeep();
         }
     });
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await?;
-    Ok(())
+    http::serve(listener, routes, LIMITS, None, shutdown).await;
 }

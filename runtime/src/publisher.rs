@@ -39,7 +39,7 @@ pub struct PublisherSettings {
 }
 
 impl PublisherSettings {
-    /// For a consuming stage: patient, and large enough for several batches.
+    /// For a consuming stage: a long timeout, and room for several batches.
     #[must_use]
     pub fn stage(client_id: &str) -> Self {
         Self {
@@ -100,7 +100,7 @@ type Client = ThreadedProducer<Reports>;
 /// Publishes to Kafka. Clones share one librdkafka producer.
 #[derive(Clone)]
 pub struct Publisher {
-    /// Replaced when it failed for good.
+    /// Recreated after a fatal error.
     client: Arc<RwLock<Arc<Client>>>,
     config: ClientConfig,
     health: Health,
@@ -146,7 +146,7 @@ impl Publisher {
             // Java's partitioner, so that both agree on the partition of a key.
             .set("partitioner", "murmur2_random")
             .set("statistics.interval.ms", "250")
-            // A lost request is tried again within the record's own deadline.
+            // A lost request is retried within the record's own deadline.
             .set("retry.backoff.ms", "50")
             .set("topic.metadata.refresh.interval.ms", "30000");
         let client = Arc::new(RwLock::new(Arc::new(connect(&config, health)?)));
@@ -206,7 +206,7 @@ impl Publisher {
                 .fetch_metadata(Some(&name), deadline)
                 .map_err(|error| {
                     format!(
-                        "{}: no broker tells about topic {name}; is the cluster up and reachable?",
+                        "{}: no broker answers for topic {name}; check that the cluster is up and reachable",
                         kafka::code_of(&error)
                     )
                 })?;
@@ -217,7 +217,8 @@ impl Publisher {
             {
                 Some(None) => Ok(()),
                 Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(format!(
-                    "topic {name}: TopicAuthorizationFailed; this Kafka user lacks the right to it, grant it with the cluster's ACLs"
+                    "TopicAuthorizationFailed: {}",
+                    kafka::missing_acl(&format!("to use topic {name}"))
                 )),
                 Some(Some(error)) => Err(format!(
                     "topic {name}: {error:?}; create it with `eventflow admin topics apply`"
@@ -230,14 +231,14 @@ impl Publisher {
         asked.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    /// Keeps the `kafka` check honest until `shutdown`: while it fails, asks the broker every second and clears it once it answers.
-    /// A client that failed for good is made anew: what it held was reported as not acknowledged, and a mended right or cluster
-    /// then needs no restart.
+    /// Keeps the `kafka` check up to date until `shutdown`: while it fails, queries the broker every second and clears it once it answers.
+    /// A client with a fatal error is recreated: what it held was reported as not acknowledged, and once the ACL or cluster is fixed no
+    /// restart is needed.
     pub async fn watch(self, topic: String, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
             if let Some((code, reason)) = self.client().client().fatal_error() {
-                tracing::error!(event = "kafka_client_failed", ?code, reason, "made anew");
+                tracing::error!(event = "kafka_client_failed", ?code, reason, "recreated");
                 self.health
                     .fail_if_fine(kafka::CHECK, format!("{code:?}: {reason}"));
                 self.replace().await;

@@ -36,7 +36,7 @@ impl std::fmt::Debug for HeadersOf<'_> {
 }
 
 impl<'a> Record<'a> {
-    /// A record made by hand, for tests of handlers.
+    /// A record built from its parts, for tests of handlers.
     #[must_use]
     pub fn new(
         topic: &'a str,
@@ -121,13 +121,12 @@ impl<'a> Record<'a> {
     }
 
     /// Coordinates of the raw record this one was made from: its `ef.raw` header, or where it is itself when it has none.
-    /// `None` when the header names no place, and for a replay without it: nothing in a retry topic is a raw record.
+    /// `None` when the header has no coordinates, and for a replay without it: nothing in a retry topic is a raw record.
     #[must_use]
     pub fn raw(&self) -> Option<(i32, i64)> {
         let Some(text) = self.header(contracts::kafka::headers::RAW) else {
             return (!self.is_replay()).then_some((self.partition, self.offset));
         };
-        let (partition, offset) = std::str::from_utf8(text).ok()?.split_once(':')?;
-        Some((partition.parse().ok()?, offset.parse().ok()?))
+        contracts::kafka::headers::raw_position(text)
     }
 }

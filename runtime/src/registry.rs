@@ -1,11 +1,15 @@
-//! Schemas by id, from any Confluent-compatible registry, through `schema_registry_converter`. There is no other path to a schema.
+//! Schemas by id, from any Confluent-compatible registry. There is no other path to a schema.
+//!
+//! Schemas are registered through `schema_registry_converter`. The look-up by id is a request of our own: that crate reports every failure
+//! as text, and whether the registry is down or does not know an id decides between waiting and a dead letter.
 
 use crate::config::ConfigError;
 use crate::consumer::StageError;
+use crate::http_client;
 use contracts::avro::datum::{Decoder, Event};
 use contracts::avro::framing;
 use contracts::{Rejection, RejectionCode, Secret};
-use schema_registry_converter::async_impl::avro::AvroDecoder;
+use reqwest::StatusCode;
 use schema_registry_converter::async_impl::schema_registry::{SrSettings, post_schema};
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{
@@ -59,7 +63,7 @@ impl RegistryArgs {
 /// Why a schema is not known.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
-    /// The registry is down, refuses us, or answers nonsense: wait
+    /// The registry is down, refuses us, or answers something else than a schema: wait
     #[error("schema registry: {0}")]
     Unavailable(String),
     /// The registry answered that it has no such schema id
@@ -87,11 +91,29 @@ impl RegistryError {
     }
 }
 
+/// Longest a call to the registry may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The registry's own code for an id it does not have, in the body of a 404. A proxy's 404 page has none.
+const SCHEMA_NOT_FOUND: i64 = 40403;
+
 /// A client of the registry. What it learned is kept: ids never change their meaning.
 pub struct Registry {
     settings: SrSettings,
-    schemas: AvroDecoder,
+    client: reqwest::Client,
+    args: RegistryArgs,
     decoders: HashMap<i32, Arc<Decoder>>,
+}
+
+/// The answer to `GET /schemas/ids/{id}`.
+#[derive(serde::Deserialize)]
+struct SchemaById {
+    schema: String,
+}
+
+/// The body of a refusal.
+#[derive(serde::Deserialize)]
+struct RegistryRefusal {
+    error_code: i64,
 }
 
 /// A framed value, read with its writer's schema.
@@ -101,7 +123,7 @@ pub struct Framed<'a> {
     pub schema_id: i32,
     /// The Avro
     pub datum: &'a [u8],
-    /// What it says
+    /// The event it holds
     pub event: Event<'a>,
 }
 
@@ -128,9 +150,10 @@ impl Registry {
                 "not an http:// or https:// URL",
             ));
         }
+        let bad = |problem: String| ConfigError::new("--registry-url", problem);
         let mut builder =
             SrSettings::new_builder(args.registry_url.trim_end_matches('/').to_owned());
-        builder.set_timeout(Duration::from_secs(2));
+        builder.set_timeout(TIMEOUT);
         if let Some(user) = &args.registry_username {
             let password = args
                 .registry_password
@@ -138,12 +161,13 @@ impl Registry {
                 .map(|p| String::from_utf8_lossy(p.expose()).into_owned());
             builder.set_basic_authorization(user, password.as_deref());
         }
-        let settings = builder
-            .build()
-            .map_err(|error| ConfigError::new("--registry-url", error.to_string()))?;
+        let client = http_client::builder().timeout(TIMEOUT).build();
         Ok(Self {
-            schemas: AvroDecoder::new(settings.clone()),
-            settings,
+            settings: builder
+                .build_with(http_client::builder())
+                .map_err(|error| bad(error.to_string()))?,
+            client: client.map_err(|error| bad(error.to_string()))?,
+            args: args.clone(),
             decoders: HashMap::new(),
         })
     }
@@ -177,7 +201,7 @@ impl Registry {
         })
     }
 
-    /// The decoder of a schema id, asked for once.
+    /// The decoder of a schema id, looked up once.
     ///
     /// # Errors
     /// [`RegistryError`]; only `UnknownId` and `Unusable` are a record's fault.
@@ -185,19 +209,10 @@ impl Registry {
         if let Some(decoder) = self.decoders.get(&id) {
             return Ok(Arc::clone(decoder));
         }
-        let asked = u32::try_from(id).map_err(|_| RegistryError::UnknownId(id))?;
-        let schema = self.schemas.get_schema(asked).await.map_err(|error| {
-            // The crate keeps what it takes for permanent; a registry that is mended must be asked again.
-            self.schemas.remove_errors_from_cache();
-            let text = error.to_string();
-            // Confluent's own answer for an id it does not have; a proxy's 404 page, or a port with 404 in it, is no such answer.
-            if text.contains("failed with status 404") && text.contains("40403") {
-                RegistryError::UnknownId(id)
-            } else {
-                unavailable(error)
-            }
-        })?;
-        let decoder = Decoder::new(&schema.raw).map_err(|problem| RegistryError::Unusable {
+        // No registry gives out a negative id.
+        u32::try_from(id).map_err(|_| RegistryError::UnknownId(id))?;
+        let schema = self.look_up(id).await?;
+        let decoder = Decoder::new(&schema).map_err(|problem| RegistryError::Unusable {
             id,
             problem: problem.to_string(),
         })?;
@@ -206,7 +221,38 @@ impl Registry {
         Ok(decoder)
     }
 
-    /// Reads a framed value, or says why it cannot be read: what every stage behind the validator does first, and what a dry run tries.
+    /// A deleted schema is found too: records written with it are still there.
+    async fn look_up(&self, id: i32) -> Result<String, RegistryError> {
+        let unavailable =
+            |error: reqwest::Error| RegistryError::Unavailable(causes(&error.without_url()));
+        let url = self.args.registry_url.trim_end_matches('/');
+        let mut request = self
+            .client
+            .get(format!("{url}/schemas/ids/{id}?deleted=true"))
+            .header("accept", "application/vnd.schemaregistry.v1+json");
+        if let Some(user) = &self.args.registry_username {
+            let password = self.args.registry_password.as_ref();
+            let password = password.map(|password| String::from_utf8_lossy(password.expose()));
+            request = request.basic_auth(user, password);
+        }
+        let answer = request.send().await.map_err(unavailable)?;
+        let status = answer.status();
+        if status.is_success() {
+            let found = answer.json::<SchemaById>().await.map_err(unavailable)?;
+            return Ok(found.schema);
+        }
+        let refusal = answer.json::<RegistryRefusal>().await;
+        match refusal {
+            Ok(refusal)
+                if status == StatusCode::NOT_FOUND && refusal.error_code == SCHEMA_NOT_FOUND =>
+            {
+                Err(RegistryError::UnknownId(id))
+            }
+            Ok(_) | Err(_) => Err(RegistryError::Unavailable(format!("it answers {status}"))),
+        }
+    }
+
+    /// Reads a framed value, or rejects it: what every stage behind the validator does first, and a dry run too.
     ///
     /// # Errors
     /// [`StageError`] while the registry does not answer: the record is not at fault then.
@@ -243,6 +289,18 @@ impl Registry {
             })
             .map_err(bad))
     }
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]

@@ -1,16 +1,17 @@
 //! Replays: the retry topic of a consuming group, and how often a record may come back by it.
 
+use crate::config::{ConfigError, check_topic};
 use crate::record::Record;
 use contracts::kafka::headers::{RAW, REPLAY_COUNT};
 use contracts::{Rejection, RejectionCode};
 
-/// Replays as a stage takes them, as flags. Only for stages that dead-letter: what never fails is never replayed to.
+/// Flags of replays. Only for stages that dead-letter: nothing is replayed to the others.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetryArgs {
     /// Topic of replays, for this group alone, read beside the input topic [default: events.retry.<group>.v1]
     #[arg(long, env = "EVENTFLOW_TOPIC_RETRY")]
     pub topic_retry: Option<String>,
-    /// How often a record may be replayed; one that comes back more often is dead-lettered as replays_exhausted
+    /// How often a record may be replayed; one that is replayed more often is dead-lettered as replays_exhausted
     #[arg(long, env = "EVENTFLOW_MAX_REPLAYS", default_value_t = 5)]
     pub max_replays: u32,
 }
@@ -37,11 +38,34 @@ impl RetryArgs {
             max_replays: self.max_replays,
         }
     }
+
+    /// Refuses a retry topic that cannot work; `others` are the topics the stage reads and writes, by setting.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self, group: &str, others: &[(&str, &str)]) -> Result<(), ConfigError> {
+        const SETTING: &str = "--topic-retry";
+        let topic = self.of(group).topic;
+        if self.topic_retry.is_none() && check_topic(SETTING, &topic).is_err() {
+            return Err(ConfigError::new(
+                SETTING,
+                format!("{topic}, the default for this group, is not a topic name; give one"),
+            ));
+        }
+        check_topic(SETTING, &topic)?;
+        match others.iter().find(|(_, other)| *other == topic) {
+            None => Ok(()),
+            Some((setting, _)) => Err(ConfigError::new(
+                SETTING,
+                format!("{topic} is also {setting}; replays need a topic of their own"),
+            )),
+        }
+    }
 }
 
 impl Record<'_> {
     /// The loop guard: why a replay is not handled once more. Every stage with a retry topic asks it before anything else; of other
-    /// records it looks at nothing.
+    /// records it checks nothing.
     ///
     /// The highest of several counts is taken, and one that is no number is as good as exhausted: whoever replays the record next could
     /// not raise it, so it would come back for ever. No count at all is a record someone put there by hand; the next replay counts from 0.
@@ -106,7 +130,7 @@ mod tests {
             assert_eq!(
                 record.refused_replay(),
                 None,
-                "not of a retry topic: not looked at"
+                "not of a retry topic: not checked"
             );
             let refused = record.as_replay(5).refused_replay();
             assert_eq!(

@@ -1,4 +1,4 @@
-//! W3C trace context, version 00: taken from the request or made, and carried in every record's headers.
+//! W3C trace context, version 00: taken from the request or created, and carried in every record's headers.
 //! Source: <https://www.w3.org/TR/trace-context/#traceparent-header>
 
 /// The `traceparent` to carry: the given one if it is well formed, else a new sampled one.

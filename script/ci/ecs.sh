@@ -61,7 +61,7 @@ settled() {
     state=$(aws ecs describe-services --cluster "$(jq -r .cluster <<<"$1")" --services "${names[@]}") || return 1
     other=$(jq -r --argjson found "$state" '.services | to_entries[] | . as $wanted
         | select(any($found.services[]; .serviceName == $wanted.key and .taskDefinition == $wanted.value) | not) | .key' <<<"$1")
-    [ -z "$other" ] || { say "taken back by ECS: ${other//$'\n'/, }"; return 1; }
+    [ -z "$other" ] || { say "rolled back by ECS: ${other//$'\n'/, }"; return 1; }
 }
 
 scratch=$(mktemp -d)

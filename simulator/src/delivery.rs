@@ -1,4 +1,4 @@
-//! Delivering one event: sign, post, and on anything but a 2xx try again, as providers do.
+//! Delivering one event: sign, post, and retry on anything but a 2xx, as providers do.
 
 use crate::event::{Event, Fault};
 use crate::metrics;
@@ -9,7 +9,7 @@ use contracts::webhook::signature::{Key, Verifier};
 use runtime::config::ConfigError;
 use std::time::{Duration, Instant};
 
-/// How deliveries are tried.
+/// Where webhooks are posted, and how deliveries are retried.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeliveryArgs {
     /// Where webhooks are posted
@@ -46,7 +46,7 @@ pub struct DeliveryArgs {
     pub backoff_jitter_seconds: f64,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Delivered {
     /// A 2xx came back
@@ -74,7 +74,8 @@ pub struct Deliverer {
 }
 
 /// The source a webhook URL names: the last part of its path.
-pub(crate) fn source_of(url: &reqwest::Url) -> String {
+#[must_use]
+pub fn source_of(url: &reqwest::Url) -> String {
     url.path()
         .trim_end_matches('/')
         .rsplit('/')
@@ -84,7 +85,10 @@ pub(crate) fn source_of(url: &reqwest::Url) -> String {
 }
 
 /// Signs as the built-in source expects.
-pub(crate) fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
+///
+/// # Errors
+/// The secret cannot be a key.
+pub fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
     let bad = |problem: String| ConfigError::new("--webhook-signing-secret", problem);
     let scheme =
         Scheme::preset("eventflow").ok_or_else(|| bad("the scheme is missing".to_owned()))?;
@@ -129,7 +133,7 @@ impl Deliverer {
                 "must be above 0 and below 3600",
             ));
         }
-        let client = reqwest::Client::builder()
+        let client = runtime::http_client::builder()
             .timeout(Duration::from_secs_f64(args.webhook_timeout_seconds))
             .no_proxy()
             // A redirected POST becomes a GET, and its 200 would pass for an acceptance.
@@ -153,7 +157,7 @@ impl Deliverer {
         &self.source
     }
 
-    /// Delivers an event, with what its fault asks for, until a 2xx, a refusal that will not change, or the last attempt. Attempts, their
+    /// Delivers an event, with the fault it carries, until a 2xx, a refusal that will not change, or the last attempt. Attempts, their
     /// timeout and the longest wait bound the time it takes.
     pub async fn deliver(
         &self,
@@ -184,7 +188,7 @@ impl Deliverer {
             };
             ::metrics::counter!(metrics::WEBHOOK_ATTEMPTS, "result" => result, "status_class" => class).increment(1);
             delivered.ok = result == "success";
-            // A refusal of what we sent on purpose will not change; everything else a provider tries again.
+            // A refusal of what we sent on purpose will not change; everything else a provider retries.
             let hopeless =
                 class == "4xx" && fault.is_some() && status != Some(429) && status != Some(408);
             if delivered.ok || hopeless || delivered.attempts >= self.args.max_attempts {
@@ -198,7 +202,7 @@ impl Deliverer {
         delivered
     }
 
-    /// The wait before the next attempt: doubling, bounded, with jitter, and never less than the receiver asked for (up to a minute).
+    /// The wait before the next attempt: doubling, bounded, with jitter, and never less than the receiver's Retry-After (up to a minute).
     fn backoff(
         &self,
         attempts: u32,

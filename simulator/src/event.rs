@@ -1,4 +1,4 @@
-//! Events as the provider makes them, and the faults it makes them with.
+//! Events as the provider sends them, and the faults it sends them with.
 
 use fastrand::Rng;
 use std::fmt;
@@ -110,7 +110,7 @@ impl Fault {
         }
     }
 
-    /// What EventFlow must do with it. Of the two deliveries of `duplicate` and `conflicting` it is the second one's.
+    /// The fate it must have. Of the two deliveries of `duplicate` and `conflicting` it is the second one's.
     #[must_use]
     pub fn expected(self) -> Expected {
         match self {
@@ -135,7 +135,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What must become of a delivery.
+/// The fate a delivery must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// Accepted, and a row
@@ -162,7 +162,7 @@ impl fmt::Display for Expected {
 /// A fault and how often: `stale_timestamp=0.02`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// What
+    /// The fault
     pub fault: Fault,
     /// Share of events, 0 to 1
     pub share: f64,
@@ -179,7 +179,7 @@ impl FromStr for Rate {
         let fault = Fault::ALL
             .into_iter()
             .find(|fault| fault.name() == name)
-            .ok_or_else(|| format!("no fault {name:?}; known are {}", known()))?;
+            .ok_or_else(|| format!("unknown fault {name:?}; known are {}", known()))?;
         let share: f64 = share
             .parse()
             .map_err(|_| format!("{share:?} is not a number"))?;
@@ -204,7 +204,7 @@ pub fn uuid(now_micros: i64, rng: &mut Rng) -> uuid::Uuid {
     .into_uuid()
 }
 
-/// Builds the event of a payment, with a corruption if one is asked for. `now_micros` is its time.
+/// Builds the event of a payment, with a corruption if one is given. `now_micros` is its time.
 pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut Rng) -> Event {
     let id = uuid(now_micros, rng).to_string();
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(now_micros) * 1000)
@@ -285,7 +285,7 @@ mod tests {
                 .err()
                 .map(|rejection| rejection.code.code());
             match fault.expected() {
-                // A conflict is one of two events, each of them sound.
+                // A conflict is one of two events, each of them valid.
                 Expected::DeadLettered(expected) if fault != Fault::Conflicting => {
                     assert_eq!(code, Some(expected), "{fault}")
                 }

@@ -13,9 +13,9 @@ pub struct Line<'a> {
     pub event_id: &'a str,
     /// Source it was posted to: the last part of the webhook's path
     pub source: &'a str,
-    /// What was wrong with it on purpose
+    /// The fault it carried on purpose
     pub fault: Option<&'static str>,
-    /// What must become of it once accepted or refused: `stored`, `duplicate`, `dead_lettered <code>`, `refused <code>`
+    /// Its fate once accepted or refused: `stored`, `duplicate`, `dead_lettered <code>`, `refused <code>`
     pub expected: String,
     /// A 2xx came back at last
     pub ok: bool,
@@ -51,7 +51,7 @@ impl Journal {
     /// Starts an empty journal; a file of that name is replaced.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn create(path: &Path) -> anyhow::Result<Self> {
         let file = File::create(path).map_err(|error| {
             anyhow::anyhow!("cannot write the journal {}: {error}", path.display())

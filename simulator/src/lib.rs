@@ -1,12 +1,11 @@
-//! A misbehaving payment provider, and the load generator.
+//! A misbehaving payment provider.
 //!
 //! It plays the outsider: it knows how to sign and post, and nothing of Kafka. `POST /authorize` announces one payment as the original's
-//! simulator did; [`stream`] announces many, with faults among them; [`load`] measures.
+//! simulator did; [`stream`](mod@stream) announces many, with faults among them.
 
 pub mod delivery;
 pub mod event;
 pub mod journal;
-pub mod load;
 pub mod metrics;
 pub mod stream;
 
@@ -17,8 +16,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use delivery::{Deliverer, DeliveryArgs};
 use event::{Fault, Payment, Rate, build};
-use runtime::config::ConfigError;
+use runtime::config::{ConfigError, ProcessArgs};
 use runtime::health::Health;
+use runtime::role::{Role, Service};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::net::SocketAddr;
@@ -29,11 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Settings of the simulator role.
 #[derive(Debug, Clone, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Config {
-    #[command(subcommand)]
-    #[allow(missing_docs)]
-    pub command: Option<Command>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub delivery: DeliveryArgs,
@@ -51,7 +47,7 @@ pub struct Config {
     /// future_timestamp. Harmless: duplicate, delayed, reordered, slow_body, burst
     #[arg(long = "fault", env = "SIMULATOR_FAULTS", value_delimiter = ',')]
     pub faults: Vec<Rate>,
-    /// Announce payments without being asked
+    /// Announce payments continuously, without POST /authorize
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_ENABLED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub auto_stream_enabled: bool,
     /// Payments a second
@@ -83,27 +79,25 @@ pub struct Config {
     /// Write one JSON line a delivery of the stream: what was sent and answered
     #[arg(long, env = "SIMULATOR_JOURNAL")]
     pub journal: Option<PathBuf>,
-    /// Write logs as JSON
-    #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
-    pub log_json: bool,
-    /// Check the configuration and exit
-    #[arg(long, default_value_t = false)]
-    pub check: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub process: ProcessArgs,
 }
 
-/// What else the simulator can do.
-#[derive(Debug, Clone, clap::Subcommand)]
-pub enum Command {
-    /// Generate load and measure it
-    Load(load::LoadArgs),
-}
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "simulator"
+    }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    fn process(&self) -> &ProcessArgs {
+        &self.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        ("--listen", self.listen)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         Deliverer::new(&self.delivery)?;
         for (setting, share) in [
             ("--duplicate-rate", self.duplicate_rate),
@@ -136,6 +130,56 @@ impl Config {
         Ok(())
     }
 
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        metrics::describe();
+        let deliverer = Deliverer::new(&self.delivery)?;
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        tracing::info!(
+            event = "seeded",
+            seed,
+            auto_stream = self.auto_stream_enabled
+        );
+        let routes = app(Arc::new(Provider {
+            deliverer: deliverer.clone(),
+            config: self.clone(),
+            // Not the stream's own sequence, or both would draw the same ids.
+            rng: Mutex::new(fastrand::Rng::with_seed(!seed)),
+        }));
+        let settings = self.auto_stream_enabled.then(|| self.stream(seed));
+        health.started();
+        let work = async move {
+            let streaming = settings.map(|settings| {
+                let stop = shutdown.clone();
+                tokio::spawn(async move {
+                    stream::stream(&settings, &deliverer, stream::SharedTotals::default(), stop)
+                        .await
+                })
+            });
+            shutdown.cancelled().await;
+            match streaming {
+                Some(streaming) => streaming.await?.map(drop),
+                None => Ok(()),
+            }
+        };
+        Ok(Service::new(work).with_routes(routes))
+    }
+}
+
+impl Config {
+    fn stream(&self, seed: u64) -> StreamSettings {
+        StreamSettings {
+            rate: self.auto_stream_rps,
+            seed,
+            faults: self.faults(),
+            concurrency: 256,
+            amount: Some(self.auto_stream_amount.clone()),
+            currency: Some(self.auto_stream_currency.clone()),
+            payment_prefix: self.auto_stream_payment_prefix.clone(),
+            order_prefix: self.auto_stream_order_prefix.clone(),
+            journal: self.journal.clone(),
+        }
+    }
+
     fn faults(&self) -> Vec<Rate> {
         let mut faults = self.faults.clone();
         faults.push(Rate {
@@ -148,74 +192,6 @@ impl Config {
         }));
         faults
     }
-}
-
-/// Runs the provider, or the load generator, until done or `shutdown`.
-///
-/// # Errors
-/// Bad configuration, or the address is taken.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    if let Some(Command::Load(args)) = &config.command {
-        let report = load::run(args, shutdown).await?;
-        println!(
-            "{}",
-            if args.json {
-                serde_json::to_string(&report)?
-            } else {
-                report.to_string()
-            }
-        );
-        return Ok(());
-    }
-    config.validate()?;
-    let listener = runtime::ops::bind("--listen", config.listen).await?;
-    serve(config, listener, shutdown).await
-}
-
-/// The provider on a given listener.
-///
-/// # Errors
-/// As [`run`].
-pub async fn serve(
-    config: Config,
-    listener: tokio::net::TcpListener,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    // The recorder first: without it nothing is kept of a description.
-    runtime::telemetry::metrics_handle();
-    metrics::describe();
-    let deliverer = Deliverer::new(&config.delivery)?;
-    let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
-    tracing::info!(event = "listening", role = "simulator", address = %listener.local_addr()?, seed, auto_stream = config.auto_stream_enabled);
-    let provider = Arc::new(Provider {
-        deliverer: deliverer.clone(),
-        config: config.clone(),
-        // Not the stream's own sequence, or both would draw the same ids.
-        rng: Mutex::new(fastrand::Rng::with_seed(!seed)),
-    });
-    let streaming = config.auto_stream_enabled.then(|| {
-        let settings = StreamSettings {
-            rate: config.auto_stream_rps,
-            seed,
-            faults: config.faults(),
-            concurrency: 256,
-            amount: Some(config.auto_stream_amount.clone()),
-            currency: Some(config.auto_stream_currency.clone()),
-            payment_prefix: config.auto_stream_payment_prefix.clone(),
-            order_prefix: config.auto_stream_order_prefix.clone(),
-            journal: config.journal.clone(),
-        };
-        let stop = shutdown.clone();
-        tokio::spawn(async move {
-            stream::stream(&settings, &deliverer, stream::Shared::default(), stop).await
-        })
-    });
-    let routes = app(provider).merge(runtime::ops::routes(Health::new()));
-    runtime::ops::serve(listener, routes, shutdown).await?;
-    if let Some(streaming) = streaming {
-        streaming.await??;
-    }
-    Ok(())
 }
 
 #[derive(Debug)]
@@ -262,7 +238,7 @@ impl AuthorizeRequest {
         }
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
         {
-            return Err("currency must be three capitals");
+            return Err("currency must be three uppercase letters");
         }
         Ok(Payment {
             payment_id: self.payment_id.clone(),

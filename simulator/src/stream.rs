@@ -23,9 +23,9 @@ pub struct StreamSettings {
     pub faults: Vec<Rate>,
     /// Most deliveries at once
     pub concurrency: usize,
-    /// Amount of every payment; none varies it
+    /// Amount of every payment; `None` varies it
     pub amount: Option<String>,
-    /// Currency of every payment; none varies it
+    /// Currency of every payment; `None` varies it
     pub currency: Option<String>,
     /// Prefix of payment ids
     pub payment_prefix: String,
@@ -37,7 +37,7 @@ pub struct StreamSettings {
 
 /// What was sent and answered, so far.
 #[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Tally {
+pub struct StreamTotals {
     /// Deliveries begun (retries of one are one)
     pub sent: u64,
     /// Deliveries answered 2xx at last
@@ -48,25 +48,25 @@ pub struct Tally {
     pub unanswered: u64,
     /// 2xx answers
     pub answers_2xx: u64,
-    /// Attempts without a 2xx that a retry followed, or that ended it: each may have been accepted all the same
+    /// Attempts without a 2xx that a retry followed, or that ended it: each may have been accepted nevertheless
     pub unsure_attempts: u64,
     /// Faults injected
     pub faults: BTreeMap<String, u64>,
 }
 
-/// Shared with whoever watches.
-pub type Shared = Arc<Mutex<Tally>>;
+/// Shared with whoever observes the stream.
+pub type SharedTotals = Arc<Mutex<StreamTotals>>;
 
-/// Streams until `stop`, then waits for what is under way. Returns the final tally.
+/// Streams until `stop`, then waits for what is under way. Returns the final totals.
 ///
 /// # Errors
-/// When the journal could not be written whole, or a delivery panicked: its tally would not add up.
+/// When the journal could not be written whole, or a delivery panicked: its totals would not add up.
 pub async fn stream(
     settings: &StreamSettings,
     deliverer: &Deliverer,
-    tally: Shared,
+    totals: SharedTotals,
     stop: CancellationToken,
-) -> anyhow::Result<Tally> {
+) -> anyhow::Result<StreamTotals> {
     let journal = settings
         .journal
         .as_deref()
@@ -74,7 +74,7 @@ pub async fn stream(
         .transpose()?
         .map(Arc::new);
     let mut rng = fastrand::Rng::with_seed(settings.seed);
-    let places = Arc::new(Semaphore::new(settings.concurrency.max(1)));
+    let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
     let mut deliveries = JoinSet::new();
     let mut tick =
         tokio::time::interval(Duration::from_secs_f64(1.0 / settings.rate.clamp(0.1, 1e6)));
@@ -84,8 +84,8 @@ pub async fn stream(
         let fault = choose(&settings.faults, &mut rng);
         for _ in 0..if fault == Some(Fault::Burst) { 20 } else { 1 } {
             index += 1;
-            let Some(Ok(place)) = stop
-                .run_until_cancelled(Arc::clone(&places).acquire_owned())
+            let Some(Ok(permit)) = stop
+                .run_until_cancelled(Arc::clone(&permits).acquire_owned())
                 .await
             else {
                 break;
@@ -97,20 +97,20 @@ pub async fn stream(
                 runtime::clock::now_micros(),
                 &mut rng,
             );
-            let (deliverer, tally, journal) =
-                (deliverer.clone(), Arc::clone(&tally), journal.clone());
+            let (deliverer, totals, journal) =
+                (deliverer.clone(), Arc::clone(&totals), journal.clone());
             let mut rng = fastrand::Rng::with_seed(rng.u64(..));
             deliveries.spawn(async move {
                 for step in plan {
                     tokio::time::sleep(step.pause).await;
-                    note_sent(&tally, step.fault);
+                    note_sent(&totals, step.fault);
                     let delivered = deliverer.deliver(&step.event, step.fault, &mut rng).await;
-                    note_answer(&tally, &delivered);
+                    note_answer(&totals, &delivered);
                     if let Some(journal) = &journal {
                         journal.write(&line(deliverer.source(), &step, &delivered));
                     }
                 }
-                drop(place);
+                drop(permit);
             });
         }
         while let Some(delivery) = deliveries.try_join_next() {
@@ -123,8 +123,11 @@ pub async fn stream(
     if let Some(journal) = journal {
         journal.finish()?;
     }
-    let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(tally)
+    let totals = totals
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Ok(totals)
 }
 
 /// One delivery of a plan.
@@ -204,30 +207,30 @@ fn plan(
     }
 }
 
-fn note_sent(tally: &Shared, fault: Option<Fault>) {
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    tally.sent += 1;
+fn note_sent(totals: &SharedTotals, fault: Option<Fault>) {
+    let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+    totals.sent += 1;
     if let Some(fault) = fault {
-        *tally.faults.entry(fault.name().to_owned()).or_default() += 1;
+        *totals.faults.entry(fault.name().to_owned()).or_default() += 1;
         metrics::count_fault(fault);
     }
 }
 
-fn note_answer(tally: &Shared, delivered: &Delivered) {
+fn note_answer(totals: &SharedTotals, delivered: &Delivered) {
     let result = if delivered.ok { "accepted" } else { "failed" };
     ::metrics::counter!(metrics::AUTO_STREAM_EVENTS, "result" => result).increment(1);
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
     // A 503 or no answer leaves open whether the broker has the record; a 4xx does not.
-    tally.unsure_attempts += delivered
+    totals.unsure_attempts += delivered
         .statuses
         .iter()
         .filter(|status| status.is_none_or(|status| status >= 500))
         .count() as u64;
     if delivered.ok {
-        tally.accepted += 1;
-        tally.answers_2xx += 1;
+        totals.accepted += 1;
+        totals.answers_2xx += 1;
     } else if delivered.statuses.last().is_some_and(Option::is_some) {
-        *tally
+        *totals
             .refused
             .entry(
                 delivered
@@ -237,7 +240,7 @@ fn note_answer(tally: &Shared, delivered: &Delivered) {
             )
             .or_default() += 1;
     } else {
-        tally.unanswered += 1;
+        totals.unanswered += 1;
     }
 }
 

@@ -9,6 +9,8 @@ use axum::response::IntoResponse;
 use clap::Parser;
 use common::{Receiver, SECRET, problem};
 use contracts::event::Catalog;
+use runtime::health::Health;
+use runtime::role::Role;
 use serde_json::{Value, json};
 use simulator::Config;
 use simulator::delivery::Deliverer;
@@ -42,13 +44,21 @@ fn config(url: &str, more: &[&str]) -> Config {
         .config
 }
 
+async fn serve(
+    config: Config,
+    listener: tokio::net::TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    runtime::role::serve(&config, listener, Health::starting(), stop).await
+}
+
 /// Asks a provider to announce a payment.
 async fn authorize(config: Config, request: &Value) -> (StatusCode, Value) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/authorize", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    let provider = tokio::spawn(simulator::serve(config, listener, stop.clone()));
-    let response = reqwest::Client::new()
+    let provider = tokio::spawn(serve(config, listener, stop.clone()));
+    let response = runtime::http_client::new()
         .post(url)
         .body(request.to_string())
         .send()
@@ -271,7 +281,7 @@ fn a_setting_that_cannot_work_is_named() {
             Cli::try_parse_from(["simulator", "--webhook-url", url, "--fault=burst=0.2", flag])
                 .unwrap()
                 .config;
-        assert_eq!(config.validate().unwrap_err().setting, setting);
+        assert_eq!(config.check().unwrap_err().setting, setting);
     }
     // The original took these for its environment.
     for (text, enabled) in [

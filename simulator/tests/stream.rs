@@ -10,12 +10,12 @@ use contracts::event::Catalog;
 use serde_json::Value;
 use simulator::delivery::{Deliverer, DeliveryArgs};
 use simulator::event::{Expected, Fault, Rate};
-use simulator::stream::{Shared, StreamSettings, Tally, stream};
+use simulator::stream::{SharedTotals, StreamSettings, StreamTotals, stream};
 use std::collections::HashMap;
 use tokio_util::sync::CancellationToken;
 
 /// Streams at least ten deliveries, all of that fault.
-async fn streamed(fault: Fault) -> (Tally, Vec<Value>, Receiver) {
+async fn streamed(fault: Fault) -> (StreamTotals, Vec<Value>, Receiver) {
     let receiver = Receiver::verifying().await;
     let journal = tempfile::NamedTempFile::new().unwrap();
     let settings = StreamSettings {
@@ -39,7 +39,7 @@ async fn streamed(fault: Fault) -> (Tally, Vec<Value>, Receiver) {
         backoff_jitter_seconds: 0.01,
     })
     .unwrap();
-    let (shared, stop) = (Shared::default(), CancellationToken::new());
+    let (shared, stop) = (SharedTotals::default(), CancellationToken::new());
     let (watched, stopping) = (shared.clone(), stop.clone());
     let streaming =
         tokio::spawn(async move { stream(&settings, &deliverer, shared, stopping).await });
@@ -181,7 +181,7 @@ async fn a_journal_that_cannot_be_made_is_an_error_at_once() {
     let ended = stream(
         &settings,
         &Deliverer::new(&args).unwrap(),
-        Shared::default(),
+        SharedTotals::default(),
         CancellationToken::new(),
     )
     .await;

@@ -1,12 +1,19 @@
-//! PostgreSQL as the roles that write to it use it: [`connect`] reaches it and brings a role's own schema up to date, [`fault`] says
-//! whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores what was read, [`users`] gives each role a
-//! login of its own.
+//! PostgreSQL as the roles that write to it use it: [`connect`] reaches it and brings a role's own schema up to date, [`users`] gives each
+//! role a login of its own, [`fault`] says whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores
+//! what was read, [`bisect`] finds the row of a batch that PostgreSQL refuses.
+//!
+//! The row of an event is here too, once for the role that stores it and the one that predicts what would be stored: [`row`] makes and inserts
+//! it, [`fate`] decides what becomes of it, [`scratch`] is a table to try it in.
 //!
 //! Every role has a schema of its own and writes nowhere else; what others may read are views in it.
 
+pub mod bisect;
 pub mod connect;
+pub mod fate;
 pub mod fault;
 pub mod offsets;
+pub mod row;
+pub mod scratch;
 pub mod users;
 
 use contracts::Secret;

@@ -1,128 +1,166 @@
 //! Offsets: where the group goes on reading, moved in the transaction that stores, by compare-and-set.
 
 use crate::fault::classify;
-use runtime::consumer::{Record, StageError};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use runtime::consumer::{Record, StageError, Start};
+use sqlx::postgres::PgPool;
+use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 
 /// Topic and partition.
-pub type Place = (String, i32);
+pub type TopicPartition = (String, i32);
 
 /// The database's next offsets; `None` where it has none yet.
-pub type Positions = BTreeMap<Place, Option<i64>>;
+pub type Positions = BTreeMap<TopicPartition, Option<i64>>;
 
-/// What a batch covers of one partition, and what became of it.
+/// What a batch covers of one partition, and the outcomes of its records there.
 #[derive(Debug, Clone)]
-pub struct End {
-    /// Topic and partition
-    pub place: Place,
+struct Span {
+    partition: TopicPartition,
     /// First offset in the batch
     first: i64,
     /// Offset after the last in the batch
-    pub next: i64,
+    next: i64,
     /// First offset that must be dead-lettered: until that is acknowledged, the database's offset stops before it
-    held: Option<i64>,
+    blocked_at: Option<i64>,
     stored: i64,
     duplicates: i64,
     dead_letters: i64,
 }
 
-/// The ends of a batch, by partition.
+/// How far a batch goes in each partition, and the outcomes of its records there.
 #[derive(Debug, Clone, Default)]
-pub struct Ends(pub Vec<End>);
+pub struct BatchOffsets(Vec<Span>);
 
-impl Ends {
-    /// Covers a record; returns its partition's place among the ends.
-    pub fn cover(&mut self, record: &Record<'_>) -> usize {
-        let next = record.offset + 1;
-        let same = |end: &End| end.place.1 == record.partition && end.place.0 == record.topic;
-        if let Some(index) = self.0.iter().position(same) {
-            self.0[index].next = self.0[index].next.max(next);
-            return index;
+/// Where a record of a batch is: its partition among those of the batch, and its offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRecord {
+    span: usize,
+    offset: i64,
+}
+
+impl BatchOffsets {
+    /// The batch has this record.
+    pub fn include(&mut self, record: &Record<'_>) -> BatchRecord {
+        let Record {
+            topic,
+            partition,
+            offset,
+            ..
+        } = *record;
+        let same = |span: &Span| span.partition.1 == partition && span.partition.0 == topic;
+        if let Some(span) = self.0.iter().position(same) {
+            self.0[span].next = self.0[span].next.max(offset + 1);
+            return BatchRecord { span, offset };
         }
-        let place = (record.topic.to_owned(), record.partition);
-        self.0.push(End {
-            place,
-            first: record.offset,
-            next,
-            held: None,
+        self.0.push(Span {
+            partition: (topic.to_owned(), partition),
+            first: offset,
+            next: offset + 1,
+            blocked_at: None,
             stored: 0,
             duplicates: 0,
             dead_letters: 0,
         });
-        self.0.len() - 1
+        let span = self.0.len() - 1;
+        BatchRecord { span, offset }
     }
 
-    /// The record at this offset must be dead-lettered.
-    pub fn hold(&mut self, end: usize, offset: i64) {
-        let end = &mut self.0[end];
-        end.held = Some(end.held.map_or(offset, |held| held.min(offset)));
-        end.dead_letters += 1;
+    /// This record must be dead-lettered: offsets stop before it until that is acknowledged.
+    pub fn block_at(&mut self, record: BatchRecord) {
+        let (span, offset) = (&mut self.0[record.span], record.offset);
+        span.blocked_at = Some(span.blocked_at.map_or(offset, |first| first.min(offset)));
+        span.dead_letters += 1;
     }
 
-    /// One more record of this end is stored.
-    pub fn count_stored(&mut self, end: usize) {
-        self.0[end].stored += 1;
+    /// This record is stored.
+    pub fn count_stored(&mut self, record: BatchRecord) {
+        self.0[record.span].stored += 1;
     }
 
-    /// One more record of this end was there already.
-    pub fn count_duplicate(&mut self, end: usize) {
-        self.0[end].duplicates += 1;
+    /// This record is a duplicate that was not known before.
+    pub fn count_duplicate(&mut self, record: BatchRecord) {
+        self.0[record.span].duplicates += 1;
     }
 
     /// Whether a record of the batch must be dead-lettered.
     #[must_use]
     pub fn has_dead_letters(&self) -> bool {
-        self.0.iter().any(|end| end.held.is_some())
+        self.0.iter().any(|span| span.blocked_at.is_some())
     }
 
     /// How far the offsets go now: to the end of the batch, but not past a record that must be dead-lettered.
     pub fn before_dead_letters(&self) -> Vec<Move<'_>> {
-        let step = |end| Move {
-            end,
-            to: end.held.unwrap_or(end.next),
-            stored: end.stored,
-            duplicates: end.duplicates,
+        let step = |span| Move {
+            span,
+            to: span.blocked_at.unwrap_or(span.next),
+            stored: span.stored,
+            duplicates: span.duplicates,
             dead_letters: 0,
         };
         self.0.iter().map(step).collect()
     }
 
-    /// How far they go once the dead letters are acknowledged; nothing where there were none.
+    /// How far they go once the dead letters are acknowledged; empty where there were none.
     pub fn after_dead_letters(&self) -> Vec<Move<'_>> {
-        let step = |end| Move {
-            end,
-            to: end.next,
+        let step = |span| Move {
+            span,
+            to: span.next,
             stored: 0,
             duplicates: 0,
-            dead_letters: end.dead_letters,
+            dead_letters: span.dead_letters,
         };
         self.0
             .iter()
-            .filter(|end| end.held.is_some())
+            .filter(|span| span.blocked_at.is_some())
             .map(step)
             .collect()
     }
 }
 
-/// One partition's step.
+/// How far one partition's offset goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Move<'a> {
-    end: &'a End,
+    span: &'a Span,
     to: i64,
     stored: i64,
     duplicates: i64,
     dead_letters: i64,
 }
 
-/// The database's next offsets of these partitions.
-pub async fn read(
+/// A row of `consumer_offsets`, for one group.
+#[derive(FromRow)]
+struct NextOffset {
+    topic: String,
+    partition: i32,
+    next_offset: i64,
+}
+
+/// The database's next offsets of these partitions, and where to start reading them, in their order.
+///
+/// # Errors
+/// [`StageError`]
+pub async fn starts(
+    pool: &PgPool,
+    group: &str,
+    partitions: &[TopicPartition],
+) -> Result<(Positions, Vec<Start>), StageError> {
+    let mut connection = pool.acquire().await.map_err(classify)?;
+    let positions = read(&mut connection, group, partitions).await?;
+    // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
+    let start = |partition| {
+        let next: Option<i64> = positions.get(partition).copied().flatten();
+        next.map_or(Start::Beginning, Start::Offset)
+    };
+    let starts = partitions.iter().map(start).collect();
+    Ok((positions, starts))
+}
+
+async fn read(
     connection: &mut PgConnection,
     group: &str,
-    partitions: &[Place],
+    partitions: &[TopicPartition],
 ) -> Result<Positions, StageError> {
-    let known = sqlx::query(
+    let known: Vec<NextOffset> = sqlx::query_as(
         "SELECT topic, partition, next_offset FROM consumer_offsets WHERE consumer_group = $1",
     )
     .bind(group)
@@ -131,28 +169,24 @@ pub async fn read(
     .map_err(classify)?;
     let mut positions: Positions = partitions
         .iter()
-        .map(|place| (place.clone(), None))
+        .map(|partition| (partition.clone(), None))
         .collect();
-    for row in &known {
-        if let Some(position) = positions.get_mut(&place_of(row)?) {
-            *position = Some(row.try_get(2).map_err(classify)?);
+    for row in known {
+        if let Some(position) = positions.get_mut(&(row.topic, row.partition)) {
+            *position = Some(row.next_offset);
         }
     }
     Ok(positions)
-}
-
-fn place_of(row: &PgRow) -> Result<Place, StageError> {
-    Ok((
-        row.try_get(0).map_err(classify)?,
-        row.try_get(1).map_err(classify)?,
-    ))
 }
 
 /// Moves offsets by compare-and-set, all partitions in one statement, and returns where they are now.
 ///
 /// When the database is not where we left it, either our own last commit arrived without its answer, or another member has had the
 /// partition: then the true offset is taken. Rows are safe either way (one per id); the offset only ever moves forward over what was
-/// settled. An offset behind the batch is a gap nobody has read: the process ends and starts again from the database.
+/// settled. An offset behind the batch is a gap nobody has read: the process ends and restarts from the database.
+///
+/// # Errors
+/// [`StageError`]: waits while another member moves the same offset, stops at a gap.
 pub async fn advance(
     connection: &mut PgConnection,
     group: &str,
@@ -161,12 +195,12 @@ pub async fn advance(
 ) -> Result<Positions, StageError> {
     let mut from: Vec<Option<i64>> = moves
         .iter()
-        .map(|step| positions.get(&step.end.place).copied().flatten())
+        .map(|step| positions.get(&step.span.partition).copied().flatten())
         .collect();
     let mut moved = Positions::new();
     for _ in 0..2 {
         let pending: Vec<usize> = (0..moves.len())
-            .filter(|&index| !moved.contains_key(&moves[index].end.place))
+            .filter(|&index| !moved.contains_key(&moves[index].span.partition))
             .collect();
         for new in [true, false] {
             let steps: Vec<_> = pending
@@ -175,37 +209,39 @@ pub async fn advance(
                 .map(|&index| (&moves[index], from[index]))
                 .collect();
             for row in step(connection, group, &steps, new).await? {
-                moved.insert(place_of(&row)?, Some(row.try_get(2).map_err(classify)?));
+                moved.insert((row.topic, row.partition), Some(row.next_offset));
             }
         }
         if moved.len() == moves.len() {
             return Ok(moved);
         }
-        let elsewhere: Vec<Place> = moves
+        let elsewhere: Vec<TopicPartition> = moves
             .iter()
-            .map(|step| step.end.place.clone())
-            .filter(|place| !moved.contains_key(place))
+            .map(|step| step.span.partition.clone())
+            .filter(|partition| !moved.contains_key(partition))
             .collect();
         let now = read(connection, group, &elsewhere).await?;
         for (index, step) in moves.iter().enumerate() {
-            let End {
-                place, first, next, ..
-            } = step.end;
-            let Some(database) = now.get(place) else {
+            let Span {
+                partition: (topic, partition),
+                first,
+                next,
+                ..
+            } = step.span;
+            let Some(database) = now.get(&step.span.partition) else {
                 continue;
             };
             tracing::warn!(
                 event = "offset_moved_elsewhere",
-                topic = place.0,
-                partition = place.1,
+                topic,
+                partition,
                 ?database,
                 first,
                 next
             );
             if database.is_none_or(|database| database < *first) {
                 let reason = format!(
-                    "the database's offset of {}:{} was set back to {database:?}; starting again from there",
-                    place.0, place.1
+                    "the database's offset of {topic}:{partition} was set back to {database:?}; restarting from there"
                 );
                 return Err(StageError::stop("offset_behind", reason));
             }
@@ -224,7 +260,7 @@ async fn step(
     group: &str,
     steps: &[(&Move<'_>, Option<i64>)],
     new: bool,
-) -> Result<Vec<PgRow>, StageError> {
+) -> Result<Vec<NextOffset>, StageError> {
     if steps.is_empty() {
         return Ok(Vec::new());
     }
@@ -252,10 +288,10 @@ async fn step(
                 .collect::<Vec<_>>()
         };
     }
-    sqlx::query(statement)
+    sqlx::query_as(statement)
         .bind(group)
-        .bind(column!(|step, _from| step.end.place.0.as_str()))
-        .bind(column!(|step, _from| step.end.place.1))
+        .bind(column!(|step, _from| step.span.partition.0.as_str()))
+        .bind(column!(|step, _from| step.span.partition.1))
         .bind(column!(|_step, from| *from))
         .bind(column!(
             |step, from| from.map_or(step.to, |from| from.max(step.to))

@@ -28,7 +28,7 @@ data "aws_iam_policy_document" "apply" {
   #checkov:skip=CKV_AWS_107:secrets are written through write-only arguments and read by tasks only; see the boundary's denials
   #checkov:skip=CKV_AWS_109:roles may be made only with the workload boundary, and the CI's own roles are out of reach
   #checkov:skip=CKV_AWS_110:see CKV_AWS_109
-  #checkov:skip=CKV_AWS_111:services whose resources have ids, not names, cannot be told apart before they exist; bounded to one region and account
+  #checkov:skip=CKV_AWS_111:services whose resources have ids, not names, cannot be distinguished before they exist; bounded to one region and account
   #checkov:skip=CKV_AWS_356:create calls of VPCs, kafka configurations and the like know no resource; bounded to one region
   for_each = var.environments
 
@@ -71,7 +71,7 @@ data "aws_iam_policy_document" "apply" {
     resources = ["arn:aws:secretsmanager:${local.region_account}:secret:rds!db-*"]
   }
   statement {
-    # A key has an id, not a name: told by the tag that every resource of a stack carries. That tag is not there yet while a key is
+    # A key has an id, not a name: it is known by the tag that every resource of a stack carries. That tag is not there yet while a key is
     # made, and who may tag any key may take it over. So a stack's one key is made by its first apply, which is a person's.
     sid = "ItsOwnKey"
     actions = [

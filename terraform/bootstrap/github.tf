@@ -15,7 +15,7 @@ locals {
   github = "token.actions.githubusercontent.com"
   issuer = one(concat(aws_iam_openid_connect_provider.github[*].arn, data.aws_iam_openid_connect_provider.github[*].arn))
 
-  # Repositories made or renamed since 2026-07-15 say who they are by number, too: a name given up and taken by somebody else is
+  # Repositories made or renamed since 2026-07-15 identify themselves by number, too: a name that was released and taken by another owner is
   # then not trusted. The pieces of a name and of its number are joined by "@".
   identity = [var.github_owner_id, var.github_repository_id]
   subject  = "repo:${join("/", [for i, part in split("/", var.github_repository) : join("@", compact([part, local.identity[i]]))])}"

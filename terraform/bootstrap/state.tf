@@ -29,7 +29,7 @@ resource "aws_kms_alias" "state" {
 
 resource "aws_s3_bucket" "state" {
   #checkov:skip=CKV_AWS_18:access is in CloudTrail's data events where wanted; a log bucket would want logging too
-  #checkov:skip=CKV_AWS_144:versioned; what it describes is in one region and could be imported anew
+  #checkov:skip=CKV_AWS_144:versioned; what it describes is in one region and could be imported again
   #checkov:skip=CKV2_AWS_62:nothing has to happen when a state is written
   bucket = "${var.name}-state-${local.account}"
 

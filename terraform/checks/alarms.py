@@ -45,7 +45,7 @@ def main(runbook, plans):
                 if row is None:
                     problems.append(f"{profile}: the alarm {name} has no row in {runbook}")
                 if LINK not in values["alarm_description"]:
-                    problems.append(f"{profile}: the alarm {name} does not say where to look: {LINK}")
+                    problems.append(f"{profile}: the alarm {name} has no link to its page: {LINK}")
     problems += [f"{runbook}: no profile has an alarm {row}" for row in rows if row not in used]
     print("\n".join(sorted(set(problems))), file=sys.stderr) if problems else print(f"{len(names)} alarms, {len(rows)} rows")
     return int(bool(problems) or not names)

@@ -13,7 +13,7 @@ import sys
 import yaml
 
 UNEXPLAINED = 2
-# Source is judged by what is fixed in it; what a variable decides is judged in the plans, and in full in that of production.
+# Source is checked for what is fixed in it; what a variable decides is checked in the plans, and in full in that of production.
 FULL = {"production"}
 
 

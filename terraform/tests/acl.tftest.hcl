@@ -85,7 +85,7 @@ run "msk" {
     condition = toset(flatten([for s in module.identity.policies["ops"].kafka : [for r in s.Resource : split("/", r)[3]] if contains(s.Action, "kafka-cluster:DescribeGroup")])) == toset([
       "eventflow-validator", "eventflow-persistence",
     ])
-    error_message = "An audit asks how far the validator and persistence are."
+    error_message = "An audit needs the offsets of the validator and of persistence."
   }
   assert {
     condition     = length(module.identity.policies["registry"].kafka) == 0

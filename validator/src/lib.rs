@@ -9,13 +9,15 @@ pub mod metrics;
 use bytes::BytesMut;
 use contracts::avro::framing;
 use contracts::event::Catalog;
-use runtime::config::{Common, ConfigError, check_retry, check_stage, check_topic};
+use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
 use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError, Start};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::registry::{Registry, RegistryArgs};
 use runtime::replay::RetryArgs;
+use runtime::role::{Role, Service};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,64 +55,61 @@ pub struct Config {
     pub group: String,
 }
 
-impl Config {
-    /// Refuses what cannot work.
-    ///
-    /// # Errors
-    /// Names the setting.
-    pub fn check(&self) -> Result<(), ConfigError> {
+impl Role for Config {
+    fn name(&self) -> &'static str {
+        "validator"
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        &self.common.process
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.common.ops.address()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
-        check_stage(&self.stage, &self.group)?;
+        self.stage.check(&self.group)?;
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         let others = [
             ("--topic-raw", &*self.topic_raw),
             ("--topic-validated", &self.topic_validated),
-            ("--topic-dlq", &self.stage.topic_dlq),
+            ("--topic-dlq", &self.stage.dead_letters.topic_dlq),
         ];
-        check_retry(&self.retry, &self.group, &others)?;
+        self.retry.check(&self.group, &others)?;
         Registry::new(&self.registry)?;
-        runtime::config::load_contracts(self.contracts.as_deref()).map(drop)
+        runtime::files::load_contracts(self.contracts.as_deref()).map(drop)
+    }
+
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        metrics::describe();
+        let config = self.clone();
+        Ok(Service::new(async move {
+            consume(&config, health, shutdown).await
+        }))
     }
 }
 
-/// Runs the role until `shutdown`.
+/// The stage without its operations endpoints.
 ///
 /// # Errors
 /// Bad configuration or a fatal client error.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.check()?;
-    let health = Health::starting();
-    let listener = runtime::ops::bind("--ops-listen", config.common.ops.ops_listen).await?;
-    // The recorder first: without it nothing is kept of a description.
-    runtime::telemetry::metrics_handle();
-    metrics::describe();
-    let ops = tokio::spawn(runtime::ops::serve(
-        listener,
-        runtime::ops::routes(health.clone()),
-        shutdown.clone(),
-    ));
-    consume(&config, health, shutdown.clone()).await?;
-    shutdown.cancel();
-    ops.await??;
-    Ok(())
-}
-
-/// The stage without its operations endpoints, for `run` and for the demo.
-///
-/// # Errors
-/// As [`run`].
 pub async fn consume(
     config: &Config,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
-    let contracts = runtime::config::load_contracts(config.contracts.as_deref())?;
+    let contracts = runtime::files::load_contracts(config.contracts.as_deref())?;
     let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
     publisher
         .warm_up(
-            &[&config.topic_validated, &config.stage.topic_dlq],
+            &[
+                &config.topic_validated,
+                &config.stage.dead_letters.topic_dlq,
+            ],
             Duration::from_secs(5),
         )
         .await;

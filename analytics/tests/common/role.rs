@@ -34,10 +34,9 @@ impl Role {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
         let stop = shutdown.clone();
-        let task =
-            tokio::spawn(
-                async move { analytics::serve(&config, listener, Health::new(), stop).await },
-            );
+        let task = tokio::spawn(async move {
+            runtime::role::serve(&config, listener, Health::new(), stop).await
+        });
         Self {
             address,
             shutdown,

@@ -4,6 +4,7 @@
 //! builds a tree; tests hold it against that crate. Source: Avro 1.12 specification, "Binary encoding".
 
 use crate::event::money;
+use crate::json::push_text;
 use apache_avro::Schema;
 use apache_avro::schema::InnerDecimalSchema;
 use std::borrow::Cow;
@@ -209,11 +210,11 @@ impl<'a> Reader<'a> {
         noted: &mut [Option<Cow<'a, str>>; 3],
     ) -> Result<(), DatumError> {
         out.push('{');
-        for (place, (name, node)) in fields.iter().enumerate() {
-            if place > 0 {
+        for (index, (name, node)) in fields.iter().enumerate() {
+            if index > 0 {
                 out.push(',');
             }
-            push_json_text(name, out);
+            push_text(name, out);
             out.push(':');
             let text = self.json(node, out)?;
             match name.as_str() {
@@ -239,13 +240,13 @@ impl<'a> Reader<'a> {
             Node::Int => out.push_str(&self.long()?.to_string()),
             Node::Text => {
                 let text = self.text()?;
-                push_json_text(text, out);
+                push_text(text, out);
                 return Ok(Some(Cow::Borrowed(text)));
             }
-            Node::Bytes => push_json_text(&hex::encode(self.bytes()?), out),
+            Node::Bytes => push_text(&hex::encode(self.bytes()?), out),
             Node::Decimal { scale } => {
                 let text = money::text(decimal_from(self.bytes()?)?, *scale);
-                push_json_text(&text, out);
+                push_text(&text, out);
                 return Ok(Some(Cow::Owned(text)));
             }
             Node::TimestampMicros => push_time(self.long()?, out)?,
@@ -256,7 +257,7 @@ impl<'a> Reader<'a> {
                     .and_then(|index| symbols.get(index));
                 let symbol =
                     index.ok_or_else(|| DatumError("an enum has no such symbol".to_owned()))?;
-                push_json_text(symbol, out);
+                push_text(symbol, out);
                 return Ok(Some(Cow::Owned(symbol.clone())));
             }
             Node::Union(variants) => {
@@ -306,26 +307,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn push_json_text(text: &str, out: &mut String) {
-    if text
-        .bytes()
-        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-    {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
-    }
-}
-
 fn push_time(micros: i64, out: &mut String) -> Result<(), DatumError> {
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
         .map_err(|_| DatumError("a time is out of range".to_owned()))?;
     let text = time
         .format(&time::format_description::well_known::Rfc3339)
         .map_err(|error| DatumError(error.to_string()))?;
-    push_json_text(&text, out);
+    push_text(&text, out);
     Ok(())
 }
 

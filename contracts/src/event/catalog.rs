@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/events");
 
-/// A contract that cannot work. Names the event type and the field.
+/// A contract that cannot be used. Names the event type and the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ContractError(pub String);
@@ -50,7 +50,7 @@ pub struct Catalog {
     by_type: HashMap<String, Contract>,
 }
 
-/// A body that keeps its contract.
+/// A body that satisfies its contract.
 #[derive(Debug)]
 pub struct Validated<'a> {
     contract: &'a Contract,
@@ -72,6 +72,7 @@ impl<'a> Validated<'a> {
             Slot::Missing
             | Slot::Number(_)
             | Slot::Boolean(_)
+            | Slot::Other
             | Slot::Long(_)
             | Slot::Decimal(_) => "",
         }
@@ -121,7 +122,7 @@ impl Catalog {
     /// Compiles event types.
     ///
     /// # Errors
-    /// [`ContractError`] for an unknown keyword, a schema and record that do not fit, or an event type or schema id that is there twice.
+    /// [`ContractError`] for an unknown keyword, a schema and record that do not match, or an event type or schema id that appears twice.
     pub fn compile(files: impl IntoIterator<Item = ContractFiles>) -> Result<Self, ContractError> {
         let mut by_type: HashMap<String, Contract> = HashMap::new();
         for files in files {
@@ -154,7 +155,7 @@ impl Catalog {
                 plan,
             };
             if by_type.insert(name, contract).is_some() {
-                return Err(bad("is there twice".to_owned()));
+                return Err(bad("appears twice".to_owned()));
             }
         }
         Ok(Self { by_type })
@@ -190,9 +191,9 @@ impl Catalog {
                 format!("byte {} is not UTF-8", error.valid_up_to()),
             )
         })?;
-        plan::check_depth(body)?;
+        crate::json::check_depth(body)?;
         let Some(contract) =
-            plan::peek_event_type(text).and_then(|event_type| self.by_type.get(&*event_type))
+            plan::sniff_event_type(text).and_then(|event_type| self.by_type.get(&*event_type))
         else {
             let event_type = plan::event_type(text)?;
             let shown: String = event_type.chars().take(100).collect();

@@ -12,7 +12,7 @@ const TWO: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD B
 const THREE: &str = "BHD IQD JOD KWD LYD OMR TND";
 const FOUR: &str = "CLF UYW";
 
-/// Fraction digits of an ISO 4217 currency; none for what is no active currency code in capitals.
+/// Fraction digits of an ISO 4217 currency; `None` for anything but an active, uppercase code.
 #[must_use]
 pub fn minor_digits(currency: &str) -> Option<u32> {
     if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
@@ -22,17 +22,17 @@ pub fn minor_digits(currency: &str) -> Option<u32> {
         let mut table = vec![None; 26 * 26 * 26];
         for (list, digits) in [(TWO, 2), (ZERO, 0), (THREE, 3), (FOUR, 4)] {
             list.split_ascii_whitespace()
-                .for_each(|code| table[place(code.as_bytes())] = Some(digits));
+                .for_each(|code| table[index_of(code.as_bytes())] = Some(digits));
         }
         table
     });
-    DIGITS[place(currency.as_bytes())]
+    DIGITS[index_of(currency.as_bytes())]
 }
 
-/// The place of three capitals in a table of all of them.
-fn place(code: &[u8]) -> usize {
+/// The index of three uppercase letters in a table of all of them.
+fn index_of(code: &[u8]) -> usize {
     code.iter()
-        .fold(0, |place, letter| place * 26 + usize::from(letter - b'A'))
+        .fold(0, |index, letter| index * 26 + usize::from(letter - b'A'))
 }
 
 /// An exact decimal: `unscaled` / 10^`scale`, without trailing zeros in the fraction.
@@ -110,7 +110,7 @@ impl Decimal {
         })
     }
 
-    /// The same number with exactly `scale` fraction digits; none when that would lose digits or overflow.
+    /// The same number with exactly `scale` fraction digits; `None` when that would lose digits or overflow.
     #[must_use]
     pub fn rescaled(self, scale: u32) -> Option<i128> {
         10_i128
@@ -167,7 +167,7 @@ pub fn check_amount(
     if decimal.unscaled <= 0 {
         return Err(reject(
             RejectionCode::AmountNotPositive,
-            format!("{shown} is not above zero"),
+            format!("{shown} must be above zero"),
         ));
     }
     if let Some(currency) = currency

@@ -2,9 +2,10 @@
 
 mod compile;
 mod read;
+mod rules;
 
 pub(crate) use compile::compile;
-pub(crate) use read::{check_depth, event_type, peek_event_type};
+pub(crate) use read::{event_type, sniff_event_type};
 
 use crate::avro::datum::{push_bytes, push_decimal, push_long};
 use std::borrow::Cow;
@@ -20,6 +21,8 @@ pub(crate) enum Slot<'a> {
     Number(&'a str),
     /// A JSON boolean
     Boolean(bool),
+    /// An object, an array, or a string that is no text: no rule takes it
+    Other,
     /// After its rules: an integer, or a time in microseconds since the epoch
     Long(i64),
     /// After its rules: an amount at the record's scale
@@ -99,7 +102,7 @@ impl Plan {
                 push_long(branch, out);
             }
             match slot {
-                Slot::Missing => {}
+                Slot::Missing | Slot::Other => {}
                 Slot::Text(text) => push_bytes(text.as_bytes(), out),
                 Slot::Number(text) => push_bytes(text.as_bytes(), out),
                 Slot::Boolean(value) => out.push(u8::from(*value)),

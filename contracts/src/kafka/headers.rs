@@ -2,7 +2,7 @@
 
 /// Configured name of the source.
 pub const SOURCE: &str = "ef.source";
-/// Event id, from where the source says.
+/// Event id, found by the source's locator.
 pub const EVENT_ID: &str = "ef.event_id";
 /// When the edge received it: decimal text, microseconds since the epoch.
 pub const RECEIVED_AT: &str = "ef.received_at";
@@ -40,6 +40,13 @@ pub const CARRIED: &[&str] = &[
     EDITED_BY,
     ORIGINAL_HASH,
 ];
+
+/// Partition and offset, as the value of [`RAW`] names them.
+#[must_use]
+pub fn raw_position(value: &[u8]) -> Option<(i32, i64)> {
+    let (partition, offset) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
 
 /// Headers of a dead letter.
 pub mod dlq {

@@ -1,23 +1,21 @@
-//! Where an id is in a request: found without parsing more than must be.
+//! Where an id is in a request: found without parsing more than needed.
 
+use crate::json;
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 
 /// Longest event id or entity key, in bytes.
 const MAX_ID_BYTES: usize = 256;
 /// Deepest pointer; serde_json itself would stop at 128.
 const MAX_DEPTH: usize = 32;
 
-/// Where an id is: places tried in order, none of them for requests without one.
+/// Where an id is: locations tried in order, none of them for requests without one.
 #[derive(Debug, Clone, Default)]
-pub struct Locator(Vec<Place>);
+pub struct Locator(Vec<Location>);
 
 #[derive(Debug, Clone)]
-enum Place {
+enum Location {
     Header(HeaderName),
     /// Reference tokens from the root, unescaped.
     Pointer(Vec<String>),
@@ -25,37 +23,39 @@ enum Place {
 
 impl Locator {
     /// Compiles `header:name` and JSON pointers (RFC 6901).
-    pub(crate) fn parse(places: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        places
+    pub(crate) fn parse(
+        locations: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Self, String> {
+        locations
             .into_iter()
-            .map(|place| Place::parse(place.as_ref()))
+            .map(|location| Location::parse(location.as_ref()))
             .collect::<Result<_, _>>()
             .map(Self)
     }
 
     /// The id: a header, or a JSON string or number taken digit for digit. None when it is missing, blank, longer than 256 bytes, or a
-    /// header that is there twice. Reads the body only as far as it must, builds no tree, and has no error for what is not JSON. Of equal
+    /// header that appears twice. Reads the body only as far as it must, builds no tree, and has no error for what is not JSON. Of equal
     /// field names the first counts.
     #[must_use]
     pub fn find<'a>(&self, headers: &'a HeaderMap, body: &'a [u8]) -> Option<Cow<'a, str>> {
-        self.0.iter().find_map(|place| {
-            place
+        self.0.iter().find_map(|location| {
+            location
                 .find(headers, body)
                 .filter(|id| id.len() <= MAX_ID_BYTES && !id.trim().is_empty())
         })
     }
 }
 
-impl Place {
-    fn parse(place: &str) -> Result<Self, String> {
-        if let Some(name) = place.strip_prefix("header:") {
+impl Location {
+    fn parse(location: &str) -> Result<Self, String> {
+        if let Some(name) = location.strip_prefix("header:") {
             return HeaderName::try_from(name)
                 .map(Self::Header)
                 .map_err(|_| format!("{name:?} is not a header name"));
         }
-        let Some(path) = place.strip_prefix('/') else {
+        let Some(path) = location.strip_prefix('/') else {
             return Err(format!(
-                "{place:?} is neither a JSON pointer (/a/b) nor header:name"
+                "{location:?} is neither a JSON pointer (/a/b) nor header:name"
             ));
         };
         let path: Vec<_> = path
@@ -63,7 +63,7 @@ impl Place {
             .map(|token| token.replace("~1", "/").replace("~0", "~"))
             .collect();
         if path.len() > MAX_DEPTH {
-            Err(format!("{place:?} is deeper than {MAX_DEPTH}"))
+            Err(format!("{location:?} is deeper than {MAX_DEPTH}"))
         } else {
             Ok(Self::Pointer(path))
         }
@@ -77,104 +77,22 @@ impl Place {
                 values.next().is_none().then_some(Cow::Borrowed(value))
             }
             Self::Pointer(path) => {
-                let mut found = None;
-                let mut json = serde_json::Deserializer::from_slice(body);
-                // What comes after the id does not matter here: it is taken even when the rest is broken.
-                drop(
-                    Seek {
-                        path,
-                        found: &mut found,
-                    }
-                    .deserialize(&mut json),
-                );
-                text_of(found?)
+                // It is taken even when what comes after it is broken.
+                text_of(json::find(
+                    path,
+                    serde_json::Deserializer::from_slice(body),
+                )?)
             }
         }
     }
 }
 
-/// A JSON string, borrowed where it has no escapes, or the digits of a number.
-fn text_of(json: &RawValue) -> Option<Cow<'_, str>> {
-    let json = json.get();
-    match json.as_bytes().first()? {
-        b'"' if json.contains('\\') => serde_json::from_str(json).ok().map(Cow::Owned),
-        b'"' => json.get(1..json.len() - 1).map(Cow::Borrowed),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(json)),
-        _ => None,
+/// A JSON string, or the digits of a number.
+fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
+    match value.get().as_bytes().first()? {
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
+        _ => json::text(value),
     }
-}
-
-/// Walks down a pointer, skipping what is beside it, and stops at its end.
-struct Seek<'p, 'de> {
-    path: &'p [String],
-    found: &'p mut Option<&'de RawValue>,
-}
-
-/// A field name, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> DeserializeSeed<'de> for Seek<'_, 'de> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.path.is_empty() {
-            *self.found = Some(Deserialize::deserialize(deserializer)?);
-            return Ok(());
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seek<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or array on the way to an id")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let Some((token, rest)) = self.path.split_first() else {
-            return Ok(());
-        };
-        while let Some(Name(name)) = map.next_key()? {
-            if name == token.as_str() {
-                return map.next_value_seed(Seek {
-                    path: rest,
-                    found: self.found,
-                });
-            }
-            map.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<(), S::Error> {
-        let Some((token, rest)) = self.path.split_first() else {
-            return Ok(());
-        };
-        let Some(index) = index_of(token) else {
-            return Ok(());
-        };
-        for _ in 0..index {
-            if items.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(());
-            }
-        }
-        items
-            .next_element_seed(Seek {
-                path: rest,
-                found: self.found,
-            })
-            .map(drop)
-    }
-}
-
-/// An array index as RFC 6901 writes it: digits without leading zeros.
-fn index_of(token: &str) -> Option<usize> {
-    let shape = token.bytes().all(|byte| byte.is_ascii_digit())
-        && (token == "0" || !token.starts_with('0'));
-    if shape { token.parse().ok() } else { None }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(crate) enum Keyed {
 }
 
 impl Keyed {
-    /// Keys the algorithm; None when it cannot use such a key.
+    /// Keys the algorithm; `None` when it cannot use such a key.
     pub(crate) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         Some(match algorithm {
             Algorithm::HmacSha256 => Self::Sha256(KeyInit::new_from_slice(key).ok()?),
@@ -74,7 +74,7 @@ impl Digest {
         self.as_slice().ct_eq(other.as_slice())
     }
 
-    /// Reads the text form of a digest of exactly `length` bytes; any other length or alphabet is None.
+    /// Reads the text form of a digest of exactly `length` bytes; `None` for any other length or alphabet.
     pub(crate) fn decode(encoded: &str, encoding: Encoding, length: usize) -> Option<Self> {
         let mut bytes = [0; DECODE_BYTES];
         let written = match encoding {

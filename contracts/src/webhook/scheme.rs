@@ -8,13 +8,13 @@ use serde::Deserialize;
 pub struct Scheme {
     /// Header with the signature or signatures
     pub signature_header: String,
-    /// Header with the time stamp, when it has one of its own
+    /// Header with the timestamp, when it has one of its own
     #[serde(default)]
     pub timestamp_header: Option<String>,
     /// Header with the delivery id, when it is signed or must be kept
     #[serde(default)]
     pub id_header: Option<String>,
-    /// Algorithm
+    /// MAC over the signed string
     #[serde(default)]
     pub algorithm: Algorithm,
     /// How signatures are written
@@ -31,10 +31,10 @@ pub struct Scheme {
     /// Separator of several signatures in the header; items without the prefix are then ignored
     #[serde(default)]
     pub separator: Option<char>,
-    /// The time stamp is an item of the signature header with this prefix (Stripe's `t=`)
+    /// The timestamp is an item of the signature header with this prefix (Stripe's `t=`)
     #[serde(default)]
     pub timestamp_prefix: Option<String>,
-    /// How far the time stamp may be from now; none for schemes without one
+    /// How far the timestamp may be from now; `None` for schemes without one
     #[serde(default)]
     pub freshness: Option<Freshness>,
 }
@@ -48,7 +48,7 @@ pub enum Algorithm {
     HmacSha256,
     /// HMAC with SHA-512
     HmacSha512,
-    /// HMAC with SHA-1: sound as a MAC still, used by older vendors
+    /// HMAC with SHA-1: still sound as a MAC; older vendors use it
     HmacSha1,
 }
 
@@ -64,7 +64,7 @@ impl Algorithm {
     }
 }
 
-/// Text form of bytes.
+/// How bytes are written as text.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
@@ -82,12 +82,12 @@ pub struct KeyDecoding {
     /// Removed when present (`whsec_`)
     #[serde(default)]
     pub prefix: String,
-    /// Encoding of the rest; none means its bytes as they are
+    /// Encoding of the rest; `None` takes its bytes as they are
     #[serde(default)]
     pub encoding: Option<Encoding>,
 }
 
-/// Bounds of a time stamp, both sides, in seconds.
+/// Bounds of a timestamp, both sides, in seconds.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Freshness {

@@ -10,15 +10,15 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use toml::{Table, Value};
 
-/// Largest body of one event, in bytes, when the source does not say.
+/// Largest body of one event, in bytes, unless the source sets another.
 const BODY_LIMIT_BYTES: usize = 256 << 10;
-/// Most that may be configured for one event. A dead letter carries the body verbatim and headers that say why, and both must fit into a
+/// Most that may be configured for one event. A dead letter carries the body verbatim and headers with the reason, and both must fit into a
 /// record of Kafka's default size (1,000,000 bytes at the client): what the edge accepts can always be dead-lettered.
 pub const LARGEST_BODY_BYTES: usize = 900_000;
-/// Largest body of a batch, in bytes, when the source does not say.
+/// Largest body of a batch, in bytes, unless the source sets another.
 const BATCH_LIMIT_BYTES: usize = 4 << 20;
 
-/// The sources file cannot work. Names the source and the field, and never a value that could be a secret.
+/// The sources file cannot be used. Names the source and the field, and never a value that could be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);
@@ -40,7 +40,7 @@ pub struct Source {
     pub body_limit_bytes: usize,
     /// Largest body of a batch, in bytes
     pub batch_limit_bytes: usize,
-    /// Events accepted a second; none is unlimited
+    /// Events accepted a second; `None` is unlimited
     pub quota_per_second: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Sources(Vec<Source>);
 
-/// Gives the secret behind a reference.
+/// Resolves a reference to its secret.
 type Resolve<'a> = &'a dyn Fn(&str) -> Result<Secret, String>;
 
 impl Sources {
@@ -95,11 +95,11 @@ impl Sources {
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             {
                 return Err(bad(
-                    "name: only lower-case letters, digits and dashes".to_owned()
+                    "name: only lower-case letters, digits and hyphens".to_owned()
                 ));
             }
             if sources.iter().any(|source| source.name == name) {
-                return Err(bad("name: is there twice".to_owned()));
+                return Err(bad("name: another source has it".to_owned()));
             }
             sources.push(Source::parse(name.clone(), table, resolve).map_err(bad)?);
         }
@@ -200,7 +200,7 @@ fn parse_scheme(table: &mut Table) -> Result<(String, Scheme), String> {
     }
 }
 
-/// The secrets. No error shows a value of theirs: people do put the secret itself where its reference belongs.
+/// The secrets. No error shows their values: people do put the secret itself where its reference belongs.
 fn parse_secrets(table: &mut Table, resolve: Resolve<'_>) -> Result<Vec<Key>, String> {
     let shape = || {
         "secrets: a list of { id = \"...\", from = \"env:NAME or file:/path\" } with at least one in it".to_owned()
@@ -231,7 +231,7 @@ fn parse_secrets(table: &mut Table, resolve: Resolve<'_>) -> Result<Vec<Key>, St
             };
         refuse_rest(&entry, "id, from, not_after").map_err(|problem| bad(&problem))?;
         if id.trim().is_empty() || keys.iter().any(|key| key.id == id) {
-            return Err(bad("each id must be there once, and not be blank"));
+            return Err(bad("each id must be unique and not blank"));
         }
         let secret = resolve(&from).map_err(|problem| bad(&problem))?;
         keys.push(Key {
@@ -259,13 +259,13 @@ fn unix_seconds(value: &Value) -> Option<i64> {
         .map(OffsetDateTime::unix_timestamp)
 }
 
-/// One place or several, tried in order.
+/// One location or several, tried in order.
 fn parse_locator(table: &mut Table, field: &str) -> Result<Locator, String> {
     let places: Vec<String> = match table.get(field) {
-        Some(Value::String(place)) => {
-            let place = place.clone();
+        Some(Value::String(location)) => {
+            let location = location.clone();
             table.remove(field);
-            vec![place]
+            vec![location]
         }
         Some(_) => required(table, field)?,
         None => Vec::new(),

@@ -1,4 +1,4 @@
-//! The signed string: literals, and what a request brings, in the order a vendor signs them.
+//! The signed string: literals and parts of the request, in the order a vendor signs them.
 
 use super::mac::Keyed;
 
@@ -60,7 +60,7 @@ impl Template {
         self.0.contains(part)
     }
 
-    /// The literals next to `{id}`. An id that contains one could move the border between itself and its neighbour, so that one signed
+    /// The literals next to `{id}`. An id that contains one could move the boundary between itself and its neighbour, so that one signed
     /// string reads as two different requests.
     pub(crate) fn id_borders(&self) -> Vec<String> {
         let pairs = self.0.windows(2).filter_map(|pair| match pair {

@@ -118,7 +118,7 @@ impl Client {
         }
         let token = match &connection.token_file {
             Some(path) => Some(
-                runtime::config::resolve_secret(&format!("file:{}", path.display()))
+                runtime::files::resolve_secret(&format!("file:{}", path.display()))
                     .map_err(|error| bad("--token-file", error))?,
             ),
             None => std::env::var("EVENTFLOW_RECOVERY_TOKEN")
@@ -140,7 +140,7 @@ impl Client {
                 "plain HTTP to another machine would show the token: use https://, or add --insecure-http".to_owned(),
             ));
         }
-        let mut http = reqwest::Client::builder()
+        let mut http = runtime::http_client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(620))
             // A redirect would take the token elsewhere.

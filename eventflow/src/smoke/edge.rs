@@ -106,7 +106,7 @@ impl Edge {
                 "--url, --source: not the name of a source: letters, digits, dots, underscores and hyphens",
             ));
         }
-        let mut http = reqwest::Client::builder()
+        let mut http = runtime::http_client::builder()
             .timeout(REQUEST)
             // A redirected POST becomes a GET, and its 200 would pass for an acceptance.
             .redirect(reqwest::redirect::Policy::none());

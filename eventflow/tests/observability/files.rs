@@ -1,4 +1,4 @@
-//! The files as they are in the repository: rules, their tests, dashboards, the runbook, the README's tables.
+//! The files as they are in the repository: rules, their tests, dashboards, the runbook, the reference's tables.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -7,7 +7,8 @@ pub(crate) const CONFIG: &str = include_str!("../../../infra/prometheus/promethe
 pub(crate) const RECORDING: &str = include_str!("../../../infra/prometheus/recording.rules.yml");
 pub(crate) const ALERTS: &str = include_str!("../../../infra/prometheus/alerts.rules.yml");
 const RUNBOOK: &str = include_str!("../../../docs/ALERTS.md");
-const README: &str = include_str!("../../../README.md");
+const CODES: &str = include_str!("../../../docs/reference/codes.md");
+const METRICS: &str = include_str!("../../../docs/reference/metrics.md");
 
 fn folder(path: &str, extension: &str) -> Vec<(String, String)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -51,24 +52,24 @@ fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
         .map(str::trim)
 }
 
-/// The codes of the README's row of answers that begins so.
-fn codes_of(row: &str) -> BTreeSet<&'static str> {
-    let line = README
-        .lines()
-        .find(|line| line.starts_with(&format!("| {row}")))
-        .unwrap();
-    line.rsplit_once(" | ")
-        .unwrap()
-        .1
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .collect()
+/// The codes that the edge answers with this status.
+fn codes_of(status: &str) -> BTreeSet<&'static str> {
+    let (_, edge) = CODES.split_once("\n## What the edge answers\n").unwrap();
+    let rows = edge.split("\n## ").next().unwrap().lines();
+    let codes: BTreeSet<_> = rows
+        .filter_map(|row| {
+            row.strip_prefix(&format!("| {status} | `"))?
+                .split('`')
+                .next()
+        })
+        .collect();
+    assert!(!codes.is_empty(), "{status}");
+    codes
 }
 
-/// The metrics the roles expose, as the README lists them, which another test holds against the code.
+/// The metrics the roles expose, as the reference lists them, which another test holds against the code.
 pub(crate) fn exposed() -> BTreeSet<String> {
-    let rows = README
+    let rows = METRICS
         .lines()
         .filter_map(|line| line.strip_prefix("| `eventflow_"));
     rows.map(|row| format!("eventflow_{}", row.split('`').next().unwrap()))

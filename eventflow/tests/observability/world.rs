@@ -250,7 +250,9 @@ impl World {
         until(
             &format!("{role} is ready: {}", self.log(role)),
             async || {
-                reqwest::get(&url)
+                runtime::http_client::new()
+                    .get(&url)
+                    .send()
                     .await
                     .is_ok_and(|answer| answer.status().is_success())
             },
@@ -268,7 +270,7 @@ impl World {
         let url = format!("http://{}/authorize", self.addresses["simulator"]);
         let payment =
             r#"{"payment_id":"pay_1","order_id":"order_1","amount":"49.90","currency":"EUR"}"#;
-        let answer = reqwest::Client::new()
+        let answer = runtime::http_client::new()
             .post(url)
             .body(payment)
             .send()
@@ -315,7 +317,7 @@ impl World {
         let url = reqwest::Url::parse_with_params(&url, query).unwrap();
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let answer = reqwest::get(url.clone()).await;
+            let answer = runtime::http_client::new().get(url.clone()).send().await;
             if let Ok(answer) = answer {
                 let body: Value = answer.json().await.unwrap();
                 assert_eq!(body["status"], "success", "{query:?}: {body}");

@@ -90,7 +90,9 @@ fn is_empty(folder: &Path) -> bool {
 
 async fn until_ready(address: &str) {
     let deadline = Instant::now() + DEADLINE;
-    while !reqwest::get(format!("http://{address}/ready"))
+    while !runtime::http_client::new()
+        .get(format!("http://{address}/ready"))
+        .send()
         .await
         .is_ok_and(|answer| answer.status().is_success())
     {
@@ -201,7 +203,7 @@ async fn what_others_send_while_the_demo_runs_is_accounted_for_and_a_signal_ends
     }
     let payment = r#"{"payment_id":"pay_me","order_id":"ord_me","amount":"49.90","currency":"EUR","force_duplicate":true}"#;
     let authorize = format!("http://{}/authorize", demo.address("simulator"));
-    let answer = reqwest::Client::new()
+    let answer = runtime::http_client::new()
         .post(authorize)
         .body(payment)
         .send()
@@ -215,7 +217,6 @@ async fn what_others_send_while_the_demo_runs_is_accounted_for_and_a_signal_ends
     let mut others = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     others
         .args([
-            "simulator",
             "load",
             "--batch",
             "3",

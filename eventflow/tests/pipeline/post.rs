@@ -20,7 +20,7 @@ pub(crate) fn authorized(event_id: &str) -> String {
 
 /// A client that gives up after ten seconds.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder()
+    runtime::http_client::builder()
         .timeout(Duration::from_secs(10))
         .no_proxy()
         .build()

@@ -22,7 +22,7 @@ fn deliverer(edge: &str) -> Deliverer {
     .unwrap()
 }
 
-fn sent(tally: &stream::Shared) -> u64 {
+fn sent(tally: &stream::SharedTotals) -> u64 {
     tally.lock().unwrap().sent
 }
 
@@ -61,7 +61,7 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
         order_prefix: "ord".to_owned(),
         journal: Some(journal.path().to_owned()),
     };
-    let (tally, stop) = (stream::Shared::default(), CancellationToken::new());
+    let (tally, stop) = (stream::SharedTotals::default(), CancellationToken::new());
     let (shared, stopping, deliverer) = (tally.clone(), stop.clone(), deliverer(&world.edge));
     let streaming =
         tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });

@@ -84,7 +84,7 @@ async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fat
     ];
     let world = World::new(kafka.plain(), flags).await;
     // No bad deploy: the vendor's fault, which is let through.
-    let stage = |role: &str| world.role(role, &["--breaker-share", "2"]);
+    let stage = |role: &str| world.role(role, &["--breaker", "off"]);
     let _registry = world.role("registry", &[]);
     let (producer, mut validator, mut persistence) = (
         world.role("producer", &[]),

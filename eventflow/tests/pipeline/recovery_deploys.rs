@@ -101,7 +101,7 @@ async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_ca
     }
     let registry = world.role("registry", &[]);
     let (producer, persistence) = (world.role("producer", &[]), world.role("persistence", &[]));
-    let validator = world.role("validator", &["--breaker-share", "2"]);
+    let validator = world.role("validator", &["--breaker", "off"]);
     let recovery = world.role("recovery", &[]);
     producer.until_ready().await;
     recovery.until_ready().await;

@@ -39,7 +39,7 @@ async fn faults(world: &World) {
         order_prefix: "ord".to_owned(),
         journal: None,
     };
-    let (tally, stop) = (stream::Shared::default(), CancellationToken::new());
+    let (tally, stop) = (stream::SharedTotals::default(), CancellationToken::new());
     let (shared, stopping, deliverer) = (tally.clone(), stop.clone(), deliverer.unwrap());
     let streaming =
         tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
@@ -57,8 +57,7 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
     let world = World::on(broker.kafka(), flags);
     let _registry = world.role("registry", &[]);
     let producer = world.role("producer", &[]);
-    let stages =
-        ["validator", "persistence"].map(|role| world.role(role, &["--breaker-share", "2"]));
+    let stages = ["validator", "persistence"].map(|role| world.role(role, &["--breaker", "off"]));
     let recovery = world.role("recovery", &[]);
     for role in stages.iter().chain([&producer, &recovery]) {
         role.until_ready().await;

@@ -137,7 +137,10 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         .find(|fate| fate.event_id == "broken")
         .unwrap();
     assert_eq!(
-        (format!("{}:{}", fate.raw.0, fate.raw.1), fate.fate.as_str()),
+        (
+            format!("{}:{}", fate.raw().0, fate.raw().1),
+            fate.fate.as_str()
+        ),
         (raw, "stored")
     );
     for role in [producer, validator, persistence] {

@@ -1,11 +1,11 @@
 //! SCRAM over TLS and mTLS on a real Apache Kafka: the same pipeline, and what a wrong password or a missing right looks like.
 
 use crate::world::{DEADLINE, RealKafka, Role, SECRET, World};
-use simulator::load::{LoadArgs, run};
+use load::{LoadArgs, run};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) async fn load(world: &World, requests: u64) -> simulator::load::LoadReport {
+pub(crate) async fn load(world: &World, requests: u64) -> load::LoadReport {
     let args = LoadArgs {
         url: format!("http://{}/api/webhooks/payment-authorized", world.edge),
         secret: contracts::Secret::new(SECRET),

@@ -72,7 +72,9 @@ impl Role {
 
     /// Status and text of one of its operations endpoints.
     pub(crate) async fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let response = reqwest::get(format!("http://{}{path}", self.ops))
+        let response = runtime::http_client::new()
+            .get(format!("http://{}{path}", self.ops))
+            .send()
             .await
             .ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
@@ -301,8 +303,11 @@ impl World {
             let mut fates: HashMap<(i32, i64), Vec<String>> = HashMap::new();
             let mut ids = std::collections::HashSet::new();
             for fate in store.fates().await.unwrap() {
+                fates
+                    .entry(fate.raw())
+                    .or_default()
+                    .push(fate.fate.as_str().to_owned());
                 ids.insert(fate.event_id);
-                fates.entry(fate.raw).or_default().push(fate.fate);
             }
             for record in &dead {
                 let text = record.header(headers::RAW).unwrap();

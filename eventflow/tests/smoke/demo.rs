@@ -73,7 +73,9 @@ impl Demo {
             format!("{}/ready", demo.edge),
             format!("{}/openapi.json", demo.recovery),
         ] {
-            while !reqwest::get(&ready)
+            while !runtime::http_client::new()
+                .get(&ready)
+                .send()
                 .await
                 .is_ok_and(|answer| answer.status().is_success())
             {
@@ -97,7 +99,7 @@ impl Demo {
 
     /// What recovery's API answers.
     async fn ask(&self, path: &str) -> Value {
-        let request = reqwest::Client::new()
+        let request = runtime::http_client::new()
             .get(format!("{}{path}", self.recovery))
             .bearer_auth("eventflow-demo");
         request.send().await.unwrap().json().await.unwrap()

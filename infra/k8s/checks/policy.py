@@ -28,7 +28,7 @@ CALLED_BY = {
     "producer": {"ingress", "monitoring", "simulator"},
     "registry": {"recovery", "monitoring"} | STAGES.keys(),
 }
-# Only ready pods are asked. But the producer's answer without Kafka is its own (503, Retry-After): it must have been ready once, and alive from then on.
+# Only ready pods get traffic. But the producer's answer without Kafka is its own (503, Retry-After): it must have been ready once, and alive from then on.
 PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
 PRODUCER = {"startupProbe": "/ready", "livenessProbe": "/health", "readinessProbe": "/health"}
 # Namespaces that are there before us (README.md).

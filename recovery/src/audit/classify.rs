@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::kafka;
+use crate::persistence_views;
 use sqlx::FromRow;
 use sqlx::postgres::PgPool;
 use std::collections::HashSet;
@@ -28,60 +29,6 @@ pub(super) struct Fates {
 }
 
 const NO_FATE: &str = "not stored, not dead-lettered";
-
-macro_rules! classify {
-    ($fates:literal) => {
-        concat!(
-            "WITH rows AS (
-                 SELECT raw_offset AS o, count(*) FILTER (WHERE fate = 'stored') AS stored, count(*) AS all_rows
-                 FROM ",
-            $fates,
-            "    WHERE raw_partition = $2 AND raw_offset >= $3 AND raw_offset < $4 GROUP BY raw_offset
-             ), letters AS (
-                 SELECT origin_offset AS o, state FROM dead_letters
-                 WHERE origin_topic = $1 AND origin_partition = $2 AND origin_offset >= $3 AND origin_offset < $4 AND origin_group = ''
-             ), no_records AS (
-                 SELECT \"offset\" AS o FROM audit_absent WHERE topic = $1 AND partition = $2 AND \"offset\" >= $3 AND \"offset\" < $4
-             ), classified AS (
-                 SELECT o, CASE
-                     WHEN r.all_rows > 1 THEN 'two_rows'
-                     WHEN r.all_rows = 1 AND l.state = 'open' THEN 'open_and_stored'
-                     WHEN r.stored = 1 THEN 'stored'
-                     WHEN r.all_rows = 1 THEN 'duplicate'
-                     WHEN l.state = 'resolved' THEN 'resolved_without_row'
-                     WHEN l.state IS NOT NULL THEN l.state -- open, replaying, discarded
-                     WHEN a.o IS NOT NULL THEN 'absent'
-                     ELSE 'gap'
-                 END AS fate
-                 FROM generate_series($3::bigint, $4::bigint - 1) AS o
-                 LEFT JOIN rows r USING (o) LEFT JOIN letters l USING (o) LEFT JOIN no_records a USING (o)
-             )
-             SELECT count(*) FILTER (WHERE fate = 'stored') AS stored, count(*) FILTER (WHERE fate = 'duplicate') AS duplicate,
-                    count(*) FILTER (WHERE fate = 'open') AS open, count(*) FILTER (WHERE fate = 'replaying') AS replaying,
-                    count(*) FILTER (WHERE fate = 'discarded') AS discarded, count(*) FILTER (WHERE fate = 'absent') AS absent,
-                    coalesce(array_agg(o) FILTER (WHERE fate = 'gap'), '{}') AS gap,
-                    coalesce(array_agg(o) FILTER (WHERE fate = 'resolved_without_row'), '{}') AS resolved_without_row,
-                    coalesce(array_agg(o) FILTER (WHERE fate = 'two_rows'), '{}') AS two_rows,
-                    coalesce(array_agg(o) FILTER (WHERE fate = 'open_and_stored'), '{}') AS open_and_stored
-             FROM classified"
-        )
-    };
-}
-
-const CLASSIFY: &str = classify!("persistence.event_fates");
-/// Persistence may never have run in this database: then nothing is stored.
-const CLASSIFY_WITHOUT_PERSISTENCE: &str = classify!(
-    "(SELECT 0 AS raw_partition, 0::bigint AS raw_offset, ''::text AS fate WHERE false) f "
-);
-
-/// Whether persistence has ever run in this database, in a version that shows what others may read.
-pub(crate) async fn persistence_is_there(pool: &PgPool) -> Result<bool, RecoveryError> {
-    Ok(
-        sqlx::query_scalar("SELECT to_regclass('persistence.read_offsets') IS NOT NULL")
-            .fetch_one(pool)
-            .await?,
-    )
-}
 
 /// For a statement over many rows: room to hash them, no time lost on compiling it or on starting helpers, and time to end.
 pub(super) async fn large(
@@ -129,12 +76,12 @@ pub(super) async fn classify(
     partition: i32,
     range: &Range<i64>,
 ) -> Result<Fates, RecoveryError> {
-    let there = persistence_is_there(&context.pool).await?;
+    let there = persistence_views::is_there(&context.pool).await?;
     let mut transaction = large(&context.pool).await?;
     let row: Classified = sqlx::query_as(if there {
-        CLASSIFY
+        persistence_views::FATES_OF_RANGE
     } else {
-        CLASSIFY_WITHOUT_PERSISTENCE
+        persistence_views::FATES_OF_RANGE_WITHOUT
     })
     .bind(topic)
     .bind(partition)

@@ -1,8 +1,9 @@
 //! Offsets classified by pages: each once when it is settled, and again when something about its page changed.
 
-use super::classify::{Fates, classify_with_kafka, large, persistence_is_there};
+use super::classify::{Fates, classify_with_kafka, large};
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use sqlx::PgConnection;
 use std::ops::Range;
 
@@ -188,48 +189,17 @@ async fn write_page(
     Ok(())
 }
 
-macro_rules! again {
-    ($fates:literal) => {
-        concat!(
-            "WITH since AS (SELECT coalesce(max(reached_at), '-infinity') - interval '5 minutes' AS at FROM audit_checkpoints WHERE topic = $1),
-             touched AS (
-                 SELECT partition, page FROM audit_pages WHERE topic = $1 AND (replaying > 0 OR gap > 0 OR double_fate > 0)
-                 UNION
-                 SELECT origin_partition, origin_offset / $2 FROM dead_letters
-                 WHERE origin_topic = $1 AND origin_group = '' AND state = 'replaying'
-                 UNION
-                 SELECT origin_partition, origin_offset / $2 FROM dead_letters
-                 WHERE settled_at >= (SELECT at FROM since) AND origin_topic = $1 AND origin_group = ''
-                 UNION
-                 SELECT d.origin_partition, d.origin_offset / $2 FROM dead_letters d
-                 JOIN ",
-            $fates,
-            "    ON f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset
-                 WHERE d.origin_topic = $1 AND d.origin_group = '' AND d.state = 'open'
-                 UNION
-                 (SELECT partition, page FROM audit_pages WHERE topic = $1 ORDER BY examined_at LIMIT 1)
-             )
-             SELECT p.partition, greatest(p.page * $2, f.first_offset), p.next_offset
-             FROM touched JOIN audit_pages p USING (partition, page) JOIN audit_frontier f ON f.topic = p.topic AND f.partition = p.partition
-             WHERE p.topic = $1 ORDER BY p.examined_at LIMIT $3"
-        )
-    };
-}
-const AGAIN: &str = again!("persistence.event_fates f");
-const AGAIN_WITHOUT_PERSISTENCE: &str =
-    again!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset WHERE false) f ");
-
 /// The pages in which something changed since they were examined, and the one not examined for longest.
 async fn pages_again(
     context: &Context,
     topic: &str,
 ) -> Result<Vec<(i32, Range<i64>)>, RecoveryError> {
-    let there = persistence_is_there(&context.pool).await?;
+    let there = persistence_views::is_there(&context.pool).await?;
     let mut transaction = large(&context.pool).await?;
     let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there {
-        AGAIN
+        persistence_views::CHANGED_PAGES
     } else {
-        AGAIN_WITHOUT_PERSISTENCE
+        persistence_views::CHANGED_PAGES_WITHOUT
     })
     .bind(topic)
     .bind(PAGE)

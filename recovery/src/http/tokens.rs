@@ -3,7 +3,8 @@
 use super::problem::ApiError;
 use axum::http::{HeaderMap, header};
 use contracts::Secret;
-use runtime::config::{ConfigError, resolve_secret};
+use runtime::config::ConfigError;
+use runtime::files::resolve_secret;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

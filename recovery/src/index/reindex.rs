@@ -8,6 +8,7 @@ use crate::audit_log;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::index::{Dead, Indexer};
+use crate::persistence_views;
 use runtime::admin::{OwnedRecord, Tail};
 use runtime::consumer::StageError;
 use std::collections::BTreeMap;
@@ -96,30 +97,19 @@ impl Context {
 
     /// Marks open dead letters resolved whose events are stored.
     async fn mark_resolved(&self) -> Result<u64, RecoveryError> {
-        let persistence: bool =
-            sqlx::query_scalar("SELECT to_regclass('persistence.event_fates') IS NOT NULL")
-                .fetch_one(&self.pool)
-                .await?;
+        let persistence = persistence_views::is_there(&self.pool).await?;
         let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM dead_letters")
             .fetch_one(&self.pool)
             .await?;
         let (mut from, last, mut marked) = (0, last.filter(|_| persistence).unwrap_or(0), 0);
         while from < last {
-            marked += sqlx::query(
-                "UPDATE dead_letters d
-                 SET state = 'resolved', resolution = f.fate, settled_at = f.settled_at, settled_by = 'reindex'
-                 FROM dead_letters o CROSS JOIN LATERAL (
-                     SELECT fate, settled_at FROM persistence.event_fates
-                     WHERE raw_partition = o.origin_partition AND raw_offset = o.origin_offset ORDER BY fate DESC LIMIT 1) f
-                 WHERE o.id > $1 AND o.id <= $2 AND o.state = 'open' AND o.origin_topic = $3 AND o.origin_group = ''
-                   AND d.id = o.id AND d.state = 'open'",
-            )
-            .bind(from)
-            .bind(from + MARKED_AT_ONCE)
-            .bind(&self.pipeline.raw)
-            .execute(&self.pool)
-            .await?
-            .rows_affected();
+            marked += sqlx::query(persistence_views::RESOLVE_STORED)
+                .bind(from)
+                .bind(from + MARKED_AT_ONCE)
+                .bind(&self.pipeline.raw)
+                .execute(&self.pool)
+                .await?
+                .rows_affected();
             from += MARKED_AT_ONCE;
         }
         Ok(marked)

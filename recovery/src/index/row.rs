@@ -5,6 +5,7 @@ use super::sniff::Peek;
 use crate::model::Time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use contracts::json::push_text;
 use contracts::kafka::headers as h;
 use contracts::pipeline::Pipeline;
 use runtime::admin::OwnedRecord;
@@ -329,17 +330,4 @@ fn json(headers: &[Header<'_>]) -> String {
     }
     out.push(']');
     out
-}
-
-fn push_text(text: &str, out: &mut String) {
-    if text
-        .bytes()
-        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-    {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&serde_json::Value::from(text).to_string());
-    }
 }

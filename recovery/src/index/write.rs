@@ -6,8 +6,9 @@ use crate::replay::state::FAIL_AGAIN;
 use runtime::consumer::StageError;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
-use sqlx::{Acquire as _, PgConnection, Postgres, Row as _, Transaction};
+use sqlx::{PgConnection, Postgres, Row as _, Transaction};
 use std::collections::HashMap;
+use store::bisect;
 use store::fault::{classify, is_row_fault, sqlstate};
 
 /// Partition and offset in the dead-letter topic.
@@ -67,18 +68,15 @@ pub(crate) async fn write<'p>(
     {
         return Ok(flood);
     }
-    let mut transaction = pool.begin().await.map_err(classify)?;
-    let written = match apply(&mut transaction, rows, mode).await {
-        Err(error) if is_row_fault(&error) => {
-            // The statement has spoilt the transaction; savepoints are paid for only from here on.
-            transaction.rollback().await.map_err(classify)?;
-            transaction = pool.begin().await.map_err(classify)?;
-            Box::pin(bisect(&mut transaction, rows, mode))
-                .await
-                .map_err(classify)?
-        }
-        other => other.map_err(classify)?,
-    };
+    let (transaction, parts) = bisect::apply(
+        pool,
+        rows,
+        |connection, rows| Box::pin(apply(connection, rows, mode)),
+        |connection, row, refusal| Box::pin(apply_cleaned(connection, row, refusal.message, mode)),
+    )
+    .await?;
+    let mut written = Written::default();
+    parts.into_iter().for_each(|part| written.add(part));
     Ok((transaction, written))
 }
 
@@ -110,41 +108,24 @@ async fn write_new<'p>(
     }
 }
 
-async fn bisect(
+/// A row PostgreSQL refuses, without its texts.
+async fn apply_cleaned(
     connection: &mut PgConnection,
-    rows: &[Row<'_>],
+    row: &Row<'_>,
+    problem: String,
     mode: Mode,
 ) -> Result<Written, sqlx::Error> {
-    let mut savepoint = connection.begin().await?;
-    let error = match apply(&mut savepoint, rows, mode).await {
-        Ok(written) => {
-            savepoint.commit().await?;
-            return Ok(written);
-        }
-        Err(error) if is_row_fault(&error) => error,
-        Err(error) => return Err(error),
-    };
-    savepoint.rollback().await?;
-    if let [row] = rows {
-        let problem = error
-            .as_database_error()
-            .map_or("", |error| error.message());
-        tracing::warn!(
-            event = "row_cleaned",
-            partition = row.dlq.0,
-            offset = row.dlq.1,
-            problem
-        );
-        let written = apply(connection, &[row.plain(problem)], mode).await?;
-        return Ok(Written {
-            cleaned: 1,
-            ..written
-        });
-    }
-    let (left, right) = rows.split_at(rows.len() / 2);
-    let mut written = Box::pin(bisect(connection, left, mode)).await?;
-    written.add(Box::pin(bisect(connection, right, mode)).await?);
-    Ok(written)
+    tracing::warn!(
+        event = "row_cleaned",
+        partition = row.dlq.0,
+        offset = row.dlq.1,
+        problem
+    );
+    let written = apply(connection, &[row.plain(&problem)], mode).await?;
+    Ok(Written {
+        cleaned: 1,
+        ..written
+    })
 }
 
 /// The columns a batch gives, in order.

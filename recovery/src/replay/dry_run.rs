@@ -1,14 +1,12 @@
 //! Today's checks over a selection: what would pass, what would fail again and why, what would be stored.
 //!
 //! The checks are the stages' own: [`contracts::event::Catalog::validate`] for what the validator refused,
-//! [`runtime::registry::Registry::decode`] for what persistence refused. Whether PostgreSQL would take the row it tells itself: rows are
-//! inserted into a temporary table made like persistence's, and rolled back.
+//! [`runtime::registry::Registry::decode`] for what persistence refused; the row and its fate are persistence's own ([`store::row`],
+//! [`store::fate`]). Whether PostgreSQL would take the row, PostgreSQL says: rows are inserted into a temporary table made like persistence's.
 
 mod check;
 mod database;
-mod rows;
-
-pub(crate) use check::Checked;
+mod shown;
 
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
@@ -16,23 +14,28 @@ use crate::error::RecoveryError;
 use crate::model::{DryRun, DryRunItem};
 use crate::replay::jobs::{unknown, within};
 use crate::replay::runner::letter::{self, Letter};
-use sqlx::Row;
+use check::Replay;
+use sha2::{Digest, Sha256};
+use sqlx::FromRow;
 use std::collections::{BTreeMap, HashMap};
+use store::fate::Stored;
+use store::row::{EventRow, RawPosition};
 
-/// Dead letters tried at once, and bytes of their values.
+/// Most dead letters checked at once, and bytes of their values.
 const PAGE: i64 = 200;
 const PAGE_BYTES: i64 = 8 << 20;
-/// Dead letters loaded at once when nobody has looked at their size.
-const ASKED_AT_ONCE: usize = 20;
-/// Samples a verdict.
+/// Dead letters loaded at once when their size is not known.
+const LOADED_AT_ONCE: usize = 20;
+/// Samples of each outcome.
 const SAMPLES: usize = 5;
+/// Samples in all.
+const MAX_SAMPLES: usize = 100;
 
-/// What today's checks say of one dead letter.
+/// What would become of a dead letter, by today's checks, if it was replayed.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verdict {
+pub(crate) struct DryRunOutcome {
     pub(crate) letter: i64,
-    /// store, duplicate, fail
-    pub(crate) would: &'static str,
+    pub(crate) would: Would,
     pub(crate) code: Option<&'static str>,
     /// Where in the JSON
     pub(crate) pointer: Option<String>,
@@ -43,46 +46,104 @@ pub(crate) struct Verdict {
     pub(crate) diff: Option<serde_json::Value>,
 }
 
-/// Events of this selection that would be stored, by (source, event id): the raw record and the content of the first. What comes after
-/// one is its duplicate, or in conflict with it.
-#[derive(Debug, Default)]
-pub(crate) struct Seen(HashMap<[u8; 32], First>);
+/// What a replay would come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Would {
+    Store,
+    Duplicate,
+    Fail,
+}
 
-/// The first of an event: its raw record, and its content's hash.
-type First = ((i32, i64), [u8; 32]);
+impl Would {
+    /// As the column `would` has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Duplicate => "duplicate",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl DryRunOutcome {
+    fn fails(letter: &Letter, failure: check::Failure) -> Self {
+        Self {
+            letter: letter.id,
+            would: Would::Fail,
+            code: Some(failure.code),
+            pointer: failure.pointer,
+            detail: Some(failure.detail),
+            row: None,
+            diff: None,
+        }
+    }
+}
+
+/// Events of this selection that would be stored, by the SHA-256 of (source, event id): a selection may have a million. What comes after one
+/// is its duplicate, or in conflict with it.
+#[derive(Debug, Default)]
+struct Seen(HashMap<[u8; 32], (RawPosition, [u8; 32])>);
+
+impl Seen {
+    fn first(&self, row: &EventRow<'_>) -> Option<Stored> {
+        let (raw, content_hash) = self.0.get(&event_hash(row))?;
+        Some(Stored {
+            content_hash: content_hash.to_vec(),
+            raw: *raw,
+        })
+    }
+
+    fn insert(&mut self, row: &EventRow<'_>) {
+        self.0.insert(event_hash(row), (row.raw, row.content_hash));
+    }
+}
+
+fn event_hash(row: &EventRow<'_>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(row.source.len().to_be_bytes());
+    digest.update(row.source);
+    digest.update(row.event.event_id);
+    digest.finalize().into()
+}
 
 impl Context {
     /// Today's checks over some dead letters, in the order of their numbers; those that are not there are left out.
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`] while the registry or the database does not answer.
-    #[allow(dead_code, reason = "explain and automatic recovery ask it")]
-    pub(crate) async fn verdicts(&self, ids: &[i64]) -> Result<Vec<Verdict>, RecoveryError> {
-        let (mut seen, mut verdicts) = (Seen::default(), Vec::with_capacity(ids.len()));
+    pub(crate) async fn dry_run_outcomes(
+        &self,
+        ids: &[i64],
+    ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
+        let (mut seen, mut outcomes) = (Seen::default(), Vec::with_capacity(ids.len()));
         let mut ids = ids.to_vec();
         ids.sort_unstable();
-        for page in ids.chunks(ASKED_AT_ONCE) {
+        for page in ids.chunks(LOADED_AT_ONCE) {
             let letters =
                 within(async { Ok(letter::load(&mut *self.pool.acquire().await?, page).await?) })
                     .await?;
-            verdicts.extend(self.verdicts_after(&letters, &mut seen).await?);
+            outcomes.extend(self.outcomes_after(&letters, &mut seen).await?);
         }
-        Ok(verdicts)
+        Ok(outcomes)
     }
 
-    async fn verdicts_after(
+    async fn outcomes_after(
         &self,
         letters: &[Letter],
         seen: &mut Seen,
-    ) -> Result<Vec<Verdict>, RecoveryError> {
-        let mut checked: Vec<Checked> = Vec::with_capacity(letters.len());
-        for letter in letters {
-            checked.push(check::check(self, letter).await?);
+    ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
+        let replays: Vec<Replay<'_>> = letters
+            .iter()
+            .map(|letter| Replay::of(self, letter))
+            .collect();
+        let mut rows = Vec::with_capacity(replays.len());
+        for replay in &replays {
+            rows.push(replay.row(self).await?);
         }
-        database::judge(self, letters, checked, seen).await
+        database::outcomes(self, letters, rows, seen).await
     }
 
-    /// Tries every pending item of a job; the verdicts stay with the items.
+    /// Checks every pending item of a job; the outcomes stay with the items.
     ///
     /// # Errors
     /// [`RecoveryError`]
@@ -110,14 +171,14 @@ impl Context {
             let (letters, last) = within(self.page(job, after)).await?;
             let Some(last) = last else { break };
             after = last;
-            let verdicts = self.verdicts_after(&letters, &mut seen).await?;
-            within(self.keep(job, &verdicts)).await?;
-            for verdict in verdicts {
-                tally(&mut run, &verdict);
-                let samples = sampled.entry((verdict.would, verdict.code)).or_default();
-                if *samples < SAMPLES && run.samples.len() < 100 {
+            let outcomes = self.outcomes_after(&letters, &mut seen).await?;
+            within(self.save_outcomes(job, &outcomes)).await?;
+            for outcome in outcomes {
+                count(&mut run, &outcome);
+                let samples = sampled.entry((outcome.would, outcome.code)).or_default();
+                if *samples < SAMPLES && run.samples.len() < MAX_SAMPLES {
                     *samples += 1;
-                    run.samples.push(shown(verdict));
+                    run.samples.push(item(outcome));
                 }
             }
         }
@@ -144,8 +205,8 @@ impl Context {
         after: i32,
     ) -> Result<(Vec<Letter>, Option<i32>), RecoveryError> {
         let mut connection = self.pool.acquire().await?;
-        let rows = sqlx::query(
-            "SELECT i.dead_letter_id, i.position, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0)
+        let pending: Vec<PendingItem> = sqlx::query_as(
+            "SELECT i.dead_letter_id, i.position, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0) AS bytes
              FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
              WHERE i.job_id = $1 AND i.state = 'pending' AND i.position > $2 ORDER BY i.position LIMIT $3",
         )
@@ -155,54 +216,70 @@ impl Context {
         .fetch_all(&mut *connection)
         .await?;
         let (mut ids, mut last, mut bytes) = (Vec::new(), None, 0_i64);
-        for row in &rows {
-            bytes = bytes.saturating_add(row.try_get::<i64, _>(2)?);
+        for item in &pending {
+            bytes = bytes.saturating_add(item.bytes);
             if bytes > PAGE_BYTES && !ids.is_empty() {
                 break;
             }
-            ids.push(row.try_get::<i64, _>(0)?);
-            last = Some(row.try_get(1)?);
+            ids.push(item.dead_letter_id);
+            last = Some(item.position);
         }
         Ok((letter::load(&mut connection, &ids).await?, last))
     }
 
-    async fn keep(&self, job: &str, verdicts: &[Verdict]) -> Result<(), RecoveryError> {
+    async fn save_outcomes(
+        &self,
+        job: &str,
+        outcomes: &[DryRunOutcome],
+    ) -> Result<(), RecoveryError> {
+        macro_rules! column {
+            (|$outcome:ident| $value:expr) => {
+                outcomes.iter().map(|$outcome| $value).collect::<Vec<_>>()
+            };
+        }
         sqlx::query(
             "UPDATE replay_items i SET would = v.would, would_code = v.code, would_detail = v.detail
              FROM UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[]) AS v (id, would, code, detail)
              WHERE i.job_id = $1 AND i.dead_letter_id = v.id",
         )
         .bind(job)
-        .bind(verdicts.iter().map(|verdict| verdict.letter).collect::<Vec<_>>())
-        .bind(verdicts.iter().map(|verdict| verdict.would).collect::<Vec<_>>())
-        .bind(verdicts.iter().map(|verdict| verdict.code).collect::<Vec<_>>())
-        .bind(verdicts.iter().map(|verdict| verdict.detail.as_deref().map(audit_log::clean)).collect::<Vec<_>>())
+        .bind(column!(|outcome| outcome.letter))
+        .bind(column!(|outcome| outcome.would.as_str()))
+        .bind(column!(|outcome| outcome.code))
+        .bind(column!(|outcome| outcome.detail.as_deref().map(audit_log::clean)))
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 }
 
-fn tally(run: &mut DryRun, verdict: &Verdict) {
-    match verdict.would {
-        "store" => run.would_store += 1,
-        "duplicate" => run.would_be_duplicate += 1,
-        _ => {
+/// A pending item of a job, and the bytes of its values.
+#[derive(FromRow)]
+struct PendingItem {
+    dead_letter_id: i64,
+    position: i32,
+    bytes: i64,
+}
+
+fn count(run: &mut DryRun, outcome: &DryRunOutcome) {
+    match outcome.would {
+        Would::Store => run.would_store += 1,
+        Would::Duplicate => run.would_be_duplicate += 1,
+        Would::Fail => {
             run.would_fail += 1;
-            *run.would_fail_by_code
-                .entry(verdict.code.unwrap_or("unknown").to_owned())
-                .or_default() += 1;
+            let code = outcome.code.unwrap_or("unknown").to_owned();
+            *run.would_fail_by_code.entry(code).or_default() += 1;
         }
     }
 }
 
-fn shown(verdict: Verdict) -> DryRunItem {
+fn item(outcome: DryRunOutcome) -> DryRunItem {
     DryRunItem {
-        letter: verdict.letter,
-        would: verdict.would.to_owned(),
-        code: verdict.code.map(str::to_owned),
-        detail: verdict.detail,
-        row: verdict.row,
-        diff: verdict.diff,
+        letter: outcome.letter,
+        would: outcome.would.as_str().to_owned(),
+        code: outcome.code.map(str::to_owned),
+        detail: outcome.detail,
+        row: outcome.row,
+        diff: outcome.diff,
     }
 }

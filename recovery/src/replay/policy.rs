@@ -104,7 +104,9 @@ mod span {
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let span = crate::model::parse_span(&text).filter(|span| !span.is_zero());
+        let span = runtime::config::parse_duration(&text)
+            .ok()
+            .filter(|span| !span.is_zero());
         span.ok_or_else(|| {
             D::Error::custom(format!(
                 "{text:?} is no span; write it as 90s, 15m, 2h or 7d"

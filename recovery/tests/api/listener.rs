@@ -37,7 +37,7 @@ async fn https_is_verified_and_ends_after_what_is_in_flight() {
     let url = format!("https://localhost:{port}/api/v1/stats");
     let authority = reqwest::Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
     let client = || {
-        reqwest::Client::builder()
+        runtime::http_client::builder()
             .timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(0)
     };

@@ -1,14 +1,14 @@
-//! A kept client: where topics end, and who reads them.
+//! A client that is kept: where topics end, and which groups read them.
 
-use super::{Asking, inspector, partitions, stay_logged_in};
+use super::{AdminConsumer, inspector, partitions, serve_token_request};
 use crate::kafka::KafkaArgs;
 use rdkafka::consumer::Consumer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A client that is kept, for what is asked of a cluster again and again. Its calls block; each ends within the deadline it is made with.
+/// A client that is kept, for queries that are repeated. Its calls block; each ends within the deadline given at construction.
 pub struct Inspector {
-    consumer: Asking,
+    consumer: AdminConsumer,
     deadline: Duration,
 }
 
@@ -37,7 +37,7 @@ impl Inspector {
     /// # Errors
     /// When the topic is unknown or no broker answers in time.
     pub fn ends(&self, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
-        stay_logged_in(&self.consumer, Duration::ZERO);
+        serve_token_request(&self.consumer, Duration::ZERO);
         let mut ends = BTreeMap::new();
         for partition in partitions(&self.consumer, topic, self.deadline)? {
             ends.insert(
@@ -53,7 +53,7 @@ impl Inspector {
     /// Whether a consumer group reads a topic now.
     #[must_use]
     pub fn readers(&self, group: &str, topic: &str) -> Readers {
-        stay_logged_in(&self.consumer, Duration::ZERO);
+        serve_token_request(&self.consumer, Duration::ZERO);
         let groups = match self.consumer.fetch_group_list(Some(group), self.deadline) {
             Ok(groups) => groups,
             Err(error) => {
@@ -84,7 +84,7 @@ pub enum Readers {
     Nobody,
     /// It has, and what each is assigned is known: not this topic
     OfOtherTopics,
-    /// The brokers do not tell (a missing right, or a broker that cannot), or do not just now: while a group rebalances its members have
+    /// The brokers do not report it (a missing permission, or a broker that cannot), or not now: while a group rebalances its members have
     /// no assignment
     Unknown,
 }

@@ -1,6 +1,6 @@
 //! Records read from outside the pipeline: all of a topic, as it grows, or a range.
 
-use super::{Asking, DEADLINE, connect, inspector, inspector_config, partitions};
+use super::{AdminConsumer, DEADLINE, connect, inspector, inspector_config, partitions};
 use crate::kafka::KafkaArgs;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -51,14 +51,14 @@ impl OwnedRecord {
 /// Reads all of a topic, from its low to its present high watermarks, outside any group.
 ///
 /// # Errors
-/// When the topic is unknown, or reading stands still for the deadline.
+/// When the topic is unknown, or reading makes no progress for the deadline.
 pub fn read_all(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<OwnedRecord>> {
     Tail::from(kafka, topic, |_, low, _| low)?.read()
 }
 
 /// Reads a topic as it grows, outside any group; no record twice.
 pub struct Tail {
-    consumer: Asking,
+    consumer: AdminConsumer,
     kafka: KafkaArgs,
     topic: String,
     /// Where each partition is read on
@@ -127,7 +127,7 @@ impl Tail {
     /// What was published since the last call, up to the present end.
     ///
     /// # Errors
-    /// When the broker does not answer, or reading stands still for the deadline.
+    /// When the broker does not answer, or reading makes no progress for the deadline.
     pub fn read(&mut self) -> anyhow::Result<Vec<OwnedRecord>> {
         let mut records = Vec::new();
         self.visit(|record| records.push(record))?;
@@ -152,7 +152,7 @@ impl Tail {
         while !ends.is_empty() {
             anyhow::ensure!(
                 std::time::Instant::now() < stands_still_at,
-                "reading {} stands still at {ends:?}",
+                "reading {} makes no progress at {ends:?}",
                 self.topic
             );
             let Some(message) = self.consumer.poll(Duration::from_millis(500)) else {
@@ -161,7 +161,7 @@ impl Tail {
             };
             let message = match message {
                 Ok(message) => message,
-                // Notes of an outage, also of one long over: the deadline says when it is too long.
+                // Reports of an outage, also of one long over: the deadline decides when it is too long.
                 Err(error) if is_connectivity(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -198,7 +198,7 @@ impl Tail {
 /// offsets: the others were deleted, aborted, or are a transaction's markers. The range is read as far as committed records reach.
 ///
 /// # Errors
-/// When the topic is unknown, or reading stands still for the deadline.
+/// When the topic is unknown, or reading makes no progress for the deadline.
 pub fn read_range(
     kafka: &KafkaArgs,
     topic: &str,
@@ -222,7 +222,7 @@ pub fn read_range(
     loop {
         anyhow::ensure!(
             std::time::Instant::now() < deadline,
-            "reading {topic}:{partition} from {start} stands still"
+            "reading {topic}:{partition} from {start} makes no progress"
         );
         let message = match consumer.poll(Duration::from_millis(100)) {
             None => continue,

@@ -1,140 +1,151 @@
 //! Outcomes become records, and every record an acknowledgement.
 
-use super::turn::Loop;
-use super::waiting::Waited;
-use super::{Handler, Outcome, Record, StageError};
+use super::{ConsumerSettings, Outcome, Record, StageError};
 use crate::clock::now_micros;
 use crate::dead_letter;
-use crate::publisher::{self, OutRecord, PublishError};
+use crate::publisher::{self, OutRecord, PublishError, Publisher};
+use std::time::{Duration, Instant};
 
-/// Records of a batch on their way to the broker. A record published is known by the place in the batch of the one it was made from,
-/// and its own among those made from it.
-pub(super) struct Flight {
-    publishing: Option<publisher::Batch>,
-    /// By place in the flight
-    sent: Vec<(usize, usize)>,
-    failed: Vec<((usize, usize), PublishError)>,
+/// Publishes what the outcomes of a stage ask for.
+pub(super) struct Delivery {
+    stage: &'static str,
+    group: String,
+    publisher: Option<Publisher>,
+    dead_letter_topic: Option<String>,
+    deadline: Duration,
+    runtime: tokio::runtime::Handle,
 }
 
-impl<H: Handler> Loop<'_, H> {
-    pub(super) fn flight(&self, records: usize) -> Flight {
-        Flight {
-            publishing: self
-                .publisher
+/// Records of a batch, and what the handler made of them.
+#[derive(Clone, Copy)]
+pub(super) struct Handled<'a> {
+    pub(super) records: &'a [Record<'a>],
+    /// Of the first of them, or of all
+    pub(super) outcomes: &'a [Outcome],
+    /// How often the stage has tried them
+    pub(super) attempts: u32,
+}
+
+/// A record made from another: the index of that one in its batch, and its own among those made from it.
+type Made = (usize, usize);
+
+/// Records of a batch on their way to the broker.
+pub(super) struct InFlight {
+    batches: Vec<PublishedBatch>,
+    /// Records the next of `batches` has room for
+    capacity: usize,
+    refused: Vec<(Made, PublishError)>,
+    /// Not acknowledged in time: to be sent again
+    resend: Vec<Made>,
+}
+
+struct PublishedBatch {
+    batch: publisher::Batch,
+    /// By index in `batch`
+    made: Vec<Made>,
+    capacity: usize,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        settings: &ConsumerSettings,
+        stage: &'static str,
+        publisher: Option<Publisher>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self {
+            stage,
+            group: settings.group.clone(),
+            publisher,
+            dead_letter_topic: settings
+                .dead_letters
                 .as_ref()
-                .map(|publisher| publisher.batch(records)),
-            sent: Vec::with_capacity(records),
-            failed: Vec::new(),
+                .map(|dead_letters| dead_letters.topic.clone()),
+            deadline: settings.publish_deadline,
+            runtime,
         }
     }
 
-    /// Hands what the outcomes ask for to the Kafka client, which sends it in the background. `places` are those of the records in the batch;
-    /// `attempts` is how often the stage has tried them.
+    /// Hands what these outcomes ask for to the Kafka client, which sends it in the background.
     pub(super) fn send(
         &self,
-        flight: &mut Flight,
-        places: impl Iterator<Item = usize>,
-        records: &[Record<'_>],
-        outcomes: &[Outcome],
-        attempts: u32,
-    ) -> anyhow::Result<()> {
-        for place in places {
-            let made = match &outcomes[place] {
-                Outcome::Done => 0,
-                Outcome::Forward(forwards) => forwards.len(),
-                Outcome::Reject(_) => 1,
-            };
-            for which in 0..made {
-                self.send_one(flight, (place, which), records, outcomes, attempts)?;
+        in_flight: &mut InFlight,
+        indices: impl Iterator<Item = usize>,
+        handled: Handled<'_>,
+    ) -> Result<(), StageError> {
+        for index in indices {
+            for which in 0.. {
+                if !self.send_one(in_flight, (index, which), handled)? {
+                    break;
+                }
             }
         }
         Ok(())
     }
 
-    fn send_one(
+    /// Waits for every acknowledgement. Called again after an error, it first sends again what is missing, and only that.
+    pub(super) fn await_acks(
         &self,
-        flight: &mut Flight,
-        (place, which): (usize, usize),
-        records: &[Record<'_>],
-        outcomes: &[Outcome],
-        attempts: u32,
-    ) -> anyhow::Result<()> {
-        let Some(publishing) = &mut flight.publishing else {
-            anyhow::bail!(
-                "{} has no publisher, yet its handler made a record",
-                self.stage
+        in_flight: &mut InFlight,
+        handled: Handled<'_>,
+    ) -> Result<(), StageError> {
+        for made in std::mem::take(&mut in_flight.resend) {
+            self.send_one(in_flight, made, handled)?;
+        }
+        let until = Instant::now() + self.deadline;
+        let mut failed = std::mem::take(&mut in_flight.refused);
+        let mut sent = failed.len();
+        for PublishedBatch { batch, made, .. } in in_flight.batches.drain(..) {
+            sent += made.len();
+            let left = until.saturating_duration_since(Instant::now());
+            let missing = self.runtime.block_on(batch.wait(left));
+            failed.extend(
+                missing
+                    .into_iter()
+                    .map(|(index, error)| (made[index], error)),
             );
-        };
-        let Some(record) = self.made_from(&records[place], &outcomes[place], which, attempts)
-        else {
+        }
+        let Some((_, error)) = failed.first() else {
             return Ok(());
         };
-        match publishing.add(record) {
-            Ok(()) => flight.sent.push((place, which)),
-            Err(error) => flight.failed.push(((place, which), error)),
-        }
-        Ok(())
+        let reason = format!("{} of {sent} records not published: {error}", failed.len());
+        let error = StageError::wait(error.code(), reason);
+        in_flight.resend = failed.into_iter().map(|(made, _)| made).collect();
+        // In the topic's order again, since failures come in any.
+        in_flight.resend.sort_unstable();
+        in_flight.capacity = in_flight.resend.len();
+        Err(error)
     }
 
-    /// Waits for every acknowledgement; what fails is sent again until the broker is back. False: let go.
-    pub(super) fn land(
-        &mut self,
-        mut flight: Flight,
-        records: &[Record<'_>],
-        outcomes: &[Outcome],
-        attempts: u32,
-        generation: u64,
-    ) -> anyhow::Result<bool> {
-        for attempt in 0.. {
-            let Flight {
-                publishing,
-                sent,
-                mut failed,
-            } = flight;
-            if let Some(publishing) = publishing {
-                let unacknowledged = self
-                    .runtime
-                    .block_on(publishing.wait(self.settings.publish_deadline));
-                failed.extend(
-                    unacknowledged
-                        .into_iter()
-                        .map(|(place, error)| (sent[place], error)),
-                );
-            }
-            let Some((_, error)) = failed.first() else {
-                break;
-            };
-            let reason = format!(
-                "{} of {} records not published: {error}",
-                failed.len(),
-                failed.len().max(sent.len())
-            );
-            let error = StageError::wait(error.code(), reason);
-            if self.wait(&error, attempt, generation, records)? == Waited::LetGo {
-                return Ok(false);
-            }
-            let mut pending: Vec<_> = failed.into_iter().map(|(made, _)| made).collect();
-            // In the topic's order again, since failures come in any.
-            pending.sort_unstable();
-            flight = self.flight(pending.len());
-            for made in pending {
-                self.send_one(&mut flight, made, records, outcomes, attempts)?;
-            }
-        }
+    /// False: there is no such record.
+    fn send_one(
+        &self,
+        in_flight: &mut InFlight,
+        made: Made,
+        handled: Handled<'_>,
+    ) -> Result<bool, StageError> {
+        let Some(record) = self.make(made, handled)? else {
+            return Ok(false);
+        };
+        let Some(publisher) = &self.publisher else {
+            return Err(broken_contract(format!(
+                "{} has no publisher, but its handler forwarded or rejected a record",
+                self.stage
+            )));
+        };
+        in_flight.add(publisher, made, record);
         Ok(true)
     }
 
-    /// The record an outcome asks for: which of those to forward, or its dead letter.
-    fn made_from<'r>(
-        &'r self,
-        record: &Record<'r>,
-        outcome: &'r Outcome,
-        which: usize,
-        attempts: u32,
-    ) -> Option<OutRecord<'r>> {
-        let (topic, value, headers) = match outcome {
-            Outcome::Done => return None,
-            Outcome::Forward(forwards) => {
+    /// The record an outcome asks for: one to forward, or the dead letter.
+    fn make<'a>(
+        &'a self,
+        (index, which): Made,
+        handled: Handled<'a>,
+    ) -> Result<Option<OutRecord<'a>>, StageError> {
+        let record = &handled.records[index];
+        let (topic, value, headers) = match &handled.outcomes[index] {
+            Outcome::Forward(forwards) if which < forwards.len() => {
                 let forward = &forwards[which];
                 let mut headers = dead_letter::forwarded(record, forward.headers.len());
                 for (name, value) in &forward.headers {
@@ -142,26 +153,64 @@ impl<H: Handler> Loop<'_, H> {
                 }
                 (&*forward.topic, Some(&*forward.value), headers)
             }
-            Outcome::Reject(rejection) => {
+            Outcome::Reject(rejection) if which == 0 => {
+                let Some(topic) = &self.dead_letter_topic else {
+                    return Err(broken_contract(format!(
+                        "{} has no dead-letter topic, but its handler rejected a record: {rejection}",
+                        self.stage
+                    )));
+                };
                 let author = dead_letter::Author {
                     stage: self.stage,
-                    group: &self.settings.group,
+                    group: &self.group,
                     now_micros: now_micros(),
-                    attempts,
+                    attempts: handled.attempts,
                 };
                 let headers = dead_letter::headers(record, rejection, &author);
-                (
-                    self.settings.dead_letter_topic.as_str(),
-                    record.payload,
-                    headers,
-                )
+                (topic.as_str(), record.payload, headers)
             }
+            Outcome::Done | Outcome::Forward(_) | Outcome::Reject(_) => return Ok(None),
         };
-        Some(OutRecord {
+        Ok(Some(OutRecord {
             topic,
             key: record.key,
             value,
             headers,
-        })
+        }))
     }
+}
+
+impl InFlight {
+    /// Nothing yet, of a batch of so many records.
+    pub(super) fn new(records: usize) -> Self {
+        Self {
+            batches: Vec::new(),
+            capacity: records,
+            refused: Vec::new(),
+            resend: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, publisher: &Publisher, made: Made, record: OutRecord<'_>) {
+        // A batch that forwards to several topics makes more records than it has.
+        let is_full = |batch: &PublishedBatch| batch.made.len() == batch.capacity;
+        if self.batches.last().is_none_or(is_full) {
+            self.batches.push(PublishedBatch {
+                batch: publisher.batch(self.capacity),
+                made: Vec::with_capacity(self.capacity),
+                capacity: self.capacity,
+            });
+        }
+        let Some(current) = self.batches.last_mut() else {
+            return;
+        };
+        match current.batch.add(record) {
+            Ok(()) => current.made.push(made),
+            Err(error) => self.refused.push((made, error)),
+        }
+    }
+}
+
+fn broken_contract(reason: String) -> StageError {
+    StageError::stop("handler_contract", reason)
 }

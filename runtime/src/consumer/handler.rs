@@ -1,24 +1,24 @@
-//! What a stage is to the loop.
+//! What a stage is to the loop: the trait it implements, and the values it answers with.
 
 use super::Record;
 use bytes::Bytes;
 use contracts::Rejection;
 use std::sync::Arc;
 
-/// What a stage does with records. Three stages implement it; the loop is the only caller.
+/// What a stage does with records. The loop is the only caller.
 pub trait Handler: Send {
     /// The stage's name, in metrics, logs and dead letters.
     fn stage(&self) -> &'static str;
 
-    /// Settles a batch, or a piece of one: exactly one outcome a record, in order. Called again with the same records after a [`StageError`],
+    /// Settles a batch, or a piece of one: exactly one outcome for each record, in order. Called again with the same records after a [`StageError`],
     /// so a handler must not do twice what it did once. A stage with a retry topic asks [`Record::refused_replay`] before anything else: a
     /// record that came back too often is rejected by it, not handled. Every wait inside has a deadline well below `max.poll.interval.ms`.
     ///
     /// # Errors
-    /// [`StageError`] when the world, not a record, is at fault. Then no record of the batch is settled.
+    /// [`StageError`] when a dependency, not a record, is at fault. No record of the batch is settled then.
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError>;
 
-    /// Every record of the batch, the rejected ones too, has reached its next home, acknowledged. Called before the offsets are committed.
+    /// Everything made of the batch's records, dead letters too, is acknowledged. Called before the offsets are committed.
     ///
     /// # Errors
     /// [`StageError`]; called again after a wait.
@@ -26,23 +26,23 @@ pub trait Handler: Send {
         Ok(())
     }
 
-    /// Where to start on newly assigned partitions, one answer each, in order.
+    /// Where to start on newly assigned partitions, one answer for each, in order.
     ///
     /// # Errors
-    /// [`StageError`] when it cannot be known now; asked again after a wait.
+    /// [`StageError`] when that cannot be known now; called again after a wait.
     fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         Ok(vec![Start::Committed; partitions.len()])
     }
 }
 
-/// The fate a stage gives one record.
+/// What becomes of one record.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It has reached its next home.
+    /// Nothing to publish: the stage has stored it, or has no use for it.
     Done,
-    /// Publish these, made from it, with its key and the headers that still apply.
+    /// Publish these records made from it, each with its key and the headers that still apply.
     Forward(Vec<Forward>),
-    /// Its own fault: dead-letter it.
+    /// The record itself is at fault: dead-letter it.
     Reject(Rejection),
 }
 

@@ -1,4 +1,4 @@
-//! Logging in with a token: Amazon MSK with IAM. Every client's context hands the client's wish for a token here.
+//! Logging in with a token: Amazon MSK with IAM. Every client's context passes the client's request for a token on to here.
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "msk-iam")]
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// The context of a client that only asks.
+/// The context of a client that only queries.
 #[derive(Default)]
 pub(crate) struct Login {
-    asked: AtomicBool,
+    answered: AtomicBool,
 }
 
 impl Login {
-    /// Whether the client has been given what it needs to log in, or told that it cannot be had.
-    pub(crate) fn asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
+    /// Whether the client's request for a token was answered, with one or with an error.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
     }
 }
 
@@ -27,7 +27,7 @@ impl ClientContext for Login {
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         let token = token();
-        self.asked.store(true, Ordering::Release);
+        self.answered.store(true, Ordering::Release);
         token
     }
 }
@@ -41,7 +41,7 @@ use msk_iam_token as msk_iam;
 #[cfg(test)]
 use tests::token_of as msk_iam;
 
-/// The token a client asked for. Blocks for as long as the credentials take, at most ten seconds.
+/// The token a client requested. Blocks for as long as the credentials take, at most ten seconds.
 pub(crate) fn token() -> Result<OAuthToken, Box<dyn Error>> {
     match msk_iam() {
         Ok((token, lifetime_ms)) => Ok(OAuthToken {
@@ -53,7 +53,7 @@ pub(crate) fn token() -> Result<OAuthToken, Box<dyn Error>> {
             tracing::warn!(
                 event = "kafka_token_unavailable",
                 error = format!("{error:#}"),
-                "trying on"
+                "retrying"
             );
             Err(error.into())
         }
@@ -89,11 +89,11 @@ pub fn msk_iam_token() -> anyhow::Result<(String, i64)> {
         .map_err(|_| anyhow::anyhow!("signing failed"))?
 }
 
-/// See the one above.
+/// Stands for the function of the feature `msk-iam` in a program built without it.
 ///
 /// # Errors
 /// Always.
 #[cfg(not(feature = "msk-iam"))]
 pub fn msk_iam_token() -> anyhow::Result<(String, i64)> {
-    anyhow::bail!("this program was built without msk-iam")
+    anyhow::bail!("this program was built without msk-iam; build it with --features msk-iam")
 }

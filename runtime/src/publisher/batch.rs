@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Headers of a record, in order. A copy is cheaper than making them again.
+/// Headers of a record, in order. Cloning them is cheaper than building them again.
 #[derive(Debug, Clone)]
 pub struct RecordHeaders(pub(crate) OwnedHeaders);
 
@@ -53,8 +53,8 @@ pub struct OutRecord<'a> {
 }
 
 /// What the records of one batch share.
-struct Tally {
-    /// By place in the batch.
+struct BatchState {
+    /// By index in the batch.
     acknowledged: Box<[AtomicBool]>,
     failures: Mutex<Vec<(usize, PublishError)>>,
     /// Records without a delivery report, plus one while the batch is open.
@@ -62,7 +62,7 @@ struct Tally {
     settled: Notify,
 }
 
-impl Tally {
+impl BatchState {
     fn finish_one(&self) {
         if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.settled.notify_one();
@@ -76,8 +76,8 @@ impl Tally {
 
 /// What librdkafka holds for one record until its delivery report.
 pub(super) struct Receipt {
-    tally: Arc<Tally>,
-    place: usize,
+    state: Arc<BatchState>,
+    index: usize,
 }
 
 impl ProducerContext for Reports {
@@ -85,13 +85,13 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
         match result {
-            Ok(_) => receipt.tally.acknowledged[receipt.place].store(true, Ordering::Release),
+            Ok(_) => receipt.state.acknowledged[receipt.index].store(true, Ordering::Release),
             Err((error, _)) => receipt
-                .tally
+                .state
                 .failures()
-                .push((receipt.place, classify(error))),
+                .push((receipt.index, classify(error))),
         }
-        receipt.tally.finish_one();
+        receipt.state.finish_one();
     }
 }
 
@@ -99,7 +99,7 @@ impl ProducerContext for Reports {
 pub struct Batch {
     client: Arc<Client>,
     published: metrics::Counter,
-    tally: Arc<Tally>,
+    state: Arc<BatchState>,
     records: usize,
 }
 
@@ -113,7 +113,7 @@ impl std::fmt::Debug for Batch {
 
 impl Batch {
     pub(super) fn new(client: Arc<Client>, published: metrics::Counter, capacity: usize) -> Self {
-        let tally = Tally {
+        let state = BatchState {
             acknowledged: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
             failures: Mutex::default(),
             remaining: AtomicUsize::new(1),
@@ -122,7 +122,7 @@ impl Batch {
         Self {
             client,
             published,
-            tally: Arc::new(tally),
+            state: Arc::new(state),
             records: 0,
         }
     }
@@ -132,13 +132,13 @@ impl Batch {
     /// # Errors
     /// [`PublishError::QueueFull`] at once when the publisher's bound, or the batch's own, is reached. The record is then not part of the batch.
     pub fn add(&mut self, record: OutRecord<'_>) -> Result<(), PublishError> {
-        if self.records == self.tally.acknowledged.len() {
+        if self.records == self.state.acknowledged.len() {
             return Err(PublishError::QueueFull);
         }
-        self.tally.remaining.fetch_add(1, Ordering::AcqRel);
+        self.state.remaining.fetch_add(1, Ordering::AcqRel);
         let receipt = Box::new(Receipt {
-            tally: Arc::clone(&self.tally),
-            place: self.records,
+            state: Arc::clone(&self.state),
+            index: self.records,
         });
         let mut base = BaseRecord::<'_, [u8], [u8], _>::with_opaque_to(record.topic, receipt)
             .headers(record.headers.0);
@@ -150,7 +150,7 @@ impl Batch {
                 Ok(())
             }
             Err((error, _)) => {
-                self.tally.finish_one();
+                self.state.finish_one();
                 let error = classify(&error);
                 metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
                 Err(error)
@@ -158,26 +158,26 @@ impl Batch {
         }
     }
 
-    /// Waits for every acknowledgement. Returns the records (by their place in the batch) that are not known to be in Kafka: none is success.
+    /// Waits for every acknowledgement. Returns the records (by their index in the batch) that are not known to be in Kafka: none is success.
     /// At the deadline those without a report count as not acknowledged; the client goes on with them in the background.
     pub async fn wait(self, deadline: Duration) -> Vec<(usize, PublishError)> {
-        self.tally.finish_one();
+        self.state.finish_one();
         let settled = async {
-            while self.tally.remaining.load(Ordering::Acquire) > 0 {
-                self.tally.settled.notified().await;
+            while self.state.remaining.load(Ordering::Acquire) > 0 {
+                self.state.settled.notified().await;
             }
         };
         let in_time = tokio::time::timeout(deadline, settled).await.is_ok();
         // A copy: after the deadline further reports may still arrive.
-        let mut failed = self.tally.failures().clone();
+        let mut failed = self.state.failures().clone();
         if !in_time {
-            let silent = |place: &usize| {
-                !self.tally.acknowledged[*place].load(Ordering::Acquire)
-                    && !failed.iter().any(|(known, _)| known == place)
+            let silent = |index: &usize| {
+                !self.state.acknowledged[*index].load(Ordering::Acquire)
+                    && !failed.iter().any(|(known, _)| known == index)
             };
             let silent: Vec<_> = (0..self.records).filter(silent).collect();
             let error = PublishError::NotAcknowledged("no acknowledgement in time".to_owned());
-            failed.extend(silent.into_iter().map(|place| (place, error.clone())));
+            failed.extend(silent.into_iter().map(|index| (index, error.clone())));
         }
         self.published
             .increment((self.records - failed.len()) as u64);

@@ -14,7 +14,7 @@ pub enum PublishError {
     /// The record is larger than the broker takes
     #[error("the record is larger than the broker takes")]
     TooLarge,
-    /// The broker refused: rights, unknown topic, or a fatal client
+    /// The broker refused: a missing ACL, an unknown topic, or a fatal client
     #[error("refused by the broker: {0}")]
     Refused(String),
 }
@@ -56,7 +56,7 @@ pub(super) fn classify(error: &KafkaError) -> PublishError {
             | RDKafkaErrorCode::InvalidTopic
             | RDKafkaErrorCode::Fatal,
         ) => PublishError::Refused(error.to_string()),
-        // Everything else is the world's: it may pass, and the record may already be there.
+        // Everything else is temporary, and the record may already be in Kafka.
         Some(_) | None => PublishError::NotAcknowledged(error.to_string()),
     }
 }

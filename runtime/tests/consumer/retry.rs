@@ -7,10 +7,10 @@ use runtime::replay::Retry;
 use std::sync::atomic::Ordering;
 
 const AGAIN: &str = "events.retry.g.v1";
-const BREAKER: BreakerSettings = BreakerSettings {
-    share: 0.5,
+const BREAKER: Option<BreakerSettings> = Some(BreakerSettings {
+    max_ratio: 0.5,
     window: 20,
-};
+});
 const REPLAYED: [(&str, &[u8]); 3] = [
     (headers::RAW, b"7:77"),
     (headers::REPLAY_ID, b"job"),
@@ -24,7 +24,7 @@ fn retry() -> Option<Retry> {
     })
 }
 
-async fn start(breaker: BreakerSettings) -> Stage {
+async fn start(breaker: Option<BreakerSettings>) -> Stage {
     Stage::start_on(
         &[("in", 2), ("out", 2), ("dead", 1), (AGAIN, 1)],
         retry(),
@@ -63,10 +63,10 @@ async fn replays_that_fail_again_do_not_open_the_breaker_and_stop_no_live_record
 #[tokio::test(flavor = "multi_thread")]
 async fn replays_that_pass_do_not_hide_a_bad_deploy_and_wait_with_the_stage() {
     // Of live records alone it opens at the 50th; with the replays before them counted it would at the 91st.
-    let mut stage = start(BreakerSettings {
-        share: 0.9,
+    let mut stage = start(Some(BreakerSettings {
+        max_ratio: 0.9,
         window: 100,
-    })
+    }))
     .await;
     stage.send_to(AGAIN, &vec!["good"; 500], &REPLAYED).await;
     stage
@@ -183,7 +183,7 @@ async fn a_missing_retry_topic_is_said_and_stops_no_live_record_and_is_read_once
             .health
             .reasons()
             .into_iter()
-            .find(|(check, _)| *check == "topic")
+            .find(|(check, _)| *check == "topic_missing")
     };
     stage
         .until("it is said", |stage| said(stage).is_some())

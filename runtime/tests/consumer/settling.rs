@@ -4,7 +4,7 @@ use crate::world::{DEADLINE, NO_BREAKER, Stage};
 use contracts::kafka::headers::{self, dlq};
 use runtime::admin::read_all;
 use runtime::breaker::BreakerSettings;
-use runtime::consumer::{Report, Start};
+use runtime::consumer::{StageSummary, Start};
 use sandbox::broker::{Fault, Request};
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ async fn a_poison_record_among_good_ones_is_dead_lettered_unchanged_and_the_rest
     let report = stage.finish().await;
     assert_eq!(
         report,
-        Report {
+        StageSummary {
             done: 0,
             forwarded: 2,
             dead_lettered: 1,
@@ -70,7 +70,7 @@ async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
                 .health
                 .reasons()
                 .iter()
-                .any(|(check, _)| *check == "world")
+                .any(|(check, _)| *check == "dependency")
         })
         .await;
     assert_eq!(stage.count("out"), warm);
@@ -92,7 +92,10 @@ async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
     let mut stage = Stage::start(NO_BREAKER).await;
-    stage.sorter.world_is_down.store(true, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(true, Ordering::SeqCst);
     stage.send(&["one", "two", "three"]).await;
     stage
         .until("asked again and again", |stage| {
@@ -105,9 +108,12 @@ async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
             .health
             .reasons()
             .iter()
-            .any(|(check, reason)| *check == "world" && reason.contains("test_outage"))
+            .any(|(check, reason)| *check == "dependency" && reason.contains("test_outage"))
     );
-    stage.sorter.world_is_down.store(false, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(false, Ordering::SeqCst);
     stage.until("settled", |stage| stage.committed() == 3).await;
     assert_eq!(stage.finish().await.dead_lettered, 0);
     assert_eq!((stage.count("out"), stage.count("dead")), (3, 0));
@@ -117,7 +123,10 @@ async fn an_outage_waits_keeps_the_records_and_dead_letters_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again() {
     let mut stage = Stage::start(NO_BREAKER).await;
-    stage.sorter.world_is_down.store(true, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(true, Ordering::SeqCst);
     stage.send(&["one", "bad"]).await;
     stage
         .until("held", |stage| {
@@ -127,7 +136,10 @@ async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again
     let report = stage.finish().await;
     assert!(report.left_unsettled >= 1, "{report:?}");
     assert_eq!(stage.committed(), 0);
-    stage.sorter.world_is_down.store(false, Ordering::SeqCst);
+    stage
+        .sorter
+        .dependency_is_down
+        .store(false, Ordering::SeqCst);
     stage.run(NO_BREAKER);
     stage
         .until("read again", |stage| stage.committed() == 2)
@@ -138,10 +150,10 @@ async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_deploy_trips_the_breaker_and_does_not_drain_the_topic() {
-    let mut stage = Stage::start(BreakerSettings {
-        share: 0.5,
+    let mut stage = Stage::start(Some(BreakerSettings {
+        max_ratio: 0.5,
         window: 20,
-    })
+    }))
     .await;
     stage.send(&vec!["bad"; 300]).await;
     stage
@@ -263,7 +275,7 @@ async fn an_offset_that_is_gone_stays_visible_while_other_partitions_go_on() {
             .health
             .reasons()
             .iter()
-            .any(|(check, _)| *check == "offset")
+            .any(|(check, _)| *check == "offset_out_of_range")
     };
     stage.until("the gap shows in /ready", gone).await;
     let seen = |stage: &Stage| {

@@ -6,7 +6,8 @@ use contracts::{Rejection, RejectionCode};
 use runtime::admin::{OwnedRecord, committed, read_all};
 use runtime::breaker::BreakerSettings;
 use runtime::consumer::{
-    self, ConsumerSettings, Forward, Handler, Outcome, Record, Report, StageError, Start,
+    self, ConsumerSettings, DeadLetterSettings, Forward, Handler, Outcome, Record, StageError,
+    StageSummary, Start,
 };
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -20,15 +21,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
-pub(crate) const NO_BREAKER: BreakerSettings = BreakerSettings {
-    share: 2.0,
-    window: 10,
-};
+pub(crate) const NO_BREAKER: Option<BreakerSettings> = None;
 
-/// Rejects values that begin with `bad`, forwards the rest; waits while the world is down.
+/// Rejects values that begin with `bad`, forwards the rest; waits while its dependency is down.
 #[derive(Clone, Default)]
 pub(crate) struct Sorter {
-    pub(crate) world_is_down: Arc<AtomicBool>,
+    pub(crate) dependency_is_down: Arc<AtomicBool>,
     pub(crate) asked: Arc<AtomicU64>,
     pub(crate) seen: Arc<Mutex<Vec<(i32, i64)>>>,
     /// Where partition 0 is read from; unset: where the group is.
@@ -42,7 +40,7 @@ impl Handler for Sorter {
 
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.world_is_down.load(Ordering::SeqCst) {
+        if self.dependency_is_down.load(Ordering::SeqCst) {
             return Err(StageError::wait("test_outage", "down on purpose"));
         }
         self.seen
@@ -79,19 +77,26 @@ pub(crate) struct Stage {
     pub(crate) publisher: Publisher,
     pub(crate) retry: Option<Retry>,
     pub(crate) stop: CancellationToken,
-    pub(crate) running: Option<JoinHandle<anyhow::Result<Report>>>,
+    pub(crate) running: Option<JoinHandle<anyhow::Result<StageSummary>>>,
 }
 
 impl Stage {
-    pub(crate) async fn start(breaker: BreakerSettings) -> Self {
+    pub(crate) async fn start(breaker: Option<BreakerSettings>) -> Self {
         Self::start_on(&[("in", 2), ("out", 2), ("dead", 1)], None, breaker).await
     }
 
     pub(crate) async fn start_on(
         topics: &[(&str, i32)],
         retry: Option<Retry>,
-        breaker: BreakerSettings,
+        breaker: Option<BreakerSettings>,
     ) -> Self {
+        let mut stage = Self::prepare(topics, retry);
+        stage.run(breaker);
+        stage
+    }
+
+    /// Nothing reads yet.
+    pub(crate) fn prepare(topics: &[(&str, i32)], retry: Option<Retry>) -> Self {
         let broker = EmbeddedBroker::start(topics).unwrap();
         let kafka = broker.kafka();
         let health = Health::new();
@@ -101,7 +106,7 @@ impl Stage {
         };
         let publisher = Publisher::new(&kafka, &settings, &health).unwrap();
         let (sorter, stop) = (Sorter::default(), CancellationToken::new());
-        let mut stage = Self {
+        Self {
             broker,
             kafka,
             health,
@@ -110,38 +115,42 @@ impl Stage {
             retry,
             stop,
             running: None,
-        };
-        stage.run(breaker);
-        stage
+        }
     }
 
-    pub(crate) fn run(&mut self, breaker: BreakerSettings) {
-        let settings = ConsumerSettings {
+    pub(crate) fn run(&mut self, breaker: Option<BreakerSettings>) {
+        let (settings, sorter) = (self.settings(breaker), self.sorter.clone());
+        self.run_with(settings, sorter, Some(self.publisher.clone()));
+    }
+
+    pub(crate) fn settings(&self, breaker: Option<BreakerSettings>) -> ConsumerSettings {
+        ConsumerSettings {
             kafka: self.kafka.clone(),
             group: "g".to_owned(),
             topics: vec!["in".to_owned()],
             retry: self.retry.clone(),
-            dead_letter_topic: "dead".to_owned(),
+            dead_letters: Some(DeadLetterSettings {
+                topic: "dead".to_owned(),
+                breaker,
+            }),
             batch_records: 100,
             piece_records: 7,
             batch_bytes: 1 << 20,
             batch_age: Duration::from_millis(5),
             publish_deadline: Duration::from_secs(3),
-            breaker,
-        };
+        }
+    }
+
+    pub(crate) fn run_with(
+        &mut self,
+        settings: ConsumerSettings,
+        handler: impl Handler + 'static,
+        publisher: Option<Publisher>,
+    ) {
         self.stop = CancellationToken::new();
-        let (sorter, publisher, health, stop) = (
-            self.sorter.clone(),
-            self.publisher.clone(),
-            self.health.clone(),
-            self.stop.clone(),
-        );
+        let (health, stop) = (self.health.clone(), self.stop.clone());
         self.running = Some(tokio::spawn(consumer::run(
-            settings,
-            sorter,
-            Some(publisher),
-            health,
-            stop,
+            settings, handler, publisher, health, stop,
         )));
     }
 
@@ -194,7 +203,7 @@ impl Stage {
         }
     }
 
-    pub(crate) async fn finish(&mut self) -> Report {
+    pub(crate) async fn finish(&mut self) -> StageSummary {
         self.stop.cancel();
         tokio::time::timeout(DEADLINE, self.running.take().unwrap())
             .await

@@ -29,7 +29,7 @@ def main(name, path):
             continue
         known, unknown = changed(change)
         may = FORGOTTEN.get(resource["type"], set())
-        # A policy over the services' ARNs is computed anew because the services would be: it does not differ by itself.
+        # A policy over the services' ARNs is recomputed because the services would be: it does not differ by itself.
         follows = resource["type"] == "aws_iam_role_policy" and not known and unknown == {"policy"}
         if may is None or follows or (known and known <= may and change["actions"] == ["update"]):
             forgotten += 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks the fake AWS for the value of every secret it has been given, and looks for it in the state. usage: secrets.py NAME FILE..."""
+"""Gets the value of every secret from the fake AWS, and searches the state for it. usage: secrets.py NAME FILE..."""
 import json
 import os
 import sys

@@ -24,7 +24,7 @@ output "master_secret_arn" {
 }
 
 output "guards" {
-  description = "What keeps the books safe, for tests and reviews"
+  description = "What protects the data, for tests and reviews"
   value = {
     encrypted   = aws_db_instance.this.storage_encrypted
     public      = aws_db_instance.this.publicly_accessible

@@ -31,7 +31,7 @@ resource "aws_lb_target_group" "producer" {
   port                 = var.port
   deregistration_delay = 30
 
-  # Alive, not ready: while Kafka is down the producer answers 503 with Retry-After itself, and replacing it would mend nothing.
+  # Alive, not ready: while Kafka is down the producer answers 503 with Retry-After itself, and replacing it would fix nothing.
   health_check {
     path                = "/health"
     port                = "9100"
@@ -98,7 +98,7 @@ resource "aws_lb_listener" "http" {
   }
 }
 
-# The world reaches the load balancer, and nothing else of ours.
+# The internet reaches the load balancer, and nothing else of ours.
 resource "aws_vpc_security_group_ingress_rule" "world" {
   for_each          = local.alb == 1 ? { https = 443, http = 80 } : {}
   security_group_id = var.group_id

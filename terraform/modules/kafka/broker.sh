@@ -10,7 +10,7 @@ umask 077
 
 libs=${BROKER_LIBS:-/opt/kafka}
 data=${BROKER_DATA:-/var/lib/kafka}     # the volume that outlives the instance
-conf=${BROKER_CONF:-/etc/kafka}         # made anew at every start
+conf=${BROKER_CONF:-/etc/kafka}         # recreated at every start
 logs=${BROKER_LOGS:-/var/log/kafka}
 bind=${BROKER_BIND:-0.0.0.0}
 port=${BROKER_PORT:-9096}
@@ -80,7 +80,7 @@ certificates() {
     [ "$owner" = "" ] || chown "$owner" "$conf/broker.pem"
 }
 
-# ANONYMOUS is whoever comes by the loopback listeners: the controller and this script. The network listener always asks who it is.
+# ANONYMOUS is whoever comes by the loopback listeners: the controller and this script. The network listener always authenticates.
 properties() {
     cat <<P
 process.roles=broker,controller

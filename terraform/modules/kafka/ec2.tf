@@ -1,5 +1,5 @@
 # One broker of our own: what makes the demo cheap, and what parking can stop. Its data, its certificate authority and its address
-# outlive the instance; all else it makes anew (broker.sh).
+# outlive the instance; all else it recreates (broker.sh).
 locals {
   ec2  = var.kind == "ec2" ? 1 : 0
   host = "kafka.${var.namespace.name}"

@@ -12,7 +12,7 @@ locals {
       expression = "g + d", above = 0, periods = 1, silence = "ignore"
     }
     audit-silent = {
-      text       = "The books are not being closed: recovery, the database or the audit task does not work"
+      text       = "The audit does not finish: recovery, the database or the audit task does not work"
       read       = { m = local.of_audit.CheckpointAge }
       expression = "m", above = 900, periods = 2, silence = "breaching"
     }
@@ -28,7 +28,7 @@ locals {
       above      = var.thresholds.dead_letter_percent, periods = 1, silence = "notBreaching"
     }
     stage-held = {
-      text       = "A stage stands still until a person looks (breaker open, or records deleted before they were read): see its /ready or its log"
+      text       = "A stage is stopped until a person acts (breaker open, or records deleted before they were read): see its /ready or its log"
       read       = { m = local.of_logs.StageHeld }
       expression = "m", above = 0, periods = 1, silence = "notBreaching"
     }

@@ -1,4 +1,4 @@
-# The books, closed on a schedule: recovery's own task, asked for an audit. Its answer is one JSON line in recovery's log group,
+# The audit, on a schedule: recovery's own task with another command. Its answer is one JSON line in recovery's log group,
 # from which the metrics below come. No agent, no sidecar, and no permission to write metrics for anyone.
 resource "aws_scheduler_schedule_group" "this" {
   name = "${var.name}-audit"
@@ -11,7 +11,7 @@ data "aws_iam_policy_document" "scheduler_trust" {
       type        = "Service"
       identifiers = ["scheduler.amazonaws.com"]
     }
-    # Not on behalf of somebody else's schedule (confused deputy).
+    # Not on behalf of another account's schedule (confused deputy).
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"

@@ -31,13 +31,13 @@ resource "aws_cloudwatch_log_metric_filter" "audit" {
   }
 }
 
-# A stage stands still until a person looks: its breaker opened (it would have dead-lettered nearly everything), or records
+# A stage is stopped until a person acts: its breaker opened (it would have dead-lettered nearly everything), or records
 # were deleted before it read them.
 resource "aws_cloudwatch_log_metric_filter" "held" {
   for_each       = local.stages
   name           = "${var.name}-held-${each.key}"
   log_group_name = var.services[each.key].log_group_name
-  pattern        = "{ $.event = \"check_failing\" && ($.check = \"breaker\" || $.check = \"offset\") }"
+  pattern        = "{ $.event = \"check_failing\" && ($.check = \"breaker\" || $.check = \"offset_out_of_range\") }"
 
   metric_transformation {
     namespace     = local.namespace

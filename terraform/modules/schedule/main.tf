@@ -73,7 +73,7 @@ data "aws_iam_policy_document" "trust" {
       type        = "Service"
       identifiers = ["scheduler.amazonaws.com"]
     }
-    # Not on behalf of somebody else's schedule (confused deputy).
+    # Not on behalf of another account's schedule (confused deputy).
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"

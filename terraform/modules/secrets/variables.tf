@@ -19,7 +19,7 @@ variable "secrets" {
 }
 
 variable "generation" {
-  description = "Raise it to generate all of them anew"
+  description = "Raise it to generate all of them again"
   type        = number
 }
 

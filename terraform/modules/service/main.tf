@@ -48,7 +48,7 @@ resource "aws_ecs_task_definition" "this" {
       }
     }
     }, var.service == null ? {} : {
-    # Alive, not ready: a role that waits for Kafka or the database is not mended by another start.
+    # Alive, not ready: a role that waits for Kafka or the database is not fixed by a restart.
     healthCheck = { command = ["CMD", "/eventflow", "healthcheck"], interval = 15, timeout = 5, retries = 4, startPeriod = 30 }
   })])
 }

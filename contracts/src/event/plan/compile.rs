@@ -1,8 +1,8 @@
 //! From `schema.json` and `record.avsc` to a plan.
 //!
 //! The schema may use: `type`, `properties`, `required`, `const`, `enum`, `maxLength`, `format: date-time`, and for what JSON Schema cannot
-//! say `x-eventflow`: `id` (not blank), `currency` (ISO 4217), `amount` (exact decimal in the currency beside it). Any other keyword that
-//! would restrict a value is refused: a rule that is written and not applied would be a lie.
+//! express, `x-eventflow`: `id` (not blank), `currency` (ISO 4217), `amount` (exact decimal in the currency beside it). Any other keyword that
+//! would restrict a value is refused: a rule that is written must be applied.
 
 use super::{Field, Kind, Object, Plan, Rule, Write};
 use apache_avro::Schema;
@@ -19,7 +19,7 @@ const NOTES: &[&str] = &[
     "additionalProperties",
 ];
 
-/// Compiles; answers the plan and the Avro record's full name.
+/// Compiles; returns the plan and the Avro record's full name.
 pub(crate) fn compile(
     event_type: &str,
     schema_json: &str,
@@ -56,7 +56,7 @@ pub(crate) fn compile(
     Ok((plan, record.name.fullname(None)))
 }
 
-/// Most fields of one object: which were seen is kept in one word.
+/// Most fields of one object: those seen are bits of one integer.
 const MAX_FIELDS: usize = 64;
 
 struct Compiler<'c> {
@@ -134,8 +134,8 @@ impl Compiler<'_> {
         // Slots are given in the order of the properties, so a currency's is known before its amount is compiled.
         let mut values_before = 0;
         let mut currency = None;
-        for (place, (_, property)) in properties.iter().enumerate() {
-            if Some(place) == currency_slot {
+        for (index, (_, property)) in properties.iter().enumerate() {
+            if Some(index) == currency_slot {
                 currency = Some(self.slots + values_before);
             }
             values_before += count_values(property);
@@ -205,7 +205,7 @@ impl Compiler<'_> {
         let max_length = match &property["maxLength"] {
             Value::Null => None,
             length => Some(
-                usize::try_from(length.as_u64().ok_or("maxLength is no length")?)
+                usize::try_from(length.as_u64().ok_or("maxLength must be a length")?)
                     .map_err(|error| error.to_string())?,
             ),
         };
@@ -233,7 +233,7 @@ impl Compiler<'_> {
             },
             (Some(other), _) => {
                 return Err(format!(
-                    "x-eventflow {other:?} is unknown, or its type does not fit"
+                    "x-eventflow {other:?} is unknown, or not for this type"
                 ));
             }
             (None, Some("string")) if property["format"] == "date-time" => Rule::Time,
@@ -248,7 +248,7 @@ impl Compiler<'_> {
                             .collect(),
                     ),
                     (Value::Null, Value::Null) => None,
-                    _ => return Err("const and enum of a string are strings".to_owned()),
+                    _ => return Err("const and enum of a string must be strings".to_owned()),
                 };
                 if pointer == "/event_type"
                     && allowed.as_deref() != Some(&[self.event_type.to_owned()])

@@ -1,9 +1,9 @@
 //! Today's verdict on what a replay would send.
 
 use super::{Case, SHOWN, plain};
-use crate::audit::persistence_is_there;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use contracts::avro::datum::Event;
 use contracts::avro::framing;
 use contracts::pipeline::{Offsets, Stage, Values};
@@ -142,7 +142,7 @@ async fn against_the_row(
             "{whose} can be read, and its event id is not stored: it would be stored now"
         )),
     };
-    if !persistence_is_there(&recovery.pool).await? || event.event_id.contains('\0') {
+    if !persistence_views::is_there(&recovery.pool).await? || event.event_id.contains('\0') {
         return Ok(is_free());
     }
     let source = if case.source.is_empty() {
@@ -150,15 +150,11 @@ async fn against_the_row(
     } else {
         &case.source
     };
-    let row = sqlx::query(
-        "SELECT content_hash, raw_partition, raw_offset, stored_at::text, event_type, schema_version, amount::text, currency, payload::text,
-                (extract(epoch FROM occurred_at) * 1000000)::bigint
-         FROM persistence.stored_events WHERE event_id = $1 AND source = $2",
-    )
-    .bind(event.event_id)
-    .bind(source)
-    .fetch_optional(&recovery.pool)
-    .await?;
+    let row = sqlx::query(persistence_views::STORED_CONTENT)
+        .bind(event.event_id)
+        .bind(source)
+        .fetch_optional(&recovery.pool)
+        .await?;
     let Some(row) = row else { return Ok(is_free()) };
     let (raw, stored_at): ((i32, i64), String) =
         ((row.try_get(1)?, row.try_get(2)?), row.try_get(3)?);

@@ -1,10 +1,10 @@
 //! Rows, further deliveries and dead letters, by index only: no statement here reads a table from end to end.
 
 use super::STORIES;
-use crate::audit::persistence_is_there;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Time;
+use crate::persistence_views as views;
 use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,44 +161,6 @@ pub(super) struct Pasts {
     pub(super) sent: Vec<Sent>,
 }
 
-macro_rules! rows_where {
-    ($condition:literal) => {
-        concat!(
-            "SELECT e.source, e.event_id, e.event_type, e.entity_key, e.trace_id, e.secret_id, e.schema_id, e.received_at, e.stored_at,
-                    e.raw_partition, e.raw_offset FROM persistence.stored_events e ",
-            $condition,
-            " LIMIT $1"
-        )
-    };
-}
-
-macro_rules! deliveries_where {
-    ($condition:literal) => {
-        concat!(
-            "SELECT d.source, d.event_id, d.received_at, d.seen_at, d.raw_partition, d.raw_offset
-             FROM persistence.duplicate_deliveries d ",
-            $condition,
-            " LIMIT $1"
-        )
-    };
-}
-
-const ROWS_BY_EVENT_ID: &str = rows_where!("WHERE e.event_id = $2");
-const ROWS_BY_ENTITY_KEY: &str = rows_where!("WHERE e.entity_key = $2");
-const ROWS_BY_TRACE_ID: &str = rows_where!("WHERE e.trace_id = $2");
-const ROWS_BY_EVENT: &str = rows_where!(
-    "JOIN UNNEST($2::text[], $3::text[]) AS asked (source, event_id) ON e.event_id = asked.event_id AND e.source = asked.source"
-);
-const ROWS_BY_RAW: &str = rows_where!(
-    "JOIN UNNEST($2::integer[], $3::bigint[]) AS asked (partition, o) ON e.raw_partition = asked.partition AND e.raw_offset = asked.o"
-);
-const DELIVERIES_BY_EVENT_ID: &str = deliveries_where!("WHERE d.event_id = $2");
-const DELIVERIES_BY_EVENT: &str = deliveries_where!(
-    "JOIN UNNEST($2::text[], $3::text[]) AS asked (source, event_id) ON d.event_id = asked.event_id AND d.source = asked.source"
-);
-const DELIVERIES_BY_RAW: &str = deliveries_where!(
-    "JOIN UNNEST($2::integer[], $3::bigint[]) AS asked (partition, o) ON d.raw_partition = asked.partition AND d.raw_offset = asked.o"
-);
 const LETTERS_BY_EVENT_ID: &str = "SELECT id FROM dead_letters WHERE event_id = $2 LIMIT $1";
 const LETTERS_BY_ENTITY_KEY: &str = "SELECT id FROM dead_letters WHERE entity_key = $2 LIMIT $1";
 const LETTERS_BY_TRACE_ID: &str = "SELECT id FROM dead_letters WHERE trace_id = $2 LIMIT $1";
@@ -217,14 +179,18 @@ pub(super) async fn find(
     recovery: &Context,
     asked: &Asked,
 ) -> Result<(Found, bool), RecoveryError> {
-    let stored = persistence_is_there(&recovery.pool).await?;
+    let stored = views::is_there(&recovery.pool).await?;
     let (mut found, mut letters) = (Found::default(), BTreeSet::new());
     let limit = i64::try_from(STORIES).unwrap_or(MOST) + 1;
     let (mut more, mut ids) = (false, Vec::new());
     for (text, rows, of_letters) in [
-        (&asked.key, ROWS_BY_EVENT_ID, LETTERS_BY_EVENT_ID),
-        (&asked.key, ROWS_BY_ENTITY_KEY, LETTERS_BY_ENTITY_KEY),
-        (&asked.trace_id, ROWS_BY_TRACE_ID, LETTERS_BY_TRACE_ID),
+        (&asked.key, views::ROWS_BY_EVENT_ID, LETTERS_BY_EVENT_ID),
+        (&asked.key, views::ROWS_BY_ENTITY_KEY, LETTERS_BY_ENTITY_KEY),
+        (
+            &asked.trace_id,
+            views::ROWS_BY_TRACE_ID,
+            LETTERS_BY_TRACE_ID,
+        ),
     ] {
         let Some(text) = text else { continue };
         if stored {
@@ -249,7 +215,7 @@ pub(super) async fn find(
         ids.extend(of_text.into_iter().take(STORIES));
     }
     if let (true, Some(key)) = (stored, &asked.key) {
-        let deliveries = sqlx::query_as(DELIVERIES_BY_EVENT_ID)
+        let deliveries = sqlx::query_as(views::DELIVERIES_BY_EVENT_ID)
             .bind(MOST)
             .bind(key)
             .fetch_all(&recovery.pool)
@@ -274,9 +240,9 @@ pub(super) async fn find(
         let (sources, event_ids) = events(&found);
         let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
         if stored {
-            for statement in [ROWS_BY_EVENT, ROWS_BY_RAW] {
+            for statement in [views::ROWS_BY_EVENT, views::ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
-                let query = if statement == ROWS_BY_EVENT {
+                let query = if statement == views::ROWS_BY_EVENT {
                     query.bind(&sources).bind(&event_ids)
                 } else {
                     query.bind(&partitions).bind(&offsets)
@@ -287,12 +253,12 @@ pub(super) async fn find(
                         .map(|row| ((row.raw_partition, row.raw_offset), row)),
                 );
             }
-            let by_event = sqlx::query_as(DELIVERIES_BY_EVENT)
+            let by_event = sqlx::query_as(views::DELIVERIES_BY_EVENT)
                 .bind(MOST)
                 .bind(&sources)
                 .bind(&event_ids);
             add_deliveries(&mut found, by_event.fetch_all(&recovery.pool).await?);
-            let by_raw = sqlx::query_as(DELIVERIES_BY_RAW)
+            let by_raw = sqlx::query_as(views::DELIVERIES_BY_RAW)
                 .bind(MOST)
                 .bind(&partitions)
                 .bind(&offsets);

@@ -1,88 +1,158 @@
 //! What a stage itself would say of a value, before any database.
 
-use super::rows::Row;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::replay::runner::letter::Letter;
+use crate::replay::runner::letter::{Headers, Letter};
 use crate::replay::runner::no_destination;
-use contracts::avro::datum::Decoder;
+use contracts::avro::datum::{DatumError, Decoder, Event};
+use contracts::kafka::headers;
 use contracts::pipeline::Values;
 use contracts::{Rejection, RejectionCode};
+use store::row::EventRow;
 
-/// The stage's word.
-#[derive(Debug)]
-pub(crate) enum Checked {
-    /// It would come to this row
-    Row(Box<Row>),
-    /// Why not: code, pointer, detail
-    Fails(&'static str, Option<String>, String),
+/// Why a replay would fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: &'static str,
+    /// Where in the JSON
+    pub(crate) pointer: Option<String>,
+    pub(crate) detail: String,
 }
 
-impl From<Rejection> for Checked {
-    fn from(rejection: Rejection) -> Self {
-        Self::Fails(rejection.code.code(), rejection.pointer, rejection.detail)
+impl Failure {
+    pub(super) fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            pointer: None,
+            detail: detail.into(),
+        }
     }
 }
 
-/// One dead letter against the stage that would read its replay.
-pub(crate) async fn check(recovery: &Context, letter: &Letter) -> Result<Checked, RecoveryError> {
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self {
+            code: rejection.code.code(),
+            pointer: rejection.pointer,
+            detail: rejection.detail,
+        }
+    }
+}
+
+/// The record a replay would send.
+pub(super) struct Replay<'l> {
+    letter: &'l Letter,
+    headers: Headers,
+    value: Value<'l>,
+}
+
+/// What its stage would read of it.
+enum Value<'l> {
+    /// Persistence: the framed Avro as it is
+    Framed(&'l [u8]),
+    /// The validator: the Avro it would write, and its reader
+    Validated(Vec<u8>, Decoder),
+    /// None: it would not be sent, or the validator would reject it
+    Fails(Failure),
+}
+
+impl<'l> Replay<'l> {
+    /// As a replay would send it now, checked as the validator would.
+    pub(super) fn of(recovery: &Context, letter: &'l Letter) -> Self {
+        // The name of the job is no matter: that it is a replay is.
+        Self {
+            letter,
+            headers: letter.retry_headers("dry_run", letter.replay_count.saturating_add(1)),
+            value: value(recovery, letter),
+        }
+    }
+
+    /// The row persistence would make of it.
+    pub(super) async fn row(
+        &self,
+        recovery: &Context,
+    ) -> Result<Result<EventRow<'_>, Failure>, RecoveryError> {
+        let bad_datum =
+            |error: DatumError| Rejection::new(RejectionCode::BadDatum, None, error.to_string());
+        Ok(match &self.value {
+            Value::Fails(failure) => Err(failure.clone()),
+            Value::Validated(datum, decoder) => match decoder.decode(datum) {
+                // The schema's id is the registry's to give.
+                Ok(event) => self.row_of(0, datum, event),
+                Err(error) => Err(bad_datum(error).into()),
+            },
+            Value::Framed(value) => {
+                let mut registry = recovery.registry.lock().await;
+                match registry.decode(value).await? {
+                    Ok(framed) => self.row_of(framed.schema_id, framed.datum, framed.event),
+                    Err(rejection) => Err(rejection.into()),
+                }
+            }
+        })
+    }
+
+    fn row_of<'r>(
+        &'r self,
+        schema_id: i32,
+        datum: &[u8],
+        event: Event<'r>,
+    ) -> Result<EventRow<'r>, Failure> {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()));
+        let raw = headers::raw_position(self.letter.raw_text().as_bytes());
+        let row = EventRow::new(
+            headers,
+            self.letter.key.as_deref(),
+            raw,
+            schema_id,
+            datum,
+            event,
+        );
+        row.map_err(|problem| Rejection::new(RejectionCode::BadDatum, None, problem).into())
+    }
+}
+
+fn value<'l>(recovery: &Context, letter: &'l Letter) -> Value<'l> {
     if recovery.pipeline.retry_of(&letter.group).is_none() {
-        return Ok(Checked::Fails(
+        return Value::Fails(Failure::new(
             "destination_unknown",
-            None,
             no_destination(&recovery.pipeline, &letter.group),
         ));
     }
     if letter.dropped && letter.edit.is_none() {
-        return Ok(Checked::Fails(
+        return Value::Fails(Failure::new(
             "value_dropped",
-            None,
-            "the index's limits dropped its value: there is nothing to send".to_owned(),
+            "the index's limits dropped its value: there is nothing to send",
         ));
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
-    if i64::from(letter.replay_count) + 1 > i64::from(recovery.args.max_replays) {
-        let detail = format!(
-            "replayed {} times, and at most {} are allowed",
-            letter.replay_count, recovery.args.max_replays
-        );
-        return Ok(Rejection::new(RejectionCode::ReplaysExhausted, None, detail).into());
+    let limit = recovery.args.max_replays;
+    if i64::from(letter.replay_count) + 1 > i64::from(limit) {
+        return Value::Fails(Failure::new(
+            RejectionCode::ReplaysExhausted.code(),
+            format!(
+                "replayed {} times, and at most {limit} are allowed",
+                letter.replay_count
+            ),
+        ));
     }
     let value = letter.outgoing().unwrap_or_default();
-    let values = recovery
-        .pipeline
-        .stage_of_group(&letter.group)
-        .map(|stage| stage.values);
-    if values == Some(Values::Avro) {
-        let mut registry = recovery.registry.lock().await;
-        return Ok(match registry.decode(value).await? {
-            Ok(framed) => row(letter, framed.datum, &framed.event),
-            Err(rejection) => rejection.into(),
-        });
+    let stage = recovery.pipeline.stage_of_group(&letter.group);
+    if stage.is_some_and(|stage| stage.values == Values::Avro) {
+        return Value::Framed(value);
     }
-    Ok(validated(recovery, letter, value))
-}
-
-/// The validator's check, and what persistence would read of what it writes.
-fn validated(recovery: &Context, letter: &Letter, value: &[u8]) -> Checked {
     let event = match recovery.contracts.validate(value) {
         Ok(event) => event,
-        Err(rejection) => return rejection.into(),
+        Err(rejection) => return Value::Fails(rejection.into()),
     };
     let mut datum = Vec::new();
     event.encode(&mut datum);
-    let decoded = Decoder::new(&event.contract().record_avsc).and_then(|decoder| {
-        let event = decoder.decode(&datum)?;
-        Ok(row(letter, &datum, &event))
-    });
-    decoded.unwrap_or_else(|error| {
-        Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into()
-    })
-}
-
-fn row(letter: &Letter, datum: &[u8], event: &contracts::avro::datum::Event<'_>) -> Checked {
-    match Row::new(letter, datum, event) {
-        Ok(row) => Checked::Row(Box::new(row)),
-        Err(problem) => Rejection::new(RejectionCode::BadDatum, None, problem).into(),
+    match Decoder::new(&event.contract().record_avsc) {
+        Ok(decoder) => Value::Validated(datum, decoder),
+        Err(error) => {
+            Value::Fails(Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into())
+        }
     }
 }

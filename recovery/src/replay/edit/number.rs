@@ -3,6 +3,7 @@
 //! Every number becomes a string that begins with a mark, and is a number again when the document is written. A string that begins with the
 //! mark gets a second one, so that none is taken for a number.
 
+use contracts::json::push_text;
 use serde_json::Value;
 
 /// A character for private use; no standard gives it a meaning.
@@ -72,7 +73,7 @@ pub(super) fn write(value: &Value) -> String {
 
 fn push(value: &Value, out: &mut String) {
     match value {
-        Value::String(text) => push_text(text, out),
+        Value::String(text) => push_marked(text, out),
         Value::Array(items) => {
             out.push('[');
             for (place, item) in items.iter().enumerate() {
@@ -90,7 +91,7 @@ fn push(value: &Value, out: &mut String) {
                     out.push(',');
                 }
                 // Names were marked like strings, when they began with the mark.
-                push_text(name, out);
+                push_marked(name, out);
                 out.push(':');
                 push(field, out);
             }
@@ -100,11 +101,11 @@ fn push(value: &Value, out: &mut String) {
     }
 }
 
-fn push_text(text: &str, out: &mut String) {
+fn push_marked(text: &str, out: &mut String) {
     match text.strip_prefix(MARK) {
-        Some(twice) if twice.starts_with(MARK) => out.push_str(&Value::from(twice).to_string()),
+        Some(twice) if twice.starts_with(MARK) => push_text(twice, out),
         Some(number) => out.push_str(number),
-        None => out.push_str(&Value::from(text).to_string()),
+        None => push_text(text, out),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Selection, State, Time};
+use crate::replay::dry_run::Would;
 use runtime::health::Health;
 use sqlx::Row as _;
 use std::collections::HashSet;
@@ -203,11 +204,11 @@ impl Context {
         let (mut passing, mut failing) = (Vec::new(), Vec::new());
         for page in chosen.chunks(PAGE) {
             let ids: Vec<i64> = page.iter().map(|candidate| candidate.id).collect();
-            let verdicts = self.verdicts(&ids).await?;
-            let would_pass: HashSet<i64> = verdicts
+            let outcomes = self.dry_run_outcomes(&ids).await?;
+            let would_pass: HashSet<i64> = outcomes
                 .into_iter()
-                .filter(|verdict| verdict.would != "fail")
-                .map(|verdict| verdict.letter)
+                .filter(|outcome| outcome.would != Would::Fail)
+                .map(|outcome| outcome.letter)
                 .collect();
             for candidate in page {
                 if would_pass.contains(&candidate.id) {

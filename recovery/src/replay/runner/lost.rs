@@ -8,12 +8,12 @@
 //!   could not process.
 
 use super::metrics as names;
-use crate::audit::persistence_is_there;
 use crate::audit_log::{self, Entry};
 use crate::barrier::Barrier;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Time;
+use crate::persistence_views;
 use crate::replay::jobs::within;
 use crate::replay::state::{self, ItemState, Settled};
 use contracts::pipeline::Stage;
@@ -36,25 +36,13 @@ struct Unsettled {
     who: String,
 }
 
-// Dead letters are locked first and in order, as everybody does; one that was settled meanwhile is another version, and left alone.
-macro_rules! unsettled {
-    ($without_row:literal) => {
-        concat!(
-            "SELECT d.id AS letter, i.job_id AS job, j.created_by AS who
-             FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
-             WHERE i.state = 'sent' AND i.sent_at <= $2 AND d.state = 'replaying' AND d.job_id = i.job_id AND d.consumer_group = $1 ",
-            $without_row,
-            " ORDER BY d.id LIMIT $3 FOR UPDATE OF d"
-        )
-    };
-}
-const UNSETTLED: &str = unsettled!("AND d.origin_topic = $4");
-/// What has a row is settled by [`outcome`](super::outcome).
-const WITHOUT_ROW: &str = unsettled!(
-    "AND NOT (d.origin_topic = $4 AND d.origin_group = ''
-              AND EXISTS (SELECT FROM persistence.event_fates f
-                          WHERE f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset))"
-);
+/// What a stage beside the path ($1) was sent until then ($2), of the raw topic ($3); at most $4. Locked in order, as by everybody.
+const AWAITED: &str =
+    "SELECT d.id AS letter, i.job_id AS job, j.created_by AS who
+     FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
+     WHERE i.state = 'sent' AND i.sent_at <= $2 AND d.state = 'replaying' AND d.job_id = i.job_id AND d.consumer_group = $1
+       AND d.origin_topic = $3
+     ORDER BY d.id LIMIT $4 FOR UPDATE OF d";
 
 /// The search for what one group was sent.
 #[derive(Debug)]
@@ -130,7 +118,7 @@ async fn search(
 /// The moment up to which what was sent to this stage is searched for, if there is any.
 async fn unsettled_until(context: &Context, stage: &Stage) -> Result<Option<Time>, RecoveryError> {
     // On the path nobody can tell without persistence what has no row.
-    if stage.on_path && !persistence_is_there(&context.pool).await? {
+    if stage.on_path && !persistence_views::is_there(&context.pool).await? {
         return Ok(None);
     }
     let until = sqlx::query_scalar(
@@ -149,15 +137,15 @@ async fn unsettled_until(context: &Context, stage: &Stage) -> Result<Option<Time
 async fn settle(context: &Context, stage: &Stage, until: Time) -> Result<bool, RecoveryError> {
     let mut transaction = context.pool.begin().await?;
     let statement = if stage.on_path {
-        WITHOUT_ROW
+        persistence_views::AWAITED_WITHOUT_ROW
     } else {
-        UNSETTLED
+        AWAITED
     };
     let items: Vec<Unsettled> = sqlx::query_as(statement)
         .bind(&stage.group)
         .bind(until)
-        .bind(PAGE)
         .bind(&context.pipeline.raw)
+        .bind(PAGE)
         .fetch_all(&mut *transaction)
         .await?;
     if items.is_empty() {

@@ -4,6 +4,7 @@
 use super::metrics as names;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::persistence_views;
 use crate::replay::jobs::within;
 use crate::replay::state::{self, ItemState, Settled};
 use sqlx::FromRow;
@@ -22,10 +23,7 @@ struct Outcome {
 
 /// Settles what persistence has stored or found a duplicate since, then ends the jobs of which nothing is awaited any more.
 pub(crate) async fn settle(context: &Context) -> Result<(), RecoveryError> {
-    let there = within(async {
-        let there = sqlx::query_scalar("SELECT to_regclass('persistence.event_fates') IS NOT NULL");
-        Ok(there.fetch_one(&context.pool).await?)
-    });
+    let there = within(async { Ok(persistence_views::is_there(&context.pool).await?) });
     let mut after = if there.await? { Some(i64::MIN) } else { None };
     while let Some(from) = after {
         after = within(settle_page(context, from)).await?;
@@ -45,19 +43,11 @@ async fn settle_page(context: &Context, after: i64) -> Result<Option<i64>, Recov
     .await?;
     let next = ids.last().copied();
     // Dead letters are locked first and in order, as everybody does.
-    let rows: Vec<Outcome> = sqlx::query_as(
-        "SELECT i.job_id AS job, d.id AS letter, f.fate, j.created_by AS who
-         FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
-         JOIN LATERAL (SELECT fate FROM persistence.event_fates f
-                       WHERE f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset ORDER BY fate DESC LIMIT 1) f ON true
-         WHERE i.dead_letter_id = ANY($2) AND i.state = 'sent' AND d.state = 'replaying' AND d.job_id = i.job_id
-           AND d.origin_topic = $1 AND d.origin_group = ''
-         ORDER BY d.id FOR UPDATE OF d SKIP LOCKED",
-    )
-    .bind(&context.pipeline.raw)
-    .bind(&ids)
-    .fetch_all(&mut *transaction)
-    .await?;
+    let rows: Vec<Outcome> = sqlx::query_as(persistence_views::SETTLED_REPLAYS)
+        .bind(&context.pipeline.raw)
+        .bind(&ids)
+        .fetch_all(&mut *transaction)
+        .await?;
     if rows.is_empty() {
         return Ok(next);
     }

@@ -1,4 +1,4 @@
-# moto knows budgets, but not who is told (DescribeSubscribersForNotification), for which the provider asks without end.
+# moto knows budgets, but not their subscribers (DescribeSubscribersForNotification), which the provider polls without end.
 resource "aws_budgets_budget" "month" {
   count = 0
 }

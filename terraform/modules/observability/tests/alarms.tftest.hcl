@@ -53,9 +53,9 @@ run "demo" {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.this :
       contains(alarm.alarm_actions, aws_sns_topic.alerts.arn) && length([for query in alarm.metric_query : query if query.return_data == true]) == 1
     ])
-    error_message = "Every alarm tells somebody, and judges exactly one series."
+    error_message = "Every alarm notifies somebody, and evaluates exactly one series."
   }
-  # One gap is one too many, at once; silence about the books is a fault, silence about gaps is not a second one.
+  # One gap is one too many, at once; silence of the audit is a fault, silence about gaps is not a second one.
   assert {
     condition = (aws_cloudwatch_metric_alarm.this["unaccounted"].threshold == 0 && aws_cloudwatch_metric_alarm.this["unaccounted"].evaluation_periods == 1
     && aws_cloudwatch_metric_alarm.this["audit-silent"].treat_missing_data == "breaching")

@@ -1,0 +1,308 @@
+//! Every stable code: what the edge and recovery's API answer, why a record is dead-lettered, why a stage waits or stops.
+
+use super::source::{self, codes_in, first_literals};
+use super::{code, page, table};
+use axum::response::IntoResponse;
+use contracts::webhook::signature::SignatureError;
+use contracts::{Rejection, RejectionCode};
+use producer::error::ApiError as EdgeError;
+use recovery::error::RecoveryError;
+use recovery::http::Role;
+use recovery::http::problem::ApiError as RecoveryApiError;
+use recovery::replay::codes::ITEM_CODES;
+use runtime::publisher::PublishError;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[test]
+fn codes_page_has_every_code_there_is() {
+    let mut text = String::from(
+        "A code is stable: it is the `code` of a problem document, the label of a metric, the header `ef.dlq.code` of a dead letter and \
+         the word in logs.\n",
+    );
+    text += &edge();
+    text += &rejections();
+    text += &waits_and_stops();
+    text += &api();
+    text += &items();
+    page("codes.md", "Codes", &text);
+}
+
+/// One of every answer of the edge that is not 200.
+fn edge_errors() -> Vec<EdgeError> {
+    use SignatureError::{
+        DuplicateHeader, InFuture, MalformedHeader, Mismatch, MissingHeader, SecretExpired, TooOld,
+    };
+    let text = String::new;
+    let signatures = [
+        MissingHeader,
+        DuplicateHeader,
+        MalformedHeader,
+        Mismatch,
+        TooOld,
+        InFuture,
+        SecretExpired,
+    ];
+    let publishing = [
+        PublishError::NotAcknowledged(text()),
+        PublishError::QueueFull,
+        PublishError::Refused(text()),
+        PublishError::TooLarge,
+    ];
+    let others = [
+        EdgeError::EmptyBody,
+        EdgeError::BrokenBody,
+        EdgeError::AmbiguousLength,
+        EdgeError::MalformedBatch("expected value at line 1 column 1".to_owned()),
+        EdgeError::TooManyEvents(1000),
+        EdgeError::MalformedPayload,
+        EdgeError::BadApiKey,
+        EdgeError::IngestClosed,
+        EdgeError::UnknownSource,
+        EdgeError::NotFound,
+        EdgeError::MethodNotAllowed,
+        EdgeError::BodyTimeout,
+        EdgeError::BodyTooLarge(256 << 10),
+        EdgeError::EventTooLarge(256 << 10),
+        EdgeError::UnsupportedEncoding,
+        EdgeError::OverQuota {
+            retry_after_seconds: 1,
+        },
+        EdgeError::TooManyFailures {
+            retry_after_seconds: 1,
+        },
+        EdgeError::Overloaded,
+        EdgeError::Draining,
+    ];
+    signatures
+        .map(EdgeError::Signature)
+        .into_iter()
+        .chain(others)
+        .chain(publishing.map(EdgeError::Publish))
+        .collect()
+}
+
+fn edge() -> String {
+    let errors = edge_errors();
+    let listed: BTreeSet<_> = errors.iter().map(|error| error.code().to_owned()).collect();
+    let declared = [
+        "producer/src/error.rs",
+        "contracts/src/webhook/signature.rs",
+        "runtime/src/publisher/error.rs",
+    ];
+    let declared: BTreeSet<_> = declared.map(codes_in).into_iter().flatten().collect();
+    assert_eq!(listed, declared, "the list above has every variant");
+    let mut rows: Vec<_> = errors
+        .into_iter()
+        .map(|error| {
+            let (name, detail) = (error.code(), public_detail(&error));
+            let response = error.into_response();
+            let again = response.headers().contains_key("retry-after");
+            let status = response.status().as_u16();
+            (status, again, name, detail)
+        })
+        .collect();
+    rows.sort_by_key(|(status, ..)| *status);
+    let rows = rows.into_iter().map(|(status, again, name, detail)| {
+        let again = if again { "yes" } else { "" };
+        vec![status.to_string(), code(name), again.to_owned(), detail]
+    });
+    format!(
+        "\n## What the edge answers\n\n\
+         200 `{{\"status\":\"accepted\",\"event_id\":…,\"source\":…}}` after the broker acknowledged; otherwise `application/problem+json` with one of these:\n\n{}",
+        table(&["status", "code", "Retry-After", "detail"], rows)
+    )
+}
+
+/// The detail as a vendor reads it, which says less than the error itself.
+fn public_detail(error: &EdgeError) -> String {
+    let problem = error.problem();
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+fn rejections() -> String {
+    let rows = RejectionCode::ALL.iter().map(|rejection| {
+        vec![
+            code(rejection.code()),
+            rejection.disposition().to_owned(),
+            rejection.meaning().to_owned(),
+        ]
+    });
+    format!(
+        "\n## Why a record is dead-lettered\n\n`eventflow explain` says for one of them what to do next.\n\n{}",
+        table(&["code", "disposition", "meaning"], rows)
+    )
+}
+
+/// One of every refusal of recovery's API.
+fn api_errors() -> Vec<RecoveryApiError> {
+    let text = str::to_owned;
+    let rejection = Rejection::new(RejectionCode::MissingField, None, "is required");
+    let refused = [
+        RecoveryError::Invalid(text("The request makes no sense; nothing was changed")),
+        RecoveryError::NotFound(text("No such dead letter, replay or event")),
+        RecoveryError::WrongState(text("Its state does not allow this")),
+        RecoveryError::NeedsConfirmation(text(
+            "Too large, or without a filter: send it again, confirmed",
+        )),
+        RecoveryError::NeedsApproval(text("A second person must approve it")),
+        RecoveryError::StillBroken(rejection),
+        RecoveryError::Unavailable(text(
+            "The database, the broker or the registry does not answer",
+        )),
+    ];
+    let others = [
+        RecoveryApiError::NoTokensConfigured,
+        RecoveryApiError::BadToken,
+        RecoveryApiError::RoleTooLow {
+            who: text("NAME"),
+            has: Role::Viewer,
+            needs: Role::Operator,
+        },
+        RecoveryApiError::UnknownWord {
+            word: text("sorce"),
+            known: text("source"),
+        },
+        RecoveryApiError::BadValue {
+            word: text("limit"),
+            problem: text("must be a number"),
+        },
+        RecoveryApiError::BadBody(text("expected value at line 1 column 1")),
+        RecoveryApiError::KeyRequired,
+        RecoveryApiError::NoSuchRoute,
+        RecoveryApiError::MethodNotAllowed,
+        RecoveryApiError::BodyTooLarge(recovery::http::BODY_BYTES),
+        RecoveryApiError::Overloaded,
+        RecoveryApiError::TooSlow(60),
+    ];
+    refused
+        .map(RecoveryApiError::Refused)
+        .into_iter()
+        .chain(others)
+        .collect()
+}
+
+fn api() -> String {
+    let errors = api_errors();
+    let listed: BTreeSet<_> = errors.iter().map(|error| error.code().to_owned()).collect();
+    let declared = ["recovery/src/http/problem.rs", "recovery/src/error.rs"];
+    let declared: BTreeSet<_> = declared.map(codes_in).into_iter().flatten().collect();
+    assert_eq!(listed, declared, "the list above has every variant");
+    let mut rows: Vec<_> = errors
+        .iter()
+        .map(|error| (error.status().as_u16(), error.code(), error.to_string()))
+        .collect();
+    rows.sort_by_key(|(status, ..)| *status);
+    let rows = rows
+        .into_iter()
+        .map(|(status, name, detail)| vec![status.to_string(), code(name), detail]);
+    format!(
+        "\n## What recovery's API answers\n\nProblem documents; the detail is an example. A value that is `still_broken` also has the \
+         rejection's code, pointer and detail.\n\n{}",
+        table(&["status", "code", "detail"], rows)
+    )
+}
+
+fn items() -> String {
+    let known: BTreeSet<_> = ITEM_CODES.iter().map(|(name, _)| *name).collect();
+    // Every code an item is skipped or failed with is a literal of the runner, or the publisher's.
+    for (name, _) in ITEM_CODES {
+        let literal = format!("\"{name}\"");
+        let used = source::files().iter().any(|(path, text)| {
+            (path.starts_with("recovery/src/replay/runner/")
+                || path == "runtime/src/publisher/error.rs")
+                && text.contains(&literal)
+        });
+        assert!(used, "{name}");
+    }
+    let claim = source::text_of("recovery/src/replay/runner/claim.rs");
+    let product = claim.split("#[cfg(test)]").next().unwrap();
+    for skipped in first_literals(product, "Decision::Skip(") {
+        assert!(known.contains(skipped), "{skipped}");
+    }
+    let rows = ITEM_CODES
+        .iter()
+        .map(|(name, meaning)| vec![code(name), (*meaning).to_owned()]);
+    format!(
+        "\n## Items of a replay\n\nAn item that failed again in its stage has the code of the rejection.\n\n{}",
+        table(&["code", "meaning"], rows)
+    )
+}
+
+fn waits_and_stops() -> String {
+    let files = source::files();
+    let declaring: BTreeSet<_> = files
+        .iter()
+        .filter(|(_, text)| text.contains("pub fn code("))
+        .map(|(path, _)| path.as_str())
+        .collect();
+    let read = [
+        "contracts/src/rejection.rs",
+        "contracts/src/webhook/signature.rs",
+        "producer/src/error.rs",
+        "recovery/src/error.rs",
+        "recovery/src/http/problem.rs",
+        "runtime/src/config.rs",
+        "runtime/src/consumer/handler.rs",
+        "runtime/src/publisher/error.rs",
+        "runtime/src/registry.rs",
+        "sandbox/src/postgres.rs",
+    ];
+    assert_eq!(
+        declaring,
+        BTreeSet::from(read),
+        "every file that declares codes is read by these tests"
+    );
+    // By code: what happens, and which crates say so.
+    let mut known: BTreeMap<(&str, String), BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in &files {
+        let krate = path.split('/').next().unwrap();
+        for (happens, call) in [
+            ("waits and retries", "StageError::wait("),
+            ("ends, exit code 1", "StageError::stop("),
+        ] {
+            for name in first_literals(text, call) {
+                let crates = known.entry((happens, name.to_owned())).or_default();
+                crates.insert(krate.to_owned());
+            }
+        }
+    }
+    for (happens, file) in [
+        ("waits and retries", "runtime/src/registry.rs"),
+        ("ends, exit code 2", "runtime/src/config.rs"),
+        ("the demo ends, exit code 2", "sandbox/src/postgres.rs"),
+    ] {
+        let krate = file.split('/').next().unwrap();
+        for name in codes_in(file) {
+            // A schema that cannot be used is the record's fault; analytics only counts it.
+            if RejectionCode::ALL
+                .iter()
+                .any(|rejection| rejection.code() == name)
+            {
+                continue;
+            }
+            let happens = match name.as_str() {
+                "unusable_schema" => {
+                    "persistence dead-letters the record as `unknown_schema_id`; analytics counts it"
+                }
+                _ => happens,
+            };
+            let crates = known.entry((happens, name)).or_default();
+            crates.insert(krate.to_owned());
+        }
+    }
+    for expected in ["database_unavailable", "handler_contract"] {
+        assert!(
+            known.keys().any(|(_, name)| name == expected),
+            "the calls were found: {known:?}"
+        );
+    }
+    let rows = known.into_iter().map(|((happens, name), crates)| {
+        let crates = crates.into_iter().collect::<Vec<_>>().join(", ");
+        vec![code(&name), happens.to_owned(), crates]
+    });
+    format!(
+        "\n## Why a stage waits or a process ends\n\nIn `/ready`, in logs and in `eventflow_consumer_waits_total`. A stage also waits with \
+         the codes `publish_…` of the edge's table, when what it publishes is not acknowledged.\n\n{}",
+        table(&["code", "the process", "declared in"], rows)
+    )
+}

@@ -1,0 +1,194 @@
+//! The load generator against a receiver: nothing is uncounted.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[path = "../../simulator/tests/common/mod.rs"]
+mod common;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use common::{Receiver, SECRET, problem};
+use contracts::Secret;
+use contracts::webhook::source::Sources;
+use load::{LoadArgs, run};
+use runtime::config::parse_duration;
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+fn args(url: &str) -> LoadArgs {
+    LoadArgs {
+        url: url.to_owned(),
+        secret: Secret::new(SECRET),
+        rate: 1000.0,
+        max: false,
+        batch: 1,
+        duration: Duration::from_secs(30),
+        requests: None,
+        connections: 4,
+        journal: None,
+        json: false,
+    }
+}
+
+#[tokio::test]
+async fn every_request_is_signed_every_id_unique_every_answer_counted() {
+    let receiver = Receiver::start(|before, _, _| match before % 4 {
+        3 => problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        _ => StatusCode::OK.into_response(),
+    })
+    .await;
+    let journal = tempfile::NamedTempFile::new().unwrap();
+    let wanted = LoadArgs {
+        max: true,
+        batch: 5,
+        requests: Some(40),
+        journal: Some(journal.path().to_owned()),
+        ..args(&receiver.url)
+    };
+    let report = run(&wanted, CancellationToken::new()).await.unwrap();
+    assert_eq!(
+        (report.requests, report.unsent, report.events_accepted),
+        (40, 0, 150)
+    );
+    assert_eq!(
+        report.answers,
+        BTreeMap::from([("200".to_owned(), 30), ("503".to_owned(), 10)])
+    );
+
+    let sources = Sources::builtin(&Secret::new(SECRET));
+    let now = i64::try_from(
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap();
+    let mut ids = HashSet::new();
+    for (headers, body) in receiver.got() {
+        sources
+            .get("payment-authorized")
+            .unwrap()
+            .verifier
+            .verify(&headers, &body, now)
+            .unwrap();
+        for line in body.split(|byte| *byte == b'\n') {
+            let event: serde_json::Value = serde_json::from_slice(line).unwrap();
+            ids.insert(event["event_id"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(ids.len(), 200);
+    let text = std::fs::read_to_string(journal.path()).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let journalled: HashSet<_> = lines
+        .iter()
+        .map(|line| line["event_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((lines.len(), &journalled), (200, &ids));
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line["ok"] == true && line["statuses"] == serde_json::json!([200]))
+            .count(),
+        150
+    );
+}
+
+#[tokio::test]
+async fn what_a_stalled_server_kept_from_being_sent_is_counted() {
+    // Answers only after the run has ended.
+    let stalled = || async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        StatusCode::OK
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/w", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(stalled)).await });
+    let wanted = LoadArgs {
+        rate: 100.0,
+        duration: Duration::from_millis(300),
+        connections: 1,
+        ..args(&url)
+    };
+    let report = run(&wanted, CancellationToken::new()).await.unwrap();
+    // 100 a second for 0.3 s are 30, whether or not they could be sent.
+    assert_eq!(report.requests + report.unsent, 30);
+    assert!(report.requests <= 1, "{report}");
+    assert!(report.to_string().contains("unsent"));
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_replaced_and_costs_no_answer() {
+    let receiver =
+        Receiver::start(|_, _, _| (StatusCode::OK, [("connection", "close")]).into_response())
+            .await;
+    let wanted = LoadArgs {
+        requests: Some(20),
+        connections: 2,
+        ..args(&receiver.url)
+    };
+    let report = run(&wanted, CancellationToken::new()).await.unwrap();
+    assert_eq!(report.answers, BTreeMap::from([("200".to_owned(), 20)]));
+}
+
+#[tokio::test]
+async fn a_load_that_cannot_work_says_why() {
+    let receiver = Receiver::verifying().await;
+    let good = args(&receiver.url);
+    for (bad, named) in [
+        (
+            LoadArgs {
+                rate: f64::NAN,
+                ..good.clone()
+            },
+            "--rate",
+        ),
+        (
+            LoadArgs {
+                batch: 0,
+                ..good.clone()
+            },
+            "--batch",
+        ),
+        (
+            LoadArgs {
+                url: "https://x/w".to_owned(),
+                ..good.clone()
+            },
+            "--url",
+        ),
+    ] {
+        assert!(
+            run(&bad, CancellationToken::new())
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains(named)
+        );
+    }
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let lonely = LoadArgs {
+        requests: Some(3),
+        ..args(&format!("http://{nobody}/w"))
+    };
+    assert!(
+        run(&lonely, CancellationToken::new())
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("is the producer running")
+    );
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    assert_eq!(run(&good, cancelled).await.unwrap().requests, 0);
+    assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+    assert!(parse_duration("soon").is_err());
+}

@@ -1,0 +1,8 @@
+//! The storing transaction on a real PostgreSQL: one row an event, whatever happens.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod faults;
+mod partitions;
+mod rows;
+mod world;

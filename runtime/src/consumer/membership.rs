@@ -1,0 +1,124 @@
+//! Membership of the consumer group: what the client reports about it from inside `poll`.
+//!
+//! An assignment is only noted here. The loop takes it between batches, asks the handler where to start, and starts there.
+
+use super::checks;
+use crate::health::Health;
+use crate::kafka;
+use crate::metrics as names;
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The Kafka client of a stage.
+pub(super) type GroupConsumer = BaseConsumer<GroupMembership>;
+
+/// Called by the client on the loop's own thread.
+pub(super) struct GroupMembership {
+    health: Health,
+    stage: &'static str,
+    /// Counts every assignment and revocation: a batch from before the latest is no longer ours.
+    generation: AtomicU64,
+    /// An assignment the loop has not taken yet.
+    assigned: Mutex<Option<Vec<(String, i32)>>>,
+}
+
+impl GroupMembership {
+    pub(super) fn new(health: Health, stage: &'static str) -> Self {
+        Self {
+            health,
+            stage,
+            generation: AtomicU64::new(0),
+            assigned: Mutex::default(),
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The partitions of a new assignment, once.
+    pub(super) fn take_assigned(&self) -> Option<Vec<(String, i32)>> {
+        self.assigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn set_assigned(&self, partitions: Option<Vec<(String, i32)>>) {
+        *self.assigned.lock().unwrap_or_else(PoisonError::into_inner) = partitions;
+    }
+}
+
+impl ClientContext for GroupMembership {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        kafka::token()
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        kafka::note_client_error(&self.health, &error, reason);
+    }
+}
+
+impl ConsumerContext for GroupMembership {
+    /// Runs inside `poll`. An assignment is only noted: where to start may have to wait for a database. At a revocation nothing is in
+    /// flight: the client commits what is stored and gives the partitions back.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        err: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<_> = list
+            .elements()
+            .iter()
+            .map(|element| (element.topic().to_owned(), element.partition()))
+            .collect();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            tracing::info!(
+                event = "partitions_assigned",
+                stage = self.stage,
+                count = partitions.len()
+            );
+            self.set_assigned(Some(partitions));
+            return;
+        }
+        let lost = consumer.assignment_lost();
+        if lost {
+            self.health.set(
+                checks::MEMBERSHIP,
+                Err("the group revoked this instance's partitions because its heartbeats stopped; it rejoins by itself"
+                    .to_owned()),
+            );
+        }
+        self.set_assigned(None);
+        tracing::info!(
+            event = "partitions_revoked",
+            stage = self.stage,
+            count = partitions.len(),
+            lost
+        );
+        metrics::gauge!(names::PARTITIONS, "stage" => self.stage).set(0.0);
+        if let Err(error) = consumer.unassign() {
+            tracing::error!(event = "unassign_failed", stage = self.stage, %error);
+        }
+    }
+
+    /// A failed commit is only counted: the client retries it while what is stored is ahead of what is committed.
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(1);
+            tracing::warn!(event = "offset_commit_failed", stage = self.stage, %error, "the client retries it");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! How a stage consumes: its settings, the flags they come from, and what they mean to the Kafka client.
+
+use crate::breaker::BreakerSettings;
+use crate::config::{ConfigError, check_range, check_topic};
+use crate::kafka::KafkaArgs;
+use crate::replay::Retry;
+use rdkafka::ClientConfig;
+use std::time::Duration;
+
+/// How often the client commits the offsets of settled records.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// Longest a batch may take: the handler's deadline, the acknowledgements, and a wait in between.
+const MIN_POLL_INTERVAL: Duration = Duration::from_secs(60);
+/// Share of rejected records above which the breaker opens, when no flag says otherwise.
+const MAX_DEAD_LETTER_RATIO: f64 = 0.5;
+
+/// How a stage consumes.
+#[derive(Debug, Clone)]
+pub struct ConsumerSettings {
+    /// Connection
+    pub kafka: KafkaArgs,
+    /// Consumer group
+    pub group: String,
+    /// Topics read
+    pub topics: Vec<String>,
+    /// Read beside them: the topic of replays for this group alone
+    pub retry: Option<Retry>,
+    /// Where rejected records go; `None` for a stage that rejects nothing
+    pub dead_letters: Option<DeadLetterSettings>,
+    /// Most records in a batch
+    pub batch_records: usize,
+    /// Most records handed to the handler at once. The records made from one piece are on their way to the broker while the next piece is
+    /// handled; a stage that publishes nothing takes the whole batch
+    pub piece_records: usize,
+    /// Most bytes of values in a batch
+    pub batch_bytes: usize,
+    /// How long a batch waits for more records after its first
+    pub batch_age: Duration,
+    /// Longest wait for acknowledgements before what is missing is sent again
+    pub publish_deadline: Duration,
+}
+
+/// Where rejected records go, and when to stop sending them there.
+#[derive(Debug, Clone)]
+pub struct DeadLetterSettings {
+    /// The dead-letter topic
+    pub topic: String,
+    /// `None`: any share of the records may be dead-lettered
+    pub breaker: Option<BreakerSettings>,
+}
+
+impl ConsumerSettings {
+    /// Settings of a stage that reads `topics` as `group`, takes no replays and dead-letters nothing.
+    #[must_use]
+    pub fn new(kafka: &KafkaArgs, group: &str, topics: Vec<String>) -> Self {
+        Self {
+            kafka: kafka.clone(),
+            group: group.to_owned(),
+            topics,
+            retry: None,
+            dead_letters: None,
+            batch_records: 4000,
+            piece_records: usize::MAX,
+            batch_bytes: 16 << 20,
+            batch_age: Duration::from_millis(2),
+            publish_deadline: Duration::from_secs(12),
+        }
+    }
+
+    /// Every topic read.
+    pub(super) fn all_topics(&self) -> impl Iterator<Item = &str> {
+        self.topics
+            .iter()
+            .map(String::as_str)
+            .chain(self.retry.iter().map(|retry| retry.topic.as_str()))
+    }
+
+    /// The Kafka client's own settings.
+    pub(super) fn client_config(&self) -> Result<ClientConfig, ConfigError> {
+        let mut config = self.kafka.client_config(&self.group);
+        let commit_every = COMMIT_EVERY.as_millis().to_string();
+        let fixed = [
+            ("group.id", self.group.as_str()),
+            // The client commits the offsets the loop stored, retries a failed commit, and commits before partitions are revoked.
+            ("enable.auto.commit", "true"),
+            ("auto.commit.interval.ms", &commit_every),
+            ("enable.auto.offset.store", "false"),
+            // An offset that is out of range is a loss a person must see, never a silent jump.
+            ("auto.offset.reset", "error"),
+            // Eager: a rebalance revokes everything, so a batch is either wholly ours or released.
+            ("partition.assignment.strategy", "range"),
+            ("check.crcs", "true"),
+            ("isolation.level", "read_committed"),
+            // The default sleeps a second whenever the local queue is full.
+            ("fetch.queue.backoff.ms", "10"),
+            ("queued.max.messages.kbytes", "32768"),
+        ];
+        for (name, value) in fixed {
+            config.set(name, value);
+        }
+        for (name, value) in [
+            ("session.timeout.ms", "10000"),
+            ("max.poll.interval.ms", "120000"),
+        ] {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
+        }
+        let interval = config
+            .get("max.poll.interval.ms")
+            .and_then(|value| value.parse().ok())
+            .map(Duration::from_millis);
+        if interval.is_some_and(|interval| interval < MIN_POLL_INTERVAL) {
+            let least = MIN_POLL_INTERVAL.as_millis();
+            return Err(ConfigError::new(
+                "--kafka-config",
+                format!(
+                    "max.poll.interval.ms must be at least {least}: a batch may take that long"
+                ),
+            ));
+        }
+        Ok(config)
+    }
+}
+
+/// Flags of every consuming stage.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BatchArgs {
+    /// Most records in a batch
+    #[arg(long, env = "EVENTFLOW_BATCH_RECORDS", default_value_t = 4000)]
+    pub batch_records: usize,
+    /// Most milliseconds a batch waits for more records after its first
+    #[arg(long, env = "EVENTFLOW_BATCH_AGE_MS", default_value_t = 2)]
+    pub batch_age_ms: u64,
+}
+
+impl BatchArgs {
+    /// Refuses values no stage can work with.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self, group: &str) -> Result<(), ConfigError> {
+        check_range("--batch-records", self.batch_records as u64, 1..=1_000_000)?;
+        check_range("--batch-age-ms", self.batch_age_ms, 0..=60_000)?;
+        if group.trim().is_empty() {
+            return Err(ConfigError::new("--group", "a consumer group needs a name"));
+        }
+        Ok(())
+    }
+
+    /// Settings of a stage that reads `topics` as `group`, takes no replays and dead-letters nothing.
+    #[must_use]
+    pub fn settings(
+        &self,
+        kafka: &KafkaArgs,
+        group: &str,
+        topics: Vec<String>,
+    ) -> ConsumerSettings {
+        ConsumerSettings {
+            batch_records: self.batch_records.max(1),
+            batch_age: Duration::from_millis(self.batch_age_ms),
+            ..ConsumerSettings::new(kafka, group, topics)
+        }
+    }
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// On
+    On,
+    /// Off
+    Off,
+}
+
+/// Flags of a stage that rejects records.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeadLetterArgs {
+    /// Stop, and dead-letter nothing more, while more than --max-dead-letter-ratio of the recent records would be dead-lettered
+    #[arg(long, env = "EVENTFLOW_BREAKER", value_enum, default_value_t = Switch::On)]
+    pub breaker: Switch,
+    /// Highest share of recent records that may be dead-lettered before the breaker opens (0 to 1)
+    #[arg(
+        long,
+        alias = "breaker-share",
+        env = "EVENTFLOW_MAX_DEAD_LETTER_RATIO",
+        default_value_t = ratio_by_its_former_name(),
+    )]
+    pub max_dead_letter_ratio: f64,
+    /// How many recent records the breaker counts
+    #[arg(long, env = "EVENTFLOW_BREAKER_WINDOW", default_value_t = 200)]
+    pub breaker_window: usize,
+    /// Dead-letter topic
+    #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::kafka::topics::DLQ)]
+    pub topic_dlq: String,
+}
+
+/// The variable of 0.1, for one more release. What is no number is refused by [`DeadLetterArgs::check`].
+fn ratio_by_its_former_name() -> f64 {
+    match std::env::var("EVENTFLOW_BREAKER_SHARE") {
+        Ok(text) => text.parse().unwrap_or(f64::NAN),
+        Err(_) => MAX_DEAD_LETTER_RATIO,
+    }
+}
+
+impl DeadLetterArgs {
+    fn check(&self) -> Result<(), ConfigError> {
+        check_range(
+            "--breaker-window",
+            self.breaker_window as u64,
+            1..=1_000_000,
+        )?;
+        if self.max_dead_letter_ratio.is_nan() || self.max_dead_letter_ratio < 0.0 {
+            return Err(ConfigError::new(
+                "--max-dead-letter-ratio",
+                "must be a number between 0 and 1",
+            ));
+        }
+        check_topic("--topic-dlq", &self.topic_dlq)
+    }
+
+    /// A ratio above 1 turns the breaker off, as `--breaker-share 2` did.
+    fn settings(&self) -> DeadLetterSettings {
+        let is_on = self.breaker == Switch::On && self.max_dead_letter_ratio <= 1.0;
+        DeadLetterSettings {
+            topic: self.topic_dlq.clone(),
+            breaker: is_on.then_some(BreakerSettings {
+                max_ratio: self.max_dead_letter_ratio,
+                window: self.breaker_window,
+            }),
+        }
+    }
+}
+
+/// Flags of a stage that rejects records and takes their replays.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StageArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batch: BatchArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub dead_letters: DeadLetterArgs,
+}
+
+impl StageArgs {
+    /// Refuses values no stage can work with.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self, group: &str) -> Result<(), ConfigError> {
+        self.batch.check(group)?;
+        self.dead_letters.check()
+    }
+
+    /// Settings of a stage that reads `topics` as `group`, and its replays from `retry`.
+    #[must_use]
+    pub fn settings(
+        &self,
+        kafka: &KafkaArgs,
+        group: &str,
+        topics: Vec<String>,
+        retry: Option<Retry>,
+    ) -> ConsumerSettings {
+        ConsumerSettings {
+            retry,
+            dead_letters: Some(self.dead_letters.settings()),
+            ..self.batch.settings(kafka, group, topics)
+        }
+    }
+}
