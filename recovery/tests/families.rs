@@ -306,7 +306,8 @@ proptest! {
         ])), 0..20)
     ) {
         let headers: Vec<Header<'_>> = picked.iter().map(|(name, value)| (NAMES[*name], value.as_deref())).collect();
-        let failure = read(&headers, &Pipeline::built_in());
+        let pipeline = Pipeline::built_in();
+        let failure = read(&headers, &pipeline);
         prop_assert!(["eventflow", "share_group", "connect", "spring", "streams", "unknown"].contains(&failure.family));
         prop_assert!(failure.replay_count >= 0);
         if let Some(origin) = failure.origin {
