@@ -207,8 +207,8 @@ pub(crate) const RESOLVE_STORED: &str =
 
 /// What is stored of an event ($1, of source $2).
 pub(crate) const STORED_CONTENT: &str =
-    "SELECT content_hash, raw_partition, raw_offset, stored_at::text, event_type, schema_version, amount::text, currency, payload::text,
-                (extract(epoch FROM occurred_at) * 1000000)::bigint
+    "SELECT content_hash, raw_partition, raw_offset, stored_at::text AS stored_at, event_type, schema_version, payload::text AS payload,
+                (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred_at_micros
          FROM persistence.stored_events WHERE event_id = $1 AND source = $2";
 
 // Rows and further deliveries of a trace; at most $1.

@@ -9,7 +9,7 @@ use contracts::kafka::topics;
 use contracts::{Rejection, RejectionCode};
 use proptest::prelude::*;
 use recovery::audit::{Examined, PAGE, Reading, account, reconcile, reconcile_now};
-use recovery::model::Audit;
+use recovery::model::{Audit, DeadLetterState};
 use runtime::admin::committed;
 use runtime::consumer::{
     self, BatchArgs, DeadLetterArgs, Forward, Handler, Outcome, Record, StageArgs, StageError,
@@ -84,9 +84,9 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_fixed(
     );
     assert_eq!(
         (
-            sound.dead_lettered["open"],
-            sound.dead_lettered["discarded"],
-            sound.dead_lettered["replaying"]
+            sound.dead_lettered[&DeadLetterState::Open],
+            sound.dead_lettered[&DeadLetterState::Discarded],
+            sound.dead_lettered[&DeadLetterState::Replaying]
         ),
         (1, 1, 1)
     );
@@ -218,7 +218,11 @@ async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_fo
     examine(&world, &[(0, 2)]).await;
     let audit = reconciled(&world).await;
     assert_eq!(
-        (audit.records, audit.stored, audit.dead_lettered["open"]),
+        (
+            audit.records,
+            audit.stored,
+            audit.dead_lettered[&DeadLetterState::Open]
+        ),
         (2, 0, 1)
     );
     assert_eq!(found(&audit), [(0, 1, "gap")]);
@@ -433,14 +437,19 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
         }
         for audit in [reconciled(&world).await, reconciled_by_record(&world).await] {
             let count = |fate: &str| expected.get(fate).copied().unwrap_or(0);
-            let dead = |state: &str| audit.dead_lettered.get(state).copied().unwrap_or(0);
+            let dead =
+                |state: DeadLetterState| audit.dead_lettered.get(&state).copied().unwrap_or(0);
             assert_eq!(audit.records, 4 * frontier);
             assert_eq!(
                 (audit.stored, audit.gaps, audit.double_fates),
                 (count("stored"), count("gap"), count("double_fate"))
             );
             assert_eq!(
-                (dead("open"), dead("replaying"), dead("discarded")),
+                (
+                    dead(DeadLetterState::Open),
+                    dead(DeadLetterState::Replaying),
+                    dead(DeadLetterState::Discarded),
+                ),
                 (count("open"), count("replaying"), count("discarded"))
             );
             let listed: Vec<_> = found(&audit)
@@ -633,7 +642,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         (
             sound.records,
             sound.stored,
-            sound.dead_lettered["open"],
+            sound.dead_lettered[&DeadLetterState::Open],
             sound.in_flight
         ),
         (4, 3, 1, 0)

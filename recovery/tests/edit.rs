@@ -4,16 +4,17 @@
 
 mod replay;
 
-use recovery::model::Selection;
-use recovery::replay::edit::Edited;
+use recovery::model::{EditSummary, Selection};
+use recovery::replay::edit;
+use recovery::replay::jobs;
 use replay::{Dead, PERSISTENCE, VALIDATOR, World, body, count, framed, registry, world};
 use serde_json::json;
 
-const ONE: Edited = Edited {
+const ONE: EditSummary = EditSummary {
     changed: 1,
     unchanged: 0,
 };
-const SAME: Edited = Edited {
+const SAME: EditSummary = EditSummary {
     changed: 0,
     unchanged: 1,
 };
@@ -41,15 +42,15 @@ async fn an_edit_is_taken_verbatim_once_and_the_original_stays() {
     let world = world(&[]).await;
     let (bad, good) = (body("e1", "\"-5\""), body("e1", "12345678901234567890.12"));
     let id = dead(&world, VALIDATOR, 1, bad.as_bytes()).await;
-    assert_eq!(world.recovery.editable(id).await.unwrap(), bad);
+    assert_eq!(edit::editable_text(&world.recovery, id).await.unwrap(), bad);
     assert_eq!(
-        world.recovery.edit("eve", id, &bad, "").await.unwrap(),
+        edit::edit(&world.recovery, "eve", id, &bad, "")
+            .await
+            .unwrap(),
         SAME,
         "what is there already is no edit"
     );
-    let refused = world
-        .recovery
-        .edit("eve", id, &body("e1", "0"), "")
+    let refused = edit::edit(&world.recovery, "eve", id, &body("e1", "0"), "")
         .await
         .unwrap_err();
     assert_eq!(refused.code(), "still_broken");
@@ -59,15 +60,22 @@ async fn an_edit_is_taken_verbatim_once_and_the_original_stays() {
     );
     assert_eq!(current(&world, id).await, None);
     assert_eq!(
-        world.recovery.edit("eve", id, &good, "typo").await.unwrap(),
+        edit::edit(&world.recovery, "eve", id, &good, "typo")
+            .await
+            .unwrap(),
         ONE
     );
     assert_eq!(
-        world.recovery.edit("eve", id, &good, "typo").await.unwrap(),
+        edit::edit(&world.recovery, "eve", id, &good, "typo")
+            .await
+            .unwrap(),
         SAME
     );
     assert_eq!(current(&world, id).await.unwrap(), good.as_bytes());
-    assert_eq!(world.recovery.editable(id).await.unwrap(), good);
+    assert_eq!(
+        edit::editable_text(&world.recovery, id).await.unwrap(),
+        good
+    );
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 1);
     assert_eq!(
         world
@@ -81,7 +89,9 @@ async fn an_edit_is_taken_verbatim_once_and_the_original_stays() {
         patch, r#"[{"op":"replace","path":"/payload/amount","value":12345678901234567890.12}]"#,
         "every digit"
     );
-    let log = world.recovery.log(None, Some(id), 10).await.unwrap();
+    let log = jobs::audit_log(&world.recovery, None, Some(id), 10)
+        .await
+        .unwrap();
     assert_eq!(log.len(), 1);
     assert_eq!(
         (
@@ -97,18 +107,14 @@ async fn an_edit_is_taken_verbatim_once_and_the_original_stays() {
 async fn an_edit_never_makes_another_event_but_mends_an_id_that_is_at_fault() {
     let world = world(&[]).await;
     let id = dead(&world, VALIDATOR, 1, body("e1", "0").as_bytes()).await;
-    let refused = world
-        .recovery
-        .edit("eve", id, &body("e2", "5"), "")
+    let refused = edit::edit(&world.recovery, "eve", id, &body("e2", "5"), "")
         .await
         .unwrap_err();
     assert_eq!(refused.code(), "invalid_request");
     assert!(refused.to_string().contains("another event"), "{refused}");
     let blank = dead(&world, VALIDATOR, 2, body(" ", "5").as_bytes()).await;
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", blank, &body("e3", "5"), "")
+        edit::edit(&world.recovery, "eve", blank, &body("e3", "5"), "")
             .await
             .unwrap(),
         ONE
@@ -116,13 +122,11 @@ async fn an_edit_never_makes_another_event_but_mends_an_id_that_is_at_fault() {
     // A value that is no JSON, nor UTF-8, says nothing that could change; its text is what can be read of it.
     let broken = dead(&world, VALIDATOR, 3, b"\xff{\"event_id\":\"e4\"\x00").await;
     assert_eq!(
-        world.recovery.editable(broken).await.unwrap(),
+        edit::editable_text(&world.recovery, broken).await.unwrap(),
         "\u{fffd}{\"event_id\":\"e4\"\0"
     );
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", broken, &body("e4", "5"), "")
+        edit::edit(&world.recovery, "eve", broken, &body("e4", "5"), "")
             .await
             .unwrap(),
         ONE
@@ -138,9 +142,7 @@ async fn an_edit_never_makes_another_event_but_mends_an_id_that_is_at_fault() {
         })
         .await;
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", plain, &body("e5", "5"), "")
+        edit::edit(&world.recovery, "eve", plain, &body("e5", "5"), "")
             .await
             .unwrap_err()
             .code(),
@@ -148,9 +150,7 @@ async fn an_edit_never_makes_another_event_but_mends_an_id_that_is_at_fault() {
     );
     let headed = dead(&world, VALIDATOR, 6, text.as_bytes()).await;
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", headed, &body("e5", "5"), "")
+        edit::edit(&world.recovery, "eve", headed, &body("e5", "5"), "")
             .await
             .unwrap(),
         ONE
@@ -162,7 +162,7 @@ async fn framed_avro_is_edited_as_its_envelope_and_framed_again() {
     let url = registry().await;
     let world = world(&["--registry-url", &url]).await;
     let id = dead(&world, PERSISTENCE, 1, &framed(&body("e1", "5"))).await;
-    let text = world.recovery.editable(id).await.unwrap();
+    let text = edit::editable_text(&world.recovery, id).await.unwrap();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
         (
@@ -173,24 +173,34 @@ async fn framed_avro_is_edited_as_its_envelope_and_framed_again() {
         (&json!("e1"), &json!("5"), &json!(1))
     );
     assert_eq!(
-        world.recovery.edit("eve", id, &text, "").await.unwrap(),
+        edit::edit(&world.recovery, "eve", id, &text, "")
+            .await
+            .unwrap(),
         SAME
     );
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", id, &text.replace("\"5\"", "\"5.00\""), "")
-            .await
-            .unwrap(),
+        edit::edit(
+            &world.recovery,
+            "eve",
+            id,
+            &text.replace("\"5\"", "\"5.00\""),
+            ""
+        )
+        .await
+        .unwrap(),
         SAME,
         "the same Avro"
     );
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", id, &text.replace("\"5\"", "\"6.5\""), "")
-            .await
-            .unwrap(),
+        edit::edit(
+            &world.recovery,
+            "eve",
+            id,
+            &text.replace("\"5\"", "\"6.5\""),
+            ""
+        )
+        .await
+        .unwrap(),
         ONE
     );
     assert_eq!(
@@ -198,26 +208,30 @@ async fn framed_avro_is_edited_as_its_envelope_and_framed_again() {
         framed(&body("e1", "6.5"))
     );
     assert!(
-        world
-            .recovery
-            .editable(id)
+        edit::editable_text(&world.recovery, id)
             .await
             .unwrap()
             .contains("\"6.5\"")
     );
     // Back to what it was.
     assert_eq!(
-        world.recovery.edit("eve", id, &text, "").await.unwrap(),
+        edit::edit(&world.recovery, "eve", id, &text, "")
+            .await
+            .unwrap(),
         ONE
     );
     assert_eq!(current(&world, id).await, None);
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", id, &text.replace("\"e1\"", "\"e2\""), "")
-            .await
-            .unwrap_err()
-            .code(),
+        edit::edit(
+            &world.recovery,
+            "eve",
+            id,
+            &text.replace("\"e1\"", "\"e2\""),
+            ""
+        )
+        .await
+        .unwrap_err()
+        .code(),
         "invalid_request"
     );
 }
@@ -231,9 +245,7 @@ async fn only_open_dead_letters_that_can_be_replayed_are_edited() {
         .await
         .unwrap();
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", id, &body("e1", "5"), "")
+        edit::edit(&world.recovery, "eve", id, &body("e1", "5"), "")
             .await
             .unwrap_err()
             .code(),
@@ -241,36 +253,28 @@ async fn only_open_dead_letters_that_can_be_replayed_are_edited() {
     );
     let foreign = dead(&world, "billing", 2, body("e1", "0").as_bytes()).await;
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", foreign, &body("e1", "5"), "")
+        edit::edit(&world.recovery, "eve", foreign, &body("e1", "5"), "")
             .await
             .unwrap_err()
             .code(),
         "wrong_state"
     );
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", 999, "{}", "")
+        edit::edit(&world.recovery, "eve", 999, "{}", "")
             .await
             .unwrap_err()
             .code(),
         "not_found"
     );
     assert_eq!(
-        world
-            .recovery
-            .edit("", id, "{}", "")
+        edit::edit(&world.recovery, "", id, "{}", "")
             .await
             .unwrap_err()
             .code(),
         "invalid_request"
     );
     assert_eq!(
-        world
-            .recovery
-            .edit("eve", id, &"x".repeat(1_000_001), "")
+        edit::edit(&world.recovery, "eve", id, &"x".repeat(1_000_001), "")
             .await
             .unwrap_err()
             .code(),
@@ -301,68 +305,77 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
     };
     // One that stays broken: none is changed, and it is named.
     let bad = dead(&world, VALIDATOR, 777, body("bad", "0").as_bytes()).await;
-    let refused = world
-        .recovery
-        .patch(
-            "eve",
-            &all,
-            &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(),
-            "",
-            "k1",
-            true,
-        )
-        .await;
+    let refused = edit::patch(
+        &world.recovery,
+        "eve",
+        &all,
+        &json!([{"op": "replace", "path": "/payload/order_id", "value": "x"}]).to_string(),
+        "",
+        "k1",
+        true,
+    )
+    .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), "still_broken");
     assert!(refused.to_string().contains("dead letter "), "{refused}");
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 0);
     let missing = json!([{"op": "replace", "path": "/payload/nothing", "value": 1}]);
     assert_eq!(
-        world
-            .recovery
-            .patch("eve", &all, &missing.to_string(), "", "k2", true)
-            .await
-            .unwrap_err()
-            .code(),
-        "invalid_request"
-    );
-    assert_eq!(
-        world
-            .recovery
-            .patch(
-                "eve",
-                &all,
-                &json!({"no": "patch"}).to_string(),
-                "",
-                "k3",
-                true
-            )
-            .await
-            .unwrap_err()
-            .code(),
-        "invalid_request"
-    );
-    world
-        .recovery
-        .discard(
+        edit::patch(
+            &world.recovery,
             "eve",
-            &Selection {
-                id: vec![bad],
-                ..Selection::default()
-            },
-            "a test",
-            false,
+            &all,
+            &missing.to_string(),
+            "",
+            "k2",
+            true
         )
         .await
-        .unwrap();
-    let edited = world
-        .recovery
-        .patch("eve", &all, &patch.to_string(), "lower case", "k4", false)
+        .unwrap_err()
+        .code(),
+        "invalid_request"
+    );
+    assert_eq!(
+        edit::patch(
+            &world.recovery,
+            "eve",
+            &all,
+            &json!({"no": "patch"}).to_string(),
+            "",
+            "k3",
+            true
+        )
         .await
-        .unwrap();
+        .unwrap_err()
+        .code(),
+        "invalid_request"
+    );
+    edit::discard(
+        &world.recovery,
+        "eve",
+        &Selection {
+            id: vec![bad],
+            ..Selection::default()
+        },
+        "a test",
+        false,
+    )
+    .await
+    .unwrap();
+    let edited = edit::patch(
+        &world.recovery,
+        "eve",
+        &all,
+        &patch.to_string(),
+        "lower case",
+        "k4",
+        false,
+    )
+    .await
+    .unwrap();
     assert_eq!(
         edited,
-        Edited {
+        EditSummary {
             changed: 150,
             unchanged: 0
         }
@@ -372,14 +385,20 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
         sent.contains("1234567890123456789.10") && sent.contains("\"EUR\""),
         "{sent}"
     );
-    let edited = world
-        .recovery
-        .patch("eve", &all, &patch.to_string(), "lower case", "k5", false)
-        .await
-        .unwrap();
+    let edited = edit::patch(
+        &world.recovery,
+        "eve",
+        &all,
+        &patch.to_string(),
+        "lower case",
+        "k5",
+        false,
+    )
+    .await
+    .unwrap();
     assert_eq!(
         edited,
-        Edited {
+        EditSummary {
             changed: 0,
             unchanged: 150
         },
@@ -388,12 +407,18 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
     assert_eq!(world.number("SELECT count(*) FROM edits").await, 150);
     let everything = Selection::default();
     assert_eq!(
-        world
-            .recovery
-            .patch("eve", &everything, &patch.to_string(), "", "k6", false)
-            .await
-            .unwrap_err()
-            .code(),
+        edit::patch(
+            &world.recovery,
+            "eve",
+            &everything,
+            &patch.to_string(),
+            "",
+            "k6",
+            false
+        )
+        .await
+        .unwrap_err()
+        .code(),
         "needs_confirmation"
     );
 }
@@ -408,18 +433,14 @@ async fn a_discard_says_why_needs_a_word_for_many_and_is_not_sent_by_a_replay_pl
         ..Selection::default()
     };
     assert_eq!(
-        world
-            .recovery
-            .discard("eve", &all, " ", true)
+        edit::discard(&world.recovery, "eve", &all, " ", true)
             .await
             .unwrap_err()
             .code(),
         "invalid_request"
     );
     assert_eq!(
-        world
-            .recovery
-            .discard("eve", &all, "test data", false)
+        edit::discard(&world.recovery, "eve", &all, "test data", false)
             .await
             .unwrap_err()
             .code(),
@@ -435,9 +456,7 @@ async fn a_discard_says_why_needs_a_word_for_many_and_is_not_sent_by_a_replay_pl
         ..all.clone()
     };
     assert_eq!(
-        world
-            .recovery
-            .discard("eve", &some, "test\0data", false)
+        edit::discard(&world.recovery, "eve", &some, "test\0data", false)
             .await
             .unwrap(),
         2
@@ -451,14 +470,14 @@ async fn a_discard_says_why_needs_a_word_for_many_and_is_not_sent_by_a_replay_pl
             .unwrap(),
         2
     );
-    let log = world.recovery.log(None, None, 1).await.unwrap();
+    let log = jobs::audit_log(&world.recovery, None, None, 1)
+        .await
+        .unwrap();
     assert_eq!(
         (log[0].action.as_str(), &log[0].counts["discarded"]),
         ("dead_letter.discard", &json!(2))
     );
-    world
-        .recovery
-        .apply("ann", &job.id, None, true)
+    jobs::apply(&world.recovery, "ann", &job.id, None, true)
         .await
         .unwrap();
     let runner = world.start_runner();
@@ -467,9 +486,7 @@ async fn a_discard_says_why_needs_a_word_for_many_and_is_not_sent_by_a_replay_pl
     runner.end().await;
     assert_eq!(world.retried().len(), 3);
     assert_eq!(
-        world
-            .recovery
-            .discard("eve", &all, "again", true)
+        edit::discard(&world.recovery, "eve", &all, "again", true)
             .await
             .unwrap(),
         0,
@@ -512,9 +529,7 @@ async fn a_flood_is_discarded_in_parts_and_every_part_is_in_the_log() {
         code: vec!["invalid_amount".to_owned()],
         ..Selection::default()
     };
-    let refused = world
-        .recovery
-        .discard("eve", &all, "a flood", false)
+    let refused = edit::discard(&world.recovery, "eve", &all, "a flood", false)
         .await
         .unwrap_err();
     assert!(
@@ -522,33 +537,28 @@ async fn a_flood_is_discarded_in_parts_and_every_part_is_in_the_log() {
         "{refused}"
     );
     assert_eq!(
-        world
-            .recovery
-            .discard(
-                "eve",
-                &Selection {
-                    limit: Some(7_000),
-                    ..all.clone()
-                },
-                "a flood",
-                true
-            )
-            .await
-            .unwrap(),
+        edit::discard(
+            &world.recovery,
+            "eve",
+            &Selection {
+                limit: Some(7_000),
+                ..all.clone()
+            },
+            "a flood",
+            true
+        )
+        .await
+        .unwrap(),
         7_000
     );
     assert_eq!(
-        world
-            .recovery
-            .discard("eve", &all, "a flood", true)
+        edit::discard(&world.recovery, "eve", &all, "a flood", true)
             .await
             .unwrap(),
         5_001
     );
     assert_eq!(
-        world
-            .recovery
-            .discard("eve", &all, "a flood", true)
+        edit::discard(&world.recovery, "eve", &all, "a flood", true)
             .await
             .unwrap(),
         0,
@@ -580,14 +590,10 @@ async fn what_the_database_cancels_for_its_length_is_to_be_narrowed_and_not_trie
         ..Selection::default()
     };
     let patch = json!([{"op": "replace", "path": "/payload/amount", "value": 5}]).to_string();
-    let patched = world
-        .recovery
-        .patch("eve", &one, &patch, "", "k7", false)
+    let patched = edit::patch(&world.recovery, "eve", &one, &patch, "", "k7", false)
         .await
         .unwrap_err();
-    let discarded = world
-        .recovery
-        .discard("eve", &one, "a test", false)
+    let discarded = edit::discard(&world.recovery, "eve", &one, "a test", false)
         .await
         .unwrap_err();
     for refused in [patched, discarded] {

@@ -9,6 +9,7 @@ use contracts::avro::framing;
 use contracts::event::Catalog;
 use recovery::error::RecoveryError;
 use recovery::model::Explanation;
+use recovery::query::explain;
 use std::collections::BTreeSet;
 use story::{RAW, World, world};
 
@@ -33,7 +34,7 @@ async fn dead(world: &World, stage: &str, code: &str, detail: &str, value: Optio
 }
 
 async fn explained(world: &World, id: i64) -> Explanation {
-    world.recovery.explain(id).await.unwrap()
+    explain::explain(&world.recovery, id).await.unwrap()
 }
 
 fn body(id: &str, amount: &str) -> String {
@@ -185,7 +186,7 @@ async fn every_code_there_is_has_advice_of_its_own_and_a_foreign_one_gets_the_ge
         told.next
     );
     assert!(matches!(
-        world.recovery.explain(999_999).await,
+        explain::explain(&world.recovery, 999_999).await,
         Err(RecoveryError::NotFound(_))
     ));
 }
@@ -234,7 +235,7 @@ async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
     );
     for (state, words) in [
         ("resolved", "it is settled"),
-        ("discarded", "it was given up"),
+        ("discarded", "it was discarded"),
         ("replaying", "Wait: "),
     ] {
         world

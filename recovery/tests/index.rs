@@ -8,7 +8,12 @@ mod index_world;
 use contracts::RejectionCode;
 use index_world::{Made, assign, body, ours, take, world};
 use proptest::strategy::ValueTree as _;
-use recovery::model::{Body, Selection, State};
+use recovery::index::retention;
+use recovery::model::{DeadLetterState, Payload, Selection};
+use recovery::query::detail;
+use recovery::query::export;
+use recovery::query::list;
+use recovery::query::stats;
 use sqlx::Row as _;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +84,7 @@ async fn a_row_says_all_that_the_headers_say() {
         &[ours(5, RejectionCode::InvalidAmount).with("ef.dlq.attempts", "3")],
     )
     .unwrap();
-    let detail = world.recovery.letter(1).await.unwrap();
+    let detail = detail::dead_letter(&world.recovery, 1).await.unwrap();
     let letter = &detail.letter;
     assert_eq!(
         (letter.stage.as_str(), letter.code.as_str()),
@@ -115,7 +120,7 @@ async fn a_row_says_all_that_the_headers_say() {
     assert_eq!(detail.headers.len(), 20);
     assert_eq!(
         detail.value,
-        Body::Text {
+        Payload::Text {
             text: String::from_utf8(body("evt-5", "payment.authorized.v1")).unwrap()
         }
     );
@@ -136,7 +141,7 @@ async fn a_row_says_all_that_the_headers_say() {
 #[derive(clap::Parser)]
 struct Limits {
     #[command(flatten)]
-    keep: recovery::index::retention::KeepArgs,
+    keep: recovery::index::retention::RetentionArgs,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,13 +161,17 @@ async fn the_original_of_an_edit_that_failed_again_is_kept_while_its_dead_letter
         }],
     )
     .unwrap();
-    let limits = <Limits as clap::Parser>::parse_from(["test", "--keep-values-days", "1"]).keep;
+    let limits =
+        <Limits as clap::Parser>::parse_from(["test", "--payload-retention-days", "1"]).keep;
     let aged = "UPDATE failures SET failed_at = now() - interval '2 days'";
     sqlx::query(aged).execute(&world.pool).await.unwrap();
     let original = "SELECT count(*) FROM failures WHERE value IS NOT NULL AND dropped_at IS NULL";
     assert_eq!(
         (
-            world.recovery.trim(&limits).await.unwrap().failures,
+            retention::trim(&world.recovery, &limits)
+                .await
+                .unwrap()
+                .failures,
             world.number(original).await
         ),
         (0, 1)
@@ -171,7 +180,10 @@ async fn the_original_of_an_edit_that_failed_again_is_kept_while_its_dead_letter
     sqlx::query(settled).execute(&world.pool).await.unwrap();
     assert_eq!(
         (
-            world.recovery.trim(&limits).await.unwrap().failures,
+            retention::trim(&world.recovery, &limits)
+                .await
+                .unwrap()
+                .failures,
             world.number(original).await
         ),
         (1, 0)
@@ -184,11 +196,12 @@ async fn the_key_of_a_patch_is_forgotten_after_a_month() {
     let keys = "INSERT INTO done_once (key, asked, answer, at)
          SELECT n::text, '', '{}', now() - make_interval(days => n) FROM generate_series(28, 32, 2) n";
     sqlx::query(keys).execute(&world.pool).await.unwrap();
-    world
-        .recovery
-        .trim(&<Limits as clap::Parser>::parse_from(["test"]).keep)
-        .await
-        .unwrap();
+    retention::trim(
+        &world.recovery,
+        &<Limits as clap::Parser>::parse_from(["test"]).keep,
+    )
+    .await
+    .unwrap();
     assert_eq!(
         world
             .number("SELECT sum(key::integer)::bigint FROM done_once")
@@ -234,18 +247,18 @@ async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
         ours(1, RejectionCode::NotJson).at(12),
     ];
     take(&mut index, &batch).unwrap();
-    let one = world.recovery.letter(1).await.unwrap();
+    let one = detail::dead_letter(&world.recovery, 1).await.unwrap();
     assert_eq!(
         (
             one.letter.state,
             one.letter.code.as_str(),
             one.letter.replay_count
         ),
-        (State::Open, "amount_not_positive", 1)
+        (DeadLetterState::Open, "amount_not_positive", 1)
     );
     assert_eq!(
         one.value,
-        Body::Text {
+        Payload::Text {
             text: "{\"edited\":true}".to_owned()
         }
     );
@@ -273,10 +286,10 @@ async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
         body("evt-1", "payment.authorized.v1"),
         "the original is not lost with the edit"
     );
-    let two = world.recovery.letter(2).await.unwrap();
+    let two = detail::dead_letter(&world.recovery, 2).await.unwrap();
     assert_eq!(
         two.letter.state,
-        State::Discarded,
+        DeadLetterState::Discarded,
         "what a person gave up stays given up"
     );
     assert_eq!(two.letter.code, "amount_not_positive");
@@ -306,7 +319,7 @@ async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
     take(&mut index, &batch).unwrap();
     take(&mut index, &[again(13, 1, "3"), again(14, 1, "2")]).unwrap();
     assert_eq!(world.number(state).await, before);
-    let one = world.recovery.letter(1).await.unwrap();
+    let one = detail::dead_letter(&world.recovery, 1).await.unwrap();
     assert_eq!(
         (one.letter.replay_count, one.dlq, one.failures.len()),
         (3, (0, 13), 4)
@@ -385,19 +398,20 @@ async fn hostile_values_come_back_verbatim_and_change_nothing() {
         .collect();
     take(&mut world.index(), &batch).unwrap();
     for (text, made) in hostile.iter().zip(&batch) {
-        let found = world
-            .recovery
-            .letters(
-                &Selection {
-                    event_id: Some((*text).to_owned()),
-                    ..Selection::default()
-                },
-                None,
-            )
+        let found = list::dead_letters(
+            &world.recovery,
+            &Selection {
+                event_id: Some((*text).to_owned()),
+                ..Selection::default()
+            },
+            None,
+        )
+        .await
+        .unwrap();
+        assert_eq!(found.letters.len(), 1, "{text}");
+        let detail = detail::dead_letter(&world.recovery, found.letters[0].id)
             .await
             .unwrap();
-        assert_eq!(found.letters.len(), 1, "{text}");
-        let detail = world.recovery.letter(found.letters[0].id).await.unwrap();
         let letter = &detail.letter;
         for field in [&letter.detail, &letter.code, &letter.stage, &letter.source] {
             assert_eq!(field, text);
@@ -408,7 +422,7 @@ async fn hostile_values_come_back_verbatim_and_change_nothing() {
         );
         assert_eq!(
             detail.value,
-            Body::Text {
+            Payload::Text {
                 text: (*text).to_owned()
             }
         );
@@ -443,9 +457,7 @@ async fn hostile_values_come_back_verbatim_and_change_nothing() {
             },
         ] {
             assert_eq!(
-                world
-                    .recovery
-                    .letters(&selection, None)
+                list::dead_letters(&world.recovery, &selection, None)
                     .await
                     .unwrap()
                     .letters
@@ -454,7 +466,10 @@ async fn hostile_values_come_back_verbatim_and_change_nothing() {
                 "{selection:?}"
             );
             assert_eq!(
-                world.recovery.groups(&selection).await.unwrap().len(),
+                list::groups(&world.recovery, &selection)
+                    .await
+                    .unwrap()
+                    .len(),
                 1,
                 "{selection:?}"
             );
@@ -549,11 +564,11 @@ async fn nothing_is_too_strange_to_be_indexed() {
                 .as_ref()
                 .map(|value| i32::try_from(value.len()).unwrap())
         );
-        let detail = world.recovery.letter(id).await.unwrap();
+        let detail = detail::dead_letter(&world.recovery, id).await.unwrap();
         assert_eq!(detail.headers.len(), made.headers.len());
         serde_json::to_string(&detail).unwrap();
     }
-    let nul = world.recovery.letter(4).await.unwrap();
+    let nul = detail::dead_letter(&world.recovery, 4).await.unwrap();
     assert_eq!(
         nul.headers,
         [
@@ -561,7 +576,10 @@ async fn nothing_is_too_strange_to_be_indexed() {
             (String::new(), Some("base64:/w==".to_owned()))
         ]
     );
-    let numbers = world.recovery.letter(6).await.unwrap().letter;
+    let numbers = detail::dead_letter(&world.recovery, 6)
+        .await
+        .unwrap()
+        .letter;
     assert_eq!(
         (
             numbers.replay_count,
@@ -571,30 +589,31 @@ async fn nothing_is_too_strange_to_be_indexed() {
         (0, 1, 1_790_000_000)
     );
     assert_eq!(
-        world.recovery.letter(9).await.unwrap().letter.source,
+        detail::dead_letter(&world.recovery, 9)
+            .await
+            .unwrap()
+            .letter
+            .source,
         "acme",
         "the first of two"
     );
     let long = "e".repeat(100_000);
-    let found = world
-        .recovery
-        .letters(
-            &Selection {
-                event_id: Some(long),
-                ..Selection::default()
-            },
-            None,
-        )
-        .await
-        .unwrap();
+    let found = list::dead_letters(
+        &world.recovery,
+        &Selection {
+            event_id: Some(long),
+            ..Selection::default()
+        },
+        None,
+    )
+    .await
+    .unwrap();
     assert_eq!(
         found.letters.len(),
         1,
         "what is too long for an index is found all the same"
     );
-    let exported = world
-        .recovery
-        .export(&Selection::default(), None)
+    let exported = export::export(&world.recovery, &Selection::default(), None)
         .await
         .unwrap();
     assert_eq!(exported.0.len(), batch.len());
@@ -621,7 +640,7 @@ async fn a_row_postgresql_refuses_is_indexed_without_its_texts() {
     let id = world
         .number("SELECT id FROM dead_letters WHERE origin_offset = 7")
         .await;
-    let detail = world.recovery.letter(id).await.unwrap();
+    let detail = detail::dead_letter(&world.recovery, id).await.unwrap();
     assert!(
         detail.letter.detail.contains("refused"),
         "{}",
@@ -629,7 +648,7 @@ async fn a_row_postgresql_refuses_is_indexed_without_its_texts() {
     );
     assert_eq!(
         detail.value,
-        Body::Text {
+        Payload::Text {
             text: String::from_utf8(body("evt-7", "payment.authorized.v1")).unwrap()
         }
     );
@@ -694,7 +713,7 @@ async fn a_flood_is_counted_exactly_and_random_event_types_stay_few_groups() {
     world.assert_counters().await;
     let groups = world.number("SELECT count(*) FROM groups").await;
     assert!(groups <= 4 * 201 + 4, "{groups} groups");
-    let stats = world.recovery.stats().await.unwrap();
+    let stats = stats::stats(&world.recovery).await.unwrap();
     assert_eq!(stats.open, 50_000);
     for code in codes {
         assert_eq!(stats.by_code[code.code()], 12_500);
@@ -704,9 +723,7 @@ async fn a_flood_is_counted_exactly_and_random_event_types_stay_few_groups() {
         ..Selection::default()
     };
     assert!(
-        world
-            .recovery
-            .groups(&other)
+        list::groups(&world.recovery, &other)
             .await
             .unwrap()
             .iter()
@@ -809,7 +826,16 @@ async fn any_headers_and_bytes_become_a_row_or_a_failure_of_one() {
         limit: Some(1000),
         ..Selection::default()
     };
-    for letter in world.recovery.letters(&all, None).await.unwrap().letters {
-        serde_json::to_string(&world.recovery.letter(letter.id).await.unwrap()).unwrap();
+    for letter in list::dead_letters(&world.recovery, &all, None)
+        .await
+        .unwrap()
+        .letters
+    {
+        serde_json::to_string(
+            &detail::dead_letter(&world.recovery, letter.id)
+                .await
+                .unwrap(),
+        )
+        .unwrap();
     }
 }

@@ -1,17 +1,24 @@
-//! Questions of on-call against a model in memory, pages, export and import, limits.
+//! Questions of on-call against a model in memory, pages, export, limits.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[allow(missing_docs, unreachable_pub, reason = "a test")]
 mod index_world;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser as _;
 use contracts::RejectionCode;
 use index_world::{Made, World, body, ours, take, world};
 use proptest::test_runner::{Config, TestRunner};
 use recovery::error::RecoveryError;
-use recovery::index::retention::KeepArgs;
-use recovery::model::{Body, Letter, Selection, State, Time};
+use recovery::index::retention;
+use recovery::index::retention::RetentionArgs;
+use recovery::model::{DeadLetter, DeadLetterState, Payload, Selection, Time};
+use recovery::query::detail;
+use recovery::query::export;
+use recovery::query::list;
+use recovery::query::stats;
 
 const CODES: [RejectionCode; 4] = [
     RejectionCode::NotJson,
@@ -45,10 +52,12 @@ async fn filled(name: &str) -> World {
 }
 
 /// All pages of a selection.
-async fn all_of(world: &World, selection: &Selection) -> Vec<Letter> {
+async fn all_of(world: &World, selection: &Selection) -> Vec<DeadLetter> {
     let (mut all, mut before) = (Vec::new(), None);
     loop {
-        let page = world.recovery.letters(selection, before).await.unwrap();
+        let page = list::dead_letters(&world.recovery, selection, before)
+            .await
+            .unwrap();
         let Some(last) = page.letters.last() else {
             return all;
         };
@@ -57,10 +66,10 @@ async fn all_of(world: &World, selection: &Selection) -> Vec<Letter> {
     }
 }
 
-fn matches(selection: &Selection, letter: &Letter) -> bool {
+fn matches(selection: &Selection, letter: &DeadLetter) -> bool {
     let any = |values: &Vec<String>, value: &String| values.is_empty() || values.contains(value);
     let state = if selection.state.is_empty() {
-        letter.state == State::Open
+        letter.state == DeadLetterState::Open
     } else {
         selection.state.contains(&letter.state)
     };
@@ -90,10 +99,10 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
     let world = filled("filters").await;
     let everything = Selection {
         state: vec![
-            State::Open,
-            State::Replaying,
-            State::Resolved,
-            State::Discarded,
+            DeadLetterState::Open,
+            DeadLetterState::Replaying,
+            DeadLetterState::Resolved,
+            DeadLetterState::Discarded,
         ],
         limit: Some(1000),
         ..Selection::default()
@@ -120,9 +129,9 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
             },
             state: match pick(7, 4) {
                 0 => Vec::new(),
-                1 => vec![State::Resolved, State::Resolved],
-                2 => vec![State::Open, State::Replaying],
-                _ => vec![State::Discarded],
+                1 => vec![DeadLetterState::Resolved, DeadLetterState::Resolved],
+                2 => vec![DeadLetterState::Open, DeadLetterState::Replaying],
+                _ => vec![DeadLetterState::Discarded],
             },
             code: one(
                 pick(9, 3) == 0,
@@ -146,13 +155,15 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
             contains: (pick(24, 5) == 0).then(|| format!("WRONG with {}", pick(8, 60))),
             limit: Some(1 + pick(10, 50)),
         };
-        let expected: Vec<&Letter> = letters
+        let expected: Vec<&DeadLetter> = letters
             .iter()
             .filter(|letter| matches(&selection, letter))
             .collect();
         let found = all_of(&world, &selection).await;
         assert!(found.iter().eq(expected.iter().copied()), "{selection:?}");
-        let first = world.recovery.letters(&selection, None).await.unwrap();
+        let first = list::dead_letters(&world.recovery, &selection, None)
+            .await
+            .unwrap();
         if let Some(total) = first.total {
             assert_eq!(
                 usize::try_from(total).unwrap(),
@@ -160,26 +171,27 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
                 "{selection:?}"
             );
         }
-        let groups = world
-            .recovery
-            .groups(&Selection {
+        let groups = list::groups(
+            &world.recovery,
+            &Selection {
                 limit: None,
                 ..selection.clone()
-            })
-            .await
-            .unwrap();
+            },
+        )
+        .await
+        .unwrap();
         let counted: i64 = groups
             .iter()
             .map(|group| {
                 let wanted = |state| {
                     selection.state.contains(&state)
-                        || (selection.state.is_empty() && state == State::Open)
+                        || (selection.state.is_empty() && state == DeadLetterState::Open)
                 };
                 [
-                    (State::Open, group.open),
-                    (State::Replaying, group.replaying),
-                    (State::Resolved, group.resolved),
-                    (State::Discarded, group.discarded),
+                    (DeadLetterState::Open, group.open),
+                    (DeadLetterState::Replaying, group.replaying),
+                    (DeadLetterState::Resolved, group.resolved),
+                    (DeadLetterState::Discarded, group.discarded),
                 ]
                 .into_iter()
                 .filter_map(|(state, count)| wanted(state).then_some(count))
@@ -203,15 +215,17 @@ async fn an_empty_answer_says_when_the_last_one_was_settled() {
         code: vec!["too_deep".to_owned()],
         ..Selection::default()
     };
-    let page = world.recovery.letters(&nothing, None).await.unwrap();
+    let page = list::dead_letters(&world.recovery, &nothing, None)
+        .await
+        .unwrap();
     assert_eq!((page.letters.len(), page.total), (0, Some(0)));
     let age = Time::now_utc() - page.last_settled_at.unwrap();
     assert_eq!(age.whole_minutes(), 60);
     assert!(matches!(
-        world.recovery.letter(99_999).await,
+        detail::dead_letter(&world.recovery, 99_999).await,
         Err(RecoveryError::NotFound(_))
     ));
-    let stats = world.recovery.stats().await.unwrap();
+    let stats = stats::stats(&world.recovery).await.unwrap();
     assert_eq!(
         stats.open + stats.replaying + stats.resolved + stats.discarded,
         600
@@ -239,14 +253,14 @@ async fn words_that_take_too_long_are_refused_with_advice() {
         contains: Some("wrong".to_owned()),
         ..Selection::default()
     };
-    let refusal = world.recovery.letters(&words, None).await.unwrap_err();
+    let refusal = list::dead_letters(&world.recovery, &words, None)
+        .await
+        .unwrap_err();
     assert_eq!(refusal.code(), "invalid_request");
     assert!(refusal.to_string().contains("--code"), "{refusal}");
     other.rollback().await.unwrap();
     assert!(
-        !world
-            .recovery
-            .letters(&words, None)
+        !list::dead_letters(&world.recovery, &words, None)
             .await
             .unwrap()
             .letters
@@ -255,7 +269,7 @@ async fn words_that_take_too_long_are_refused_with_advice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_is_imported_once_and_verbatim() {
+async fn an_export_is_verbatim_page_by_page() {
     let from = filled("export_from").await;
     let strange = Made {
         key: Some(vec![0, 255]),
@@ -271,20 +285,19 @@ async fn an_export_is_imported_once_and_verbatim() {
         .with("x", vec![0])
         .with("ef.dlq.detail", "<b>\u{1b}[2J'; --");
     take(&mut from.index(), &[strange, null, nul_header]).unwrap();
-    let to = world("export_to").await;
     let all = Selection {
         state: vec![
-            State::Open,
-            State::Replaying,
-            State::Resolved,
-            State::Discarded,
+            DeadLetterState::Open,
+            DeadLetterState::Replaying,
+            DeadLetterState::Resolved,
+            DeadLetterState::Discarded,
         ],
         limit: Some(100),
         ..Selection::default()
     };
     let (mut before, mut lines) = (None, Vec::new());
     loop {
-        let (page, next) = from.recovery.export(&all, before).await.unwrap();
+        let (page, next) = export::export(&from.recovery, &all, before).await.unwrap();
         lines.extend(page);
         before = next;
         if before.is_none() {
@@ -292,81 +305,54 @@ async fn an_export_is_imported_once_and_verbatim() {
         }
     }
     assert_eq!(lines.len(), 603);
-    let text: Vec<serde_json::Value> = lines
-        .iter()
-        .map(|line| serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap())
-        .collect();
-    assert_eq!(to.recovery.import("ann", &text).await.unwrap(), 603);
-    assert_eq!(
-        to.recovery.import("ann", &text).await.unwrap(),
-        0,
-        "what is there stays as it is"
-    );
-    let columns = "SELECT sum(hashtext((origin_topic, origin_offset, family, dlq_offset, consumer_group, failed_topic, detail, disposition,
-                   attempts, replay_count, first_failed_at, last_failed_at, received_at, service_version, event_id, entity_key, trace_id, key,
-                   value, value_bytes, value_sha256, headers::text, kept_bytes, resolution, settled_at, reason)::text))::bigint FROM dead_letters";
-    assert_eq!(from.number(columns).await, to.number(columns).await);
-    let states = "SELECT count(*) FILTER (WHERE state = 'open') * 1000000 + count(*) FILTER (WHERE state = 'resolved') * 1000
-                  + count(*) FILTER (WHERE state = 'discarded') FROM dead_letters";
-    sqlx::query("UPDATE dead_letters SET state = 'open' WHERE state = 'replaying'")
-        .execute(&from.pool)
+    for line in &lines {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let bytes = |field: &str| {
+            let text = line[field]
+                .get("text")
+                .map(|text| text.as_str().unwrap().as_bytes().to_vec());
+            let decoded = line[field]
+                .get("base64")
+                .map(|text| STANDARD.decode(text.as_str().unwrap()).unwrap());
+            text.or(decoded)
+        };
+        // Whatever the line says is in the row with its position, and nothing else.
+        let same: bool = sqlx::query_scalar(
+            "SELECT d.state = $3 AND d.value IS NOT DISTINCT FROM $4 AND d.key IS NOT DISTINCT FROM $5
+                    AND encode(d.value_sha256, 'hex') IS NOT DISTINCT FROM $6 AND d.headers::jsonb = $7::jsonb
+                    AND (g.stage, g.code, g.source, g.event_type) = ($8, $9, $10, $11) AND d.detail = $12
+                    AND d.event_id IS NOT DISTINCT FROM $13 AND d.reason IS NOT DISTINCT FROM $14
+                    AND d.resolution IS NOT DISTINCT FROM $15 AND d.origin_topic = $16 AND d.origin_offset = $17
+             FROM dead_letters d JOIN groups g ON g.id = d.group_id WHERE d.dlq_partition = $1 AND d.dlq_offset = $2",
+        )
+        .bind(i32::try_from(line["dlq"][0].as_i64().unwrap()).unwrap())
+        .bind(line["dlq"][1].as_i64())
+        .bind(line["state"].as_str())
+        .bind(bytes("value"))
+        .bind(bytes("key"))
+        .bind(line["value_sha256"].as_str())
+        .bind(line["headers"].to_string())
+        .bind(line["stage"].as_str())
+        .bind(line["code"].as_str())
+        .bind(line["source"].as_str())
+        .bind(line["event_type"].as_str())
+        .bind(line["detail"].as_str())
+        .bind(line["event_id"].as_str())
+        .bind(line["reason"].as_str())
+        .bind(line["resolution"].as_str())
+        .bind(line["origin"][0].as_str())
+        .bind(line["origin"][2].as_i64())
+        .fetch_one(&from.pool)
         .await
         .unwrap();
-    assert_eq!(from.number(states).await, to.number(states).await);
-    to.assert_counters().await;
-    assert_eq!(
-        to.number("SELECT count(*) FROM audit_log WHERE action = 'dlq.import' AND who = 'ann'")
-            .await,
-        2
-    );
-
-    let mut broken = text[..2].to_vec();
-    broken[1]["value"] = serde_json::json!({"base64": "!"});
-    broken[0]["origin"][1] = 99.into();
-    let refusal = to.recovery.import("ann", &broken).await.unwrap_err();
-    assert!(refusal.to_string().contains("line 2"), "{refusal}");
-    assert_eq!(
-        to.number("SELECT count(*) FROM dead_letters").await,
-        603,
-        "all or nothing"
-    );
-
-    // The same places of another cluster are other places: no fate of ours, and none of ours is hidden by them.
-    sqlx::query("INSERT INTO kafka_cluster (cluster_id) VALUES ('here')")
-        .execute(&to.pool)
-        .await
-        .unwrap();
-    let foreign: Vec<_> = text[..2]
-        .iter()
-        .map(|line| json_with(line, "cluster", "there"))
-        .collect();
-    assert_eq!(to.recovery.import("ann", &foreign).await.unwrap(), 2);
-    assert_eq!(
-        to.number("SELECT count(*) FROM dead_letters WHERE origin_topic LIKE 'there/%'")
-            .await,
-        2
-    );
-    let own: Vec<_> = text[..2]
-        .iter()
-        .map(|line| json_with(line, "cluster", "here"))
-        .collect();
-    assert_eq!(
-        to.recovery.import("ann", &own).await.unwrap(),
-        0,
-        "there already"
-    );
-}
-
-fn json_with(line: &serde_json::Value, name: &str, value: &str) -> serde_json::Value {
-    let mut line = line.clone();
-    line[name] = value.into();
-    line
+        assert!(same, "{line}");
+    }
 }
 
 #[derive(clap::Parser)]
 struct Cli {
     #[command(flatten)]
-    keep: KeepArgs,
+    keep: RetentionArgs,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,14 +368,16 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     let limits = |days: &str, mebibytes: &str| {
         Cli::parse_from([
             "test",
-            "--keep-values-days",
+            "--payload-retention-days",
             days,
-            "--keep-mebibytes",
+            "--index-max-mib",
             mebibytes,
         ])
         .keep
     };
-    let roomy = world.recovery.trim(&limits("30", "20480")).await.unwrap();
+    let roomy = retention::trim(&world.recovery, &limits("30", "20480"))
+        .await
+        .unwrap();
     assert_eq!(
         (roomy.letters, roomy.failures, roomy.over_limit),
         (0, 1, false),
@@ -404,33 +392,34 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
         .await
         .unwrap()
         .rows_affected();
-    let aged = world.recovery.trim(&limits("1", "20480")).await.unwrap();
+    let aged = retention::trim(&world.recovery, &limits("1", "20480"))
+        .await
+        .unwrap();
     assert_eq!((aged.letters, aged.over_limit), (discarded, false));
     assert_eq!(
-        world
-            .recovery
-            .trim(&limits("1", "20480"))
+        retention::trim(&world.recovery, &limits("1", "20480"))
             .await
             .unwrap()
             .letters,
         0,
         "once"
     );
-    let one = world
-        .recovery
-        .letters(
-            &Selection {
-                state: vec![State::Discarded],
-                limit: Some(1),
-                ..Selection::default()
-            },
-            None,
-        )
+    let one = list::dead_letters(
+        &world.recovery,
+        &Selection {
+            state: vec![DeadLetterState::Discarded],
+            limit: Some(1),
+            ..Selection::default()
+        },
+        None,
+    )
+    .await
+    .unwrap();
+    let detail = detail::dead_letter(&world.recovery, one.letters[0].id)
         .await
         .unwrap();
-    let detail = world.recovery.letter(one.letters[0].id).await.unwrap();
     assert!(
-        matches!(detail.value, Body::Dropped { bytes } if bytes > 100),
+        matches!(detail.value, Payload::Dropped { bytes } if bytes > 100),
         "{:?}",
         detail.value
     );
@@ -442,7 +431,9 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     sqlx::query(large).execute(&world.pool).await.unwrap();
     let open = "SELECT sum(hashtext(d::text))::bigint FROM dead_letters d WHERE state IN ('open', 'replaying')";
     let before = world.number(open).await;
-    let sized = world.recovery.trim(&limits("90", "1")).await.unwrap();
+    let sized = retention::trim(&world.recovery, &limits("90", "1"))
+        .await
+        .unwrap();
     assert!(
         sized.letters > 0 && sized.bytes <= 1 << 20 && !sized.over_limit,
         "{sized:?}"
@@ -456,7 +447,9 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
         .execute(&world.pool)
         .await
         .unwrap();
-    let full = world.recovery.trim(&limits("90", "1")).await.unwrap();
+    let full = retention::trim(&world.recovery, &limits("90", "1"))
+        .await
+        .unwrap();
     assert!(full.over_limit, "{full:?}");
     assert_eq!(
         world.number("SELECT count(*) FROM dead_letters WHERE state IN ('open', 'replaying') AND dropped_at IS NOT NULL").await,

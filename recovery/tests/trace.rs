@@ -6,7 +6,8 @@ mod story;
 
 use contracts::kafka::headers as h;
 use recovery::error::RecoveryError;
-use recovery::model::{Story, Trace};
+use recovery::model::{Fate, StepKind, Story, Trace};
+use recovery::query::trace;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
@@ -142,7 +143,7 @@ async fn a_long_story(world: &World, headers: &[(String, String)]) {
 }
 
 async fn told(world: &World, asked: &str) -> Trace {
-    world.recovery.trace(asked).await.unwrap()
+    trace::trace(&world.recovery, asked).await.unwrap()
 }
 
 fn whats(story: &Story) -> Vec<(&str, &str)> {
@@ -192,11 +193,11 @@ async fn the_whole_story_is_told_whatever_it_is_asked_by_and_its_bytes_verify_ag
         assert_eq!(steps, expected, "{asked}");
         assert_eq!(
             (
-                story.fate.as_str(),
+                story.fate,
                 story.event_id.as_deref(),
                 story.source.as_deref()
             ),
-            ("stored", Some("e-1"), Some("acme"))
+            (Fate::Stored, Some("e-1"), Some("acme"))
         );
         let total: f64 = story.steps.iter().map(|step| step.delay_seconds).sum();
         let span = story.steps.last().unwrap().at - story.steps[0].at;
@@ -329,25 +330,30 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
     let with_letter: Vec<_> = trace
         .stories
         .iter()
-        .filter(|story| story.steps.iter().any(|step| step.what == "dead_lettered"))
+        .filter(|story| {
+            story
+                .steps
+                .iter()
+                .any(|step| step.what == StepKind::DeadLettered)
+        })
         .collect();
     assert_eq!(
         (
             with_letter.len(),
             with_letter[0].source.as_deref(),
-            with_letter[0].fate.as_str()
+            with_letter[0].fate
         ),
-        (1, Some("globex"), "stored")
+        (1, Some("globex"), Fate::Stored)
     );
 
     for refused in ["", "a\0b", &"x".repeat(2000)] {
         assert!(matches!(
-            world.recovery.trace(refused).await,
+            trace::trace(&world.recovery, refused).await,
             Err(RecoveryError::Invalid(_))
         ));
     }
     assert!(matches!(
-        world.recovery.trace("'; DROP TABLE dead_letters; --").await,
+        trace::trace(&world.recovery, "'; DROP TABLE dead_letters; --").await,
         Err(RecoveryError::NotFound(_))
     ));
 
@@ -356,7 +362,7 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
     bare.run("UPDATE dead_letters SET event_id = 'e', settled_at = clock_timestamp(), settled_by = 'ada', reason = 'a test'")
         .await;
     let story = told(&bare, "e").await.stories.remove(0);
-    assert_eq!(story.fate, "dead_lettered (discarded)");
+    assert_eq!(story.fate.to_string(), "dead_lettered (discarded)");
     assert_eq!(
         story
             .steps
@@ -392,7 +398,7 @@ async fn a_story_is_found_by_index_alone() {
     let asking = story::again(&world.url);
     let started = Instant::now();
     for asked in [E7, "pay-77", T7] {
-        let trace = asking.trace(asked).await.unwrap();
+        let trace = trace::trace(&asking, asked).await.unwrap();
         assert!(
             trace.stories.iter().any(|story| story.steps.len() >= 5),
             "{trace:?}"

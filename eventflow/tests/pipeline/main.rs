@@ -14,6 +14,7 @@ mod recovery;
 mod recovery_books;
 mod recovery_deploys;
 mod recovery_embedded;
+mod recovery_waits;
 mod retry;
 mod rights;
 mod secrets;

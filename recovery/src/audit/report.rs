@@ -6,7 +6,7 @@ use super::pages::PAGE;
 use super::{CHECKPOINT_AGE, IN_FLIGHT, UNACCOUNTED};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{Audit, Finding, Time};
+use crate::model::{Audit, DeadLetterState, Finding, FindingKind, Time};
 use sqlx::FromRow;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ pub(super) async fn of_pages(context: &Context, topic: &str) -> Result<Audit, Re
         .iter()
         .map(|f| (f.partition, f.first, f.next, f.high))
         .collect();
-    let rows: Vec<(i32, i64, String, String)> = sqlx::query_as(
+    let rows: Vec<(i32, i64, FindingKind, String)> = sqlx::query_as(
         "SELECT partition, \"offset\", kind, detail FROM audit_findings
          WHERE topic = $1 AND healed_at IS NULL ORDER BY partition, \"offset\" LIMIT $2",
     )
@@ -222,13 +222,12 @@ async fn ends(
     text.map(|text| from_json(&text)).transpose()
 }
 
-fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<String, i64> {
+fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<DeadLetterState, i64> {
     [
-        ("open", open),
-        ("replaying", replaying),
-        ("discarded", discarded),
+        (DeadLetterState::Open, open),
+        (DeadLetterState::Replaying, replaying),
+        (DeadLetterState::Discarded, discarded),
     ]
-    .map(|(state, count)| (state.to_owned(), count))
     .into()
 }
 
@@ -241,12 +240,12 @@ fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
     let count = |found: &[(i64, &str)]| i64::try_from(found.len()).unwrap_or(i64::MAX);
     audit.gaps += count(&fates.gaps);
     audit.double_fates += count(&fates.doubles);
-    let of = |kind: &'static str| move |&(offset, why): &(i64, &'static str)| (offset, kind, why);
+    let of = |kind: FindingKind| move |&(offset, why): &(i64, &'static str)| (offset, kind, why);
     let mut found: Vec<_> = fates
         .gaps
         .iter()
-        .map(of("gap"))
-        .chain(fates.doubles.iter().map(of("double_fate")))
+        .map(of(FindingKind::Gap))
+        .chain(fates.doubles.iter().map(of(FindingKind::DoubleFate)))
         .collect();
     found.sort_unstable();
     for (offset, kind, detail) in found
@@ -256,7 +255,7 @@ fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
         audit.findings.push(Finding {
             partition,
             offset,
-            kind: kind.to_owned(),
+            kind,
             detail: detail.to_owned(),
         });
     }

@@ -1,8 +1,8 @@
 //! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
 
 use super::formats::{self, Failure, Header, RecordPosition};
-use super::sniff::Peek;
-use crate::model::Time;
+use super::sniff::Sniffed;
+use crate::model::{Format, Time, time_of_micros};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contracts::json::push_text;
@@ -19,8 +19,6 @@ pub(crate) const NAME_BYTES: usize = 500;
 const DETAIL_BYTES: usize = 4000;
 /// Longest part of a group's identity, in bytes.
 const LABEL_BYTES: usize = 200;
-/// The last microsecond of the year 9999: no calendar of ours goes further.
-const LAST_MICROS: i64 = 253_402_300_799_999_999;
 
 /// A record of a dead-letter topic.
 #[derive(Debug, Clone)]
@@ -81,7 +79,7 @@ impl<'a> Dead<'a> {
 }
 
 /// What a group has in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::FromRow)]
 pub(crate) struct Label {
     pub(crate) stage: String,
     pub(crate) code: String,
@@ -91,12 +89,12 @@ pub(crate) struct Label {
 
 /// A row of `dead_letters`: every text without NUL and within its bounds, every time within the calendar.
 #[derive(Debug, Clone)]
-pub(crate) struct Row<'a> {
+pub(crate) struct DeadLetterRow<'a> {
     pub(crate) group_id: i64,
     pub(crate) label: Label,
     pub(crate) origin: RecordPosition<'a>,
     pub(crate) origin_group: Cow<'a, str>,
-    pub(crate) family: Cow<'a, str>,
+    pub(crate) family: Format,
     pub(crate) dlq: (i32, i64),
     pub(crate) consumer_group: Cow<'a, str>,
     pub(crate) failed: Option<RecordPosition<'a>>,
@@ -119,8 +117,8 @@ pub(crate) struct Row<'a> {
     pub(crate) headers: String,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn new(dead: &Dead<'a>, pipeline: &'a Pipeline, peek: Peek<'a>) -> Self {
+impl<'a> DeadLetterRow<'a> {
+    pub(crate) fn new(dead: &Dead<'a>, pipeline: &'a Pipeline, sniffed: Sniffed<'a>) -> Self {
         let failure = formats::read(&dead.headers, pipeline);
         let Failure {
             family,
@@ -135,8 +133,11 @@ impl<'a> Row<'a> {
             let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
             std::str::from_utf8((*value)?).ok()
         };
-        let at = Time::from_unix_timestamp_nanos(i128::from(dead.timestamp_ms) * 1_000_000).ok();
-        let at = at.filter(|_| dead.timestamp_ms > 0 && dead.timestamp_ms <= LAST_MICROS / 1000);
+        let at = dead
+            .timestamp_ms
+            .checked_mul(1000)
+            .filter(|micros| *micros > 0);
+        let at = at.and_then(time_of);
         let last_failed_at = failure
             .last_failed_micros
             .and_then(time_of)
@@ -155,9 +156,9 @@ impl<'a> Row<'a> {
             Some(origin) => (origin, failure.origin_group),
             None => (own(), Cow::Borrowed("")),
         };
-        let bounded = |position: RecordPosition<'a>| RecordPosition {
-            topic: name(position.topic, NAME_BYTES),
-            ..position
+        let bounded_place = |place: RecordPosition<'a>| RecordPosition {
+            topic: name(place.topic, NAME_BYTES),
+            ..place
         };
         let label = |text: Cow<'_, str>| name(text, LABEL_BYTES).into_owned();
         Self {
@@ -168,17 +169,17 @@ impl<'a> Row<'a> {
                 source: label(
                     text(h::SOURCE)
                         .map(Cow::Borrowed)
-                        .or(peek.source)
+                        .or(sniffed.source)
                         .unwrap_or_default(),
                 ),
-                event_type: label(peek.event_type.unwrap_or_default()),
+                event_type: label(sniffed.event_type.unwrap_or_default()),
             },
-            origin: bounded(origin),
+            origin: bounded_place(origin),
             origin_group: name(origin_group, NAME_BYTES),
-            family: family.into(),
+            family,
             dlq: (dead.partition, dead.offset),
             consumer_group: name(group, NAME_BYTES),
-            failed: failure.failed.map(bounded),
+            failed: failure.failed.map(bounded_place),
             detail: cut(clean(detail), DETAIL_BYTES),
             disposition: name(disposition, LABEL_BYTES),
             attempts: failure.attempts,
@@ -193,7 +194,7 @@ impl<'a> Row<'a> {
                 .map(|version| name(version, LABEL_BYTES)),
             event_id: text(h::EVENT_ID)
                 .map(Cow::Borrowed)
-                .or(peek.event_id)
+                .or(sniffed.event_id)
                 .map(|id| name(id, NAME_BYTES)),
             entity_key: dead
                 .key
@@ -264,11 +265,9 @@ fn length(bytes: &[u8]) -> i32 {
     i32::try_from(bytes.len()).unwrap_or(i32::MAX)
 }
 
+/// A time after the epoch: before it there were no such headers.
 fn time_of(micros: i64) -> Option<Time> {
-    if !(0..=LAST_MICROS).contains(&micros) {
-        return None;
-    }
-    Time::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
+    time_of_micros(micros).filter(|_| micros >= 0)
 }
 
 /// PostgreSQL's text cannot hold NUL.
@@ -280,11 +279,11 @@ pub(crate) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+fn cut(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
         return text;
     }
-    let end = (0..=most)
+    let end = (0..=max)
         .rev()
         .find(|&end| text.is_char_boundary(end))
         .unwrap_or(0);
@@ -292,13 +291,13 @@ fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 }
 
 /// A name that fits: what is too long keeps its beginning and a digest of the whole, so that two stay two and the same stays the same.
-pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+pub(crate) fn name(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     let text = clean(text);
-    if text.len() <= most {
+    if text.len() <= max {
         return text;
     }
     let digest = hex::encode(&Sha256::digest(text.as_bytes())[..8]);
-    let beginning = cut(Cow::Borrowed(&text), most.saturating_sub(17));
+    let beginning = cut(Cow::Borrowed(&text), max.saturating_sub(17));
     Cow::Owned(format!("{beginning}~{digest}"))
 }
 
@@ -306,8 +305,8 @@ pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 fn json(headers: &[Header<'_>]) -> String {
     let mut out = String::with_capacity(headers.len() * 48);
     out.push('[');
-    for (place, (name, value)) in headers.iter().enumerate() {
-        out.push_str(if place > 0 { ",[" } else { "[" });
+    for (index, (name, value)) in headers.iter().enumerate() {
+        out.push_str(if index > 0 { ",[" } else { "[" });
         push_text(&clean((*name).into()), &mut out);
         out.push(',');
         match value.map(|bytes| {

@@ -20,55 +20,15 @@
 //! Dead letters are locked before their items, and in the order of their numbers; a statement changes only what is in the state it expects,
 //! so whoever comes second changes nothing. Each runs in its caller's transaction.
 
-use crate::model::JobState;
+use crate::model::{ItemState, JobState};
 use sqlx::{FromRow, PgConnection};
-
-/// Where an item stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ItemState {
-    Pending,
-    Sending,
-    Sent,
-    Stored,
-    Duplicate,
-    Processed,
-    Failed,
-    Skipped,
-}
-
-impl ItemState {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Sending,
-        Self::Sent,
-        Self::Stored,
-        Self::Duplicate,
-        Self::Processed,
-        Self::Failed,
-        Self::Skipped,
-    ];
-
-    /// As the database and the API spell it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sending => "sending",
-            Self::Sent => "sent",
-            Self::Stored => "stored",
-            Self::Duplicate => "duplicate",
-            Self::Processed => "processed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
 
 /// Items that are resolved together, as columns.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     jobs: Vec<String>,
     letters: Vec<i64>,
-    outcomes: Vec<&'static str>,
+    outcomes: Vec<ItemState>,
     who: Vec<String>,
 }
 
@@ -77,7 +37,7 @@ impl Settled {
     pub(crate) fn add(&mut self, job: String, letter: i64, outcome: ItemState, who: String) {
         self.jobs.push(job);
         self.letters.push(letter);
-        self.outcomes.push(outcome.as_str());
+        self.outcomes.push(outcome);
         self.who.push(who);
     }
 
@@ -117,7 +77,7 @@ pub(crate) async fn switch(
          WHERE id = $1",
     )
     .bind(job)
-    .bind(to.word())
+    .bind(to)
     .bind(over)
     .execute(connection)
     .await
@@ -128,7 +88,7 @@ pub(crate) async fn switch(
 #[derive(Debug, FromRow)]
 pub(crate) struct Ended {
     pub(crate) id: String,
-    pub(crate) state: String,
+    pub(crate) state: JobState,
     /// Items by state, as JSON
     pub(crate) counts: Option<String>,
 }
@@ -333,7 +293,10 @@ mod tests {
 
     #[test]
     fn the_database_knows_the_states_of_an_item() {
-        let allowed = ItemState::ALL.map(|state| format!("'{}'", state.as_str()));
+        let allowed: Vec<String> = ItemState::ALL
+            .iter()
+            .map(|state| format!("'{state}'"))
+            .collect();
         let check = format!("CHECK (state IN ({}))", allowed.join(", "));
         assert!(include_str!("../../migrations/0005_barrier.sql").contains(&check));
     }

@@ -1,6 +1,7 @@
 //! What to do next, one sentence each, with the command to type.
 
 use super::{Case, plain};
+use crate::model::{DeadLetterState, Format};
 use contracts::RejectionCode as C;
 
 /// Whose turn it is.
@@ -102,27 +103,26 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
     let discard = |why: &str| {
         format!("Give it up, with the reason: eventflow dlq discard --id {id} --reason \"{why}\"")
     };
-    match case.state.as_str() {
-        "resolved" => {
+    match case.state {
+        DeadLetterState::Open => {}
+        DeadLetterState::Resolved => {
             return vec![format!(
                 "Nothing: it is settled. Its story: eventflow trace, or eventflow dlq show {id}"
             )];
         }
-        "discarded" => {
+        DeadLetterState::Discarded => {
             return vec![format!(
-                "Nothing: it was given up. Who, when and why: eventflow dlq show {id}"
+                "Nothing: it was discarded. Who, when and why: eventflow dlq show {id}"
             )];
         }
-        "replaying" => {
+        DeadLetterState::Replaying => {
             return vec![
                 "Wait: a replay of it is under way. Its progress: eventflow replay history"
                     .to_owned(),
             ];
         }
-        // Open, or a state of a newer version.
-        _ => {}
     }
-    if case.family != "eventflow" {
+    if case.family == Format::Unknown {
         return vec![
             format!("Read what the other system says of it: eventflow dlq show {id}"),
             format!(

@@ -3,8 +3,8 @@
 use super::find::{Delivery, Found, Letter, Pasts, Raw, Row};
 use super::signature::{Headers, kept_headers, text, verify_again};
 use crate::context::Context;
-use crate::model::{Step, Story, Time};
-use crate::query::explain::plain;
+use crate::model::{DeadLetterState, Fate, StepKind, Story, Time, TraceStep};
+use crate::query::plain;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
 use contracts::pipeline::Values;
@@ -51,7 +51,7 @@ impl Parts {
 }
 
 /// Puts together what has the same source and event id, or the same raw record.
-pub(super) fn group(recovery: &Context, found: Found) -> Vec<Parts> {
+pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
     let mut stories: Vec<Parts> = Vec::new();
     for (raw, row) in found.rows {
         let mut parts = Parts {
@@ -75,7 +75,7 @@ pub(super) fn group(recovery: &Context, found: Found) -> Vec<Parts> {
             .event_id
             .as_deref()
             .map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(&mut stories, letter.raw(&recovery.pipeline.raw), event);
+        let parts = place(&mut stories, letter.raw(&context.pipeline.raw), event);
         parts.letters.push(letter);
     }
     stories
@@ -104,13 +104,13 @@ fn place<'s>(
 
 /// One time line.
 pub(super) fn tell(
-    recovery: &Context,
+    context: &Context,
     parts: &Parts,
     raw: &BTreeMap<Raw, OwnedRecord>,
     pasts: &Pasts,
 ) -> Story {
     let mut steps = Vec::new();
-    receipts(recovery, parts, raw, &mut steps);
+    receipts(context, parts, raw, &mut steps);
     if let Some(row) = &parts.row {
         let detail = format!(
             "{}, schema {}, from raw record {}:{}",
@@ -121,7 +121,7 @@ pub(super) fn tell(
         );
         steps.push(step(
             row.stored_at,
-            "stored",
+            StepKind::Stored,
             "persistence.events".to_owned(),
             &detail,
         ));
@@ -133,14 +133,14 @@ pub(super) fn tell(
         );
         steps.push(step(
             delivery.seen_at,
-            "duplicate",
+            StepKind::Duplicate,
             "persistence.duplicates".to_owned(),
             &detail,
         ));
     }
     for letter in &parts.letters {
-        deaths(recovery, letter, pasts, &mut steps);
-        replays(recovery, letter, pasts, &mut steps);
+        deaths(context, letter, pasts, &mut steps);
+        replays(context, letter, pasts, &mut steps);
     }
     steps.sort_by_key(|step| step.at);
     let mut before = None;
@@ -150,14 +150,14 @@ pub(super) fn tell(
     }
     let letter = parts.letters.last();
     let fate = match (&parts.row, parts.deliveries.first(), letter) {
-        (Some(_), ..) => "stored".to_owned(),
-        (None, Some(_), _) => "duplicate".to_owned(),
-        (None, None, Some(letter)) => format!("dead_lettered ({})", letter.state),
-        (None, None, None) => "in_flight".to_owned(),
+        (Some(_), ..) => Fate::Stored,
+        (None, Some(_), _) => Fate::Duplicate,
+        (None, None, Some(letter)) => Fate::DeadLettered(letter.state),
+        (None, None, None) => Fate::InFlight,
     };
     let delivery = parts.deliveries.first();
     let row = parts.row.as_ref();
-    let (signature, verified_again) = signature(recovery, parts, raw, pasts);
+    let (signature, verified_again) = signature(context, parts, raw, pasts);
     let of_letter =
         |field: fn(&Letter) -> Option<&String>| parts.letters.iter().find_map(field).cloned();
     Story {
@@ -186,10 +186,10 @@ pub(super) fn tell(
     }
 }
 
-fn step(at: Time, what: &str, place: String, detail: &str) -> Step {
-    Step {
+fn step(at: Time, what: StepKind, place: String, detail: &str) -> TraceStep {
+    TraceStep {
         at,
-        what: what.to_owned(),
+        what,
         place,
         detail: plain(detail, DETAIL),
         delay_seconds: 0.0,
@@ -198,12 +198,12 @@ fn step(at: Time, what: &str, place: String, detail: &str) -> Step {
 
 /// Every raw record of the story: received at the edge, and published, when Kafka still tells.
 fn receipts(
-    recovery: &Context,
+    context: &Context,
     parts: &Parts,
     raw: &BTreeMap<Raw, OwnedRecord>,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<TraceStep>,
 ) {
-    let topic = &recovery.pipeline.raw;
+    let topic = &context.pipeline.raw;
     let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
     for letter in &parts.letters {
         match (letter.raw(topic), letter.received_at) {
@@ -217,7 +217,7 @@ fn receipts(
                 );
                 steps.push(step(
                     at,
-                    "received",
+                    StepKind::Received,
                     place,
                     &format!("from {}", letter.source),
                 ));
@@ -241,7 +241,7 @@ fn receipts(
     for ((partition, offset), (at, source)) in &received {
         steps.push(step(
             *at,
-            "received",
+            StepKind::Received,
             format!("{topic}:{partition}:{offset}"),
             &format!("from {source}"),
         ));
@@ -262,7 +262,7 @@ fn receipts(
                 .map_or(at, |receipt| receipt.max(at));
             steps.push(step(
                 at,
-                "published",
+                StepKind::Published,
                 format!("{topic}:{partition}:{offset}"),
                 &format!("{bytes} bytes"),
             ));
@@ -271,9 +271,9 @@ fn receipts(
 }
 
 /// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
-fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
+fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
     let place = |partition: i32, offset: i64| {
-        format!("{}:{partition}:{offset}", recovery.pipeline.dead_letters)
+        format!("{}:{partition}:{offset}", context.pipeline.dead_letters)
     };
     let words = |stage: &str, code: &str, detail: &str| {
         format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
@@ -282,7 +282,7 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
     let detail = words(&letter.stage, &letter.code, &letter.detail);
     steps.push(step(
         letter.last_failed_at,
-        "dead_lettered",
+        StepKind::DeadLettered,
         place(letter.dlq_partition, letter.dlq_offset),
         &detail,
     ));
@@ -302,12 +302,12 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
         );
         steps.push(step(
             failure.failed_at,
-            "dead_lettered",
+            StepKind::DeadLettered,
             place(failure.dlq_partition, failure.dlq_offset),
             &detail,
         ));
     }
-    if letter.state == "discarded"
+    if letter.state == DeadLetterState::Discarded
         && let Some(at) = letter.settled_at
     {
         let (who, why) = (
@@ -316,7 +316,7 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
         );
         steps.push(step(
             at,
-            "discarded",
+            StepKind::Discarded,
             "recovery.dead_letters".to_owned(),
             &format!("by {who}: {why}"),
         ));
@@ -324,8 +324,8 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
 }
 
 /// Edits and replays of a dead letter.
-fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
-    let pipeline = &recovery.pipeline;
+fn replays(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
+    let pipeline = &context.pipeline;
     let group = &letter.consumer_group;
     let topic = pipeline
         .retry_of(group)
@@ -338,7 +338,7 @@ fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<S
         let detail = format!("by {}: {} {}", edit.edited_by, edit.reason, edit.patch);
         steps.push(step(
             edit.edited_at,
-            "edited",
+            StepKind::Edited,
             "recovery.edits".to_owned(),
             &detail,
         ));
@@ -355,20 +355,25 @@ fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<S
         };
         let came_of_it = match &sent.code {
             Some(code) => format!("{} ({code})", sent.state),
-            None => sent.state.clone(),
+            None => sent.state.to_string(),
         };
         let number = sent.replay_count.unwrap_or_default();
         let detail = format!(
             "job {} by {}{edited}, replay {number}: {came_of_it}. {}",
             sent.job_id, sent.created_by, sent.reason
         );
-        steps.push(step(sent.sent_at, "replayed", topic.clone(), &detail));
+        steps.push(step(
+            sent.sent_at,
+            StepKind::Replayed,
+            topic.clone(),
+            &detail,
+        ));
     }
 }
 
 /// What verified it at the edge, and the verdict on the stored bytes today.
 fn signature(
-    recovery: &Context,
+    context: &Context,
     parts: &Parts,
     raw: &BTreeMap<Raw, OwnedRecord>,
     pasts: &Pasts,
@@ -406,7 +411,7 @@ fn signature(
         None => of_letter
             .iter()
             .find(|(_, letter)| {
-                let stage = recovery
+                let stage = context
                     .pipeline
                     .stage_of(&letter.consumer_group, &letter.stage);
                 stage.is_some_and(|stage| stage.values == Values::Raw)
@@ -417,7 +422,7 @@ fn signature(
         let why = "not verified again: the raw record is not at hand (Kafka has it no longer, or was not asked), and no dead letter holds it";
         return (signature, Some(why.to_owned()));
     };
-    let mut verdict = verify_again(recovery.sources.as_deref(), kept, body);
+    let mut verdict = verify_again(context.sources.as_deref(), kept, body);
     let edited = pasts.sent.iter().any(|sent| {
         sent.edit_id.is_some()
             && parts

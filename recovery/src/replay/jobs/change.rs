@@ -1,6 +1,6 @@
 //! What people change about a job.
 
-use super::{MOST_RATE, unknown};
+use super::{MAX_RATE, unknown};
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
@@ -9,7 +9,7 @@ use crate::replay::state;
 use sqlx::{FromRow, PgConnection};
 
 #[derive(FromRow)]
-struct Known {
+struct LockedJob {
     state: JobState,
     created_by: String,
     needs_confirmation: bool,
@@ -18,46 +18,48 @@ struct Known {
 }
 
 /// The job's row, locked until the transaction ends.
-async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, RecoveryError> {
+async fn lock(connection: &mut PgConnection, job: &str) -> Result<LockedJob, RecoveryError> {
     if job.contains('\0') {
         return Err(unknown(job));
     }
-    sqlx::query_as("SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE")
-        .bind(job)
-        .fetch_optional(connection)
-        .await?
-        .ok_or_else(|| unknown(job))
+    sqlx::query_as(
+        "SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE",
+    )
+    .bind(job)
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| unknown(job))
 }
 
 pub(super) async fn apply(
-    recovery: &Context,
+    context: &Context,
     who: &str,
     job: &str,
     rate: Option<f64>,
     yes: bool,
 ) -> Result<(), RecoveryError> {
     if let Some(rate) = rate
-        && !(rate > 0.0 && rate <= MOST_RATE)
+        && !(rate > 0.0 && rate <= MAX_RATE)
     {
         return Err(RecoveryError::Invalid(format!(
-            "a rate is more than 0 and at most {MOST_RATE} records a second"
+            "a rate is more than 0 and at most {MAX_RATE} records a second"
         )));
     }
-    let mut transaction = recovery.pool.begin().await?;
+    let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     let action = match known.state {
         JobState::Planned => {
             if known.needs_confirmation && !yes {
                 return Err(RecoveryError::NeedsConfirmation(format!(
-                    "replay {job} is of many dead letters, or of a selection without a filter: look at its dry run, then apply it with --yes"
+                    "replay {job} is of many dead letters, or of a selection without a filter: check its dry run, then apply it with --yes"
                 )));
             }
             if known.needs_confirmation
-                && recovery.args.require_approval
+                && context.args.require_approval
                 && known.approved_by.is_none()
             {
                 return Err(RecoveryError::NeedsApproval(format!(
-                    "replay {job} needs the word of a second person: somebody other than {} approves it first",
+                    "replay {job} needs approval by a second person: somebody other than {} must approve it first",
                     known.created_by
                 )));
             }
@@ -95,8 +97,8 @@ pub(super) async fn apply(
     Ok(transaction.commit().await?)
 }
 
-pub(super) async fn approve(recovery: &Context, who: &str, job: &str) -> Result<(), RecoveryError> {
-    let mut transaction = recovery.pool.begin().await?;
+pub(super) async fn approve(context: &Context, who: &str, job: &str) -> Result<(), RecoveryError> {
+    let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     if who.trim().is_empty() || audit_log::clean(who).trim() == known.created_by.trim() {
         return Err(RecoveryError::WrongState(format!(
@@ -111,7 +113,7 @@ pub(super) async fn approve(recovery: &Context, who: &str, job: &str) -> Result<
     if matches!(known.state, JobState::Stopped | JobState::Finished) {
         return Err(RecoveryError::WrongState(format!(
             "replay {job} is {}: there is nothing to approve",
-            known.state.word()
+            known.state
         )));
     }
     sqlx::query(
@@ -158,12 +160,12 @@ pub(super) const STOP: Switch = Switch {
 };
 
 pub(super) async fn switch(
-    recovery: &Context,
+    context: &Context,
     who: &str,
     job: &str,
     switch: &Switch,
 ) -> Result<(), RecoveryError> {
-    let mut transaction = recovery.pool.begin().await?;
+    let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     if known.state == switch.to {
         return Ok(());
@@ -172,7 +174,7 @@ pub(super) async fn switch(
         let verb = switch.action.trim_start_matches("replay.");
         return Err(RecoveryError::WrongState(format!(
             "replay {job} is {}: it cannot {verb}",
-            known.state.word()
+            known.state
         )));
     }
     state::switch(&mut transaction, job, known.state, switch.to).await?;

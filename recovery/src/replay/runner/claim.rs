@@ -4,7 +4,7 @@ use super::letter::{self, Letter};
 use super::metrics as names;
 use super::{ClaimContext, no_destination};
 use crate::error::RecoveryError;
-use crate::model::{JobState, State};
+use crate::model::{DeadLetterState, JobState};
 use crate::replay::state;
 use contracts::pipeline::Pipeline;
 use sqlx::{Connection, FromRow, PgConnection};
@@ -51,16 +51,16 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipe
         );
     };
     match letter.state {
-        State::Open => {}
-        State::Replaying => {
+        DeadLetterState::Open => {}
+        DeadLetterState::Replaying => {
             let job = letter.job.as_deref().unwrap_or("another one");
             return Decision::Skip(
                 "being_replayed",
                 format!("replay {job} has sent it, and its outcome is not known yet"),
             );
         }
-        State::Resolved | State::Discarded => {
-            return Decision::Skip("not_open", format!("it is {}", letter.state.word()));
+        other @ (DeadLetterState::Resolved | DeadLetterState::Discarded) => {
+            return Decision::Skip("not_open", format!("it is {other}"));
         }
     }
     if letter.value_sha256 != planned.value_sha256
@@ -240,12 +240,7 @@ mod tests {
             })
         });
         (
-            prop::sample::select(vec![
-                State::Open,
-                State::Replaying,
-                State::Resolved,
-                State::Discarded,
-            ]),
+            prop::sample::select(DeadLetterState::ALL),
             prop::sample::select(vec!["v", "p", "billing", "", "v "]),
             prop::option::of(prop::collection::vec(0_u8..2, 1)),
             any::<bool>(),
@@ -285,7 +280,7 @@ mod tests {
             }
             let planned = Planned { letter: 1, value_sha256, edit, of_raw };
             let may = letter.as_ref().filter(|letter| {
-                letter.state == State::Open
+                letter.state == DeadLetterState::Open
                     && letter.value_sha256 == planned.value_sha256
                     && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
                     && (letter.edit.is_some() || !letter.dropped)
@@ -299,7 +294,7 @@ mod tests {
                 }
                 (Decision::Skip(code, detail), None) => {
                     prop_assert!(!detail.is_empty());
-                    let being = letter.is_some_and(|letter| letter.state == State::Replaying);
+                    let being = letter.is_some_and(|letter| letter.state == DeadLetterState::Replaying);
                     prop_assert_eq!(code == "being_replayed", being);
                 }
                 (decision, may) => prop_assert!(false, "{:?} of {:?}", decision, may),

@@ -1,6 +1,6 @@
 //! A dead letter as a replay would send it: loaded from the index, made into a record of the retry topic.
 
-use crate::model::State;
+use crate::model::DeadLetterState;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contracts::kafka::headers as h;
@@ -15,7 +15,7 @@ pub(crate) type Headers = Vec<(String, Option<Vec<u8>>)>;
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub(crate) id: i64,
-    pub(crate) state: State,
+    pub(crate) state: DeadLetterState,
     /// The replay it is, or was last, part of
     pub(crate) job: Option<String>,
     /// That failed: what it sent to is where a replay goes
@@ -44,7 +44,7 @@ pub(crate) struct Edit {
 #[derive(FromRow)]
 struct LetterRow {
     id: i64,
-    state: State,
+    state: DeadLetterState,
     job: Option<String>,
     group: String,
     raw_partition: i32,
@@ -216,7 +216,7 @@ mod tests {
     fn letter(headers: &[(&str, &str)], edit: Option<&str>) -> Letter {
         Letter {
             id: 1,
-            state: State::Open,
+            state: DeadLetterState::Open,
             job: None,
             group: "eventflow-validator".to_owned(),
             raw: (3, 4),

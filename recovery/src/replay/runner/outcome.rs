@@ -4,9 +4,10 @@
 use super::metrics as names;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::model::ItemState;
 use crate::persistence_views;
 use crate::replay::jobs::within;
-use crate::replay::state::{self, ItemState, Settled};
+use crate::replay::state::{self, Settled};
 use sqlx::FromRow;
 
 /// Most items settled in one transaction.
@@ -79,7 +80,7 @@ async fn finish(context: &Context) -> Result<(), RecoveryError> {
             .as_deref()
             .and_then(|counts| serde_json::from_str(counts).ok());
         let counts: serde_json::Value = counts.unwrap_or_default();
-        tracing::info!(event = "replay_ended", job = job.id, state = job.state, %counts);
+        tracing::info!(event = "replay_ended", job = job.id, state = %job.state, %counts);
         let entry = crate::audit_log::Entry {
             who: "recovery",
             action: "replay.end",
