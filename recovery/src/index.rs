@@ -18,6 +18,7 @@ use crate::Config;
 use crate::context::Context;
 use crate::context::SCHEMA;
 use crate::metrics as names;
+use contracts::pipeline::Pipeline;
 use groups::Groups;
 use row::DeadLetterRow;
 use runtime::config::ConfigError;
@@ -27,6 +28,7 @@ use runtime::registry::Registry;
 use sniff::Schemas;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::offsets::{self, BatchOffsets, BatchRecord, Positions, TopicPartition};
 use store::{fault::classify, within};
@@ -37,7 +39,7 @@ use write::{DlqPosition, Written};
 #[derive(Debug)]
 pub(crate) struct Indexer {
     pool: PgPool,
-    raw_topic: String,
+    pipeline: Arc<Pipeline>,
     groups: Groups,
     schemas: Schemas,
 }
@@ -54,7 +56,7 @@ impl Indexer {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            raw_topic: context.pipeline.raw.clone(),
+            pipeline: Arc::clone(&context.pipeline),
             groups: Groups::default(),
             schemas: Schemas::new(Registry::new(&context.args.registry)?),
         })
@@ -63,7 +65,7 @@ impl Indexer {
     async fn rows<'a>(
         &mut self,
         dead: &[Dead<'a>],
-        raw_topic: &'a str,
+        pipeline: &'a Pipeline,
     ) -> Result<Vec<DeadLetterRow<'a>>, StageError> {
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
@@ -75,7 +77,7 @@ impl Indexer {
         };
         let mut rows: Vec<DeadLetterRow<'a>> = dead
             .iter()
-            .map(|dead| DeadLetterRow::new(dead, raw_topic, sniffed(dead)))
+            .map(|dead| DeadLetterRow::new(dead, pipeline, sniffed(dead)))
             .collect();
         self.groups.assign(&self.pool, &mut rows).await?;
         Ok(rows)
@@ -83,8 +85,8 @@ impl Indexer {
 
     /// Indexes records, without any offset.
     pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, StageError> {
-        let raw_topic = self.raw_topic.clone();
-        let rows = self.rows(dead, &raw_topic).await?;
+        let pipeline = Arc::clone(&self.pipeline);
+        let rows = self.rows(dead, &pipeline).await?;
         let (transaction, written) = write::write(&self.pool, &rows).await?;
         transaction.commit().await.map_err(classify)?;
         written.count();
@@ -126,8 +128,8 @@ impl Index {
         let records: Vec<BatchRecord> =
             batch.iter().map(|record| offsets.include(record)).collect();
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
-        let raw_topic = self.indexer.raw_topic.clone();
-        let rows = self.indexer.rows(&dead, &raw_topic).await?;
+        let pipeline = Arc::clone(&self.indexer.pipeline);
+        let rows = self.indexer.rows(&dead, &pipeline).await?;
         let (mut transaction, written) = write::write(&self.indexer.pool, &rows).await?;
         let new: HashSet<&DlqPosition> = written.new.iter().collect();
         let more: HashSet<&DlqPosition> = written.again.iter().chain(&written.copies).collect();

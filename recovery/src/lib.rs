@@ -7,12 +7,14 @@
 
 pub mod audit;
 mod audit_log;
+mod barrier;
 mod config;
 mod context;
 mod envelope;
 pub mod error;
 pub mod http;
 pub mod index;
+mod kafka;
 pub mod metrics;
 pub mod model;
 mod persistence_views;

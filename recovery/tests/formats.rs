@@ -2,35 +2,36 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use contracts::pipeline::Pipeline;
 use proptest::prelude::*;
-use recovery::index::formats::{Header, Place, Verdict, verdict};
+use recovery::index::formats::{Failure, Header, RecordPosition, read};
 use recovery::model::Format;
 
 const RAW: &str = "events.raw.v1";
 
-fn place(topic: &'static str, partition: i32, offset: i64) -> Option<Place<'static>> {
-    Some(Place {
+fn place(topic: &'static str, partition: i32, offset: i64) -> Option<RecordPosition<'static>> {
+    Some(RecordPosition {
         topic: topic.into(),
         partition,
         offset,
     })
 }
 
-fn unknown() -> Verdict<'static> {
-    Verdict {
+fn unknown() -> Failure<'static> {
+    Failure {
         family: Format::Unknown,
         stage: "unknown".into(),
         code: "unknown".into(),
         detail: "no header says why it is here".into(),
         disposition: "unknown".into(),
         attempts: 1,
-        ..Verdict::default()
+        ..Failure::default()
     }
 }
 
 #[test]
 fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
-    type Case = (&'static str, Vec<Header<'static>>, Verdict<'static>);
+    type Case = (&'static str, Vec<Header<'static>>, Failure<'static>);
     let text = |name: &'static str, value: &'static str| -> Header<'static> {
         (name, Some(value.as_bytes()))
     };
@@ -52,7 +53,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 text("ef.dlq.last_failed_at", "6"),
                 text("ef.dlq.service_version", "0.1.0"),
             ],
-            Verdict {
+            Failure {
                 family: Format::Eventflow,
                 stage: "validator".into(),
                 code: "not_json".into(),
@@ -64,7 +65,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 first_failed_micros: Some(5),
                 last_failed_micros: Some(6),
                 service_version: Some("0.1.0".into()),
-                ..Verdict::default()
+                ..Failure::default()
             },
         ),
         (
@@ -82,7 +83,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 text("ef.dlq.group", "eventflow-persistence"),
                 text("ef.dlq.code", "conflict"),
             ],
-            Verdict {
+            Failure {
                 family: Format::Eventflow,
                 stage: "persistence".into(),
                 code: "conflict".into(),
@@ -92,7 +93,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 replay_count: 2,
                 origin: place(RAW, 4, 77),
                 failed: place("events.retry.eventflow-persistence.v1", 1, 9),
-                ..Verdict::default()
+                ..Failure::default()
             },
         ),
         (
@@ -131,7 +132,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
         ),
     ];
     for (name, headers, expected) in cases {
-        assert_eq!(verdict(&headers, RAW), expected, "{name}");
+        assert_eq!(read(&headers, &Pipeline::built_in()), expected, "{name}");
     }
 }
 
@@ -152,7 +153,7 @@ fn a_place_that_makes_no_sense_is_no_place() {
             ("__dlq.errors.offset", Some(offset)),
         ];
         assert_eq!(
-            verdict(&headers, RAW).origin,
+            read(&headers, &Pipeline::built_in()).origin,
             None,
             "{partition:?} {offset:?}"
         );
@@ -187,11 +188,12 @@ proptest! {
         ])), 0..20)
     ) {
         let headers: Vec<Header<'_>> = picked.iter().map(|(name, value)| (NAMES[*name], value.as_deref())).collect();
-        let verdict = verdict(&headers, RAW);
+        let pipeline = Pipeline::built_in();
+        let failure = read(&headers, &pipeline);
         let ours = headers.iter().any(|(name, _)| ["ef.dlq.stage", "ef.dlq.code"].contains(name));
-        prop_assert_eq!(verdict.family, if ours { Format::Eventflow } else { Format::Unknown });
-        prop_assert!(verdict.replay_count >= 0);
-        if let Some(origin) = verdict.origin {
+        prop_assert_eq!(failure.family, if ours { Format::Eventflow } else { Format::Unknown });
+        prop_assert!(failure.replay_count >= 0);
+        if let Some(origin) = failure.origin {
             prop_assert!(origin.partition >= 0 && origin.offset >= 0 && !origin.topic.is_empty());
         }
     }

@@ -81,7 +81,7 @@ fn colour(word: &str) -> Option<Color> {
         "open" | "failed" | "fail" | "gap" | "double_fate" => Some(Color::Red),
         "replaying" | "running" | "paused" | "sending" | "sent" | "planned" => Some(Color::Yellow),
         "resolved" | "stored" | "store" | "finished" => Some(Color::Green),
-        "discarded" | "duplicate" | "skipped" | "stopped" => Some(Color::DarkGrey),
+        "discarded" | "duplicate" | "processed" | "skipped" | "stopped" => Some(Color::DarkGrey),
         _ => None,
     }
 }

@@ -103,6 +103,7 @@ pub(super) fn done(job: &Job) -> i64 {
     [
         ItemState::Stored,
         ItemState::Duplicate,
+        ItemState::Processed,
         ItemState::Failed,
         ItemState::Skipped,
     ]
@@ -121,6 +122,7 @@ pub(super) fn progress(job: &Job) -> String {
     let mut parts: Vec<String> = [
         ItemState::Stored,
         ItemState::Duplicate,
+        ItemState::Processed,
         ItemState::Failed,
         ItemState::Skipped,
         ItemState::Sent,

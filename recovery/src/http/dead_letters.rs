@@ -4,6 +4,7 @@ use super::Place;
 use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
+use crate::audit;
 use crate::context::Context;
 use crate::model::{
     Audit, DeadLetterDetail, DeadLetterPage, EditSummary, Explanation, IndexStats, Selection, Trace,
@@ -239,9 +240,10 @@ pub(super) async fn audit(State(context): State<Context>, mut query: Query) -> A
     let within: Option<u16> = query.number("within")?;
     query.end()?;
     if let Some(seconds) = within {
-        context
-            .audit_now(Duration::from_secs(seconds.min(MOST_PATIENCE).into()))
-            .await?;
+        let deadline = Duration::from_secs(seconds.min(MOST_PATIENCE).into());
+        audit::reconcile_now(&context, deadline).await?;
     }
-    Ok(Json(context.audit(topic.as_deref(), from, to).await?))
+    Ok(Json(
+        audit::reconcile(&context, topic.as_deref(), from, to).await?,
+    ))
 }

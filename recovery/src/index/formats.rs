@@ -4,6 +4,7 @@
 
 use crate::model::Format;
 use contracts::kafka::headers::{self as h, dlq};
+use contracts::pipeline::Pipeline;
 use std::borrow::Cow;
 
 /// Name and value of one header; none is Kafka's null.
@@ -14,7 +15,7 @@ const UNSPECIFIED: &str = "unspecified";
 
 /// A record's place in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct RecordPosition<'a> {
     /// Topic
     pub topic: Cow<'a, str>,
     /// Partition
@@ -25,7 +26,7 @@ pub struct Place<'a> {
 
 /// What the headers of a dead letter say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict<'a> {
+pub struct Failure<'a> {
     /// Whose headers they are
     pub family: Format,
     /// What failed
@@ -43,11 +44,11 @@ pub struct Verdict<'a> {
     /// How often it was replayed
     pub replay_count: i32,
     /// The record it was made from; none when the headers do not say
-    pub origin: Option<Place<'a>>,
-    /// What tells two dead letters of one origin apart: empty for the stages on an event's one path, else who failed
+    pub origin: Option<RecordPosition<'a>>,
+    /// What tells two dead letters of one origin apart: empty for the stages on the path, else who failed
     pub origin_group: Cow<'a, str>,
     /// The record that failed, where it is known and another than the origin
-    pub failed: Option<Place<'a>>,
+    pub failed: Option<RecordPosition<'a>>,
     /// Microseconds since the epoch
     pub first_failed_micros: Option<i64>,
     /// Microseconds since the epoch
@@ -58,42 +59,44 @@ pub struct Verdict<'a> {
 
 /// Reads headers, whatever they are.
 #[must_use]
-pub fn verdict<'a>(headers: &[Header<'a>], raw_topic: &'a str) -> Verdict<'a> {
+pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> Failure<'a> {
     let has = |wanted: fn(&str) -> bool| headers.iter().any(|(name, _)| wanted(name));
     let headers = Headers(headers);
     if has(|name| name == dlq::CODE || name == dlq::STAGE) {
-        ours(&headers, raw_topic)
+        ours(&headers, pipeline)
     } else {
-        Verdict {
+        Failure {
             family: Format::Unknown,
             stage: "unknown".into(),
             code: "unknown".into(),
             detail: "no header says why it is here".into(),
             disposition: "unknown".into(),
             attempts: 1,
-            ..Verdict::default()
+            ..Failure::default()
         }
     }
 }
 
-fn ours<'a>(headers: &Headers<'_, 'a>, raw_topic: &'a str) -> Verdict<'a> {
+fn ours<'a>(headers: &Headers<'_, 'a>, pipeline: &'a Pipeline) -> Failure<'a> {
     let stage = headers.text(dlq::STAGE).unwrap_or_default();
     let group = headers.text(dlq::GROUP).unwrap_or_default();
-    let failed = headers.place([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET]);
+    let failed = headers.position([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET]);
     let raw = headers.text(h::RAW).and_then(|text| {
         let (partition, offset) = text.split_once(':')?;
-        Place::new(
-            raw_topic.into(),
+        RecordPosition::new(
+            pipeline.raw.as_str().into(),
             partition.parse().ok()?,
             offset.parse().ok()?,
         )
     });
-    // The validator and persistence lie on the one path every event takes: together they give it one fate. Others only look on.
-    let on_the_path = matches!(&*stage, "validator" | "persistence");
+    // The stages on the path that every event takes together give it one fate; others have a dead letter of their own of it.
+    let on_path = pipeline
+        .stage_of(&group, &stage)
+        .is_some_and(|stage| stage.on_path);
     let origin = raw.or_else(|| failed.clone());
-    Verdict {
+    Failure {
         family: Format::Eventflow,
-        origin_group: if on_the_path {
+        origin_group: if on_path {
             Cow::Borrowed("")
         } else {
             group.clone()
@@ -127,7 +130,7 @@ fn number(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
-impl<'a> Place<'a> {
+impl<'a> RecordPosition<'a> {
     fn new(topic: Cow<'a, str>, partition: i64, offset: i64) -> Option<Self> {
         let partition = i32::try_from(partition)
             .ok()
@@ -167,9 +170,9 @@ impl<'a> Headers<'_, 'a> {
     }
 
     /// Topic, partition and offset; none unless all three are there and make sense.
-    fn place(&self, names: [&str; 3]) -> Option<Place<'a>> {
+    fn position(&self, names: [&str; 3]) -> Option<RecordPosition<'a>> {
         let [topic, partition, offset] = names.map(|name| self.first(name));
-        Place::new(
+        RecordPosition::new(
             String::from_utf8_lossy(topic?),
             number(partition?)?,
             number(offset?)?,

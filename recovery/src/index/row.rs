@@ -1,12 +1,13 @@
 //! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
 
-use super::formats::{Header, Place, Verdict, verdict};
+use super::formats::{self, Failure, Header, RecordPosition};
 use super::sniff::Sniffed;
 use crate::model::{Format, Time, time_of_micros};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contracts::json::push_text;
 use contracts::kafka::headers as h;
+use contracts::pipeline::Pipeline;
 use runtime::admin::OwnedRecord;
 use runtime::consumer::Record;
 use sha2::{Digest as _, Sha256};
@@ -91,12 +92,12 @@ pub(crate) struct Label {
 pub(crate) struct DeadLetterRow<'a> {
     pub(crate) group_id: i64,
     pub(crate) label: Label,
-    pub(crate) origin: Place<'a>,
+    pub(crate) origin: RecordPosition<'a>,
     pub(crate) origin_group: Cow<'a, str>,
     pub(crate) family: Format,
     pub(crate) dlq: (i32, i64),
     pub(crate) consumer_group: Cow<'a, str>,
-    pub(crate) failed: Option<Place<'a>>,
+    pub(crate) failed: Option<RecordPosition<'a>>,
     pub(crate) detail: Cow<'a, str>,
     pub(crate) disposition: Cow<'a, str>,
     pub(crate) attempts: i32,
@@ -117,9 +118,9 @@ pub(crate) struct DeadLetterRow<'a> {
 }
 
 impl<'a> DeadLetterRow<'a> {
-    pub(crate) fn new(dead: &Dead<'a>, raw_topic: &'a str, sniffed: Sniffed<'a>) -> Self {
-        let verdict = verdict(&dead.headers, raw_topic);
-        let Verdict {
+    pub(crate) fn new(dead: &Dead<'a>, pipeline: &'a Pipeline, sniffed: Sniffed<'a>) -> Self {
+        let failure = formats::read(&dead.headers, pipeline);
+        let Failure {
             family,
             stage,
             code,
@@ -127,7 +128,7 @@ impl<'a> DeadLetterRow<'a> {
             detail,
             disposition,
             ..
-        } = verdict;
+        } = failure;
         let text = |name: &str| {
             let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
             std::str::from_utf8((*value)?).ok()
@@ -137,25 +138,25 @@ impl<'a> DeadLetterRow<'a> {
             .checked_mul(1000)
             .filter(|micros| *micros > 0);
         let at = at.and_then(time_of);
-        let last_failed_at = verdict
+        let last_failed_at = failure
             .last_failed_micros
             .and_then(time_of)
             .or(at)
             .unwrap_or_else(Time::now_utc);
-        let first_failed_at = verdict
+        let first_failed_at = failure
             .first_failed_micros
             .and_then(time_of)
             .unwrap_or(last_failed_at);
-        let own = || Place {
+        let own = || RecordPosition {
             topic: dead.topic.into(),
             partition: dead.partition,
             offset: dead.offset,
         };
-        let (origin, origin_group) = match verdict.origin {
-            Some(origin) => (origin, verdict.origin_group),
+        let (origin, origin_group) = match failure.origin {
+            Some(origin) => (origin, failure.origin_group),
             None => (own(), Cow::Borrowed("")),
         };
-        let bounded_place = |place: Place<'a>| Place {
+        let bounded_place = |place: RecordPosition<'a>| RecordPosition {
             topic: name(place.topic, NAME_BYTES),
             ..place
         };
@@ -178,17 +179,17 @@ impl<'a> DeadLetterRow<'a> {
             family,
             dlq: (dead.partition, dead.offset),
             consumer_group: name(group, NAME_BYTES),
-            failed: verdict.failed.map(bounded_place),
+            failed: failure.failed.map(bounded_place),
             detail: cut(clean(detail), DETAIL_BYTES),
             disposition: name(disposition, LABEL_BYTES),
-            attempts: verdict.attempts,
-            replay_count: verdict.replay_count,
+            attempts: failure.attempts,
+            replay_count: failure.replay_count,
             first_failed_at: first_failed_at.min(last_failed_at),
             last_failed_at,
             received_at: text(h::RECEIVED_AT)
                 .and_then(|micros| micros.parse().ok())
                 .and_then(time_of),
-            service_version: verdict
+            service_version: failure
                 .service_version
                 .map(|version| name(version, LABEL_BYTES)),
             event_id: text(h::EVENT_ID)

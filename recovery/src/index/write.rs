@@ -2,6 +2,7 @@
 
 use super::row::DeadLetterRow;
 use crate::metrics as names;
+use crate::replay::state::FAIL_AGAIN;
 use runtime::consumer::StageError;
 use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::query::Query;
@@ -212,13 +213,6 @@ const KEEP_COPIES: &str = concat!(
      ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
 );
 
-/// What was sent back and came here again has failed.
-const FAIL_ITEMS: &str = "UPDATE replay_items i
-     SET state = 'failed', code = g.code, detail = again.detail, settled_at = clock_timestamp()
-     FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) AS again (id, replay_count, group_id, detail)
-     JOIN groups g ON g.id = again.group_id
-     WHERE i.dead_letter_id = again.id AND i.state IN ('sending', 'sent') AND i.replay_count <= again.replay_count";
-
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 fn bind<'q>(statement: &'static str, rows: &[&DeadLetterRow<'_>]) -> Statement<'q> {
@@ -358,7 +352,7 @@ async fn replace(
         .map(Replaced::from_row)
         .collect::<Result<_, _>>()?;
     if !again.is_empty() {
-        sqlx::query(FAIL_ITEMS)
+        sqlx::query(FAIL_AGAIN)
             .bind(again.iter().map(|row| row.id).collect::<Vec<_>>())
             .bind(again.iter().map(|row| row.replay_count).collect::<Vec<_>>())
             .bind(again.iter().map(|row| row.group_id).collect::<Vec<_>>())

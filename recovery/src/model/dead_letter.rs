@@ -26,6 +26,8 @@ text_enum! {
         Stored = "stored",
         /// Its event was stored before, with the same content
         Duplicate = "duplicate",
+        /// A stage beside the path to a row has read its replay
+        Processed = "processed",
     }
 }
 

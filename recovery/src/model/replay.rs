@@ -34,6 +34,8 @@ text_enum! {
         Stored = "stored",
         /// Its event was stored before
         Duplicate = "duplicate",
+        /// A stage beside the path to a row has read it, and it is no dead letter again
+        Processed = "processed",
         /// A dead letter again, or impossible to send
         Failed = "failed",
         /// Left alone, with the reason as its code

@@ -5,6 +5,7 @@ use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::JobState;
+use crate::replay::state;
 use sqlx::{FromRow, PgConnection};
 
 #[derive(FromRow)]
@@ -80,14 +81,7 @@ pub(super) async fn apply(
             )));
         }
     };
-    sqlx::query(
-        "UPDATE replay_jobs SET state = 'running', rate = coalesce($2, rate), started_at = coalesce(started_at, clock_timestamp())
-         WHERE id = $1",
-    )
-    .bind(job)
-    .bind(rate)
-    .execute(&mut *transaction)
-    .await?;
+    state::start(&mut transaction, job, rate).await?;
     let counts = serde_json::json!({"rate": rate.unwrap_or(known.rate)});
     audit_log::write(
         &mut transaction,
@@ -183,18 +177,7 @@ pub(super) async fn switch(
             known.state
         )));
     }
-    sqlx::query("UPDATE replay_jobs SET state = $2, blocked = NULL WHERE id = $1")
-        .bind(job)
-        .bind(switch.to)
-        .execute(&mut *transaction)
-        .await?;
-    // Nothing of a job that never started is to be followed.
-    if known.state == JobState::Planned && switch.to == JobState::Stopped {
-        sqlx::query("UPDATE replay_jobs SET finished_at = clock_timestamp() WHERE id = $1")
-            .bind(job)
-            .execute(&mut *transaction)
-            .await?;
-    }
+    state::switch(&mut transaction, job, known.state, switch.to).await?;
     audit_log::write(
         &mut transaction,
         Entry {
