@@ -1,9 +1,11 @@
 //! The story of one event: every step it took through topics and tables, in the order of time.
 //!
 //! What is asked for is looked up by index in rows, further deliveries and dead letters ([`find`]); what belongs together (the same source
-//! and event id, or the same raw record) is one story ([`story`]), and the stored bytes are verified once more ([`signature`]).
+//! and event id, or the same raw record) is one story ([`parts`]), told as one time line ([`story`]), and the stored bytes are verified
+//! once more ([`signature`]).
 
 mod find;
+mod parts;
 mod signature;
 mod story;
 
@@ -41,7 +43,7 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
             super::plain(asked, 100)
         )));
     }
-    let mut parts = story::group(context, found);
+    let mut parts = parts::group(context, found);
     let truncated = more || parts.len() > STORIES;
     parts.truncate(STORIES);
     let raw = signature::raw_records(
@@ -49,7 +51,7 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
         parts
             .iter()
             .take(RAW_RECORDS)
-            .map(story::Parts::raw)
+            .map(parts::Parts::raw)
             .collect(),
     )
     .await;

@@ -1,6 +1,7 @@
-//! What belongs together, as one time line.
+//! One story, as one time line.
 
-use super::find::{Delivery, Found, Letter, Pasts, Raw, Row};
+use super::find::{Letter, Pasts, Raw};
+use super::parts::Parts;
 use super::signature::{Headers, kept_headers, text, verify_again};
 use crate::context::Context;
 use crate::model::{DeadLetterState, Fate, StepKind, Story, Time, TraceStep};
@@ -13,94 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest text of a step, in characters.
 const DETAIL: usize = 300;
-
-/// The parts of one story.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    row: Option<Row>,
-    deliveries: Vec<Delivery>,
-    pub(super) letters: Vec<Letter>,
-    raws: BTreeSet<Raw>,
-    /// The raw record the story is about
-    first: Option<Raw>,
-}
-
-impl Parts {
-    pub(super) fn raw(&self) -> Option<Raw> {
-        self.first
-    }
-
-    fn is_of(&self, source: &str, event_id: &str) -> bool {
-        let row = self
-            .row
-            .as_ref()
-            .is_some_and(|row| row.source == source && row.event_id == event_id);
-        let deliveries = self
-            .deliveries
-            .iter()
-            .any(|delivery| delivery.source == source && delivery.event_id == event_id);
-        let same_source = |letter: &Letter| {
-            letter.source == source || letter.source.is_empty() || source.is_empty()
-        };
-        row || deliveries
-            || self
-                .letters
-                .iter()
-                .any(|letter| letter.event_id.as_deref() == Some(event_id) && same_source(letter))
-    }
-}
-
-/// Puts together what has the same source and event id, or the same raw record.
-pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
-    let mut stories: Vec<Parts> = Vec::new();
-    for (raw, row) in found.rows {
-        let mut parts = Parts {
-            first: Some(raw),
-            ..Parts::default()
-        };
-        parts.raws.insert(raw);
-        parts.row = Some(row);
-        stories.push(parts);
-    }
-    for (raw, delivery) in found.deliveries {
-        let parts = place(
-            &mut stories,
-            Some(raw),
-            Some((&delivery.source, &delivery.event_id)),
-        );
-        parts.deliveries.push(delivery);
-    }
-    for letter in found.letters.into_values() {
-        let event = letter
-            .event_id
-            .as_deref()
-            .map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(&mut stories, letter.raw(&context.pipeline.raw), event);
-        parts.letters.push(letter);
-    }
-    stories
-}
-
-fn place<'s>(
-    stories: &'s mut Vec<Parts>,
-    raw: Option<Raw>,
-    event: Option<(&str, &str)>,
-) -> &'s mut Parts {
-    let same = |parts: &Parts| {
-        raw.is_some_and(|raw| parts.raws.contains(&raw))
-            || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
-    };
-    let index = stories.iter().position(same).unwrap_or(stories.len());
-    if index == stories.len() {
-        stories.push(Parts {
-            first: raw,
-            ..Parts::default()
-        });
-    }
-    let parts = &mut stories[index];
-    parts.raws.extend(raw);
-    parts
-}
 
 /// One time line.
 pub(super) fn tell(

@@ -1,27 +1,18 @@
-//! One event's story: complete, in order, verified again, and by index only.
+//! The whole story, whatever it is asked by, and its bytes verified again.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
-mod story;
-
+use crate::story::{RAW, World, world};
+use crate::told;
 use contracts::kafka::headers as h;
-use recovery::error::RecoveryError;
-use recovery::model::{Fate, StepKind, Story, Trace};
-use recovery::query::trace;
+use recovery::model::{Fate, Story};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sandbox::broker::EmbeddedBroker;
-use sqlx::Row as _;
-use std::time::{Duration, Instant};
-use story::{RAW, World, world};
+use std::time::Duration;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const BODY: &[u8] = br#"{"event_id":"e-1","payload":{"payment_id":"pay-1","amount":"x"}}"#;
-/// PostgreSQL's md5('e7') and md5('t7'); the second is a trace id.
-const E7: &str = "492585e49f078b06b0cd507d42ae9da0";
-const T7: &str = "3685708fd594a6861aa73f181e657dc5";
 const RECEIVED: i64 = 1_790_000_000;
 
 /// A sources file with one secret.
@@ -140,10 +131,6 @@ async fn a_long_story(world: &World, headers: &[(String, String)]) {
              VALUES (1, 5, 'acme', 'e-1', to_timestamp({RECEIVED} + 300), to_timestamp({RECEIVED} + 301))"
         ))
         .await;
-}
-
-async fn told(world: &World, asked: &str) -> Trace {
-    trace::trace(&world.recovery, asked).await.unwrap()
 }
 
 fn whats(story: &Story) -> Vec<(&str, &str)> {
@@ -298,135 +285,4 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
         verdict.starts_with("NOT verified: "),
         "changed bytes: {verdict}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
-    let world = world(true, None, &[]).await;
-    for (source, partition) in [("acme", 0), ("globex", 1)] {
-        world.run(format!(
-            "INSERT INTO persistence.events (source, event_id, event_type, schema_version, entity_key, occurred_at, payload, content_hash, schema_id, raw_partition, raw_offset)
-             SELECT '{source}', 'same-' || o, 't', '1', 'pay-{source}', now(), '{{}}', '', 1, {partition}, o FROM generate_series(0, 14) o"
-        )).await;
-    }
-    let trace = told(&world, "same-3").await;
-    assert_eq!(
-        (trace.stories.len(), trace.truncated),
-        (2, false),
-        "one id of two vendors is two events"
-    );
-    let trace = told(&world, "pay-acme").await;
-    assert_eq!((trace.stories.len(), trace.truncated), (15, false));
-    world
-        .run("UPDATE persistence.events SET entity_key = 'busy'")
-        .await;
-    let trace = told(&world, "busy").await;
-    assert_eq!((trace.stories.len(), trace.truncated), (20, true));
-
-    // A conflict: another raw record with the same event id belongs to the same story; the event is stored.
-    world.letter(0, 100, "open").await;
-    world.run("UPDATE dead_letters SET event_id = 'same-3'; UPDATE groups SET source = 'globex', stage = 'persistence', code = 'conflict'").await;
-    let trace = told(&world, "same-3").await;
-    let with_letter: Vec<_> = trace
-        .stories
-        .iter()
-        .filter(|story| {
-            story
-                .steps
-                .iter()
-                .any(|step| step.what == StepKind::DeadLettered)
-        })
-        .collect();
-    assert_eq!(
-        (
-            with_letter.len(),
-            with_letter[0].source.as_deref(),
-            with_letter[0].fate
-        ),
-        (1, Some("globex"), Fate::Stored)
-    );
-
-    for refused in ["", "a\0b", &"x".repeat(2000)] {
-        assert!(matches!(
-            trace::trace(&world.recovery, refused).await,
-            Err(RecoveryError::Invalid(_))
-        ));
-    }
-    assert!(matches!(
-        trace::trace(&world.recovery, "'; DROP TABLE dead_letters; --").await,
-        Err(RecoveryError::NotFound(_))
-    ));
-
-    let bare = story::world(false, None, &[]).await;
-    bare.letter(0, 0, "discarded").await;
-    bare.run("UPDATE dead_letters SET event_id = 'e', settled_at = clock_timestamp(), settled_by = 'ada', reason = 'a test'")
-        .await;
-    let story = told(&bare, "e").await.stories.remove(0);
-    assert_eq!(story.fate.to_string(), "dead_lettered (discarded)");
-    assert_eq!(
-        story
-            .steps
-            .last()
-            .map(|step| (step.what.as_str(), step.detail.as_str())),
-        Some(("discarded", "by ada: a test"))
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_story_is_found_by_index_alone() {
-    let world = world(true, None, &[]).await;
-    world.run(
-        "INSERT INTO persistence.events (source, event_id, event_type, schema_version, entity_key, occurred_at, payload, content_hash, schema_id, trace_id, raw_partition, raw_offset)
-         SELECT 's', md5('e' || o), 't', '1', 'pay-' || o / 2, now(), '{}', '', 1, md5('t' || o), 0, o FROM generate_series(0, 49999) o;
-         INSERT INTO persistence.duplicates (raw_partition, raw_offset, source, event_id) SELECT 1, o, 's', md5('e' || o) FROM generate_series(0, 49999) o;
-         INSERT INTO groups (stage, code, source, event_type) VALUES ('persistence', 'conflict', 's', '');
-         INSERT INTO dead_letters (group_id, origin_topic, origin_partition, origin_offset, family, dlq_partition, dlq_offset, consumer_group, detail, disposition, attempts, first_failed_at, last_failed_at, event_id, entity_key, trace_id, headers)
-             SELECT 1, 'events.raw.v1', 2, o, 'eventflow', 0, o, 'g', 'd', 'conflict', 1, now(), now(), md5('e' || o), 'pay-' || o / 2, md5('t' || o), '[]' FROM generate_series(0, 49999) o;
-         INSERT INTO failures SELECT id, 0, id, 's', 'c', 'g', 'd', 0, now(), NULL, '[]' FROM dead_letters;
-         INSERT INTO edits (dead_letter_id, edited_by, value, patch) SELECT id, 'a', '', '[]' FROM dead_letters;
-         INSERT INTO replay_jobs (id, selection, created_by, items, needs_confirmation) SELECT 'j' || o, '{}', 'a', 1, false FROM generate_series(1, 50000) o;
-         INSERT INTO replay_items (job_id, dead_letter_id, position, sent_at) SELECT 'j' || id, id, 0, now() FROM dead_letters;
-         ANALYZE",
-    )
-    .await;
-    let admin = sqlx::PgPool::connect(&world.url).await.unwrap();
-    let scans = "SELECT schemaname || '.' || relname, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables
-         WHERE relname IN ('events', 'duplicates', 'dead_letters', 'failures', 'edits', 'replay_jobs', 'replay_items') ORDER BY 1";
-    // The connections that loaded tell what they did when they end.
-    world.recovery.pool().close().await;
-    let before = sqlx::query(scans).fetch_all(&admin).await.unwrap();
-    let asking = story::again(&world.url);
-    let started = Instant::now();
-    for asked in [E7, "pay-77", T7] {
-        let trace = trace::trace(&asking, asked).await.unwrap();
-        assert!(
-            trace.stories.iter().any(|story| story.steps.len() >= 5),
-            "{trace:?}"
-        );
-    }
-    let took = started.elapsed();
-    asking.pool().close().await;
-    let until = Instant::now() + Duration::from_secs(30);
-    let after = loop {
-        let after = sqlx::query(scans).fetch_all(&admin).await.unwrap();
-        if after
-            .iter()
-            .zip(&before)
-            .all(|(after, before)| after.get::<i64, _>(2) > before.get::<i64, _>(2))
-        {
-            break after;
-        }
-        assert!(Instant::now() < until, "every table was read by an index");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    assert_eq!(after.len(), 7);
-    for (after, before) in after.iter().zip(&before) {
-        assert_eq!(
-            after.get::<i64, _>(1),
-            before.get::<i64, _>(1),
-            "{} was read from end to end",
-            after.get::<String, _>(0)
-        );
-    }
-    assert!(took < Duration::from_secs(5), "three traces took {took:?}");
 }
