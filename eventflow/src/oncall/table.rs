@@ -80,8 +80,8 @@ fn colour(word: &str) -> Option<Color> {
     match word {
         "open" | "failed" | "fail" | "gap" | "double_fate" => Some(Color::Red),
         "replaying" | "running" | "paused" | "sending" | "sent" | "planned" => Some(Color::Yellow),
-        "resolved" | "stored" | "store" | "finished" => Some(Color::Green),
-        "discarded" | "duplicate" | "processed" | "skipped" | "stopped" => Some(Color::DarkGrey),
+        "resolved" | "stored" | "processed" | "store" | "finished" => Some(Color::Green),
+        "discarded" | "duplicate" | "skipped" | "stopped" => Some(Color::DarkGrey),
         _ => None,
     }
 }
