@@ -6,6 +6,7 @@
 mod compose;
 mod contracts;
 mod embedded;
+mod new_stage;
 mod oncall;
 mod post;
 mod real;

@@ -128,7 +128,14 @@ pub(crate) struct World {
 
 /// The embedded broker, in this process, and the flags that lead a role in another one to it.
 pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
-    let broker = EmbeddedBroker::with_pipeline().unwrap();
+    embedded_with(&contracts::pipeline::Pipeline::built_in())
+}
+
+/// As [`embedded`], with the topics of another pipeline.
+pub(crate) fn embedded_with(
+    pipeline: &contracts::pipeline::Pipeline,
+) -> (EmbeddedBroker, Vec<String>) {
+    let broker = EmbeddedBroker::start(&pipeline.partitions()).unwrap();
     let flags = kafka_flags(&broker.kafka());
     (broker, flags)
 }
