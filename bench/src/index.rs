@@ -6,7 +6,10 @@ use clap::Parser as _;
 use contracts::RejectionCode;
 use futures_util::TryStreamExt as _;
 use recovery::index::Index;
-use recovery::model::{Selection, State, Time};
+use recovery::model::{DeadLetterState, Selection, Time};
+use recovery::query::detail;
+use recovery::query::list;
+use recovery::query::stats;
 use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::consumer::{Handler as _, Record};
 use sandbox::postgres::PrivatePostgres;
@@ -282,7 +285,7 @@ async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
         ..all.clone()
     };
     let state = Selection {
-        state: vec![State::Resolved],
+        state: vec![DeadLetterState::Resolved],
         ..all.clone()
     };
     let id = Selection {
@@ -322,7 +325,10 @@ async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
         let mut listed = 0;
         for _ in 0..3 {
             let began = Instant::now();
-            listed = recovery.letters(selection, None).await?.letters.len();
+            listed = list::dead_letters(recovery, selection, None)
+                .await?
+                .letters
+                .len();
             took = began.elapsed();
         }
         report(name, listed, took);
@@ -330,15 +336,15 @@ async fn questions(recovery: &Context, letters: u64) -> anyhow::Result<()> {
     let (mut groups, mut took) = (0, Duration::ZERO);
     for _ in 0..3 {
         let began = Instant::now();
-        groups = recovery.groups(&all).await?.len();
+        groups = list::groups(recovery, &all).await?.len();
         took = began.elapsed();
     }
     report("groups", groups, took);
     let began = Instant::now();
-    recovery.stats().await?;
+    stats::stats(recovery).await?;
     report("stats", 1, began.elapsed());
     let began = Instant::now();
-    recovery.letter(i64::try_from(letters / 2)?).await?;
+    detail::dead_letter(recovery, i64::try_from(letters / 2)?).await?;
     report("one letter", 1, began.elapsed());
     Ok(())
 }

@@ -23,12 +23,12 @@ pub(crate) struct Config {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// A cluster's topics and who may use them
+    /// Topics and access control lists of a cluster
     #[command(subcommand)]
     Topics(Box<Topics>),
     /// Bring the schemas of persistence and recovery up to date, and give each a login of its own where its password is set
     #[command(
-        after_help = "With the passwords set, connect as somebody who may create users and schemas. The logins eventflow_persistence \
+        after_help = "With the passwords set, connect as a user who may create users and schemas. The logins eventflow_persistence \
                             and eventflow_recovery then own their schemas, and recovery may read persistence's views; the roles need no other \
                             user. Run it again to change a password, and after an upgrade."
     )]
@@ -37,10 +37,10 @@ enum Work {
         kafka: Box<KafkaArgs>,
         #[command(flatten)]
         database: DatabaseArgs,
-        /// Longest each schema may take, waiting for Kafka and PostgreSQL included
+        /// Longest each schema may take, in seconds, waiting for Kafka and PostgreSQL included
         #[arg(long, default_value_t = 300)]
         seconds: u64,
-        /// Password of eventflow_persistence (ASCII)
+        /// Password of eventflow_persistence
         #[arg(
             help_heading = "Database",
             long,
@@ -49,7 +49,7 @@ enum Work {
             requires = "recovery_password"
         )]
         persistence_password: Option<Secret>,
-        /// Password of eventflow_recovery (ASCII)
+        /// Password of eventflow_recovery
         #[arg(
             help_heading = "Database",
             long,
@@ -63,9 +63,9 @@ enum Work {
 
 #[derive(Debug, clap::Subcommand)]
 enum Topics {
-    /// Create what is missing, change what is not as it should be; a second time changes nothing. What would lose data is refused
+    /// Create what is missing and change what differs; a second run changes nothing. Changes that delete records are refused
     Apply(topics::Apply),
-    /// Compare, change nothing; exit code 1 when something is not as it should be
+    /// Compare, change nothing; exit code 1 when something differs
     Check(topics::Wanted),
 }
 
@@ -98,11 +98,9 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                 let pool = match password {
                     None => schema.pool(url, 2)?,
                     Some(password) => {
-                        if !password.expose().is_ascii() || password.expose().is_empty() {
+                        if password.expose().is_empty() {
                             let flag = format!("--{}-password", schema.role);
-                            return Err(
-                                ConfigError::new(&flag, "must be ASCII, and not empty").into()
-                            );
+                            return Err(ConfigError::new(&flag, "must not be empty").into());
                         }
                         users.create(schema.role, password).await?;
                         schema.pool_as_its_user(url, 2)?
@@ -129,7 +127,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                 }
                 let login = password
                     .as_ref()
-                    .map(|_| format!(", owned by {}", store::users::name(schema.role)));
+                    .map(|_| format!(", owned by {}", store::connect::login(schema.role)));
                 println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
             }
             if recovery_password.is_some() {

@@ -1,19 +1,14 @@
 //! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
 
-mod act;
 mod admin;
-mod counters;
+#[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
-mod ledger;
-mod live;
 mod oncall;
-mod pipeline;
-#[cfg(test)]
+mod recovery_role;
+#[cfg(all(test, feature = "demo"))]
 mod reference;
-mod reindex;
 mod smoke;
-mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use runtime::config::ConfigError;
@@ -50,13 +45,24 @@ outage of Kafka, the registry or PostgreSQL never ends a role and never dead-let
     version,
     about,
     propagate_version = true,
-    after_help = "Try it: eventflow demo --duration 30s. In production run each role as a service of its own: producer, validator, analytics, \
-                  persistence, recovery, and registry unless you have a schema registry. `eventflow <role> --help` is its manual. On call: \
-                  eventflow dlq groups, eventflow explain, eventflow replay apply, eventflow trace, eventflow audit."
+    after_help = after_help()
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+fn after_help() -> String {
+    let demo = if cfg!(feature = "demo") {
+        "Try it: eventflow demo --duration 30s. "
+    } else {
+        ""
+    };
+    format!(
+        "{demo}In production run each role as a service of its own: producer, validator, analytics, persistence, recovery, and registry \
+         unless you have a schema registry. `eventflow <role> --help` is its manual. On call: eventflow dlq groups, eventflow explain, \
+         eventflow replay apply, eventflow trace, eventflow audit."
+    )
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +73,7 @@ enum Command {
     #[command(flatten)]
     OnCall(oncall::Command),
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
+    #[cfg(feature = "demo")]
     Demo(demo::Config),
     /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
     Smoke(smoke::Config),
@@ -96,7 +103,7 @@ enum RoleCommand {
     Persistence(persistence::Config),
     /// Index dead letters, run replays, account for every event, serve on-call's API
     #[command(after_help = SERVICE)]
-    Recovery(reindex::RecoveryRole),
+    Recovery(recovery_role::RecoveryRole),
     /// Play a misbehaving payment provider
     Simulator(SimulatorRole),
     /// Serve the contracts' schemas, Confluent-compatible
@@ -136,10 +143,10 @@ impl RoleCommand {
 
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         match self {
-            Self::Recovery(reindex::RecoveryRole {
+            Self::Recovery(recovery_role::RecoveryRole {
                 role,
-                work: Some(reindex::Work::Reindex),
-            }) => reindex::run(role, shutdown).await,
+                work: Some(recovery_role::Work::Reindex),
+            }) => recovery_role::reindex(role, shutdown).await,
             Self::Simulator(SimulatorRole {
                 old: Some(SimulatorWork::Load(args)),
                 ..
@@ -150,10 +157,20 @@ impl RoleCommand {
 }
 
 impl Command {
+    /// The demo bounds its own end, which takes a drain of everything.
+    fn stop_timeout(&self) -> Duration {
+        #[cfg(feature = "demo")]
+        if let Self::Demo(_) = self {
+            return Duration::MAX;
+        }
+        STOP
+    }
+
     async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         match self {
             Self::Role(role) => role.run(shutdown).await,
             Self::OnCall(command) => Ok(oncall::run(command, &mut command_line()).await?),
+            #[cfg(feature = "demo")]
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Smoke(config) => Ok(smoke::run(config).await?),
             Self::Load(args) => load::run_and_print(&args, shutdown).await,
@@ -165,28 +182,20 @@ impl Command {
 
 /// The whole command line, as it is parsed.
 fn command_line() -> clap::Command {
-    smoke::polish(oncall::polish(Cli::command()))
+    oncall::with_exit_codes(Cli::command())
 }
 
 fn main() -> ExitCode {
     let matches = command_line().get_matches();
-    let mut command = match Cli::from_arg_matches(&matches) {
+    let command = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.command,
         Err(error) => error.exit(),
     };
-    match &mut command {
+    match &command {
+        #[cfg(feature = "demo")]
         Command::Demo(_) => {}
-        Command::OnCall(command) => {
+        Command::OnCall(_) | Command::Smoke(_) => {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
-            if let Err(failure) = command.told(&matches) {
-                return report(&failure.into());
-            }
-        }
-        Command::Smoke(config) => {
-            runtime::telemetry::init_at(false, "warn,librdkafka=off");
-            if let Err(failure) = config.told(&matches) {
-                return report(&failure.into());
-            }
         }
         Command::Role(role) => runtime::telemetry::init(role.role().process().log_json),
         Command::Load(_) | Command::Admin(_) | Command::Healthcheck(_) => {
@@ -217,13 +226,7 @@ fn main() -> ExitCode {
         if !matches!(command, Command::OnCall(_) | Command::Smoke(_)) {
             tokio::spawn(cancel_on_signal(shutdown.clone()));
         }
-        // The demo bounds its own end, which takes a drain of everything.
-        let longest = if matches!(command, Command::Demo(_)) {
-            Duration::MAX
-        } else {
-            STOP
-        };
-        let too_late = overdue(shutdown.clone(), longest);
+        let too_late = overdue(shutdown.clone(), command.stop_timeout());
         tokio::select! {
             result = command.run(shutdown) => result,
             error = too_late => Err(error),

@@ -1,166 +1,147 @@
 //! `eventflow smoke`: one command against any running stack. It plays a vendor at the edge, with sound, forged, stale and broken webhooks,
-//! and then looks up what became of each, through recovery's API or in its database.
+//! and then looks up the outcome of each, through recovery's API or in its database.
 //!
 //! Everything is sent first and awaited together, so that one deadline is enough for all, and what is missing tells where to look: a dead
 //! letter without a row is another fault than neither.
 
+mod audit;
 mod checks;
 mod edge;
 mod event;
 mod fates;
 mod report;
+mod stored;
 
-use crate::oncall::{Connection, Failure};
+use crate::oncall::{Api, DatabaseFlags, Failure, Origin, Target, Way};
 use checks::Checks;
-use clap::ArgMatches;
-use clap::parser::ValueSource;
 use edge::Edge;
 use event::Run;
 use fates::Fates;
 use report::Report;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most events of the batch: what an edge takes at once by default.
-const MOST_EVENTS: u16 = 1000;
-/// Why checks of fates were skipped, and what to do.
-const NO_SIGHT: &str = "give --recovery-url, or --database-url";
+const MAX_EVENTS: u16 = 1000;
+/// What to do when outcomes cannot be looked up.
+const NO_TARGET: &str = "give --recovery-url, or --database-url";
+const REACHED: &str = "How recovery is reached";
 
-/// What to prove, and of whom.
+/// What to prove, and of which stack.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: eventflow smoke --url http://127.0.0.1:8000 --recovery-url http://127.0.0.1:8004",
+    after_long_help = AFTER_HELP
+)]
 pub(crate) struct Config {
-    /// The edge: its base URL, or a whole webhook URL
+    /// Base URL of the edge, or a whole webhook URL. EVENTFLOW_WEBHOOK_SIGNING_SECRET signs the webhooks
     #[arg(long)]
     url: String,
     /// Source the webhooks are sent to; of a whole webhook URL it is the last part [default: payment-authorized]
     #[arg(long)]
     source: Option<String>,
-    /// Events of the batch
-    #[arg(long, default_value_t = 20, value_name = "EVENTS", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_EVENTS)))]
+    /// Events in the batch
+    #[arg(long, default_value_t = 20, value_name = "EVENTS", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_EVENTS)))]
     batch: u16,
-    /// The whole run takes no longer, as 60s or 2m
+    /// Longest the whole run may take, such as 60s or 2m
     #[arg(long, default_value = "60s", value_parser = runtime::config::parse_duration)]
     deadline: Duration,
-    /// Fail when a fate cannot be looked up, instead of skipping the check: for pipelines
+    /// Fail instead of skipping a check when an outcome cannot be looked up: for pipelines
     #[arg(long)]
     require_fates: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// URL of the recovery role's API, where outcomes are looked up
+    #[arg(
+        id = "api_url",
+        long = "recovery-url",
+        visible_alias = "api-url",
+        env = "EVENTFLOW_RECOVERY_URL",
+        hide_env_values = true,
+        help_heading = REACHED
+    )]
+    recovery_url: Option<String>,
+    /// File with the API token; without it the token is in EVENTFLOW_RECOVERY_TOKEN
+    #[arg(long, env = "EVENTFLOW_RECOVERY_TOKEN_FILE", help_heading = REACHED)]
+    token_file: Option<PathBuf>,
+    /// Certificate authority of the edge and of recovery's API (PEM), in addition to the system's
+    #[arg(
+        long,
+        visible_alias = "ca",
+        env = "EVENTFLOW_RECOVERY_CA_FILE",
+        help_heading = REACHED
+    )]
+    ca_file: Option<PathBuf>,
+    /// Send the token over plain HTTP to another machine, where others on the network can read it
+    #[arg(
+        long,
+        env = "EVENTFLOW_RECOVERY_INSECURE_HTTP",
+        hide_short_help = true,
+        help_heading = REACHED
+    )]
+    insecure_http: bool,
+    /// Look outcomes up in the database of --database-url or EVENTFLOW_DATABASE_URL; --database-url implies it
+    #[arg(long, alias = "direct", help_heading = REACHED)]
+    database: bool,
+    /// Name in the audit log when working on the database
+    #[arg(
+        long = "as",
+        value_name = "NAME",
+        default_value = "smoke",
+        hide_short_help = true,
+        help_heading = REACHED
+    )]
+    name: String,
     #[command(flatten)]
-    connection: Connection,
-    #[arg(skip)]
-    sight: Sight,
-}
-
-/// How fates are looked up.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Sight {
-    #[default]
-    None,
-    Api,
-    Database,
+    pipeline: DatabaseFlags,
+    #[command(flatten)]
+    origin: Origin,
 }
 
 const AFTER_HELP: &str = "\
 Checks: ready (the edge is), accepted (fresh signed webhooks: 200), tampered (one byte changed after signing: 401), stale (signed ten \
 minutes ago: 401), stored (each of the fresh ones is a row), duplicate (one of them again: 200, still one row), corrupted (authentic, \
-without a required field: a dead letter missing_field, which is then discarded), batch (all of it is rows), audit (no record since the \
-start of this run is unaccounted for). What became of webhooks is looked up in recovery's API or database; without either those checks \
-are skipped, and say so.
+without a required field: a dead letter missing_field, which is then discarded), batch (every event is a row), audit (no record since the \
+start of this run is unaccounted for). Outcomes are looked up in recovery's API or database; without either, those checks are skipped and \
+reported as such.
 
 It signs as the built-in source does (scheme eventflow) with EVENTFLOW_WEBHOOK_SIGNING_SECRET. It leaves behind what it sent: some \
-payments of 0.01 EUR whose ids begin with smoke-, and a discarded dead letter. A token that may only read leaves that letter open.
+payments of 0.01 EUR whose ids begin with smoke-, and a discarded dead letter. With a read-only token that dead letter stays open.
 
 Example: eventflow smoke --url https://events.example.com --recovery-url https://recovery.example.com --require-fates --json
 
-Exit codes: 0 every check that was asked for passed; 1 a check failed; 2 wrong usage or configuration, nothing was sent.";
-
-/// Flags of the connection that most people need.
-const SHORT: [&str; 12] = [
-    "url",
-    "source",
-    "batch",
-    "deadline",
-    "require_fates",
-    "json",
-    "api_url",
-    "token_file",
-    "ca_file",
-    "direct",
-    "database_url",
-    "webhook_signing_secret",
-];
-
-/// What derive cannot say: recovery is one of two things that are reached here, so its flags say which they mean.
-pub(crate) fn polish(command: clap::Command) -> clap::Command {
-    command.mut_subcommand("smoke", |command| {
-        let command = command.mut_args(|argument| {
-            let own = SHORT.contains(&argument.get_id().as_str());
-            if own { argument } else { argument.hide_short_help(true).help_heading("Straight on the database") }
-        });
-        command
-            .mut_arg("json", |json| json.help("Answer with one JSON document"))
-            .mut_arg("api_url", |url| url.long("recovery-url").visible_alias("api-url").hide_default_value(true))
-            .mut_arg("ca_file", |file| {
-                file.visible_alias("ca")
-                    .help("Certificate authority of the edge and of recovery's API (PEM), besides those of the machine")
-            })
-            .mut_arg("direct", |direct| direct.help("Look fates up in the database of EVENTFLOW_DATABASE_URL"))
-            .mut_arg("database_url", |url| url.help_heading("How recovery is reached").hide_default_value(true))
-            .mut_arg("webhook_signing_secret", |secret| secret.help("Secret webhooks are signed with; better in the environment"))
-            .after_long_help(AFTER_HELP)
-            .after_help("Example: eventflow smoke --url http://127.0.0.1:8000 --recovery-url http://127.0.0.1:8004")
-    })
-}
+Exit codes: 0 every requested check passed; 1 a check failed; 2 wrong usage or configuration, nothing was sent.";
 
 impl Config {
-    /// What only the matches tell: which of the ways to fates was chosen. What is typed goes before the environment.
-    pub(crate) fn told(&mut self, matches: &ArgMatches) -> Result<(), Failure> {
-        let Some(matches) = matches.subcommand_matches("smoke") else {
-            return Ok(());
-        };
-        let given = |name: &str, by: ValueSource| matches.value_source(name) == Some(by);
-        let typed = |name: &str| given(name, ValueSource::CommandLine);
-        let direct = typed("direct") || typed("database_url");
-        if direct && typed("api_url") {
-            return Err(Failure::usage(
-                "--recovery-url and --database-url or --direct are two ways to the same: give one of them",
-            ));
-        }
-        let api = given("api_url", ValueSource::EnvVariable)
-            && !self.connection.api_url.trim().is_empty();
-        self.sight = match (
-            direct,
-            typed("api_url") || api,
-            given("database_url", ValueSource::EnvVariable),
-        ) {
-            (true, ..) | (false, false, true) => Sight::Database,
-            (false, true, _) => Sight::Api,
-            (false, false, false) => Sight::None,
-        };
-        self.connection.direct = self.sight == Sight::Database;
-        Ok(())
+    /// How outcomes are looked up, if they can be. What is typed goes before the environment, in which an empty URL is none.
+    fn way(&self) -> Result<Option<Way>, Failure> {
+        let typed = self.origin.typed("--recovery-url", self.database)?;
+        let has_url = self
+            .recovery_url
+            .as_ref()
+            .is_some_and(|url| !url.trim().is_empty());
+        Ok(typed.or_else(|| self.origin.in_environment(has_url)))
     }
 }
 
-/// Runs every check to its verdict.
-pub(crate) async fn run(config: Config) -> Result<(), Failure> {
-    let Config {
-        url,
-        source,
-        batch,
-        deadline,
-        require_fates,
-        mut connection,
-        sight,
-    } = config;
-    if require_fates && sight == Sight::None {
+/// Runs every check.
+///
+/// # Errors
+/// Wrong usage, or a check that failed.
+pub(crate) async fn run(mut config: Config) -> Result<(), Failure> {
+    let way = config.way()?;
+    if config.require_fates && way.is_none() {
         return Err(Failure::usage(format!(
-            "--require-fates: fates cannot be looked up: {NO_SIGHT}"
+            "--require-fates: outcomes cannot be looked up: {NO_TARGET}"
         )));
     }
     let started = Instant::now();
-    let end = started + deadline;
-    let secret = connection
+    let end = started + config.deadline;
+    let secret = config
         .pipeline
+        .0
         .webhook_signing_secret
         .take()
         .filter(|secret| !secret.expose().is_empty());
@@ -170,28 +151,40 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         )
     })?;
     let edge = Edge::new(
-        &url,
-        source.as_deref(),
+        &config.url,
+        config.source.as_deref(),
         &secret,
-        connection.ca_file.as_deref(),
+        config.ca_file.as_deref(),
         end,
     )?;
-    let as_json = connection.json;
-    // In the audit log of a database that is looked into: who discarded.
-    connection.name = connection.name.or_else(|| Some("smoke".to_owned()));
-    // The last part of the time is for the audit, which says best which stage is behind.
-    let reserve = (deadline / 6).min(Duration::from_secs(10));
-    let fates = match sight {
-        Sight::None => None,
-        Sight::Api | Sight::Database => Some(Fates::open(connection, end - reserve).await?),
+    let (looked_up, target) = match way {
+        None => ("none", None),
+        Some(Way::Api) => (
+            "recovery",
+            Some(Target::Api(Api {
+                url: config.recovery_url.unwrap_or_default(),
+                url_flag: "--recovery-url",
+                token_file: config.token_file,
+                ca_file: config.ca_file,
+                insecure_http: config.insecure_http,
+            })),
+        ),
+        Some(Way::Database) => (
+            "database",
+            Some(Target::Database {
+                pipeline: Box::new(config.pipeline.0),
+                name: Some(config.name),
+            }),
+        ),
     };
-    let looked_up = match sight {
-        Sight::None => "none",
-        Sight::Api => "recovery",
-        Sight::Database => "database",
+    // The last part of the time is for the audit, which says best which stage is behind.
+    let reserve = (config.deadline / 6).min(Duration::from_secs(10));
+    let fates = match target {
+        None => None,
+        Some(target) => Some(Fates::open(target, end - reserve).await?),
     };
     let run = Run::new();
-    let report = Report::new(run.name(), &edge, looked_up, as_json);
+    let report = Report::new(run.name(), &edge, looked_up, config.json);
     report.begin()?;
     let mut checks = Checks {
         run,
@@ -200,7 +193,7 @@ pub(crate) async fn run(config: Config) -> Result<(), Failure> {
         end,
     };
     checks
-        .run(fates.as_ref(), usize::from(batch), deadline)
+        .run(fates.as_ref(), usize::from(config.batch), config.deadline)
         .await?;
-    checks.report.end(started.elapsed(), require_fates)
+    checks.report.end(started.elapsed(), config.require_fates)
 }

@@ -111,7 +111,7 @@ pub struct Config {
     pub api: http::ApiArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub keep: retention::KeepArgs,
+    pub retention: retention::RetentionArgs,
 }
 
 impl Config {

@@ -3,9 +3,9 @@
 //! A request passes in this order: its token ([`tokens`]), a place among those in flight, a time limit, then the words of its query and
 //! body ([`input`]), then the work. [`endpoints`] is the table the router and [`openapi`] are made of.
 
+mod dead_letters;
 mod endpoints;
 mod input;
-mod letters;
 pub mod openapi;
 pub mod problem;
 mod replays;
@@ -46,7 +46,7 @@ const SLOW: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ApiArgs {
     /// Token that opens the API, as NAME:ROLE=REF; repeatable. REF is env:NAME or file:/path, never the token itself; NAME goes to the
-    /// audit log. Roles: viewer reads; operator also edits, discards, replays and approves what another planned; admin also imports.
+    /// audit log. Roles: viewer reads; operator also edits, discards, replays and approves what another planned.
     /// Without any the API answers 503 no_tokens_configured
     #[arg(
         help_heading = "API",

@@ -2,7 +2,7 @@
 //!
 //! It is a stage like any other, in the one consumer loop: a batch is one transaction ([`write`](mod@write)), the offsets move in it by
 //! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever a record is ([`formats`]), there is a row
-//! for it. The registry is asked for event types and never waited for: it may be what is down.
+//! for it. The registry says which schema a value has, but is never waited for: it may be what is down.
 
 pub mod formats;
 mod groups;
@@ -14,12 +14,13 @@ pub(crate) mod write;
 
 pub use row::Dead;
 
-use crate::config::Config;
+use crate::Config;
 use crate::context::Context;
 use crate::context::SCHEMA;
 use crate::metrics as names;
+use contracts::pipeline::Pipeline;
 use groups::Groups;
-use row::Row;
+use row::DeadLetterRow;
 use runtime::config::ConfigError;
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
 use runtime::health::Health;
@@ -27,25 +28,26 @@ use runtime::registry::Registry;
 use sniff::Schemas;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::offsets::{self, BatchOffsets, BatchRecord, Positions, TopicPartition};
 use store::{fault::classify, within};
 use tokio_util::sync::CancellationToken;
-use write::{DlqPlace, Mode, Written};
+use write::{DlqPosition, Written};
 
 /// Makes rows of records, and writes them.
 #[derive(Debug)]
 pub(crate) struct Indexer {
     pool: PgPool,
-    raw_topic: String,
+    pipeline: Arc<Pipeline>,
     groups: Groups,
     schemas: Schemas,
 }
 
 impl Indexer {
-    /// With connections of its own: a crowd at the API does not stop the index.
-    pub(crate) fn new(recovery: &Context) -> Result<Self, ConfigError> {
-        let options = store::connect::options(&recovery.args.database.database_url, SCHEMA.role)?;
+    /// With connections of its own: many API requests do not stop the index.
+    pub(crate) fn new(context: &Context) -> Result<Self, ConfigError> {
+        let options = store::connect::options(&context.args.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
         let options = options.options([("work_mem", "64MB")]);
         let pool = PgPoolOptions::new()
@@ -54,28 +56,28 @@ impl Indexer {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            raw_topic: recovery.pipeline.raw.clone(),
+            pipeline: Arc::clone(&context.pipeline),
             groups: Groups::default(),
-            schemas: Schemas::new(Registry::new(&recovery.args.registry)?),
+            schemas: Schemas::new(Registry::new(&context.args.registry)?),
         })
     }
 
     async fn rows<'a>(
         &mut self,
         dead: &[Dead<'a>],
-        raw_topic: &'a str,
-    ) -> Result<Vec<Row<'a>>, StageError> {
+        pipeline: &'a Pipeline,
+    ) -> Result<Vec<DeadLetterRow<'a>>, StageError> {
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
             .await;
-        let peek = |dead: &Dead<'a>| {
+        let sniffed = |dead: &Dead<'a>| {
             dead.value
-                .map(|value| self.schemas.peek(value))
+                .map(|value| self.schemas.sniff(value))
                 .unwrap_or_default()
         };
-        let mut rows: Vec<Row<'a>> = dead
+        let mut rows: Vec<DeadLetterRow<'a>> = dead
             .iter()
-            .map(|dead| Row::new(dead, raw_topic, peek(dead)))
+            .map(|dead| DeadLetterRow::new(dead, pipeline, sniffed(dead)))
             .collect();
         self.groups.assign(&self.pool, &mut rows).await?;
         Ok(rows)
@@ -83,21 +85,12 @@ impl Indexer {
 
     /// Indexes records, without any offset.
     pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, StageError> {
-        let raw_topic = self.raw_topic.clone();
-        let rows = self.rows(dead, &raw_topic).await?;
-        let (transaction, written) = write::write(&self.pool, &rows, Mode::All).await?;
+        let pipeline = Arc::clone(&self.pipeline);
+        let rows = self.rows(dead, &pipeline).await?;
+        let (transaction, written) = write::write(&self.pool, &rows).await?;
         transaction.commit().await.map_err(classify)?;
         written.count();
         Ok(written)
-    }
-
-    /// Writes rows made elsewhere, as far as they are new.
-    pub(crate) async fn add(
-        &mut self,
-        mut rows: Vec<Row<'_>>,
-    ) -> Result<(sqlx::Transaction<'_, sqlx::Postgres>, Written), StageError> {
-        self.groups.assign(&self.pool, &mut rows).await?;
-        write::write(&self.pool, &rows, Mode::NewOnly).await
     }
 }
 
@@ -117,12 +110,12 @@ impl Index {
     /// # Errors
     /// As [`Context::new`].
     pub fn new(
-        recovery: &Context,
+        context: &Context,
         group: &str,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
-            indexer: Indexer::new(recovery)?,
+            indexer: Indexer::new(context)?,
             group: group.to_owned(),
             runtime,
             positions: Positions::new(),
@@ -135,11 +128,11 @@ impl Index {
         let records: Vec<BatchRecord> =
             batch.iter().map(|record| offsets.include(record)).collect();
         let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
-        let raw_topic = self.indexer.raw_topic.clone();
-        let rows = self.indexer.rows(&dead, &raw_topic).await?;
-        let (mut transaction, written) = write::write(&self.indexer.pool, &rows, Mode::All).await?;
-        let new: HashSet<&DlqPlace> = written.new.iter().collect();
-        let more: HashSet<&DlqPlace> = written.again.iter().chain(&written.copies).collect();
+        let pipeline = Arc::clone(&self.indexer.pipeline);
+        let rows = self.indexer.rows(&dead, &pipeline).await?;
+        let (mut transaction, written) = write::write(&self.indexer.pool, &rows).await?;
+        let new: HashSet<&DlqPosition> = written.new.iter().collect();
+        let more: HashSet<&DlqPosition> = written.again.iter().chain(&written.copies).collect();
         for (row, record) in rows.iter().zip(records) {
             if new.contains(&row.dlq) {
                 offsets.count_stored(record);
@@ -187,19 +180,19 @@ impl Handler for Index {
 /// Bad configuration, a failed migration, a database of another Kafka cluster, or a fatal client error.
 pub async fn consume(
     config: &Config,
-    recovery: &Context,
+    context: &Context,
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let kafka = &config.common.kafka;
-    let topic = &recovery.pipeline.dead_letters;
-    let described = &recovery.pipeline.recovery.group;
+    let topic = &context.pipeline.dead_letters;
+    let described = &context.pipeline.recovery.group;
     let group = config.group.as_ref().unwrap_or(described);
     let settings = ConsumerSettings {
         batch_age: Duration::from_millis(20),
         ..ConsumerSettings::new(kafka, group, vec![topic.clone()])
     };
-    let index = Index::new(recovery, group, tokio::runtime::Handle::current())?;
+    let index = Index::new(context, group, tokio::runtime::Handle::current())?;
     consumer::run(settings, index, None, health, shutdown)
         .await
         .map(drop)

@@ -7,11 +7,14 @@
 
 pub mod audit;
 mod audit_log;
+mod barrier;
 mod config;
 mod context;
+mod envelope;
 pub mod error;
 pub mod http;
 pub mod index;
+mod kafka;
 pub mod metrics;
 pub mod model;
 mod persistence_views;
@@ -48,7 +51,7 @@ impl Role for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         self.pipeline.check()?;
-        self.keep.check()?;
+        self.retention.check()?;
         check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
         self.load_policies()?;
         self.api.check(self.listen).map(drop)
@@ -113,7 +116,7 @@ pub async fn serve(
         ));
         beside.spawn(retention::run(
             recovery.clone(),
-            config.keep.clone(),
+            config.retention.clone(),
             shutdown.clone(),
         ));
         if let Some(policies) = policies {

@@ -9,7 +9,7 @@ pub const FAILED_AGAIN: &str = "eventflow_recovery_dead_letters_failed_again_tot
 /// Further copies of indexed dead letters.
 pub const COPIES: &str = "eventflow_recovery_dead_letter_copies_total";
 /// Dead letters indexed without the texts PostgreSQL refused.
-pub const CLEANED: &str = "eventflow_recovery_dead_letters_cleaned_total";
+pub const SANITIZED: &str = "eventflow_recovery_dead_letters_sanitized_total";
 /// One transaction of the index.
 pub const TRANSACTION_SECONDS: &str = "eventflow_recovery_index_transaction_duration_seconds";
 /// Dead letters by state.
@@ -35,11 +35,11 @@ pub fn describe() {
     );
     describe_counter!(COPIES, "Further copies of indexed dead letters");
     describe_counter!(
-        CLEANED,
+        SANITIZED,
         "Dead letters indexed without their texts, which PostgreSQL refused"
     );
     // At zero: a series that begins with its first dead letters hides them from `increase`.
-    [INDEXED, FAILED_AGAIN, COPIES, CLEANED]
+    [INDEXED, FAILED_AGAIN, COPIES, SANITIZED]
         .into_iter()
         .for_each(|name| counter!(name).increment(0));
     describe_histogram!(

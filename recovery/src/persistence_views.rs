@@ -120,11 +120,13 @@ macro_rules! fates_of_range {
                  FROM generate_series($3::bigint, $4::bigint - 1) AS o
                  LEFT JOIN rows r USING (o) LEFT JOIN letters l USING (o) LEFT JOIN no_records a USING (o)
              )
-             SELECT count(*) FILTER (WHERE fate = 'stored'), count(*) FILTER (WHERE fate = 'duplicate'),
-                    count(*) FILTER (WHERE fate = 'open'), count(*) FILTER (WHERE fate = 'replaying'),
-                    count(*) FILTER (WHERE fate = 'discarded'), count(*) FILTER (WHERE fate = 'absent'),
-                    array_agg(o) FILTER (WHERE fate = 'gap'), array_agg(o) FILTER (WHERE fate = 'resolved_without_row'),
-                    array_agg(o) FILTER (WHERE fate = 'two_rows'), array_agg(o) FILTER (WHERE fate = 'open_and_stored')
+             SELECT count(*) FILTER (WHERE fate = 'stored') AS stored, count(*) FILTER (WHERE fate = 'duplicate') AS duplicate,
+                    count(*) FILTER (WHERE fate = 'open') AS open, count(*) FILTER (WHERE fate = 'replaying') AS replaying,
+                    count(*) FILTER (WHERE fate = 'discarded') AS discarded, count(*) FILTER (WHERE fate = 'absent') AS absent,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'gap'), '{}') AS gap,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'resolved_without_row'), '{}') AS resolved_without_row,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'two_rows'), '{}') AS two_rows,
+                    coalesce(array_agg(o) FILTER (WHERE fate = 'open_and_stored'), '{}') AS open_and_stored
              FROM classified"
         )
     };
@@ -174,7 +176,8 @@ pub(crate) const CHANGED_PAGES_WITHOUT: &str =
 /// Replays sent to a group ($1) until then ($2) that are still awaited and whose raw record (of topic $3) has no row; at most $4. Dead letters
 /// are locked in order, as by everybody; one that was settled meanwhile is another version, and left alone.
 pub(crate) const AWAITED_WITHOUT_ROW: &str =
-    "SELECT d.id, i.job_id FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
+    "SELECT d.id AS letter, i.job_id AS job, j.created_by AS who
+         FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
          WHERE i.state = 'sent' AND i.sent_at <= $2 AND d.state = 'replaying' AND d.job_id = i.job_id AND d.consumer_group = $1
            AND NOT (d.origin_topic = $3 AND d.origin_group = ''
                     AND EXISTS (SELECT FROM persistence.event_fates f
@@ -184,7 +187,7 @@ pub(crate) const AWAITED_WITHOUT_ROW: &str =
 /// Of these dead letters ($2), those that were sent back and whose raw record (of topic $1) has its fate. They are locked in order, as by
 /// everybody.
 pub(crate) const SETTLED_REPLAYS: &str =
-    "SELECT i.job_id, d.id, f.fate, j.created_by
+    "SELECT i.job_id AS job, d.id AS letter, f.fate, j.created_by AS who
          FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
          JOIN LATERAL (SELECT fate FROM persistence.event_fates f
                        WHERE f.raw_partition = d.origin_partition AND f.raw_offset = d.origin_offset ORDER BY fate DESC LIMIT 1) f ON true
@@ -204,8 +207,8 @@ pub(crate) const RESOLVE_STORED: &str =
 
 /// What is stored of an event ($1, of source $2).
 pub(crate) const STORED_CONTENT: &str =
-    "SELECT content_hash, raw_partition, raw_offset, stored_at::text, event_type, schema_version, amount::text, currency, payload::text,
-                (extract(epoch FROM occurred_at) * 1000000)::bigint
+    "SELECT content_hash, raw_partition, raw_offset, stored_at::text AS stored_at, event_type, schema_version, payload::text AS payload,
+                (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred_at_micros
          FROM persistence.stored_events WHERE event_id = $1 AND source = $2";
 
 // Rows and further deliveries of a trace; at most $1.

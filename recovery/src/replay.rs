@@ -7,3 +7,4 @@ pub mod edit;
 pub mod jobs;
 pub mod policy;
 pub mod runner;
+pub(crate) mod state;

@@ -1,4 +1,4 @@
-//! P10 from the database: planted faults are found, and sound books have none.
+//! P10 from the database: planted faults are found, and sound data has none.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -8,8 +8,8 @@ use bytes::Bytes;
 use contracts::kafka::topics;
 use contracts::{Rejection, RejectionCode};
 use proptest::prelude::*;
-use recovery::audit::{Look, PAGE, Reading};
-use recovery::model::Audit;
+use recovery::audit::{Examined, PAGE, Reading, account, reconcile, reconcile_now};
+use recovery::model::{Audit, DeadLetterState};
 use runtime::admin::committed;
 use runtime::consumer::{
     self, BatchArgs, DeadLetterArgs, Forward, Handler, Outcome, Record, StageArgs, StageError,
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-async fn look(world: &World, settled: &[(i32, i64)]) -> Look {
+async fn examine(world: &World, settled: &[(i32, i64)]) -> Examined {
     let readings: Vec<Reading> = settled
         .iter()
         .map(|&(partition, settled)| Reading {
@@ -35,20 +35,23 @@ async fn look(world: &World, settled: &[(i32, i64)]) -> Look {
             high: settled + 3,
         })
         .collect();
-    world.recovery.account(RAW, &readings).await.unwrap()
+    account(&world.recovery, RAW, &readings).await.unwrap()
 }
 
-async fn books(world: &World) -> Audit {
-    world.recovery.audit(None, None, None).await.unwrap()
+async fn reconciled(world: &World) -> Audit {
+    reconcile(&world.recovery, None, None, None).await.unwrap()
 }
 
-/// The same question, looked at anew.
-async fn books_anew(world: &World) -> Audit {
-    world
-        .recovery
-        .audit(None, Some(time::OffsetDateTime::UNIX_EPOCH), None)
-        .await
-        .unwrap()
+/// The same, record by record.
+async fn reconciled_by_record(world: &World) -> Audit {
+    reconcile(
+        &world.recovery,
+        None,
+        Some(time::OffsetDateTime::UNIX_EPOCH),
+        None,
+    )
+    .await
+    .unwrap()
 }
 
 fn found(audit: &Audit) -> Vec<(i32, i64, &str)> {
@@ -60,7 +63,7 @@ fn found(audit: &Audit) -> Vec<(i32, i64, &str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_mended() {
+async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_fixed() {
     let world = world(true, None, &[]).await;
     world.store(0, 0..10).await;
     world.store(1, 0..4).await;
@@ -68,8 +71,8 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_mended
     world.letter(1, 5, "open").await;
     world.letter(1, 6, "discarded").await;
     world.letter(1, 7, "replaying").await;
-    look(&world, &[(0, 10), (1, 8)]).await;
-    let sound = books(&world).await;
+    examine(&world, &[(0, 10), (1, 8)]).await;
+    let sound = reconciled(&world).await;
     assert_eq!(
         (
             sound.records,
@@ -81,9 +84,9 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_mended
     );
     assert_eq!(
         (
-            sound.dead_lettered["open"],
-            sound.dead_lettered["discarded"],
-            sound.dead_lettered["replaying"]
+            sound.dead_lettered[&DeadLetterState::Open],
+            sound.dead_lettered[&DeadLetterState::Discarded],
+            sound.dead_lettered[&DeadLetterState::Replaying]
         ),
         (1, 1, 1)
     );
@@ -107,25 +110,28 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_mended
         (1, 5, "double_fate"),
         (1, 6, "gap"),
     ];
-    // Each look goes over the page not looked at for longest: two partitions, so at most two looks.
-    look(&world, &[(0, 13), (1, 8)]).await;
-    look(&world, &[(0, 13), (1, 8)]).await;
-    let broken = books(&world).await;
+    // Each examination covers the page not examined for longest: two partitions, so at most two.
+    examine(&world, &[(0, 13), (1, 8)]).await;
+    examine(&world, &[(0, 13), (1, 8)]).await;
+    let broken = reconciled(&world).await;
     assert_eq!(found(&broken), expected);
     assert_eq!(
         (broken.gaps, broken.double_fates, broken.records),
         (3, 1, 21)
     );
-    let anew = books_anew(&world).await;
-    assert_eq!((found(&anew), anew.records), (expected.to_vec(), 21));
+    let by_record = reconciled_by_record(&world).await;
+    assert_eq!(
+        (found(&by_record), by_record.records),
+        (expected.to_vec(), 21)
+    );
 
-    // Mended: the row is there again, the dead letters too, the double one was a replay.
+    // Fixed: the row is there again, the dead letters too, the double one was a replay.
     world.store(0, 3..4).await;
     world.letter(0, 10, "open").await;
     world.letter(1, 6, "open").await;
     world.set_state(1, 5, "resolved").await;
-    look(&world, &[(0, 13), (1, 8)]).await;
-    assert!(found(&books(&world).await).is_empty());
+    examine(&world, &[(0, 13), (1, 8)]).await;
+    assert!(found(&reconciled(&world).await).is_empty());
     assert_eq!(
         world
             .number("SELECT count(*) FROM audit_findings WHERE healed_at IS NOT NULL")
@@ -141,8 +147,8 @@ async fn a_resolved_dead_letter_without_its_row_and_a_record_stored_twice_are_fa
     world.letter(0, 0, "resolved").await;
     world.store(0, 1..2).await;
     world.duplicate(0, 1).await;
-    look(&world, &[(0, 2)]).await;
-    let audit = books(&world).await;
+    examine(&world, &[(0, 2)]).await;
+    let audit = reconciled(&world).await;
     assert_eq!(found(&audit), [(0, 0, "gap"), (0, 1, "double_fate")]);
     assert!(
         audit.findings[0].detail.contains("resolved"),
@@ -152,29 +158,29 @@ async fn a_resolved_dead_letter_without_its_row_and_a_record_stored_twice_are_fa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_looked_at_is_not_looked_at_again_unless_something_changed() {
+async fn what_was_examined_is_not_examined_again_unless_something_changed() {
     let world = world(true, None, &[]).await;
     world.store(0, 0..2 * PAGE + 10).await;
-    let first = look(&world, &[(0, 2 * PAGE + 5)]).await;
+    let first = examine(&world, &[(0, 2 * PAGE + 5)]).await;
     assert_eq!(
         first,
-        Look {
+        Examined {
             new: 2 * PAGE + 5,
             again: 0
         }
     );
-    let second = look(&world, &[(0, 2 * PAGE + 10)]).await;
+    let second = examine(&world, &[(0, 2 * PAGE + 10)]).await;
     assert_eq!(
         second,
-        Look {
+        Examined {
             new: 5,
             again: PAGE
         },
         "the new ones, and one page in its turn"
     );
     // The validator's group was set back: nothing is new, and the frontier stays.
-    assert_eq!(look(&world, &[(0, 7)]).await.new, 0);
-    let audit = books(&world).await;
+    assert_eq!(examine(&world, &[(0, 7)]).await.new, 0);
+    let audit = reconciled(&world).await;
     assert_eq!(audit.partitions, [(0, 0, 2 * PAGE + 10, 2 * PAGE + 13)]);
     assert_eq!((audit.records, audit.in_flight), (2 * PAGE + 10, 3));
     // A partition added later, a topic whose beginning is gone.
@@ -185,23 +191,22 @@ async fn what_was_looked_at_is_not_looked_at_again_unless_something_changed() {
         settled: 60,
         high: 60,
     };
-    world.recovery.account(RAW, &[reading]).await.unwrap();
-    // Retention passes the frontier: what was settled before stays accounted for, what is new is looked at.
+    account(&world.recovery, RAW, &[reading]).await.unwrap();
+    // Retention passes the frontier: what was settled before stays accounted for, what is new is examined.
     world.store(1, 60..70).await;
-    world
-        .recovery
-        .account(
-            RAW,
-            &[Reading {
-                low: 65,
-                settled: 70,
-                high: 70,
-                ..reading
-            }],
-        )
-        .await
-        .unwrap();
-    let audit = books(&world).await;
+    account(
+        &world.recovery,
+        RAW,
+        &[Reading {
+            low: 65,
+            settled: 70,
+            high: 70,
+            ..reading
+        }],
+    )
+    .await
+    .unwrap();
+    let audit = reconciled(&world).await;
     assert_eq!(audit.partitions[1], (1, 50, 70, 70));
     assert!(found(&audit).is_empty(), "{:?}", audit.findings);
 }
@@ -210,15 +215,19 @@ async fn what_was_looked_at_is_not_looked_at_again_unless_something_changed() {
 async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_for() {
     let world = world(false, None, &[]).await;
     world.letter(0, 0, "open").await;
-    look(&world, &[(0, 2)]).await;
-    let audit = books(&world).await;
+    examine(&world, &[(0, 2)]).await;
+    let audit = reconciled(&world).await;
     assert_eq!(
-        (audit.records, audit.stored, audit.dead_lettered["open"]),
+        (
+            audit.records,
+            audit.stored,
+            audit.dead_lettered[&DeadLetterState::Open]
+        ),
         (2, 0, 1)
     );
     assert_eq!(found(&audit), [(0, 1, "gap")]);
     assert!(matches!(
-        world.recovery.audit(Some("other"), None, None).await,
+        reconcile(&world.recovery, Some("other"), None, None).await,
         Err(recovery::error::RecoveryError::NotFound(_))
     ));
 }
@@ -244,7 +253,10 @@ async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
             world.letter(2, 5, letter).await;
         }
         let settled = [(0, 5), (1, 5), (2, 6)];
-        assert_eq!(look(&world, &settled).await, Look { new: 16, again: 0 });
+        assert_eq!(
+            examine(&world, &settled).await,
+            Examined { new: 16, again: 0 }
+        );
         match letter {
             "" => world.letter(2, 5, then).await,
             _ => world.set_state(2, 5, then).await,
@@ -253,11 +265,11 @@ async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
             world.store(2, 5..6).await;
         }
         assert_eq!(
-            look(&world, &settled).await,
-            Look { new: 0, again: 11 },
+            examine(&world, &settled).await,
+            Examined { new: 0, again: 11 },
             "{letter} to {then}: the first and the third"
         );
-        let audit = books(&world).await;
+        let audit = reconciled(&world).await;
         let counts = [
             ("stored", audit.stored - 15),
             ("double_fate", audit.double_fates),
@@ -280,7 +292,7 @@ async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
 async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
     let world = world(true, None, &[]).await;
     world.store(0, 0..40).await;
-    look(&world, &[(0, 40)]).await;
+    examine(&world, &[(0, 40)]).await;
     let start = time::macros::datetime!(2026-11-21 10:00 UTC);
     for (minute, high) in [(0, 10), (10, 20), (20, 30), (30, 40)] {
         sqlx::query(
@@ -313,7 +325,7 @@ async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
         ),
         (at(60), None, (0, 40, 40, 43), vec![]),
     ] {
-        let audit = world.recovery.audit(None, from, to).await.unwrap();
+        let audit = reconcile(&world.recovery, None, from, to).await.unwrap();
         assert_eq!(audit.partitions, [expected], "{from:?} {to:?}");
         assert_eq!(found(&audit), gaps, "{from:?} {to:?}");
         assert_eq!(
@@ -418,21 +430,26 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
         }
         frontier = OFFSETS.min(frontier + 2);
         let readings: Vec<_> = (0..4).map(|partition| (partition, frontier)).collect();
-        look(&world, &readings).await;
+        examine(&world, &readings).await;
         let mut expected: BTreeMap<&str, i64> = BTreeMap::new();
         for (_, held) in model.iter().filter(|((_, offset), _)| *offset < frontier) {
             *expected.entry(fate(*held)).or_default() += 1;
         }
-        for audit in [books(&world).await, books_anew(&world).await] {
+        for audit in [reconciled(&world).await, reconciled_by_record(&world).await] {
             let count = |fate: &str| expected.get(fate).copied().unwrap_or(0);
-            let dead = |state: &str| audit.dead_lettered.get(state).copied().unwrap_or(0);
+            let dead =
+                |state: DeadLetterState| audit.dead_lettered.get(&state).copied().unwrap_or(0);
             assert_eq!(audit.records, 4 * frontier);
             assert_eq!(
                 (audit.stored, audit.gaps, audit.double_fates),
                 (count("stored"), count("gap"), count("double_fate"))
             );
             assert_eq!(
-                (dead("open"), dead("replaying"), dead("discarded")),
+                (
+                    dead(DeadLetterState::Open),
+                    dead(DeadLetterState::Replaying),
+                    dead(DeadLetterState::Discarded),
+                ),
                 (count("open"), count("replaying"), count("discarded"))
             );
             let listed: Vec<_> = found(&audit)
@@ -507,7 +524,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     publish(&publisher, &[b"good", b"bad", b"good", b"good"]).await;
 
     // Before the validator committed anything nothing is owed a fate; all is in flight.
-    let before = world.recovery.audit_now(DEADLINE).await.unwrap();
+    let before = reconcile_now(&world.recovery, DEADLINE).await.unwrap();
     assert_eq!((before.records, before.in_flight, before.gaps), (0, 4, 0));
 
     let (shutdown, health) = (CancellationToken::new(), Health::new());
@@ -549,9 +566,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     running.await.unwrap().unwrap();
 
     // Persistence has not read the validated topic: no verdict, and no false gap.
-    let late = world
-        .recovery
-        .audit_now(Duration::from_secs(2))
+    let late = reconcile_now(&world.recovery, Duration::from_secs(2))
         .await
         .unwrap_err();
     assert!(
@@ -559,7 +574,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
             .contains("eventflow-persistence has not read events.validated.v1:0 from 0 to 3"),
         "{late}"
     );
-    let partition: i32 = books(&world)
+    let partition: i32 = reconciled(&world)
         .await
         .partitions
         .iter()
@@ -567,7 +582,10 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         .unwrap()
         .0;
     assert_eq!(
-        (books(&world).await.records, books(&world).await.gaps),
+        (
+            reconciled(&world).await.records,
+            reconciled(&world).await.gaps
+        ),
         (0, 0)
     );
 
@@ -577,9 +595,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     world
         .run("INSERT INTO persistence.consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('eventflow-persistence', 'events.validated.v1', 0, 3)")
         .await;
-    let late = world
-        .recovery
-        .audit_now(Duration::from_secs(2))
+    let late = reconcile_now(&world.recovery, Duration::from_secs(2))
         .await
         .unwrap_err();
     assert!(
@@ -592,7 +608,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     world
         .run("INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('g', 'events.dlq.v1', 0, 1)")
         .await;
-    let lost = world.recovery.audit_now(DEADLINE).await.unwrap();
+    let lost = reconcile_now(&world.recovery, DEADLINE).await.unwrap();
     assert_eq!(found(&lost), [(partition, 1, "gap")]);
 
     world.letter(partition, 1, "open").await;
@@ -605,7 +621,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         shutdown.clone(),
     ));
     let until = Instant::now() + DEADLINE;
-    while books(&world).await.gaps > 0
+    while reconciled(&world).await.gaps > 0
         || world
             .number("SELECT count(*) FROM audit_checkpoints WHERE reached_at IS NULL")
             .await
@@ -614,19 +630,19 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         assert!(
             Instant::now() < until,
             "{:?} {:?}",
-            books(&world).await,
+            reconciled(&world).await,
             health.reasons()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     shutdown.cancel();
     auditing.await.unwrap();
-    let sound = books(&world).await;
+    let sound = reconciled(&world).await;
     assert_eq!(
         (
             sound.records,
             sound.stored,
-            sound.dead_lettered["open"],
+            sound.dead_lettered[&DeadLetterState::Open],
             sound.in_flight
         ),
         (4, 3, 1, 0)

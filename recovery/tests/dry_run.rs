@@ -4,13 +4,14 @@
 
 mod replay;
 
-use recovery::model::{DryRun, DryRunItem};
+use recovery::model::{DryRun, DryRunSample, Prediction};
+use recovery::replay::jobs;
 use replay::{Dead, PERSISTENCE, World, body, framed, registry, world};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// A verdict and its code.
-type Said = (String, Option<String>);
+type Said = (Prediction, Option<String>);
 
 /// Verdict and code of every dead letter.
 fn verdicts(run: &DryRun, ids: &[i64]) -> Vec<Said> {
@@ -18,17 +19,17 @@ fn verdicts(run: &DryRun, ids: &[i64]) -> Vec<Said> {
         run.samples
             .iter()
             .find(|item| item.letter == *id)
-            .map(|item| (item.would.clone(), item.code.clone()))
+            .map(|item| (item.would, item.code.clone()))
     };
     ids.iter().map(|id| of(id).unwrap()).collect()
 }
 
-fn sample(run: &DryRun, id: i64) -> &DryRunItem {
+fn sample(run: &DryRun, id: i64) -> &DryRunSample {
     run.samples.iter().find(|item| item.letter == id).unwrap()
 }
 
 fn says(would: &str, code: Option<&str>) -> Said {
-    (would.to_owned(), code.map(str::to_owned))
+    (would.parse().unwrap(), code.map(str::to_owned))
 }
 
 async fn dead(world: &World, group: &str, offset: i64, value: &[u8]) -> i64 {
@@ -175,7 +176,9 @@ async fn what_each_dead_letter_would_come_to() {
     );
     assert_eq!(run.would_fail_by_code["conflict"], 2);
     // The verdicts stay with the items.
-    let items = world.recovery.items(&job.id, &[], 100).await.unwrap();
+    let items = jobs::items(&world.recovery, &job.id, &[], 100)
+        .await
+        .unwrap();
     let kept: Vec<_> = items
         .into_iter()
         .map(|item| (item.would.unwrap(), item.would_code))
@@ -207,7 +210,10 @@ async fn what_each_dead_letter_would_come_to() {
         14
     );
     assert_eq!(
-        world.recovery.log(Some(&job.id), None, 1).await.unwrap()[0].action,
+        jobs::audit_log(&world.recovery, Some(&job.id), None, 1)
+            .await
+            .unwrap()[0]
+            .action,
         "replay.dry_run"
     );
     assert_eq!(

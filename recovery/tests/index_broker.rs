@@ -10,7 +10,11 @@ use contracts::event::Catalog;
 use contracts::{Rejection, RejectionCode};
 use index_world::{DLQ, World, world_with};
 use recovery::index;
-use recovery::model::{Body, Selection, State};
+use recovery::index::reindex;
+use recovery::model::{DeadLetterState, Payload, Resolution, Selection};
+use recovery::query::detail;
+use recovery::query::list;
+use recovery::query::stats;
 use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, StageError};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -108,11 +112,6 @@ fn start_index(
     let (recovery, shutdown) = (world.recovery.clone(), shutdown.clone());
     tokio::spawn(async move {
         recovery::SCHEMA.migrate(recovery.pool()).await?;
-        let publisher = Publisher::new(
-            &config.common.kafka,
-            &PublisherSettings::stage("recovery"),
-            &Health::new(),
-        )?;
         index::consume(&config, &recovery, Health::new(), shutdown).await
     })
 }
@@ -224,9 +223,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
             code: vec![code.code().to_owned()],
             ..Selection::default()
         };
-        let found = world
-            .recovery
-            .letters(&selection, None)
+        let found = list::dead_letters(&world.recovery, &selection, None)
             .await
             .unwrap()
             .letters;
@@ -241,7 +238,9 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
             (letter.event_type.as_str(), letter.entity_key.as_deref()),
             ("a", Some("pay"))
         );
-        let detail = world.recovery.letter(letter.id).await.unwrap();
+        let detail = detail::dead_letter(&world.recovery, letter.id)
+            .await
+            .unwrap();
         assert_eq!(
             detail.headers[..3],
             [
@@ -255,9 +254,15 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         event_type: vec!["payment.authorized.v1".to_owned()],
         ..Selection::default()
     };
-    let found = world.recovery.letters(&avro, None).await.unwrap().letters;
+    let found = list::dead_letters(&world.recovery, &avro, None)
+        .await
+        .unwrap()
+        .letters;
     assert_eq!(found[0].event_id.as_deref(), Some("evt-avro"));
-    let Body::Avro { schema_id, text } = world.recovery.letter(found[0].id).await.unwrap().value
+    let Payload::Avro { schema_id, text } = detail::dead_letter(&world.recovery, found[0].id)
+        .await
+        .unwrap()
+        .value
     else {
         panic!("no Avro")
     };
@@ -269,16 +274,16 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         .unwrap()
         .encode(&mut again);
     assert_eq!(again, framed, "the envelope it was made from");
-    let stats = world.recovery.stats().await.unwrap();
+    let stats = stats::stats(&world.recovery).await.unwrap();
     assert_eq!(stats.index_lag, Some(0));
 
     // Beside the running role it finds nothing new.
     let mut told = Vec::new();
-    let found = world
-        .recovery
-        .reindex("ann", |progress| told.push(progress.records))
-        .await
-        .unwrap();
+    let found = reindex::reindex(&world.recovery, "ann", |progress| {
+        told.push(progress.records)
+    })
+    .await
+    .unwrap();
     assert_eq!(
         (found.records, found.new, found.further, found.resolved),
         (all as u64, 0, 0, 0)
@@ -323,17 +328,17 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         .await
         .unwrap();
     for round in 0..2 {
-        let found = lost.recovery.reindex("ann", |_| {}).await.unwrap();
+        let found = reindex::reindex(&lost.recovery, "ann", |_| {})
+            .await
+            .unwrap();
         let expected = if round == 0 { (all as u64, 2) } else { (0, 0) };
         assert_eq!((found.new, found.resolved), expected, "round {round}");
     }
     let resolved = Selection {
-        state: vec![State::Resolved],
+        state: vec![DeadLetterState::Resolved],
         ..Selection::default()
     };
-    let mut resolutions: Vec<_> = lost
-        .recovery
-        .letters(&resolved, None)
+    let mut resolutions: Vec<_> = list::dead_letters(&lost.recovery, &resolved, None)
         .await
         .unwrap()
         .letters
@@ -341,7 +346,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         .filter_map(|letter| letter.resolution)
         .collect();
     resolutions.sort_unstable();
-    assert_eq!(resolutions, ["duplicate", "stored"]);
+    assert_eq!(resolutions, [Resolution::Stored, Resolution::Duplicate]);
     assert_eq!(
         lost.number(
             "SELECT count(*) FROM audit_log WHERE action = 'recovery.reindex' AND who = 'ann'"

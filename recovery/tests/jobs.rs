@@ -5,7 +5,8 @@
 mod replay;
 
 use recovery::error::RecoveryError;
-use recovery::model::{Job, JobState, Selection};
+use recovery::model::{ItemState, Job, JobState, Selection};
+use recovery::replay::jobs;
 use replay::{World, count, world};
 
 fn code<T: std::fmt::Debug>(answer: Result<T, RecoveryError>) -> &'static str {
@@ -13,7 +14,9 @@ fn code<T: std::fmt::Debug>(answer: Result<T, RecoveryError>) -> &'static str {
 }
 
 async fn actions(world: &World, job: &Job) -> Vec<(String, String)> {
-    let log = world.recovery.log(Some(&job.id), None, 100).await.unwrap();
+    let log = jobs::audit_log(&world.recovery, Some(&job.id), None, 100)
+        .await
+        .unwrap();
     log.into_iter()
         .rev()
         .map(|entry| (entry.who, entry.action))
@@ -33,9 +36,14 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
         ..Selection::default()
     };
     let plans = (0..8).map(|_| {
-        world
-            .recovery
-            .plan("ann", &selection, "why\u{0}not", "key", None)
+        jobs::plan(
+            &world.recovery,
+            "ann",
+            &selection,
+            "why\u{0}not",
+            "key",
+            None,
+        )
     });
     let jobs: Vec<Job> = futures(plans)
         .await
@@ -57,9 +65,7 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
         (JobState::Planned, 9, 9, false)
     );
     assert_eq!(job.reason, "why\u{fffd}not");
-    let items: Vec<i64> = world
-        .recovery
-        .items(&job.id, &[], 100)
+    let items: Vec<i64> = jobs::items(&world.recovery, &job.id, &[], 100)
         .await
         .unwrap()
         .into_iter()
@@ -75,9 +81,7 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
             ..Default::default()
         })
         .await;
-    let again = world
-        .recovery
-        .plan("bob", &selection, "", "key", None)
+    let again = jobs::plan(&world.recovery, "bob", &selection, "", "key", None)
         .await
         .unwrap();
     assert_eq!((again.id.as_str(), again.items), (job.id.as_str(), 9));
@@ -86,13 +90,11 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
         ..selection.clone()
     };
     assert_eq!(
-        code(world.recovery.plan("ann", &other, "", "key", None).await),
+        code(jobs::plan(&world.recovery, "ann", &other, "", "key", None).await),
         "wrong_state"
     );
     assert_eq!(
-        world
-            .recovery
-            .plan("ann", &other, "", "key 2", None)
+        jobs::plan(&world.recovery, "ann", &other, "", "key 2", None)
             .await
             .unwrap()
             .items,
@@ -103,12 +105,7 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
         ..Selection::default()
     };
     assert_eq!(
-        code(
-            world
-                .recovery
-                .plan("ann", &nothing, "", "key 3", None)
-                .await
-        ),
+        code(jobs::plan(&world.recovery, "ann", &nothing, "", "key 3", None).await),
         "not_found"
     );
     assert_eq!(
@@ -118,11 +115,11 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
     );
     for (who, key) in [("", "k"), ("ann", ""), ("ann", "a\0b")] {
         assert_eq!(
-            code(world.recovery.plan(who, &selection, "", key, None).await),
+            code(jobs::plan(&world.recovery, who, &selection, "", key, None).await),
             "invalid_request"
         );
     }
-    assert_eq!(world.recovery.history(10).await.unwrap().len(), 2);
+    assert_eq!(jobs::history(&world.recovery, 10).await.unwrap().len(), 2);
 }
 
 /// All at once.
@@ -153,29 +150,37 @@ async fn every_change_happens_once_and_in_the_right_state_only() {
     let ids = world.many(2).await;
     let job = world.planned(&ids, "k").await;
     let recovery = &world.recovery;
-    assert_eq!(code(recovery.pause("ann", &job.id).await), "wrong_state");
-    assert_eq!(code(recovery.resume("ann", &job.id).await), "wrong_state");
+    assert_eq!(
+        code(jobs::pause(recovery, "ann", &job.id).await),
+        "wrong_state"
+    );
+    assert_eq!(
+        code(jobs::resume(recovery, "ann", &job.id).await),
+        "wrong_state"
+    );
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(
-            code(recovery.apply("ann", &job.id, Some(rate), false).await),
+            code(jobs::apply(recovery, "ann", &job.id, Some(rate), false).await),
             "invalid_request"
         );
     }
-    let applied = futures((0..5).map(|_| recovery.apply("ann", &job.id, Some(7.0), false))).await;
+    let applied =
+        futures((0..5).map(|_| jobs::apply(recovery, "ann", &job.id, Some(7.0), false))).await;
     assert!(
         applied
             .iter()
             .all(|job| job.as_ref().unwrap().state == JobState::Running)
     );
     assert_eq!(
-        recovery
-            .apply("ann", &job.id, Some(9.0), false)
+        jobs::apply(recovery, "ann", &job.id, Some(9.0), false)
             .await
             .unwrap()
             .eta_seconds,
         Some(2.0 / 9.0)
     );
-    let unchanged = recovery.apply("ann", &job.id, None, false).await.unwrap();
+    let unchanged = jobs::apply(recovery, "ann", &job.id, None, false)
+        .await
+        .unwrap();
     assert_eq!(
         unchanged.eta_seconds,
         Some(2.0 / 9.0),
@@ -183,29 +188,32 @@ async fn every_change_happens_once_and_in_the_right_state_only() {
     );
     for _ in 0..2 {
         assert_eq!(
-            recovery.pause("bob", &job.id).await.unwrap().state,
+            jobs::pause(recovery, "bob", &job.id).await.unwrap().state,
             JobState::Paused
         );
     }
     assert_eq!(
-        code(recovery.apply("ann", &job.id, None, false).await),
+        code(jobs::apply(recovery, "ann", &job.id, None, false).await),
         "wrong_state"
     );
     for _ in 0..2 {
         assert_eq!(
-            recovery.resume("bob", &job.id).await.unwrap().state,
+            jobs::resume(recovery, "bob", &job.id).await.unwrap().state,
             JobState::Running
         );
     }
     for _ in 0..2 {
         assert_eq!(
-            recovery.stop("cat", &job.id).await.unwrap().state,
+            jobs::stop(recovery, "cat", &job.id).await.unwrap().state,
             JobState::Stopped
         );
     }
-    assert_eq!(code(recovery.resume("ann", &job.id).await), "wrong_state");
     assert_eq!(
-        code(recovery.apply("ann", &job.id, None, true).await),
+        code(jobs::resume(recovery, "ann", &job.id).await),
+        "wrong_state"
+    );
+    assert_eq!(
+        code(jobs::apply(recovery, "ann", &job.id, None, true).await),
         "wrong_state"
     );
     let who = |who: &str, action: &str| (who.to_owned(), format!("replay.{action}"));
@@ -218,16 +226,16 @@ async fn every_change_happens_once_and_in_the_right_state_only() {
         who("cat", "stop"),
     ];
     assert_eq!(actions(&world, &job).await, expected);
-    assert_eq!(code(recovery.job("nothere\0").await), "not_found");
+    assert_eq!(code(jobs::get(recovery, "nothere\0").await), "not_found");
     assert_eq!(
-        code(recovery.stop("ann", "'; DROP TABLE replay_jobs; --").await),
+        code(jobs::stop(recovery, "ann", "'; DROP TABLE replay_jobs; --").await),
         "not_found"
     );
-    assert_eq!(code(recovery.items("nothere", &[], 1).await), "not_found");
     assert_eq!(
-        code(recovery.items(&job.id, &["lost".to_owned()], 1).await),
-        "invalid_request"
+        code(jobs::items(recovery, "nothere", &[], 1).await),
+        "not_found"
     );
+    assert!("lost".parse::<ItemState>().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,48 +246,46 @@ async fn many_or_no_filter_needs_a_word_and_where_told_a_second_person() {
     let small = world.planned(&ids[..3], "small").await;
     assert!(!small.needs_confirmation && !small.needs_approval);
     assert_eq!(
-        recovery
-            .apply("ann", &small.id, None, false)
+        jobs::apply(recovery, "ann", &small.id, None, false)
             .await
             .unwrap()
             .state,
         JobState::Running
     );
-    let no_filter = recovery
-        .plan(
-            "ann",
-            &Selection {
-                limit: Some(1),
-                ..Selection::default()
-            },
-            "",
-            "no filter",
-            None,
-        )
-        .await
-        .unwrap();
+    let no_filter = jobs::plan(
+        recovery,
+        "ann",
+        &Selection {
+            limit: Some(1),
+            ..Selection::default()
+        },
+        "",
+        "no filter",
+        None,
+    )
+    .await
+    .unwrap();
     assert!(no_filter.needs_confirmation);
     let large = world.planned(&ids, "large").await;
     assert!(large.needs_confirmation && large.needs_approval);
     assert_eq!(
-        code(recovery.apply("ann", &large.id, None, false).await),
+        code(jobs::apply(recovery, "ann", &large.id, None, false).await),
         "needs_confirmation"
     );
     assert_eq!(
-        code(recovery.apply("ann", &large.id, None, true).await),
+        code(jobs::apply(recovery, "ann", &large.id, None, true).await),
         "needs_approval"
     );
     for planner in ["ann", " ann ", ""] {
         assert_eq!(
-            code(recovery.approve(planner, &large.id).await),
+            code(jobs::approve(recovery, planner, &large.id).await),
             "wrong_state",
             "the planner is no second person"
         );
     }
     for _ in 0..2 {
         assert_eq!(
-            recovery
-                .approve("bob", &large.id)
+            jobs::approve(recovery, "bob", &large.id)
                 .await
                 .unwrap()
                 .approved_by
@@ -288,8 +294,7 @@ async fn many_or_no_filter_needs_a_word_and_where_told_a_second_person() {
         );
     }
     assert_eq!(
-        recovery
-            .approve("cat", &large.id)
+        jobs::approve(recovery, "cat", &large.id)
             .await
             .unwrap()
             .approved_by
@@ -297,12 +302,11 @@ async fn many_or_no_filter_needs_a_word_and_where_told_a_second_person() {
         Some("bob")
     );
     assert_eq!(
-        code(recovery.apply("ann", &large.id, None, false).await),
+        code(jobs::apply(recovery, "ann", &large.id, None, false).await),
         "needs_confirmation"
     );
     assert_eq!(
-        recovery
-            .apply("ann", &large.id, None, true)
+        jobs::apply(recovery, "ann", &large.id, None, true)
             .await
             .unwrap()
             .state,

@@ -5,6 +5,7 @@
 mod replay;
 
 use recovery::model::{Job, JobState};
+use recovery::replay::jobs;
 use recovery::replay::policy::{self, Policies};
 use replay::{DEADLINE, Dead, World, body, count, world};
 use runtime::health::Health;
@@ -69,7 +70,7 @@ async fn dead(world: &World, sound: i64, all: i64) -> Vec<i64> {
 async fn replays(world: &World, wanted: usize) -> Job {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let jobs = world.recovery.history(10).await.unwrap();
+        let jobs = jobs::history(&world.recovery, 10).await.unwrap();
         if jobs.len() >= wanted {
             return jobs[0].clone();
         }
@@ -125,7 +126,9 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
         .await;
     assert!((job.rate - 50.0).abs() < f64::EPSILON);
     until(&world, REFUSED, 2).await;
-    let items = world.recovery.items(&job.id, &[], 100).await.unwrap();
+    let items = jobs::items(&world.recovery, &job.id, &[], 100)
+        .await
+        .unwrap();
     let mut chosen: Vec<i64> = items.iter().map(|item| item.letter).collect();
     chosen.sort_unstable();
     assert_eq!(
@@ -142,7 +145,7 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
     automatic.end().await;
     runner.end().await;
     assert_eq!(
-        world.recovery.history(10).await.unwrap().len(),
+        jobs::history(&world.recovery, 10).await.unwrap().len(),
         1,
         "nothing is left to try"
     );
@@ -183,7 +186,7 @@ async fn a_policy_whose_replay_fails_again_stops_until_something_changes() {
         "{known}"
     );
     again.end().await;
-    assert_eq!(world.recovery.history(10).await.unwrap().len(), 1);
+    assert_eq!(jobs::history(&world.recovery, 10).await.unwrap().len(), 1);
     sqlx::query("UPDATE policy_tries SET next_try_at = now()")
         .execute(&world.pool)
         .await
@@ -219,7 +222,7 @@ async fn tries_and_budget_are_counted_before_anything_is_sent() {
         4
     );
     // The role dies before anything is sent; a person stops the replay: the tries are spent all the same.
-    world.recovery.stop("ann", &first.id).await.unwrap();
+    jobs::stop(&world.recovery, "ann", &first.id).await.unwrap();
     sqlx::query("UPDATE replay_items SET sent_at = now(), state = 'skipped'")
         .execute(&world.pool)
         .await
@@ -244,18 +247,23 @@ async fn a_replay_that_was_planned_when_the_role_died_is_started_by_the_next() {
         id: ids,
         ..Default::default()
     };
-    let job = world
-        .recovery
-        .plan("policy:mend", &selection, "", "key", Some("mend"))
-        .await
-        .unwrap();
+    let job = jobs::plan(
+        &world.recovery,
+        "policy:mend",
+        &selection,
+        "",
+        "key",
+        Some("mend"),
+    )
+    .await
+    .unwrap();
     let automatic = Automatic::start(&world, "rate = 7");
     let job = world
         .job_when(&job.id, |job| job.state == JobState::Running)
         .await;
     assert!((job.rate - 7.0).abs() < f64::EPSILON);
     automatic.end().await;
-    assert_eq!(world.recovery.history(10).await.unwrap().len(), 1);
+    assert_eq!(jobs::history(&world.recovery, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +273,7 @@ async fn what_a_stopped_replay_never_sent_is_not_of_the_budget() {
     let automatic = Automatic::start(&world, "budget = 3");
     let first = replays(&world, 1).await;
     assert_eq!(first.items, 3);
-    world.recovery.stop("ann", &first.id).await.unwrap();
+    jobs::stop(&world.recovery, "ann", &first.id).await.unwrap();
     let runner = world.start_runner();
     world
         .job_when(&first.id, |job| job.finished_at.is_some())
@@ -307,7 +315,9 @@ async fn what_was_replayed_too_often_hides_no_other_dead_letter() {
     let automatic = Automatic::start(&world, "");
     let job = replays(&world, 1).await;
     automatic.end().await;
-    let items = world.recovery.items(&job.id, &[], 10).await.unwrap();
+    let items = jobs::items(&world.recovery, &job.id, &[], 10)
+        .await
+        .unwrap();
     assert_eq!(
         items.iter().map(|item| item.letter).collect::<Vec<_>>(),
         ids

@@ -5,7 +5,9 @@
 mod replay;
 
 use contracts::kafka::topics;
-use recovery::model::JobState;
+use recovery::model::{ItemState, JobState};
+use recovery::replay::edit;
+use recovery::replay::jobs;
 use replay::{
     DEADLINE, Dead, PERSISTENCE, RETRY_PERSISTENCE, RETRY_VALIDATOR, VALIDATOR, World, count,
     start_runner, world,
@@ -71,9 +73,7 @@ async fn a_replay_is_sent_followed_and_resolved_and_says_so() {
         1
     );
     assert_eq!(world.number("SELECT open + replaying FROM groups").await, 0);
-    let actions: Vec<String> = world
-        .recovery
-        .log(Some(&job.id), None, 10)
+    let actions: Vec<String> = jobs::audit_log(&world.recovery, Some(&job.id), None, 10)
         .await
         .unwrap()
         .into_iter()
@@ -82,9 +82,7 @@ async fn a_replay_is_sent_followed_and_resolved_and_says_so() {
     assert_eq!(actions, ["replay.end", "replay.apply", "replay.plan"]);
     // Applied again: nothing happens.
     assert_eq!(
-        world
-            .recovery
-            .apply("bob", &job.id, None, true)
+        jobs::apply(&world.recovery, "bob", &job.id, None, true)
             .await
             .unwrap()
             .state,
@@ -260,9 +258,7 @@ async fn what_changed_since_it_was_planned_is_not_sent() {
             1
         );
     }
-    world
-        .recovery
-        .apply("ann", &job.id, None, true)
+    jobs::apply(&world.recovery, "ann", &job.id, None, true)
         .await
         .unwrap();
     let runner = world.start_runner();
@@ -305,30 +301,31 @@ async fn a_pause_a_rate_and_a_stop_take_effect_within_a_chunk_and_what_was_not_s
     world
         .job_when(&job.id, |job| count(job, "sent") >= 10)
         .await;
-    world.recovery.pause("ann", &job.id).await.unwrap();
-    let paused = world.recovery.pause("ann", &job.id).await.unwrap();
+    jobs::pause(&world.recovery, "ann", &job.id).await.unwrap();
+    let paused = jobs::pause(&world.recovery, "ann", &job.id).await.unwrap();
     assert_eq!(paused.state, JobState::Paused);
     // A chunk that was claimed before the pause ends; the next would have come after half a second.
     let settled = world
         .job_when(&job.id, |job| count(job, "sending") == 0)
         .await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    let still = world.recovery.job(&job.id).await.unwrap();
+    let still = jobs::get(&world.recovery, &job.id).await.unwrap();
     assert_eq!(count(&still, "sent"), count(&settled, "sent"));
     assert!(count(&still, "sent") <= 30, "{still:?}");
     assert_eq!(
-        world.recovery.resume("ann", &job.id).await.unwrap().state,
+        jobs::resume(&world.recovery, "ann", &job.id)
+            .await
+            .unwrap()
+            .state,
         JobState::Running
     );
-    world
-        .recovery
-        .apply("ann", &job.id, Some(60.0), true)
+    jobs::apply(&world.recovery, "ann", &job.id, Some(60.0), true)
         .await
         .unwrap();
     world
         .job_when(&job.id, |job| count(job, "sent") >= 40)
         .await;
-    let stopped = world.recovery.stop("ann", &job.id).await.unwrap();
+    let stopped = jobs::stop(&world.recovery, "ann", &job.id).await.unwrap();
     assert_eq!(
         (stopped.state, stopped.finished_at),
         (JobState::Stopped, None),
@@ -379,7 +376,10 @@ async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_
     let until = Instant::now() + Duration::from_secs(1);
     while Instant::now() < until {
         assert_eq!(
-            count(&world.recovery.job(&job.id).await.unwrap(), "sending"),
+            count(
+                &jobs::get(&world.recovery, &job.id).await.unwrap(),
+                "sending"
+            ),
             20
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -441,7 +441,7 @@ async fn killed_anywhere_again_and_again_nothing_is_lost_and_nothing_is_sent_twi
     loop {
         let runner = world.start_runner();
         tokio::time::sleep(Duration::from_millis(random.u64(5..600))).await;
-        let now = world.recovery.job(&job.id).await.unwrap();
+        let now = jobs::get(&world.recovery, &job.id).await.unwrap();
         if count(&now, "sent") == 120 {
             runner.end().await;
             break;
@@ -507,7 +507,7 @@ async fn a_missing_retry_topic_blocks_the_job_with_a_sentence_and_a_blocked_job_
         (blocked.state, count(&blocked, "pending")),
         (JobState::Running, 1)
     );
-    world.recovery.stop("ann", &job.id).await.unwrap();
+    jobs::stop(&world.recovery, "ann", &job.id).await.unwrap();
     let job = world
         .job_when(&job.id, |job| job.finished_at.is_some())
         .await;
@@ -636,7 +636,9 @@ async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
         None,
     )
     .unwrap();
-    lax.apply("ann", &job.id, Some(1000.0), true).await.unwrap();
+    jobs::apply(&lax, "ann", &job.id, Some(1000.0), true)
+        .await
+        .unwrap();
     let runner = world.start_runner();
     let blocked = world.job_when(&job.id, |job| job.blocked.is_some()).await;
     assert!(
@@ -646,20 +648,20 @@ async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
             .contains(&format!("eventflow replay approve {}", job.id))
     );
     assert_eq!(
-        (blocked.state, blocked.by_state["pending"]),
+        (blocked.state, blocked.by_state[&ItemState::Pending]),
         (JobState::Running, 2)
     );
     assert_eq!(
-        world
-            .recovery
-            .approve("ann", &job.id)
+        jobs::approve(&world.recovery, "ann", &job.id)
             .await
             .unwrap_err()
             .code(),
         "wrong_state",
         "not by who planned it"
     );
-    world.recovery.approve("bob", &job.id).await.unwrap();
+    jobs::approve(&world.recovery, "bob", &job.id)
+        .await
+        .unwrap();
     let job = world.job_when(&job.id, all_sent(2)).await;
     assert_eq!(job.blocked, None);
     runner.end().await;
@@ -754,7 +756,7 @@ async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_aga
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
         assert_eq!(
-            count(&world.recovery.job(&job.id).await.unwrap(), "sent"),
+            count(&jobs::get(&world.recovery, &job.id).await.unwrap(), "sent"),
             3
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -792,9 +794,7 @@ async fn a_replay_that_was_lost_on_its_way_fails_and_its_dead_letter_is_open_aga
             .await,
         1
     );
-    let lost = world
-        .recovery
-        .items(&job.id, &["failed".to_owned()], 10)
+    let lost = jobs::items(&world.recovery, &job.id, &[ItemState::Failed], 10)
         .await
         .unwrap();
     assert!(
@@ -864,7 +864,7 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
         let until = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
             assert_eq!(
-                count(&world.recovery.job(&job.id).await.unwrap(), "sent"),
+                count(&jobs::get(&world.recovery, &job.id).await.unwrap(), "sent"),
                 1,
                 "before {read}"
             );
@@ -896,17 +896,15 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
         let job = &jobs[random.usize(..jobs.len())];
         // Refused in the wrong state, which is half of the point.
         match random.u8(..7) {
-            0 => drop(world.recovery.pause("ann", job).await),
-            1 | 2 => drop(world.recovery.resume("ann", job).await),
-            3 if job == &jobs[2] => drop(world.recovery.stop("ann", job).await),
+            0 => drop(jobs::pause(&world.recovery, "ann", job).await),
+            1 | 2 => drop(jobs::resume(&world.recovery, "ann", job).await),
+            3 if job == &jobs[2] => drop(jobs::stop(&world.recovery, "ann", job).await),
             4 => {
                 let one = recovery::model::Selection {
                     id: vec![ids[random.usize(..90)]],
                     ..Default::default()
                 };
-                world
-                    .recovery
-                    .discard("ann", &one, "a test", false)
+                edit::discard(&world.recovery, "ann", &one, "a test", false)
                     .await
                     .unwrap();
             }
@@ -931,7 +929,7 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
             };
             count(job, "sending") + left == 0
         };
-        drop(world.recovery.resume("ann", job).await);
+        drop(jobs::resume(&world.recovery, "ann", job).await);
         world.job_when(job, over).await;
     }
     for runner in runners {

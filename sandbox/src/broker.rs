@@ -3,6 +3,7 @@
 //! It keeps at most 5 MiB a partition (older records are dropped), has no real transactions and forgets all when it stops.
 //! Claims are proven on Apache Kafka; here faults are injected. It lives on a thread of its own, because its handle cannot move.
 
+use contracts::pipeline::Pipeline;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use runtime::kafka::KafkaArgs;
@@ -19,7 +20,7 @@ pub struct EmbeddedBroker {
     bootstrap: String,
 }
 
-/// Requests a broker can be told to fail.
+/// Requests a broker can fail.
 #[derive(Debug, Clone, Copy)]
 pub enum Request {
     /// Publishing
@@ -30,7 +31,7 @@ pub enum Request {
     Fetch,
     /// Staying in a group
     Heartbeat,
-    /// Asking for an idempotent producer's id
+    /// Getting an idempotent producer's id
     InitProducerId,
 }
 
@@ -54,7 +55,7 @@ impl Request {
     }
 }
 
-/// Errors it can be told to answer.
+/// Errors it can answer.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// Retriable: too few replicas
@@ -72,6 +73,14 @@ pub enum Fault {
 }
 
 impl EmbeddedBroker {
+    /// Starts a broker with the topics of the built-in pipeline.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn with_pipeline() -> anyhow::Result<Self> {
+        Self::start(&Pipeline::built_in().partitions())
+    }
+
     /// Starts a broker with these topics (name, partitions).
     ///
     /// # Errors
@@ -121,7 +130,7 @@ impl EmbeddedBroker {
 
     /// The next requests of that kind, one each, are answered with these errors.
     pub fn fail(&self, request: Request, faults: Vec<Fault>) {
-        self.tell(move |cluster| {
+        self.send(move |cluster| {
             let errors: Vec<_> = faults
                 .iter()
                 .map(|fault| match fault {
@@ -145,7 +154,7 @@ impl EmbeddedBroker {
 
     /// Takes back the errors not yet answered.
     pub fn stop_failing(&self) {
-        self.tell(|cluster| {
+        self.send(|cluster| {
             for request in Request::ALL {
                 cluster.clear_request_errors(request.key());
             }
@@ -154,7 +163,7 @@ impl EmbeddedBroker {
 
     /// Cuts (or restores) every connection to the broker.
     pub fn set_up(&self, up: bool) {
-        self.tell(move |cluster| {
+        self.send(move |cluster| {
             let done = if up {
                 cluster.broker_up(1)
             } else {
@@ -168,14 +177,14 @@ impl EmbeddedBroker {
 
     /// Delays every answer, to make the broker silent.
     pub fn set_round_trip(&self, delay: Duration) {
-        self.tell(move |cluster| {
+        self.send(move |cluster| {
             if let Err(error) = cluster.broker_round_trip_time(1, delay) {
                 tracing::error!(event = "embedded_broker_refused", %error);
             }
         });
     }
 
-    fn tell(
+    fn send(
         &self,
         command: impl FnOnce(&MockCluster<'static, rdkafka::producer::DefaultProducerContext>)
         + Send

@@ -3,6 +3,7 @@
 use crate::fault::{classify, sqlstate};
 use crate::{CHECK, DEADLINE, silent};
 use contracts::Secret;
+use runtime::backoff::Backoff;
 use runtime::config::ConfigError;
 use runtime::consumer::StageError;
 use runtime::health::Health;
@@ -36,6 +37,12 @@ pub fn options(url: &Secret, role: &str) -> Result<PgConnectOptions, ConfigError
         ]))
 }
 
+/// The name a role logs in by, when it has a login of its own ([`crate::users`]).
+#[must_use]
+pub fn login(role: &str) -> String {
+    ["eventflow", role].join("_")
+}
+
 /// A role's part of the database: its name is that of its schema, and these are its migrations.
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
@@ -60,7 +67,7 @@ impl Schema {
     /// [`ConfigError`]
     pub fn pool_as_its_user(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
         Ok(pool(
-            options(url, self.role)?.options([("role", crate::users::name(self.role))]),
+            options(url, self.role)?.options([("role", login(self.role))]),
             connections,
         ))
     }
@@ -77,7 +84,7 @@ impl Schema {
         health: &Health,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<bool> {
-        let mut pause = Duration::from_millis(50);
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
             match shutdown
                 .run_until_cancelled(self.prepare(pool, kafka))
@@ -92,13 +99,12 @@ impl Schema {
                 Some(Err(error)) => health.set(CHECK, Err(error.to_string())),
             }
             if shutdown
-                .run_until_cancelled(tokio::time::sleep(pause))
+                .run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
                 .await
                 .is_none()
             {
                 return Ok(false);
             }
-            pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whose fault a database error is: the row's, or the world's.
+//! Whose fault a database error is: the row's, or a dependency's.
 
 use runtime::consumer::StageError;
 
@@ -25,7 +25,7 @@ pub fn is_row_fault(error: &sqlx::Error) -> bool {
     by_check || state == "23502" || ["22", "54"].contains(&state.get(..2).unwrap_or_default())
 }
 
-/// The world's faults wait; what waiting cannot mend ends the process. Source: PostgreSQL manual, appendix A.
+/// A dependency's faults wait; what waiting cannot fix ends the process. Source: PostgreSQL manual, appendix A.
 #[must_use]
 pub fn classify(error: sqlx::Error) -> StageError {
     let Some(state) = sqlstate(&error) else {
@@ -41,7 +41,7 @@ pub fn classify(error: sqlx::Error) -> StageError {
         };
     };
     match state.get(..2).unwrap_or_default() {
-        // Wrong password, no such database, missing rights: an operator mends these while we wait.
+        // Wrong password, no such database, missing privileges: an operator fixes these while we wait.
         "08" | "53" | "57" | "40" | "55" | "28" | "3D" | "25" | "58" | "XX" => StageError::wait(
             "database_unavailable",
             format!("{error} (SQLSTATE {state})"),
@@ -49,7 +49,7 @@ pub fn classify(error: sqlx::Error) -> StageError {
         "42" => StageError::wait(
             "database_schema",
             format!(
-                "{error} (SQLSTATE {state}); was the database migrated by a newer version, or are rights missing?"
+                "{error} (SQLSTATE {state}); was the database migrated by a newer version, or are privileges missing?"
             ),
         ),
         _ => StageError::stop("database_error", format!("{error} (SQLSTATE {state})")),

@@ -32,7 +32,7 @@ def main():
             problems.append(f"no check named {check} in the runtime")
     if "flatten_event(true)" not in runtime:
         problems.append("log fields are not at the top level any more")
-    if '["audit", "--direct", "--json"]' not in read(ALERTS):
+    if '["audit", "--database", "--json"]' not in read(ALERTS):
         problems.append("the audit task's command has changed: are its options still those of `eventflow audit`?")
     print("\n".join(problems), file=sys.stderr) if problems else print("alarms read what the roles write")
     return int(bool(problems))

@@ -1,7 +1,6 @@
 //! Published vectors, and schemes as vendors have them.
 
 use crate::common::{NOW, custom, headers, key, signed, verifier};
-use contracts::Secret;
 use contracts::webhook::scheme::Scheme;
 use contracts::webhook::signature::{SignatureError, Verifier};
 

@@ -1,4 +1,4 @@
-//! Who may do what on a cluster: access control lists, compared with the pipeline's principals and brought to them.
+//! A cluster's access control lists, compared with what the pipeline's principals need and brought to it.
 
 use super::wire::{Connection, check};
 use anyhow::Context;
@@ -20,12 +20,12 @@ const ANY: i8 = 1;
 const LITERAL: i8 = 3;
 const ALLOW: i8 = 3;
 
-/// What a right is about.
+/// What an ACL is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Resource {
     Topic,
     Group,
-    /// What is none of ours, by Kafka's number
+    /// Any other, by Kafka's number
     Other(i8),
 }
 
@@ -46,13 +46,13 @@ impl Resource {
     }
 }
 
-/// What may be done.
+/// What it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Operation {
     Read,
     Write,
     Describe,
-    /// What none of ours needs, by Kafka's number
+    /// Any other, by Kafka's number
     Other(i8),
 }
 
@@ -75,7 +75,7 @@ impl Operation {
     }
 }
 
-/// One right of one user, from any host.
+/// One access control list entry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Acl {
     principal: String,
@@ -109,14 +109,14 @@ impl fmt::Display for Acl {
     }
 }
 
-/// The principals' names on the cluster, and the one that is everybody: rights of theirs that nobody asked for are too many.
+/// The principals' names on the cluster, and the wildcard principal: an ACL of theirs that the pipeline does not need is unexpected.
 pub(super) fn principals(pipeline: &Pipeline, principal: &str) -> BTreeSet<String> {
     let rights = pipeline.principals();
     let ours = rights.keys().map(|role| principal.replace("{}", role));
     ours.chain(["User:*".to_owned()]).collect()
 }
 
-/// Every right the principals need. Read and write include describe, and writing includes the idempotent producer's right since Kafka 3.0.
+/// Every ACL the principals need. Read and write include describe, and writing includes the idempotent producer's right since Kafka 3.0.
 pub(super) fn wanted(pipeline: &Pipeline, principal: &str) -> BTreeSet<Acl> {
     let mut all = BTreeSet::new();
     for (role, rights) in &pipeline.principals() {
@@ -145,15 +145,15 @@ pub(super) fn wanted(pipeline: &Pipeline, principal: &str) -> BTreeSet<Acl> {
     all
 }
 
-/// How a cluster's rights differ from what they should be.
+/// How a cluster's ACLs differ from those the pipeline needs.
 pub(super) enum Acls {
-    /// The cluster has no lists of its own, and why
+    /// The cluster has no ACLs, and why
     Elsewhere(&'static str),
-    /// Rights that are missing, and rights of our principals that are too many
+    /// ACLs that are missing, and unexpected ACLs of our principals
     Known {
         connection: Box<Connection>,
         missing: Vec<Acl>,
-        extra: Vec<Acl>,
+        unexpected: Vec<Acl>,
     },
 }
 
@@ -178,11 +178,11 @@ impl Acls {
         let answer = connection.ask(&all, VERSION).await?;
         if answer.error_code == SECURITY_DISABLED {
             return Ok(Self::Elsewhere(
-                "this cluster has no authorizer: everybody may do everything",
+                "this cluster has no authorizer: every client may do everything",
             ));
         }
         check(answer.error_code, answer.error_message.as_deref())
-            .context("cannot read the rights")?;
+            .context("cannot describe the ACLs")?;
         let mut found = BTreeSet::new();
         for resource in answer.resources {
             for acl in resource
@@ -201,45 +201,49 @@ impl Acls {
                 });
             }
         }
-        let (missing, extra) = (
+        let (missing, unexpected) = (
             wanted.difference(&found).cloned().collect(),
             found.difference(wanted).cloned().collect(),
         );
         Ok(Self::Known {
             connection: Box::new(connection),
             missing,
-            extra,
+            unexpected,
         })
     }
 
-    /// Says what differs. Returns how much.
+    /// Prints the differences; how many there are.
     pub(super) fn report(&self) -> usize {
         match self {
             Self::Elsewhere(why) => {
-                println!("rights\t{why}");
+                println!("acls\t{why}");
                 0
             }
-            Self::Known { missing, extra, .. } => {
+            Self::Known {
+                missing,
+                unexpected,
+                ..
+            } => {
                 missing
                     .iter()
-                    .for_each(|acl| println!("rights\tmissing: {acl}"));
-                extra
+                    .for_each(|acl| println!("acls\tmissing ACL: {acl}"));
+                unexpected
                     .iter()
-                    .for_each(|acl| println!("rights\ttoo many: {acl}"));
-                if missing.is_empty() && extra.is_empty() {
-                    println!("rights\tare as they should be");
+                    .for_each(|acl| println!("acls\tunexpected ACL: {acl}"));
+                if missing.is_empty() && unexpected.is_empty() {
+                    println!("acls\tin sync");
                 }
-                missing.len() + extra.len()
+                missing.len() + unexpected.len()
             }
         }
     }
 
-    /// Grants what is missing, then takes away what is too many.
+    /// Creates the missing ACLs, then deletes the unexpected ones.
     pub(super) async fn apply(self) -> anyhow::Result<()> {
         let Self::Known {
             mut connection,
             missing,
-            extra,
+            unexpected,
         } = self
         else {
             self.report();
@@ -255,35 +259,35 @@ impl Acls {
                 .await?;
             anyhow::ensure!(
                 answer.results.len() == missing.len(),
-                "the broker answers for other rights than it was asked for"
+                "the broker's answer is about other ACLs than the request"
             );
             for (acl, result) in missing.iter().zip(&answer.results) {
                 check(result.error_code, result.error_message.as_deref())
-                    .with_context(|| format!("cannot grant: {acl}"))?;
-                println!("rights\tgranted: {acl}");
+                    .with_context(|| format!("cannot create ACL: {acl}"))?;
+                println!("acls\tcreated ACL: {acl}");
             }
         }
-        if !extra.is_empty() {
-            let filters = extra.iter().map(filter).collect();
+        if !unexpected.is_empty() {
+            let filters = unexpected.iter().map(filter).collect();
             let answer = connection
                 .ask(&DeleteAclsRequest::default().with_filters(filters), VERSION)
                 .await?;
             anyhow::ensure!(
-                answer.filter_results.len() == extra.len(),
-                "the broker answers for other rights than it was asked for"
+                answer.filter_results.len() == unexpected.len(),
+                "the broker's answer is about other ACLs than the request"
             );
-            for (acl, result) in extra.iter().zip(&answer.filter_results) {
+            for (acl, result) in unexpected.iter().zip(&answer.filter_results) {
                 check(result.error_code, result.error_message.as_deref())
-                    .with_context(|| format!("cannot take away: {acl}"))?;
+                    .with_context(|| format!("cannot delete ACL: {acl}"))?;
                 for one in &result.matching_acls {
                     check(one.error_code, one.error_message.as_deref())
-                        .with_context(|| format!("cannot take away: {acl}"))?;
+                        .with_context(|| format!("cannot delete ACL: {acl}"))?;
                 }
-                println!("rights\ttaken away: {acl}");
+                println!("acls\tdeleted ACL: {acl}");
             }
         }
-        if missing.is_empty() && extra.is_empty() {
-            println!("rights\tare as they should be");
+        if missing.is_empty() && unexpected.is_empty() {
+            println!("acls\tin sync");
         }
         Ok(())
     }

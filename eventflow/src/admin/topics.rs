@@ -1,4 +1,4 @@
-//! `eventflow admin topics`: a cluster is given the topics and rights of a file, or compared with it.
+//! `eventflow admin topics`: brings a cluster's topics and ACLs to the pipeline's, or compares them.
 
 use super::acls::{self, Acls};
 use super::cluster::{Cluster, TopicState};
@@ -14,32 +14,37 @@ use std::path::PathBuf;
 pub(crate) struct Wanted {
     #[command(flatten)]
     kafka: KafkaArgs,
-    /// JSON file of topics and rights, in the form of infra/kafka/pipeline.json, which is the default
-    #[arg(long, env = "EVENTFLOW_TOPICS")]
+    /// JSON file that describes the pipeline, in the form of infra/kafka/pipeline.json, which is the default
+    #[arg(
+        long = "pipeline",
+        alias = "file",
+        env = "EVENTFLOW_PIPELINE",
+        value_name = "FILE"
+    )]
     file: Option<PathBuf>,
-    /// Another consumer group that gets a retry topic, events.retry.NAME.v1 (repeatable); those of the file have theirs
+    /// Also create the retry topic of this consumer group, events.retry.NAME.v1; repeatable. The pipeline's own groups have theirs
     #[arg(long = "retry-group", value_name = "NAME")]
     retry_groups: Vec<String>,
-    /// The Kafka user a role of the file is: {} stands for the role. With mTLS it is the certificate's subject: User:CN={}
+    /// Kafka principal of a role, with {} for the role's name. With mTLS it is the certificate's subject: User:CN={}
     #[arg(long, env = "EVENTFLOW_KAFKA_PRINCIPAL", default_value = "User:{}")]
     principal: String,
-    /// Copies of every partition; with 3 or more an acknowledged record is on 2 (min.insync.replicas). A topic that has fewer is named, not
-    /// changed: Kafka's kafka-reassign-partitions does that. Without it new topics get one, and existing ones are not compared
+    /// Replication factor; with 3 or more an acknowledged record is on 2 replicas (min.insync.replicas). A topic that has fewer is reported,
+    /// not changed: use Kafka's kafka-reassign-partitions. Without this flag new topics get 1, and existing ones are not compared
     #[arg(long, env = "EVENTFLOW_TOPIC_REPLICATION")]
     replication: Option<i16>,
 }
 
-/// Bringing it there.
+/// How to bring it there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apply {
     #[command(flatten)]
     wanted: Wanted,
-    /// Also do what makes the cluster delete records, as a shorter retention does
-    #[arg(long)]
-    lose_data: bool,
+    /// Also make changes that delete records, such as a shorter retention
+    #[arg(long, alias = "lose-data")]
+    allow_data_loss: bool,
 }
 
-/// One thing that is not as the file says.
+/// One difference from the pipeline.
 #[derive(Debug, PartialEq, Eq)]
 enum Difference {
     Missing,
@@ -100,15 +105,15 @@ fn loses(name: &str, now: &str, wanted: &str) -> bool {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => write!(f, "is missing"),
+            Self::Missing => write!(f, "missing"),
             Self::MorePartitions(now) => write!(f, "has {now} partitions"),
             Self::FewerPartitions(now) => write!(
                 f,
-                "has {now} partitions, and Kafka cannot take any away: make a new topic"
+                "has {now} partitions, and Kafka cannot remove partitions: create a new topic"
             ),
             Self::FewerCopies(now) => write!(
                 f,
-                "has {now} copies of a partition: add some with kafka-reassign-partitions"
+                "has replication factor {now}: raise it with kafka-reassign-partitions"
             ),
             Self::Setting(name, now) => write!(f, "has {name}={now}"),
             Self::LosingSetting(name, now) => {
@@ -119,21 +124,28 @@ impl fmt::Display for Difference {
 }
 
 impl Wanted {
+    /// The variable's former name is read for one release.
+    fn file(&self) -> Option<PathBuf> {
+        let former = || std::env::var_os("EVENTFLOW_TOPICS").map(PathBuf::from);
+        self.file.clone().or_else(former)
+    }
+
     fn pipeline(&self) -> anyhow::Result<Pipeline> {
         self.kafka.check()?;
         if self.replication.is_some_and(|copies| copies < 1) {
             return Err(ConfigError::new("--replication", "at least 1").into());
         }
-        let mut pipeline = match &self.file {
+        let mut pipeline = match self.file() {
             None => Pipeline::built_in(),
             Some(path) => {
                 let bad = |problem: String| {
-                    ConfigError::new("--file", format!("{}: {problem}", path.display()))
+                    ConfigError::new("--pipeline", format!("{}: {problem}", path.display()))
                 };
-                let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| bad(error.to_string()))?;
                 let pipeline = Pipeline::parse(&text).map_err(|error| bad(error.to_string()))?;
                 for name in pipeline.topics.keys() {
-                    check_topic("--file", name)?;
+                    check_topic("--pipeline", name)?;
                 }
                 pipeline
             }
@@ -171,9 +183,12 @@ impl Wanted {
     }
 }
 
-/// Does what is missing; refuses, before anything is done, what would lose data.
+/// Makes the cluster's topics and ACLs those of the pipeline. Changes that delete records are refused before anything is changed.
 pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
-    let Apply { wanted, lose_data } = config;
+    let Apply {
+        wanted,
+        allow_data_loss,
+    } = config;
     let pipeline = wanted.pipeline()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
     let now = cluster
@@ -196,7 +211,7 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
     let refused: Vec<String> = refused
         .filter(|(_, difference)| match difference {
             Difference::FewerPartitions(_) => true,
-            Difference::LosingSetting(..) => !lose_data,
+            Difference::LosingSetting(..) => !allow_data_loss,
             Difference::Missing
             | Difference::MorePartitions(_)
             | Difference::FewerCopies(_)
@@ -206,7 +221,7 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         .collect();
     if !refused.is_empty() {
         anyhow::bail!(
-            "nothing was changed: {}. If records may be deleted, add --lose-data",
+            "nothing was changed: {}. To allow changes that delete records, add --allow-data-loss",
             refused.join("; ")
         );
     }
@@ -240,7 +255,7 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
             cluster.configure(name, &settings).await?;
         }
         let done = if done.is_empty() {
-            "is as it should be".to_owned()
+            "in sync".to_owned()
         } else {
             done.join(", ")
         };
@@ -249,7 +264,10 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
     wanted.acls(cluster, &pipeline).await?.apply().await
 }
 
-/// Compares, changes nothing. Fails where something is not as the file says.
+/// Compares, changes nothing.
+///
+/// # Errors
+/// Something differs.
 pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
     let pipeline = wanted.pipeline()?;
     let mut cluster = Cluster::open(&wanted.kafka).await?;
@@ -268,7 +286,10 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
                     format!("{} partitions", topic.partitions)
                 }
                 Difference::FewerCopies(_) => {
-                    format!("{} copies", wanted.replication.unwrap_or_default())
+                    format!(
+                        "replication factor {}",
+                        wanted.replication.unwrap_or_default()
+                    )
                 }
                 Difference::Setting(setting, _) | Difference::LosingSetting(setting, _) => {
                     format!("{setting}={}", topic.config[setting])
@@ -277,13 +298,13 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
             println!("{name}\t{difference}; should be: {should}");
         }
         if differences.is_empty() {
-            println!("{name}\tis as it should be");
+            println!("{name}\tin sync");
         }
     }
     drift += wanted.acls(cluster, &pipeline).await?.report();
     anyhow::ensure!(
         drift == 0,
-        "{drift} differences; `eventflow admin topics apply` mends them"
+        "{drift} differences; fix them with `eventflow admin topics apply`"
     );
     Ok(())
 }

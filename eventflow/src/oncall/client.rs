@@ -1,5 +1,6 @@
-//! One client for two ways: the API of a running role, or the same routes in this process on the database itself.
+//! One client for both targets: the API of a running role, or the same routes in this process, on the database itself.
 
+use super::connection::{Api, Target};
 use super::failure::{Exit, Failure};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,61 +12,11 @@ use recovery::{Context, PipelineArgs};
 use runtime::config::ConfigError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tower::ServiceExt;
 
-/// How recovery is reached.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Connection {
-    /// Answer in JSON, as the API gave it
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// URL of the recovery role's API
-    #[arg(
-        long,
-        env = "EVENTFLOW_RECOVERY_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8004",
-        help_heading = "How recovery is reached"
-    )]
-    pub(crate) api_url: String,
-    /// File with the token for the API; without it the token is in the variable EVENTFLOW_RECOVERY_TOKEN
-    #[arg(
-        long,
-        env = "EVENTFLOW_RECOVERY_TOKEN_FILE",
-        help_heading = "How recovery is reached"
-    )]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Certificate authority of the API (PEM), besides those of the machine
-    #[arg(
-        long,
-        env = "EVENTFLOW_RECOVERY_CA_FILE",
-        help_heading = "How recovery is reached"
-    )]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Send the token over plain HTTP to another machine: it can be read on the way
-    #[arg(
-        long,
-        env = "EVENTFLOW_RECOVERY_INSECURE_HTTP",
-        help_heading = "How recovery is reached"
-    )]
-    pub(crate) insecure_http: bool,
-    /// Work straight on the database of --database-url or EVENTFLOW_DATABASE_URL, without a running role (--database-url implies it)
-    #[arg(long, help_heading = "How recovery is reached")]
-    pub(crate) direct: bool,
-    /// Name for the audit log when working straight on the database; USER unless told
-    #[arg(
-        long = "as",
-        value_name = "NAME",
-        help_heading = "How recovery is reached"
-    )]
-    pub(crate) name: Option<String>,
-    #[command(flatten)]
-    pub(crate) pipeline: PipelineArgs,
-}
-
-/// Where questions go.
+/// A client of the recovery API.
 #[derive(Debug)]
 pub(crate) enum Client {
     Api {
@@ -73,7 +24,7 @@ pub(crate) enum Client {
         url: String,
         token: Option<Secret>,
     },
-    Direct {
+    Database {
         router: Router,
         token: Secret,
     },
@@ -83,40 +34,41 @@ pub(crate) enum Client {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Api(reqwest::Response),
-    Direct(Body),
+    Database(Body),
 }
 
 impl Client {
-    pub(crate) async fn new(connection: Connection) -> Result<Self, Failure> {
-        if connection.direct {
-            let name = connection
-                .name
-                .or_else(|| std::env::var("USER").ok())
-                .filter(|name| !name.trim().is_empty());
-            return Self::direct(
-                connection.pipeline,
-                &name.unwrap_or_else(|| "somebody".to_owned()),
-            )
-            .await;
+    /// Checks the target and prepares to use it; the API is not called yet, a database is.
+    ///
+    /// # Errors
+    /// Wrong usage, or no database that can be used.
+    pub(crate) async fn new(target: Target) -> Result<Self, Failure> {
+        match target {
+            Target::Api(api) => Self::api(api),
+            Target::Database { pipeline, name } => {
+                let name = name
+                    .or_else(|| std::env::var("USER").ok())
+                    .filter(|name| !name.trim().is_empty());
+                Self::database(*pipeline, &name.unwrap_or_else(|| "somebody".to_owned())).await
+            }
         }
+    }
+
+    fn api(api: Api) -> Result<Self, Failure> {
         let bad = |setting: &str, problem: String| Failure::usage(format!("{setting}: {problem}"));
-        let url = connection.api_url.trim_end_matches('/').to_owned();
-        let parsed = reqwest::Url::parse(&url).map_err(|_| {
-            bad(
-                "--api-url",
-                "not a URL; expected http://host:port or https://host".to_owned(),
-            )
-        })?;
+        let bad_url = |problem: &str| bad(api.url_flag, problem.to_owned());
+        let url = api.url.trim_end_matches('/').to_owned();
+        let parsed = reqwest::Url::parse(&url)
+            .map_err(|_| bad_url("not a URL; expected http://host:port or https://host"))?;
         if !matches!(parsed.scheme(), "http" | "https")
             || !parsed.username().is_empty()
             || parsed.password().is_some()
         {
-            return Err(bad(
-                "--api-url",
-                "expected http://host:port or https://host, without user and password".to_owned(),
+            return Err(bad_url(
+                "expected http://host:port or https://host, without user and password",
             ));
         }
-        let token = match &connection.token_file {
+        let token = match &api.token_file {
             Some(path) => Some(
                 runtime::files::resolve_secret(&format!("file:{}", path.display()))
                     .map_err(|error| bad("--token-file", error))?,
@@ -130,14 +82,13 @@ impl Client {
             .host_str()
             .unwrap_or_default()
             .trim_matches(['[', ']']);
-        let here = host == "localhost"
+        let is_local = host == "localhost"
             || host
                 .parse()
                 .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-        if token.is_some() && parsed.scheme() == "http" && !here && !connection.insecure_http {
-            return Err(bad(
-                "--api-url",
-                "plain HTTP to another machine would show the token: use https://, or add --insecure-http".to_owned(),
+        if token.is_some() && parsed.scheme() == "http" && !is_local && !api.insecure_http {
+            return Err(bad_url(
+                "plain HTTP to another machine exposes the token: use https://, or add --insecure-http",
             ));
         }
         let mut http = runtime::http_client::builder()
@@ -145,22 +96,22 @@ impl Client {
             .timeout(Duration::from_secs(620))
             // A redirect would take the token elsewhere.
             .redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = &connection.ca_file {
+        if let Some(path) = &api.ca_file {
             http = trusting(http, path)?;
         }
         let http = http
             .build()
-            .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+            .map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))?;
         Ok(Self::Api { http, url, token })
     }
 
-    async fn direct(pipeline: PipelineArgs, name: &str) -> Result<Self, Failure> {
+    async fn database(pipeline: PipelineArgs, name: &str) -> Result<Self, Failure> {
         let usage = |error: ConfigError| Failure::usage(error.to_string());
         pipeline.check().map_err(usage)?;
         let recovery = Context::new(pipeline, None).map_err(usage)?;
         let unreachable = |error: String| {
             Failure::failed(format!(
-                "{error}: is --database-url right, and is PostgreSQL running?"
+                "{error}; check --database-url, and that PostgreSQL is running"
             ))
         };
         recovery
@@ -169,11 +120,11 @@ impl Client {
             .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());
         let router =
-            recovery::http::routes(recovery, &Tokens::one(name, Role::Admin, token.clone()));
-        Ok(Self::Direct { router, token })
+            recovery::http::routes(recovery, &Tokens::one(name, Role::Operator, token.clone()));
+        Ok(Self::Database { router, token })
     }
 
-    /// A question; the answer as text.
+    /// GET; the answer as text.
     pub(crate) async fn get(
         &self,
         path: &str,
@@ -185,7 +136,7 @@ impl Client {
             .await
     }
 
-    /// A change.
+    /// A request with a body; the answer as text.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -233,7 +184,7 @@ impl Client {
                 let problem = Answer::Api(response).text().await?;
                 Err(Failure::from_answer(status.as_u16(), problem.as_bytes()))
             }
-            Self::Direct { router, token } => {
+            Self::Database { router, token } => {
                 let bearer = format!("Bearer {}", String::from_utf8_lossy(token.expose()));
                 let mut request = Request::builder()
                     .method(method)
@@ -243,11 +194,11 @@ impl Client {
                     request = request.header("idempotency-key", key);
                 }
                 let request = request.body(Body::from(body.unwrap_or_default()));
-                let request =
-                    request.map_err(|error| Failure::usage(format!("cannot be asked: {error}")))?;
+                let request = request
+                    .map_err(|error| Failure::usage(format!("not a valid request: {error}")))?;
                 let Ok(response) = router.clone().oneshot(request).await;
                 let status = response.status();
-                let answer = Answer::Direct(response.into_body());
+                let answer = Answer::Database(response.into_body());
                 if status.is_success() {
                     return Ok(answer);
                 }
@@ -264,11 +215,11 @@ impl Answer {
     /// The next piece; none at the end. An answer that breaks off is a failure, not an end.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         let broken = |error: &dyn std::fmt::Display| {
-            Failure::failed(format!("the answer broke off: {error}; try again"))
+            Failure::failed(format!("the answer was cut off: {error}; run it again"))
         };
         match self {
             Self::Api(response) => response.chunk().await.map_err(|error| broken(&error)),
-            Self::Direct(body) => match body.frame().await {
+            Self::Database(body) => match body.frame().await {
                 None => Ok(None),
                 Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
                 Some(Err(error)) => Err(broken(&error)),
@@ -288,7 +239,7 @@ impl Answer {
             }
         }
         String::from_utf8(all)
-            .map_err(|_| Failure::failed("the answer is not UTF-8: is --api-url right?"))
+            .map_err(|_| Failure::failed("the answer is not UTF-8; check the URL of the API"))
     }
 }
 
@@ -313,7 +264,7 @@ pub(crate) fn trusting(
     Ok(http.tls_certs_merge(authorities))
 }
 
-/// Why a request got no answer: what lies deepest, without the URL.
+/// Why a request got no answer: the innermost cause, without the URL.
 pub(crate) fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
@@ -329,17 +280,18 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
 
 fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
     let reason = reason(error);
-    let what = "start it (eventflow recovery), give --api-url, or work straight on the database with --direct or --database-url";
+    let next =
+        "start it (eventflow recovery), set --api-url, or work on the database with --database-url";
     Failure::new(
         Exit::Failed,
-        format!("cannot reach the recovery API at {url}: {reason}: {what}"),
+        format!("cannot reach the recovery API at {url}: {reason}; {next}"),
     )
 }
 
 fn with_query(path: &str, query: &[(&str, String)]) -> String {
     let mut full = path.to_owned();
-    for (place, (word, value)) in query.iter().enumerate() {
-        let sign = if place == 0 { '?' } else { '&' };
+    for (index, (word, value)) in query.iter().enumerate() {
+        let sign = if index == 0 { '?' } else { '&' };
         full.push_str(&format!("{sign}{word}={}", encoded(value)));
     }
     full

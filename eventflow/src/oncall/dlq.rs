@@ -1,13 +1,13 @@
 //! `eventflow dlq`.
 
-use super::client::{Client, Connection, encoded, read};
-use super::edit::{self, Edit};
-use super::failure::{Exit, Failure};
-use super::{ask, note, page, query, say, say_bytes, say_json, with_letters};
+use super::client::{Client, encoded, read};
+use super::connection::Connection;
+use super::edit::{self, EditArgs};
+use super::failure::Failure;
+use super::{confirm, note, print, print_bytes, print_json, query, render, with_ids};
 use axum::http::Method;
 use recovery::model::Selection;
 use serde_json::{Value, json};
-use std::io::Read;
 use std::path::PathBuf;
 
 /// Dead letters.
@@ -21,18 +21,18 @@ pub(crate) struct Dlq {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// List dead letters, the newest first; open ones unless told
+    /// List dead letters, newest first; only open ones by default
     #[command(
         after_help = "Examples: eventflow dlq ls --code invalid_amount --since 2h\n          eventflow dlq ls --state open,replaying --source payment-provider --json"
     )]
     Ls {
         #[command(flatten)]
         selection: Selection,
-        /// Go on after this dead letter: the last of the page before
+        /// Continue after this dead letter: the last one of the previous page
         #[arg(long, value_name = "NUMBER")]
         before: Option<i64>,
     },
-    /// Show what dead letters have in common: the first thing to look at
+    /// Group dead letters by stage, code, source and event type: start here
     #[command(after_help = "Example: eventflow dlq groups --since 24h")]
     Groups(Selection),
     /// Show everything about one dead letter: value, headers, earlier failures, edits
@@ -41,15 +41,15 @@ enum Work {
         /// Number of the dead letter
         letter: i64,
     },
-    /// Show sums: how many, of what, since when
+    /// Show totals by state, code, stage and source
     #[command(after_help = "Example: eventflow dlq stats")]
     Stats,
-    /// Change the value of one dead letter in $VISUAL or $EDITOR, or of many with a patch; the original stays
+    /// Change the value of one dead letter in $VISUAL or $EDITOR, or of many with a patch; the original is kept
     #[command(
         after_help = "Examples: eventflow dlq edit 17\n          eventflow dlq edit 17 --set /payload/amount=12.50\n          eventflow dlq edit --group 3 --patch '[{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}]' --yes"
     )]
-    Edit(Edit),
-    /// Give up dead letters for a reason: they are kept, but no longer open
+    Edit(EditArgs),
+    /// Discard dead letters for a reason: they are kept, but no longer open
     #[command(
         after_help = "Example: eventflow dlq discard 17 18 --reason \"test traffic of the vendor\""
     )]
@@ -61,75 +61,69 @@ enum Work {
         /// Why; kept with each and in the audit log
         #[arg(long)]
         reason: String,
-        /// It is meant, however many they are
+        /// Do it without asking, however many they are
         #[arg(long, short)]
         yes: bool,
     },
-    /// Write dead letters as JSON lines, value, key and headers verbatim
+    /// Write dead letters as JSON lines, with value, key and headers verbatim
     #[command(after_help = "Example: eventflow dlq export --group 3 --to letters.jsonl")]
     Export {
         #[command(flatten)]
         selection: Selection,
-        /// File; standard output without it
+        /// File to write [default: standard output]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Take exported dead letters in; those that are there already stay as they are
-    #[command(after_help = "Example: eventflow dlq import letters.jsonl")]
-    Import {
-        /// File of JSON lines; - is standard input
-        file: PathBuf,
-    },
     /// Show the audit log: who did what, when and why
-    #[command(after_help = "Example: eventflow dlq log --letter 17")]
-    Log {
-        /// Of one dead letter
+    #[command(
+        alias = "log",
+        after_help = "Example: eventflow dlq audit-log --letter 17"
+    )]
+    AuditLog {
+        /// Only entries about this dead letter
         #[arg(long, value_name = "NUMBER")]
         letter: Option<i64>,
-        /// Of one replay
+        /// Only entries about this replay
         #[arg(long)]
         job: Option<String>,
-        /// At most so many
+        /// Most entries to show
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
 }
 
-/// Below the API's limit on bodies.
-const IMPORT_BYTES: usize = 8 << 20;
-
 pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), Failure> {
     let as_json = connection.json;
-    let client = Client::new(connection).await?;
-    let show = |text: &str, page: fn(&str) -> Result<String, Failure>| {
+    let client = Client::new(connection.target()?).await?;
+    let show = |text: &str, render: fn(&str) -> Result<String, Failure>| {
         if as_json {
-            say_json(text)
+            print_json(text)
         } else {
-            say(&page(text)?)
+            print(&render(text)?)
         }
     };
     match work {
         Work::Ls { selection, before } => {
-            let mut words = query(&selection)?;
-            words.extend(before.map(|before| ("before", before.to_string())));
-            let text = client.get("/api/v1/dead-letters", &words).await?;
+            let mut parameters = query(&selection)?;
+            parameters.extend(before.map(|before| ("before", before.to_string())));
+            let text = client.get("/api/v1/dead-letters", &parameters).await?;
             if as_json {
-                say_json(&text)
+                print_json(&text)
             } else {
-                say(&page::letters(&read(&text)?, &selection))
+                print(&render::dead_letters(&read(&text)?, &selection))
             }
         }
         Work::Groups(selection) => {
             let text = client.get("/api/v1/groups", &query(&selection)?).await?;
-            show(&text, page::groups)
+            show(&text, render::groups)
         }
         Work::Show { letter } => show(
             &client
                 .get(&format!("/api/v1/dead-letters/{letter}"), &[])
                 .await?,
-            page::letter,
+            render::dead_letter,
         ),
-        Work::Stats => show(&client.get("/api/v1/stats", &[]).await?, page::stats),
+        Work::Stats => show(&client.get("/api/v1/stats", &[]).await?, render::stats),
         Work::Edit(edit) => edit::run(&client, edit, as_json).await,
         Work::Discard {
             letters,
@@ -137,27 +131,26 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), Failure> {
             reason,
             yes,
         } => {
-            let selection = with_letters(selection, letters);
+            let selection = with_ids(selection, letters);
             discard(&client, &selection, &reason, yes, as_json).await
         }
         Work::Export { selection, to } => export(&client, &selection, to).await,
-        Work::Import { file } => import(&client, file, as_json).await,
-        Work::Log { letter, job, limit } => {
-            let words = [
+        Work::AuditLog { letter, job, limit } => {
+            let parameters = [
                 ("letter", letter.map(|letter| letter.to_string())),
                 ("job", job),
                 ("limit", Some(limit.to_string())),
             ];
-            let words: Vec<_> = words
+            let parameters: Vec<_> = parameters
                 .into_iter()
-                .filter_map(|(word, value)| Some((word, value?)))
+                .filter_map(|(name, value)| Some((name, value?)))
                 .collect();
-            show(&client.get("/api/v1/log", &words).await?, page::log)
+            show(&client.get("/api/v1/log", &parameters).await?, render::log)
         }
     }
 }
 
-/// The API says when it must be meant; a person is then asked, a script told.
+/// When the API wants confirmation, a person at a terminal is asked; a script gets exit code 3.
 async fn discard(
     client: &Client,
     selection: &Selection,
@@ -176,20 +169,20 @@ async fn discard(
     if let Err(failure) = &answer
         && failure.is("needs_confirmation")
         && !yes
-        && ask(&format!("{failure}. Discard them?"))?
+        && confirm(&format!("{failure}. Discard them?"))?
     {
         answer = send(true).await;
     }
     let text = answer?;
     if as_json {
-        return say_json(&text);
+        return print_json(&text);
     }
     let answer: Value = read(&text)?;
     match answer["discarded"].as_i64().unwrap_or_default() {
-        0 => say("nothing to discard: none of them is open\n"),
-        number => say(&format!(
+        0 => print("nothing to discard: none of them is open\n"),
+        number => print(&format!(
             "discarded {}\n",
-            super::words::count(number, "dead letter")
+            super::text::count(number, "dead letter")
         )),
     }
 }
@@ -203,100 +196,51 @@ async fn export(
     selection: &Selection,
     to: Option<PathBuf>,
 ) -> Result<(), Failure> {
-    let words: Vec<String> = query(selection)?
+    let parameters: Vec<String> = query(selection)?
         .into_iter()
-        .map(|(word, value)| format!("{word}={}", encoded(&value)))
+        .map(|(name, value)| format!("{name}={}", encoded(&value)))
         .collect();
     let mut answer = client
         .open(
             Method::GET,
-            &format!("/api/v1/export?{}", words.join("&")),
+            &format!("/api/v1/export?{}", parameters.join("&")),
             None,
             None,
         )
         .await?;
     let Some(to) = to else {
-        let mut rest = Vec::new();
+        let mut unprinted = Vec::new();
         while let Some(piece) = answer.piece().await? {
-            rest.extend_from_slice(&piece);
+            unprinted.extend_from_slice(&piece);
             // Whole lines only, so that no character is cut where it is made safe.
-            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+            let Some(end) = unprinted.iter().rposition(|byte| *byte == b'\n') else {
                 continue;
             };
-            say_bytes(super::words::json(&String::from_utf8_lossy(&rest[..=end])).as_bytes())?;
-            rest.drain(..=end);
+            print_bytes(
+                super::text::json(&String::from_utf8_lossy(&unprinted[..=end])).as_bytes(),
+            )?;
+            unprinted.drain(..=end);
         }
-        return say_bytes(&rest);
+        return print_bytes(&unprinted);
     };
-    let wrong =
+    let failed =
         |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", to.display()));
     let folder = to
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| ".".as_ref());
-    // Under its name only when whole: half an export looks like a small one.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
+    // Renamed when complete: half an export looks like a small one.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     let mut lines = 0;
     while let Some(piece) = answer.piece().await? {
         lines += piece.iter().filter(|byte| **byte == b'\n').count();
-        std::io::Write::write_all(&mut file, &piece).map_err(wrong)?;
+        std::io::Write::write_all(&mut file, &piece).map_err(failed)?;
     }
-    file.persist(&to).map_err(|error| wrong(error.error))?;
+    file.persist(&to).map_err(|error| failed(error.error))?;
     note(&format!(
         "{} in {}",
-        super::words::count(lines as i64, "dead letter"),
+        super::text::count(lines as i64, "dead letter"),
         to.display()
     ));
     Ok(())
-}
-
-async fn import(client: &Client, file: PathBuf, as_json: bool) -> Result<(), Failure> {
-    let wrong =
-        |error: std::io::Error| Failure::usage(format!("cannot read {}: {error}", file.display()));
-    let mut text = Vec::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut text).map_err(wrong)?
-    } else {
-        std::fs::File::open(&file)
-            .and_then(|mut file| file.read_to_end(&mut text))
-            .map_err(wrong)?
-    };
-    let text = String::from_utf8(text).map_err(|_| {
-        Failure::usage(format!(
-            "{} is not UTF-8: export writes JSON lines",
-            file.display()
-        ))
-    })?;
-    let (mut part, mut imported, mut present) = (String::new(), 0, 0);
-    let mut lines = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .peekable();
-    while let Some(line) = lines.next() {
-        part.push_str(line);
-        part.push('\n');
-        if lines
-            .peek()
-            .is_some_and(|next| part.len() + next.len() < IMPORT_BYTES)
-        {
-            continue;
-        }
-        let answer: Value = read(
-            &client
-                .send(Method::POST, "/api/v1/import", std::mem::take(&mut part))
-                .await?,
-        )?;
-        imported += answer["imported"].as_i64().unwrap_or_default();
-        present += answer["present"].as_i64().unwrap_or_default();
-    }
-    if imported + present == 0 {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{} has no lines", file.display()),
-        ));
-    }
-    if as_json {
-        return say_json(&json!({"imported": imported, "present": present}).to_string());
-    }
-    say(&format!("{imported} new, {present} there already\n"))
 }

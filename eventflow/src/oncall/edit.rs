@@ -1,12 +1,11 @@
-//! `eventflow dlq edit`: in an editor, one dead letter; with a patch, any number. The API checks every new value before it takes it.
+//! `eventflow dlq edit`: one dead letter in an editor, any number with a patch. The API validates every new value before it accepts it.
 
 use super::client::{Client, read};
 use super::failure::Failure;
-use super::words::{count, line, lines, pretty, put, quoted};
-use super::{ask, note, say, say_json, table, with_letters};
+use super::text::{count, line, lines, pretty, put, quoted};
+use super::{confirm, note, print, print_json, table, with_ids};
 use axum::http::Method;
-use recovery::model::Selection;
-use recovery::replay::edit::Edited;
+use recovery::model::{EditSummary, Selection};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
@@ -14,22 +13,22 @@ use std::path::Path;
 
 /// Change values.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Edit {
-    /// Numbers of dead letters; one alone, without --set and --patch, opens in the editor
+pub(crate) struct EditArgs {
+    /// Numbers of dead letters; a single one without --set and --patch opens in the editor
     letters: Vec<i64>,
     #[command(flatten)]
     selection: Selection,
-    /// Set one field, as /payload/amount=12.50; repeatable. The value is JSON, else text; a number whose digits JSON would change is sent as
-    /// text
+    /// Set one field, such as /payload/amount=12.50; repeatable. The value is JSON if it parses as JSON, otherwise text; a number whose digits
+    /// JSON would change is sent as text
     #[arg(long, value_name = "POINTER=VALUE", value_parser = parse_set)]
     set: Vec<(String, Value)>,
-    /// JSON Patch (RFC 6902): the text itself, or a file
+    /// JSON Patch (RFC 6902): inline, or a file
     #[arg(long, value_name = "FILE|JSON", conflicts_with = "set")]
     patch: Option<String>,
     /// Why; kept with each and in the audit log
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// It is meant, however many they are
+    /// Do it without asking, however many they are
     #[arg(long, short)]
     yes: bool,
 }
@@ -37,9 +36,9 @@ pub(crate) struct Edit {
 fn parse_set(text: &str) -> Result<(String, Value), String> {
     let (pointer, value) = text
         .split_once('=')
-        .ok_or("expected POINTER=VALUE, as /payload/amount=12.50")?;
+        .ok_or("expected POINTER=VALUE, such as /payload/amount=12.50")?;
     if !pointer.starts_with('/') {
-        return Err("a pointer begins with a slash, as /payload/amount".to_owned());
+        return Err("a JSON pointer begins with a slash, such as /payload/amount".to_owned());
     }
     let value = match serde_json::from_str::<Value>(value) {
         Ok(Value::Number(number)) if number.to_string() != value => Value::String(value.to_owned()),
@@ -49,8 +48,8 @@ fn parse_set(text: &str) -> Result<(String, Value), String> {
     Ok((pointer.to_owned(), value))
 }
 
-pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<(), Failure> {
-    let Edit {
+pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Result<(), Failure> {
+    let EditArgs {
         letters,
         selection,
         set,
@@ -61,15 +60,15 @@ pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<()
     if set.is_empty() && patch.is_none() {
         let [letter] = letters.as_slice() else {
             return Err(Failure::usage(
-                "give one number to edit in the editor, or --set or --patch for several",
+                "give one number to open it in the editor, or --set or --patch to change several",
             ));
         };
         return in_editor(client, *letter, &reason, as_json).await;
     }
-    let selection = with_letters(selection, letters);
+    let selection = with_ids(selection, letters);
     if selection == Selection::default() {
         return Err(Failure::usage(
-            "say which dead letters: numbers, --group, --code, ... (eventflow dlq edit --help)",
+            "select dead letters: numbers, --group, --code, ... (eventflow dlq edit --help)",
         ));
     }
     let patch = match patch {
@@ -106,19 +105,19 @@ pub(super) async fn run(client: &Client, edit: Edit, as_json: bool) -> Result<()
     if let Err(failure) = &answer
         && failure.is("needs_confirmation")
         && !yes
-        && ask(&format!("{failure}. Change them?"))?
+        && confirm(&format!("{failure}. Change them?"))?
     {
         answer = send(true).await;
     }
-    tell(
+    report(
         &answer?,
         as_json,
-        &format!("eventflow replay plan{}", typed(&selection)?),
+        &format!("eventflow replay plan{}", flags_of(&selection)?),
     )
 }
 
-/// A selection as a person types it.
-fn typed(selection: &Selection) -> Result<String, Failure> {
+/// A selection as command-line flags.
+fn flags_of(selection: &Selection) -> Result<String, Failure> {
     let fields =
         serde_json::to_value(selection).map_err(|error| Failure::failed(error.to_string()))?;
     let text = |value: &Value| {
@@ -152,28 +151,28 @@ fn read_patch(patch: &str) -> Result<Box<RawValue>, Failure> {
     } else {
         std::fs::read_to_string(patch).map_err(|error| {
             bad(format!(
-                "neither JSON nor a file that can be read ({patch}: {error})"
+                "neither JSON nor a readable file ({patch}: {error})"
             ))
         })?
     };
     serde_json::from_str(&text).map_err(|error| bad(format!("not JSON: {error}")))
 }
 
-fn tell(text: &str, as_json: bool, next: &str) -> Result<(), Failure> {
+fn report(text: &str, as_json: bool, next: &str) -> Result<(), Failure> {
     if as_json {
-        return say_json(text);
+        return print_json(text);
     }
-    let Edited { changed, unchanged } = read(text)?;
+    let EditSummary { changed, unchanged } = read(text)?;
     let mut out = String::new();
     put(
         &mut out,
         &format!(
-            "changed {}, {unchanged} were so already",
+            "changed {}, {unchanged} unchanged",
             count(changed as i64, "dead letter")
         ),
     );
     put(&mut out, &format!("next: {next}"));
-    say(&out)
+    print(&out)
 }
 
 async fn in_editor(
@@ -192,10 +191,10 @@ async fn in_editor(
     });
     let Some(editor) = editor else {
         return Err(Failure::usage(
-            "no editor: set VISUAL or EDITOR, or use --set or --patch",
+            "no editor: set $VISUAL or $EDITOR, or use --set or --patch",
         ));
     };
-    // Only its owner may read it (0600), and it goes with the handle, whatever happens.
+    // Readable by its owner only (0600); deleted with the handle, whatever happens.
     let mut file = tempfile::Builder::new()
         .prefix(&format!("dead-letter-{letter}-"))
         .suffix(".json")
@@ -208,25 +207,25 @@ async fn in_editor(
         let after = reread(file.path())?;
         if after.trim_end() == before.trim_end() {
             return if as_json {
-                say_json(&json!({"changed": 0, "unchanged": 1}).to_string())
+                print_json(&json!({"changed": 0, "unchanged": 1}).to_string())
             } else {
-                say("nothing was changed\n")
+                print("nothing was changed\n")
             };
         }
         if !as_json {
-            say(&diff(&before, &after))?;
+            print(&diff(&before, &after))?;
         }
         let body = json!({"text": after.trim_end(), "reason": reason}).to_string();
         match client.send(Method::PUT, &path, body).await {
             Ok(text) => {
-                return tell(
+                return report(
                     &text,
                     as_json,
                     &format!("eventflow replay apply {letter} --yes"),
                 );
             }
             Err(failure) if failure.is("still_broken") || failure.is("invalid_request") => {
-                note(&format!("today's checks refuse it: {failure}"));
+                note(&format!("the current contract rejects it: {failure}"));
                 if let Some(pointer) = failure
                     .problem
                     .as_ref()
@@ -234,7 +233,7 @@ async fn in_editor(
                 {
                     note(&format!("  at {pointer}"));
                 }
-                if !ask("Edit it again?")? {
+                if !confirm("Edit it again?")? {
                     return Err(failure);
                 }
                 file.as_file_mut().seek(SeekFrom::Start(0))?;
@@ -251,11 +250,11 @@ fn reread(path: &Path) -> Result<String, Failure> {
         .take(16 << 20)
         .read_to_end(&mut bytes)?;
     String::from_utf8(bytes)
-        .map_err(|_| Failure::usage("what was saved is not UTF-8; nothing was changed"))
+        .map_err(|_| Failure::usage("the saved file is not UTF-8; nothing was changed"))
 }
 
 async fn open(editor: &str, path: &Path) -> Result<(), Failure> {
-    // Ctrl-C in the editor is for the editor.
+    // A Ctrl-C in the editor is for the editor.
     let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut command = tokio::process::Command::new("sh");
     command

@@ -1,28 +1,28 @@
-//! Why a command ends badly: one line for a person, one exit code for a script.
+//! Why a command failed: one line for a person, one exit code for a script.
 
-use super::words;
+use super::text;
 use serde_json::Value;
 
-/// Exit codes, as every command's help tells them.
+/// Exit codes, as every command's help lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It could not be done, or something was found
+    /// It failed, or the audit or a replay found something
     Failed = 1,
     /// Wrong usage or configuration
     Usage = 2,
-    /// Needs a word that it is meant, or a second person
+    /// Needs confirmation, or the approval of a second person
     Confirmation = 3,
 }
 
-/// What stops a command.
+/// What a command failed with.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// The API's code, when it was the API that refused
+    /// Code of the API's error, when the API refused
     pub(crate) code: Option<String>,
-    /// Its whole answer
+    /// The API's whole error
     pub(crate) problem: Option<Value>,
 }
 
@@ -30,7 +30,7 @@ impl Failure {
     pub(crate) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
         Self {
             exit,
-            message: words::line(message.as_ref()),
+            message: text::line(message.as_ref()),
             code: None,
             problem: None,
         }
@@ -44,7 +44,7 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// What the API said. Whoever answers something else is not the API.
+    /// The API's error; any other answer is not from the API.
     pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
         let problem: Option<Value> = serde_json::from_slice(body).ok();
         let text = |name: &str| {
@@ -54,7 +54,7 @@ impl Failure {
         };
         let (Some(code), Some(detail)) = (text("code"), text("detail")) else {
             return Self::failed(format!(
-                "HTTP {status}, and not in the words of the recovery API: is --api-url right?"
+                "HTTP {status}, and not from the recovery API; check --api-url"
             ));
         };
         let exit = match (status, code) {
@@ -62,7 +62,7 @@ impl Failure {
             (400 | 401 | 403, _) | (_, "no_tokens_configured") => Exit::Usage,
             _ => Exit::Failed,
         };
-        let message = words::line(&format!("{detail} ({code})"));
+        let message = text::line(&format!("{detail} ({code})"));
         let code = Some(code.to_owned());
         Self {
             exit,
@@ -86,7 +86,7 @@ impl From<std::io::Error> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self::failed(format!(
-            "the answer is not what this version understands ({error}): use the eventflow of the recovery role's version"
+            "the answer has an unknown form ({error}): use the same version of eventflow as the recovery role"
         ))
     }
 }

@@ -1,10 +1,10 @@
-//! Replays as pages.
+//! Replays as text.
 
 use super::client::read;
 use super::failure::Failure;
-use super::table::Rows;
+use super::table::TextTable;
+use super::text::{age, count, put, when};
 use super::watch::{has_failed, progress};
-use super::words::{age, count, put, when};
 use recovery::model::{DryRun, Job, JobState};
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,8 +19,8 @@ fn state(job: &Job) -> &'static str {
     }
 }
 
-/// A replay, and what to type next.
-pub(super) fn job_page(job: &Job) -> String {
+/// A replay, and the commands to run next.
+pub(super) fn job_text(job: &Job) -> String {
     let (id, mut out) = (&job.id, String::new());
     put(
         &mut out,
@@ -53,7 +53,7 @@ pub(super) fn job_page(job: &Job) -> String {
         JobState::Planned if job.needs_approval && job.approved_by.is_none() => {
             vec![
                 format!("replay dry-run {id}"),
-                format!("replay approve {id}   (somebody else)"),
+                format!("replay approve {id}   (by a second person)"),
                 format!("replay apply {id} --yes"),
             ]
         }
@@ -85,7 +85,7 @@ fn reason(reason: &str) -> String {
     }
 }
 
-pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
+pub(super) fn dry_run_text(dry_run: &DryRun) -> String {
     let mut out = String::new();
     let DryRun {
         would_store,
@@ -106,7 +106,7 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
     if dry_run.samples.is_empty() {
         return out;
     }
-    let mut rows = Rows::new(&["LETTER", "WOULD", "CODE", "DETAIL"]);
+    let mut rows = TextTable::new(&["LETTER", "WOULD", "CODE", "DETAIL"]);
     for sample in &dry_run.samples {
         let row = sample.row.as_ref().map(stored).unwrap_or_default();
         let mut detail = sample
@@ -123,7 +123,7 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
         }
         rows.add(&[
             sample.letter.to_string(),
-            sample.would.clone(),
+            sample.would.to_string(),
             sample.code.clone().unwrap_or_default(),
             detail,
         ]);
@@ -132,13 +132,13 @@ pub(super) fn dry_run_page(dry_run: &DryRun) -> String {
     out
 }
 
-/// A row in few words; `--json` has all of it.
+/// A row in short; `--json` has all of it.
 fn stored(row: &Value) -> String {
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-    let words = ["event_type", "event_id", "entity_key", "amount", "currency"].map(text);
-    words
+    let fields = ["event_type", "event_id", "entity_key", "amount", "currency"].map(text);
+    fields
         .into_iter()
-        .filter(|word| !word.is_empty())
+        .filter(|field| !field.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -148,12 +148,12 @@ struct Jobs {
     replays: Vec<Job>,
 }
 
-pub(super) fn history_page(text: &str) -> Result<String, Failure> {
+pub(super) fn history_text(text: &str) -> Result<String, Failure> {
     let Jobs { replays } = read(text)?;
     if replays.is_empty() {
         return Ok("nothing was replayed yet\ntry: eventflow dlq groups, then eventflow replay plan --group N\n".to_owned());
     }
-    let mut rows = Rows::new(&[
+    let mut rows = TextTable::new(&[
         "REPLAY", "STATE", "PLANNED", "BY", "ITEMS", "OUTCOME", "REASON",
     ]);
     for job in &replays {

@@ -1,6 +1,6 @@
 //! Tables that fit the terminal: one line a row, the last column gives way. Piped, nothing is cut and nothing is coloured.
 
-use super::words;
+use super::text;
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use std::io::IsTerminal;
 
@@ -15,7 +15,7 @@ const FIXED: usize = 22;
 
 /// A table under construction. Every cell is cleaned.
 #[derive(Debug)]
-pub(crate) struct Rows {
+pub(crate) struct TextTable {
     table: Table,
     columns: usize,
     /// Of each column, in characters
@@ -23,7 +23,7 @@ pub(crate) struct Rows {
     colours: bool,
 }
 
-impl Rows {
+impl TextTable {
     pub(crate) fn new(head: &[&str]) -> Self {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -60,7 +60,7 @@ impl Rows {
             *widest = (*widest).max(text.chars().count());
         }
         let cells = cells.iter().map(|text| {
-            let text = words::line(text);
+            let text = text::line(text);
             let colour = colour(&text);
             let cell = Cell::new(text);
             if let Some(colour) = colour.filter(|_| self.colours) {
@@ -75,24 +75,24 @@ impl Rows {
     }
 }
 
-/// States and verdicts are recognised by their words, wherever they stand.
+/// States and outcomes, in whatever column they stand.
 fn colour(word: &str) -> Option<Color> {
     match word {
         "open" | "failed" | "fail" | "gap" | "double_fate" => Some(Color::Red),
         "replaying" | "running" | "paused" | "sending" | "sent" | "planned" => Some(Color::Yellow),
-        "resolved" | "stored" | "store" | "finished" => Some(Color::Green),
+        "resolved" | "stored" | "processed" | "store" | "finished" => Some(Color::Green),
         "discarded" | "duplicate" | "skipped" | "stopped" => Some(Color::DarkGrey),
         _ => None,
     }
 }
 
-impl std::fmt::Display for Rows {
+impl std::fmt::Display for TextTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut table = self.table.clone();
-        for (place, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, if place + 1 == self.columns { 0 } else { 2 }));
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index + 1 == self.columns { 0 } else { 2 }));
             // What is wide gives way together with the last column: a vendor's id must not push out why it failed.
-            if place + 1 < self.columns && self.widest[place] <= FIXED {
+            if index + 1 < self.columns && self.widest[index] <= FIXED {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }

@@ -1,33 +1,33 @@
-//! A running replay, followed until nothing more happens. To stop watching stops nothing else.
+//! Follows a running replay to its end. An interrupt stops the watching and nothing else.
 
 use super::client::{Client, encoded, read};
 use super::failure::Failure;
-use super::{note, page, words};
+use super::{note, text};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use recovery::model::{Job, JobState};
+use recovery::model::{ItemState, Job, JobState};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between two polls.
+const POLL: Duration = Duration::from_millis(500);
 /// Between two lines, where there is no terminal for a bar.
-const LINE: Duration = Duration::from_secs(10);
-/// How long a replay may wait for a role to run it before the watcher gives up.
-const NO_ROLE: Duration = Duration::from_secs(30);
-/// How long the API may be away.
-const AWAY: Duration = Duration::from_secs(60);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a replay may wait for a role to run it before watching ends.
+const NO_ROLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the API may be unreachable.
+const API_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How the watching ended.
 pub(super) enum End {
-    /// The replay, as it was last seen: finished, stopped or paused, or waiting for a role that is not there; and its JSON
-    Seen(Box<Job>, String),
-    /// The person looks away
-    Left,
+    /// The replay's last state: finished, stopped or paused, or waiting for a role that does not run; and its JSON
+    Job(Box<Job>, String),
+    /// Interrupted
+    Interrupted,
 }
 
 pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
-    // From here on, before the first word: an interrupt ends the watching and nothing else.
+    // Before the first output: from here on an interrupt ends only the watching.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let bar = ProgressBar::with_draw_target(None, target());
     let style = "{bar:30} {pos}/{len}  {msg}";
@@ -47,12 +47,12 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
                 roleless = job.no_role.then(|| roleless.unwrap_or_else(Instant::now));
                 bar.set_length(job.items.unsigned_abs());
                 bar.set_position(done(&job).unsigned_abs());
-                bar.set_message(words::line(&progress(&job)));
-                if bar.is_hidden() && line.is_none_or(|line| line.elapsed() > LINE) {
+                bar.set_message(text::line(&progress(&job)));
+                if bar.is_hidden() && line.is_none_or(|line| line.elapsed() > LINE_INTERVAL) {
                     note(&format!("{}/{}  {}", done(&job), job.items, progress(&job)));
                     line = Some(Instant::now());
                 }
-                let waits = roleless.is_some_and(|since| since.elapsed() > NO_ROLE);
+                let waits = roleless.is_some_and(|since| since.elapsed() > NO_ROLE_TIMEOUT);
                 if waits
                     || matches!(
                         job.state,
@@ -60,7 +60,7 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
                     )
                 {
                     bar.finish_and_clear();
-                    return Ok(End::Seen(Box::new(job), text));
+                    return Ok(End::Job(Box::new(job), text));
                 }
             }
             // The replay goes on without us; an API that restarts is waited for.
@@ -69,18 +69,18 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
                     || failure.is("unavailable")
                     || failure.is("overloaded") =>
             {
-                if away.get_or_insert_with(Instant::now).elapsed() > AWAY {
+                if away.get_or_insert_with(Instant::now).elapsed() > API_TIMEOUT {
                     return Err(failure);
                 }
-                bar.set_message("no answer, trying again");
+                bar.set_message("no answer, retrying");
             }
             Err(failure) => return Err(failure),
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(POLL) => {}
             _ = interrupt.recv() => {
                 bar.finish_and_clear();
-                return Ok(End::Left);
+                return Ok(End::Interrupted);
             }
         }
     }
@@ -94,54 +94,59 @@ fn target() -> ProgressDrawTarget {
     }
 }
 
-fn of(job: &Job, state: &str) -> i64 {
-    job.by_state.get(state).copied().unwrap_or_default()
+fn of(job: &Job, state: ItemState) -> i64 {
+    job.by_state.get(&state).copied().unwrap_or_default()
 }
 
 /// Items whose outcome is known.
 pub(super) fn done(job: &Job) -> i64 {
-    ["stored", "duplicate", "failed", "skipped"]
-        .iter()
-        .map(|state| of(job, state))
-        .sum()
+    [
+        ItemState::Stored,
+        ItemState::Duplicate,
+        ItemState::Processed,
+        ItemState::Failed,
+        ItemState::Skipped,
+    ]
+    .into_iter()
+    .map(|state| of(job, state))
+    .sum()
 }
 
-/// Whether some of it ended badly.
+/// Whether items failed.
 pub(super) fn has_failed(job: &Job) -> bool {
-    of(job, "failed") > 0
+    of(job, ItemState::Failed) > 0
 }
 
 /// Outcomes, rate and time left, in one line.
 pub(super) fn progress(job: &Job) -> String {
     let mut parts: Vec<String> = [
-        "stored",
-        "duplicate",
-        "failed",
-        "skipped",
-        "sent",
-        "sending",
-        "pending",
+        ItemState::Stored,
+        ItemState::Duplicate,
+        ItemState::Processed,
+        ItemState::Failed,
+        ItemState::Skipped,
+        ItemState::Sent,
+        ItemState::Sending,
+        ItemState::Pending,
     ]
-    .iter()
-    .filter(|state| of(job, state) > 0)
+    .into_iter()
+    .filter(|state| of(job, *state) > 0)
     .map(|state| format!("{} {state}", of(job, state)))
     .collect();
     if job.state == JobState::Running {
-        parts.push(format!("{} a second", job.rate));
+        parts.push(format!("{} records/s", job.rate));
         parts.extend(
             job.eta_seconds
-                .map(|seconds| format!("{} left", page::left(seconds))),
+                .map(|seconds| format!("{} left", text::span(seconds.clamp(0.0, 1e9) as u64))),
         );
     }
     parts.extend(
         job.blocked
             .as_ref()
-            .map(|reason| format!("waits: {reason}")),
+            .map(|reason| format!("waiting: {reason}")),
     );
     if job.no_role && job.state == JobState::Running {
-        parts.push(
-            "no running recovery role was seen: it waits for one (eventflow recovery)".to_owned(),
-        );
+        parts.push("no recovery role is running: start one (eventflow recovery)".to_owned());
     }
     parts.join(", ")
 }

@@ -121,8 +121,8 @@ fn words(line: &str) -> Option<Vec<String>> {
                 quote = Some(character);
                 word.get_or_insert_default();
             }
-            (None, '#') if word.is_none() => break,
-            (None, '<' | '…' | '|' | '\\') => return None,
+            (None, '#' | '&' | ';') if word.is_none() => break,
+            (None, '<' | '…' | '→' | '|' | '\\') => return None,
             (None, ' ') => words.extend(word.take()),
             (None, _) => word.get_or_insert_default().push(character),
         }

@@ -64,8 +64,9 @@ fn routed(krate: &str) -> Vec<Vec<String>> {
         let product = text.split("#[cfg(test)]").next().unwrap();
         for rest in product.split(".route(").skip(1) {
             let path = rest.split('"').nth(1).unwrap();
-            // Up to the next route or the end of the expression.
+            // Up to the next route or the end of the function.
             let handlers = rest.split("\n        .").next().unwrap();
+            let handlers = handlers.split("\n}").next().unwrap();
             for method in ["get", "post", "put", "delete"] {
                 let routed = [" ", ".", "\n", "("]
                     .iter()

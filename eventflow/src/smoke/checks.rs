@@ -1,10 +1,12 @@
-//! The checks, in their order, and what each verdict tells a person to do.
+//! The checks, in order, and what a failed one tells a person to do.
 
-use super::NO_SIGHT;
+use super::NO_TARGET;
+use super::audit::Audited;
 use super::edge::{Edge, Posted};
 use super::event::Run;
-use super::fates::{Books, Fates, Raw, Row, Why};
+use super::fates::{FateError, Fates};
 use super::report::{Check, Millis, Report, Verdict, waiting};
+use super::stored::{RawPosition, StoredEvent};
 use crate::oncall::Failure;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +34,7 @@ pub(super) struct Checks {
     pub(super) end: Instant,
 }
 
-/// What the edge said of the webhooks whose fates are looked up.
+/// What the edge answered to the webhooks whose fates are looked up.
 struct Sent {
     fresh: Vec<Posted>,
     again: Result<Posted, String>,
@@ -68,19 +70,19 @@ impl Checks {
             match self.edge.accept(&event).await {
                 Ok(posted) => fresh.push(posted),
                 Err(wrong) => {
-                    self.judge("accepted", began.elapsed(), Err(wrong), vec![event.id])?;
+                    self.record("accepted", began.elapsed(), Err(wrong), vec![event.id])?;
                     return self.skip(&AFTER_READY[1..], "needs accepted");
                 }
             }
         }
         let detail = format!("{WEBHOOKS} signed webhooks, each answered 200 with its event id");
-        self.judge("accepted", began.elapsed(), Ok(detail), ids(&fresh))?;
+        self.record("accepted", began.elapsed(), Ok(detail), ids(&fresh))?;
         let (began, event) = (Instant::now(), self.run.event("tampered"));
         let outcome = self.edge.tampered(&event).await;
-        self.judge("tampered", began.elapsed(), outcome, vec![event.id])?;
+        self.record("tampered", began.elapsed(), outcome, vec![event.id])?;
         let (began, event) = (Instant::now(), self.run.event("stale"));
         let outcome = self.edge.stale(&event).await;
-        self.judge("stale", began.elapsed(), outcome, vec![event.id])?;
+        self.record("stale", began.elapsed(), outcome, vec![event.id])?;
 
         let again = self.edge.accept(&fresh[0].events[0]).await;
         let batch = self.edge.accept_batch(self.run.batch(batch)).await;
@@ -97,7 +99,7 @@ impl Checks {
         }
     }
 
-    fn judge(
+    fn record(
         &mut self,
         name: &'static str,
         took: Duration,
@@ -123,7 +125,7 @@ impl Checks {
         })
     }
 
-    /// Only what the edge said can be judged. Nothing broken was sent: nobody could discard its dead letter.
+    /// Only the edge's answers can be checked. Nothing broken was sent: nobody could discard its dead letter.
     fn without_fates(
         &mut self,
         Sent {
@@ -134,7 +136,7 @@ impl Checks {
     ) -> Result<(), Failure> {
         let answered = |name, posted: Result<Posted, String>| match posted {
             Ok(posted) => {
-                let detail = format!("answered 200; its fate is not looked up: {NO_SIGHT}");
+                let detail = format!("answered 200; its fate is not looked up: {NO_TARGET}");
                 Check::new(name, Verdict::Skipped, posted.took, detail).of(posted.ids())
             }
             Err(wrong) => Check::new(name, Verdict::Failed, Duration::ZERO, wrong),
@@ -144,20 +146,20 @@ impl Checks {
                 "stored",
                 Verdict::Skipped,
                 Duration::ZERO,
-                NO_SIGHT.to_owned(),
+                NO_TARGET.to_owned(),
             )
             .of(ids(&fresh)),
         )?;
         self.report.add(answered("duplicate", again))?;
         self.skip(
             &["corrupted"],
-            &format!("not sent, since its dead letter would stay open: {NO_SIGHT}"),
+            &format!("not sent, since its dead letter would stay open: {NO_TARGET}"),
         )?;
         self.report.add(answered("batch", batch))?;
-        self.skip(&["audit"], NO_SIGHT)
+        self.skip(&["audit"], NO_TARGET)
     }
 
-    /// Waits for all fates at once, then closes the books.
+    /// Waits for all fates at once, then asks the audit.
     async fn fates(
         &mut self,
         fates: &Fates,
@@ -173,19 +175,19 @@ impl Checks {
         let stored = async { (fates.rows_of_each(&fresh).await, began.elapsed()) };
         let copies = async {
             (
-                look(&again, |posted| fates.one_row(posted)).await,
+                look_up(&again, |posted| fates.one_row(posted)).await,
                 began.elapsed(),
             )
         };
         let letter = async {
             (
-                look(&broken, |posted| fates.letter(posted)).await,
+                look_up(&broken, |posted| fates.dead_letter(posted)).await,
                 began.elapsed(),
             )
         };
         let rows = async {
             (
-                look(&batch, |posted| fates.rows_of_batch(posted)).await,
+                look_up(&batch, |posted| fates.rows_of_batch(posted)).await,
                 began.elapsed(),
             )
         };
@@ -196,28 +198,28 @@ impl Checks {
             (rows, rows_took),
         ) = tokio::join!(stored, copies, letter, rows);
 
-        // Which fates are there tells which stage is not.
+        // Which fates are known tells which stage is behind.
         let stage = match letter {
             Ok(_) => {
-                "the validator works, it dead-letters: look at the /ready and log of persistence"
+                "the validator works, it dead-letters: check /ready and the log of persistence"
             }
             Err(_) => {
-                "look at the /ready and log of validator, persistence and recovery, in this order"
+                "check /ready and the log of validator, persistence and recovery, in this order"
             }
         };
         let indexing =
-            "look at the /ready and log of validator, then of recovery, which indexes dead letters";
+            "check /ready and the log of validator, then of recovery, which indexes dead letters";
         self.report.latency.webhook_to_row_ms = stored
             .as_ref()
             .ok()
             .and_then(|rows| Millis::of(rows.iter().filter_map(|row| row.took).collect()));
         let (ours, all) = (
-            raws(&stored, &copies, &letter, &rows),
+            positions(&stored, &copies, &letter, &rows),
             WEBHOOKS + 2 + ids(&batch).len(),
         );
         let ours = (ours.len() >= all).then_some(ours);
         let stored = stored.map(|rows| format!("{} of {WEBHOOKS} are rows, one each", rows.len()));
-        self.judge(
+        self.record(
             "stored",
             stored_took,
             stored.map_err(|why| why.text("no row of", stage)),
@@ -226,17 +228,17 @@ impl Checks {
         let copies = copies.map(|row| {
             format!(
                 "answered 200, known as a duplicate, one row of {} deliveries",
-                row.raws.len()
+                row.positions.len()
             )
         });
         let copies = copies.map_err(|why| why.text("answered 200, but no duplicate of", stage));
-        self.judge("duplicate", copies_took, copies, ids(&again))?;
+        self.record("duplicate", copies_took, copies, ids(&again))?;
         let letter = letter
             .map(|(said, _)| said)
             .map_err(|why| why.text("answered 200, but no dead letter of", indexing));
-        self.judge("corrupted", letter_took, letter, ids(&broken))?;
+        self.record("corrupted", letter_took, letter, ids(&broken))?;
         let rows = rows.map(|rows| format!("answered 200, all {} events are rows", rows.len()));
-        self.judge(
+        self.record(
             "batch",
             rows_took,
             rows.map_err(|why| why.text("answered 200, but no row of", stage)),
@@ -244,10 +246,13 @@ impl Checks {
         )?;
 
         let began = Instant::now();
-        let (verdict, detail) = match fates.books(self.run.began(), ours.as_ref(), self.end).await {
-            Books::Closed(detail) => (Verdict::Passed, detail),
-            Books::Open(detail) => (Verdict::Failed, detail),
-            Books::Unread(detail) => (Verdict::Skipped, detail),
+        let (verdict, detail) = match fates
+            .reconcile(self.run.began(), ours.as_ref(), self.end)
+            .await
+        {
+            Audited::Reconciled(detail) => (Verdict::Passed, detail),
+            Audited::Failed(detail) => (Verdict::Failed, detail),
+            Audited::Unknown(detail) => (Verdict::Skipped, detail),
         };
         self.report
             .add(Check::new("audit", verdict, began.elapsed(), detail))
@@ -255,29 +260,29 @@ impl Checks {
 }
 
 /// Looks a fate up, unless the edge already failed the check.
-async fn look<'p, T, F: Future<Output = Result<T, Why>>>(
+async fn look_up<'p, T, F: Future<Output = Result<T, FateError>>>(
     posted: &'p Result<Posted, String>,
-    look: impl FnOnce(&'p Posted) -> F,
-) -> Result<T, Why> {
+    query: impl FnOnce(&'p Posted) -> F,
+) -> Result<T, FateError> {
     match posted {
-        Ok(posted) => look(posted).await,
-        Err(wrong) => Err(Why::Said(wrong.clone())),
+        Ok(posted) => query(posted).await,
+        Err(wrong) => Err(FateError::Wrong(wrong.clone())),
     }
 }
 
-/// The raw records of all whose fates are known.
-fn raws(
-    stored: &Result<Vec<Row>, Why>,
-    copies: &Result<Row, Why>,
-    letter: &Result<(String, Option<Raw>), Why>,
-    rows: &Result<Vec<Row>, Why>,
-) -> BTreeSet<Raw> {
+/// Positions of the raw records of all whose fates are known.
+fn positions(
+    stored: &Result<Vec<StoredEvent>, FateError>,
+    copies: &Result<StoredEvent, FateError>,
+    letter: &Result<(String, Option<RawPosition>), FateError>,
+    rows: &Result<Vec<StoredEvent>, FateError>,
+) -> BTreeSet<RawPosition> {
     let of_rows = stored
         .iter()
         .chain(rows)
         .flatten()
         .chain(copies)
-        .flat_map(|row| &row.raws);
+        .flat_map(|row| &row.positions);
     of_rows
         .chain(letter.iter().filter_map(|(_, raw)| raw.as_ref()))
         .copied()

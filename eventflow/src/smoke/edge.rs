@@ -16,11 +16,11 @@ const WEBHOOKS: &str = "/api/webhooks/";
 const SOURCE: &str = "payment-authorized";
 /// One request may take no longer.
 const REQUEST: Duration = Duration::from_secs(10);
-/// A busy edge (429, 503) is asked so often, as vendors do.
-const TRIES: usize = 3;
-/// Longest pause a busy edge may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Between two looks at an edge that is not ready yet.
+/// Tries when the edge is busy (429, 503), as vendors do.
+const MAX_TRIES: usize = 3;
+/// Longest retry-after that is honoured.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Between two queries of an edge that is not ready yet.
 const POLL: Duration = Duration::from_millis(250);
 /// Twice what the scheme tolerates.
 const STALE_SECONDS: i64 = 600;
@@ -50,7 +50,7 @@ impl Posted {
 pub(super) struct Ready {
     pub(super) verdict: Verdict,
     pub(super) detail: String,
-    /// Somebody answered: it makes sense to go on
+    /// There was an answer: it makes sense to go on
     pub(super) answers: bool,
 }
 
@@ -81,7 +81,7 @@ impl Edge {
             ));
         }
         if parsed.query().is_some() || parsed.fragment().is_some() {
-            return Err(bad("must end with its path"));
+            return Err(bad("remove the query and the fragment"));
         }
         let (base, named) = match parsed.as_str().trim_end_matches('/').split_once(WEBHOOKS) {
             Some((base, named)) => (base.to_owned(), Some(named.to_owned())),
@@ -90,7 +90,7 @@ impl Edge {
         let source = match (source, named) {
             (Some(asked), Some(named)) if asked != named => {
                 return Err(Failure::usage(format!(
-                    "--source: {asked} is not the source of --url, {named}: give one of them"
+                    "--source: {asked} differs from the source in --url, {named}: give one of them"
                 )));
             }
             (Some(asked), _) => asked.to_owned(),
@@ -103,7 +103,7 @@ impl Edge {
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         {
             return Err(Failure::usage(
-                "--url, --source: not the name of a source: letters, digits, dots, underscores and hyphens",
+                "--url, --source: not a source name; use letters, digits, dots, underscores and hyphens",
             ));
         }
         let mut http = runtime::http_client::builder()
@@ -115,7 +115,7 @@ impl Edge {
         }
         let http = http
             .build()
-            .map_err(|error| Failure::failed(format!("no HTTP client: {error}")))?;
+            .map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))?;
         let scheme = Scheme::preset("eventflow")
             .ok_or_else(|| Failure::failed("the built-in signature scheme is missing"))?;
         let key = Key {
@@ -135,9 +135,9 @@ impl Edge {
         })
     }
 
-    /// Waits until the edge says that it is ready, a little while: it may just be starting.
-    pub(super) async fn ready(&self, patience: Duration) -> Ready {
-        let until = self.end.min(Instant::now() + patience);
+    /// Waits a little while until the edge is ready: it may just be starting.
+    pub(super) async fn ready(&self, timeout: Duration) -> Ready {
+        let until = self.end.min(Instant::now() + timeout);
         loop {
             let seen = match self
                 .send(self.http.get(format!("{}/ready", self.base)))
@@ -146,14 +146,14 @@ impl Edge {
                 Ok(answer) if answer.status == StatusCode::OK && answer.body["ready"] == true => {
                     return Ready {
                         verdict: Verdict::Passed,
-                        detail: "the edge says that it is ready".to_owned(),
+                        detail: "the edge reports that it is ready".to_owned(),
                         answers: true,
                     };
                 }
                 // Before the edge may stand what lets nothing but webhooks through.
                 Ok(Answer { status, .. }) if status.is_success() || status.is_client_error() => {
                     let detail = format!(
-                        "what stands before the edge does not show its /ready ({})",
+                        "the proxy before the edge does not expose /ready ({})",
                         status.as_u16()
                     );
                     return Ready {
@@ -165,7 +165,7 @@ impl Edge {
                 Ok(answer) => {
                     let detail = format!(
                         "not ready within {} s: {}",
-                        patience.as_secs(),
+                        timeout.as_secs(),
                         not_ready(&answer)
                     );
                     Ready {
@@ -193,7 +193,7 @@ impl Edge {
         expect(&answer, StatusCode::OK, None)?;
         if answer.body["event_id"] != event.id.as_str() {
             return Err(format!(
-                "answered 200, but not with the event id {}: is --url an EventFlow edge?",
+                "answered 200, but not with the event id {}; check that --url is an EventFlow edge",
                 event.id
             ));
         }
@@ -215,7 +215,7 @@ impl Edge {
                 took: answer.took,
             }),
             _ => Err(format!(
-                "answered 200, but not that it accepted {} events",
+                "answered 200, but did not accept {} events",
                 events.len()
             )),
         }
@@ -224,7 +224,7 @@ impl Edge {
     /// A body that is not the signed one.
     pub(super) async fn tampered(&self, event: &Event) -> Result<String, String> {
         let answer = self.post("", &event.body, &event.tampered(), 0).await?;
-        let accepted = "ACCEPTED a body changed after signing, so webhooks can be forged: look at this source's signature scheme";
+        let accepted = "ACCEPTED a body changed after signing, so webhooks can be forged: check this source's signature scheme";
         refused(&answer, SignatureError::Mismatch, accepted)
     }
 
@@ -233,7 +233,7 @@ impl Edge {
         let answer = self
             .post("", &event.body, &event.body, STALE_SECONDS)
             .await?;
-        let accepted = "ACCEPTED a signature of ten minutes ago, so webhooks can be replayed: look at this source's tolerance";
+        let accepted = "ACCEPTED a signature of ten minutes ago, so webhooks can be replayed: check this source's tolerance";
         refused(&answer, SignatureError::TooOld, accepted)
     }
 
@@ -265,8 +265,8 @@ impl Edge {
                 answer.status,
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
             );
-            let pause = answer.retry_after.unwrap_or(POLL).min(LONGEST_PAUSE);
-            if !busy || tries == TRIES || Instant::now() + pause >= self.end {
+            let pause = answer.retry_after.unwrap_or(POLL).min(MAX_RETRY_AFTER);
+            if !busy || tries == MAX_TRIES || Instant::now() + pause >= self.end {
                 return Ok(answer);
             }
             tries += 1;
@@ -299,12 +299,12 @@ impl Edge {
     }
 
     fn unreachable(&self, reason: &str) -> String {
-        let what = if reason.contains("certificate") {
-            "give --ca-file if its authority is a private one; the certificate must name this host"
+        let next = if reason.contains("certificate") {
+            "give --ca-file if its authority is private; the certificate must name this host"
         } else {
-            "is --url right, is the edge running (eventflow producer), and may this machine reach it?"
+            "check --url, that the edge is running (eventflow producer), and that this machine can reach it"
         };
-        line(&format!("cannot reach {}: {reason}: {what}", self.base))
+        line(&format!("cannot reach {}: {reason}; {next}", self.base))
     }
 }
 
@@ -338,9 +338,9 @@ fn said(answer: &Answer) -> String {
         (Some(code), Some(detail)) => line(&format!("answered {status} {code} ({detail})")),
         (Some(code), None) => line(&format!("answered {status} {code}")),
         (None, _) if answer.status.is_redirection() => {
-            format!("answered {status}, a redirect: give the URL it leads to")
+            format!("answered {status}, a redirect: give the URL it points to")
         }
-        (None, _) => format!("answered {status}, and not in the words of EventFlow's edge"),
+        (None, _) => format!("answered {status}, and is not an EventFlow edge"),
     }
 }
 
@@ -350,24 +350,24 @@ fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(
     }
     let what = match code(answer).unwrap_or_default() {
         "signature_mismatch" => {
-            "has the edge another secret than EVENTFLOW_WEBHOOK_SIGNING_SECRET here?"
+            "the edge's secret differs from EVENTFLOW_WEBHOOK_SIGNING_SECRET here"
         }
         "secret_expired" => "EVENTFLOW_WEBHOOK_SIGNING_SECRET is an old secret of this source",
         "timestamp_too_old" | "timestamp_in_future" => {
             "the clocks of this machine and of the edge are minutes apart"
         }
-        "unknown_source" => "give the name of a source of its sources.toml with --source",
+        "unknown_source" => "give a source of the edge's sources.toml with --source",
         "missing_signature_header" | "malformed_signature_header" => {
-            "is this source's signature scheme eventflow?"
+            "this source's signature scheme must be eventflow"
         }
         "over_quota" | "too_many_failures" | "overloaded" | "draining" => {
-            "the edge is busy: try again"
+            "the edge is busy: retry later"
         }
         "too_many_events" => "give a smaller --batch",
         word if word.starts_with("publish_") => {
-            "the edge cannot publish: look at its /ready, then at Kafka"
+            "the edge cannot publish: check its /ready, then Kafka"
         }
-        _ => "is --url right, and what stands before the edge?",
+        _ => "check --url, and any proxy before the edge",
     };
     Err(format!("{}: {what}", said(answer)))
 }

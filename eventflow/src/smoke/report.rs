@@ -1,7 +1,7 @@
 //! One line a check for a person, one document for a script.
 
 use super::edge::Edge;
-use crate::oncall::{Failure, line, say, say_json};
+use crate::oncall::{Failure, line, print, print_json};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -191,7 +191,7 @@ impl Report {
             }
         }
         if self.as_json {
-            say_json(&serde_json::to_string_pretty(&self)?)?;
+            print_json(&serde_json::to_string_pretty(&self)?)?;
         } else if why.is_empty() {
             self.print(&sums)?;
         } else {
@@ -208,7 +208,7 @@ impl Report {
         if self.as_json {
             Ok(())
         } else {
-            say(&format!("{}\n", line(text)))
+            print(&format!("{}\n", line(text)))
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::files;
 use sandbox::broker::EmbeddedBroker;
+use sandbox::harness::{self, free_address, kafka_flags};
 use sandbox::postgres::PrivatePostgres;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,13 +15,6 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 const SECRET: &str = "observability-test-secret";
 const TOKEN: &str = "anna-0123456789abcdef";
-const TOPICS: [(&str, i32); 5] = [
-    (contracts::kafka::topics::RAW, 6),
-    (contracts::kafka::topics::VALIDATED, 6),
-    (contracts::kafka::topics::DLQ, 3),
-    ("events.retry.eventflow-validator.v1", 3),
-    ("events.retry.eventflow-persistence.v1", 3),
-];
 /// What has metrics, and the port of its target in the scrape configuration. The simulator comes last: it needs the edge.
 const ROLES: [(&str, u16); 7] = [
     ("registry", 8081),
@@ -57,14 +50,6 @@ pub(crate) struct World {
     _broker: EmbeddedBroker,
 }
 
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
-}
-
 /// Whether the machine has a Prometheus and its node exporter; a loud line if not, and a panic where nothing may be skipped.
 pub(crate) fn has_prometheus() -> bool {
     let found = |program: &&str| {
@@ -94,17 +79,13 @@ pub(crate) fn has_prometheus() -> bool {
 }
 
 /// Waits for it; the text says what was waited for.
-pub(crate) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !reached().await {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+pub(crate) async fn until(what: &str, reached: impl AsyncFnMut() -> bool) {
+    harness::until(what, DEADLINE, reached).await;
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let broker = EmbeddedBroker::start(&TOPICS).unwrap();
+        let broker = EmbeddedBroker::with_pipeline().unwrap();
         let mut world = Self {
             postgres: PrivatePostgres::start(false).unwrap(),
             processes: BTreeMap::new(),
@@ -154,19 +135,9 @@ impl World {
         if matches!(role, "registry" | "simulator") {
             command.args(["--listen", address]);
         } else {
-            let kafka = self._broker.kafka();
-            command.args([
-                "--ops-listen",
-                address,
-                "--kafka-brokers",
-                &kafka.kafka_brokers,
-            ]);
-            command.args(
-                kafka
-                    .kafka_config
-                    .iter()
-                    .map(|pair| format!("--kafka-config={pair}")),
-            );
+            command
+                .args(["--ops-listen", address])
+                .args(kafka_flags(&self._broker.kafka()));
         }
         if matches!(role, "validator" | "analytics" | "persistence" | "recovery") {
             command.arg(format!(

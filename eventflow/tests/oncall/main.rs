@@ -1,7 +1,13 @@
-//! On-call's command line as a person and a script meet it: a process, against a served API and straight on the database.
+//! On-call's command line as a person and a script meet it: a process, against a served API and on the database.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod commands;
+mod answers;
+mod dead_letters;
+mod replays;
 mod terminal;
 mod world;
+
+use world::Way;
+
+const WAYS: [Way; 2] = [Way::Api, Way::Database];

@@ -119,7 +119,7 @@ impl World {
                 .env("EVENTFLOW_RECOVERY_URL", &self.api_url)
                 .env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-admin-0123"),
             Way::Database => command
-                .args(["--direct", "--as", "dora"])
+                .args(["--database", "--as", "dora"])
                 .env("EVENTFLOW_DATABASE_URL", &self.database_url),
         };
         command
@@ -137,6 +137,11 @@ impl World {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
+}
+
+#[track_caller]
+pub(crate) fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Beside the API, which is served by this process.

@@ -114,7 +114,7 @@ fn refuses(demo: Demo, words: &[&str]) {
 #[test]
 fn the_demo_accounts_for_every_event_with_faults_injected() {
     let (code, text, said) =
-        Demo::new(&["--for", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
+        Demo::new(&["--duration", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
     let number = |name: &str| ledger[name].as_i64().unwrap();
@@ -135,9 +135,9 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
         ledger["first_row_seconds"].as_f64().unwrap() > 0.0,
         "{ledger}"
     );
-    // The closing act: what could be mended was stored, and the books of the database alone say the same as those from outside.
+    // The walkthrough: what could be fixed was stored, and the audit from the database alone agrees with the reconciliation from outside.
     let (act, audit) = (&ledger["recovery"], &ledger["recovery"]["audit"]);
-    assert_eq!(act["mended"], "missing_field", "{act}");
+    assert_eq!(act["fixed"], "missing_field", "{act}");
     let (mended, items) = (
         act["replay"]["by_state"]["stored"].as_i64().unwrap(),
         act["replay"]["items"].as_i64().unwrap(),
@@ -162,7 +162,7 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
 
 #[test]
 fn the_closing_act_types_the_commands_of_the_runbook() {
-    let (code, text, said) = Demo::new(&["--for", "5s", "--seed", "3", "--rate", "150"]).run();
+    let (code, text, said) = Demo::new(&["--duration", "5s", "--seed", "3", "--rate", "150"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     let typed: Vec<&str> = text
         .lines()
@@ -189,7 +189,7 @@ fn the_closing_act_types_the_commands_of_the_runbook() {
             .ends_with("every record has exactly one fate"),
         "{text}"
     );
-    let (code, text, said) = Demo::new(&["--for", "1s", "--no-recovery"]).run();
+    let (code, text, said) = Demo::new(&["--duration", "1s", "--no-recovery"]).run();
     assert_eq!(code, Some(0), "{text}\n{said}");
     assert!(!text.contains("$ eventflow"), "{text}");
 }
@@ -245,7 +245,7 @@ fn a_taken_port_is_a_sentence_and_exit_code_2() {
     let mut demo = Demo::new(&[]);
     demo.command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     demo.command
-        .args(["demo", "--for", "1s"])
+        .args(["demo", "--duration", "1s"])
         .arg(format!("--producer-port={port}"))
         .stdin(Stdio::null());
     demo.command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -284,7 +284,7 @@ fn a_database_url_that_cannot_work_is_a_sentence_without_its_password() {
 #[test]
 fn an_unreachable_broker_is_a_sentence() {
     refuses(
-        Demo::new(&["--kafka", &free_address()]),
-        &["--kafka", "is it running"],
+        Demo::new(&["--kafka-brokers", &free_address()]),
+        &["--kafka-brokers", "is it running"],
     );
 }

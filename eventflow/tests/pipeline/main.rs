@@ -6,6 +6,7 @@
 mod compose;
 mod contracts;
 mod embedded;
+mod new_stage;
 mod oncall;
 mod post;
 mod real;
@@ -14,6 +15,7 @@ mod recovery;
 mod recovery_books;
 mod recovery_deploys;
 mod recovery_embedded;
+mod recovery_waits;
 mod retry;
 mod rights;
 mod secrets;

@@ -1,6 +1,7 @@
 //! On-call's commands as people and scripts type them, and looks into the database from outside.
 
 use crate::world::{DEADLINE, PEOPLE, World, program};
+use sandbox::harness;
 use serde_json::Value;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -38,12 +39,8 @@ pub(crate) struct OnCall {
 }
 
 /// Waits for it; the text says what was waited for.
-pub(crate) async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !reached().await {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+pub(crate) async fn until(what: &str, reached: impl AsyncFnMut() -> bool) {
+    harness::until(what, DEADLINE, reached).await;
 }
 
 impl OnCall {
@@ -192,7 +189,7 @@ impl OnCall {
         .await;
     }
 
-    /// The books of this moment, closed: nothing is missing and nothing is there twice.
+    /// The audit of this moment: nothing is missing and nothing is there twice.
     pub(crate) async fn audit(&self) -> Value {
         let audit = self.json(&["audit", "--now"]).await;
         assert_eq!(

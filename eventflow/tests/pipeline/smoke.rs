@@ -117,7 +117,7 @@ async fn a_stage_that_is_not_there_fails_its_checks_by_the_deadline_and_is_named
     assert_eq!(verdicts(&report), expected, "{report:#}");
     for check in ["stored", "duplicate", "batch"] {
         assert!(detail(&report, check).contains(
-            "the validator works, it dead-letters: look at the /ready and log of persistence"
+            "the validator works, it dead-letters: check /ready and the log of persistence"
         ));
     }
     assert!(
@@ -179,7 +179,7 @@ async fn a_stage_that_is_not_there_fails_its_checks_by_the_deadline_and_is_named
     assert_eq!(verdicts(&report), expected, "{report:#}");
     for check in ["stored", "duplicate", "corrupted", "batch"] {
         assert!(
-            detail(&report, check).contains("look at the /ready and log of validator"),
+            detail(&report, check).contains("check /ready and the log of validator"),
             "{report:#}"
         );
     }
@@ -217,7 +217,7 @@ async fn smoke_passes_on_a_real_kafka_and_tells_a_stopped_broker() {
         "{report:#}"
     );
     assert!(
-        detail(&report, "accepted").contains("then at Kafka"),
+        detail(&report, "accepted").contains("then Kafka"),
         "{report:#}"
     );
     kafka.restart();

@@ -8,9 +8,10 @@ use persistence::writer::Writer;
 use runtime::admin::read_all;
 use runtime::kafka::KafkaArgs;
 use sandbox::broker::EmbeddedBroker;
+pub(crate) use sandbox::harness::free_address;
+use sandbox::harness::kafka_flags;
 use sandbox::postgres::PrivatePostgres;
 use std::collections::{BTreeMap, HashMap};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -104,14 +105,6 @@ impl Drop for Role {
     }
 }
 
-pub(crate) fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
-}
-
 /// The database and the flags every role shares.
 pub(crate) struct World {
     pub(crate) postgres: PrivatePostgres,
@@ -135,16 +128,15 @@ pub(crate) struct World {
 
 /// The embedded broker, in this process, and the flags that lead a role in another one to it.
 pub(crate) fn embedded() -> (EmbeddedBroker, Vec<String>) {
-    let broker =
-        EmbeddedBroker::start(&contracts::pipeline::Pipeline::built_in().partitions()).unwrap();
-    let kafka = broker.kafka();
-    let mut flags = vec![format!("--kafka-brokers={}", kafka.kafka_brokers)];
-    flags.extend(
-        kafka
-            .kafka_config
-            .iter()
-            .map(|pair| format!("--kafka-config={pair}")),
-    );
+    embedded_with(&contracts::pipeline::Pipeline::built_in())
+}
+
+/// As [`embedded`], with the topics of another pipeline.
+pub(crate) fn embedded_with(
+    pipeline: &contracts::pipeline::Pipeline,
+) -> (EmbeddedBroker, Vec<String>) {
+    let broker = EmbeddedBroker::start(&pipeline.partitions()).unwrap();
+    let flags = kafka_flags(&broker.kafka());
     (broker, flags)
 }
 

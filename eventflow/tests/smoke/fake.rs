@@ -151,7 +151,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             1,
             format!("ready passed, accepted failed, {NEEDS}"),
             "accepted",
-            "is --url an EventFlow edge?",
+            "check that --url is an EventFlow edge",
         ),
         (
             Flaw::Unacknowledged,
@@ -274,7 +274,7 @@ async fn an_edge_that_nobody_serves_fails_ready_within_the_deadline() {
     );
     let said = detail(&report, "ready");
     assert!(
-        said.contains("cannot reach http://") && said.contains("is the edge running"),
+        said.contains("cannot reach http://") && said.contains("the edge is running"),
         "{said}"
     );
     // One that takes connections and never answers.

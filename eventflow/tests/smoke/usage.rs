@@ -33,7 +33,7 @@ async fn wrong_usage_ends_with_2_and_names_the_setting() {
         (&[url, "--deadline=0"], "--deadline"),
         (&[url, "--ca-file=/nowhere/ca.pem"], "--ca-file"),
         (&[url, "--ca=/dev/null"], "--ca-file"),
-        (&[url, "--recovery-url=ftp://127.0.0.1"], "--api-url"),
+        (&[url, "--recovery-url=ftp://127.0.0.1"], "--recovery-url"),
         (
             &[url, "--recovery-url=http://192.0.2.1:8004"],
             "--insecure-http",
@@ -47,7 +47,7 @@ async fn wrong_usage_ends_with_2_and_names_the_setting() {
             "one of them",
         ),
         (
-            &[url, "--recovery-url=http://127.0.0.1:1", "--direct"],
+            &[url, "--recovery-url=http://127.0.0.1:1", "--database"],
             "one of them",
         ),
         (
@@ -112,7 +112,7 @@ async fn the_manual_tells_the_checks_an_example_and_exit_codes_and_no_secret() {
     let text = words.join(" ");
     assert!(
         text.contains(
-            "Exit codes: 0 every check that was asked for passed; 1 a check failed; 2 wrong usage"
+            "Exit codes: 0 every requested check passed; 1 a check failed; 2 wrong usage"
         ),
         "{text}"
     );

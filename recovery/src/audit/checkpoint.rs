@@ -1,88 +1,75 @@
-//! A look at the cluster, and whether everything before it has been settled since. The proof is in [`super`].
+//! A reading of the cluster, and whether everything before it has been settled since. The proof is in [`crate::barrier`].
 
 use super::pages::Reading;
+use crate::barrier::{self, Barrier, Offsets};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::persistence_views;
-use runtime::kafka::KafkaArgs;
-use sqlx::PgPool;
-use sqlx::Row as _;
-use std::collections::BTreeMap;
+use crate::kafka;
+use sqlx::{FromRow, PgPool};
 
-/// Offsets by partition.
-type Offsets = BTreeMap<i32, i64>;
-
-/// One look.
+/// One reading.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     id: i64,
     topic: String,
     low: Offsets,
     high: Offsets,
-    validator_next: Offsets,
-    validated_ends: Offsets,
-    dlq_ends: Option<Offsets>,
+    /// What the first stage on the path had committed: every record before is settled once the barrier is passed
+    settled: Offsets,
+    barrier: Barrier,
 }
 
-/// What is read of the cluster first.
-struct Seen {
-    low: Offsets,
-    high: Offsets,
-    validator_next: Offsets,
-    validated_ends: Offsets,
+/// As it is stored; offsets and barrier are JSON.
+#[derive(FromRow)]
+struct CheckpointRow {
+    id: i64,
+    low: String,
+    high: String,
+    settled: String,
+    barrier: String,
 }
 
 impl Checkpoint {
-    /// Reads the cluster, steps 1 and 2.
+    /// Reads the cluster: how far the first stage has come, and then where what it wrote ends.
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`]
-    pub async fn take(recovery: &Context) -> Result<Self, RecoveryError> {
-        let topic = recovery.pipeline.raw.clone();
-        let (group, validated) = (first(recovery).group.clone(), last(recovery).reads.clone());
+    pub async fn take(context: &Context) -> Result<Self, RecoveryError> {
+        let topic = context.pipeline.raw.clone();
+        let Some(first) = context.pipeline.path().next() else {
+            return Err(RecoveryError::Unavailable(
+                "the pipeline describes no path from an event to its row".to_owned(),
+            ));
+        };
+        let settled = barrier::committed(context, first, &topic).await?;
+        let barrier = Barrier::behind_output(context, first).await?;
         let raw = topic.clone();
-        let seen = ask(recovery, move |kafka| {
-            let committed = runtime::admin::committed(kafka, &group, &raw)?;
-            let validated_ends = runtime::admin::ends(kafka, &validated)?;
-            let watermarks = runtime::admin::watermarks(kafka, &raw)?;
-            Ok(Seen {
-                low: watermarks
-                    .iter()
-                    .map(|&(partition, low, _)| (partition, low))
-                    .collect(),
-                high: watermarks
-                    .iter()
-                    .map(|&(partition, _, high)| (partition, high))
-                    .collect(),
-                validator_next: committed
-                    .into_iter()
-                    .filter_map(|(partition, next)| Some((partition, next?)))
-                    .collect(),
-                validated_ends: validated_ends.into_iter().collect(),
-            })
-        })
-        .await?;
-        let Seen {
-            low,
-            high,
-            validator_next,
-            validated_ends,
-        } = seen;
-        let mut transaction = recovery.pool.begin().await?;
-        // They tell which offsets a time range had; a year is as far as anybody asks back.
+        let watermarks = kafka::query(context, move |kafka| {
+            runtime::admin::watermarks(kafka, &raw)
+        });
+        let watermarks = watermarks.await?;
+        let low = watermarks
+            .iter()
+            .map(|&(partition, low, _)| (partition, low));
+        let high = watermarks
+            .iter()
+            .map(|&(partition, _, high)| (partition, high));
+        let (low, high): (Offsets, Offsets) = (low.collect(), high.collect());
+        let mut transaction = context.pool.begin().await?;
+        // They say which offsets a time range had; a year is as far as anybody asks back.
         sqlx::query("DELETE FROM audit_checkpoints WHERE topic = $1 AND at < clock_timestamp() - interval '400 days'")
             .bind(&topic)
             .execute(&mut *transaction)
             .await?;
         let id = sqlx::query_scalar(
-            "INSERT INTO audit_checkpoints (topic, low, high, validator_next, validated_ends)
+            "INSERT INTO audit_checkpoints (topic, low, high, settled, barrier)
              VALUES ($1, $2::jsonb, $3::jsonb, $4::jsonb, $5::jsonb) RETURNING id",
         )
         .bind(&topic)
-        .bind(write(&low))
-        .bind(write(&high))
-        .bind(write(&validator_next))
-        .bind(write(&validated_ends))
+        .bind(to_json(&low)?)
+        .bind(to_json(&high)?)
+        .bind(to_json(&settled)?)
+        .bind(to_json(&barrier)?)
         .fetch_one(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -91,83 +78,56 @@ impl Checkpoint {
             topic,
             low,
             high,
-            validator_next,
-            validated_ends,
-            dlq_ends: None,
+            settled,
+            barrier,
         })
     }
 
     /// The oldest one that was not reached yet: a restart goes on with it. One of an hour ago may wait for offsets that will never come,
-    /// those of a topic made anew say.
-    pub(super) async fn pending(pool: &PgPool, topic: &str) -> Result<Option<Self>, RecoveryError> {
-        let row = sqlx::query(
-            "SELECT id, low::text, high::text, validator_next::text, validated_ends::text, dlq_ends::text
-             FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NULL AND at > now() - interval '1 hour'
-             ORDER BY id LIMIT 1",
+    /// those of a recreated topic say.
+    pub(super) async fn pending(
+        context: &Context,
+        topic: &str,
+    ) -> Result<Option<Self>, RecoveryError> {
+        let rows: Vec<CheckpointRow> = sqlx::query_as(
+            "SELECT id, low::text, high::text, settled::text, barrier::text FROM audit_checkpoints
+             WHERE topic = $1 AND reached_at IS NULL AND barrier IS NOT NULL AND at > now() - interval '1 hour'
+             ORDER BY id",
         )
         .bind(topic)
-        .fetch_optional(pool)
+        .fetch_all(&context.pool)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let offsets = |column: usize| read(&row.try_get::<String, _>(column)?);
-        Ok(Some(Self {
-            id: row.try_get(0)?,
-            topic: topic.to_owned(),
-            low: offsets(1)?,
-            high: offsets(2)?,
-            validator_next: offsets(3)?,
-            validated_ends: offsets(4)?,
-            dlq_ends: row
-                .try_get::<Option<String>, _>(5)?
-                .map(|text| read(&text))
-                .transpose()?,
-        }))
+        for row in rows {
+            let checkpoint = Self {
+                id: row.id,
+                topic: topic.to_owned(),
+                low: from_json(&row.low)?,
+                high: from_json(&row.high)?,
+                settled: from_json(&row.settled)?,
+                barrier: from_json(&row.barrier)?,
+            };
+            if checkpoint.barrier.fits(&context.pipeline) {
+                return Ok(Some(checkpoint));
+            }
+        }
+        Ok(None)
     }
 
-    /// Steps 3 and 4, as far as they go now; then looks at what is new, and again at what changed. `None` when it was reached, else what it
-    /// waits for.
+    /// Takes the steps of the proof that can be taken now; after the last one examines what is new, and again what changed. `None` when
+    /// it was reached, else what it waits for.
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`]
-    pub async fn advance(&mut self, recovery: &Context) -> Result<Option<String>, RecoveryError> {
-        let pipeline = &recovery.pipeline;
-        let dlq_ends = match self.dlq_ends.take() {
-            Some(ends) => ends,
-            None => {
-                let next = read_by_persistence(recovery).await?;
-                if let Some(behind) =
-                    behind(recovery, &last(recovery).reads, &next, &self.validated_ends).await?
-                {
-                    return Ok(Some(format!(
-                        "{} has not read {behind}",
-                        last(recovery).group
-                    )));
-                }
-                let topic = pipeline.dead_letters.clone();
-                let ends: Offsets = ask(recovery, move |kafka| runtime::admin::ends(kafka, &topic))
-                    .await?
-                    .into_iter()
-                    .collect();
-                sqlx::query("UPDATE audit_checkpoints SET dlq_ends = $2::jsonb WHERE id = $1")
-                    .bind(self.id)
-                    .bind(write(&ends))
-                    .execute(&recovery.pool)
-                    .await?;
-                ends
-            }
-        };
-        let next = read_by_the_index(recovery).await?;
-        let behind = behind(recovery, &pipeline.dead_letters, &next, &dlq_ends).await?;
-        self.dlq_ends = Some(dlq_ends);
-        if let Some(behind) = behind {
-            return Ok(Some(format!(
-                "the index of dead letters has not read {behind}"
-            )));
+    pub async fn advance(&mut self, context: &Context) -> Result<Option<String>, RecoveryError> {
+        let behind = self.barrier.advance(context).await?;
+        if behind.is_some() {
+            store_barrier(&context.pool, self.id, &self.barrier).await?;
+            return Ok(behind);
         }
-        recovery.account(&self.topic, &self.readings()).await?;
+        super::pages::account(context, &self.topic, &self.readings()).await?;
         sqlx::query("UPDATE audit_checkpoints SET reached_at = clock_timestamp() WHERE id = $1")
             .bind(self.id)
-            .execute(&recovery.pool)
+            .execute(&context.pool)
             .await?;
         // What it has overtaken says nothing new.
         sqlx::query(
@@ -175,7 +135,7 @@ impl Checkpoint {
         )
         .bind(&self.topic)
         .bind(self.id)
-        .execute(&recovery.pool)
+        .execute(&context.pool)
         .await?;
         Ok(None)
     }
@@ -183,8 +143,8 @@ impl Checkpoint {
     fn readings(&self) -> Vec<Reading> {
         let reading = |(&partition, &high)| {
             let low = self.low.get(&partition).copied().unwrap_or(0);
-            // A partition the validator never committed has nothing settled yet.
-            let settled = self.validator_next.get(&partition).copied().unwrap_or(low);
+            // A partition the first stage never committed has nothing settled yet.
+            let settled = self.settled.get(&partition).copied().unwrap_or(low);
             Reading {
                 partition,
                 low,
@@ -196,87 +156,23 @@ impl Checkpoint {
     }
 }
 
-fn first(recovery: &Context) -> &contracts::pipeline::Stage {
-    recovery.pipeline.path().next().expect("a path")
-}
-fn last(recovery: &Context) -> &contracts::pipeline::Stage {
-    recovery.pipeline.stores().expect("a path")
-}
-
-async fn read_by_persistence(recovery: &Context) -> Result<Offsets, RecoveryError> {
-    if !persistence_views::is_there(&recovery.pool).await? {
-        return Ok(Offsets::new());
-    }
-    let rows = sqlx::query_as(persistence_views::NEXT_OFFSETS)
-        .bind(&last(recovery).group)
-        .bind(&last(recovery).reads)
-        .fetch_all(&recovery.pool)
+async fn store_barrier(pool: &PgPool, id: i64, barrier: &Barrier) -> Result<(), RecoveryError> {
+    sqlx::query("UPDATE audit_checkpoints SET barrier = $2::jsonb WHERE id = $1")
+        .bind(id)
+        .bind(to_json(barrier)?)
+        .execute(pool)
         .await?;
-    Ok(rows.into_iter().collect())
+    Ok(())
 }
 
-/// Whichever group of ours read it: they all write to the same index.
-async fn read_by_the_index(recovery: &Context) -> Result<Offsets, RecoveryError> {
-    let rows = sqlx::query_as("SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition")
-        .bind(&recovery.pipeline.dead_letters)
-        .fetch_all(&recovery.pool)
-        .await?;
-    Ok(rows.into_iter().collect())
+fn to_json(value: &impl serde::Serialize) -> Result<String, RecoveryError> {
+    serde_json::to_string(value).map_err(|error| unreadable(&error))
 }
 
-/// The first partition that is not read up to its end. What is left of it may be markers of transactions, or deleted: Kafka is asked.
-async fn behind(
-    recovery: &Context,
-    topic: &str,
-    next: &Offsets,
-    ends: &Offsets,
-) -> Result<Option<String>, RecoveryError> {
-    for (&partition, &end) in ends {
-        let from = next.get(&partition).copied().unwrap_or(0);
-        if from >= end {
-            continue;
-        }
-        let name = topic.to_owned();
-        let (left, up_to) = ask(recovery, move |kafka| {
-            runtime::admin::read_range(kafka, &name, partition, from..end, 1)
-        })
-        .await?;
-        if !left.is_empty() || up_to < end {
-            return Ok(Some(format!("{topic}:{partition} from {from} to {end}")));
-        }
-    }
-    Ok(None)
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, RecoveryError> {
+    serde_json::from_str(text).map_err(|error| unreadable(&error))
 }
 
-/// Asks Kafka, on a thread that may block.
-pub(super) async fn ask<T: Send + 'static>(
-    recovery: &Context,
-    question: impl FnOnce(&KafkaArgs) -> anyhow::Result<T> + Send + 'static,
-) -> Result<T, RecoveryError> {
-    let Some(kafka) = recovery.kafka.clone() else {
-        return Err(RecoveryError::Unavailable(
-            "a checkpoint needs Kafka: give --kafka-brokers".to_owned(),
-        ));
-    };
-    let answer = tokio::task::spawn_blocking(move || question(&kafka)).await;
-    let unavailable = |problem: String| {
-        RecoveryError::Unavailable(format!("Kafka does not answer the audit: {problem}"))
-    };
-    answer
-        .map_err(|error| unavailable(error.to_string()))?
-        .map_err(|error| unavailable(format!("{error:#}")))
-}
-
-fn write(offsets: &Offsets) -> String {
-    let entries: Vec<String> = offsets
-        .iter()
-        .map(|(partition, offset)| format!("\"{partition}\":{offset}"))
-        .collect();
-    format!("{{{}}}", entries.join(","))
-}
-
-pub(super) fn read(text: &str) -> Result<Offsets, RecoveryError> {
-    serde_json::from_str(text).map_err(|error| {
-        RecoveryError::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
-    })
+fn unreadable(error: &serde_json::Error) -> RecoveryError {
+    RecoveryError::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
 }

@@ -1,18 +1,18 @@
 //! The fate of every offset of a range, in one statement, so in one snapshot of the database.
 
-use super::checkpoint::ask;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::kafka;
 use crate::persistence_views;
-use sqlx::Row as _;
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::FromRow;
+use sqlx::postgres::PgPool;
 use std::collections::HashSet;
 use std::ops::Range;
 
 /// Records read from Kafka at once, to see which are there.
-const RECORDS_ASKED: usize = 1000;
+const RECORDS_READ: usize = 1000;
 /// Missing offsets nearer than this are asked for in one reading.
-const NEAR: i64 = 1000;
+const MAX_DISTANCE: i64 = 1000;
 
 /// The fates of a range of offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,25 +44,41 @@ pub(super) async fn large(
     Ok(transaction)
 }
 
-fn because(
-    row: &PgRow,
-    column: usize,
-    why: &'static str,
-) -> Result<Vec<(i64, &'static str)>, RecoveryError> {
-    let offsets: Vec<i64> = row.try_get::<Option<_>, _>(column)?.unwrap_or_default();
-    Ok(offsets.into_iter().map(|offset| (offset, why)).collect())
+/// What the statement answers: counts, and the offsets of findings.
+#[derive(FromRow)]
+struct Classified {
+    stored: i64,
+    duplicate: i64,
+    open: i64,
+    replaying: i64,
+    discarded: i64,
+    absent: i64,
+    gap: Vec<i64>,
+    resolved_without_row: Vec<i64>,
+    two_rows: Vec<i64>,
+    open_and_stored: Vec<i64>,
+}
+
+/// Two kinds of findings as one, by offset.
+fn findings(kinds: [(Vec<i64>, &'static str); 2]) -> Vec<(i64, &'static str)> {
+    let mut found: Vec<_> = kinds
+        .into_iter()
+        .flat_map(|(offsets, why)| offsets.into_iter().map(move |offset| (offset, why)))
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 /// The fate of every offset of a range of at most a page.
-pub(super) async fn judge(
-    recovery: &Context,
+pub(super) async fn classify(
+    context: &Context,
     topic: &str,
     partition: i32,
     range: &Range<i64>,
 ) -> Result<Fates, RecoveryError> {
-    let there = persistence_views::is_there(&recovery.pool).await?;
-    let mut transaction = large(&recovery.pool).await?;
-    let row = sqlx::query(if there {
+    let there = persistence_views::is_there(&context.pool).await?;
+    let mut transaction = large(&context.pool).await?;
+    let row: Classified = sqlx::query_as(if there {
         persistence_views::FATES_OF_RANGE
     } else {
         persistence_views::FATES_OF_RANGE_WITHOUT
@@ -74,54 +90,53 @@ pub(super) async fn judge(
     .fetch_one(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    let mut fates = Fates {
-        stored: row.try_get(0)?,
-        duplicate: row.try_get(1)?,
-        open: row.try_get(2)?,
-        replaying: row.try_get(3)?,
-        discarded: row.try_get(4)?,
-        absent: row.try_get(5)?,
-        gaps: because(&row, 6, NO_FATE)?,
-        doubles: because(&row, 8, "stored more than once, from one raw record")?,
-    };
-    fates.gaps.extend(because(
-        &row,
-        7,
-        "its dead letter is resolved, but it is not stored",
-    )?);
-    fates.doubles.extend(because(
-        &row,
-        9,
-        "stored, and an open dead letter that nobody replayed",
-    )?);
-    fates.gaps.sort_unstable();
-    fates.doubles.sort_unstable();
-    Ok(fates)
+    Ok(Fates {
+        stored: row.stored,
+        duplicate: row.duplicate,
+        open: row.open,
+        replaying: row.replaying,
+        discarded: row.discarded,
+        absent: row.absent,
+        gaps: findings([
+            (row.gap, NO_FATE),
+            (
+                row.resolved_without_row,
+                "its dead letter is resolved, but it is not stored",
+            ),
+        ]),
+        doubles: findings([
+            (row.two_rows, "stored more than once, from one raw record"),
+            (
+                row.open_and_stored,
+                "stored, and an open dead letter that nobody replayed",
+            ),
+        ]),
+    })
 }
 
 /// Before an offset is called a gap, Kafka is asked whether it ever was a record, when Kafka is at hand and still knows.
-pub(super) async fn judge_and_ask(
-    recovery: &Context,
+pub(super) async fn classify_with_kafka(
+    context: &Context,
     topic: &str,
     partition: i32,
     range: &Range<i64>,
 ) -> Result<Fates, RecoveryError> {
-    let fates = judge(recovery, topic, partition, range).await?;
+    let fates = classify(context, topic, partition, range).await?;
     let unknown: Vec<i64> = fates
         .gaps
         .iter()
         .filter(|(_, why)| *why == NO_FATE)
         .map(|(offset, _)| *offset)
         .collect();
-    if unknown.is_empty() || recovery.kafka.is_none() {
+    if unknown.is_empty() || context.kafka.is_none() {
         return Ok(fates);
     }
     let name = topic.to_owned();
-    let absent = ask(recovery, move |kafka| {
+    let absent = kafka::query(context, move |kafka| {
         absent_in_kafka(kafka, &name, partition, &unknown)
     })
     .await;
-    // An outage does not hide a gap: it is asked again with the next look.
+    // An outage does not hide a gap: Kafka is queried again next time.
     let Ok(absent) = absent else { return Ok(fates) };
     if absent.is_empty() {
         return Ok(fates);
@@ -130,9 +145,9 @@ pub(super) async fn judge_and_ask(
         .bind(topic)
         .bind(partition)
         .bind(absent)
-        .execute(&recovery.pool)
+        .execute(&context.pool)
         .await?;
-    judge(recovery, topic, partition, range).await
+    classify(context, topic, partition, range).await
 }
 
 /// Those of the offsets at which Kafka, which still has their neighbourhood, holds no record.
@@ -153,14 +168,14 @@ fn absent_in_kafka(
         .filter(|offset| *offset >= low)
         .collect();
     let mut absent = Vec::new();
-    for span in asked.chunk_by(|before, after| after - before < NEAR) {
+    for span in asked.chunk_by(|before, after| after - before < MAX_DISTANCE) {
         let (Some(&first), Some(&last)) = (span.first(), span.last()) else {
             continue;
         };
         let (mut next, end) = (first, last + 1);
         while next < end {
             let (held, up_to) =
-                runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_ASKED)?;
+                runtime::admin::read_range(kafka, topic, partition, next..end, RECORDS_READ)?;
             let held: HashSet<i64> = held.iter().map(|record| record.offset).collect();
             absent.extend(
                 span.iter()

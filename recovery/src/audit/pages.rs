@@ -1,6 +1,6 @@
-//! Offsets judged by pages: each once when it is settled, and again when something about its page changed.
+//! Offsets classified by pages: each once when it is settled, and again when something about its page changed.
 
-use super::classify::{Fates, judge_and_ask, large};
+use super::classify::{Fates, classify_with_kafka, large};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::persistence_views;
@@ -11,8 +11,9 @@ use std::ops::Range;
 pub const PAGE: i64 = 100_000;
 /// Findings of a page that are kept one by one; the page counts all of them.
 const FINDINGS: usize = 1000;
-/// Most pages looked at again at once; the others have their turn next time, as those not looked at for longest come first.
+/// Most pages examined again at once; the others are examined next time, as those not examined for longest come first.
 const PAGES_AGAIN: i64 = 10_000;
+
 /// Up to where a partition of the raw topic is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -26,42 +27,44 @@ pub struct Reading {
     pub high: i64,
 }
 
-/// What was looked at.
+/// Offsets examined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Look {
-    /// Offsets for the first time
+pub struct Examined {
+    /// For the first time
     pub new: i64,
-    /// Offsets once more
+    /// Once more
     pub again: i64,
 }
 
-impl Context {
-    /// Looks again at what changed, and at what is new up to the settled offsets. Safe to do twice, and at the same time.
-    ///
-    /// # Errors
-    /// [`RecoveryError::Unavailable`]; what was looked at until then stays.
-    pub async fn account(&self, topic: &str, readings: &[Reading]) -> Result<Look, RecoveryError> {
-        let mut look = Look::default();
-        for (partition, range) in pages_again(self, topic).await? {
-            look.again += range.end - range.start;
-            look_again(self, topic, partition, range).await?;
-        }
-        for reading in readings {
-            look.new += extend(self, topic, *reading).await?;
-        }
-        Ok(look)
+/// Examines again what changed, and what is new up to the settled offsets. Safe to do twice, and at the same time.
+///
+/// # Errors
+/// [`RecoveryError::Unavailable`]; what was examined until then stays.
+pub async fn account(
+    context: &Context,
+    topic: &str,
+    readings: &[Reading],
+) -> Result<Examined, RecoveryError> {
+    let mut examined = Examined::default();
+    for (partition, range) in pages_again(context, topic).await? {
+        examined.again += range.end - range.start;
+        examine_again(context, topic, partition, range).await?;
     }
+    for reading in readings {
+        examined.new += extend(context, topic, *reading).await?;
+    }
+    Ok(examined)
 }
 
 /// From the frontier to the settled offset, page by page.
-async fn extend(recovery: &Context, topic: &str, reading: Reading) -> Result<i64, RecoveryError> {
+async fn extend(context: &Context, topic: &str, reading: Reading) -> Result<i64, RecoveryError> {
     let Reading {
         partition,
         low,
         settled,
         high,
     } = reading;
-    // What is first seen begins at the oldest record there is; what was deleted before the validator had read it is owed a fate too.
+    // What is first seen begins at the oldest record there is; what was deleted before the first stage had read it is owed a fate too.
     let mut frontier: i64 = sqlx::query_scalar(
         "INSERT INTO audit_frontier (topic, partition, first_offset, next_offset, high) VALUES ($1, $2, $3, $3, $4)
          ON CONFLICT (topic, partition) DO UPDATE SET high = greatest(audit_frontier.high, excluded.high), at = clock_timestamp()
@@ -71,13 +74,13 @@ async fn extend(recovery: &Context, topic: &str, reading: Reading) -> Result<i64
     .bind(partition)
     .bind(low.min(settled))
     .bind(high)
-    .fetch_one(&recovery.pool)
+    .fetch_one(&context.pool)
     .await?;
     let from = frontier;
     while frontier < settled {
         let range = frontier..settled.min((frontier / PAGE + 1) * PAGE);
-        let fates = judge_and_ask(recovery, topic, partition, &range).await?;
-        let mut transaction = recovery.pool.begin().await?;
+        let fates = classify_with_kafka(context, topic, partition, &range).await?;
+        let mut transaction = context.pool.begin().await?;
         let moved =
             sqlx::query("UPDATE audit_frontier SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3")
                 .bind(topic)
@@ -97,14 +100,14 @@ async fn extend(recovery: &Context, topic: &str, reading: Reading) -> Result<i64
     Ok(frontier - from)
 }
 
-async fn look_again(
-    recovery: &Context,
+async fn examine_again(
+    context: &Context,
     topic: &str,
     partition: i32,
     range: Range<i64>,
 ) -> Result<(), RecoveryError> {
-    let fates = judge_and_ask(recovery, topic, partition, &range).await?;
-    let mut transaction = recovery.pool.begin().await?;
+    let fates = classify_with_kafka(context, topic, partition, &range).await?;
+    let mut transaction = context.pool.begin().await?;
     write_page(&mut transaction, topic, partition, &range, &fates, false).await?;
     Ok(transaction.commit().await?)
 }
@@ -127,7 +130,7 @@ async fn write_page(
              open = p.open + excluded.open, replaying = p.replaying + excluded.replaying, discarded = p.discarded + excluded.discarded,
              absent = p.absent + excluded.absent, gap = p.gap + excluded.gap, double_fate = p.double_fate + excluded.double_fate"
     } else {
-        // Grown meanwhile by another instance: that page is looked at again next time.
+        // Grown meanwhile by another instance: that page is examined again next time.
         "UPDATE audit_pages
          SET stored = $5, duplicate = $6, open = $7, replaying = $8, discarded = $9, absent = $10, gap = $11, double_fate = $12,
              examined_at = clock_timestamp()
@@ -186,13 +189,13 @@ async fn write_page(
     Ok(())
 }
 
-/// The pages in which something changed since they were looked at, and the one not looked at for longest.
+/// The pages in which something changed since they were examined, and the one not examined for longest.
 async fn pages_again(
-    recovery: &Context,
+    context: &Context,
     topic: &str,
 ) -> Result<Vec<(i32, Range<i64>)>, RecoveryError> {
-    let there = persistence_views::is_there(&recovery.pool).await?;
-    let mut transaction = large(&recovery.pool).await?;
+    let there = persistence_views::is_there(&context.pool).await?;
+    let mut transaction = large(&context.pool).await?;
     let rows = sqlx::query_as::<_, (i32, i64, i64)>(if there {
         persistence_views::CHANGED_PAGES
     } else {

@@ -1,13 +1,13 @@
-//! Sums: over the pages that were looked at, or over a range of time, looked at anew.
+//! Sums: over the pages that were examined, or over a range of time, examined record by record.
 
-use super::checkpoint::read;
-use super::classify::{Fates, judge};
+use super::checkpoint::from_json;
+use super::classify::{Fates, classify};
 use super::pages::PAGE;
 use super::{CHECKPOINT_AGE, IN_FLIGHT, UNACCOUNTED};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{Audit, Finding, Time};
-use sqlx::Row as _;
+use crate::model::{Audit, DeadLetterState, Finding, FindingKind, Time};
+use sqlx::FromRow;
 use std::collections::BTreeMap;
 
 /// Findings that are listed.
@@ -15,7 +15,8 @@ const LISTED: usize = 100;
 /// A record is in the topic this long after its receipt at the latest, or its vendor was told that it is not; clocks included.
 const PUBLISHED_WITHIN: time::Duration = time::Duration::minutes(1);
 
-/// A partition as far as it was looked at.
+/// A partition as far as it was examined.
+#[derive(FromRow)]
 struct Frontier {
     partition: i32,
     first: i64,
@@ -23,22 +24,35 @@ struct Frontier {
     high: i64,
 }
 
+/// What was found, over all pages.
+#[derive(FromRow)]
+struct Sums {
+    stored: i64,
+    duplicate: i64,
+    open: i64,
+    replaying: i64,
+    discarded: i64,
+    gap: i64,
+    double_fate: i64,
+}
+
 /// Of everything.
-pub(super) async fn of_pages(recovery: &Context, topic: &str) -> Result<Audit, RecoveryError> {
-    let mut audit = empty(recovery, topic).await?;
-    let frontiers = frontiers(recovery, topic).await?;
-    let row = sqlx::query(
-        "SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(duplicate), 0)::bigint, coalesce(sum(open), 0)::bigint,
-                coalesce(sum(replaying), 0)::bigint, coalesce(sum(discarded), 0)::bigint, coalesce(sum(gap), 0)::bigint,
-                coalesce(sum(double_fate), 0)::bigint
+pub(super) async fn of_pages(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
+    let mut audit = empty(context, topic).await?;
+    let frontiers = frontiers(context, topic).await?;
+    let sums: Sums = sqlx::query_as(
+        "SELECT coalesce(sum(stored), 0)::bigint AS stored, coalesce(sum(duplicate), 0)::bigint AS duplicate,
+                coalesce(sum(open), 0)::bigint AS open, coalesce(sum(replaying), 0)::bigint AS replaying,
+                coalesce(sum(discarded), 0)::bigint AS discarded, coalesce(sum(gap), 0)::bigint AS gap,
+                coalesce(sum(double_fate), 0)::bigint AS double_fate
          FROM audit_pages WHERE topic = $1",
     )
     .bind(topic)
-    .fetch_one(&recovery.pool)
+    .fetch_one(&context.pool)
     .await?;
-    (audit.stored, audit.duplicate) = (row.try_get(0)?, row.try_get(1)?);
-    (audit.gaps, audit.double_fates) = (row.try_get(5)?, row.try_get(6)?);
-    audit.dead_lettered = dead_lettered(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    (audit.stored, audit.duplicate) = (sums.stored, sums.duplicate);
+    (audit.gaps, audit.double_fates) = (sums.gap, sums.double_fate);
+    audit.dead_lettered = dead_lettered(sums.open, sums.replaying, sums.discarded);
     audit.in_flight = frontiers
         .iter()
         .map(|frontier| (frontier.high - frontier.next).max(0))
@@ -47,44 +61,44 @@ pub(super) async fn of_pages(recovery: &Context, topic: &str) -> Result<Audit, R
         .iter()
         .map(|f| (f.partition, f.first, f.next, f.high))
         .collect();
-    let rows = sqlx::query(
+    let rows: Vec<(i32, i64, FindingKind, String)> = sqlx::query_as(
         "SELECT partition, \"offset\", kind, detail FROM audit_findings
          WHERE topic = $1 AND healed_at IS NULL ORDER BY partition, \"offset\" LIMIT $2",
     )
     .bind(topic)
     .bind(i64::try_from(LISTED).unwrap_or(i64::MAX))
-    .fetch_all(&recovery.pool)
+    .fetch_all(&context.pool)
     .await?;
-    for row in rows {
+    for (partition, offset, kind, detail) in rows {
         audit.findings.push(Finding {
-            partition: row.try_get(0)?,
-            offset: row.try_get(1)?,
-            kind: row.try_get(2)?,
-            detail: row.try_get(3)?,
+            partition,
+            offset,
+            kind,
+            detail,
         });
     }
     add_up(&mut audit);
     Ok(audit)
 }
 
-/// Of what was received in a range of time, looked at anew.
+/// Of what was received in a range of time, examined record by record.
 pub(super) async fn of_range(
-    recovery: &Context,
+    context: &Context,
     topic: &str,
     from: Option<Time>,
     to: Option<Time>,
 ) -> Result<Audit, RecoveryError> {
-    let mut audit = empty(recovery, topic).await?;
+    let mut audit = empty(context, topic).await?;
     let (lower, upper) = (
-        before(recovery, topic, from).await?,
-        after(recovery, topic, to).await?,
+        before(context, topic, from).await?,
+        after(context, topic, to).await?,
     );
     for Frontier {
         partition,
         first,
         next,
         high,
-    } in frontiers(recovery, topic).await?
+    } in frontiers(context, topic).await?
     {
         let from = lower
             .as_ref()
@@ -98,12 +112,12 @@ pub(super) async fn of_range(
             .copied()
             .unwrap_or(high)
             .clamp(from, high);
-        let (mut looked, settled) = (from, to.min(next));
-        while looked < settled {
-            let range = looked..settled.min((looked / PAGE + 1) * PAGE);
-            let fates = judge(recovery, topic, partition, &range).await?;
+        let (mut examined, settled) = (from, to.min(next));
+        while examined < settled {
+            let range = examined..settled.min((examined / PAGE + 1) * PAGE);
+            let fates = classify(context, topic, partition, &range).await?;
             add(&mut audit, partition, &fates);
-            looked = range.end;
+            examined = range.end;
         }
         audit.in_flight += to - to.min(next.max(from));
         audit
@@ -115,36 +129,36 @@ pub(super) async fn of_range(
 }
 
 /// Sets the gauges.
-pub(super) async fn measure(recovery: &Context, topic: &str) -> Result<(), RecoveryError> {
-    let row = sqlx::query(
+pub(super) async fn measure(context: &Context, topic: &str) -> Result<(), RecoveryError> {
+    let (unaccounted, in_flight, age): (f64, f64, Option<f64>) = sqlx::query_as(
         "SELECT (SELECT coalesce(sum(gap + double_fate), 0)::float8 FROM audit_pages WHERE topic = $1),
                 (SELECT coalesce(sum(greatest(high - next_offset, 0)), 0)::float8 FROM audit_frontier WHERE topic = $1),
                 (SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM audit_checkpoints
                  WHERE topic = $1 AND reached_at IS NOT NULL)",
     )
     .bind(topic)
-    .fetch_one(&recovery.pool)
+    .fetch_one(&context.pool)
     .await?;
-    metrics::gauge!(UNACCOUNTED).set(row.try_get::<f64, _>(0)?);
-    metrics::gauge!(IN_FLIGHT).set(row.try_get::<f64, _>(1)?);
-    if let Some(age) = row.try_get::<Option<f64>, _>(2)? {
+    metrics::gauge!(UNACCOUNTED).set(unaccounted);
+    metrics::gauge!(IN_FLIGHT).set(in_flight);
+    if let Some(age) = age {
         metrics::gauge!(CHECKPOINT_AGE).set(age);
     }
     Ok(())
 }
 
-async fn empty(recovery: &Context, topic: &str) -> Result<Audit, RecoveryError> {
-    let row = sqlx::query(
+async fn empty(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
+    let (known, checkpoint_age_seconds): (bool, Option<f64>) = sqlx::query_as(
         "SELECT EXISTS (SELECT FROM audit_frontier WHERE topic = $1),
                 extract(epoch FROM clock_timestamp() - (SELECT max(at) FROM audit_checkpoints WHERE topic = $1 AND reached_at IS NOT NULL))::float8",
     )
     .bind(topic)
-    .fetch_one(&recovery.pool)
+    .fetch_one(&context.pool)
     .await?;
-    if !row.try_get::<bool, _>(0)? && topic != recovery.pipeline.raw {
+    if !known && topic != context.pipeline.raw {
         return Err(RecoveryError::NotFound(format!(
             "topic {topic:?} was never accounted for; the raw topic is {}",
-            recovery.pipeline.raw
+            context.pipeline.raw
         )));
     }
     Ok(Audit {
@@ -159,42 +173,31 @@ async fn empty(recovery: &Context, topic: &str) -> Result<Audit, RecoveryError> 
         gaps: 0,
         double_fates: 0,
         findings: Vec::new(),
-        checkpoint_age_seconds: row.try_get(1)?,
+        checkpoint_age_seconds,
     })
 }
 
-async fn frontiers(recovery: &Context, topic: &str) -> Result<Vec<Frontier>, RecoveryError> {
-    let rows = sqlx::query_as::<_, (i32, i64, i64, i64)>(
-        "SELECT partition, first_offset, next_offset, high FROM audit_frontier WHERE topic = $1 ORDER BY partition",
-    )
-    .bind(topic)
-    .fetch_all(&recovery.pool)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(partition, first, next, high)| Frontier {
-            partition,
-            first,
-            next,
-            high,
-        })
-        .collect())
+async fn frontiers(context: &Context, topic: &str) -> Result<Vec<Frontier>, RecoveryError> {
+    let frontiers = sqlx::query_as(
+        "SELECT partition, first_offset AS first, next_offset AS next, high FROM audit_frontier WHERE topic = $1 ORDER BY partition",
+    );
+    Ok(frontiers.bind(topic).fetch_all(&context.pool).await?)
 }
 
 /// The ends of the topic at the last checkpoint before a time: what was received since is not before them.
 async fn before(
-    recovery: &Context,
+    context: &Context,
     topic: &str,
     time: Option<Time>,
 ) -> Result<Option<BTreeMap<i32, i64>>, RecoveryError> {
     let Some(time) = time else { return Ok(None) };
     let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at <= $2 ORDER BY at DESC LIMIT 1";
-    ends(recovery, statement, topic, time).await
+    ends(context, statement, topic, time).await
 }
 
 /// The ends of the topic at the first checkpoint after a time, when all that was received until then was published.
 async fn after(
-    recovery: &Context,
+    context: &Context,
     topic: &str,
     time: Option<Time>,
 ) -> Result<Option<BTreeMap<i32, i64>>, RecoveryError> {
@@ -202,11 +205,11 @@ async fn after(
         return Ok(None);
     };
     let statement = "SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at >= $2 ORDER BY at LIMIT 1";
-    ends(recovery, statement, topic, time).await
+    ends(context, statement, topic, time).await
 }
 
 async fn ends(
-    recovery: &Context,
+    context: &Context,
     statement: &'static str,
     topic: &str,
     time: Time,
@@ -214,18 +217,17 @@ async fn ends(
     let text: Option<String> = sqlx::query_scalar(statement)
         .bind(topic)
         .bind(time)
-        .fetch_optional(&recovery.pool)
+        .fetch_optional(&context.pool)
         .await?;
-    text.map(|text| read(&text)).transpose()
+    text.map(|text| from_json(&text)).transpose()
 }
 
-fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<String, i64> {
+fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<DeadLetterState, i64> {
     [
-        ("open", open),
-        ("replaying", replaying),
-        ("discarded", discarded),
+        (DeadLetterState::Open, open),
+        (DeadLetterState::Replaying, replaying),
+        (DeadLetterState::Discarded, discarded),
     ]
-    .map(|(state, count)| (state.to_owned(), count))
     .into()
 }
 
@@ -238,12 +240,12 @@ fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
     let count = |found: &[(i64, &str)]| i64::try_from(found.len()).unwrap_or(i64::MAX);
     audit.gaps += count(&fates.gaps);
     audit.double_fates += count(&fates.doubles);
-    let of = |kind: &'static str| move |&(offset, why): &(i64, &'static str)| (offset, kind, why);
+    let of = |kind: FindingKind| move |&(offset, why): &(i64, &'static str)| (offset, kind, why);
     let mut found: Vec<_> = fates
         .gaps
         .iter()
-        .map(of("gap"))
-        .chain(fates.doubles.iter().map(of("double_fate")))
+        .map(of(FindingKind::Gap))
+        .chain(fates.doubles.iter().map(of(FindingKind::DoubleFate)))
         .collect();
     found.sort_unstable();
     for (offset, kind, detail) in found
@@ -253,7 +255,7 @@ fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
         audit.findings.push(Finding {
             partition,
             offset,
-            kind: kind.to_owned(),
+            kind,
             detail: detail.to_owned(),
         });
     }

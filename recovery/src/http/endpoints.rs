@@ -1,8 +1,8 @@
 //! Every route once: what it is called, who may, what it takes and answers. The router and `/openapi.json` are both made of this.
 
 use super::input::SELECTION;
-use super::tokens::Role::{self, Admin, Operator, Viewer};
-use super::{letters, replays};
+use super::tokens::Role::{self, Operator, Viewer};
+use super::{dead_letters, replays};
 use crate::context::Context;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post, put};
@@ -76,17 +76,17 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/dead-letters", "listDeadLetters", "Letters", "Dead letters, the newest first; open ones unless told")
             .words(&SELECTION)
             .words(&["before"])
-            .at(Method::GET, get(letters::list)),
+            .at(Method::GET, get(dead_letters::list)),
         read("/api/v1/groups", "listGroups", "Groups", "What dead letters have in common, the largest group first")
             .words(&SELECTION)
-            .at(Method::GET, get(letters::groups)),
-        read("/api/v1/stats", "stats", "Stats", "Sums over the index").at(Method::GET, get(letters::stats)),
+            .at(Method::GET, get(dead_letters::groups)),
+        read("/api/v1/stats", "stats", "Stats", "Sums over the index").at(Method::GET, get(dead_letters::stats)),
         read("/api/v1/dead-letters/{id}", "showDeadLetter", "LetterDetail", "Everything about one dead letter")
-            .at(Method::GET, get(letters::show)),
+            .at(Method::GET, get(dead_letters::show)),
         read("/api/v1/dead-letters/{id}/explain", "explainDeadLetter", "Explanation", "In plain words, and what to do next")
-            .at(Method::GET, get(letters::explain)),
+            .at(Method::GET, get(dead_letters::explain)),
         read("/api/v1/dead-letters/{id}/value", "getValue", "Value", "The value as the text a person edits")
-            .at(Method::GET, get(letters::value)),
+            .at(Method::GET, get(dead_letters::value)),
         change(
             "/api/v1/dead-letters/{id}/value",
             "putValue",
@@ -94,7 +94,7 @@ pub(super) fn all() -> Vec<Endpoint> {
             "A new value, if today's checks take it; the original stays",
         )
         .body("NewValue")
-        .at(Method::PUT, put(letters::edit)),
+        .at(Method::PUT, put(dead_letters::edit)),
         change(
             "/api/v1/dead-letters/patch",
             "patchDeadLetters",
@@ -103,29 +103,19 @@ pub(super) fn all() -> Vec<Endpoint> {
         )
         .body("Patch")
         .slow()
-        .at(Method::POST, post(letters::patch)),
+        .at(Method::POST, post(dead_letters::patch)),
         change(
             "/api/v1/dead-letters/discard",
             "discardDeadLetters",
             "Discarded",
-            "Give up the open ones of a selection, for a reason",
+            "Discard the open ones of a selection, with a reason",
         )
         .body("Discard")
         .slow()
-        .at(Method::POST, post(letters::discard)),
+        .at(Method::POST, post(dead_letters::discard)),
         read("/api/v1/export", "exportDeadLetters", "Lines", "A selection as JSON lines, value, key and headers verbatim")
             .words(&SELECTION)
-            .at(Method::GET, get(letters::export)),
-        Endpoint::new(
-            Admin,
-            "/api/v1/import",
-            "importDeadLetters",
-            "Imported",
-            "Take exported dead letters in; those there already stay",
-        )
-        .body("Lines")
-        .slow()
-        .at(Method::POST, post(letters::import)),
+            .at(Method::GET, get(dead_letters::export)),
         change(
             "/api/v1/replays",
             "planReplay",
@@ -160,7 +150,7 @@ pub(super) fn all() -> Vec<Endpoint> {
             .at(Method::GET, get(replays::log)),
         read("/api/v1/trace", "trace", "Trace", "What happened to an event id, entity key or traceparent")
             .words(&["q"])
-            .at(Method::GET, get(letters::trace)),
+            .at(Method::GET, get(dead_letters::trace)),
         read(
             "/api/v1/audit",
             "audit",
@@ -169,12 +159,12 @@ pub(super) fn all() -> Vec<Endpoint> {
         )
         .words(&["topic", "from", "to", "within"])
         .slow()
-        .at(Method::GET, get(letters::audit)),
+        .at(Method::GET, get(dead_letters::audit)),
     ]
 }
 
 /// What is taken and answered, field by field: a name, its type, and `?` when it may be null. `Name*` is a list of a schema's.
-const SCHEMAS: [(&str, &str); 26] = [
+const SCHEMAS: [(&str, &str); 25] = [
     (
         "Letters",
         "letters Letter*, total integer?, last_settled_at time?",
@@ -220,7 +210,6 @@ const SCHEMAS: [(&str, &str); 26] = [
     ("Value", "text string"),
     ("Edited", "changed integer, unchanged integer"),
     ("Discarded", "discarded integer"),
-    ("Imported", "imported integer, present integer"),
     (
         "Job",
         "id string, state string, selection Selection, reason string, created_by string, created_at time, policy string?, \

@@ -259,7 +259,7 @@ impl<S: Sync> FromRequestParts<S> for Key {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test")]
     use super::*;
-    use crate::model::State;
+    use crate::model::DeadLetterState;
 
     fn query(text: &str) -> Query {
         let uri = format!("/?{text}").parse().unwrap();
@@ -278,7 +278,10 @@ mod tests {
         let selection = asked.selection().unwrap();
         asked.end().unwrap();
         assert_eq!(selection.code, ["not_json", "too_deep", "conflict"]);
-        assert_eq!(selection.state, [State::Open, State::Resolved]);
+        assert_eq!(
+            selection.state,
+            [DeadLetterState::Open, DeadLetterState::Resolved]
+        );
         assert_eq!(
             (selection.id, selection.limit, selection.contains.as_deref()),
             (vec![1, 2], Some(5), Some("a,b"))

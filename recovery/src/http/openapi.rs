@@ -18,7 +18,7 @@ pub fn document() -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": "Dead letters listed, explained, edited, replayed, accounted for. Refusals are problem documents (RFC 9457) with \
                 a stable `code` and a `detail` that says what to do. Every change may be sent again: it then changes nothing more. \
-                A viewer reads; an operator also edits, discards, replays, and approves what somebody else planned; an admin also imports."},
+                A viewer reads; an operator also edits, discards, replays, and approves what somebody else planned."},
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
         "paths": paths,
@@ -87,7 +87,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     }
     let mut operation = json!({
         "operationId": endpoint.id, "summary": endpoint.summary, "description": format!("Role: {}.", endpoint.role),
-        "x-role": endpoint.role.word(), "parameters": parameters, "responses": responses,
+        "x-role": endpoint.role.as_str(), "parameters": parameters, "responses": responses,
     });
     if let Some(schema) = endpoint.body {
         operation["requestBody"] = json!({"required": true, "content": content(schema)});

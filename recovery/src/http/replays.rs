@@ -1,11 +1,13 @@
-//! Replays over HTTP: planned, tried, applied, approved, paused, stopped, looked at. And the audit log.
+//! Replays over HTTP: planned, tried, applied, approved, paused, stopped, listed. And the audit log.
 
+use super::dead_letters::clean;
 use super::input::{Body, Key, Named, Query, without_nul};
-use super::letters::clean;
 use super::problem::ApiError;
 use super::tokens::Who;
 use crate::context::Context;
-use crate::model::{DryRun, Job, Selection};
+use crate::error::RecoveryError;
+use crate::model::{DryRun, ItemState, Job, Selection};
+use crate::replay::jobs;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -14,16 +16,16 @@ use serde_json::{Value, json};
 type Answer<T> = Result<Json<T>, ApiError>;
 
 /// How many of a list, unless asked.
-const SOME: u32 = 100;
+const DEFAULT: u32 = 100;
 /// How many of a list at most.
-const MOST: u32 = 10_000;
+const MAX: u32 = 10_000;
 
 fn limit(query: &mut Query) -> Result<u32, ApiError> {
-    match query.number("limit")?.unwrap_or(SOME) {
-        limit @ 1..=MOST => Ok(limit),
+    match query.number("limit")?.unwrap_or(DEFAULT) {
+        limit @ 1..=MAX => Ok(limit),
         _ => Err(ApiError::BadValue {
             word: "limit".to_owned(),
-            problem: format!("must be between 1 and {MOST}"),
+            problem: format!("must be between 1 and {MAX}"),
         }),
     }
 }
@@ -37,7 +39,7 @@ pub(super) struct Plan {
 }
 
 pub(super) async fn plan(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     query: Query,
     Key(key): Key,
@@ -47,20 +49,26 @@ pub(super) async fn plan(
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
     Ok(Json(
-        recovery
-            .plan(&who.0, &asked.selection, &asked.reason, &key, None)
-            .await?,
+        jobs::plan(
+            &context,
+            &who.0,
+            &asked.selection,
+            &asked.reason,
+            &key,
+            None,
+        )
+        .await?,
     ))
 }
 
 pub(super) async fn dry_run(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(job): Named<String>,
     query: Query,
 ) -> Answer<DryRun> {
     query.end()?;
-    Ok(Json(recovery.dry_run(&who.0, &job).await?))
+    Ok(Json(context.dry_run(&who.0, &job).await?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,7 +79,7 @@ pub(super) struct Apply {
 }
 
 pub(super) async fn apply(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(job): Named<String>,
     query: Query,
@@ -89,78 +97,84 @@ pub(super) async fn apply(
         });
     }
     Ok(Json(
-        recovery.apply(&who.0, &job, asked.rate, asked.yes).await?,
+        jobs::apply(&context, &who.0, &job, asked.rate, asked.yes).await?,
     ))
 }
 
 pub(super) async fn approve(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(job): Named<String>,
     query: Query,
 ) -> Answer<Job> {
     query.end()?;
-    Ok(Json(recovery.approve(&who.0, &job).await?))
+    Ok(Json(jobs::approve(&context, &who.0, &job).await?))
 }
 
 pub(super) async fn pause(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(job): Named<String>,
     query: Query,
 ) -> Answer<Job> {
     query.end()?;
-    Ok(Json(recovery.pause(&who.0, &job).await?))
+    Ok(Json(jobs::pause(&context, &who.0, &job).await?))
 }
 
 pub(super) async fn resume(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(job): Named<String>,
     query: Query,
 ) -> Answer<Job> {
     query.end()?;
-    Ok(Json(recovery.resume(&who.0, &job).await?))
+    Ok(Json(jobs::resume(&context, &who.0, &job).await?))
 }
 
 pub(super) async fn stop(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     who: Who,
     Named(job): Named<String>,
     query: Query,
 ) -> Answer<Job> {
     query.end()?;
-    Ok(Json(recovery.stop(&who.0, &job).await?))
+    Ok(Json(jobs::stop(&context, &who.0, &job).await?))
 }
 
 pub(super) async fn show(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     Named(job): Named<String>,
     query: Query,
 ) -> Answer<Job> {
     query.end()?;
-    Ok(Json(recovery.job(&job).await?))
+    Ok(Json(jobs::get(&context, &job).await?))
 }
 
 pub(super) async fn items(
-    State(recovery): State<Context>,
+    State(context): State<Context>,
     Named(job): Named<String>,
     mut query: Query,
 ) -> Answer<Value> {
     let (states, limit) = (query.list("state"), limit(&mut query)?);
     query.end()?;
+    let states = states.iter().map(|state| state.parse());
+    let states: Vec<ItemState> = states
+        .collect::<Result<_, _>>()
+        .map_err(RecoveryError::Invalid)?;
     Ok(Json(
-        json!({"items": recovery.items(&job, &states, limit).await?}),
+        json!({"items": jobs::items(&context, &job, &states, limit).await?}),
     ))
 }
 
-pub(super) async fn history(State(recovery): State<Context>, mut query: Query) -> Answer<Value> {
+pub(super) async fn history(State(context): State<Context>, mut query: Query) -> Answer<Value> {
     let limit = limit(&mut query)?;
     query.end()?;
-    Ok(Json(json!({"replays": recovery.history(limit).await?})))
+    Ok(Json(
+        json!({"replays": jobs::history(&context, limit).await?}),
+    ))
 }
 
-pub(super) async fn log(State(recovery): State<Context>, mut query: Query) -> Answer<Value> {
+pub(super) async fn log(State(context): State<Context>, mut query: Query) -> Answer<Value> {
     let (job, letter, limit) = (
         query.text("job")?,
         query.number("letter")?,
@@ -168,6 +182,6 @@ pub(super) async fn log(State(recovery): State<Context>, mut query: Query) -> An
     );
     query.end()?;
     Ok(Json(
-        json!({"entries": recovery.log(job.as_deref(), letter, limit).await?}),
+        json!({"entries": jobs::audit_log(&context, job.as_deref(), letter, limit).await?}),
     ))
 }

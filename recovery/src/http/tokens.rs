@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Shorter ones can be guessed.
-const SHORTEST: usize = 16;
+const MIN_BYTES: usize = 16;
 
 /// What a token may do: everything of the roles before it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,36 +19,35 @@ pub enum Role {
     Viewer,
     /// Edits, discards, replays, and approves other people's replays
     Operator,
-    /// Also imports dead letters from elsewhere
-    Admin,
 }
 
 impl Role {
     /// As configured.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
             Self::Operator => "operator",
-            Self::Admin => "admin",
         }
     }
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.as_str())
     }
 }
 
 impl FromStr for Role {
     type Err = ();
 
-    fn from_str(word: &str) -> Result<Self, ()> {
-        [Self::Viewer, Self::Operator, Self::Admin]
-            .into_iter()
-            .find(|role| role.word() == word)
-            .ok_or(())
+    /// `admin`, which could also import, is read as operator until 0.3.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "viewer" => Ok(Self::Viewer),
+            "operator" | "admin" => Ok(Self::Operator),
+            _ => Err(()),
+        }
     }
 }
 
@@ -92,11 +91,11 @@ impl Tokens {
             }
             let role = role
                 .parse()
-                .map_err(|()| bad("a role is viewer, operator or admin".to_owned()))?;
+                .map_err(|()| bad("a role is viewer or operator".to_owned()))?;
             let secret = resolve_secret(reference).map_err(bad)?;
-            if secret.expose().len() < SHORTEST {
+            if secret.expose().len() < MIN_BYTES {
                 return Err(bad(format!(
-                    "shorter than {SHORTEST} characters; make one with: openssl rand -hex 32"
+                    "shorter than {MIN_BYTES} characters; make one with: openssl rand -hex 32"
                 )));
             }
             if tokens.iter().any(|token| token.secret == secret) {
@@ -202,10 +201,7 @@ mod tests {
                 vec!["alice:operator=LEAKED".to_owned()],
                 "env:NAME or file:/path",
             ),
-            (
-                vec!["alice:LEAKED=env:X".to_owned()],
-                "viewer, operator or admin",
-            ),
+            (vec!["alice:LEAKED=env:X".to_owned()], "viewer or operator"),
             (vec!["LEAKED\x1b[2J:viewer=env:X".to_owned()], "a name is"),
             (
                 vec!["a:viewer=env:EVENTFLOW_NO_SUCH_VARIABLE".to_owned()],
@@ -229,15 +225,15 @@ mod tests {
 
     #[test]
     fn a_token_opens_what_its_role_may_and_nothing_more() {
+        assert_eq!("admin".parse(), Ok(Role::Operator));
         let secret = file("0123456789abcdef\n");
-        let tokens = parse(&[&format!("alice:operator=file:{}", secret.path().display())]).unwrap();
+        let tokens = parse(&[&format!("alice:viewer=file:{}", secret.path().display())]).unwrap();
         let with =
             |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
         let right = with("bearer 0123456789abcdef");
         assert_eq!(tokens.admit(&right, Role::Viewer).unwrap().0, "alice");
-        assert_eq!(tokens.admit(&right, Role::Operator).unwrap().0, "alice");
         assert_eq!(
-            tokens.admit(&right, Role::Admin).unwrap_err().code(),
+            tokens.admit(&right, Role::Operator).unwrap_err().code(),
             "role_too_low"
         );
         for wrong in [

@@ -1,25 +1,21 @@
-//! Whose dead letter it is, and what its headers say: ours, and those of Kafka Connect, Spring, Kafka Streams and share groups.
+//! What the headers of a dead letter say, when they are ours; a record with any others is indexed all the same, as of an unknown format.
 //!
-//! Names and encodings are those of the writers' own sources: Connect's `DeadLetterQueueReporter`, Spring's `DeadLetterRecordManager` and
-//! `RetryTopicHeaders` (numbers big-endian), Kafka Streams' KIP-1034, share groups' KIP-1191 (numbers as text). Of a header that is there
-//! several times, the first says where the record came from and the last what went wrong last.
+//! Of a header that is there several times, the first says where the record came from and the last what went wrong last.
 
+use crate::model::Format;
 use contracts::kafka::headers::{self as h, dlq};
+use contracts::pipeline::Pipeline;
 use std::borrow::Cow;
 
 /// Name and value of one header; none is Kafka's null.
 pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 
-const CONNECT: &str = "__connect.errors.";
-const SPRING: &str = "kafka_dlt-";
-const STREAMS: &str = "__streams.errors.";
-const SHARE_GROUP: &str = "__dlq.errors.";
 /// The code of a dead letter whose headers name none.
 const UNSPECIFIED: &str = "unspecified";
 
 /// A record's place in a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct RecordPosition<'a> {
     /// Topic
     pub topic: Cow<'a, str>,
     /// Partition
@@ -30,9 +26,9 @@ pub struct Place<'a> {
 
 /// What the headers of a dead letter say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict<'a> {
-    /// eventflow, share_group, connect, spring, streams, unknown
-    pub family: &'static str,
+pub struct Failure<'a> {
+    /// Whose headers they are
+    pub family: Format,
     /// What failed
     pub stage: Cow<'a, str>,
     /// Why, as a word
@@ -48,11 +44,11 @@ pub struct Verdict<'a> {
     /// How often it was replayed
     pub replay_count: i32,
     /// The record it was made from; none when the headers do not say
-    pub origin: Option<Place<'a>>,
-    /// What tells two dead letters of one origin apart: empty for the stages on an event's one path, else who failed
+    pub origin: Option<RecordPosition<'a>>,
+    /// What tells two dead letters of one origin apart: empty for the stages on the path, else who failed
     pub origin_group: Cow<'a, str>,
     /// The record that failed, where it is known and another than the origin
-    pub failed: Option<Place<'a>>,
+    pub failed: Option<RecordPosition<'a>>,
     /// Microseconds since the epoch
     pub first_failed_micros: Option<i64>,
     /// Microseconds since the epoch
@@ -63,59 +59,44 @@ pub struct Verdict<'a> {
 
 /// Reads headers, whatever they are.
 #[must_use]
-pub fn verdict<'a>(headers: &[Header<'a>], raw_topic: &'a str) -> Verdict<'a> {
+pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> Failure<'a> {
     let has = |wanted: fn(&str) -> bool| headers.iter().any(|(name, _)| wanted(name));
     let headers = Headers(headers);
     if has(|name| name == dlq::CODE || name == dlq::STAGE) {
-        ours(&headers, raw_topic)
-    } else if has(|name| name.starts_with(SHARE_GROUP)) {
-        share_group(&headers)
-    } else if has(|name| name.starts_with(CONNECT)) {
-        connect(&headers)
-    } else if has(|name| name.starts_with(SPRING)) {
-        spring(&headers)
-    } else if has(|name| name.starts_with(STREAMS)) {
-        streams(&headers)
+        ours(&headers, pipeline)
     } else {
-        Verdict {
-            family: "unknown",
+        Failure {
+            family: Format::Unknown,
             stage: "unknown".into(),
             code: "unknown".into(),
             detail: "no header says why it is here".into(),
-            ..foreign()
+            disposition: "unknown".into(),
+            attempts: 1,
+            ..Failure::default()
         }
     }
 }
 
-fn foreign<'a>() -> Verdict<'a> {
-    Verdict {
-        disposition: "unknown".into(),
-        attempts: 1,
-        ..Verdict::default()
-    }
-}
-
-fn ours<'a>(headers: &Headers<'_, 'a>, raw_topic: &'a str) -> Verdict<'a> {
+fn ours<'a>(headers: &Headers<'_, 'a>, pipeline: &'a Pipeline) -> Failure<'a> {
     let stage = headers.text(dlq::STAGE).unwrap_or_default();
     let group = headers.text(dlq::GROUP).unwrap_or_default();
-    let failed = headers.place(
-        [dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET],
-        text_number,
-    );
+    let failed = headers.position([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET]);
     let raw = headers.text(h::RAW).and_then(|text| {
         let (partition, offset) = text.split_once(':')?;
-        Place::new(
-            raw_topic.into(),
+        RecordPosition::new(
+            pipeline.raw.as_str().into(),
             partition.parse().ok()?,
             offset.parse().ok()?,
         )
     });
-    // The validator and persistence lie on the one path every event takes: together they give it one fate. Others only look on.
-    let on_the_path = matches!(&*stage, "validator" | "persistence");
+    // The stages on the path that every event takes together give it one fate; others have a dead letter of their own of it.
+    let on_path = pipeline
+        .stage_of(&group, &stage)
+        .is_some_and(|stage| stage.on_path);
     let origin = raw.or_else(|| failed.clone());
-    Verdict {
-        family: "eventflow",
-        origin_group: if on_the_path {
+    Failure {
+        family: Format::Eventflow,
+        origin_group: if on_path {
             Cow::Borrowed("")
         } else {
             group.clone()
@@ -128,138 +109,15 @@ fn ours<'a>(headers: &Headers<'_, 'a>, raw_topic: &'a str) -> Verdict<'a> {
             .or_else(|| headers.text(dlq::ERRORS_MESSAGE))
             .unwrap_or_default(),
         disposition: headers.text(dlq::DISPOSITION).unwrap_or("unknown".into()),
-        attempts: headers.number(dlq::ATTEMPTS, text_number).map_or(1, small),
+        attempts: headers.number(dlq::ATTEMPTS).map_or(1, small),
         replay_count: headers
-            .number(h::REPLAY_COUNT, text_number)
+            .number(h::REPLAY_COUNT)
             .map_or(0, |count| small(count).max(0)),
         failed: failed.filter(|failed| Some(failed) != origin.as_ref()),
         origin,
-        first_failed_micros: headers.number(dlq::FIRST_FAILED_AT, text_number),
-        last_failed_micros: headers.number(dlq::LAST_FAILED_AT, text_number),
+        first_failed_micros: headers.number(dlq::FIRST_FAILED_AT),
+        last_failed_micros: headers.number(dlq::LAST_FAILED_AT),
         service_version: headers.text(dlq::SERVICE_VERSION),
-    }
-}
-
-fn share_group<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    let group = headers.text(dlq::ERRORS_GROUP).unwrap_or_default();
-    Verdict {
-        family: "share_group",
-        stage: group.clone(),
-        code: UNSPECIFIED.into(),
-        origin_group: group.clone(),
-        group,
-        detail: headers.text(dlq::ERRORS_MESSAGE).unwrap_or_default(),
-        attempts: headers
-            .number(dlq::ERRORS_DELIVERY_COUNT, text_number)
-            .map_or(1, small),
-        origin: headers.place(
-            [dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET],
-            text_number,
-        ),
-        ..foreign()
-    }
-}
-
-fn connect<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    let connector = headers
-        .text("__connect.errors.connector.name")
-        .unwrap_or_default();
-    let message = headers
-        .text("__connect.errors.exception.message")
-        .unwrap_or_default();
-    let detail = match headers.text("__connect.errors.stage") {
-        Some(stage) => Cow::Owned(format!("{stage}: {message}")),
-        None => message,
-    };
-    Verdict {
-        family: "connect",
-        stage: connector.clone(),
-        // Two connectors may read one topic; their consumer groups are not told.
-        origin_group: connector,
-        code: class_name(headers.text("__connect.errors.exception.class.name")),
-        detail,
-        origin: headers.place(
-            [
-                "__connect.errors.topic",
-                "__connect.errors.partition",
-                "__connect.errors.offset",
-            ],
-            text_number,
-        ),
-        ..foreign()
-    }
-}
-
-fn spring<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    let group = headers
-        .text("kafka_dlt-original-consumer-group")
-        .unwrap_or_default();
-    // The outermost exception only says that a listener failed; its cause says why.
-    let of_key = headers.text("kafka_dlt-key-exception-fqcn");
-    let class = headers
-        .text("kafka_dlt-exception-cause-fqcn")
-        .or(of_key)
-        .or_else(|| headers.text("kafka_dlt-exception-fqcn"));
-    let of_key = headers.text("kafka_dlt-key-exception-message");
-    let attempts = headers.last("retry_topic-attempts").and_then(big_endian);
-    Verdict {
-        family: "spring",
-        stage: group.clone(),
-        origin_group: group.clone(),
-        group,
-        code: class_name(class),
-        detail: headers
-            .text("kafka_dlt-exception-message")
-            .or(of_key)
-            .unwrap_or_default(),
-        attempts: attempts.map_or(1, small),
-        origin: headers.place(
-            [
-                "kafka_dlt-original-topic",
-                "kafka_dlt-original-partition",
-                "kafka_dlt-original-offset",
-            ],
-            big_endian,
-        ),
-        ..foreign()
-    }
-}
-
-fn streams<'a>(headers: &Headers<'_, 'a>) -> Verdict<'a> {
-    Verdict {
-        family: "streams",
-        stage: "streams".into(),
-        code: class_name(headers.text("__streams.errors.exception")),
-        detail: headers.text("__streams.errors.message").unwrap_or_default(),
-        origin: headers.place(
-            [
-                "__streams.errors.topic",
-                "__streams.errors.partition",
-                "__streams.errors.offset",
-            ],
-            text_number,
-        ),
-        ..foreign()
-    }
-}
-
-/// `org.apache.kafka.connect.errors.DataException` is `DataException`, which a person can type. The whole name stays in the headers.
-fn class_name(class: Option<Cow<'_, str>>) -> Cow<'_, str> {
-    match class {
-        Some(Cow::Borrowed(name)) => Cow::Borrowed(
-            name.rsplit('.')
-                .next()
-                .filter(|short| !short.is_empty())
-                .unwrap_or(name),
-        ),
-        Some(Cow::Owned(name)) => Cow::Owned(
-            name.rsplit('.')
-                .next()
-                .filter(|short| !short.is_empty())
-                .unwrap_or(&name)
-                .to_owned(),
-        ),
-        None => UNSPECIFIED.into(),
     }
 }
 
@@ -268,20 +126,11 @@ fn small(number: i64) -> i32 {
 }
 
 /// Decimal text.
-fn text_number(bytes: &[u8]) -> Option<i64> {
+fn number(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
-/// Big-endian two's complement of one to eight bytes: int32, int64, and what Java's `BigInteger` writes.
-fn big_endian(bytes: &[u8]) -> Option<i64> {
-    let first = *bytes.first()?;
-    let mut wide = [if first & 0x80 == 0 { 0 } else { 0xff }; 8];
-    wide.get_mut(8usize.checked_sub(bytes.len())?..)?
-        .copy_from_slice(bytes);
-    Some(i64::from_be_bytes(wide))
-}
-
-impl<'a> Place<'a> {
+impl<'a> RecordPosition<'a> {
     fn new(topic: Cow<'a, str>, partition: i64, offset: i64) -> Option<Self> {
         let partition = i32::try_from(partition)
             .ok()
@@ -316,17 +165,17 @@ impl<'a> Headers<'_, 'a> {
         self.last(name).map(String::from_utf8_lossy)
     }
 
-    fn number(&self, name: &str, read: fn(&[u8]) -> Option<i64>) -> Option<i64> {
-        self.last(name).and_then(read)
+    fn number(&self, name: &str) -> Option<i64> {
+        self.last(name).and_then(number)
     }
 
     /// Topic, partition and offset; none unless all three are there and make sense.
-    fn place(&self, names: [&str; 3], read: fn(&[u8]) -> Option<i64>) -> Option<Place<'a>> {
+    fn position(&self, names: [&str; 3]) -> Option<RecordPosition<'a>> {
         let [topic, partition, offset] = names.map(|name| self.first(name));
-        Place::new(
+        RecordPosition::new(
             String::from_utf8_lossy(topic?),
-            read(partition?)?,
-            read(offset?)?,
+            number(partition?)?,
+            number(offset?)?,
         )
     }
 }

@@ -1,9 +1,9 @@
 //! Numbers of groups, known in the process, bounded in number: a vendor that sends random event types does not make a million groups.
 
-use super::row::{Label, Row};
+use super::row::{DeadLetterRow, Label};
 use runtime::consumer::StageError;
-use sqlx::Row as _;
-use sqlx::postgres::{PgPool, PgRow};
+use sqlx::FromRow;
+use sqlx::postgres::PgPool;
 use std::collections::{HashMap, HashSet};
 use store::fault::classify;
 
@@ -12,7 +12,7 @@ pub(crate) const OTHER: &str = "(other)";
 /// Most event types of one stage, code and source; most sources of one stage and code; most codes of a stage; most stages.
 const BOUNDS: [usize; 4] = [200, 200, 500, 100];
 /// Most groups in all, before those that stand for the rest.
-const MOST: usize = 10_000;
+const MAX_GROUPS: usize = 10_000;
 
 /// The groups there are.
 #[derive(Debug, Default)]
@@ -24,17 +24,17 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Gives every row the number of its group; new groups are made, with no dead letters yet.
+    /// Gives every row the number of its group; new groups are created, with no dead letters yet.
     pub(crate) async fn assign(
         &mut self,
         pool: &PgPool,
-        rows: &mut [Row<'_>],
+        rows: &mut [DeadLetterRow<'_>],
     ) -> Result<(), StageError> {
         if !self.loaded {
-            let all = sqlx::query("SELECT id, stage, code, source, event_type FROM groups")
+            let all = sqlx::query_as("SELECT id, stage, code, source, event_type FROM groups")
                 .fetch_all(pool)
                 .await;
-            self.learn(&all.map_err(classify)?)?;
+            self.add(all.map_err(classify)?);
             self.loaded = true;
         }
         let mut new: HashSet<Label> = HashSet::new();
@@ -50,7 +50,7 @@ impl Groups {
             }
         }
         if !new.is_empty() {
-            self.make(pool, &new.into_iter().collect::<Vec<_>>())
+            self.create(pool, &new.into_iter().collect::<Vec<_>>())
                 .await?;
         }
         for row in rows.iter_mut().filter(|row| row.group_id == 0) {
@@ -88,7 +88,7 @@ impl Groups {
             .filter(|part| **part == OTHER)
             .count();
         // Every coarser form has room of its own above the bound of the finer ones.
-        let room = MOST + coarse * MOST / 10;
+        let room = MAX_GROUPS + coarse * MAX_GROUPS / 10;
         self.ids.len() + pending < room
             && parents(label)
                 .iter()
@@ -111,11 +111,11 @@ impl Groups {
         }
     }
 
-    async fn make(&mut self, pool: &PgPool, new: &[Label]) -> Result<(), StageError> {
+    async fn create(&mut self, pool: &PgPool, new: &[Label]) -> Result<(), StageError> {
         let part = |part: fn(&Label) -> &str| new.iter().map(part).collect::<Vec<_>>();
         let (stages, codes) = (part(|label| &label.stage), part(|label| &label.code));
         let (sources, types) = (part(|label| &label.source), part(|label| &label.event_type));
-        // Committed before the rows: a group without dead letters harms nobody, and is found by the next batch.
+        // Committed before the rows: a group without dead letters does no harm, and is found by the next batch.
         sqlx::query(
             "INSERT INTO groups (stage, code, source, event_type)
              SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING",
@@ -127,7 +127,7 @@ impl Groups {
         .execute(pool)
         .await
         .map_err(classify)?;
-        let made = sqlx::query(
+        let created = sqlx::query_as(
             "SELECT g.id, g.stage, g.code, g.source, g.event_type
              FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS new (stage, code, source, event_type)
              JOIN groups g ON g.stage = new.stage AND g.code = new.code AND g.source = new.source AND g.event_type = new.event_type",
@@ -139,23 +139,23 @@ impl Groups {
         .fetch_all(pool)
         .await
         .map_err(classify)?;
-        self.learn(&made)
-    }
-
-    fn learn(&mut self, rows: &[PgRow]) -> Result<(), StageError> {
-        for row in rows {
-            let text = |index: usize| row.try_get::<String, _>(index).map_err(classify);
-            let label = Label {
-                stage: text(1)?,
-                code: text(2)?,
-                source: text(3)?,
-                event_type: text(4)?,
-            };
-            self.count(&label);
-            self.ids.insert(label, row.try_get(0).map_err(classify)?);
-        }
+        self.add(created);
         Ok(())
     }
+
+    fn add(&mut self, groups: Vec<GroupRow>) {
+        for group in groups {
+            self.count(&group.label);
+            self.ids.insert(group.label, group.id);
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct GroupRow {
+    id: i64,
+    #[sqlx(flatten)]
+    label: Label,
 }
 
 /// Every part of a label under what is before it.

@@ -1,4 +1,4 @@
-//! The index made anew from the dead-letter topic: after its database was lost, or to be sure.
+//! The index rebuilt from the dead-letter topic: after its database was lost, or to be sure.
 //!
 //! It reads the whole topic outside any group and writes through the index's own code, so it may run beside the role, twice, or be stopped
 //! half-way: what is there already stays as it is. A lost index also lost what it knew of replays: dead letters whose events persistence has
@@ -18,10 +18,10 @@ use tokio::sync::mpsc;
 /// Records and bytes written at once. As many again may wait to be.
 const BATCH_RECORDS: usize = 2000;
 const BATCH_BYTES: usize = 8 << 20;
-/// Dead letters looked up in persistence's fates at once.
-const MARKED_AT_ONCE: i64 = 20_000;
-/// A database that is away is waited for so often, and so long each time.
-const TRIES: u32 = 30;
+/// Dead letters compared with persistence's fates at once.
+const MARK_BATCH: i64 = 20_000;
+/// A database that is down is retried so often, after so long each time.
+const RETRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was found.
@@ -31,89 +31,87 @@ pub struct Reindexed {
     pub records: u64,
     /// Dead letters the index did not have
     pub new: u64,
-    /// Further verdicts and copies the index did not have
+    /// Further failures and copies the index did not have
     pub further: u64,
     /// Open dead letters whose events are stored, marked resolved
     pub resolved: u64,
 }
 
-impl Context {
-    /// Reads the dead-letter topic from its oldest record to its present end; `progress` is told after every batch.
-    ///
-    /// # Errors
-    /// [`RecoveryError::Invalid`] without Kafka, [`RecoveryError::Unavailable`] when the broker or the database stays away; run it again then.
-    pub async fn reindex(
-        &self,
-        who: &str,
-        mut progress: impl FnMut(&Reindexed),
-    ) -> Result<Reindexed, RecoveryError> {
-        let Some(kafka) = self.kafka.clone() else {
-            return Err(RecoveryError::Invalid(
-                "a reindex reads Kafka: say --kafka-brokers".to_owned(),
-            ));
-        };
-        let topic = self.pipeline.dead_letters.clone();
-        let mut indexer =
-            Indexer::new(self).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
-        let (batches, mut inbox) = mpsc::channel::<Vec<OwnedRecord>>(1);
-        let from = topic.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&kafka, &from, &batches));
-        let mut found = Reindexed::default();
-        while let Some(batch) = inbox.recv().await {
-            let dead: Vec<Dead<'_>> = batch
-                .iter()
-                .map(|record| Dead::owned(&topic, record))
-                .collect();
-            let written = patiently(&mut indexer, &dead).await?;
-            found.records += batch.len() as u64;
-            found.new += written.new.len() as u64;
-            found.further += (written.again.len() + written.copies.len()) as u64;
-            progress(&found);
-        }
-        let read = reading
-            .await
-            .map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
-        read.map_err(|error| {
-            RecoveryError::Unavailable(format!(
-                "{topic} cannot be read to its end: {error:#}; run it again"
-            ))
-        })?;
-        found.resolved = self.mark_resolved().await?;
+/// Reads the dead-letter topic from its oldest record to its present end; `progress` is called after every batch.
+///
+/// # Errors
+/// [`RecoveryError::Invalid`] without Kafka, [`RecoveryError::Unavailable`] when the broker or the database stays away; run it again then.
+pub async fn reindex(
+    context: &Context,
+    who: &str,
+    mut progress: impl FnMut(&Reindexed),
+) -> Result<Reindexed, RecoveryError> {
+    let Some(kafka) = context.kafka.clone() else {
+        return Err(RecoveryError::Invalid(
+            "a reindex reads Kafka: add --kafka-brokers".to_owned(),
+        ));
+    };
+    let topic = context.pipeline.dead_letters.clone();
+    let mut indexer =
+        Indexer::new(context).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
+    let (batches, mut inbox) = mpsc::channel::<Vec<OwnedRecord>>(1);
+    let from = topic.clone();
+    let reading = tokio::task::spawn_blocking(move || read(&kafka, &from, &batches));
+    let mut found = Reindexed::default();
+    while let Some(batch) = inbox.recv().await {
+        let dead: Vec<Dead<'_>> = batch
+            .iter()
+            .map(|record| Dead::owned(&topic, record))
+            .collect();
+        let written = index_with_reretries(&mut indexer, &dead).await?;
+        found.records += batch.len() as u64;
+        found.new += written.new.len() as u64;
+        found.further += (written.again.len() + written.copies.len()) as u64;
         progress(&found);
-        let counts = serde_json::to_value(found).unwrap_or_default();
-        let mut connection = self.pool.acquire().await?;
-        audit_log::write(
-            &mut connection,
-            audit_log::Entry {
-                who,
-                action: "recovery.reindex",
-                counts,
-                ..audit_log::Entry::default()
-            },
-        )
-        .await?;
-        Ok(found)
     }
+    let read = reading
+        .await
+        .map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
+    read.map_err(|error| {
+        RecoveryError::Unavailable(format!(
+            "{topic} cannot be read to its end: {error:#}; run it again"
+        ))
+    })?;
+    found.resolved = mark_resolved(context).await?;
+    progress(&found);
+    let counts = serde_json::to_value(found).unwrap_or_default();
+    let mut connection = context.pool.acquire().await?;
+    audit_log::write(
+        &mut connection,
+        audit_log::Entry {
+            who,
+            action: "recovery.reindex",
+            counts,
+            ..audit_log::Entry::default()
+        },
+    )
+    .await?;
+    Ok(found)
+}
 
-    /// Marks open dead letters resolved whose events are stored.
-    async fn mark_resolved(&self) -> Result<u64, RecoveryError> {
-        let persistence = persistence_views::is_there(&self.pool).await?;
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM dead_letters")
-            .fetch_one(&self.pool)
-            .await?;
-        let (mut from, last, mut marked) = (0, last.filter(|_| persistence).unwrap_or(0), 0);
-        while from < last {
-            marked += sqlx::query(persistence_views::RESOLVE_STORED)
-                .bind(from)
-                .bind(from + MARKED_AT_ONCE)
-                .bind(&self.pipeline.raw)
-                .execute(&self.pool)
-                .await?
-                .rows_affected();
-            from += MARKED_AT_ONCE;
-        }
-        Ok(marked)
+/// Marks open dead letters resolved whose events are stored.
+async fn mark_resolved(context: &Context) -> Result<u64, RecoveryError> {
+    let persistence = persistence_views::is_there(&context.pool).await?;
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM dead_letters")
+        .fetch_one(&context.pool)
+        .await?;
+    let (mut from, last, mut marked) = (0, last.filter(|_| persistence).unwrap_or(0), 0);
+    while from < last {
+        marked += sqlx::query(persistence_views::RESOLVE_STORED)
+            .bind(from)
+            .bind(from + MARK_BATCH)
+            .bind(&context.pipeline.raw)
+            .execute(&context.pool)
+            .await?
+            .rows_affected();
+        from += MARK_BATCH;
     }
+    Ok(marked)
 }
 
 /// Hands the topic over in batches. Blocks while they are written: memory is bounded by two batches and the client's own queue.
@@ -144,19 +142,19 @@ fn read(
     Ok(())
 }
 
-async fn patiently(
+async fn index_with_reretries(
     indexer: &mut Indexer,
     dead: &[Dead<'_>],
 ) -> Result<crate::index::write::Written, StageError> {
-    let mut tries = 0;
+    let mut retries = 0;
     loop {
         let indexed = tokio::time::timeout(store::DEADLINE, indexer.index(dead))
             .await
             .unwrap_or_else(|_| Err(store::silent()));
         match indexed {
-            Err(error) if !error.must_stop() && tries < TRIES => {
+            Err(error) if !error.must_stop() && retries < RETRIES => {
                 tracing::warn!(event = "reindex_waits", %error);
-                tries += 1;
+                retries += 1;
                 tokio::time::sleep(PAUSE).await;
             }
             other => return other,

@@ -1,12 +1,13 @@
 //! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
 
-use super::formats::{Header, Place, Verdict, verdict};
-use super::sniff::Peek;
-use crate::model::Time;
+use super::formats::{self, Failure, Header, RecordPosition};
+use super::sniff::Sniffed;
+use crate::model::{Format, Time, time_of_micros};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contracts::json::push_text;
 use contracts::kafka::headers as h;
+use contracts::pipeline::Pipeline;
 use runtime::admin::OwnedRecord;
 use runtime::consumer::Record;
 use sha2::{Digest as _, Sha256};
@@ -18,8 +19,6 @@ pub(crate) const NAME_BYTES: usize = 500;
 const DETAIL_BYTES: usize = 4000;
 /// Longest part of a group's identity, in bytes.
 const LABEL_BYTES: usize = 200;
-/// The last microsecond of the year 9999: no calendar of ours goes further.
-const LAST_MICROS: i64 = 253_402_300_799_999_999;
 
 /// A record of a dead-letter topic.
 #[derive(Debug, Clone)]
@@ -80,7 +79,7 @@ impl<'a> Dead<'a> {
 }
 
 /// What a group has in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::FromRow)]
 pub(crate) struct Label {
     pub(crate) stage: String,
     pub(crate) code: String,
@@ -90,15 +89,15 @@ pub(crate) struct Label {
 
 /// A row of `dead_letters`: every text without NUL and within its bounds, every time within the calendar.
 #[derive(Debug, Clone)]
-pub(crate) struct Row<'a> {
+pub(crate) struct DeadLetterRow<'a> {
     pub(crate) group_id: i64,
     pub(crate) label: Label,
-    pub(crate) origin: Place<'a>,
+    pub(crate) origin: RecordPosition<'a>,
     pub(crate) origin_group: Cow<'a, str>,
-    pub(crate) family: Cow<'a, str>,
+    pub(crate) family: Format,
     pub(crate) dlq: (i32, i64),
     pub(crate) consumer_group: Cow<'a, str>,
-    pub(crate) failed: Option<Place<'a>>,
+    pub(crate) failed: Option<RecordPosition<'a>>,
     pub(crate) detail: Cow<'a, str>,
     pub(crate) disposition: Cow<'a, str>,
     pub(crate) attempts: i32,
@@ -118,10 +117,10 @@ pub(crate) struct Row<'a> {
     pub(crate) headers: String,
 }
 
-impl<'a> Row<'a> {
-    pub(crate) fn new(dead: &Dead<'a>, raw_topic: &'a str, peek: Peek<'a>) -> Self {
-        let verdict = verdict(&dead.headers, raw_topic);
-        let Verdict {
+impl<'a> DeadLetterRow<'a> {
+    pub(crate) fn new(dead: &Dead<'a>, pipeline: &'a Pipeline, sniffed: Sniffed<'a>) -> Self {
+        let failure = formats::read(&dead.headers, pipeline);
+        let Failure {
             family,
             stage,
             code,
@@ -129,32 +128,35 @@ impl<'a> Row<'a> {
             detail,
             disposition,
             ..
-        } = verdict;
+        } = failure;
         let text = |name: &str| {
             let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
             std::str::from_utf8((*value)?).ok()
         };
-        let at = Time::from_unix_timestamp_nanos(i128::from(dead.timestamp_ms) * 1_000_000).ok();
-        let at = at.filter(|_| dead.timestamp_ms > 0 && dead.timestamp_ms <= LAST_MICROS / 1000);
-        let last_failed_at = verdict
+        let at = dead
+            .timestamp_ms
+            .checked_mul(1000)
+            .filter(|micros| *micros > 0);
+        let at = at.and_then(time_of);
+        let last_failed_at = failure
             .last_failed_micros
             .and_then(time_of)
             .or(at)
             .unwrap_or_else(Time::now_utc);
-        let first_failed_at = verdict
+        let first_failed_at = failure
             .first_failed_micros
             .and_then(time_of)
             .unwrap_or(last_failed_at);
-        let own = || Place {
+        let own = || RecordPosition {
             topic: dead.topic.into(),
             partition: dead.partition,
             offset: dead.offset,
         };
-        let (origin, origin_group) = match verdict.origin {
-            Some(origin) => (origin, verdict.origin_group),
+        let (origin, origin_group) = match failure.origin {
+            Some(origin) => (origin, failure.origin_group),
             None => (own(), Cow::Borrowed("")),
         };
-        let bounded_place = |place: Place<'a>| Place {
+        let bounded_place = |place: RecordPosition<'a>| RecordPosition {
             topic: name(place.topic, NAME_BYTES),
             ..place
         };
@@ -167,32 +169,32 @@ impl<'a> Row<'a> {
                 source: label(
                     text(h::SOURCE)
                         .map(Cow::Borrowed)
-                        .or(peek.source)
+                        .or(sniffed.source)
                         .unwrap_or_default(),
                 ),
-                event_type: label(peek.event_type.unwrap_or_default()),
+                event_type: label(sniffed.event_type.unwrap_or_default()),
             },
             origin: bounded_place(origin),
             origin_group: name(origin_group, NAME_BYTES),
-            family: family.into(),
+            family,
             dlq: (dead.partition, dead.offset),
             consumer_group: name(group, NAME_BYTES),
-            failed: verdict.failed.map(bounded_place),
+            failed: failure.failed.map(bounded_place),
             detail: cut(clean(detail), DETAIL_BYTES),
             disposition: name(disposition, LABEL_BYTES),
-            attempts: verdict.attempts,
-            replay_count: verdict.replay_count,
+            attempts: failure.attempts,
+            replay_count: failure.replay_count,
             first_failed_at: first_failed_at.min(last_failed_at),
             last_failed_at,
             received_at: text(h::RECEIVED_AT)
                 .and_then(|micros| micros.parse().ok())
                 .and_then(time_of),
-            service_version: verdict
+            service_version: failure
                 .service_version
                 .map(|version| name(version, LABEL_BYTES)),
             event_id: text(h::EVENT_ID)
                 .map(Cow::Borrowed)
-                .or(peek.event_id)
+                .or(sniffed.event_id)
                 .map(|id| name(id, NAME_BYTES)),
             entity_key: dead
                 .key
@@ -263,11 +265,9 @@ fn length(bytes: &[u8]) -> i32 {
     i32::try_from(bytes.len()).unwrap_or(i32::MAX)
 }
 
+/// A time after the epoch: before it there were no such headers.
 fn time_of(micros: i64) -> Option<Time> {
-    if !(0..=LAST_MICROS).contains(&micros) {
-        return None;
-    }
-    Time::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
+    time_of_micros(micros).filter(|_| micros >= 0)
 }
 
 /// PostgreSQL's text cannot hold NUL.
@@ -279,11 +279,11 @@ pub(crate) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+fn cut(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
         return text;
     }
-    let end = (0..=most)
+    let end = (0..=max)
         .rev()
         .find(|&end| text.is_char_boundary(end))
         .unwrap_or(0);
@@ -291,13 +291,13 @@ fn cut(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 }
 
 /// A name that fits: what is too long keeps its beginning and a digest of the whole, so that two stay two and the same stays the same.
-pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+pub(crate) fn name(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
     let text = clean(text);
-    if text.len() <= most {
+    if text.len() <= max {
         return text;
     }
     let digest = hex::encode(&Sha256::digest(text.as_bytes())[..8]);
-    let beginning = cut(Cow::Borrowed(&text), most.saturating_sub(17));
+    let beginning = cut(Cow::Borrowed(&text), max.saturating_sub(17));
     Cow::Owned(format!("{beginning}~{digest}"))
 }
 
@@ -305,8 +305,8 @@ pub(crate) fn name(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 fn json(headers: &[Header<'_>]) -> String {
     let mut out = String::with_capacity(headers.len() * 48);
     out.push('[');
-    for (place, (name, value)) in headers.iter().enumerate() {
-        out.push_str(if place > 0 { ",[" } else { "[" });
+    for (index, (name, value)) in headers.iter().enumerate() {
+        out.push_str(if index > 0 { ",[" } else { "[" });
         push_text(&clean((*name).into()), &mut out);
         out.push(',');
         match value.map(|bytes| {

@@ -1,4 +1,4 @@
-//! What a value says of itself, as far as it can be read: a look, not a check.
+//! Which event a value says it is, as far as that can be read: nothing is checked.
 
 use contracts::avro::datum::Decoder;
 use contracts::avro::framing;
@@ -12,32 +12,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest the index waits for the registry, which may be what is down.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// After a silence it is not asked again for so long.
-const PAUSE: Duration = Duration::from_secs(10);
-/// Most schema ids remembered, and most that are asked for in one batch: ids of hostile values are random.
-const MOST_IDS: usize = 1000;
-const MOST_QUESTIONS: usize = 8;
+const REGISTRY_TIMEOUT: Duration = Duration::from_millis(250);
+/// After a time-out it gets no request for so long.
+const REGISTRY_PAUSE: Duration = Duration::from_secs(10);
+/// Most schema ids remembered, and most that are requested in one batch: ids of hostile values are random.
+const MAX_IDS: usize = 1000;
+const MAX_REQUESTS: usize = 8;
 
 /// What could be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Peek<'a> {
+pub(crate) struct Sniffed<'a> {
     pub(crate) event_id: Option<Cow<'a, str>>,
     pub(crate) event_type: Option<Cow<'a, str>>,
     pub(crate) source: Option<Cow<'a, str>>,
 }
 
 /// The envelope's fields of a JSON text; of a broken one, those before the break.
-pub(crate) fn json(value: &[u8]) -> Peek<'_> {
-    let mut peek = Peek::default();
+pub(crate) fn json(value: &[u8]) -> Sniffed<'_> {
+    let mut sniffed = Sniffed::default();
     if let Ok(text) = std::str::from_utf8(value) {
         // What is wrong with it was said by the stage that rejected it.
-        drop(Envelope(&mut peek).deserialize(&mut serde_json::Deserializer::from_str(text)));
+        drop(Envelope(&mut sniffed).deserialize(&mut serde_json::Deserializer::from_str(text)));
     }
-    peek
+    sniffed
 }
 
-struct Envelope<'p, 'a>(&'p mut Peek<'a>);
+struct Envelope<'p, 'a>(&'p mut Sniffed<'a>);
 
 impl<'a> DeserializeSeed<'a> for Envelope<'_, 'a> {
     type Value = ();
@@ -103,7 +103,7 @@ impl<'a> Visitor<'a> for TextVisitor {
     }
 }
 
-/// Reads framed Avro with what the registry has told, or tells at once.
+/// Reads framed Avro with the schemas the registry has answered with, or answers with at once.
 #[derive(Debug)]
 pub(crate) struct Schemas {
     registry: Registry,
@@ -122,44 +122,44 @@ impl Schemas {
 
     /// Learns the schemas of a batch, as far as the registry answers without being waited for.
     pub(crate) async fn learn(&mut self, values: impl Iterator<Item = &[u8]>) {
-        if self.known.len() > MOST_IDS {
+        if self.known.len() > MAX_IDS {
             self.known.clear();
         }
-        let mut asked = 0;
+        let mut requests = 0;
         for (id, _) in values.filter_map(|value| framing::unframe(value).ok()) {
             let waits = self
                 .silent_until
                 .is_some_and(|until| Instant::now() < until);
-            if waits || asked == MOST_QUESTIONS {
+            if waits || requests == MAX_REQUESTS {
                 return;
             }
             if self.known.contains_key(&id) {
                 continue;
             }
-            asked += 1;
-            match tokio::time::timeout(PATIENCE, self.registry.decoder(id)).await {
+            requests += 1;
+            match tokio::time::timeout(REGISTRY_TIMEOUT, self.registry.decoder(id)).await {
                 Ok(Ok(decoder)) => drop(self.known.insert(id, Some(decoder))),
                 Ok(Err(RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
                     drop(self.known.insert(id, None))
                 }
                 Ok(Err(RegistryError::Unavailable(_))) | Err(_) => {
-                    self.silent_until = Some(Instant::now() + PAUSE)
+                    self.silent_until = Some(Instant::now() + REGISTRY_PAUSE)
                 }
             }
         }
     }
 
     /// The envelope's fields of a value.
-    pub(crate) fn peek<'a>(&self, value: &'a [u8]) -> Peek<'a> {
+    pub(crate) fn sniff<'a>(&self, value: &'a [u8]) -> Sniffed<'a> {
         let Ok((id, datum)) = framing::unframe(value) else {
             return json(value);
         };
         let decoder = self.known.get(&id).and_then(Option::as_ref);
         let Some(event) = decoder.and_then(|decoder| decoder.decode(datum).ok()) else {
-            return Peek::default();
+            return Sniffed::default();
         };
         let text = |text: &'a str| Some(Cow::Borrowed(text)).filter(|text| !text.is_empty());
-        Peek {
+        Sniffed {
             event_id: text(event.event_id),
             event_type: text(event.event_type),
             source: text(event.source),

@@ -1,57 +1,46 @@
-//! Rows into the database: new ones inserted, further verdicts on known dead events told from copies. Doing it again changes nothing.
+//! Rows into the database: new ones inserted, further failures of known dead letters told from copies. Writing them again changes nothing.
 
-use super::row::Row;
+use super::row::DeadLetterRow;
 use crate::metrics as names;
+use crate::replay::state::FAIL_AGAIN;
 use runtime::consumer::StageError;
-use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres, Row as _, Transaction};
-use std::collections::HashMap;
+use sqlx::{FromRow, PgConnection, Postgres, Transaction};
+use std::collections::{HashMap, HashSet};
 use store::bisect;
 use store::fault::{classify, is_row_fault, sqlstate};
 
 /// Partition and offset in the dead-letter topic.
-pub(crate) type DlqPlace = (i32, i64);
+pub(crate) type DlqPosition = (i32, i64);
 
 /// What a write changed. What is in none of these was there already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Written {
     /// New dead letters
-    pub(crate) new: Vec<DlqPlace>,
-    /// Their numbers, in the same order, where new ones were asked for
-    pub(crate) ids: Vec<i64>,
+    pub(crate) new: Vec<DlqPosition>,
     /// Dead letters that failed again
-    pub(crate) again: Vec<DlqPlace>,
+    pub(crate) again: Vec<DlqPosition>,
     /// Further copies, kept as failures
-    pub(crate) copies: Vec<DlqPlace>,
+    pub(crate) copies: Vec<DlqPosition>,
     /// Indexed without the texts PostgreSQL refused
-    pub(crate) cleaned: u64,
+    pub(crate) sanitized: u64,
 }
 
 impl Written {
     fn add(&mut self, other: Self) {
         self.new.extend(other.new);
-        self.ids.extend(other.ids);
         self.again.extend(other.again);
         self.copies.extend(other.copies);
-        self.cleaned += other.cleaned;
+        self.sanitized += other.sanitized;
     }
 
     pub(crate) fn count(&self) {
         metrics::counter!(names::INDEXED).increment(self.new.len() as u64);
         metrics::counter!(names::FAILED_AGAIN).increment(self.again.len() as u64);
         metrics::counter!(names::COPIES).increment(self.copies.len() as u64);
-        metrics::counter!(names::CLEANED).increment(self.cleaned);
+        metrics::counter!(names::SANITIZED).increment(self.sanitized);
     }
-}
-
-/// Which rows are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// New ones, further verdicts, copies
-    All,
-    /// New ones only: what is there stays as it is
-    NewOnly,
 }
 
 /// Writes rows in a transaction that is left open, for whatever must be committed with them.
@@ -59,19 +48,16 @@ pub(crate) enum Mode {
 /// A row PostgreSQL refuses for its content is found by halving, and written without its texts: nothing is too broken to be indexed.
 pub(crate) async fn write<'p>(
     pool: &'p PgPool,
-    rows: &[Row<'_>],
-    mode: Mode,
+    rows: &[DeadLetterRow<'_>],
 ) -> Result<(Transaction<'p, Postgres>, Written), StageError> {
-    if mode == Mode::All
-        && let Some(flood) = write_new(pool, rows).await?
-    {
+    if let Some(flood) = write_new(pool, rows).await? {
         return Ok(flood);
     }
     let (transaction, parts) = bisect::apply(
         pool,
         rows,
-        |connection, rows| Box::pin(apply(connection, rows, mode)),
-        |connection, row, refusal| Box::pin(apply_cleaned(connection, row, refusal.message, mode)),
+        |connection, rows| Box::pin(apply(connection, rows)),
+        |connection, row, refusal| Box::pin(apply_sanitized(connection, row, refusal.message)),
     )
     .await?;
     let mut written = Written::default();
@@ -82,7 +68,7 @@ pub(crate) async fn write<'p>(
 /// Nearly every batch is new through and through, and costs a third less without the question what of it is there. None when it is not so.
 async fn write_new<'p>(
     pool: &'p PgPool,
-    rows: &[Row<'_>],
+    rows: &[DeadLetterRow<'_>],
 ) -> Result<Option<(Transaction<'p, Postgres>, Written)>, StageError> {
     if rows.iter().any(|row| row.replay_count > 0) {
         return Ok(None);
@@ -108,21 +94,20 @@ async fn write_new<'p>(
 }
 
 /// A row PostgreSQL refuses, without its texts.
-async fn apply_cleaned(
+async fn apply_sanitized(
     connection: &mut PgConnection,
-    row: &Row<'_>,
+    row: &DeadLetterRow<'_>,
     problem: String,
-    mode: Mode,
 ) -> Result<Written, sqlx::Error> {
     tracing::warn!(
-        event = "row_cleaned",
+        event = "row_sanitized",
         partition = row.dlq.0,
         offset = row.dlq.1,
         problem
     );
-    let written = apply(connection, &[row.plain(&problem)], mode).await?;
+    let written = apply(connection, &[row.plain(&problem)]).await?;
     Ok(Written {
-        cleaned: 1,
+        sanitized: 1,
         ..written
     })
 }
@@ -174,7 +159,7 @@ macro_rules! insert {
 const INSERT_NEW: &str = insert!();
 const INSERT: &str = concat!(
     insert!(),
-    " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset, id"
+    " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
 );
 
 /// Rows that will be changed are locked before groups are, as by everyone else who changes dead letters.
@@ -186,7 +171,7 @@ const LOCK: &str = concat!(
     " WHERE d.replay_count < b.replay_count ORDER BY d.id FOR UPDATE OF d"
 );
 
-const KEEP_OLD_VERDICT: &str = concat!(
+const KEEP_OLD_FAILURE: &str = concat!(
     "INSERT INTO failures (dead_letter_id, dlq_partition, dlq_offset, stage, code, consumer_group, detail, replay_count, failed_at, value, headers)
      SELECT d.id, d.dlq_partition, d.dlq_offset, g.stage, g.code, d.consumer_group, d.detail, d.replay_count, d.last_failed_at,
             CASE WHEN d.value_sha256 IS DISTINCT FROM b.value_sha256 THEN d.value END, d.headers
@@ -228,16 +213,9 @@ const KEEP_COPIES: &str = concat!(
      ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
 );
 
-/// What was sent back and came here again has failed.
-const FAIL_ITEMS: &str = "UPDATE replay_items i
-     SET state = 'failed', code = g.code, detail = again.detail, settled_at = clock_timestamp()
-     FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[], $4::text[]) AS again (id, replay_count, group_id, detail)
-     JOIN groups g ON g.id = again.group_id
-     WHERE i.dead_letter_id = again.id AND i.state IN ('sending', 'sent') AND i.replay_count <= again.replay_count";
-
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
+fn bind<'q>(statement: &'static str, rows: &[&DeadLetterRow<'_>]) -> Statement<'q> {
     macro_rules! column {
         (|$row:ident| $value:expr) => {
             rows.iter().map(|$row| $value).collect::<Vec<_>>()
@@ -249,7 +227,7 @@ fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
         .bind(column!(|row| row.origin.partition))
         .bind(column!(|row| row.origin.offset))
         .bind(column!(|row| &*row.origin_group))
-        .bind(column!(|row| &*row.family))
+        .bind(column!(|row| row.family))
         .bind(column!(|row| row.dlq.0))
         .bind(column!(|row| row.dlq.1))
         .bind(column!(|row| &*row.consumer_group))
@@ -284,67 +262,68 @@ fn bind<'q>(statement: &'static str, rows: &[&Row<'_>]) -> Statement<'q> {
         .bind(column!(|row| row.kept_bytes()))
 }
 
-fn places(rows: &[PgRow]) -> Result<Vec<DlqPlace>, sqlx::Error> {
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
-}
-
 async fn apply(
     connection: &mut PgConnection,
-    rows: &[Row<'_>],
-    mode: Mode,
+    rows: &[DeadLetterRow<'_>],
 ) -> Result<Written, sqlx::Error> {
     if rows.is_empty() {
         return Ok(Written::default());
     }
-    let all: Vec<&Row<'_>> = rows.iter().collect();
-    if mode == Mode::All {
-        let replayed: Vec<&Row<'_>> = rows.iter().filter(|row| row.replay_count > 0).collect();
-        if !replayed.is_empty() {
-            bind(LOCK, &replayed).fetch_all(&mut *connection).await?;
-        }
+    let all: Vec<&DeadLetterRow<'_>> = rows.iter().collect();
+    let replayed: Vec<&DeadLetterRow<'_>> =
+        rows.iter().filter(|row| row.replay_count > 0).collect();
+    if !replayed.is_empty() {
+        bind(LOCK, &replayed).execute(&mut *connection).await?;
     }
-    let inserted = bind(INSERT, &all).fetch_all(&mut *connection).await?;
-    let new = places(&inserted)?;
-    let ids = inserted
-        .iter()
-        .map(|row| row.try_get(2))
-        .collect::<Result<_, _>>()?;
-    if mode == Mode::NewOnly || new.len() == rows.len() {
+    let new: Vec<DlqPosition> = positions(connection, INSERT, &all).await?;
+    if new.len() == rows.len() {
         return Ok(Written {
             new,
-            ids,
             ..Written::default()
         });
     }
-    let inserted: std::collections::HashSet<DlqPlace> = new.iter().copied().collect();
-    let known: Vec<&Row<'_>> = rows
+    let inserted: HashSet<DlqPosition> = new.iter().copied().collect();
+    let known: Vec<&DeadLetterRow<'_>> = rows
         .iter()
         .filter(|row| !inserted.contains(&row.dlq))
         .collect();
     let again = replace(connection, &known).await?;
-    // Those that replaced a verdict are the current ones now, and no copies of themselves.
-    let copies = places(
-        &bind(KEEP_COPIES, &known)
-            .fetch_all(&mut *connection)
-            .await?,
-    )?;
+    // Those that replaced a failure are the current ones now, and no copies of themselves.
+    let copies = positions(connection, KEEP_COPIES, &known).await?;
     Ok(Written {
         new,
-        ids,
         again,
         copies,
-        cleaned: 0,
+        sanitized: 0,
     })
 }
 
-/// Of several verdicts on one event in a batch, the one after most replays is the current one.
+/// Runs a statement that returns positions in the dead-letter topic.
+async fn positions(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    rows: &[&DeadLetterRow<'_>],
+) -> Result<Vec<DlqPosition>, sqlx::Error> {
+    let returned = bind(statement, rows).fetch_all(connection).await?;
+    returned.iter().map(DlqPosition::from_row).collect()
+}
+
+#[derive(FromRow)]
+struct Replaced {
+    dlq_partition: i32,
+    dlq_offset: i64,
+    id: i64,
+    replay_count: i32,
+    group_id: i64,
+    detail: String,
+}
+
+/// Of several failures of one event in a batch, the one after most replays is the current one.
 async fn replace(
     connection: &mut PgConnection,
-    known: &[&Row<'_>],
-) -> Result<Vec<DlqPlace>, sqlx::Error> {
-    let mut newest: HashMap<(&str, i32, i64, &str), &Row<'_>> = HashMap::new();
+    known: &[&DeadLetterRow<'_>],
+) -> Result<Vec<DlqPosition>, sqlx::Error> {
+    let mut newest: HashMap<(&str, i32, i64, &str), &DeadLetterRow<'_>> = HashMap::new();
     for &row in known.iter().filter(|row| row.replay_count > 0) {
         let origin = (
             &*row.origin.topic,
@@ -362,27 +341,27 @@ async fn replace(
     if newest.is_empty() {
         return Ok(Vec::new());
     }
-    let newest: Vec<&Row<'_>> = newest.into_values().collect();
-    bind(KEEP_OLD_VERDICT, &newest)
+    let newest: Vec<&DeadLetterRow<'_>> = newest.into_values().collect();
+    bind(KEEP_OLD_FAILURE, &newest)
         .execute(&mut *connection)
         .await?;
-    let again = bind(REPLACE, &newest).fetch_all(&mut *connection).await?;
-    let (mut ids, mut counts, mut groups, mut details) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in &again {
-        ids.push(row.try_get::<i64, _>(2)?);
-        counts.push(row.try_get::<i32, _>(3)?);
-        groups.push(row.try_get::<i64, _>(4)?);
-        details.push(row.try_get::<String, _>(5)?);
-    }
-    if !ids.is_empty() {
-        sqlx::query(FAIL_ITEMS)
-            .bind(ids)
-            .bind(counts)
-            .bind(groups)
-            .bind(details)
+    let again: Vec<Replaced> = bind(REPLACE, &newest)
+        .fetch_all(&mut *connection)
+        .await?
+        .iter()
+        .map(Replaced::from_row)
+        .collect::<Result<_, _>>()?;
+    if !again.is_empty() {
+        sqlx::query(FAIL_AGAIN)
+            .bind(again.iter().map(|row| row.id).collect::<Vec<_>>())
+            .bind(again.iter().map(|row| row.replay_count).collect::<Vec<_>>())
+            .bind(again.iter().map(|row| row.group_id).collect::<Vec<_>>())
+            .bind(again.iter().map(|row| &*row.detail).collect::<Vec<_>>())
             .execute(connection)
             .await?;
     }
-    places(&again)
+    Ok(again
+        .iter()
+        .map(|row| (row.dlq_partition, row.dlq_offset))
+        .collect())
 }

@@ -1,15 +1,13 @@
 //! A dead letter in plain words: what failed, where, what today's checks say, and what to type next.
 
 mod advice;
-mod json;
-mod plain;
+mod pointer;
 mod today;
 
-pub(crate) use plain::plain;
-
+use super::{no_such_dead_letter, plain};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{Explanation, Time};
+use crate::model::{DeadLetterState, Explanation, Format, Time};
 use contracts::RejectionCode;
 use contracts::pipeline::{Pipeline, Stage, Values};
 use sqlx::FromRow;
@@ -22,8 +20,8 @@ const SHOWN: usize = 200;
 struct Case {
     id: i64,
     group_id: i64,
-    state: String,
-    family: String,
+    state: DeadLetterState,
+    family: Format,
     stage: String,
     code: String,
     source: String,
@@ -52,63 +50,58 @@ impl Case {
     }
 }
 
-impl Context {
-    /// What failed, where, since when, how many like it, and what to do next.
-    ///
-    /// # Errors
-    /// [`RecoveryError::NotFound`]
-    pub async fn explain(&self, id: i64) -> Result<Explanation, RecoveryError> {
-        let case: Option<Case> = sqlx::query_as(
-            "SELECT d.id, d.group_id, d.state, d.family, g.stage, g.code, g.source, d.detail, d.consumer_group, d.replay_count,
-                    d.value AS original, d.value_bytes, e.value AS edited, d.origin_partition, d.origin_offset, g.open, g.first_seen
-             FROM dead_letters d JOIN groups g ON g.id = d.group_id LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = $1",
-        )
-        .bind(id)
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some(case) = case else {
-            return Err(RecoveryError::NotFound(format!(
-                "there is no dead letter {id}; eventflow dlq ls lists them"
-            )));
-        };
-        let code = RejectionCode::ALL
-            .iter()
-            .copied()
-            .find(|known| known.code() == case.code);
-        let is_raw = case
-            .stage_of(&self.pipeline)
-            .is_some_and(|stage| stage.values == Values::Raw);
-        let today = today::check(self, &case).await?;
-        let body = case
-            .original
-            .as_deref()
-            .and_then(|value| std::str::from_utf8(value).ok())
-            .filter(|_| is_raw);
-        let pointer = json::pointer(&case.detail, is_raw);
-        let value = body
-            .zip(pointer)
-            .and_then(|(body, pointer)| json::value_at(body, pointer));
-        let rule = body.zip(pointer).and_then(|(body, pointer)| {
-            let event_type = json::value_at(body, "/event_type")
-                .and_then(|text| serde_json::from_str::<String>(text).ok())?;
-            json::rule_at(&self.contracts.get(&event_type)?.schema_json, pointer)
-        });
-        let meaning = code.map_or(
-            "A code of another system: its documentation, and the detail, say what it means",
-            RejectionCode::meaning,
-        );
-        Ok(Explanation {
-            letter: case.id,
-            code: plain(&case.code, SHOWN),
-            meaning: meaning.to_owned(),
-            detail: plain(&case.detail, 1000),
-            pointer: pointer.map(|pointer| plain(pointer, SHOWN)),
-            value: value.map(|value| plain(value, SHOWN)),
-            rule: rule.map(|rule| plain(&rule, SHOWN)),
-            next: advice::next(&case, code, today.passes),
-            today: plain(&today.words, 1000),
-            began_at: case.first_seen,
-            like_it: case.open,
-        })
-    }
+/// What failed, where, since when, how many are similar, and what to do next.
+///
+/// # Errors
+/// [`RecoveryError::NotFound`]
+pub async fn explain(context: &Context, id: i64) -> Result<Explanation, RecoveryError> {
+    let case: Option<Case> = sqlx::query_as(
+        "SELECT d.id, d.group_id, d.state,
+                CASE d.family WHEN 'eventflow' THEN d.family ELSE 'unknown' END AS family, g.stage, g.code, g.source, d.detail, d.consumer_group, d.replay_count,
+                d.value AS original, d.value_bytes, e.value AS edited, d.origin_partition, d.origin_offset, g.open, g.first_seen
+         FROM dead_letters d JOIN groups g ON g.id = d.group_id LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = $1",
+    )
+    .bind(id)
+    .fetch_optional(&context.pool)
+    .await?;
+    let case = case.ok_or_else(|| no_such_dead_letter(id))?;
+    let code = RejectionCode::ALL
+        .iter()
+        .copied()
+        .find(|known| known.code() == case.code);
+    let today = today::check(context, &case).await?;
+    let is_raw = case
+        .stage_of(&context.pipeline)
+        .is_some_and(|stage| stage.values == Values::Raw);
+    let body = case
+        .original
+        .as_deref()
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .filter(|_| is_raw);
+    let at = pointer::of_detail(&case.detail, is_raw);
+    let value = body
+        .zip(at)
+        .and_then(|(body, pointer)| pointer::value_at(body, pointer));
+    let rule = body.zip(at).and_then(|(body, pointer)| {
+        let event_type = pointer::value_at(body, "/event_type")
+            .and_then(|text| serde_json::from_str::<String>(text).ok())?;
+        pointer::rule_at(&context.contracts.get(&event_type)?.schema_json, pointer)
+    });
+    let meaning = code.map_or(
+        "A code of another system: its documentation, and the detail, say what it means",
+        RejectionCode::meaning,
+    );
+    Ok(Explanation {
+        letter: case.id,
+        code: plain(&case.code, SHOWN),
+        meaning: meaning.to_owned(),
+        detail: plain(&case.detail, 1000),
+        pointer: at.map(|pointer| plain(pointer, SHOWN)),
+        value: value.map(|value| plain(value, SHOWN)),
+        rule: rule.map(|rule| plain(&rule, SHOWN)),
+        next: advice::next(&case, code, today.passes),
+        today: plain(&today.words, 1000),
+        began_at: case.first_seen,
+        like_it: case.open,
+    })
 }

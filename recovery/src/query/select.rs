@@ -6,38 +6,19 @@
 
 use crate::error::RecoveryError;
 use crate::index::row::{NAME_BYTES, clean, name};
-use crate::model::{Selection, State};
-use sqlx::{Acquire as _, PgConnection, Postgres, QueryBuilder, Row as _};
+use crate::model::{DeadLetterState, Selection};
+use sqlx::postgres::PgRow;
+use sqlx::{Acquire as _, FromRow, PgConnection, Postgres, QueryBuilder};
 
-/// Longest a question may take the database.
-const PATIENCE: &str = "SET LOCAL statement_timeout = '5s'";
-
-impl State {
-    /// As the database and the API spell it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Replaying => "replaying",
-            Self::Resolved => "resolved",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    /// From [`word`](Self::word).
-    pub(crate) fn of_word(word: &str) -> Option<Self> {
-        [Self::Open, Self::Replaying, Self::Resolved, Self::Discarded]
-            .into_iter()
-            .find(|state| state.word() == word)
-    }
-}
+/// Longest a query may take the database.
+const TIMEOUT: &str = "SET LOCAL statement_timeout = '5s'";
 
 /// The states of a selection: open ones, unless it says.
-pub(crate) fn states(selection: &Selection) -> Vec<&'static str> {
+fn states(selection: &Selection) -> Vec<DeadLetterState> {
     if selection.state.is_empty() {
-        vec![State::Open.word()]
+        vec![DeadLetterState::Open]
     } else {
-        selection.state.iter().map(|state| state.word()).collect()
+        selection.state.clone()
     }
 }
 
@@ -153,7 +134,7 @@ pub(crate) async fn page(
             .push(" ORDER BY d.id DESC LIMIT ")
             .push_bind(limit);
         return Ok(Page {
-            ids: patiently(connection, query).await?,
+            ids: ids_with_timeout(connection, query).await?,
             total: None,
         });
     }
@@ -179,7 +160,7 @@ pub(crate) async fn page(
             .push(" ORDER BY d.id + 0 DESC LIMIT ")
             .push_bind(limit);
         return Ok(Page {
-            ids: patiently(connection, query).await?,
+            ids: ids_with_timeout(connection, query).await?,
             total: None,
         });
     }
@@ -197,7 +178,7 @@ pub(crate) async fn page(
 async fn along_groups(
     connection: &mut PgConnection,
     groups: &[i64],
-    states: &[&str],
+    states: &[DeadLetterState],
     before: i64,
     limit: i64,
 ) -> Result<Vec<i64>, RecoveryError> {
@@ -236,10 +217,7 @@ pub(crate) async fn groups(
     push_count(&mut query, selection);
     query.push(" AS n FROM groups) g WHERE g.n > 0");
     push_group_filters(&mut query, selection);
-    let rows = query.build().fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
+    Ok(query.build_query_as().fetch_all(connection).await?)
 }
 
 /// The count of a group's dead letters in the selection's states. The words are ours, not the asker's.
@@ -247,7 +225,8 @@ pub(crate) fn push_count(query: &mut QueryBuilder<Postgres>, selection: &Selecti
     let mut states = states(selection);
     states.sort_unstable();
     states.dedup();
-    query.push("(").push(states.join(" + ")).push(")");
+    let columns: Vec<&str> = states.into_iter().map(DeadLetterState::as_str).collect();
+    query.push("(").push(columns.join(" + ")).push(")");
 }
 
 /// Appends the group filters on `g` (of groups).
@@ -266,37 +245,32 @@ pub(crate) fn push_group_filters(query: &mut QueryBuilder<Postgres>, selection: 
     }
 }
 
-/// Runs a question that may scan, for so long and no longer. Inside somebody's transaction the limit ends with the question.
-async fn patiently(
+/// Runs a query that may scan, for so long and no longer. Inside somebody's transaction the limit ends with the query.
+pub(crate) async fn with_timeout<T>(
     connection: &mut PgConnection,
     mut query: QueryBuilder<Postgres>,
-) -> Result<Vec<i64>, RecoveryError> {
+) -> Result<Vec<T>, RecoveryError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
     let mut guard = connection.begin().await?;
-    sqlx::query(PATIENCE).execute(&mut *guard).await?;
-    let ids = query
-        .build_query_scalar()
+    sqlx::query(TIMEOUT).execute(&mut *guard).await?;
+    let rows = query
+        .build_query_as()
         .fetch_all(&mut *guard)
         .await
         .map_err(too_long)?;
     // Taken back, not committed: that ends the limit, also where the transaction is the caller's.
     guard.rollback().await?;
-    Ok(ids)
+    Ok(rows)
 }
 
-/// As [`patiently`], for whole rows.
-pub(crate) async fn patient_rows(
+async fn ids_with_timeout(
     connection: &mut PgConnection,
-    mut query: QueryBuilder<Postgres>,
-) -> Result<Vec<sqlx::postgres::PgRow>, RecoveryError> {
-    let mut guard = connection.begin().await?;
-    sqlx::query(PATIENCE).execute(&mut *guard).await?;
-    let rows = query
-        .build()
-        .fetch_all(&mut *guard)
-        .await
-        .map_err(too_long)?;
-    guard.rollback().await?;
-    Ok(rows)
+    query: QueryBuilder<Postgres>,
+) -> Result<Vec<i64>, RecoveryError> {
+    let ids: Vec<(i64,)> = with_timeout(connection, query).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
 fn too_long(error: sqlx::Error) -> RecoveryError {

@@ -11,7 +11,7 @@ mod shown;
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{DryRun, DryRunItem};
+use crate::model::{DryRun, DryRunSample, Prediction};
 use crate::replay::jobs::{unknown, within};
 use crate::replay::runner::letter::{self, Letter};
 use check::Replay;
@@ -35,7 +35,7 @@ const MAX_SAMPLES: usize = 100;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DryRunOutcome {
     pub(crate) letter: i64,
-    pub(crate) would: Would,
+    pub(crate) would: Prediction,
     pub(crate) code: Option<&'static str>,
     /// Where in the JSON
     pub(crate) pointer: Option<String>,
@@ -46,30 +46,11 @@ pub(crate) struct DryRunOutcome {
     pub(crate) diff: Option<serde_json::Value>,
 }
 
-/// What a replay would come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Would {
-    Store,
-    Duplicate,
-    Fail,
-}
-
-impl Would {
-    /// As the column `would` has it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Duplicate => "duplicate",
-            Self::Fail => "fail",
-        }
-    }
-}
-
 impl DryRunOutcome {
     fn fails(letter: &Letter, failure: check::Failure) -> Self {
         Self {
             letter: letter.id,
-            would: Would::Fail,
+            would: Prediction::Fail,
             code: Some(failure.code),
             pointer: failure.pointer,
             detail: Some(failure.detail),
@@ -244,7 +225,7 @@ impl Context {
         )
         .bind(job)
         .bind(column!(|outcome| outcome.letter))
-        .bind(column!(|outcome| outcome.would.as_str()))
+        .bind(column!(|outcome| outcome.would))
         .bind(column!(|outcome| outcome.code))
         .bind(column!(|outcome| outcome.detail.as_deref().map(audit_log::clean)))
         .execute(&self.pool)
@@ -263,9 +244,9 @@ struct PendingItem {
 
 fn count(run: &mut DryRun, outcome: &DryRunOutcome) {
     match outcome.would {
-        Would::Store => run.would_store += 1,
-        Would::Duplicate => run.would_be_duplicate += 1,
-        Would::Fail => {
+        Prediction::Store => run.would_store += 1,
+        Prediction::Duplicate => run.would_be_duplicate += 1,
+        Prediction::Fail => {
             run.would_fail += 1;
             let code = outcome.code.unwrap_or("unknown").to_owned();
             *run.would_fail_by_code.entry(code).or_default() += 1;
@@ -273,10 +254,10 @@ fn count(run: &mut DryRun, outcome: &DryRunOutcome) {
     }
 }
 
-fn item(outcome: DryRunOutcome) -> DryRunItem {
-    DryRunItem {
+fn item(outcome: DryRunOutcome) -> DryRunSample {
+    DryRunSample {
         letter: outcome.letter,
-        would: outcome.would.as_str().to_owned(),
+        would: outcome.would,
         code: outcome.code.map(str::to_owned),
         detail: outcome.detail,
         row: outcome.row,

@@ -1,137 +1,128 @@
-//! A dead letter's value changed by a person, checked before it is taken; the original stays. And dead letters given up.
+//! A dead letter's value changed by a person, checked before it is taken; the original stays. And dead letters discarded.
 //!
-//! An edit mends a value; it does not make another event of it. Where the original says which event it is (its event id, and its source
+//! An edit fixes a value; it does not make another event of it. Where the original says which event it is (its event id, and its source
 //! when no `ef.source` header says it), the edited value must say the same: under another id the vendor's next delivery would be stored
-//! beside it, one event twice (P5), and a replay would no longer be the same replay (P8). An id that is itself at fault may be mended.
+//! beside it, one event twice (P5), and a replay would no longer be the same replay (P8). An id that is itself at fault may be changed.
 
 mod apply;
-mod many;
-mod number;
-mod once;
+mod discard;
+mod exact_json;
+mod idempotency;
+mod patch;
+mod selected;
 mod value;
 
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::Selection;
+use crate::model::{EditSummary, Selection};
+use crate::query::no_such_dead_letter;
 use crate::replay::jobs::within;
 use sqlx::Connection;
 
 /// Longest edited value: what Kafka takes unless told otherwise.
-pub const MOST_BYTES: usize = 1_000_000;
+pub const MAX_BYTES: usize = 1_000_000;
 
-/// What an edit did.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[allow(missing_docs)]
-pub struct Edited {
-    /// Dead letters whose value is another now
-    pub changed: u64,
-    /// Dead letters the patch left as they were
-    pub unchanged: u64,
+/// The value as the text a person edits: what would be sent by a replay now.
+///
+/// # Errors
+/// [`RecoveryError`]
+pub async fn editable_text(context: &Context, id: i64) -> Result<String, RecoveryError> {
+    let letter = within(async {
+        let mut connection = context.pool.acquire().await?;
+        Ok(crate::replay::runner::letter::load(&mut connection, &[id]).await?)
+    });
+    let letter = letter
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| no_such_dead_letter(id))?;
+    value::text(context, &letter, letter.outgoing()).await
 }
 
-impl Context {
-    /// The value as the text a person edits: what would be sent by a replay now.
-    ///
-    /// # Errors
-    /// [`RecoveryError`]
-    pub async fn editable(&self, id: i64) -> Result<String, RecoveryError> {
-        let letter = within(async {
-            let mut connection = self.pool.acquire().await?;
-            Ok(crate::replay::runner::letter::load(&mut connection, &[id]).await?)
-        });
-        let letter = letter
-            .await?
-            .into_iter()
-            .next()
-            .ok_or_else(|| apply::unknown(id))?;
-        value::text(self, &letter, letter.outgoing()).await
+/// Takes a new value for one dead letter. By nature idempotent: the same value again changes nothing.
+///
+/// # Errors
+/// [`RecoveryError::StillBroken`] when the value breaks its contract; nothing is changed then.
+pub async fn edit(
+    context: &Context,
+    who: &str,
+    id: i64,
+    text: &str,
+    reason: &str,
+) -> Result<EditSummary, RecoveryError> {
+    apply::name(who)?;
+    if text.len() > MAX_BYTES {
+        return Err(RecoveryError::Invalid(format!(
+            "the edited value has {} bytes, and at most {MAX_BYTES} are taken",
+            text.len()
+        )));
     }
-
-    /// Takes a new value for one dead letter. By nature idempotent: the same value again changes nothing.
-    ///
-    /// # Errors
-    /// [`RecoveryError::StillBroken`] when the value breaks its contract; nothing is changed then.
-    pub async fn edit(
-        &self,
-        who: &str,
-        id: i64,
-        text: &str,
-        reason: &str,
-    ) -> Result<Edited, RecoveryError> {
-        apply::name(who)?;
-        if text.len() > MOST_BYTES {
-            return Err(RecoveryError::Invalid(format!(
-                "the edited value has {} bytes, and at most {MOST_BYTES} are taken",
-                text.len()
-            )));
-        }
-        within(async {
-            let mut connection = self.pool.acquire().await?;
-            let mut transaction = connection.begin().await?;
-            let letter = apply::open_letter(&mut transaction, id).await?;
-            let Some(change) = apply::change(self, &letter, text).await? else {
-                return Ok(Edited {
-                    changed: 0,
-                    unchanged: 1,
-                });
-            };
-            let author = apply::Author { who, reason };
-            apply::write(&mut transaction, &author, &[(letter, change)]).await?;
-            let counts = serde_json::json!({"changed": 1});
-            let entry = crate::audit_log::Entry {
-                who,
-                action: "dead_letter.edit",
-                letter: Some(id),
-                reason,
-                counts,
-                job: None,
-            };
-            crate::audit_log::write(&mut transaction, entry).await?;
-            transaction.commit().await?;
-            Ok(Edited {
-                changed: 1,
-                unchanged: 0,
-            })
+    within(async {
+        let mut connection = context.pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let letter = apply::open_letter(&mut transaction, id).await?;
+        let Some(change) = apply::change(context, &letter, text).await? else {
+            return Ok(EditSummary {
+                changed: 0,
+                unchanged: 1,
+            });
+        };
+        let author = apply::Author { who, reason };
+        apply::write(&mut transaction, &author, &[(letter, change)]).await?;
+        let counts = serde_json::json!({"changed": 1});
+        let entry = crate::audit_log::Entry {
+            who,
+            action: "dead_letter.edit",
+            letter: Some(id),
+            reason,
+            counts,
+            job: None,
+        };
+        crate::audit_log::write(&mut transaction, entry).await?;
+        transaction.commit().await?;
+        Ok(EditSummary {
+            changed: 1,
+            unchanged: 0,
         })
-        .await
-    }
+    })
+    .await
+}
 
-    /// Applies a JSON Patch (RFC 6902) to every dead letter of a selection: to all or, when one would still be broken, to none. The same
-    /// `key` again changes nothing and answers the same.
-    ///
-    /// # Errors
-    /// [`RecoveryError`], naming the first dead letter that cannot take it.
-    pub async fn patch(
-        &self,
-        who: &str,
-        selection: &Selection,
-        patch: &str,
-        reason: &str,
-        key: &str,
-        yes: bool,
-    ) -> Result<Edited, RecoveryError> {
-        many::patch(
-            self,
-            &apply::Author { who, reason },
-            selection,
-            patch,
-            key,
-            yes,
-        )
-        .await
-    }
+/// Applies a JSON Patch (RFC 6902) to every dead letter of a selection: to all or, when one would still be broken, to none. The same
+/// `key` again changes nothing and answers the same.
+///
+/// # Errors
+/// [`RecoveryError`], naming the first dead letter that cannot take it.
+pub async fn patch(
+    context: &Context,
+    who: &str,
+    selection: &Selection,
+    patch: &str,
+    reason: &str,
+    key: &str,
+    yes: bool,
+) -> Result<EditSummary, RecoveryError> {
+    patch::patch(
+        context,
+        &apply::Author { who, reason },
+        selection,
+        patch,
+        key,
+        yes,
+    )
+    .await
+}
 
-    /// Gives up the open dead letters of a selection, in parts: each is done and logged as it is given up. Answers how many.
-    ///
-    /// # Errors
-    /// [`RecoveryError`]
-    pub async fn discard(
-        &self,
-        who: &str,
-        selection: &Selection,
-        reason: &str,
-        yes: bool,
-    ) -> Result<u64, RecoveryError> {
-        many::discard(self, &apply::Author { who, reason }, selection, yes).await
-    }
+/// Discards the open dead letters of a selection, in parts: each is done and logged as it is discarded. Returns how many.
+///
+/// # Errors
+/// [`RecoveryError`]
+pub async fn discard(
+    context: &Context,
+    who: &str,
+    selection: &Selection,
+    reason: &str,
+    yes: bool,
+) -> Result<u64, RecoveryError> {
+    discard::discard(context, &apply::Author { who, reason }, selection, yes).await
 }

@@ -8,10 +8,10 @@
 //! counted before anything is sent. The breaker of the stages does not count replays, so what fails again here opens no breaker, and a
 //! stage held by its breaker holds replays too: they wait, and are neither lost nor tried again.
 
-mod act;
 pub mod metrics;
+mod run;
 
-pub use act::run;
+pub use run::run;
 
 use crate::model::Time;
 use contracts::RejectionCode;
@@ -21,15 +21,15 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Duration;
 
-/// Dead letters looked at in one look, at most.
-const LOOK: usize = 2_000;
+/// Most candidates of one evaluation.
+const MAX_CANDIDATES: usize = 2_000;
 
 /// The policy file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policies {
-    /// Look so often, as `15m`
-    #[serde(default = "quarter_of_an_hour", with = "span")]
+    /// Evaluate so often, as `15m`
+    #[serde(default = "quarter_of_an_hour", with = "duration")]
     pub every: Duration,
     /// None: nothing is replayed by itself
     #[serde(default)]
@@ -48,10 +48,10 @@ pub struct Policy {
     #[serde(default)]
     pub sources: Vec<String>,
     /// Only what failed at least so long ago
-    #[serde(default = "a_minute", with = "span")]
+    #[serde(default = "a_minute", with = "duration")]
     pub youngest: Duration,
     /// Only what failed at most so long ago
-    #[serde(default = "a_week", with = "span")]
+    #[serde(default = "a_week", with = "duration")]
     pub oldest: Duration,
     /// Records a second
     #[serde(default = "ten")]
@@ -63,7 +63,7 @@ pub struct Policy {
     #[serde(default = "three")]
     pub max_tries: u32,
     /// Pause after the first try of a dead letter; doubled after each
-    #[serde(default = "ten_minutes", with = "span")]
+    #[serde(default = "ten_minutes", with = "duration")]
     pub backoff: Duration,
     /// Stop when so many of a replay fail again
     #[serde(default = "five")]
@@ -95,8 +95,8 @@ fn five() -> usize {
     5
 }
 
-/// Spans as people write them: `90s`, `15m`, `2h`, `7d`.
-mod span {
+/// Durations as people write them: `90s`, `15m`, `2h`, `7d`.
+mod duration {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 
@@ -104,12 +104,12 @@ mod span {
         deserializer: D,
     ) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let span = runtime::config::parse_duration(&text)
+        let duration = runtime::config::parse_duration(&text)
             .ok()
-            .filter(|span| !span.is_zero());
-        span.ok_or_else(|| {
+            .filter(|duration| !duration.is_zero());
+        duration.ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is no span; write it as 90s, 15m, 2h or 7d"
+                "{text:?} is not a duration; write it as 90s, 15m, 2h or 7d"
             ))
         })
     }
@@ -177,7 +177,7 @@ impl Policies {
     }
 }
 
-/// What a verdict depends on beside the dead letter: another fingerprint is a reason to look again.
+/// What an outcome depends on beside the dead letter: another fingerprint is a reason to evaluate again.
 #[must_use]
 pub fn fingerprint(policy: &Policy, contracts: &Catalog) -> String {
     let mut parts: Vec<String> = contracts
@@ -191,11 +191,13 @@ pub fn fingerprint(policy: &Policy, contracts: &Catalog) -> String {
 }
 
 /// An open dead letter a policy's codes and sources fit, and what automatic recovery did with it so far.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub(crate) struct Candidate {
     pub(crate) id: i64,
     pub(crate) last_failed_at: Time,
+    #[sqlx(try_from = "i32")]
     pub(crate) replay_count: u32,
+    #[sqlx(try_from = "i32")]
     pub(crate) tries: u32,
     pub(crate) next_try_at: Option<Time>,
     pub(crate) failed_with: Option<String>,

@@ -172,7 +172,7 @@ pub async fn run_with(
 /// Follows what was sent, beside the sending: with a million awaited a round takes seconds. It rests as long as it worked.
 async fn follow(context: &Runner) {
     let mut looked = Instant::now();
-    let mut lost = Lost::new(&context.recovery.pipeline, context.settings.recheck * 5);
+    let mut lost = Lost::new(context.settings.recheck * 5);
     while !context.shutdown.is_cancelled() {
         let started = Instant::now();
         let mut followed = outcome::settle(&context.recovery).await;
@@ -183,7 +183,7 @@ async fn follow(context: &Runner) {
         if let Err(error) = followed {
             tracing::warn!(event = "replay_outcomes_wait", code = error.code(), %error);
         }
-        if let Err(error) = lost.look(&context.recovery).await {
+        if let Err(error) = lost.check(&context.recovery).await {
             tracing::warn!(event = "replay_lost_unknown", code = error.code(), %error);
         }
         let rest = started.elapsed().max(context.settings.poll);

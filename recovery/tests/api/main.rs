@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod answers;
+mod edits;
 mod guard;
+mod letters;
 mod listener;
-mod work;
+mod replays;
 mod world;

@@ -9,6 +9,7 @@
 
 use clap::Parser;
 use recovery::model::{Job, Selection};
+use recovery::replay::jobs;
 use recovery::replay::runner::Settings;
 use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::admin::OwnedRecord;
@@ -176,8 +177,7 @@ impl World {
             id: ids.to_vec(),
             ..Selection::default()
         };
-        self.recovery
-            .plan("ann", &selection, "a test", key, None)
+        jobs::plan(&self.recovery, "ann", &selection, "a test", key, None)
             .await
             .unwrap()
     }
@@ -185,8 +185,7 @@ impl World {
     /// Planned and applied.
     pub async fn applied(&self, ids: &[i64], rate: f64) -> Job {
         let job = self.planned(ids, &format!("{:x}", fastrand::u64(..))).await;
-        self.recovery
-            .apply("ann", &job.id, Some(rate), true)
+        jobs::apply(&self.recovery, "ann", &job.id, Some(rate), true)
             .await
             .unwrap()
     }
@@ -237,7 +236,7 @@ impl World {
     pub async fn job_when(&self, id: &str, wanted: impl Fn(&Job) -> bool) -> Job {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Ok(job) = self.recovery.job(id).await {
+            if let Ok(job) = jobs::get(&self.recovery, id).await {
                 if wanted(&job) {
                     return job;
                 }
@@ -249,7 +248,10 @@ impl World {
 }
 
 pub fn count(job: &Job, state: &str) -> i64 {
-    job.by_state.get(state).copied().unwrap_or(0)
+    job.by_state
+        .get(&state.parse().unwrap())
+        .copied()
+        .unwrap_or(0)
 }
 
 pub struct Runner {

@@ -1,8 +1,11 @@
 //! The private server, its end and the end of its owner.
 
+use super::process::gist;
 use super::*;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// Authentication request 10 of the protocol: SASL.
 const SASL: u32 = 10;

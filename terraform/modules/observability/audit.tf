@@ -91,7 +91,7 @@ resource "aws_scheduler_schedule" "audit" {
     arn      = var.audit.cluster_arn
     role_arn = aws_iam_role.audit.arn
     input = jsonencode({
-      containerOverrides = [{ name = var.audit.container, command = ["audit", "--direct", "--json"] }]
+      containerOverrides = [{ name = var.audit.container, command = ["audit", "--database", "--json"] }]
     })
 
     ecs_parameters {

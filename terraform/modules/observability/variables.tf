@@ -38,7 +38,7 @@ variable "services" {
 variable "audit" {
   description = <<-EOT
     How the audit runs on a schedule: the recovery role's task definition (family ARN without revision is best) is run
-    with `audit --direct --json`. Its answer, one JSON line, becomes the metrics behind "unaccounted", "lag" and "dead letters".
+    with `audit --database --json`. Its answer, one JSON line, becomes the metrics behind "unaccounted", "lag" and "dead letters".
   EOT
   type = object({
     cluster_arn         = string

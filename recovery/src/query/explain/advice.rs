@@ -1,15 +1,16 @@
 //! What to do next, one sentence each, with the command to type.
 
 use super::{Case, plain};
+use crate::model::{DeadLetterState, Format};
 use contracts::RejectionCode as C;
 
 /// Whose turn it is.
 enum Turn {
     /// The value: edited here, if anybody knows what was meant
     Value(&'static str),
-    /// The vendor sends what cannot be mended here
+    /// The vendor sends what cannot be fixed here
     Vendor(&'static str),
-    /// The set-up: mended there, then replayed as it is
+    /// The set-up: fixed there, then replayed unchanged
     SetUp(&'static str),
     /// A person decides between two truths
     Decision(&'static str),
@@ -18,13 +19,13 @@ enum Turn {
 fn turn(code: C) -> Turn {
     match code {
         C::EmptyBody => Turn::Vendor(
-            "Nothing was sent, so there is nothing to mend: ask the vendor to send the event again.",
+            "Nothing was sent, so there is nothing to fix: ask the vendor to send the event again.",
         ),
         C::NotUtf8 => Turn::Vendor(
-            "The bytes are no text: ask the vendor which encoding it sends; only UTF-8 is JSON.",
+            "The bytes are not text: ask the vendor which encoding it sends; only UTF-8 is JSON.",
         ),
         C::NotJson => Turn::Value(
-            "The body breaks off or was never JSON: look at it, and mend it only if nothing is missing.",
+            "The body breaks off or was never JSON: read it, and fix it only if nothing is missing.",
         ),
         C::NotAnObject => Turn::Vendor(
             "An event is one JSON object: a list of events goes to the source's /batch address.",
@@ -46,7 +47,7 @@ fn turn(code: C) -> Turn {
             "Shorten the value, or allow more in the contract (maxLength) and restart the validator.",
         ),
         C::UnknownEventType => Turn::SetUp(
-            "Give the validator a contract for this event type (--contracts), or mend the name if it is misspelt.",
+            "Give the validator a contract for this event type (--contracts), or fix the name if it is misspelled.",
         ),
         C::UnsupportedSchemaVersion => Turn::SetUp(
             "Give the validator a contract for this version (--contracts), or have the vendor send the version there is.",
@@ -69,7 +70,7 @@ fn turn(code: C) -> Turn {
         C::AmountOutOfRange => Turn::Value(
             "No payment is that large: look for a missing decimal point, and ask the vendor.",
         ),
-        C::UnknownCurrency => Turn::Value("Write the ISO 4217 code in capitals, such as EUR."),
+        C::UnknownCurrency => Turn::Value("Write the ISO 4217 code in uppercase, such as EUR."),
         C::ValueNotAllowed => Turn::Value(
             "Take one of the values the contract allows, or allow this one in the contract (enum, const).",
         ),
@@ -80,7 +81,7 @@ fn turn(code: C) -> Turn {
             "The registry lost this schema, or another registry wrote the record: point --registry-url at the right one, or register it again.",
         ),
         C::BadDatum => Turn::SetUp(
-            "The record and its schema do not belong together: look at what was deployed when it began. The raw record is untouched.",
+            "The record and its schema do not belong together: check what was deployed when it began. The raw record is untouched.",
         ),
         C::Conflict => Turn::Decision(
             "One event id has two contents. Ask the vendor which is true. If the stored one is, discard this; if this one is, the vendor sends \
@@ -90,7 +91,7 @@ fn turn(code: C) -> Turn {
             "PostgreSQL takes no such value (a NUL character, a number out of range): take it out and replay.",
         ),
         C::ReplaysExhausted => Turn::Decision(
-            "It was replayed as often as allowed and failed each time: read its earlier failures before anything else, and mend their cause. \
+            "It was replayed as often as allowed and failed each time: read its earlier failures before anything else, and fix their cause. \
              --max-replays of the stage is the limit.",
         ),
     }
@@ -98,35 +99,33 @@ fn turn(code: C) -> Turn {
 
 /// What to do next. `passes`: whether today's checks take it.
 pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<String> {
-    let (id, group, like_it) = (case.id, case.group_id, case.open);
+    let (id, group, similar) = (case.id, case.group_id, case.open);
     let discard = |why: &str| {
-        format!("Give it up, with the reason: eventflow dlq discard --id {id} --reason \"{why}\"")
+        format!("Discard it, with the reason: eventflow dlq discard --id {id} --reason \"{why}\"")
     };
-    match case.state.as_str() {
-        "resolved" => {
+    match case.state {
+        DeadLetterState::Open => {}
+        DeadLetterState::Resolved => {
             return vec![format!(
                 "Nothing: it is settled. Its story: eventflow trace, or eventflow dlq show {id}"
             )];
         }
-        "discarded" => {
+        DeadLetterState::Discarded => {
             return vec![format!(
-                "Nothing: it was given up. Who, when and why: eventflow dlq show {id}"
+                "Nothing: it was discarded. Who, when and why: eventflow dlq show {id}"
             )];
         }
-        "replaying" => {
+        DeadLetterState::Replaying => {
             return vec![
-                "Wait: a replay of it is under way. Its progress: eventflow replay history"
-                    .to_owned(),
+                "Wait: it is being replayed. Its progress: eventflow replay history".to_owned(),
             ];
         }
-        // Open, or a state of a newer version.
-        _ => {}
     }
-    if case.family != "eventflow" {
+    if case.family == Format::Unknown {
         return vec![
             format!("Read what the other system says of it: eventflow dlq show {id}"),
             format!(
-                "It failed in group {}, whose records EventFlow cannot send back: mend it there, and send it with that system's own tools.",
+                "It failed in group {}, whose records EventFlow cannot send back: fix it there, and send it with that system's own tools.",
                 if case.consumer_group.is_empty() {
                     "(unknown)".to_owned()
                 } else {
@@ -141,9 +140,9 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
     let mut next = Vec::new();
     if passes == Some(true) {
         next.push(format!("Replay it, since it would pass now: {replay_one}"));
-        if like_it > 1 {
+        if similar > 1 {
             next.push(format!(
-                "Or all {like_it} like it; the dry run tells which of them would pass: {replay_all}"
+                "Or all {similar} similar ones; the dry run says which would pass: {replay_all}"
             ));
         }
     }
@@ -153,12 +152,12 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
             if passes != Some(true) {
                 next.push(format!("Then replay it: {replay_one}"));
             }
-            if like_it > 1 {
+            if similar > 1 {
                 next.push(format!(
-                    "The same mistake {like_it} times is mended by one patch: eventflow dlq edit --group {group} --patch FILE"
+                    "One patch fixes all {similar}: eventflow dlq edit --group {group} --patch FILE"
                 ));
             }
-            next.push(discard("cannot be mended"));
+            next.push(discard("cannot be fixed"));
         }
         Some(Turn::Vendor(what)) => {
             next.push(what.to_owned());
@@ -168,7 +167,7 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
             next.push(what.to_owned());
             if passes != Some(true) {
                 next.push(format!(
-                    "Then replay all like it, as they are: {replay_all}"
+                    "Then replay all similar ones, unchanged: {replay_all}"
                 ));
             }
             next.push(discard("not ours"));
@@ -180,13 +179,13 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
         }
         None => {
             next.push(format!("This version does not know the code: read the detail, and look at it: eventflow dlq show {id}"));
-            next.push(format!("If its cause is mended: {replay_one}"));
+            next.push(format!("Once its cause is fixed: {replay_one}"));
             next.push(discard("not needed"));
         }
     }
     if case.replay_count > 0 {
         next.push(format!(
-            "It was replayed {} times before: mend the cause first, or it comes back.",
+            "It was replayed {} times before: fix the cause first, or it fails again.",
             case.replay_count
         ));
     }

@@ -1,7 +1,8 @@
-//! Today's verdict on what a replay would send.
+//! What today's checks say of what a replay would send.
 
 use super::{Case, SHOWN, plain};
 use crate::context::Context;
+use crate::envelope::rfc3339;
 use crate::error::RecoveryError;
 use crate::persistence_views;
 use contracts::avro::datum::Event;
@@ -9,12 +10,11 @@ use contracts::avro::framing;
 use contracts::pipeline::{Offsets, Stage, Values};
 use runtime::registry::RegistryError;
 use sha2::{Digest, Sha256};
-use sqlx::Row as _;
 
 /// What today's checks say.
 pub(super) struct Today {
     pub(super) words: String,
-    /// None: it cannot be told
+    /// None: not known
     pub(super) passes: Option<bool>,
 }
 
@@ -41,7 +41,7 @@ impl Today {
     }
 }
 
-pub(super) async fn check(recovery: &Context, case: &Case) -> Result<Today, RecoveryError> {
+pub(super) async fn check(context: &Context, case: &Case) -> Result<Today, RecoveryError> {
     let whose = if case.edited.is_some() {
         "as edited, it"
     } else {
@@ -55,13 +55,13 @@ pub(super) async fn check(recovery: &Context, case: &Case) -> Result<Today, Reco
             )),
         });
     };
-    let Some(stage) = case.stage_of(&recovery.pipeline) else {
+    let Some(stage) = case.stage_of(&context.pipeline) else {
         return Ok(Today::unknown(
             "not checked: it is not of a stage of EventFlow's",
         ));
     };
     Ok(match stage.values {
-        Values::Raw => match recovery.contracts.validate(value) {
+        Values::Raw => match context.contracts.validate(value) {
             Ok(event) => Today::passes(format!(
                 "{whose} keeps its contract ({}) now",
                 event.contract().event_type
@@ -77,12 +77,12 @@ pub(super) async fn check(recovery: &Context, case: &Case) -> Result<Today, Reco
                 ))
             }
         },
-        Values::Avro => datum(recovery, case, stage, value, whose).await?,
+        Values::Avro => datum(context, case, stage, value, whose).await?,
     })
 }
 
 async fn datum(
-    recovery: &Context,
+    context: &Context,
     case: &Case,
     stage: &Stage,
     value: &[u8],
@@ -97,7 +97,7 @@ async fn datum(
             )));
         }
     };
-    let decoder = recovery.registry.lock().await.decoder(schema_id).await;
+    let decoder = context.registry.lock().await.decoder(schema_id).await;
     let decoder = match decoder {
         Ok(decoder) => decoder,
         Err(error @ RegistryError::Unavailable(_)) => {
@@ -123,12 +123,12 @@ async fn datum(
             stage.name
         )));
     }
-    against_the_row(recovery, case, &event, &Sha256::digest(datum), whose).await
+    against_the_row(context, case, &event, &Sha256::digest(datum), whose).await
 }
 
 /// Whether the event's id is stored, and with what.
 async fn against_the_row(
-    recovery: &Context,
+    context: &Context,
     case: &Case,
     event: &Event<'_>,
     content_hash: &[u8],
@@ -142,7 +142,7 @@ async fn against_the_row(
             "{whose} can be read, and its event id is not stored: it would be stored now"
         )),
     };
-    if !persistence_views::is_there(&recovery.pool).await? || event.event_id.contains('\0') {
+    if !persistence_views::is_there(&context.pool).await? || event.event_id.contains('\0') {
         return Ok(is_free());
     }
     let source = if case.source.is_empty() {
@@ -150,25 +150,52 @@ async fn against_the_row(
     } else {
         &case.source
     };
-    let row = sqlx::query(persistence_views::STORED_CONTENT)
+    let stored: Option<StoredContent> = sqlx::query_as(persistence_views::STORED_CONTENT)
         .bind(event.event_id)
         .bind(source)
-        .fetch_optional(&recovery.pool)
+        .fetch_optional(&context.pool)
         .await?;
-    let Some(row) = row else { return Ok(is_free()) };
-    let (raw, stored_at): ((i32, i64), String) =
-        ((row.try_get(1)?, row.try_get(2)?), row.try_get(3)?);
-    if raw == (case.origin_partition, case.origin_offset) {
+    let Some(stored) = stored else {
+        return Ok(is_free());
+    };
+    let StoredContent {
+        raw_partition,
+        raw_offset,
+        ref stored_at,
+        ..
+    } = stored;
+    if (raw_partition, raw_offset) == (case.origin_partition, case.origin_offset) {
         return Ok(Today::passes(format!(
             "{whose} is stored already, from this very raw record, at {stored_at}"
         )));
     }
-    if row.try_get::<Vec<u8>, _>(0)? == content_hash {
+    if stored.content_hash == content_hash {
         return Ok(Today::passes(format!(
-            "{whose} is what is stored: a replay would find a duplicate of raw record {}:{}",
-            raw.0, raw.1
+            "{whose} is what is stored: a replay would find a duplicate of raw record {raw_partition}:{raw_offset}"
         )));
     }
+    let differences = differences(&stored, event);
+    let words = format!(
+        "{whose} still fails with conflict: raw record {raw_partition}:{raw_offset} is stored since {stored_at}. Different: {differences}"
+    );
+    Ok(Today::fails(plain(&words, SHOWN * 5)))
+}
+
+/// The row an event's id has.
+#[derive(sqlx::FromRow)]
+struct StoredContent {
+    content_hash: Vec<u8>,
+    raw_partition: i32,
+    raw_offset: i64,
+    stored_at: String,
+    event_type: Option<String>,
+    schema_version: Option<String>,
+    payload: String,
+    occurred_at_micros: Option<i64>,
+}
+
+/// Fields whose stored value is another than the event's.
+fn differences(stored: &StoredContent, event: &Event<'_>) -> String {
     let mut differences = Vec::new();
     let mut compare = |field: &str, stored: Option<String>, here: Option<String>| {
         if stored != here {
@@ -184,34 +211,24 @@ async fn against_the_row(
     };
     compare(
         "event_type",
-        row.try_get(4)?,
+        stored.event_type.clone(),
         Some(event.event_type.to_owned()),
     );
     compare(
         "schema_version",
-        row.try_get(5)?,
+        stored.schema_version.clone(),
         Some(event.schema_version.to_string()),
     );
-    let micros = |micros: i64| {
-        let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
-        time.and_then(|time| {
-            time.format(&time::format_description::well_known::Rfc3339)
-                .ok()
-        })
-        .unwrap_or_else(|| micros.to_string())
-    };
+    let time = |micros: i64| rfc3339(micros).unwrap_or_else(|| micros.to_string());
     compare(
         "timestamp",
-        row.try_get::<Option<i64>, _>(9)?.map(micros),
-        Some(micros(event.occurred_at_micros)),
+        stored.occurred_at_micros.map(time),
+        Some(time(event.occurred_at_micros)),
     );
     let fields = |json: &str| {
         serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).unwrap_or_default()
     };
-    let (stored, here) = (
-        fields(&row.try_get::<String, _>(8)?),
-        fields(&event.payload_json),
-    );
+    let (stored, here) = (fields(&stored.payload), fields(&event.payload_json));
     let names: std::collections::BTreeSet<&String> = stored.keys().chain(here.keys()).collect();
     for name in names {
         let text = |value: Option<&serde_json::Value>| value.map(ToString::to_string);
@@ -221,14 +238,9 @@ async fn against_the_row(
             text(here.get(name)),
         );
     }
-    let differences = if differences.is_empty() {
+    if differences.is_empty() {
         "fields no row keeps".to_owned()
     } else {
         differences.join("; ")
-    };
-    let words = format!(
-        "{whose} still fails with conflict: raw record {}:{} is stored since {stored_at}. Different: {differences}",
-        raw.0, raw.1
-    );
-    Ok(Today::fails(plain(&words, SHOWN * 5)))
+    }
 }

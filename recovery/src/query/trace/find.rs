@@ -3,7 +3,7 @@
 use super::STORIES;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::Time;
+use crate::model::{DeadLetterState, ItemState, Time};
 use crate::persistence_views as views;
 use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +69,7 @@ pub(super) struct Delivery {
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct Letter {
     pub(super) id: i64,
-    pub(super) state: String,
+    pub(super) state: DeadLetterState,
     pub(super) stage: String,
     pub(super) code: String,
     pub(super) source: String,
@@ -146,7 +146,7 @@ pub(super) struct Sent {
     pub(super) job_id: String,
     pub(super) created_by: String,
     pub(super) reason: String,
-    pub(super) state: String,
+    pub(super) state: ItemState,
     pub(super) code: Option<String>,
     pub(super) edit_id: Option<i64>,
     pub(super) replay_count: Option<i32>,
@@ -175,11 +175,8 @@ const LETTERS: &str = "SELECT d.id, d.state, g.stage, g.code, g.source, d.origin
      FROM dead_letters d JOIN groups g ON g.id = d.group_id WHERE d.id = ANY($1)";
 
 /// Everything that belongs to what is asked for; true when there is more than is told.
-pub(super) async fn find(
-    recovery: &Context,
-    asked: &Asked,
-) -> Result<(Found, bool), RecoveryError> {
-    let stored = views::is_there(&recovery.pool).await?;
+pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, bool), RecoveryError> {
+    let stored = views::is_there(&context.pool).await?;
     let (mut found, mut letters) = (Found::default(), BTreeSet::new());
     let limit = i64::try_from(STORIES).unwrap_or(MOST) + 1;
     let (mut more, mut ids) = (false, Vec::new());
@@ -197,7 +194,7 @@ pub(super) async fn find(
             let rows: Vec<Row> = sqlx::query_as(rows)
                 .bind(limit)
                 .bind(text)
-                .fetch_all(&recovery.pool)
+                .fetch_all(&context.pool)
                 .await?;
             more |= rows.len() > STORIES;
             found.rows.extend(
@@ -209,7 +206,7 @@ pub(super) async fn find(
         let of_text: Vec<i64> = sqlx::query_scalar(of_letters)
             .bind(limit)
             .bind(text)
-            .fetch_all(&recovery.pool)
+            .fetch_all(&context.pool)
             .await?;
         more |= of_text.len() > STORIES;
         ids.extend(of_text.into_iter().take(STORIES));
@@ -218,7 +215,7 @@ pub(super) async fn find(
         let deliveries = sqlx::query_as(views::DELIVERIES_BY_EVENT_ID)
             .bind(MOST)
             .bind(key)
-            .fetch_all(&recovery.pool)
+            .fetch_all(&context.pool)
             .await?;
         add_deliveries(&mut found, deliveries);
     }
@@ -232,13 +229,13 @@ pub(super) async fn find(
             .collect();
         let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
             .bind(new)
-            .fetch_all(&recovery.pool)
+            .fetch_all(&context.pool)
             .await?;
         found
             .letters
             .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
+        let (partitions, offsets) = raws(&found, &context.pipeline.raw);
         if stored {
             for statement in [views::ROWS_BY_EVENT, views::ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
@@ -247,7 +244,7 @@ pub(super) async fn find(
                 } else {
                     query.bind(&partitions).bind(&offsets)
                 };
-                let rows: Vec<Row> = query.fetch_all(&recovery.pool).await?;
+                let rows: Vec<Row> = query.fetch_all(&context.pool).await?;
                 found.rows.extend(
                     rows.into_iter()
                         .map(|row| ((row.raw_partition, row.raw_offset), row)),
@@ -257,20 +254,20 @@ pub(super) async fn find(
                 .bind(MOST)
                 .bind(&sources)
                 .bind(&event_ids);
-            add_deliveries(&mut found, by_event.fetch_all(&recovery.pool).await?);
+            add_deliveries(&mut found, by_event.fetch_all(&context.pool).await?);
             let by_raw = sqlx::query_as(views::DELIVERIES_BY_RAW)
                 .bind(MOST)
                 .bind(&partitions)
                 .bind(&offsets);
-            add_deliveries(&mut found, by_raw.fetch_all(&recovery.pool).await?);
+            add_deliveries(&mut found, by_raw.fetch_all(&context.pool).await?);
         }
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &recovery.pipeline.raw);
+        let (partitions, offsets) = raws(&found, &context.pipeline.raw);
         ids = sqlx::query_scalar(LETTERS_BY_EVENT)
             .bind(MOST)
             .bind(sources)
             .bind(event_ids)
-            .fetch_all(&recovery.pool)
+            .fetch_all(&context.pool)
             .await?;
         let by_raw = sqlx::query_scalar::<_, i64>(LETTERS_BY_RAW)
             .bind(MOST)
@@ -278,8 +275,8 @@ pub(super) async fn find(
             .bind(offsets);
         ids.extend(
             by_raw
-                .bind(&recovery.pipeline.raw)
-                .fetch_all(&recovery.pool)
+                .bind(&context.pipeline.raw)
+                .fetch_all(&context.pool)
                 .await?,
         );
     }
@@ -290,7 +287,7 @@ pub(super) async fn find(
         .collect();
     let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
         .bind(new)
-        .fetch_all(&recovery.pool)
+        .fetch_all(&context.pool)
         .await?;
     found
         .letters
@@ -341,14 +338,14 @@ fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
 }
 
 /// What happened to these dead letters before.
-pub(super) async fn pasts(recovery: &Context, letters: Vec<i64>) -> Result<Pasts, RecoveryError> {
+pub(super) async fn pasts(context: &Context, letters: Vec<i64>) -> Result<Pasts, RecoveryError> {
     let failures = sqlx::query_as(
         "SELECT dead_letter_id, dlq_partition, dlq_offset, stage, code, detail, replay_count, failed_at FROM failures
          WHERE dead_letter_id = ANY($1) ORDER BY replay_count, failed_at LIMIT $2",
     )
     .bind(&letters)
     .bind(MOST)
-    .fetch_all(&recovery.pool)
+    .fetch_all(&context.pool)
     .await?;
     let edits = sqlx::query_as(
         "SELECT dead_letter_id, edited_by, edited_at, reason, patch::text AS patch FROM edits
@@ -356,7 +353,7 @@ pub(super) async fn pasts(recovery: &Context, letters: Vec<i64>) -> Result<Pasts
     )
     .bind(&letters)
     .bind(MOST)
-    .fetch_all(&recovery.pool)
+    .fetch_all(&context.pool)
     .await?;
     let sent = sqlx::query_as(
         "SELECT i.dead_letter_id, i.job_id, j.created_by, j.reason, i.state, i.code, i.edit_id, i.replay_count, i.sent_at
@@ -365,7 +362,7 @@ pub(super) async fn pasts(recovery: &Context, letters: Vec<i64>) -> Result<Pasts
     )
     .bind(&letters)
     .bind(MOST)
-    .fetch_all(&recovery.pool)
+    .fetch_all(&context.pool)
     .await?;
     Ok(Pasts {
         failures,

@@ -16,13 +16,13 @@ pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 /// Raw records that Kafka still has, when Kafka is at hand and answers in time.
 pub(super) async fn raw_records(
-    recovery: &Context,
+    context: &Context,
     wanted: Vec<Option<Raw>>,
 ) -> BTreeMap<Raw, OwnedRecord> {
-    let Some(kafka) = recovery.kafka.clone() else {
+    let Some(kafka) = context.kafka.clone() else {
         return BTreeMap::new();
     };
-    let topic = recovery.pipeline.raw.clone();
+    let topic = context.pipeline.raw.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let mut records = BTreeMap::new();
         for (partition, offset) in wanted.into_iter().flatten().take(RAW_RECORDS) {
@@ -90,7 +90,7 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
     let Some(sources) = sources else {
         return "not verified again: no sources are configured here (--sources)".to_owned();
     };
-    let name = crate::query::explain::plain(&name, 100);
+    let name = crate::query::plain(&name, 100);
     let Some(source) = sources.get(&name) else {
         return format!("NOT verified: source {name} is not configured today");
     };
@@ -103,10 +103,8 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
             presented.append(name, value);
         }
     }
-    let was = text(kept, headers::SECRET_ID).map_or_else(
-        || "unknown".to_owned(),
-        |id| crate::query::explain::plain(&id, 100),
-    );
+    let was = text(kept, headers::SECRET_ID)
+        .map_or_else(|| "unknown".to_owned(), |id| crate::query::plain(&id, 100));
     match source
         .verifier
         .verify(&presented, body, received.div_euclid(1_000_000))

@@ -1,10 +1,11 @@
-//! What belongs together, as one time line.
+//! One story, as one time line.
 
-use super::find::{Delivery, Found, Letter, Pasts, Raw, Row};
+use super::find::{Letter, Pasts, Raw};
+use super::parts::Parts;
 use super::signature::{Headers, kept_headers, text, verify_again};
 use crate::context::Context;
-use crate::model::{Step, Story, Time};
-use crate::query::explain::plain;
+use crate::model::{DeadLetterState, Fate, StepKind, Story, Time, TraceStep};
+use crate::query::plain;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
 use contracts::pipeline::Values;
@@ -14,103 +15,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Longest text of a step, in characters.
 const DETAIL: usize = 300;
 
-/// The parts of one story.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    row: Option<Row>,
-    deliveries: Vec<Delivery>,
-    pub(super) letters: Vec<Letter>,
-    raws: BTreeSet<Raw>,
-    /// The raw record the story is about
-    first: Option<Raw>,
-}
-
-impl Parts {
-    pub(super) fn raw(&self) -> Option<Raw> {
-        self.first
-    }
-
-    fn is_of(&self, source: &str, event_id: &str) -> bool {
-        let row = self
-            .row
-            .as_ref()
-            .is_some_and(|row| row.source == source && row.event_id == event_id);
-        let deliveries = self
-            .deliveries
-            .iter()
-            .any(|delivery| delivery.source == source && delivery.event_id == event_id);
-        let same_source = |letter: &Letter| {
-            letter.source == source || letter.source.is_empty() || source.is_empty()
-        };
-        row || deliveries
-            || self
-                .letters
-                .iter()
-                .any(|letter| letter.event_id.as_deref() == Some(event_id) && same_source(letter))
-    }
-}
-
-/// Puts together what has the same source and event id, or the same raw record.
-pub(super) fn group(recovery: &Context, found: Found) -> Vec<Parts> {
-    let mut stories: Vec<Parts> = Vec::new();
-    for (raw, row) in found.rows {
-        let mut parts = Parts {
-            first: Some(raw),
-            ..Parts::default()
-        };
-        parts.raws.insert(raw);
-        parts.row = Some(row);
-        stories.push(parts);
-    }
-    for (raw, delivery) in found.deliveries {
-        let parts = place(
-            &mut stories,
-            Some(raw),
-            Some((&delivery.source, &delivery.event_id)),
-        );
-        parts.deliveries.push(delivery);
-    }
-    for letter in found.letters.into_values() {
-        let event = letter
-            .event_id
-            .as_deref()
-            .map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(&mut stories, letter.raw(&recovery.pipeline.raw), event);
-        parts.letters.push(letter);
-    }
-    stories
-}
-
-fn place<'s>(
-    stories: &'s mut Vec<Parts>,
-    raw: Option<Raw>,
-    event: Option<(&str, &str)>,
-) -> &'s mut Parts {
-    let same = |parts: &Parts| {
-        raw.is_some_and(|raw| parts.raws.contains(&raw))
-            || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
-    };
-    let index = stories.iter().position(same).unwrap_or(stories.len());
-    if index == stories.len() {
-        stories.push(Parts {
-            first: raw,
-            ..Parts::default()
-        });
-    }
-    let parts = &mut stories[index];
-    parts.raws.extend(raw);
-    parts
-}
-
 /// One time line.
 pub(super) fn tell(
-    recovery: &Context,
+    context: &Context,
     parts: &Parts,
     raw: &BTreeMap<Raw, OwnedRecord>,
     pasts: &Pasts,
 ) -> Story {
     let mut steps = Vec::new();
-    receipts(recovery, parts, raw, &mut steps);
+    receipts(context, parts, raw, &mut steps);
     if let Some(row) = &parts.row {
         let detail = format!(
             "{}, schema {}, from raw record {}:{}",
@@ -121,7 +34,7 @@ pub(super) fn tell(
         );
         steps.push(step(
             row.stored_at,
-            "stored",
+            StepKind::Stored,
             "persistence.events".to_owned(),
             &detail,
         ));
@@ -133,14 +46,14 @@ pub(super) fn tell(
         );
         steps.push(step(
             delivery.seen_at,
-            "duplicate",
+            StepKind::Duplicate,
             "persistence.duplicates".to_owned(),
             &detail,
         ));
     }
     for letter in &parts.letters {
-        deaths(recovery, letter, pasts, &mut steps);
-        replays(recovery, letter, pasts, &mut steps);
+        deaths(context, letter, pasts, &mut steps);
+        replays(context, letter, pasts, &mut steps);
     }
     steps.sort_by_key(|step| step.at);
     let mut before = None;
@@ -150,14 +63,14 @@ pub(super) fn tell(
     }
     let letter = parts.letters.last();
     let fate = match (&parts.row, parts.deliveries.first(), letter) {
-        (Some(_), ..) => "stored".to_owned(),
-        (None, Some(_), _) => "duplicate".to_owned(),
-        (None, None, Some(letter)) => format!("dead_lettered ({})", letter.state),
-        (None, None, None) => "in_flight".to_owned(),
+        (Some(_), ..) => Fate::Stored,
+        (None, Some(_), _) => Fate::Duplicate,
+        (None, None, Some(letter)) => Fate::DeadLettered(letter.state),
+        (None, None, None) => Fate::InFlight,
     };
     let delivery = parts.deliveries.first();
     let row = parts.row.as_ref();
-    let (signature, verified_again) = signature(recovery, parts, raw, pasts);
+    let (signature, verified_again) = signature(context, parts, raw, pasts);
     let of_letter =
         |field: fn(&Letter) -> Option<&String>| parts.letters.iter().find_map(field).cloned();
     Story {
@@ -186,10 +99,10 @@ pub(super) fn tell(
     }
 }
 
-fn step(at: Time, what: &str, place: String, detail: &str) -> Step {
-    Step {
+fn step(at: Time, what: StepKind, place: String, detail: &str) -> TraceStep {
+    TraceStep {
         at,
-        what: what.to_owned(),
+        what,
         place,
         detail: plain(detail, DETAIL),
         delay_seconds: 0.0,
@@ -198,12 +111,12 @@ fn step(at: Time, what: &str, place: String, detail: &str) -> Step {
 
 /// Every raw record of the story: received at the edge, and published, when Kafka still tells.
 fn receipts(
-    recovery: &Context,
+    context: &Context,
     parts: &Parts,
     raw: &BTreeMap<Raw, OwnedRecord>,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<TraceStep>,
 ) {
-    let topic = &recovery.pipeline.raw;
+    let topic = &context.pipeline.raw;
     let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
     for letter in &parts.letters {
         match (letter.raw(topic), letter.received_at) {
@@ -217,7 +130,7 @@ fn receipts(
                 );
                 steps.push(step(
                     at,
-                    "received",
+                    StepKind::Received,
                     place,
                     &format!("from {}", letter.source),
                 ));
@@ -241,7 +154,7 @@ fn receipts(
     for ((partition, offset), (at, source)) in &received {
         steps.push(step(
             *at,
-            "received",
+            StepKind::Received,
             format!("{topic}:{partition}:{offset}"),
             &format!("from {source}"),
         ));
@@ -262,7 +175,7 @@ fn receipts(
                 .map_or(at, |receipt| receipt.max(at));
             steps.push(step(
                 at,
-                "published",
+                StepKind::Published,
                 format!("{topic}:{partition}:{offset}"),
                 &format!("{bytes} bytes"),
             ));
@@ -271,9 +184,9 @@ fn receipts(
 }
 
 /// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
-fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
+fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
     let place = |partition: i32, offset: i64| {
-        format!("{}:{partition}:{offset}", recovery.pipeline.dead_letters)
+        format!("{}:{partition}:{offset}", context.pipeline.dead_letters)
     };
     let words = |stage: &str, code: &str, detail: &str| {
         format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
@@ -282,7 +195,7 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
     let detail = words(&letter.stage, &letter.code, &letter.detail);
     steps.push(step(
         letter.last_failed_at,
-        "dead_lettered",
+        StepKind::DeadLettered,
         place(letter.dlq_partition, letter.dlq_offset),
         &detail,
     ));
@@ -302,12 +215,12 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
         );
         steps.push(step(
             failure.failed_at,
-            "dead_lettered",
+            StepKind::DeadLettered,
             place(failure.dlq_partition, failure.dlq_offset),
             &detail,
         ));
     }
-    if letter.state == "discarded"
+    if letter.state == DeadLetterState::Discarded
         && let Some(at) = letter.settled_at
     {
         let (who, why) = (
@@ -316,7 +229,7 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
         );
         steps.push(step(
             at,
-            "discarded",
+            StepKind::Discarded,
             "recovery.dead_letters".to_owned(),
             &format!("by {who}: {why}"),
         ));
@@ -324,8 +237,8 @@ fn deaths(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<St
 }
 
 /// Edits and replays of a dead letter.
-fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Step>) {
-    let pipeline = &recovery.pipeline;
+fn replays(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
+    let pipeline = &context.pipeline;
     let group = &letter.consumer_group;
     let topic = pipeline
         .retry_of(group)
@@ -338,7 +251,7 @@ fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<S
         let detail = format!("by {}: {} {}", edit.edited_by, edit.reason, edit.patch);
         steps.push(step(
             edit.edited_at,
-            "edited",
+            StepKind::Edited,
             "recovery.edits".to_owned(),
             &detail,
         ));
@@ -355,20 +268,25 @@ fn replays(recovery: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<S
         };
         let came_of_it = match &sent.code {
             Some(code) => format!("{} ({code})", sent.state),
-            None => sent.state.clone(),
+            None => sent.state.to_string(),
         };
         let number = sent.replay_count.unwrap_or_default();
         let detail = format!(
             "job {} by {}{edited}, replay {number}: {came_of_it}. {}",
             sent.job_id, sent.created_by, sent.reason
         );
-        steps.push(step(sent.sent_at, "replayed", topic.clone(), &detail));
+        steps.push(step(
+            sent.sent_at,
+            StepKind::Replayed,
+            topic.clone(),
+            &detail,
+        ));
     }
 }
 
 /// What verified it at the edge, and the verdict on the stored bytes today.
 fn signature(
-    recovery: &Context,
+    context: &Context,
     parts: &Parts,
     raw: &BTreeMap<Raw, OwnedRecord>,
     pasts: &Pasts,
@@ -406,7 +324,7 @@ fn signature(
         None => of_letter
             .iter()
             .find(|(_, letter)| {
-                let stage = recovery
+                let stage = context
                     .pipeline
                     .stage_of(&letter.consumer_group, &letter.stage);
                 stage.is_some_and(|stage| stage.values == Values::Raw)
@@ -417,7 +335,7 @@ fn signature(
         let why = "not verified again: the raw record is not at hand (Kafka has it no longer, or was not asked), and no dead letter holds it";
         return (signature, Some(why.to_owned()));
     };
-    let mut verdict = verify_again(recovery.sources.as_deref(), kept, body);
+    let mut verdict = verify_again(context.sources.as_deref(), kept, body);
     let edited = pasts.sent.iter().any(|sent| {
         sent.edit_id.is_some()
             && parts

@@ -2,9 +2,10 @@
 
 use super::check::Failure;
 use super::shown::RowFields;
-use super::{DryRunOutcome, Seen, Would};
+use super::{DryRunOutcome, Seen};
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::model::Prediction;
 use crate::persistence_views::{self, StoredEvent};
 use crate::replay::jobs::within;
 use crate::replay::runner::letter::Letter;
@@ -122,18 +123,26 @@ fn outcome(
     let (would, code, detail) = match decide(row, first.as_ref()) {
         Fate::Stored => {
             seen.insert(row);
-            (Would::Store, None, None)
+            (Prediction::Store, None, None)
         }
         Fate::StoredBefore => {
             let detail = "this very raw record is stored already".to_owned();
-            (Would::Duplicate, None, Some(detail))
+            (Prediction::Duplicate, None, Some(detail))
         }
         Fate::Duplicate => {
             let detail = format!("the same event came by raw record {}:{}", raw.0, raw.1);
-            (Would::Duplicate, None, Some(detail))
+            (Prediction::Duplicate, None, Some(detail))
         }
-        Fate::Conflict(detail) => (Would::Fail, Some(RejectionCode::Conflict), Some(detail)),
-        Fate::Refused(detail) => (Would::Fail, Some(RejectionCode::RowRefused), Some(detail)),
+        Fate::Conflict(detail) => (
+            Prediction::Fail,
+            Some(RejectionCode::Conflict),
+            Some(detail),
+        ),
+        Fate::Refused(detail) => (
+            Prediction::Fail,
+            Some(RejectionCode::RowRefused),
+            Some(detail),
+        ),
     };
     DryRunOutcome {
         letter: letter.id,

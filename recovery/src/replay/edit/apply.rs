@@ -1,9 +1,11 @@
 //! One edit: what it changes, and the change written.
 
-use super::{number, value};
+use super::{exact_json, value};
 use crate::audit_log::clean;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::model::DeadLetterState;
+use crate::query::no_such_dead_letter;
 use crate::replay::runner::letter::{self, Letter};
 use crate::replay::runner::no_destination;
 use sqlx::PgConnection;
@@ -14,18 +16,12 @@ pub(super) struct Author<'a> {
     pub(super) reason: &'a str,
 }
 
-/// What becomes of a value.
+/// What an edit makes of a value.
 pub(super) enum Change {
     /// These bytes, and the JSON Patch from the original, for people
     To(Vec<u8>, String),
     /// The original again
     Back,
-}
-
-pub(super) fn unknown(id: i64) -> RecoveryError {
-    RecoveryError::NotFound(format!(
-        "there is no dead letter {id}; `eventflow dlq ls` lists them"
-    ))
 }
 
 pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
@@ -46,8 +42,8 @@ pub(super) async fn open_letter(
         .await?
         .into_iter()
         .next()
-        .ok_or_else(|| unknown(id))?;
-    if letter.state != "open" {
+        .ok_or_else(|| no_such_dead_letter(id))?;
+    if letter.state != DeadLetterState::Open {
         return Err(RecoveryError::WrongState(format!(
             "dead letter {id} is {}: only open ones are edited",
             letter.state
@@ -58,33 +54,33 @@ pub(super) async fn open_letter(
 
 /// What a new text changes; nothing when it is what would be sent anyway.
 pub(super) async fn change(
-    recovery: &Context,
+    context: &Context,
     letter: &Letter,
     text: &str,
 ) -> Result<Option<Change>, RecoveryError> {
-    if recovery.pipeline.retry_of(&letter.group).is_none() {
-        let why = no_destination(&recovery.pipeline, &letter.group);
+    if context.pipeline.retry_of(&letter.group).is_none() {
+        let why = no_destination(&context.pipeline, &letter.group);
         return Err(RecoveryError::WrongState(format!(
             "dead letter {} cannot be replayed, so an edit has no use: {why}",
             letter.id
         )));
     }
-    let now = value::text(recovery, letter, letter.outgoing()).await?;
+    let now = value::text(context, letter, letter.outgoing()).await?;
     if text == now
         && letter.outgoing().is_some_and(|sent| {
-            value::stage_of_avro(recovery, letter).is_some() || sent == text.as_bytes()
+            value::stage_of_avro(context, letter).is_some() || sent == text.as_bytes()
         })
     {
         return Ok(None);
     }
     let original = match &letter.edit {
         None => now,
-        Some(_) => value::text(recovery, letter, letter.value.as_deref()).await?,
+        Some(_) => value::text(context, letter, letter.value.as_deref()).await?,
     };
-    let bytes = value::bytes(recovery, letter, text)
+    let bytes = value::bytes(context, letter, text)
         .await
         .map_err(|refusal| value::of_letter(letter.id, refusal))?;
-    value::same_event(recovery, letter, &original, text)?;
+    value::same_event(context, letter, &original, text)?;
     if letter.outgoing() == Some(&bytes) {
         return Ok(None);
     }
@@ -96,14 +92,14 @@ pub(super) async fn change(
 
 /// From the original to the edited text; of an original that is no JSON, the whole.
 fn patch_between(original: &str, edited: &str) -> String {
-    let edited = number::read(edited).unwrap_or_default();
-    let patch = match number::read(original) {
+    let edited = exact_json::read(edited).unwrap_or_default();
+    let patch = match exact_json::read(original) {
         Ok(original) => {
             serde_json::to_value(json_patch::diff(&original, &edited)).unwrap_or_default()
         }
         Err(_) => serde_json::json!([{"op": "replace", "path": "", "value": edited}]),
     };
-    number::write(&patch)
+    exact_json::write(&patch)
 }
 
 /// Writes edits: the new values, and what a replay sends from now on. The originals stay.

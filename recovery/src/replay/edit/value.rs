@@ -1,27 +1,16 @@
 //! Between the bytes of a value and the text a person edits.
 
 use crate::context::Context;
+use crate::envelope;
 use crate::error::RecoveryError;
 use crate::replay::runner::letter::Letter;
-use contracts::avro::datum::Event;
 use contracts::avro::framing;
 use contracts::pipeline::{Stage, Values};
 use contracts::{Rejection, RejectionCode};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
-/// The stage of a dead letter, when it reads framed Avro.
-pub(super) fn stage_of_avro<'a>(recovery: &'a Context, letter: &Letter) -> Option<&'a Stage> {
-    let stage = recovery.pipeline.stage_of_group(&letter.group)?;
-    match stage.values {
-        Values::Avro => Some(stage),
-        Values::Raw => None,
-    }
-}
 
 /// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
 pub(super) async fn text(
-    recovery: &Context,
+    context: &Context,
     letter: &Letter,
     value: Option<&[u8]>,
 ) -> Result<String, RecoveryError> {
@@ -32,56 +21,39 @@ pub(super) async fn text(
         )));
     }
     let value = value.unwrap_or_default();
-    if stage_of_avro(recovery, letter).is_some()
-        && let Ok(framed) = recovery.registry.lock().await.decode(value).await?
+    if stage_of_avro(context, letter).is_some()
+        && let Ok(framed) = context.registry.lock().await.decode(value).await?
     {
-        return envelope(&framed.event);
+        return Ok(envelope::lines(&framed.event));
     }
     Ok(String::from_utf8_lossy(value).into_owned())
 }
 
-/// As a vendor sends it; decimals are strings of their exact digits.
-fn envelope(event: &Event<'_>) -> Result<String, RecoveryError> {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let micros = i128::from(event.occurred_at_micros);
-    let time = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000)
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok());
-    let version = event.schema_version.parse::<i64>().map_or_else(
-        |_| quoted(&event.schema_version),
-        |number| number.to_string(),
-    );
-    let fields = [
-        ("event_id", quoted(event.event_id)),
-        ("event_type", quoted(event.event_type)),
-        ("schema_version", version),
-        ("source", quoted(event.source)),
-        ("timestamp", quoted(&time.unwrap_or_default())),
-        ("payload", event.payload_json.clone()),
-    ];
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("  \"{name}\": {value}"))
-        .collect();
-    Ok(format!("{{\n{}\n}}\n", fields.join(",\n")))
+/// The stage of a dead letter, when it reads framed Avro.
+pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &Letter) -> Option<&'a Stage> {
+    let stage = context.pipeline.stage_of_group(&letter.group)?;
+    match stage.values {
+        Values::Avro => Some(stage),
+        Values::Raw => None,
+    }
 }
 
 /// The bytes a replay of an edited text sends: checked against its contract; for a stage that reads Avro, encoded and framed again.
 pub(super) async fn bytes(
-    recovery: &Context,
+    context: &Context,
     letter: &Letter,
     text: &str,
 ) -> Result<Vec<u8>, RecoveryError> {
-    let event = recovery
+    let event = context
         .contracts
         .validate(text.as_bytes())
         .map_err(RecoveryError::StillBroken)?;
-    let Some(stage) = stage_of_avro(recovery, letter) else {
+    let Some(stage) = stage_of_avro(context, letter) else {
         return Ok(text.as_bytes().to_vec());
     };
     let contract = event.contract();
     // The id of what is written now: the original's may be of an older schema.
-    let registry = recovery.registry.lock().await;
+    let registry = context.registry.lock().await;
     let registering = registry.register(&stage.reads, &contract.record_name, &contract.record_avsc);
     let id = registering
         .await
@@ -94,12 +66,12 @@ pub(super) async fn bytes(
 
 /// Refuses a text that makes another event of the original.
 pub(super) fn same_event(
-    recovery: &Context,
+    context: &Context,
     letter: &Letter,
     original: &str,
     edited: &str,
 ) -> Result<(), RecoveryError> {
-    let fault = recovery
+    let fault = context
         .contracts
         .validate(original.as_bytes())
         .err()
@@ -129,7 +101,7 @@ pub(super) fn same_event(
 
 /// A text field of the envelope that says something.
 fn field(text: &str, name: &str) -> Option<String> {
-    let document = super::number::read(text).ok()?;
+    let document = super::exact_json::read(text).ok()?;
     let value = document.get(name)?.as_str()?;
     (!value.trim().is_empty()).then(|| value.to_owned())
 }

@@ -1,13 +1,15 @@
 //! What people change about a job.
 
-use super::{MOST_RATE, unknown};
+use super::{MAX_RATE, unknown};
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::JobState;
-use sqlx::{PgConnection, Row};
+use crate::replay::state;
+use sqlx::{FromRow, PgConnection};
 
-struct Known {
+#[derive(FromRow)]
+struct LockedJob {
     state: JobState,
     created_by: String,
     needs_confirmation: bool,
@@ -16,57 +18,48 @@ struct Known {
 }
 
 /// The job's row, locked until the transaction ends.
-async fn lock(connection: &mut PgConnection, job: &str) -> Result<Known, RecoveryError> {
+async fn lock(connection: &mut PgConnection, job: &str) -> Result<LockedJob, RecoveryError> {
     if job.contains('\0') {
         return Err(unknown(job));
     }
-    let row =
-        sqlx::query("SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE")
-            .bind(job)
-            .fetch_optional(connection)
-            .await?
-            .ok_or_else(|| unknown(job))?;
-    let state: String = row.try_get(0)?;
-    Ok(Known {
-        state: JobState::from_word(&state).ok_or_else(|| {
-            RecoveryError::WrongState(format!("replay {job} is in the unknown state {state}"))
-        })?,
-        created_by: row.try_get(1)?,
-        needs_confirmation: row.try_get(2)?,
-        approved_by: row.try_get(3)?,
-        rate: row.try_get(4)?,
-    })
+    sqlx::query_as(
+        "SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE",
+    )
+    .bind(job)
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| unknown(job))
 }
 
 pub(super) async fn apply(
-    recovery: &Context,
+    context: &Context,
     who: &str,
     job: &str,
     rate: Option<f64>,
     yes: bool,
 ) -> Result<(), RecoveryError> {
     if let Some(rate) = rate
-        && !(rate > 0.0 && rate <= MOST_RATE)
+        && !(rate > 0.0 && rate <= MAX_RATE)
     {
         return Err(RecoveryError::Invalid(format!(
-            "a rate is more than 0 and at most {MOST_RATE} records a second"
+            "a rate is more than 0 and at most {MAX_RATE} records a second"
         )));
     }
-    let mut transaction = recovery.pool.begin().await?;
+    let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     let action = match known.state {
         JobState::Planned => {
             if known.needs_confirmation && !yes {
                 return Err(RecoveryError::NeedsConfirmation(format!(
-                    "replay {job} is of many dead letters, or of a selection without a filter: look at its dry run, then apply it with --yes"
+                    "replay {job} is of many dead letters, or of a selection without a filter: check its dry run, then apply it with --yes"
                 )));
             }
             if known.needs_confirmation
-                && recovery.args.require_approval
+                && context.args.require_approval
                 && known.approved_by.is_none()
             {
                 return Err(RecoveryError::NeedsApproval(format!(
-                    "replay {job} needs the word of a second person: somebody other than {} approves it first",
+                    "replay {job} needs approval by a second person: somebody other than {} must approve it first",
                     known.created_by
                 )));
             }
@@ -88,14 +81,7 @@ pub(super) async fn apply(
             )));
         }
     };
-    sqlx::query(
-        "UPDATE replay_jobs SET state = 'running', rate = coalesce($2, rate), started_at = coalesce(started_at, clock_timestamp())
-         WHERE id = $1",
-    )
-    .bind(job)
-    .bind(rate)
-    .execute(&mut *transaction)
-    .await?;
+    state::start(&mut transaction, job, rate).await?;
     let counts = serde_json::json!({"rate": rate.unwrap_or(known.rate)});
     audit_log::write(
         &mut transaction,
@@ -111,8 +97,8 @@ pub(super) async fn apply(
     Ok(transaction.commit().await?)
 }
 
-pub(super) async fn approve(recovery: &Context, who: &str, job: &str) -> Result<(), RecoveryError> {
-    let mut transaction = recovery.pool.begin().await?;
+pub(super) async fn approve(context: &Context, who: &str, job: &str) -> Result<(), RecoveryError> {
+    let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     if who.trim().is_empty() || audit_log::clean(who).trim() == known.created_by.trim() {
         return Err(RecoveryError::WrongState(format!(
@@ -127,7 +113,7 @@ pub(super) async fn approve(recovery: &Context, who: &str, job: &str) -> Result<
     if matches!(known.state, JobState::Stopped | JobState::Finished) {
         return Err(RecoveryError::WrongState(format!(
             "replay {job} is {}: there is nothing to approve",
-            known.state.word()
+            known.state
         )));
     }
     sqlx::query(
@@ -174,12 +160,12 @@ pub(super) const STOP: Switch = Switch {
 };
 
 pub(super) async fn switch(
-    recovery: &Context,
+    context: &Context,
     who: &str,
     job: &str,
     switch: &Switch,
 ) -> Result<(), RecoveryError> {
-    let mut transaction = recovery.pool.begin().await?;
+    let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
     if known.state == switch.to {
         return Ok(());
@@ -188,21 +174,10 @@ pub(super) async fn switch(
         let verb = switch.action.trim_start_matches("replay.");
         return Err(RecoveryError::WrongState(format!(
             "replay {job} is {}: it cannot {verb}",
-            known.state.word()
+            known.state
         )));
     }
-    sqlx::query("UPDATE replay_jobs SET state = $2, blocked = NULL WHERE id = $1")
-        .bind(job)
-        .bind(switch.to.word())
-        .execute(&mut *transaction)
-        .await?;
-    // Nothing of a job that never started is to be followed.
-    if known.state == JobState::Planned && switch.to == JobState::Stopped {
-        sqlx::query("UPDATE replay_jobs SET finished_at = clock_timestamp() WHERE id = $1")
-            .bind(job)
-            .execute(&mut *transaction)
-            .await?;
-    }
+    state::switch(&mut transaction, job, known.state, switch.to).await?;
     audit_log::write(
         &mut transaction,
         Entry {

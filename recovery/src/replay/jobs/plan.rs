@@ -1,12 +1,12 @@
 //! A selection frozen into exact items.
 
-use super::MOST_ITEMS;
+use super::MAX_ITEMS;
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Selection;
 use crate::query::select::push_conditions;
-use sqlx::{Acquire, PgConnection, QueryBuilder, Row};
+use sqlx::{Acquire, PgConnection, QueryBuilder};
 use std::time::Duration;
 
 /// What is to be planned.
@@ -30,7 +30,7 @@ fn new_id() -> String {
         .collect()
 }
 
-pub(super) async fn plan(recovery: &Context, wanted: &Wanted<'_>) -> Result<String, RecoveryError> {
+pub(super) async fn plan(context: &Context, wanted: &Wanted<'_>) -> Result<String, RecoveryError> {
     if wanted.who.trim().is_empty() {
         return Err(RecoveryError::Invalid(
             "a replay needs the name of who plans it".to_owned(),
@@ -42,7 +42,7 @@ pub(super) async fn plan(recovery: &Context, wanted: &Wanted<'_>) -> Result<Stri
         ));
     }
     let planning = async {
-        let mut connection = recovery.pool.acquire().await?;
+        let mut connection = context.pool.acquire().await?;
         if let Some(id) = known(&mut connection, wanted).await? {
             return Ok(id);
         }
@@ -78,12 +78,12 @@ pub(super) async fn plan(recovery: &Context, wanted: &Wanted<'_>) -> Result<Stri
                 "no open dead letter is selected: nothing to replay".to_owned(),
             ));
         }
-        if items > MOST_ITEMS {
+        if items > MAX_ITEMS {
             return Err(RecoveryError::Invalid(format!(
-                "more than {MOST_ITEMS} dead letters are selected; narrow the selection, or replay them in parts with --limit"
+                "more than {MAX_ITEMS} dead letters are selected; narrow the selection, or replay them in parts with --limit"
             )));
         }
-        let above = usize::try_from(items).is_ok_and(|items| items > recovery.args.confirm_above);
+        let above = usize::try_from(items).is_ok_and(|items| items > context.args.confirm_above);
         let needs_confirmation = above || !wanted.selection.has_filter();
         sqlx::query("UPDATE replay_jobs SET items = $2, needs_confirmation = $3 WHERE id = $1")
             .bind(&id)
@@ -118,13 +118,14 @@ async fn known(
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,
 ) -> Result<Option<String>, RecoveryError> {
-    let found =
-        sqlx::query("SELECT id, selection::text FROM replay_jobs WHERE idempotency_key = $1")
+    let found: Option<(String, String)> =
+        sqlx::query_as("SELECT id, selection::text FROM replay_jobs WHERE idempotency_key = $1")
             .bind(wanted.key)
             .fetch_optional(connection)
             .await?;
-    let Some(row) = found else { return Ok(None) };
-    let (id, selection): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let Some((id, selection)) = found else {
+        return Ok(None);
+    };
     if serde_json::from_str::<Selection>(&selection).ok().as_ref() == Some(wanted.selection) {
         return Ok(Some(id));
     }
@@ -141,8 +142,8 @@ async fn freeze(
 ) -> Result<i64, RecoveryError> {
     let most = selection
         .limit
-        .map_or(MOST_ITEMS + 1, i64::from)
-        .min(MOST_ITEMS + 1);
+        .map_or(MAX_ITEMS + 1, i64::from)
+        .min(MAX_ITEMS + 1);
     let mut query = QueryBuilder::new(
         "INSERT INTO replay_items (job_id, dead_letter_id, position, value_sha256, edit_id) SELECT ",
     );

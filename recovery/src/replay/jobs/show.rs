@@ -3,35 +3,24 @@
 use super::{ROLE_GONE_SECONDS, unknown};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{Item, Job, JobState, LogEntry, Selection};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobState, Selection, Time};
+use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 
 /// Most rows of one answer.
-const MOST_ROWS: u32 = 10_000;
-const ITEM_STATES: [&str; 7] = [
-    "pending",
-    "sending",
-    "sent",
-    "stored",
-    "duplicate",
-    "failed",
-    "skipped",
-];
-
+const MAX_ROWS: u32 = 10_000;
 pub(super) async fn jobs(
-    recovery: &Context,
+    context: &Context,
     id: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Job>, RecoveryError> {
     if id.is_some_and(|id| id.contains('\0')) {
         return Ok(Vec::new());
     }
-    let mut connection = recovery.pool.acquire().await?;
-    let rows = sqlx::query(
-        "SELECT j.id, j.state, j.selection::text, j.reason, j.created_by, j.created_at, j.policy, j.approved_by, j.needs_confirmation,
-                j.rate, j.blocked, j.started_at, j.finished_at, j.items,
+    let mut connection = context.pool.acquire().await?;
+    let rows: Vec<JobRow> = sqlx::query_as(
+        "SELECT j.id, j.state, j.selection::text AS selection, j.reason, j.created_by, j.created_at, j.policy, j.approved_by,
+                j.needs_confirmation, j.rate, j.blocked, j.started_at, j.finished_at, j.items,
                 NOT EXISTS (SELECT FROM instances WHERE seen_at > clock_timestamp() - make_interval(secs => $3)) AS no_role
          FROM replay_jobs j WHERE $1::text IS NULL OR j.id = $1 ORDER BY j.created_at DESC, j.id LIMIT $2",
     )
@@ -40,72 +29,91 @@ pub(super) async fn jobs(
     .bind(f64::from(ROLE_GONE_SECONDS))
     .fetch_all(&mut *connection)
     .await?;
-    let mut jobs = rows
-        .iter()
-        .map(|row| job_of(row, recovery.args.require_approval))
-        .collect::<Result<Vec<_>, _>>()?;
-    for job in &mut jobs {
-        count(&mut connection, job).await?;
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut job = row.into_job(context.args.require_approval)?;
+        count(&mut connection, &mut job).await?;
+        jobs.push(job);
     }
     Ok(jobs)
 }
 
-fn job_of(row: &PgRow, require_approval: bool) -> Result<Job, RecoveryError> {
-    let (state, selection): (String, String) = (row.try_get(1)?, row.try_get(2)?);
-    let state = JobState::from_word(&state)
-        .ok_or_else(|| RecoveryError::WrongState(format!("unknown state {state}")))?;
-    let selection: Selection = serde_json::from_str(&selection).map_err(|error| {
-        RecoveryError::WrongState(format!(
-            "this replay's selection is of another version: {error}"
-        ))
-    })?;
-    let (approved_by, needs_confirmation): (Option<String>, bool) =
-        (row.try_get(7)?, row.try_get(8)?);
-    let over = matches!(state, JobState::Stopped | JobState::Finished);
-    Ok(Job {
-        id: row.try_get(0)?,
-        state,
-        selection,
-        reason: row.try_get(3)?,
-        created_by: row.try_get(4)?,
-        created_at: row.try_get(5)?,
-        policy: row.try_get(6)?,
-        needs_approval: require_approval
-            && needs_confirmation
-            && approved_by.is_none()
-            && state == JobState::Planned,
-        approved_by,
-        needs_confirmation,
-        rate: row.try_get(9)?,
-        blocked: row.try_get(10)?,
-        started_at: row.try_get(11)?,
-        finished_at: row.try_get(12)?,
-        items: i64::from(row.try_get::<i32, _>(13)?),
-        by_state: BTreeMap::new(),
-        by_code: BTreeMap::new(),
-        eta_seconds: None,
-        no_role: !over && row.try_get::<bool, _>(14)?,
-    })
+#[derive(FromRow)]
+struct JobRow {
+    id: String,
+    state: JobState,
+    selection: String,
+    reason: String,
+    created_by: String,
+    created_at: Time,
+    policy: Option<String>,
+    approved_by: Option<String>,
+    needs_confirmation: bool,
+    rate: f64,
+    blocked: Option<String>,
+    started_at: Option<Time>,
+    finished_at: Option<Time>,
+    items: i32,
+    no_role: bool,
+}
+
+impl JobRow {
+    fn into_job(self, require_approval: bool) -> Result<Job, RecoveryError> {
+        let selection: Selection = serde_json::from_str(&self.selection).map_err(|error| {
+            RecoveryError::WrongState(format!(
+                "this replay's selection is of another version: {error}"
+            ))
+        })?;
+        Ok(Job {
+            needs_approval: require_approval
+                && self.needs_confirmation
+                && self.approved_by.is_none()
+                && self.state == JobState::Planned,
+            no_role: !is_over(self.state) && self.no_role,
+            id: self.id,
+            state: self.state,
+            selection,
+            reason: self.reason,
+            created_by: self.created_by,
+            created_at: self.created_at,
+            policy: self.policy,
+            approved_by: self.approved_by,
+            needs_confirmation: self.needs_confirmation,
+            rate: self.rate,
+            blocked: self.blocked,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            items: i64::from(self.items),
+            by_state: BTreeMap::new(),
+            by_code: BTreeMap::new(),
+            eta_seconds: None,
+        })
+    }
+}
+
+fn is_over(state: JobState) -> bool {
+    match state {
+        JobState::Stopped | JobState::Finished => true,
+        JobState::Planned | JobState::Running | JobState::Paused => false,
+    }
 }
 
 /// Adds what became of its items.
 async fn count(connection: &mut PgConnection, job: &mut Job) -> Result<(), RecoveryError> {
-    let counts = sqlx::query(
+    let counts: Vec<(ItemState, Option<String>, i64)> = sqlx::query_as(
         "SELECT state, CASE WHEN state IN ('failed', 'skipped') THEN code END, count(*) FROM replay_items WHERE job_id = $1 GROUP BY 1, 2",
     )
     .bind(&job.id)
     .fetch_all(connection)
     .await?;
-    for row in &counts {
-        let (state, code, count): (String, Option<String>, i64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    for (state, code, count) in counts {
         *job.by_state.entry(state).or_default() += count;
         if let Some(code) = code {
             *job.by_code.entry(code).or_default() += count;
         }
     }
-    let pending = job.by_state.get("pending").copied().unwrap_or(0);
-    if pending > 0 && !matches!(job.state, JobState::Stopped | JobState::Finished) {
+    let pending = job.by_state.get(&ItemState::Pending).copied().unwrap_or(0);
+    if pending > 0 && !is_over(job.state) {
         #[expect(clippy::cast_precision_loss, reason = "at most a million items")]
         let eta = pending as f64 / job.rate;
         job.eta_seconds = Some(eta);
@@ -114,22 +122,12 @@ async fn count(connection: &mut PgConnection, job: &mut Job) -> Result<(), Recov
 }
 
 pub(super) async fn items(
-    recovery: &Context,
+    context: &Context,
     job: &str,
-    states: &[String],
+    states: &[ItemState],
     limit: u32,
-) -> Result<Vec<Item>, RecoveryError> {
-    if let Some(bad) = states
-        .iter()
-        .find(|state| !ITEM_STATES.contains(&state.as_str()))
-    {
-        let shown: String = bad.chars().filter(|c| !c.is_control()).take(40).collect();
-        return Err(RecoveryError::Invalid(format!(
-            "{shown} is no state of an item; those are {}",
-            ITEM_STATES.join(", ")
-        )));
-    }
-    let mut connection = recovery.pool.acquire().await?;
+) -> Result<Vec<JobItem>, RecoveryError> {
+    let mut connection = context.pool.acquire().await?;
     let known: bool = match job.contains('\0') {
         true => false,
         false => {
@@ -140,62 +138,54 @@ pub(super) async fn items(
     if !known {
         return Err(unknown(job));
     }
-    let rows = sqlx::query(
-        "SELECT i.dead_letter_id, d.event_id, i.state, i.code, i.detail, i.would, i.would_code, i.would_detail
+    let items = sqlx::query_as(
+        "SELECT i.dead_letter_id AS letter, d.event_id, i.state, i.code, i.detail, i.would, i.would_code, i.would_detail
          FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id
          WHERE i.job_id = $1 AND (cardinality($2::text[]) = 0 OR i.state = ANY($2)) ORDER BY i.position LIMIT $3",
     )
     .bind(job)
     .bind(states)
-    .bind(i64::from(limit.min(MOST_ROWS)))
-    .fetch_all(&mut *connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Item {
-                letter: row.try_get(0)?,
-                event_id: row.try_get(1)?,
-                state: row.try_get(2)?,
-                code: row.try_get(3)?,
-                detail: row.try_get(4)?,
-                would: row.try_get(5)?,
-                would_code: row.try_get(6)?,
-                would_detail: row.try_get(7)?,
-            })
-        })
-        .collect()
+    .bind(i64::from(limit.min(MAX_ROWS)));
+    Ok(items.fetch_all(&mut *connection).await?)
 }
 
-pub(super) async fn log(
-    recovery: &Context,
+#[derive(FromRow)]
+struct AuditLogRow {
+    at: Time,
+    who: String,
+    action: String,
+    job_id: Option<String>,
+    dead_letter_id: Option<i64>,
+    reason: String,
+    counts: String,
+}
+
+pub(super) async fn audit_log(
+    context: &Context,
     job: Option<&str>,
     letter: Option<i64>,
     limit: u32,
-) -> Result<Vec<LogEntry>, RecoveryError> {
+) -> Result<Vec<AuditLogEntry>, RecoveryError> {
     if job.is_some_and(|job| job.contains('\0')) {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query(
-        "SELECT at, who, action, job_id, dead_letter_id, reason, counts::text FROM audit_log
+    let rows: Vec<AuditLogRow> = sqlx::query_as(
+        "SELECT at, who, action, job_id, dead_letter_id, reason, counts::text AS counts FROM audit_log
          WHERE ($1::text IS NULL OR job_id = $1) AND ($2::bigint IS NULL OR dead_letter_id = $2) ORDER BY seq DESC LIMIT $3",
     )
     .bind(job)
     .bind(letter)
-    .bind(i64::from(limit.min(MOST_ROWS)))
-    .fetch_all(&recovery.pool)
+    .bind(i64::from(limit.min(MAX_ROWS)))
+    .fetch_all(&context.pool)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let counts: String = row.try_get(6)?;
-            Ok(LogEntry {
-                at: row.try_get(0)?,
-                who: row.try_get(1)?,
-                action: row.try_get(2)?,
-                job: row.try_get(3)?,
-                letter: row.try_get(4)?,
-                reason: row.try_get(5)?,
-                counts: serde_json::from_str(&counts).unwrap_or_default(),
-            })
-        })
-        .collect()
+    let entry = |row: AuditLogRow| AuditLogEntry {
+        at: row.at,
+        who: row.who,
+        action: row.action,
+        job: row.job_id,
+        letter: row.dead_letter_id,
+        reason: row.reason,
+        counts: serde_json::from_str(&row.counts).unwrap_or_default(),
+    };
+    Ok(rows.into_iter().map(entry).collect())
 }

@@ -4,8 +4,10 @@ use super::letter::{self, Letter};
 use super::metrics as names;
 use super::{ClaimContext, no_destination};
 use crate::error::RecoveryError;
+use crate::model::{DeadLetterState, JobState};
+use crate::replay::state;
 use contracts::pipeline::Pipeline;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, FromRow, PgConnection};
 use std::collections::BTreeMap;
 
 /// Most records a chunk.
@@ -14,13 +16,21 @@ pub(crate) const CHUNK_RECORDS: usize = 500;
 const CHUNK_BYTES: i64 = 8 << 20;
 
 /// An item as it was planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(crate) struct Planned {
     pub(crate) letter: i64,
     pub(crate) value_sha256: Option<Vec<u8>>,
     pub(crate) edit: Option<i64>,
     /// Known by the coordinates of its raw record
     pub(crate) of_raw: bool,
+}
+
+#[derive(FromRow)]
+struct PlannedRow {
+    #[sqlx(flatten)]
+    planned: Planned,
+    /// What would be sent
+    bytes: i64,
 }
 
 /// What is done with an item.
@@ -40,16 +50,18 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipe
             "the dead letter is not in the index any more".to_owned(),
         );
     };
-    match letter.state.as_str() {
-        "open" => {}
-        "replaying" => {
+    match letter.state {
+        DeadLetterState::Open => {}
+        DeadLetterState::Replaying => {
             let job = letter.job.as_deref().unwrap_or("another one");
             return Decision::Skip(
                 "being_replayed",
                 format!("replay {job} has sent it, and its outcome is not known yet"),
             );
         }
-        other => return Decision::Skip("not_open", format!("it is {other}")),
+        other @ (DeadLetterState::Resolved | DeadLetterState::Discarded) => {
+            return Decision::Skip("not_open", format!("it is {other}"));
+        }
     }
     if letter.value_sha256 != planned.value_sha256
         || letter.edit.as_ref().map(|edit| edit.id) != planned.edit
@@ -110,25 +122,28 @@ pub(crate) enum Claim {
 /// who lost the lock lost the connection, and claims nothing.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
-    holder: &ClaimContext<'_>,
+    claim: &ClaimContext<'_>,
     records: usize,
     ends: &Ends,
 ) -> Result<Claim, RecoveryError> {
     let mut transaction = connection.begin().await?;
-    let job: Option<(String, bool)> =
+    let job: Option<(JobState, bool)> =
         sqlx::query_as("SELECT state, needs_confirmation AND approved_by IS NULL FROM replay_jobs WHERE id = $1 FOR UPDATE")
-            .bind(holder.job)
+            .bind(claim.job)
             .fetch_optional(&mut *transaction)
             .await?;
     match job {
-        Some((state, unapproved)) if state == "running" => {
-            if unapproved && holder.require_approval {
-                return Ok(Claim::NeedsApproval);
-            }
+        Some((JobState::Running, true)) if claim.require_approval => {
+            return Ok(Claim::NeedsApproval);
         }
-        _ => return Ok(Claim::Over),
+        Some((JobState::Running, _)) => {}
+        None
+        | Some((
+            JobState::Planned | JobState::Paused | JobState::Stopped | JobState::Finished,
+            _,
+        )) => return Ok(Claim::Over),
     }
-    let planned = next(&mut transaction, holder, records.clamp(1, CHUNK_RECORDS)).await?;
+    let planned = next(&mut transaction, claim, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
     let mut letters: BTreeMap<i64, Letter> = letter::lock(&mut transaction, &ids)
         .await?
@@ -137,7 +152,7 @@ pub(crate) async fn claim(
         .collect();
     let (mut claimed, mut skipped) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
     for planned in &planned {
-        match decide(planned, letters.get(&planned.letter), holder.pipeline) {
+        match decide(planned, letters.get(&planned.letter), claim.pipeline) {
             Decision::Send(topic) => {
                 if let Some(letter) = letters.remove(&planned.letter) {
                     claimed.push(Claimed {
@@ -154,39 +169,18 @@ pub(crate) async fn claim(
             }
         }
     }
-    sqlx::query(
-        "UPDATE replay_items i SET state = 'skipped', code = s.code, detail = s.detail, settled_at = clock_timestamp()
-         FROM UNNEST($2::bigint[], $3::text[], $4::text[]) AS s (id, code, detail) WHERE i.job_id = $1 AND i.dead_letter_id = s.id",
-    )
-    .bind(holder.job)
-    .bind(&skipped.0)
-    .bind(&skipped.1)
-    .bind(&skipped.2)
-    .execute(&mut *transaction)
-    .await?;
+    state::skip(&mut transaction, claim.job, &skipped).await?;
     let ids: Vec<i64> = claimed.iter().map(|claimed| claimed.letter.id).collect();
-    sqlx::query("UPDATE dead_letters SET state = 'replaying', job_id = $1 WHERE id = ANY($2)")
-        .bind(holder.job)
-        .bind(&ids)
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query(
-        "UPDATE replay_items i SET state = 'sending', replay_count = s.count
-         FROM UNNEST($2::bigint[], $3::integer[]) AS s (id, count) WHERE i.job_id = $1 AND i.dead_letter_id = s.id",
-    )
-    .bind(holder.job)
-    .bind(&ids)
-    .bind(claimed.iter().map(|claimed| claimed.count).collect::<Vec<_>>())
-    .execute(&mut *transaction)
-    .await?;
+    let counts: Vec<i32> = claimed.iter().map(|claimed| claimed.count).collect();
+    state::claim(&mut transaction, claim.job, &ids, &counts).await?;
     let ends =
         serde_json::to_string(ends).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
     sqlx::query(
         "UPDATE replay_jobs SET blocked = NULL, sending_from = $2::json, claimed_at = clock_timestamp(), claimed_by = $3 WHERE id = $1",
     )
-    .bind(holder.job)
+    .bind(claim.job)
     .bind(ends)
-    .bind(holder.instance)
+    .bind(claim.instance)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
@@ -197,34 +191,38 @@ pub(crate) async fn claim(
 /// The next pending items in order, within the chunk's bounds.
 async fn next(
     connection: &mut PgConnection,
-    holder: &ClaimContext<'_>,
+    claim: &ClaimContext<'_>,
     records: usize,
 ) -> Result<Vec<Planned>, RecoveryError> {
-    let rows = sqlx::query(
-        "SELECT i.dead_letter_id, i.value_sha256, i.edit_id, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0),
-                coalesce(d.origin_topic = $3 AND d.origin_group = '', false)
+    let rows: Vec<PlannedRow> = sqlx::query_as(
+        "SELECT i.dead_letter_id AS letter, i.value_sha256, i.edit_id AS edit,
+                coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0) AS bytes,
+                coalesce(d.origin_topic = $3 AND d.origin_group = CASE WHEN d.consumer_group = ANY($4) THEN d.consumer_group ELSE '' END,
+                         false) AS of_raw
          FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
          WHERE i.job_id = $1 AND i.state = 'pending' ORDER BY i.position LIMIT $2",
     )
-    .bind(holder.job)
+    .bind(claim.job)
     .bind(i64::try_from(records).unwrap_or(1))
-    .bind(&holder.pipeline.raw)
+    .bind(&claim.pipeline.raw)
+    .bind(beside_the_path(claim.pipeline))
     .fetch_all(connection)
     .await?;
     let (mut planned, mut bytes) = (Vec::with_capacity(rows.len()), 0_i64);
-    for row in &rows {
-        bytes = bytes.saturating_add(row.try_get::<i64, _>(3)?);
+    for row in rows {
+        bytes = bytes.saturating_add(row.bytes);
         if bytes > CHUNK_BYTES && !planned.is_empty() {
             break;
         }
-        planned.push(Planned {
-            letter: row.try_get(0)?,
-            value_sha256: row.try_get(1)?,
-            edit: row.try_get(2)?,
-            of_raw: row.try_get(4)?,
-        });
+        planned.push(row.planned);
     }
     Ok(planned)
+}
+
+/// Groups of stages that are not on the path to a row: each has a dead letter of its own of a raw record.
+fn beside_the_path(pipeline: &Pipeline) -> Vec<&str> {
+    let beside = pipeline.stages.iter().filter(|stage| !stage.on_path);
+    beside.map(|stage| stage.group.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -242,13 +240,7 @@ mod tests {
             })
         });
         (
-            prop::sample::select(vec![
-                "open",
-                "replaying",
-                "resolved",
-                "discarded",
-                "a state of tomorrow",
-            ]),
+            prop::sample::select(DeadLetterState::ALL),
             prop::sample::select(vec!["v", "p", "billing", "", "v "]),
             prop::option::of(prop::collection::vec(0_u8..2, 1)),
             any::<bool>(),
@@ -258,7 +250,7 @@ mod tests {
             .prop_map(
                 |(state, group, value_sha256, dropped, edit, replay_count)| Letter {
                     id: 1,
-                    state: state.to_owned(),
+                    state,
                     job: None,
                     group: group.to_owned(),
                     raw: (0, 0),
@@ -288,7 +280,7 @@ mod tests {
             }
             let planned = Planned { letter: 1, value_sha256, edit, of_raw };
             let may = letter.as_ref().filter(|letter| {
-                letter.state == "open"
+                letter.state == DeadLetterState::Open
                     && letter.value_sha256 == planned.value_sha256
                     && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
                     && (letter.edit.is_some() || !letter.dropped)
@@ -302,7 +294,7 @@ mod tests {
                 }
                 (Decision::Skip(code, detail), None) => {
                     prop_assert!(!detail.is_empty());
-                    let being = letter.is_some_and(|letter| letter.state == "replaying");
+                    let being = letter.is_some_and(|letter| letter.state == DeadLetterState::Replaying);
                     prop_assert_eq!(code == "being_replayed", being);
                 }
                 (decision, may) => prop_assert!(false, "{:?} of {:?}", decision, may),

@@ -126,7 +126,7 @@ async fn turn(
         if !now.unsettled_for.is_zero() {
             return Ok(Next::After(now.unsettled_for));
         }
-        send::find_out(connection, &context.destinations.kafka, job).await?;
+        send::reconcile(connection, &context.destinations.kafka, job).await?;
         return Ok(Next::Again);
     }
     if !now.running || !now.pending {

@@ -1,12 +1,12 @@
 //! A dead letter as a replay would send it: loaded from the index, made into a record of the retry topic.
 
+use crate::model::DeadLetterState;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contracts::kafka::headers as h;
 use runtime::publisher::RecordHeaders;
 use sha2::{Digest, Sha256};
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{FromRow, PgConnection};
 
 /// Headers in order; none is a null value.
 pub(crate) type Headers = Vec<(String, Option<Vec<u8>>)>;
@@ -15,7 +15,7 @@ pub(crate) type Headers = Vec<(String, Option<Vec<u8>>)>;
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub(crate) id: i64,
-    pub(crate) state: String,
+    pub(crate) state: DeadLetterState,
     /// The replay it is, or was last, part of
     pub(crate) job: Option<String>,
     /// That failed: what it sent to is where a replay goes
@@ -40,9 +40,30 @@ pub(crate) struct Edit {
     pub(crate) value: Vec<u8>,
 }
 
+/// As it is stored: the edit's columns are null where there is none.
+#[derive(FromRow)]
+struct LetterRow {
+    id: i64,
+    state: DeadLetterState,
+    job: Option<String>,
+    group: String,
+    raw_partition: i32,
+    raw_offset: i64,
+    replay_count: i32,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    value_sha256: Option<Vec<u8>>,
+    dropped: bool,
+    headers: String,
+    edit_id: Option<i64>,
+    edited_by: Option<String>,
+    edited: Option<Vec<u8>>,
+}
+
 const COLUMNS: &str =
-    "SELECT d.id, d.state, d.job_id, d.consumer_group, d.origin_partition, d.origin_offset, d.replay_count, d.key, d.value,
-        d.value_sha256, d.value IS NULL AND d.value_bytes IS NOT NULL AS dropped, d.headers::text, e.id, e.edited_by, e.value
+    "SELECT d.id, d.state, d.job_id AS job, d.consumer_group AS \"group\", d.origin_partition AS raw_partition,
+        d.origin_offset AS raw_offset, d.replay_count, d.key, d.value, d.value_sha256,
+        d.value IS NULL AND d.value_bytes IS NOT NULL AS dropped, d.headers::text, e.id AS edit_id, e.edited_by, e.value AS edited
  FROM dead_letters d LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = ANY($1) ORDER BY d.id";
 
 /// These dead letters, by number; those that are not there are left out.
@@ -50,8 +71,11 @@ pub(crate) async fn load(
     connection: &mut PgConnection,
     ids: &[i64],
 ) -> Result<Vec<Letter>, sqlx::Error> {
-    let rows = sqlx::query(COLUMNS).bind(ids).fetch_all(connection).await?;
-    rows.iter().map(letter_of).collect()
+    let rows: Vec<LetterRow> = sqlx::query_as(COLUMNS)
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter().map(letter_of).collect()
 }
 
 /// As [`load`], locked until the transaction ends. In the order of their numbers, as everybody locks them.
@@ -60,34 +84,31 @@ pub(crate) async fn lock(
     ids: &[i64],
 ) -> Result<Vec<Letter>, sqlx::Error> {
     let query = sqlx::AssertSqlSafe(format!("{COLUMNS} FOR UPDATE OF d"));
-    let rows = sqlx::query(query).bind(ids).fetch_all(connection).await?;
-    rows.iter().map(letter_of).collect()
+    let rows: Vec<LetterRow> = sqlx::query_as(query)
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter().map(letter_of).collect()
 }
 
-fn letter_of(row: &PgRow) -> Result<Letter, sqlx::Error> {
-    let edit: Option<i64> = row.try_get(12)?;
-    let headers: String = row.try_get(11)?;
+fn letter_of(row: LetterRow) -> Result<Letter, sqlx::Error> {
+    let edit = match (row.edit_id, row.edited_by, row.edited) {
+        (Some(id), Some(by), Some(value)) => Some(Edit { id, by, value }),
+        (_, _, _) => None,
+    };
     Ok(Letter {
-        id: row.try_get(0)?,
-        state: row.try_get(1)?,
-        job: row.try_get(2)?,
-        group: row.try_get(3)?,
-        raw: (row.try_get(4)?, row.try_get(5)?),
-        replay_count: row.try_get(6)?,
-        key: row.try_get(7)?,
-        value: row.try_get(8)?,
-        value_sha256: row.try_get(9)?,
-        dropped: row.try_get(10)?,
-        headers: headers_of(&headers).map_err(|problem| sqlx::Error::Decode(problem.into()))?,
-        edit: edit
-            .map(|id| {
-                Ok::<_, sqlx::Error>(Edit {
-                    id,
-                    by: row.try_get(13)?,
-                    value: row.try_get(14)?,
-                })
-            })
-            .transpose()?,
+        id: row.id,
+        state: row.state,
+        job: row.job,
+        group: row.group,
+        raw: (row.raw_partition, row.raw_offset),
+        replay_count: row.replay_count,
+        key: row.key,
+        value: row.value,
+        value_sha256: row.value_sha256,
+        dropped: row.dropped,
+        headers: headers_of(&row.headers).map_err(|problem| sqlx::Error::Decode(problem.into()))?,
+        edit,
     })
 }
 
@@ -195,7 +216,7 @@ mod tests {
     fn letter(headers: &[(&str, &str)], edit: Option<&str>) -> Letter {
         Letter {
             id: 1,
-            state: "open".to_owned(),
+            state: DeadLetterState::Open,
             job: None,
             group: "eventflow-validator".to_owned(),
             raw: (3, 4),

@@ -4,10 +4,11 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 
 /// Items of replays, by `outcome` ([`OUTCOMES`]).
 pub const REPLAYED: &str = "eventflow_recovery_replayed_total";
-const OUTCOMES: [&str; 7] = [
+const OUTCOMES: [&str; 8] = [
     "sent",
     "stored",
     "duplicate",
+    "processed",
     "failed",
     "lost",
     "skipped",

@@ -4,10 +4,11 @@ use super::claim::{Claimed, Ends};
 use super::letter::record_headers;
 use super::metrics as names;
 use crate::error::RecoveryError;
+use crate::replay::state;
 use runtime::admin::Tail;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, PublishError, Publisher};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -54,8 +55,8 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
     }
     let failed: HashMap<usize, PublishError> =
         batch.wait(ACKNOWLEDGED_WITHIN).await.into_iter().collect();
-    for (place, claimed) in handed.into_iter().enumerate() {
-        match failed.get(&place) {
+    for (index, claimed) in handed.into_iter().enumerate() {
+        match failed.get(&index) {
             None => published.sent.push(claimed.letter.id),
             Some(PublishError::TooLarge) => refused.push(claimed),
             Some(error) => published.problem = Some(error.clone()),
@@ -85,17 +86,8 @@ pub(crate) async fn mark(
     published: &Published,
 ) -> Result<(), RecoveryError> {
     let mut transaction = connection.begin().await?;
-    release(&mut transaction, job, &published.too_large).await?;
-    sqlx::query(
-        "UPDATE replay_items SET state = 'failed', code = 'record_too_large', settled_at = clock_timestamp(),
-                detail = 'the record is larger than the broker takes; raise max.message.bytes of the retry topic, or discard it'
-         WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
-    )
-    .bind(job)
-    .bind(&published.too_large)
-    .execute(&mut *transaction)
-    .await?;
-    let sent = sent(&mut transaction, job, &published.sent).await?;
+    state::refuse(&mut transaction, job, &published.too_large).await?;
+    let sent = state::sent(&mut transaction, job, &published.sent).await?;
     transaction.commit().await?;
     metrics::counter!(names::REPLAYED, "outcome" => "sent").increment(sent);
     metrics::counter!(names::REPLAYED, "outcome" => "failed")
@@ -103,43 +95,7 @@ pub(crate) async fn mark(
     Ok(())
 }
 
-async fn sent(
-    connection: &mut PgConnection,
-    job: &str,
-    letters: &[i64],
-) -> Result<u64, sqlx::Error> {
-    let marked = sqlx::query(
-        "UPDATE replay_items SET state = 'sent', sent_at = clock_timestamp()
-         WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
-    );
-    Ok(marked
-        .bind(job)
-        .bind(letters)
-        .execute(connection)
-        .await?
-        .rows_affected())
-}
-
-/// Dead letters that were claimed and not sent are open again.
-async fn release(
-    connection: &mut PgConnection,
-    job: &str,
-    letters: &[i64],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "WITH mine AS (SELECT d.id FROM dead_letters d JOIN replay_items i ON i.job_id = $1 AND i.dead_letter_id = d.id
-                       WHERE d.id = ANY($2) AND d.job_id = $1 AND d.state = 'replaying' AND i.state = 'sending'
-                       ORDER BY d.id FOR UPDATE OF d)
-         UPDATE dead_letters d SET state = 'open' FROM mine WHERE d.id = mine.id",
-    )
-    .bind(job)
-    .bind(letters)
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-/// An item whose fate between claim and acknowledgement is not known.
+/// An item of which it is not known whether its record is in the retry topic.
 struct Unknown {
     letter: i64,
     /// Of its record
@@ -149,7 +105,7 @@ struct Unknown {
 
 /// A chunk whose acknowledgements nobody saw: what is in the retry topic was sent, the rest is as if it had not been claimed.
 /// Answers how many were unknown.
-pub(crate) async fn find_out(
+pub(crate) async fn reconcile(
     connection: &mut PgConnection,
     kafka: &KafkaArgs,
     job: &str,
@@ -169,7 +125,7 @@ pub(crate) async fn find_out(
         .map(|item| ((item.raw.clone(), item.count.to_string()), item.letter))
         .collect();
     let (kafka, id) = (kafka.clone(), job.to_owned());
-    let found = tokio::task::spawn_blocking(move || look(&kafka, &id, &from, &wanted)).await;
+    let found = tokio::task::spawn_blocking(move || read_back(&kafka, &id, &from, &wanted)).await;
     let found = found.map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
     let found = found.map_err(|error| {
         RecoveryError::Unavailable(format!("the retry topic cannot be read: {error}"))
@@ -180,20 +136,13 @@ pub(crate) async fn find_out(
         .filter(|letter| !found.contains(letter))
         .collect();
     let mut transaction = connection.begin().await?;
-    release(&mut transaction, job, &gone).await?;
-    sqlx::query(
-        "UPDATE replay_items SET state = 'pending', replay_count = NULL WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
-    )
-    .bind(job)
-    .bind(&gone)
-    .execute(&mut *transaction)
-    .await?;
-    let sent = sent(&mut transaction, job, &found).await?;
+    state::release(&mut transaction, job, &gone).await?;
+    let sent = state::sent(&mut transaction, job, &found).await?;
     transaction.commit().await?;
     metrics::counter!(names::REPLAYED, "outcome" => "sent").increment(sent);
     metrics::counter!(names::REPLAYED, "outcome" => "released").increment(gone.len() as u64);
     tracing::info!(
-        event = "replay_chunk_found_out",
+        event = "replay_chunk_reconciled",
         job,
         found = found.len(),
         released = gone.len()
@@ -202,17 +151,13 @@ pub(crate) async fn find_out(
 }
 
 async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown>, RecoveryError> {
-    let rows = sqlx::query("SELECT dead_letter_id, replay_count FROM replay_items WHERE job_id = $1 AND state = 'sending'")
-        .bind(job)
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut counts = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        counts.insert(
-            row.try_get::<i64, _>(0)?,
-            row.try_get::<Option<i32>, _>(1)?.unwrap_or_default(),
-        );
-    }
+    let counts: Vec<(i64, Option<i32>)> = sqlx::query_as(
+        "SELECT dead_letter_id, replay_count FROM replay_items WHERE job_id = $1 AND state = 'sending'",
+    )
+    .bind(job)
+    .fetch_all(&mut *connection)
+    .await?;
+    let counts: HashMap<i64, Option<i32>> = counts.into_iter().collect();
     let ids: Vec<i64> = counts.keys().copied().collect();
     let letters = super::letter::load(connection, &ids).await?;
     Ok(letters
@@ -220,13 +165,17 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
         .map(|letter| Unknown {
             letter: letter.id,
             raw: letter.raw_text(),
-            count: counts.get(&letter.id).copied().unwrap_or_default(),
+            count: counts
+                .get(&letter.id)
+                .copied()
+                .flatten()
+                .unwrap_or_default(),
         })
         .collect())
 }
 
 /// The dead letters whose records of this job are in the retry topics, read outside any group.
-fn look(
+fn read_back(
     kafka: &KafkaArgs,
     job: &str,
     from: &Ends,

@@ -1,0 +1,109 @@
+//! `eventflow replay apply`.
+
+use super::{Targets, follow, path, plan};
+use crate::oncall::client::{Client, read};
+use crate::oncall::failure::{Exit, Failure};
+use crate::oncall::jobs::{dry_run_text, job_text};
+use crate::oncall::text::{count, line};
+use crate::oncall::{confirm, print, print_json};
+use axum::http::Method;
+use recovery::model::{DryRun, Job, JobState, Selection};
+use serde_json::json;
+
+/// How a replay is started.
+pub(super) struct Start {
+    pub(super) rate: Option<f64>,
+    pub(super) yes: bool,
+    pub(super) detach: bool,
+    pub(super) force: bool,
+    pub(super) as_json: bool,
+}
+
+/// Starts a planned replay, or plans and dry-runs one and starts it, then watches it.
+pub(super) async fn run(client: &Client, targets: Targets, start: Start) -> Result<(), Failure> {
+    let named = match targets.ids.as_slice() {
+        [one] if one.parse::<i64>().is_err() => Some(one.clone()),
+        _ => None,
+    };
+    let job: Job = if let Some(name) = named {
+        if targets.selection != Selection::default() {
+            return Err(Failure::usage(format!(
+                "{name} is a replay with a selection of its own: give either the replay or a selection"
+            )));
+        }
+        read(&client.get(&path(&name, ""), &[]).await?)?
+    } else {
+        let (selection, reason) = targets.selection()?;
+        if selection == Selection::default() {
+            return Err(Failure::usage(
+                "select what to replay: a planned replay, numbers of dead letters, --group, --code, ...",
+            ));
+        }
+        planned(client, &selection, &reason, &start).await?
+    };
+    let is_started = matches!(
+        job.state,
+        JobState::Running | JobState::Finished | JobState::Stopped
+    );
+    if !start.yes
+        && !is_started
+        && !confirm(&format!("Send {} again?", count(job.items, "dead letter")))?
+    {
+        let next = format!(
+            "replay {0} is planned and nothing was sent; send it: eventflow replay apply {0} --yes",
+            job.id
+        );
+        return Err(Failure::new(Exit::Confirmation, next));
+    }
+    // It was confirmed above, however many they are.
+    let text = client
+        .post(
+            &path(&job.id, "/apply"),
+            &json!({"rate": start.rate, "yes": true}),
+        )
+        .await
+        .map_err(|mut failure| {
+            if failure.is("needs_approval") {
+                failure.message = format!(
+                    "{failure}; a second person runs: eventflow replay approve {}",
+                    line(&job.id)
+                );
+            }
+            failure
+        })?;
+    if start.detach {
+        return if start.as_json {
+            print_json(&text)
+        } else {
+            print(&job_text(&read(&text)?))
+        };
+    }
+    follow(client, &job.id, start.as_json).await
+}
+
+/// Plans and dry-runs a replay; refused when every record would fail again.
+async fn planned(
+    client: &Client,
+    selection: &Selection,
+    reason: &str,
+    start: &Start,
+) -> Result<Job, Failure> {
+    let job: Job = read(&plan(client, selection, reason, None).await?)?;
+    let dry_run: DryRun = read(
+        &client
+            .send(Method::POST, &path(&job.id, "/dry-run"), "{}".to_owned())
+            .await?,
+    )?;
+    if !start.as_json {
+        print(&dry_run_text(&dry_run))?;
+    }
+    let hopeless = dry_run.would_fail > 0 && dry_run.would_store + dry_run.would_be_duplicate == 0;
+    if hopeless && !start.force {
+        let id = &job.id;
+        return Err(Failure::failed(format!(
+            "every one would fail again, so nothing was sent: fix them (eventflow dlq edit) or deploy the fix first; to send them \
+             anyway: eventflow replay apply {id} --yes"
+        )));
+    }
+    Ok(job)
+}

@@ -1,0 +1,49 @@
+//! `eventflow recovery`, and `eventflow recovery reindex`: the dead-letter topic read into the index once more.
+
+use recovery::Context;
+use recovery::index::reindex;
+use runtime::role::Role;
+use tokio_util::sync::CancellationToken;
+
+/// The role, or its one-off work. Its flags may stand before or after the subcommand.
+#[derive(Debug, clap::Args)]
+#[command(mut_args(|flag| flag.global(true)))]
+pub(crate) struct RecoveryRole {
+    #[command(flatten)]
+    pub(crate) role: recovery::Config,
+    #[command(subcommand)]
+    pub(crate) work: Option<Work>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Work {
+    /// Read the whole dead-letter topic into the index again, after its database was lost or restored; what is already there stays
+    #[command(
+        after_help = "Example: eventflow recovery reindex --database-url postgres://... --kafka-brokers ...\n\nSafe to run beside a \
+                            running role, and to repeat."
+    )]
+    Reindex,
+}
+
+/// `reindex`.
+pub(crate) async fn reindex(
+    role: recovery::Config,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    role.check()?;
+    let recovery = Context::new(role.pipeline, Some(role.common.kafka))?;
+    let work = async {
+        recovery.migrate_if_needed().await?;
+        let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        reindex::reindex(&recovery, &who, |found| {
+            tracing::info!(event = "reindexing", ?found)
+        })
+        .await
+    };
+    let found = shutdown.run_until_cancelled(work).await;
+    let found = found.ok_or_else(|| {
+        anyhow::anyhow!("stopped; what was read so far is indexed; run it again for the rest")
+    })??;
+    println!("{}", serde_json::to_string(&found)?);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Former spellings of flags and commands still parse for one release, and no help shows them.
+
+use crate::eventflow;
+
+/// The command, its former spelling as typed, and the flag or command that replaced it.
+const FORMER: [(&[&str], &[&str], &str); 9] = [
+    (&["demo"], &["--for", "1s"], "--duration"),
+    (&["demo"], &["--kafka", "127.0.0.1:1"], "--kafka-brokers"),
+    (&["dlq", "ls"], &["--direct"], "--database"),
+    (&["audit"], &["--direct"], "--database"),
+    (&["smoke"], &["--direct"], "--database"),
+    (&["dlq"], &["log"], "audit-log"),
+    (
+        &["admin", "topics", "apply"],
+        &["--lose-data"],
+        "--allow-data-loss",
+    ),
+    (
+        &["admin", "topics", "apply"],
+        &["--file", "pipeline.json"],
+        "--pipeline",
+    ),
+    (
+        &["admin", "topics", "check"],
+        &["--file", "pipeline.json"],
+        "--pipeline",
+    ),
+];
+
+#[test]
+fn a_former_spelling_parses_and_help_shows_only_its_replacement() {
+    for (command, former, replacement) in FORMER {
+        // --help wins over everything that parses, and over nothing that does not.
+        let (code, said) = eventflow(&[command, former, &["--help"]].concat(), &[]);
+        assert_eq!(code, Some(0), "{command:?} {former:?}: {said}");
+        let (_, shown) = eventflow(&[command, &["--help"][..]].concat(), &[]);
+        let listed = |spelling: &str| {
+            shown.lines().any(|line| {
+                let mut words = line.split([' ', ',']).filter(|word| !word.is_empty());
+                words.next() == Some(spelling) || words.next() == Some(spelling)
+            })
+        };
+        assert!(listed(replacement), "{command:?}: {shown}");
+        assert!(!listed(former[0]), "{command:?}: {shown}");
+    }
+    let (code, said) = eventflow(&["demo", "--no-such-flag", "1s", "--help"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+}
+
+#[test]
+fn a_former_variable_is_read_when_the_new_one_is_not_set() {
+    let check = ["admin", "topics", "check"];
+    let former = ("EVENTFLOW_TOPICS", "/no/such/former.json");
+    let (code, said) = eventflow(&check, &[former]);
+    assert!(code == Some(2) && said.contains(former.1), "{said}");
+    let new = ("EVENTFLOW_PIPELINE", "/no/such/new.json");
+    let (code, said) = eventflow(&check, &[former, new]);
+    assert!(code == Some(2) && said.contains(new.1), "{said}");
+}
+
+#[test]
+fn the_breaker_is_turned_off_by_name_and_its_former_flags_still_work() {
+    let fine: [(&str, &[&str], &[(&str, &str)]); 6] = [
+        ("validator", &["--breaker", "off"], &[]),
+        ("validator", &["--breaker-share", "2"], &[]),
+        ("persistence", &[], &[("EVENTFLOW_BREAKER_SHARE", "0.9")]),
+        (
+            "persistence",
+            &[],
+            &[
+                ("EVENTFLOW_MAX_DEAD_LETTER_RATIO", "0.9"),
+                ("EVENTFLOW_BREAKER_SHARE", "nonsense"),
+            ],
+        ),
+        // It never dead-letters: what it was told of that never had a use.
+        ("analytics", &["--topic-dlq", "a", "--breaker-share=2"], &[]),
+        ("analytics", &["--breaker-window", "9"], &[]),
+    ];
+    for (role, flags, environment) in fine {
+        let (code, said) = eventflow(&[&[role, "--check"], flags].concat(), environment);
+        assert_eq!(code, Some(0), "{role} {flags:?} {environment:?}: {said}");
+    }
+    let (code, said) = eventflow(
+        &["validator", "--check"],
+        &[("EVENTFLOW_BREAKER_SHARE", "nonsense")],
+    );
+    assert!(
+        code == Some(2) && said.contains("--max-dead-letter-ratio"),
+        "{said}"
+    );
+    let (_, help) = eventflow(&["analytics", "--help"], &[]);
+    assert!(!help.contains("dlq") && !help.contains("breaker"), "{help}");
+}

@@ -1,0 +1,136 @@
+//! `--help` of every command: complete, and without a secret of the environment.
+
+use crate::{ROLES, SECRETS, assert_clean, eventflow};
+
+/// On-call's commands.
+const ON_CALL: [&str; 27] = [
+    "dlq",
+    "dlq ls",
+    "dlq groups",
+    "dlq show",
+    "dlq stats",
+    "dlq edit",
+    "dlq discard",
+    "dlq export",
+    "dlq audit-log",
+    "replay",
+    "replay plan",
+    "replay dry-run",
+    "replay apply",
+    "replay approve",
+    "replay status",
+    "replay pause",
+    "replay resume",
+    "replay stop",
+    "replay history",
+    "trace",
+    "audit",
+    "explain",
+    "completions",
+    "recovery reindex",
+    "dlq --database ls",
+    "replay --json history",
+    "help replay apply",
+];
+
+#[test]
+fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_groups() {
+    for (arguments, offered) in [
+        (&["validator", "--help"][..], true),
+        (&["persistence", "--help"], true),
+        (&["analytics", "--help"], false),
+        (&["producer", "--help"], false),
+    ] {
+        let (_, said) = eventflow(arguments, &[]);
+        assert_eq!(
+            (
+                said.contains("--topic-retry"),
+                said.contains("--max-replays")
+            ),
+            (offered, offered),
+            "{arguments:?}: {said}"
+        );
+    }
+    let (_, said) = eventflow(&["admin", "topics", "apply", "--help"], &[]);
+    assert!(
+        said.contains("--retry-group <NAME>") && said.contains("--allow-data-loss"),
+        "{said}"
+    );
+    for (wrong, names) in [
+        (["--retry-group", "a b"], "--retry-group"),
+        (["--principal", "anna"], "--principal"),
+        (["--pipeline", "/no/such/file"], "--pipeline"),
+    ] {
+        for work in ["apply", "check"] {
+            let (code, said) = eventflow(&[&["admin", "topics", work][..], &wrong].concat(), &[]);
+            assert!(code == Some(2) && said.contains(names), "{said}");
+        }
+    }
+}
+
+#[test]
+fn no_help_text_shows_a_secret_of_the_environment() {
+    let more = [
+        "load",
+        "simulator load",
+        "demo",
+        "admin",
+        "admin topics",
+        "admin topics apply",
+        "admin topics check",
+        "admin migrate",
+    ];
+    for role in ROLES.into_iter().chain(more) {
+        for help in ["--help", "-h"] {
+            let arguments: Vec<&str> = role.split(' ').chain([help]).collect();
+            let (code, said) = eventflow(&arguments, &SECRETS);
+            assert_eq!(code, Some(0), "{said}");
+            assert!(said.contains("Usage:"), "{said}");
+            assert_clean(&format!("{role} {help}"), &said);
+        }
+    }
+}
+
+#[test]
+fn every_command_of_on_call_has_a_manual_with_an_example_and_exit_codes_and_no_secret() {
+    for command in ON_CALL {
+        for help in ["--help", "-h"] {
+            let arguments: Vec<&str> = command.split(' ').chain([help]).collect();
+            let arguments = if command.starts_with("help") {
+                arguments[..arguments.len() - 1].to_vec()
+            } else {
+                arguments
+            };
+            let (code, said) = eventflow(&arguments, &SECRETS);
+            assert_eq!(code, Some(0), "{command}: {said}");
+            assert_clean(&format!("{command} {help}"), &said);
+            if !["dlq", "replay"].contains(&command) {
+                assert!(
+                    said.contains("Example"),
+                    "{command} {help} has no example: {said}"
+                );
+            }
+            if help == "--help" && !["completions", "recovery reindex"].contains(&command) {
+                assert!(
+                    said.contains("Exit codes: 0 done"),
+                    "{command} does not tell its exit codes: {said}"
+                );
+            }
+        }
+    }
+    for (wrong, says) in [
+        (&["dlq", "ls", "--no-such-flag"][..], "--no-such-flag"),
+        (&["dlq", "ls", "--state", "opn"], "opn"),
+        (&["dlq", "ls", "--since", "yesterday"], "--since"),
+        (&["dlq", "discard", "1"], "--reason"),
+        (&["replay", "apply", "--rate", "fast"], "--rate"),
+        (&["trace"], "<WHAT>"),
+    ] {
+        let (code, said) = eventflow(wrong, &SECRETS);
+        assert!(
+            code == Some(2) && said.contains(says),
+            "{wrong:?}: {code:?} {said}"
+        );
+        assert_clean(&format!("{wrong:?}"), &said);
+    }
+}

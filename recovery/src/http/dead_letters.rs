@@ -1,0 +1,249 @@
+//! Dead letters over HTTP: listed, shown, explained, edited, discarded, exported. And questions about events.
+
+use super::Place;
+use super::input::{Body, Key, Named, Query, without_nul};
+use super::problem::ApiError;
+use super::tokens::Who;
+use crate::audit;
+use crate::context::Context;
+use crate::model::{
+    Audit, DeadLetterDetail, DeadLetterPage, EditSummary, Explanation, IndexStats, Selection, Trace,
+};
+use crate::query::{detail, explain, export, list, stats, trace};
+use crate::replay::edit;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+pub(super) async fn list(
+    State(context): State<Context>,
+    mut query: Query,
+) -> Answer<DeadLetterPage> {
+    let (selection, before) = (query.selection()?, query.number("before")?);
+    query.end()?;
+    Ok(Json(
+        list::dead_letters(&context, &selection, before).await?,
+    ))
+}
+
+pub(super) async fn groups(State(context): State<Context>, mut query: Query) -> Answer<Value> {
+    let selection = query.selection()?;
+    query.end()?;
+    Ok(Json(
+        json!({"groups": list::groups(&context, &selection).await?}),
+    ))
+}
+
+pub(super) async fn stats(State(context): State<Context>, query: Query) -> Answer<IndexStats> {
+    query.end()?;
+    Ok(Json(stats::stats(&context).await?))
+}
+
+pub(super) async fn show(
+    State(context): State<Context>,
+    Named(id): Named<i64>,
+    query: Query,
+) -> Answer<DeadLetterDetail> {
+    query.end()?;
+    Ok(Json(detail::dead_letter(&context, id).await?))
+}
+
+pub(super) async fn explain(
+    State(context): State<Context>,
+    Named(id): Named<i64>,
+    query: Query,
+) -> Answer<Explanation> {
+    query.end()?;
+    Ok(Json(explain::explain(&context, id).await?))
+}
+
+pub(super) async fn value(
+    State(context): State<Context>,
+    Named(id): Named<i64>,
+    query: Query,
+) -> Answer<Value> {
+    query.end()?;
+    Ok(Json(
+        json!({"text": edit::editable_text(&context, id).await?}),
+    ))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewValue {
+    text: String,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) async fn edit(
+    State(context): State<Context>,
+    who: Who,
+    Named(id): Named<i64>,
+    query: Query,
+    Body(asked): Body<NewValue>,
+) -> Answer<EditSummary> {
+    query.end()?;
+    without_nul("reason", &asked.reason)?;
+    Ok(Json(
+        edit::edit(&context, &who.0, id, &asked.text, &asked.reason).await?,
+    ))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patch {
+    selection: Selection,
+    /// As text: a number keeps its digits
+    patch: Box<RawValue>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    yes: bool,
+}
+
+pub(super) async fn patch(
+    State(context): State<Context>,
+    who: Who,
+    query: Query,
+    Key(key): Key,
+    Body(asked): Body<Patch>,
+) -> Answer<EditSummary> {
+    query.end()?;
+    without_nul("reason", &asked.reason)?;
+    clean(&asked.selection)?;
+    Ok(Json(
+        edit::patch(
+            &context,
+            &who.0,
+            &asked.selection,
+            asked.patch.get(),
+            &asked.reason,
+            &key,
+            asked.yes,
+        )
+        .await?,
+    ))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Discard {
+    selection: Selection,
+    reason: String,
+    #[serde(default)]
+    yes: bool,
+}
+
+pub(super) async fn discard(
+    State(context): State<Context>,
+    who: Who,
+    query: Query,
+    Body(asked): Body<Discard>,
+) -> Answer<Value> {
+    query.end()?;
+    without_nul("reason", &asked.reason)?;
+    clean(&asked.selection)?;
+    Ok(Json(
+        json!({"discarded": edit::discard(&context, &who.0, &asked.selection, &asked.reason, asked.yes).await?}),
+    ))
+}
+
+/// A query refuses NUL word by word; a body's selection is looked at whole.
+pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
+    let lists = [
+        &selection.code,
+        &selection.stage,
+        &selection.source,
+        &selection.event_type,
+    ];
+    let words = [
+        &selection.event_id,
+        &selection.entity_key,
+        &selection.contains,
+    ];
+    let mut texts = lists
+        .into_iter()
+        .flatten()
+        .chain(words.into_iter().flatten());
+    texts.try_for_each(|text| without_nul("selection", text))
+}
+
+/// Page by page, so that any number costs the memory of one. An error in the middle breaks the connection off, which no client takes
+/// for the end.
+pub(super) async fn export(
+    State(context): State<Context>,
+    Extension(place): Extension<Place>,
+    mut query: Query,
+) -> Result<Response, ApiError> {
+    let selection = query.selection()?;
+    query.end()?;
+    let left = selection.limit.map_or(usize::MAX, |limit| limit as usize);
+    let first = export::export(&context, &selection, None).await?;
+    let pages = futures_util::stream::try_unfold((Some(first), left), move |(page, left)| {
+        let (context, selection, place) = (context.clone(), selection.clone(), place.clone());
+        async move {
+            let _place = place;
+            let Some((lines, next)) = page else {
+                return Ok::<_, ApiError>(None);
+            };
+            let mut text = String::new();
+            for line in lines.iter().take(left) {
+                text.push_str(line);
+                text.push('\n');
+            }
+            let left = left.saturating_sub(lines.len());
+            let page = match next {
+                Some(before) if left > 0 => {
+                    Some(export::export(&context, &selection, Some(before)).await?)
+                }
+                _ => None,
+            };
+            Ok(Some((Bytes::from(text), (page, left))))
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"dead-letters.jsonl\"",
+        ),
+    ];
+    Ok((headers, axum::body::Body::from_stream(pages)).into_response())
+}
+
+pub(super) async fn trace(State(context): State<Context>, mut query: Query) -> Answer<Trace> {
+    let asked = query.text("q")?;
+    query.end()?;
+    let problem =
+        "what to look for: an event id, an entity key (payment id), or a traceparent".to_owned();
+    let asked = asked.ok_or(ApiError::BadValue {
+        word: "q".to_owned(),
+        problem,
+    })?;
+    Ok(Json(trace::trace(&context, &asked).await?))
+}
+
+/// Longest wait for a fresh look, in seconds: less than a request may take.
+const MOST_PATIENCE: u16 = 300;
+
+pub(super) async fn audit(State(context): State<Context>, mut query: Query) -> Answer<Audit> {
+    let (topic, from, to) = (query.text("topic")?, query.time("from")?, query.time("to")?);
+    let within: Option<u16> = query.number("within")?;
+    query.end()?;
+    if let Some(seconds) = within {
+        let deadline = Duration::from_secs(seconds.min(MOST_PATIENCE).into());
+        audit::reconcile_now(&context, deadline).await?;
+    }
+    Ok(Json(
+        audit::reconcile(&context, topic.as_deref(), from, to).await?,
+    ))
+}

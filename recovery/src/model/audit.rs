@@ -1,0 +1,49 @@
+//! The fate of every raw record, counted.
+
+use super::text_enum::text_enum;
+use super::{DeadLetterState, Time};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+text_enum! {
+    /// What is wrong with a raw record.
+    FindingKind {
+        /// It has no fate
+        Gap = "gap",
+        /// It has two
+        DoubleFate = "double_fate",
+    }
+}
+
+/// The fate of every raw record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Audit {
+    pub topic: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: Time,
+    /// Partition, first offset, offset up to which all were looked at, end of the topic
+    pub partitions: Vec<(i32, i64, i64, i64)>,
+    pub records: i64,
+    pub stored: i64,
+    pub duplicate: i64,
+    /// By state
+    pub dead_lettered: BTreeMap<DeadLetterState, i64>,
+    pub in_flight: i64,
+    pub gaps: i64,
+    pub double_fates: i64,
+    /// The first hundred
+    pub findings: Vec<Finding>,
+    /// Seconds since the audit last moved forward
+    pub checkpoint_age_seconds: Option<f64>,
+}
+
+/// A raw record without a fate, or with two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Finding {
+    pub partition: i32,
+    pub offset: i64,
+    pub kind: FindingKind,
+    pub detail: String,
+}

@@ -1,0 +1,115 @@
+//! Which dead letters a command or a query is about.
+
+use super::{DeadLetterState, Time};
+use runtime::config::parse_duration;
+use serde::{Deserialize, Serialize};
+
+/// Which dead letters: all conditions must hold; several values of one are alternatives. The same words in every command and query.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selection {
+    /// Dead letter, by its number
+    #[arg(
+        long = "id",
+        value_name = "NUMBER",
+        help_heading = "Which dead letters",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub id: Vec<i64>,
+    /// Group, by its number (dlq groups)
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        help_heading = "Which dead letters",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<i64>,
+    /// State; open ones unless told
+    #[arg(
+        long,
+        value_enum,
+        help_heading = "Which dead letters",
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<DeadLetterState>,
+    /// Code
+    #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub code: Vec<String>,
+    /// Stage
+    #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stage: Vec<String>,
+    /// Source (vendor)
+    #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<String>,
+    /// Event type
+    #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub event_type: Vec<String>,
+    /// Event id
+    #[arg(long, help_heading = "Which dead letters")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// Entity key (payment id)
+    #[arg(long, help_heading = "Which dead letters")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_key: Option<String>,
+    /// Failed at this time or later: RFC 3339, or an age as 90s, 30m, 2h, 7d
+    #[arg(long, help_heading = "Which dead letters", value_parser = parse_time)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub since: Option<Time>,
+    /// Failed before this time: RFC 3339, or an age
+    #[arg(long, help_heading = "Which dead letters", value_parser = parse_time)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub until: Option<Time>,
+    /// Words in the detail, whatever their case
+    #[arg(long, help_heading = "Which dead letters")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// At most so many, the newest first
+    #[arg(long, help_heading = "Which dead letters")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A time as people write it: RFC 3339, or an age such as `2h` before now.
+///
+/// # Errors
+/// What it must look like.
+pub fn parse_time(text: &str) -> Result<Time, String> {
+    if let Ok(time) = Time::parse(text, &time::format_description::well_known::Rfc3339) {
+        return Ok(time);
+    }
+    let age = parse_duration(text).ok();
+    age.and_then(|age| Time::now_utc().checked_sub(age.try_into().ok()?))
+        .ok_or_else(|| {
+            "neither RFC 3339 (2026-11-21T10:00:00Z) nor an age (90s, 30m, 2h, 7d)".to_owned()
+        })
+}
+
+impl Selection {
+    /// Whether anything but state and limit narrows it.
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        let Self {
+            state: _, limit: _, ..
+        } = self;
+        *self
+            != Self {
+                state: self.state.clone(),
+                limit: self.limit,
+                ..Self::default()
+            }
+    }
+}

@@ -1,0 +1,114 @@
+//! The story of one event.
+
+use super::text_enum::text_enum;
+use super::{DeadLetterState, Time};
+use serde::{Deserialize, Serialize};
+
+text_enum! {
+    /// What happened in one step.
+    StepKind {
+        /// The edge took it
+        Received = "received",
+        /// Kafka has it
+        Published = "published",
+        /// A stage rejected it
+        DeadLettered = "dead_lettered",
+        /// A person changed the value of its dead letter
+        Edited = "edited",
+        /// Its dead letter was sent back
+        Replayed = "replayed",
+        /// It is a row
+        Stored = "stored",
+        /// The same content came again
+        Duplicate = "duplicate",
+        /// A person closed its dead letter
+        Discarded = "discarded",
+    }
+}
+
+/// What became of an event. In JSON its text: `stored`, `duplicate`, `dead_lettered (open)`, `in_flight`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Fate {
+    /// It is a row
+    Stored,
+    /// Only a further delivery of what is a row
+    Duplicate,
+    /// A dead letter, in this state
+    DeadLettered(DeadLetterState),
+    /// None of these yet
+    InFlight,
+}
+
+impl std::fmt::Display for Fate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stored => f.write_str("stored"),
+            Self::Duplicate => f.write_str("duplicate"),
+            Self::DeadLettered(state) => write!(f, "dead_lettered ({state})"),
+            Self::InFlight => f.write_str("in_flight"),
+        }
+    }
+}
+
+impl From<Fate> for String {
+    fn from(fate: Fate) -> Self {
+        fate.to_string()
+    }
+}
+
+impl TryFrom<String> for Fate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let state = text
+            .strip_prefix("dead_lettered (")
+            .and_then(|rest| rest.strip_suffix(')'));
+        match (text.as_str(), state) {
+            ("stored", _) => Ok(Self::Stored),
+            ("duplicate", _) => Ok(Self::Duplicate),
+            ("in_flight", _) => Ok(Self::InFlight),
+            (_, Some(state)) => state.parse().map(Self::DeadLettered),
+            (_, None) => Err(format!("{text:?} is not the fate of an event")),
+        }
+    }
+}
+
+/// One step in the story of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct TraceStep {
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: Time,
+    pub what: StepKind,
+    /// `topic:partition:offset`, or a table
+    pub place: String,
+    pub detail: String,
+    /// Since the step before, in seconds
+    pub delay_seconds: f64,
+}
+
+/// The story of one event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Story {
+    pub event_id: Option<String>,
+    pub source: Option<String>,
+    pub entity_key: Option<String>,
+    pub trace_id: Option<String>,
+    pub fate: Fate,
+    pub steps: Vec<TraceStep>,
+    /// What verified it at the edge: scheme and secret id; and whether the stored raw bytes verify today
+    pub signature: Option<String>,
+    pub verified_again: Option<String>,
+}
+
+/// What was found for an event id, entity key, payment id or traceparent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Trace {
+    pub asked: String,
+    pub stories: Vec<Story>,
+    /// There are more than are listed
+    pub truncated: bool,
+}

@@ -1,0 +1,93 @@
+//! What belongs together: the same source and event id, or the same raw record.
+
+use super::find::{Delivery, Found, Letter, Raw, Row};
+use crate::context::Context;
+use std::collections::BTreeSet;
+
+/// The parts of one story.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) row: Option<Row>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) letters: Vec<Letter>,
+    pub(super) raws: BTreeSet<Raw>,
+    /// The raw record the story is about
+    pub(super) first: Option<Raw>,
+}
+
+impl Parts {
+    pub(super) fn raw(&self) -> Option<Raw> {
+        self.first
+    }
+
+    fn is_of(&self, source: &str, event_id: &str) -> bool {
+        let row = self
+            .row
+            .as_ref()
+            .is_some_and(|row| row.source == source && row.event_id == event_id);
+        let deliveries = self
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.source == source && delivery.event_id == event_id);
+        let same_source = |letter: &Letter| {
+            letter.source == source || letter.source.is_empty() || source.is_empty()
+        };
+        row || deliveries
+            || self
+                .letters
+                .iter()
+                .any(|letter| letter.event_id.as_deref() == Some(event_id) && same_source(letter))
+    }
+}
+
+/// Puts together what has the same source and event id, or the same raw record.
+pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
+    let mut stories: Vec<Parts> = Vec::new();
+    for (raw, row) in found.rows {
+        let mut parts = Parts {
+            first: Some(raw),
+            ..Parts::default()
+        };
+        parts.raws.insert(raw);
+        parts.row = Some(row);
+        stories.push(parts);
+    }
+    for (raw, delivery) in found.deliveries {
+        let parts = place(
+            &mut stories,
+            Some(raw),
+            Some((&delivery.source, &delivery.event_id)),
+        );
+        parts.deliveries.push(delivery);
+    }
+    for letter in found.letters.into_values() {
+        let event = letter
+            .event_id
+            .as_deref()
+            .map(|event_id| (letter.source.as_str(), event_id));
+        let parts = place(&mut stories, letter.raw(&context.pipeline.raw), event);
+        parts.letters.push(letter);
+    }
+    stories
+}
+
+fn place<'s>(
+    stories: &'s mut Vec<Parts>,
+    raw: Option<Raw>,
+    event: Option<(&str, &str)>,
+) -> &'s mut Parts {
+    let same = |parts: &Parts| {
+        raw.is_some_and(|raw| parts.raws.contains(&raw))
+            || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
+    };
+    let index = stories.iter().position(same).unwrap_or(stories.len());
+    if index == stories.len() {
+        stories.push(Parts {
+            first: raw,
+            ..Parts::default()
+        });
+    }
+    let parts = &mut stories[index];
+    parts.raws.extend(raw);
+    parts
+}

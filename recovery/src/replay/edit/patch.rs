@@ -1,0 +1,121 @@
+//! One JSON Patch (RFC 6902) on every dead letter of a selection: on all or on none.
+
+use super::apply::{self, Author, Change};
+use super::idempotency::Idempotency;
+use super::selected::{log_entry, needs_confirmation, push_open, unconfirmed, work};
+use super::{MAX_BYTES, exact_json, value};
+use crate::audit_log::{self, clean};
+use crate::context::Context;
+use crate::error::RecoveryError;
+use crate::model::{EditSummary, Selection};
+use crate::replay::jobs::within;
+use crate::replay::runner::letter::{self, Letter};
+use sqlx::{PgConnection, QueryBuilder};
+
+/// Most dead letters of one patch: they are locked until it is through.
+const MAX_PATCHED: i64 = 100_000;
+const PAGE: usize = 100;
+
+pub(super) async fn patch(
+    context: &Context,
+    author: &Author<'_>,
+    selection: &Selection,
+    patch: &str,
+    key: &str,
+    yes: bool,
+) -> Result<EditSummary, RecoveryError> {
+    apply::name(author.who)?;
+    let idempotency = Idempotency::new(key, selection, patch)?;
+    let marked =
+        exact_json::read(patch).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
+    let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
+        RecoveryError::Invalid(format!(
+            "not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
+        ))
+    })?;
+    let mut transaction = work(context.pool.begin()).await?;
+    if let Some(answer) = within(idempotency.begin(&mut transaction)).await? {
+        return Ok(answer);
+    }
+    let ids = work(selected(&mut transaction, selection)).await?;
+    if ids.is_empty() {
+        return Err(RecoveryError::NotFound(
+            "no open dead letter is selected: nothing to patch".to_owned(),
+        ));
+    }
+    if ids.len() as i64 > MAX_PATCHED {
+        return Err(RecoveryError::Invalid(format!(
+            "more than {MAX_PATCHED} dead letters are selected; patch them in parts with --limit"
+        )));
+    }
+    if needs_confirmation(context, selection, ids.len() as u64) && !yes {
+        return Err(unconfirmed("patch", ids.len() as u64));
+    }
+    let mut edited = EditSummary {
+        changed: 0,
+        unchanged: 0,
+    };
+    for page in ids.chunks(PAGE) {
+        let letters = work(letter::load(&mut transaction, page)).await?;
+        let mut changes: Vec<(Letter, Change)> = Vec::with_capacity(letters.len());
+        for letter in letters {
+            match patched(context, &letter, &patch).await? {
+                Some(change) => changes.push((letter, change)),
+                None => edited.unchanged += 1,
+            }
+        }
+        edited.changed += changes.len() as u64;
+        work(apply::write(&mut transaction, author, &changes)).await?;
+    }
+    let counts = serde_json::json!({"changed": edited.changed, "unchanged": edited.unchanged});
+    work(async {
+        audit_log::write(
+            &mut transaction,
+            log_entry(author, "dead_letter.patch", selection, counts),
+        )
+        .await?;
+        idempotency.end(&mut transaction, &edited).await?;
+        transaction.commit().await
+    })
+    .await?;
+    Ok(edited)
+}
+
+async fn patched(
+    context: &Context,
+    letter: &Letter,
+    patch: &json_patch::Patch,
+) -> Result<Option<Change>, RecoveryError> {
+    let text = value::text(context, letter, letter.outgoing()).await?;
+    let before = exact_json::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
+    let mut document = before.clone();
+    json_patch::patch(&mut document, patch).map_err(|error| {
+        RecoveryError::Invalid(format!(
+            "dead letter {} cannot take the patch: {}",
+            letter.id,
+            clean(&error.to_string())
+        ))
+    })?;
+    if document == before {
+        return Ok(None);
+    }
+    let text = exact_json::write(&document);
+    if text.len() > MAX_BYTES {
+        return Err(RecoveryError::Invalid(format!(
+            "dead letter {} would have more than {MAX_BYTES} bytes",
+            letter.id
+        )));
+    }
+    apply::change(context, letter, &text).await
+}
+
+/// The selection's open dead letters, locked.
+async fn selected(
+    connection: &mut PgConnection,
+    selection: &Selection,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let mut query = QueryBuilder::new("SELECT id FROM dead_letters WHERE id IN (");
+    push_open(&mut query, selection, i64::MAX, MAX_PATCHED + 1);
+    query.push(") AND state = 'open' ORDER BY id FOR UPDATE");
+    query.build_query_scalar().fetch_all(connection).await
+}

@@ -1,0 +1,110 @@
+//! Dead letters and events are shown: listed, grouped, summed, exported, explained, told.
+
+use crate::answers::told;
+use crate::world::World;
+
+#[tokio::test]
+async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
+    let world = World::new("lists").await;
+    let ids = world.dead_letters("invalid_amount", 5).await;
+    world.dead_letters("not_json", 2).await;
+    let get = async |path: &str| world.ask("viewer", "GET", path, "").await;
+    let page = get("/api/v1/dead-letters?code=invalid_amount&limit=2").await;
+    let page = told(&page, "/api/v1/dead-letters", "get");
+    let listed: Vec<i64> = page["letters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|letter| letter["id"].as_i64().unwrap())
+        .collect();
+    assert_eq!(listed, [ids[4], ids[3]]);
+    let next = get(&format!(
+        "/api/v1/dead-letters?code=invalid_amount&limit=2&before={}",
+        ids[3]
+    ))
+    .await;
+    assert_eq!(next.is_done()["letters"][0]["id"], ids[2]);
+    let groups = told(&get("/api/v1/groups").await, "/api/v1/groups", "get");
+    assert_eq!(
+        (
+            groups["groups"][0]["open"].as_i64(),
+            groups["groups"][1]["open"].as_i64()
+        ),
+        (Some(5), Some(2))
+    );
+    let stats = told(&get("/api/v1/stats").await, "/api/v1/stats", "get");
+    assert_eq!(
+        (
+            stats["open"].as_i64(),
+            stats["by_code"]["not_json"].as_i64()
+        ),
+        (Some(7), Some(2))
+    );
+    let shown = told(
+        &get(&format!("/api/v1/dead-letters/{}", ids[0])).await,
+        "/api/v1/dead-letters/{id}",
+        "get",
+    );
+    assert_eq!(
+        shown["value"]["text"],
+        r#"{"event_id":"evt_1","payload":{"amount":"-1"}}"#
+    );
+    get("/api/v1/dead-letters/999999")
+        .await
+        .refuses(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_export_is_json_lines_up_to_its_limit() {
+    let here = World::new("exported").await;
+    here.dead_letters("invalid_amount", 7).await;
+    let exported = here.ask("viewer", "GET", "/api/v1/export", "").await;
+    assert_eq!(
+        (
+            exported.status,
+            exported.media.as_str(),
+            exported.text.lines().count()
+        ),
+        (200, "application/x-ndjson", 7)
+    );
+    let three = here
+        .ask("viewer", "GET", "/api/v1/export?limit=3", "")
+        .await;
+    assert_eq!(three.text.lines().count(), 3);
+    assert!(exported.text.starts_with(&three.text));
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_explained_and_an_event_has_its_story() {
+    let world = World::new("stories").await;
+    let id = world.dead_letters("amount_not_positive", 1).await[0];
+    let explained = world
+        .ask(
+            "viewer",
+            "GET",
+            &format!("/api/v1/dead-letters/{id}/explain"),
+            "",
+        )
+        .await;
+    let explained = told(&explained, "/api/v1/dead-letters/{id}/explain", "get");
+    assert_eq!(
+        (explained["letter"].as_i64(), explained["code"].as_str()),
+        (Some(id), Some("amount_not_positive"))
+    );
+    world
+        .ask("viewer", "GET", "/api/v1/dead-letters/999999/explain", "")
+        .await
+        .refuses(404, "not_found");
+    let story = told(
+        &world
+            .ask("viewer", "GET", "/api/v1/trace?q=evt_1", "")
+            .await,
+        "/api/v1/trace",
+        "get",
+    );
+    assert_eq!(story["stories"][0]["event_id"], "evt_1");
+    world
+        .ask("viewer", "GET", "/api/v1/trace?q=evt_nobody_sent", "")
+        .await
+        .refuses(404, "not_found");
+}

@@ -1,0 +1,122 @@
+//! What the value is today: mended, settled, hostile, or gone.
+
+use crate::story::world;
+use crate::{body, dead, explained};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
+    let world = world(true, None, &[]).await;
+    let broken = body("e", "x");
+    let id = dead(
+        &world,
+        "validator",
+        "invalid_amount",
+        "/payload/amount: \"x\" is no amount",
+        Some(broken.as_bytes()),
+    )
+    .await;
+    dead(&world, "validator", "invalid_amount", "d", Some(b"x")).await;
+    let told = explained(&world, id).await;
+    assert_eq!((told.value.as_deref(), told.like_it), (Some("\"x\""), 2));
+    assert!(
+        told.rule
+            .as_deref()
+            .is_some_and(|rule| rule.starts_with("required, ") && rule.contains("amount")),
+        "{told:?}"
+    );
+    sqlx::query("WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, 'ada', $2, '[]') RETURNING id) UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1")
+        .bind(id)
+        .bind(body("e", "1").as_bytes())
+        .execute(world.recovery.pool())
+        .await
+        .unwrap();
+    let told = explained(&world, id).await;
+    assert_eq!(
+        told.today,
+        "as edited, it keeps its contract (payment.authorized.v1) now"
+    );
+    assert_eq!(
+        told.value.as_deref(),
+        Some("\"x\""),
+        "what failed is the original"
+    );
+    assert!(
+        told.next[0].ends_with(&format!("eventflow replay plan --id {id}")),
+        "{:?}",
+        told.next
+    );
+    for (state, words) in [
+        ("resolved", "it is settled"),
+        ("discarded", "it was discarded"),
+        ("replaying", "Wait: "),
+    ] {
+        world
+            .run(format!(
+                "UPDATE dead_letters SET state = '{state}' WHERE id = {id}"
+            ))
+            .await;
+        let told = explained(&world, id).await;
+        assert!(
+            told.next.len() == 1 && told.next[0].contains(words),
+            "{:?}",
+            told.next
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_wrote_is_shown_bounded_and_without_control() {
+    let world = world(true, None, &[]).await;
+    let long = format!(
+        "{{\"event_type\":\"payment.authorized.v1\",\"payload\":{{\"amount\":\"\u{202e}{}\"}}}}",
+        "9".repeat(5000)
+    );
+    let detail = format!("/payload/amount: \u{1b}]0;owned\u{7}{}", "y".repeat(5000));
+    let id = dead(
+        &world,
+        "validator",
+        "invalid_amount",
+        &detail,
+        Some(long.as_bytes()),
+    )
+    .await;
+    let told = explained(&world, id).await;
+    let text = serde_json::to_string(&told).unwrap();
+    assert!(
+        !text.contains('\u{202e}') && !text.contains("\\u001b") && !text.contains("\\u0007"),
+        "{text}"
+    );
+    assert!(
+        text.len() < 5000
+            && told
+                .value
+                .is_some_and(|value| value.contains("999") && value.chars().count() <= 201)
+    );
+    for value in [
+        None,
+        Some(&b"\xff\xfe"[..]),
+        Some(&b""[..]),
+        Some(&b"{"[..]),
+        Some(&b"\0\0"[..]),
+    ] {
+        let id = dead(&world, "validator", "not_json", "/x: y", value).await;
+        assert!(
+            explained(&world, id).await.today.contains("still fails"),
+            "{value:?}"
+        );
+        let id = dead(&world, "persistence", "bad_frame", "d", value).await;
+        assert!(
+            explained(&world, id).await.today.contains("still fails"),
+            "{value:?}"
+        );
+    }
+    world
+        .run("UPDATE dead_letters SET value = NULL, value_bytes = 70000")
+        .await;
+    assert!(
+        explained(&world, id)
+            .await
+            .today
+            .contains("70000 bytes were not kept")
+    );
+}
