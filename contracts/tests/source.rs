@@ -231,7 +231,7 @@ fn a_bad_file_names_the_source_and_the_field() {
         (github("").replace("{ id = \"a\", from = \"env:S\" }", ""), vec![source, "secrets: ", "at least one"]),
         (github("").replace("id = \"a\",", ""), vec![source, "secrets: a list of"]),
         (github("").replace("id = \"a\"", "id = \" \""), vec![source, "secrets: ", "blank"]),
-        (github("").replace(" }]", " }, { id = \"a\", from = \"env:OLD\" }]"), vec![source, "secrets: \"a\": ", "once"]),
+        (github("").replace(" }]", " }, { id = \"a\", from = \"env:OLD\" }]"), vec![source, "secrets: \"a\": ", "unique"]),
         (github("").replace(" }]", ", not_after = \"2030-01-01\" }]"), vec![source, "secrets: \"a\": not_after: "]),
         (github("").replace(" }]", ", not_after = 2030-01-01T00:00:00 }]"), vec![source, "secrets: \"a\": not_after: "]),
         (github("").replace(" }]", ", until = 1 }]"), vec![source, "secrets: \"a\": unknown field \"until\""]),

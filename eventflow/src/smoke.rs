@@ -35,6 +35,9 @@ const REACHED: &str = "How recovery is reached";
     after_long_help = AFTER_HELP
 )]
 pub(crate) struct Config {
+    // First: reading a flag takes it out of the matches.
+    #[command(flatten)]
+    origin: Origin,
     /// Base URL of the edge, or a whole webhook URL. EVENTFLOW_WEBHOOK_SIGNING_SECRET signs the webhooks
     #[arg(long)]
     url: String,
@@ -96,8 +99,6 @@ pub(crate) struct Config {
     name: String,
     #[command(flatten)]
     pipeline: DatabaseFlags,
-    #[command(flatten)]
-    origin: Origin,
 }
 
 const AFTER_HELP: &str = "\

@@ -74,7 +74,7 @@ fn a_scheme_that_contradicts_itself_is_refused_at_start() {
         ),
         (
             serde_json::json!({"template": "{body}", "timestamp_header": "x-t", "timestamp_prefix": "t=", "separator": ","}),
-            "one place",
+            "not both",
         ),
         (
             serde_json::json!({"template": "{body}", "id_header": "x-signature"}),

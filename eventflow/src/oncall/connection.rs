@@ -12,6 +12,9 @@ const ON_DATABASE: &str = "Without a running role (--database)";
 /// Flags of every on-call command; they may stand before or after its subcommand.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
+    // First: reading a flag takes it out of the matches.
+    #[command(flatten)]
+    origin: Origin,
     /// Print the API's answer as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -57,8 +60,6 @@ pub(crate) struct Connection {
     name: Option<String>,
     #[command(flatten)]
     pipeline: DatabaseFlags,
-    #[command(flatten)]
-    origin: Origin,
 }
 
 impl Connection {
