@@ -111,7 +111,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                         .await;
                 match opened {
                     Ok(opened) => {
-                        anyhow::ensure!(opened?, "stopped before {} was migrated", schema.role)
+                        anyhow::ensure!(opened?, "stopped before {} was migrated", schema.role);
                     }
                     Err(_) => anyhow::bail!(
                         "{} is not migrated within {} s: {}",

@@ -36,7 +36,7 @@ pub(crate) async fn reindex(
         recovery.migrate_if_needed().await?;
         let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
         reindex::reindex(&recovery, &who, |found| {
-            tracing::info!(event = "reindexing", ?found)
+            tracing::info!(event = "reindexing", ?found);
         })
         .await
     };

@@ -48,7 +48,7 @@ pub(crate) struct Config {
     #[arg(long, default_value_t = 20, value_name = "EVENTS", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_EVENTS)))]
     batch: u16,
     /// Longest the whole run may take, such as 60s or 2m
-    #[arg(long, default_value = "60s", value_parser = runtime::config::parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = runtime::config::parse_positive_duration)]
     deadline: Duration,
     /// Fail instead of skipping a check when an outcome cannot be looked up: for pipelines
     #[arg(long)]

@@ -14,7 +14,7 @@ use compose::Composer;
 use contracts::Secret;
 use contracts::webhook::signature::Verifier;
 use hdrhistogram::Histogram;
-use runtime::config::{ConfigError, parse_duration};
+use runtime::config::{ConfigError, parse_positive_duration};
 use simulator::delivery::{signer, source_of};
 use simulator::journal::{Journal, Line};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
     /// How long, as 10s or 2m
-    #[arg(long, alias = "for", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, alias = "for", default_value = "10s", value_parser = parse_positive_duration)]
     pub duration: Duration,
     /// Stop after so many requests
     #[arg(long)]

@@ -419,7 +419,7 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
             match (held.letter, then.letter) {
                 (None, Some(state)) => world.letter(partition, offset, state).await,
                 (Some(was), Some(state)) if was != state => {
-                    world.set_state(partition, offset, state).await
+                    world.set_state(partition, offset, state).await;
                 }
                 _ => {}
             }

@@ -280,7 +280,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
     // Beside the running role it finds nothing new.
     let mut told = Vec::new();
     let found = reindex::reindex(&world.recovery, "ann", |progress| {
-        told.push(progress.records)
+        told.push(progress.records);
     })
     .await
     .unwrap();

@@ -913,7 +913,7 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
                 runners
                     .swap_remove(random.usize(..runners.len()))
                     .kill()
-                    .await
+                    .await;
             }
             _ => {}
         }

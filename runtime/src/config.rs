@@ -69,6 +69,19 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a duration; write 90s, 30m, 2h or 7d"))
 }
 
+/// As [`parse_duration`], for a setting that nothing can be done in no time with.
+///
+/// # Errors
+/// As [`parse_duration`], and zero.
+pub fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(format!(
+            "{text:?} is no time at all; write 90s, 30m, 2h or 7d"
+        )),
+        duration => Ok(duration),
+    }
+}
+
 /// Refuses a number the setting cannot be.
 ///
 /// # Errors

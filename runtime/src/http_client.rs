@@ -4,7 +4,6 @@
 use tokio_rustls::rustls::crypto::ring;
 
 /// A client to be configured: it trusts the machine's certificate authorities.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 pub fn builder() -> reqwest::ClientBuilder {
     // An error says that this process has one already.

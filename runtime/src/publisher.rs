@@ -155,7 +155,7 @@ impl Publisher {
         let published = metrics::counter!(names::PUBLISHED, "client" => settings.client_id.clone());
         // From the start, at zero: a series that begins with its first failures hides them from `increase`.
         PublishError::CODES.iter().for_each(|code| {
-            metrics::counter!(names::PUBLISH_FAILURES, "code" => *code).increment(0)
+            metrics::counter!(names::PUBLISH_FAILURES, "code" => *code).increment(0);
         });
         Ok(Self {
             client,

@@ -64,11 +64,11 @@ impl<'a> EventRow<'a> {
             ) {
                 (headers::SOURCE, Some(text)) => source = text,
                 (headers::RECEIVED_AT, Some(text)) => {
-                    received_at = text.parse().ok().and_then(time_of_micros)
+                    received_at = text.parse().ok().and_then(time_of_micros);
                 }
                 (headers::SECRET_ID, Some(text)) => secret_id = Some(text),
                 (headers::TRACEPARENT, Some(text)) => {
-                    trace_id = runtime::traceparent::trace_id(text)
+                    trace_id = runtime::traceparent::trace_id(text);
                 }
                 (headers::REPLAY_ID | headers::REPLAY_COUNT, _) => replayed = true,
                 (headers::EDITED_BY, _) => (replayed, edited) = (true, true),

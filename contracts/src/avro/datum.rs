@@ -87,7 +87,7 @@ impl Decoder {
             match (name.as_str(), node) {
                 ("timestamp", Node::TimestampMicros) => event.occurred_at_micros = reader.long()?,
                 ("timestamp", Node::TimestampMillis) => {
-                    event.occurred_at_micros = reader.long()?.saturating_mul(1000)
+                    event.occurred_at_micros = reader.long()?.saturating_mul(1000);
                 }
                 ("payload", Node::Record(fields)) => {
                     event.payload_json.reserve(datum.len() + 64);
@@ -99,10 +99,10 @@ impl Decoder {
                 ("event_type", Node::Text) => event.event_type = reader.text()?,
                 ("source", Node::Text) => event.source = reader.text()?,
                 ("schema_version", Node::Text) => {
-                    event.schema_version = Cow::Borrowed(reader.text()?)
+                    event.schema_version = Cow::Borrowed(reader.text()?);
                 }
                 ("schema_version", Node::Int) => {
-                    event.schema_version = Cow::Owned(reader.long()?.to_string())
+                    event.schema_version = Cow::Owned(reader.long()?.to_string());
                 }
                 (_, other) => drop(reader.json(other, &mut String::new())?),
             }

@@ -8,6 +8,10 @@ use runtime::kafka::KafkaArgs;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Longest wait for a created topic to be known to the broker that is asked.
+const THERE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a cluster should have.
 #[derive(Debug, clap::Args)]
@@ -261,7 +265,27 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         };
         println!("{name}\t{done}");
     }
+    until_there(&mut cluster, &pipeline).await?;
     wanted.acls(cluster, &pipeline).await?.apply().await
+}
+
+/// Waits until the broker that is asked knows every topic: it learns of a created one only after the controller has answered, and a check or
+/// a role started right away would miss it.
+async fn until_there(cluster: &mut Cluster, pipeline: &Pipeline) -> anyhow::Result<()> {
+    let deadline = Instant::now() + THERE_WITHIN;
+    loop {
+        let names = || pipeline.topics.keys().map(String::as_str);
+        let now = cluster.topics(names()).await?;
+        let Some(missing) = names().find(|name| !now.contains_key(*name)) else {
+            return Ok(());
+        };
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "{missing} was created, and the broker does not know it after {} s; check the brokers, then run this again",
+            THERE_WITHIN.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Compares, changes nothing.

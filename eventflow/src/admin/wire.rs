@@ -50,7 +50,7 @@ impl Connection {
                     problem = anyhow::anyhow!(
                         "broker {broker} does not answer within {} s",
                         DEADLINE.as_secs()
-                    )
+                    );
                 }
             }
         }

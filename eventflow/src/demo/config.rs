@@ -19,7 +19,7 @@ pub(super) const STOPPED: &str = "stopped before it was up";
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Config {
     /// Stop after this long, such as 30s or 2m; without it, at Ctrl-C
-    #[arg(long, alias = "for", value_parser = runtime::config::parse_duration)]
+    #[arg(long, alias = "for", value_parser = runtime::config::parse_positive_duration)]
     pub(super) duration: Option<Duration>,
     /// Events per second
     #[arg(long, default_value_t = 100.0)]

@@ -205,7 +205,7 @@ mod tests {
                 },
             ),
             ("a record lost, and nobody says so", |reconciliation| {
-                reconciliation.stored = 119
+                reconciliation.stored = 119;
             }),
             (
                 "a record stored and dead-lettered, another lost",
@@ -225,13 +225,13 @@ mod tests {
                 ) = (141, 151, 0);
             }),
             ("a delivery without a result", |reconciliation| {
-                reconciliation.sent = 111
+                reconciliation.sent = 111;
             }),
             ("a refusal not sent", |reconciliation| {
                 *reconciliation
                     .refused
                     .entry("over_quota".to_owned())
-                    .or_default() += 1
+                    .or_default() += 1;
             }),
             ("a dead letter without a code", |reconciliation| {
                 *reconciliation

@@ -44,7 +44,7 @@ impl Client {
     /// Wrong usage, or no database that can be used.
     pub(crate) async fn new(target: Target) -> Result<Self, Failure> {
         match target {
-            Target::Api(api) => Self::api(api),
+            Target::Api(api) => Self::api(&api),
             Target::Database { pipeline, name } => {
                 let name = name
                     .or_else(|| std::env::var("USER").ok())
@@ -54,7 +54,7 @@ impl Client {
         }
     }
 
-    fn api(api: Api) -> Result<Self, Failure> {
+    fn api(api: &Api) -> Result<Self, Failure> {
         let bad = |setting: &str, problem: String| Failure::usage(format!("{setting}: {problem}"));
         let bad_url = |problem: &str| bad(api.url_flag, problem.to_owned());
         let url = api.url.trim_end_matches('/').to_owned();

@@ -60,7 +60,9 @@ fn a_former_variable_is_read_when_the_new_one_is_not_set() {
 
 #[test]
 fn the_breaker_is_turned_off_by_name_and_its_former_flags_still_work() {
-    let fine: [(&str, &[&str], &[(&str, &str)]); 6] = [
+    // Role, flags, environment
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+    let fine: [Case<'_>; 6] = [
         ("validator", &["--breaker", "off"], &[]),
         ("validator", &["--breaker-share", "2"], &[]),
         ("persistence", &[], &[("EVENTFLOW_BREAKER_SHARE", "0.9")]),

@@ -80,14 +80,14 @@ async fn an_event_type_that_is_only_a_folder_goes_from_the_webhook_to_its_row() 
     for body in [
         settled("new-1", |_| {}),
         settled("new-2", |event| {
-            event["payload"]["remark"] = "thank you".into()
+            event["payload"]["remark"] = "thank you".into();
         }),
         authorized("old-1"),
         settled("bad-channel", |event| {
-            event["payload"]["channel"] = "cash".into()
+            event["payload"]["channel"] = "cash".into();
         }),
         settled("bad-remark", |event| {
-            event["payload"]["remark"] = "x".repeat(21).into()
+            event["payload"]["remark"] = "x".repeat(21).into();
         }),
         settled("bad-version", |event| event["schema_version"] = 1.into()),
     ] {

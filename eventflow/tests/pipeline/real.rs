@@ -96,7 +96,7 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
         "no 200 while the broker is down"
     );
     // Long enough for the group to have given up on its members.
-    until_reason(&validator, "took the partitions away").await;
+    until_reason(&validator, "revoked this instance's partitions").await;
     kafka.restart();
     reached(14_000).await;
     world.postgres.stop_server().unwrap();

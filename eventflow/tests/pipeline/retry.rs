@@ -57,7 +57,7 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         let topic = topics::retry(group);
         // The first reason, so nothing else is missing any more.
         let missing = format!(
-            r#""reason":"UnknownTopicOrPartition: topic {topic} is missing; create it with `eventflow admin topics apply --retry-group {group}`"#
+            r#""reason":"UnknownTopicOrPartition: topic {topic} is missing; create it with `eventflow admin topics apply`"#
         );
         until_reason(role, &missing).await;
     }

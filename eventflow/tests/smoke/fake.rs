@@ -158,7 +158,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             1,
             format!("ready passed, accepted failed, {NEEDS}"),
             "accepted",
-            "then at Kafka",
+            "then Kafka",
         ),
         (
             Flaw::Redirects,
@@ -237,7 +237,7 @@ async fn a_secret_that_is_not_the_edges_fails_accepted_and_is_not_shown() {
     );
     assert!(
         said.out
-            .contains("another secret than EVENTFLOW_WEBHOOK_SIGNING_SECRET"),
+            .contains("the edge's secret differs from EVENTFLOW_WEBHOOK_SIGNING_SECRET here"),
         "{said:?}"
     );
     assert!(

@@ -140,10 +140,10 @@ impl Schemas {
             match tokio::time::timeout(REGISTRY_TIMEOUT, self.registry.decoder(id)).await {
                 Ok(Ok(decoder)) => drop(self.known.insert(id, Some(decoder))),
                 Ok(Err(RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
-                    drop(self.known.insert(id, None))
+                    drop(self.known.insert(id, None));
                 }
                 Ok(Err(RegistryError::Unavailable(_))) | Err(_) => {
-                    self.silent_until = Some(Instant::now() + REGISTRY_PAUSE)
+                    self.silent_until = Some(Instant::now() + REGISTRY_PAUSE);
                 }
             }
         }

@@ -20,7 +20,7 @@ fn fits(value: &Value, schema: &Value, place: &str) {
             let says: Vec<_> = properties.keys().collect();
             assert_eq!(has, says, "{place}");
             fields.iter().for_each(|(name, value)| {
-                fits(value, &properties[name], &format!("{place}.{name}"))
+                fits(value, &properties[name], &format!("{place}.{name}"));
             });
         }
         (Value::Array(items), _) if schema["type"] == "array" => {

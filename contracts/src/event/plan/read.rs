@@ -153,7 +153,7 @@ impl<'a> Visitor<'a> for Fill<'_, '_, 'a> {
             seen |= bit;
             match &field.kind {
                 Kind::Value { slot, .. } => {
-                    self.filling.slots[*slot] = self::slot(map.next_value()?)
+                    self.filling.slots[*slot] = self::slot(map.next_value()?);
                 }
                 Kind::Object(object) => {
                     map.next_value_seed(Fill {

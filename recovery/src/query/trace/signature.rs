@@ -34,7 +34,7 @@ pub(super) async fn raw_records(
                 1,
             ) {
                 Ok((mut found, _)) => {
-                    records.extend(found.pop().map(|record| ((partition, offset), record)))
+                    records.extend(found.pop().map(|record| ((partition, offset), record)));
                 }
                 Err(error) => {
                     tracing::warn!(event = "raw_record_not_read", partition, offset, error = %format!("{error:#}"));

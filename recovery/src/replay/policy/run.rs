@@ -285,7 +285,7 @@ async fn apply_own(context: &Context, policy: &Policy, job: &str) -> Result<(), 
     match jobs::apply(context, &who(policy), job, Some(policy.rate), true).await {
         // It waits for a person, as anybody's would.
         Err(RecoveryError::NeedsApproval(why)) => {
-            tracing::debug!(event = "policy_waits", policy = policy.name, job, why)
+            tracing::debug!(event = "policy_waits", policy = policy.name, job, why);
         }
         other => drop(other?),
     }

@@ -33,8 +33,8 @@ fn a_file_is_read_and_what_it_leaves_out_is_cautious() {
 #[test]
 fn a_wrong_file_is_a_sentence() {
     for (text, part) in [
-        ("every = \"soon\"", "no span"),
-        ("every = \"5\u{1F600}\"", "no span"),
+        ("every = \"soon\"", "not a duration"),
+        ("every = \"5\u{1F600}\"", "not a duration"),
         (
             "[[policy]]\nname = \"a\"\ncodes = [\"no_such\"]",
             "no such code: no_such",

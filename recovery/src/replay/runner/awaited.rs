@@ -29,7 +29,7 @@ pub(super) async fn look(context: &Runner) -> Result<(), RecoveryError> {
                 within(async { Ok(clear.execute(pool).await.map(drop)?) }).await?;
             }
             Err(reason) => {
-                within(async { block(&mut *pool.acquire().await?, &job, &reason).await }).await?
+                within(async { block(&mut *pool.acquire().await?, &job, &reason).await }).await?;
             }
         }
     }

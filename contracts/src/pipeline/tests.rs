@@ -1,0 +1,122 @@
+#![allow(clippy::unwrap_used, reason = "a test")]
+use super::*;
+use crate::kafka::topics;
+
+type Change<'a> = &'a dyn Fn(&mut Pipeline);
+
+fn names(set: &BTreeSet<String>) -> Vec<&str> {
+    set.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work() {
+    let built_in = Pipeline::built_in();
+    let retries = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
+    let wanted: BTreeSet<&str> = [topics::RAW, topics::VALIDATED, topics::DLQ]
+        .into_iter()
+        .chain(retries.iter().map(String::as_str))
+        .collect();
+    assert_eq!(
+        built_in
+            .topics
+            .keys()
+            .map(String::as_str)
+            .collect::<BTreeSet<_>>(),
+        wanted
+    );
+    assert_eq!(
+        (&*built_in.raw, &*built_in.dead_letters),
+        (topics::RAW, topics::DLQ)
+    );
+    let principals = built_in.principals();
+    let may = |who: &str| &principals[who];
+    let (own, other) = (&retries[0], &retries[1]);
+    // The edge can only add to the raw topic; only the validator says what is valid; a retry topic is read by its own stage alone.
+    assert_eq!(names(&may("producer").write), [topics::RAW]);
+    assert!(may("producer").read.is_empty());
+    let writers = |topic: &str| {
+        principals
+            .iter()
+            .filter(|(_, principal)| principal.write.contains(topic))
+            .map(|(who, _)| who.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(writers(topics::RAW), ["producer"]);
+    assert_eq!(writers(topics::VALIDATED), ["validator"]);
+    // Analytics dead-letters nothing, and may write nothing.
+    assert_eq!(writers(topics::DLQ), ["persistence", "validator"]);
+    assert!(may("analytics").write.is_empty());
+    assert_eq!(writers(own), ["recovery"]);
+    assert_eq!(writers(other), ["recovery"]);
+    assert!(!may("persistence").read.contains(own) && !may("validator").read.contains(other));
+    assert!(!may("persistence").read.contains(topics::RAW));
+    let describes = names(&may("recovery").describe_groups);
+    assert_eq!(describes, ["eventflow-persistence", "eventflow-validator"]);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let changed = |change: Change<'_>| {
+        let mut pipeline = Pipeline::built_in();
+        change(&mut pipeline);
+        pipeline.check().unwrap_err().to_string()
+    };
+    let cases: [(Change<'_>, &str); 7] = [
+        (
+            &|p| p.topics.get_mut(topics::RAW).unwrap().partitions = 0,
+            "events.raw.v1: a topic has at least one partition",
+        ),
+        (
+            &|p| p.stages[1].reads = "events.typo.v1".to_owned(),
+            "analytics: events.typo.v1 is not one of the topics",
+        ),
+        (
+            &|p| p.stages[2].group = p.stages[0].group.clone(),
+            "persistence: eventflow-validator is another's already",
+        ),
+        (
+            &|p| p.stages[2].retry = p.stages[0].retry.clone(),
+            "persistence: events.retry.eventflow-validator.v1 is another's already",
+        ),
+        (
+            &|p| p.stages[0].retry = Some(p.dead_letters.clone()),
+            "validator: its retry topic and what it writes are topics of their own",
+        ),
+        (
+            &|p| p.stages[0].on_path = false,
+            "persistence: nobody on the path before it writes events.validated.v1",
+        ),
+        (
+            &|p| p.stages[2].on_path = false,
+            "the last stage with on_path must be the one that stores rows",
+        ),
+    ];
+    for (change, problem) in cases {
+        let error = changed(change);
+        assert!(error.contains(problem), "{error}");
+    }
+    let error = Pipeline::parse("{}").unwrap_err().to_string();
+    assert!(error.contains("missing field `raw`"), "{error}");
+}
+
+#[test]
+fn a_topic_is_renamed_everywhere() {
+    let mut pipeline = Pipeline::built_in();
+    pipeline.rename_topic(topics::VALIDATED, "valid");
+    assert_eq!(pipeline.stages[0].writes, ["valid"]);
+    assert_eq!(pipeline.stages[1].reads, "valid");
+    assert!(
+        pipeline.topics.contains_key("valid") && !pipeline.topics.contains_key(topics::VALIDATED)
+    );
+    pipeline.check().unwrap();
+}
+
+#[test]
+fn another_group_gets_a_retry_topic_like_the_others() {
+    let mut pipeline = Pipeline::built_in();
+    pipeline.add_retry_of("mine");
+    assert_eq!(
+        pipeline.topics["events.retry.mine.v1"],
+        pipeline.topics["events.retry.eventflow-validator.v1"]
+    );
+}
