@@ -45,7 +45,9 @@ async fn serve() -> Served {
 #[tokio::test]
 async fn schema_registry_converter_finds_every_contract_both_ways() {
     let served = serve().await;
-    let settings = SrSettings::new(served.url.clone());
+    let settings = SrSettings::new_builder(served.url.clone())
+        .build_with(runtime::http_client::builder())
+        .unwrap();
     let encoder = AvroEncoder::new(settings.clone());
     let decoder = AvroDecoder::new(settings.clone());
     for contract in Catalog::builtin().iter() {

@@ -287,7 +287,7 @@ mod tests {
             match fault.expected() {
                 // A conflict is one of two events, each of them valid.
                 Expected::DeadLettered(expected) if fault != Fault::Conflicting => {
-                    assert_eq!(code, Some(expected), "{fault}")
+                    assert_eq!(code, Some(expected), "{fault}");
                 }
                 _ => assert_eq!(code, None, "{fault}"),
             }

@@ -89,10 +89,10 @@ async fn each_fault_does_what_it_says() {
             assert_eq!(line["attempts"], 1, "{line}");
             match fault.expected() {
                 Expected::Refused(code) => {
-                    assert!(line["ok"] == false && line["code"] == code, "{line}")
+                    assert!(line["ok"] == false && line["code"] == code, "{line}");
                 }
                 Expected::Stored | Expected::Duplicate | Expected::DeadLettered(_) => {
-                    assert_eq!(line["ok"], true, "{line}")
+                    assert_eq!(line["ok"], true, "{line}");
                 }
             }
         }

@@ -82,23 +82,19 @@ impl Renames {
                 Some(pipeline.dead_letters.clone()),
                 &self.dead_letters,
             ),
-            (
-                "--validator-topic-retry",
-                stages[first].retry.clone(),
-                &self.first_retry,
-            ),
-            (
-                "--persistence-topic-retry",
-                stages[last].retry.clone(),
-                &self.last_retry,
-            ),
         ];
         for (setting, from, to) in names {
             if let (Some(from), Some(to)) = (from, to) {
                 rename_topic(pipeline, setting, &from, to)?;
             }
         }
-        Ok(())
+        rename_retries(
+            pipeline,
+            &[
+                ("--validator-topic-retry", first, self.first_retry.as_ref()),
+                ("--persistence-topic-retry", last, self.last_retry.as_ref()),
+            ],
+        )
     }
 }
 
@@ -121,13 +117,42 @@ fn rename_topic(
 ) -> Result<(), ConfigError> {
     check_topic(setting, to)?;
     if from != to && pipeline.topics.contains_key(to) {
-        return Err(ConfigError::new(
-            setting,
-            format!("{to} is another topic of the pipeline; give this one a name of its own"),
-        ));
+        return Err(taken(setting, to));
     }
     pipeline.rename_topic(from, to);
     check(pipeline, setting)
+}
+
+/// At once, since two stages may swap theirs.
+fn rename_retries(
+    pipeline: &mut Pipeline,
+    wanted: &[(&'static str, usize, Option<&String>)],
+) -> Result<(), ConfigError> {
+    let mut renamed = Vec::new();
+    for &(setting, stage, to) in wanted {
+        let from = pipeline.stages[stage].retry.clone();
+        if let (Some(from), Some(to)) = (from, to) {
+            renamed.push((setting, stage, to, pipeline.topics.remove(&from)));
+        }
+    }
+    for (setting, stage, to, topic) in renamed {
+        check_topic(setting, to)?;
+        if pipeline.topics.contains_key(to) {
+            return Err(taken(setting, to));
+        }
+        pipeline.stages[stage].retry = Some(to.clone());
+        pipeline
+            .topics
+            .extend(topic.map(|topic| (to.clone(), topic)));
+    }
+    Ok(())
+}
+
+fn taken(setting: &'static str, topic: &str) -> ConfigError {
+    ConfigError::new(
+        setting,
+        format!("{topic} is another topic of the pipeline; give this one a name of its own"),
+    )
 }
 
 fn check(pipeline: &Pipeline, setting: &'static str) -> Result<(), ConfigError> {

@@ -95,7 +95,8 @@ async fn a_handler_that_makes_what_its_stage_cannot_publish_ends_it_and_commits_
     let mut stage = two_outputs();
     stage.send(&["one"]).await;
     let publisher = || Some(stage.publisher.clone());
-    let cases: [(fn(&Record<'_>) -> Outcome, _, _, &str); 3] = [
+    type Answer = fn(&Record<'_>) -> Outcome;
+    let cases: [(Answer, _, _, &str); 3] = [
         (fan_out, None, false, "has no publisher"),
         (reject, None, true, "has no publisher"),
         (reject, publisher(), false, "has no dead-letter topic"),
