@@ -175,7 +175,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
                 UNSEEN.replace("batch skipped", "batch failed")
             ),
             "batch",
-            "accepted 20 events",
+            "did not accept 20 events",
         ),
         (
             Flaw::OnlyWebhooks,
