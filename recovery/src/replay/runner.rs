@@ -4,7 +4,6 @@
 //! or, as the index writes, `failed`; what was lost on its way fails too ([`lost`]). Of a chunk whose acknowledgements nobody saw, a crash say, the retry topic itself tells: what is in
 //! it was sent, the rest is `pending` again. One instance at a time runs a job: it holds an advisory lock on the connection it claims with.
 
-mod awaited;
 pub(crate) mod claim;
 mod destination;
 mod job;
@@ -12,8 +11,9 @@ pub(crate) mod letter;
 mod lost;
 pub mod metrics;
 mod outcome;
-mod pace;
+mod rate;
 mod send;
+mod stalled;
 
 pub(crate) use destination::no_destination;
 
@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub const CHECK: &str = "replay";
 /// Replays sent at once by one instance; further ones wait their turn.
 const MOST_AT_ONCE: usize = 16;
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A stop waits so long for the chunks in hand: longer than their acknowledgements.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -114,17 +114,21 @@ pub async fn run_with(
     });
     let (mut active, mut tasks) = (BTreeSet::new(), JoinSet::new());
     let mut following = JoinSet::new();
-    let mut beaten: Option<Instant> = None;
+    let mut last_heartbeat: Option<Instant> = None;
     while !shutdown.is_cancelled() {
         if following.is_empty() {
             let context = Arc::clone(&context);
             following.spawn(async move { follow(&context).await });
         }
-        let due = beaten.is_none_or(|at| at.elapsed() >= BEAT);
+        let due = last_heartbeat.is_none_or(|at| at.elapsed() >= HEARTBEAT);
         match pass(&context, due).await {
             Ok(jobs) => {
                 health.set(CHECK, Ok(()));
-                beaten = if due { Some(Instant::now()) } else { beaten };
+                last_heartbeat = if due {
+                    Some(Instant::now())
+                } else {
+                    last_heartbeat
+                };
                 for job in jobs {
                     if active.len() < MOST_AT_ONCE && active.insert(job.clone()) {
                         let context = Arc::clone(&context);
@@ -145,7 +149,7 @@ pub async fn run_with(
             () = shutdown.cancelled() => {}
         }
         if let Some(Err(error)) = following.try_join_next() {
-            tracing::error!(event = "replay_follower_failed", %error, "started anew");
+            tracing::error!(event = "replay_follower_failed", %error, "restarted");
         }
         while let Some(ended) = tasks.try_join_next() {
             match ended {
@@ -176,9 +180,9 @@ async fn follow(context: &Runner) {
     while !context.shutdown.is_cancelled() {
         let started = Instant::now();
         let mut followed = outcome::settle(&context.recovery).await;
-        if followed.is_ok() && looked.elapsed() >= BEAT {
+        if followed.is_ok() && looked.elapsed() >= HEARTBEAT {
             looked = Instant::now();
-            followed = awaited::look(context).await;
+            followed = stalled::check(context).await;
         }
         if let Err(error) = followed {
             tracing::warn!(event = "replay_outcomes_wait", code = error.code(), %error);
@@ -195,10 +199,10 @@ async fn follow(context: &Runner) {
 }
 
 /// One look: this instance is alive, and these jobs have something to send or to find out.
-async fn pass(context: &Runner, beat: bool) -> Result<Vec<String>, RecoveryError> {
+async fn pass(context: &Runner, heartbeat: bool) -> Result<Vec<String>, RecoveryError> {
     let pool = &context.recovery.pool;
     within(async {
-        if beat {
+        if heartbeat {
             sqlx::query(
                 "INSERT INTO instances (instance) VALUES ($1) ON CONFLICT (instance) DO UPDATE SET seen_at = clock_timestamp()",
             )

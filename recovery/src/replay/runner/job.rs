@@ -1,7 +1,7 @@
 //! One job, turn by turn, for as long as it has something to send.
 
 use super::claim::{self, Claim};
-use super::pace::{Due, Pace};
+use super::rate::{Due, RateLimit};
 use super::send::{self, Published};
 use super::{ClaimContext, Runner, metrics as names};
 use crate::error::RecoveryError;
@@ -35,10 +35,10 @@ pub(super) async fn run(context: &Runner, job: &str) {
         Ok(None) => return,
         Err(error) => return wait(context, job, &error).await,
     };
-    let mut pace = Pace::new(Instant::now());
+    let mut limit = RateLimit::new(Instant::now());
     let mut groups = None;
     while !context.shutdown.is_cancelled() {
-        match turn(context, job, &mut connection, &mut pace, &mut groups).await {
+        match turn(context, job, &mut connection, &mut limit, &mut groups).await {
             Ok(Next::Again) => {}
             Ok(Next::After(pause)) => {
                 context
@@ -118,7 +118,7 @@ async fn turn(
     context: &Runner,
     job: &str,
     connection: &mut PgConnection,
-    pace: &mut Pace,
+    limit: &mut RateLimit,
     groups: &mut Option<Vec<String>>,
 ) -> Result<Next, RecoveryError> {
     let now = within(look(context, job, connection)).await?;
@@ -132,7 +132,7 @@ async fn turn(
     if !now.running || !now.pending {
         return Ok(Next::Done);
     }
-    let records = match pace.due(now.rate, Instant::now()) {
+    let records = match limit.due(now.rate, Instant::now()) {
         Due::Records(records) => records,
         Due::In(pause) => return Ok(Next::After(pause)),
     };
@@ -178,7 +178,7 @@ async fn turn(
     if chunk.is_empty() {
         return Ok(Next::Again);
     }
-    pace.take(chunk.len());
+    limit.take(chunk.len());
     let published: Published = send::publish(&context.publisher, job, &chunk).await;
     within(send::mark(connection, job, &published)).await?;
     metrics::histogram!(names::CHUNK_SECONDS).record(started.elapsed());
@@ -189,7 +189,7 @@ async fn turn(
     within(block(
         connection,
         job,
-        &format!("the broker has not taken all of it, trying on: {problem}"),
+        &format!("the broker has not acknowledged all of it; retrying: {problem}"),
     ))
     .await?;
     context

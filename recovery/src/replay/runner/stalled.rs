@@ -6,7 +6,7 @@ use crate::error::RecoveryError;
 use crate::replay::jobs::within;
 
 /// Jobs of which everything is sent, and the group that the oldest awaited record went to, once an outcome is due.
-const AWAITED: &str = "SELECT j.id, d.consumer_group, j.blocked IS NOT NULL FROM replay_jobs j
+const STALLED: &str = "SELECT j.id, d.consumer_group, j.blocked IS NOT NULL FROM replay_jobs j
      CROSS JOIN LATERAL (SELECT i.dead_letter_id, i.sent_at FROM replay_items i
                          WHERE i.job_id = j.id AND i.state = 'sent' ORDER BY i.position LIMIT 1) oldest
      JOIN dead_letters d ON d.id = oldest.dead_letter_id
@@ -14,11 +14,11 @@ const AWAITED: &str = "SELECT j.id, d.consumer_group, j.blocked IS NOT NULL FROM
        AND NOT EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state IN ('pending', 'sending'))
      ORDER BY j.started_at LIMIT 100";
 
-pub(super) async fn look(context: &Runner) -> Result<(), RecoveryError> {
+pub(super) async fn check(context: &Runner) -> Result<(), RecoveryError> {
     let pool = &context.recovery.pool;
-    let awaited: Vec<(String, String, bool)> =
-        within(async { Ok(sqlx::query_as(AWAITED).fetch_all(pool).await?) }).await?;
-    for (job, group, blocked) in awaited {
+    let stalled: Vec<(String, String, bool)> =
+        within(async { Ok(sqlx::query_as(STALLED).fetch_all(pool).await?) }).await?;
+    for (job, group, blocked) in stalled {
         match context.destinations.open(&[group]).await {
             Ok(_) if !blocked => {}
             Ok(_) => {

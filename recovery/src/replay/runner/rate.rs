@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     tokens: f64,
     at: Instant,
 }
@@ -24,7 +24,7 @@ fn capacity(rate: f64) -> f64 {
     (rate / 2.0).clamp(1.0, CHUNK_RECORDS as f64).floor()
 }
 
-impl Pace {
+impl RateLimit {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             tokens: f64::INFINITY,
@@ -70,7 +70,7 @@ mod tests {
             looks in prop::collection::vec(1_u64..3000, 1..200),
         ) {
             let start = Instant::now();
-            let (mut pace, mut now, mut sent) = (Pace::new(start), start, 0.0);
+            let (mut pace, mut now, mut sent) = (RateLimit::new(start), start, 0.0);
             for look in looks {
                 now += Duration::from_millis(look);
                 if let Due::Records(records) = pace.due(rate, now) {
@@ -86,7 +86,7 @@ mod tests {
         #[test]
         fn what_is_said_to_be_due_later_is_due_then(rate in 0.05_f64..5000.0) {
             let start = Instant::now();
-            let mut pace = Pace::new(start);
+            let mut pace = RateLimit::new(start);
             let Due::Records(first) = pace.due(rate, start) else { return Err(TestCaseError::fail("nothing at first")) };
             pace.take(first);
             let Due::In(wait) = pace.due(rate, start) else { return Err(TestCaseError::fail("twice at once")) };
