@@ -1,0 +1,51 @@
+//! P10 from the database: planted faults are found, and sound data has none.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod checkpoint;
+mod faults;
+mod history;
+mod looks;
+#[path = "../story/mod.rs"]
+mod story;
+
+use recovery::audit::{Examined, Reading, account, reconcile};
+use recovery::model::Audit;
+use story::{RAW, World};
+
+async fn examine(world: &World, settled: &[(i32, i64)]) -> Examined {
+    let readings: Vec<Reading> = settled
+        .iter()
+        .map(|&(partition, settled)| Reading {
+            partition,
+            low: 0,
+            settled,
+            high: settled + 3,
+        })
+        .collect();
+    account(&world.recovery, RAW, &readings).await.unwrap()
+}
+
+async fn reconciled(world: &World) -> Audit {
+    reconcile(&world.recovery, None, None, None).await.unwrap()
+}
+
+/// The same, record by record.
+async fn reconciled_by_record(world: &World) -> Audit {
+    reconcile(
+        &world.recovery,
+        None,
+        Some(time::OffsetDateTime::UNIX_EPOCH),
+        None,
+    )
+    .await
+    .unwrap()
+}
+
+fn found(audit: &Audit) -> Vec<(i32, i64, &str)> {
+    audit
+        .findings
+        .iter()
+        .map(|finding| (finding.partition, finding.offset, finding.kind.as_str()))
+        .collect()
+}
