@@ -182,7 +182,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             0,
             format!("ready skipped, accepted passed, tampered passed, stale passed, {UNSEEN}"),
             "ready",
-            "does not show its /ready (404)",
+            "does not expose /ready (404)",
         ),
         (
             Flaw::NotReady,
