@@ -289,7 +289,7 @@ fn an_assignment_goes_on_where_the_figures_end() {
     assert_eq!(
         figures.assign(&[0], NOW_MS),
         [None],
-        "back again: the hour is read anew"
+        "back again: the hour is read again"
     );
     count(&mut figures, NOW_MS, AUTHORIZED, "1", "EUR");
     let later = NOW_MS + 60 * MINUTE_MS;

@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// So many open dead letters of one group, with a value that can be mended.
+    /// So many open dead letters of one group, with a value that can be fixed.
     pub(crate) async fn dead_letters(&self, code: &str, many: i64) -> Vec<i64> {
         let group: i64 = sqlx::query_scalar(
             "INSERT INTO groups (stage, code, source, event_type) VALUES ('validator', $1, $2, 'payment.authorized.v1') RETURNING id",

@@ -138,20 +138,20 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
     // The walkthrough: what could be fixed was stored, and the audit from the database alone agrees with the reconciliation from outside.
     let (act, audit) = (&ledger["recovery"], &ledger["recovery"]["audit"]);
     assert_eq!(act["fixed"], "missing_field", "{act}");
-    let (mended, items) = (
+    let (fixed, items) = (
         act["replay"]["by_state"]["stored"].as_i64().unwrap(),
         act["replay"]["items"].as_i64().unwrap(),
     );
     assert!(
-        mended > 0 && mended == items && mended == ledger["dead_letters_by_code"]["missing_field"],
+        fixed > 0 && fixed == items && fixed == ledger["dead_letters_by_code"]["missing_field"],
         "{ledger}"
     );
     assert_eq!(audit["records"], ledger["raw_records"]);
-    assert_eq!(audit["stored"].as_i64(), Some(number("stored") + mended));
+    assert_eq!(audit["stored"].as_i64(), Some(number("stored") + fixed));
     assert_eq!(audit["duplicate"], ledger["duplicates"]);
     assert_eq!(
         audit["dead_lettered"]["open"].as_i64(),
-        Some(number("dead_lettered") - mended)
+        Some(number("dead_lettered") - fixed)
     );
     assert_eq!(
         (&audit["gaps"], &audit["double_fates"], &audit["in_flight"]),

@@ -1,4 +1,4 @@
-//! Ten thousand dead letters on a real Apache Kafka: mended by one patch, replayed while recovery, validator and persistence are killed.
+//! Ten thousand dead letters on a real Apache Kafka: fixed by one patch, replayed while recovery, validator and persistence are killed.
 
 use crate::oncall::{OnCall, items, until};
 use crate::post::{authorized, post_all};
@@ -9,7 +9,7 @@ use contracts::kafka::topics;
 use runtime::admin::{OwnedRecord, read_all};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Dead letters that one patch mends, and how many of them were delivered twice.
+/// Dead letters that one patch fixes, and how many of them were delivered twice.
 const BROKEN: i64 = 10_400;
 const BROKEN_TWICE: i64 = 100;
 const SOUND: i64 = 1_300;
@@ -22,8 +22,8 @@ pub(crate) fn broken(event_id: &str) -> String {
     authorized(event_id).replace(r#""EUR""#, r#""eur""#)
 }
 
-/// What mends it.
-pub(crate) const MEND: &str = r#"[{"op":"replace","path":"/payload/currency","value":"EUR"}]"#;
+/// What fixes it.
+pub(crate) const PATCH: &str = r#"[{"op":"replace","path":"/payload/currency","value":"EUR"}]"#;
 
 fn events() -> Vec<String> {
     let event = |kind: fn(&str) -> String, name: &str, count| {
@@ -106,12 +106,15 @@ async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fat
         .await;
     assert_eq!(open, BROKEN + BROKEN_TWICE);
     let unmeant = oncall
-        .types("anna", &["dlq", "edit", "--group", &group, "--patch", MEND])
+        .types(
+            "anna",
+            &["dlq", "edit", "--group", &group, "--patch", PATCH],
+        )
         .await;
     assert_eq!(unmeant.code, Some(3), "so many need a word: {unmeant:?}");
     let edited = oncall
         .json(&[
-            "dlq", "edit", "--group", &group, "--patch", MEND, "--reason", "INC-1", "--yes",
+            "dlq", "edit", "--group", &group, "--patch", PATCH, "--reason", "INC-1", "--yes",
         ])
         .await;
     assert_eq!(edited["changed"], open);
@@ -241,7 +244,7 @@ async fn one_fate_each(world: &World, oncall: &OnCall) {
         .await;
     assert_eq!(
         wrong, 0,
-        "what was sound is as it was sent, and what was broken as it was mended"
+        "what was sound is as it was sent, and what was broken as it was fixed"
     );
 }
 

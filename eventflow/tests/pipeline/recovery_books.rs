@@ -2,7 +2,7 @@
 
 use crate::oncall::{OnCall, Said, items, until};
 use crate::post::post_all;
-use crate::recovery::{MEND, broken, topic};
+use crate::recovery::{PATCH, broken, topic};
 use crate::world::{RealKafka, Role, World};
 use contracts::kafka::topics;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub(crate) async fn retention_passed(
         .await;
     assert_eq!(open, 40);
     oncall
-        .json(&["dlq", "edit", "--group", &group, "--patch", MEND])
+        .json(&["dlq", "edit", "--group", &group, "--patch", PATCH])
         .await;
     let job = oncall.plan(&["--group", &group]).await;
     oncall.apply(&job, "100").await;
@@ -87,7 +87,7 @@ async fn raw(oncall: &OnCall, event_id: &str) -> (i32, i64) {
         .unwrap()
 }
 
-/// A row deleted and a second one for a raw record: `audit` ends with exit code 1 and names both, until they are mended.
+/// A row deleted and a second one for a raw record: `audit` ends with exit code 1 and names both, until they are fixed.
 async fn faults_planted_in_the_database_are_found(oncall: &OnCall) {
     let (gone, twice) = (
         raw(oncall, "sound-700").await,
@@ -159,7 +159,7 @@ async fn faults_planted_in_the_database_are_found(oncall: &OnCall) {
         "DELETE FROM persistence.duplicates WHERE event_id = 'broken-700'",
     )
     .await;
-    until("both are mended", async || {
+    until("both are fixed", async || {
         oncall.types("anna", &["audit"]).await.code == Some(0)
     })
     .await;

@@ -1,9 +1,9 @@
-//! The embedded broker: whatever vendors do wrong is in the index, explained; what is mended is stored, and what cannot be is given up with
+//! The embedded broker: whatever vendors do wrong is in the index, explained; what is fixed is stored, and what cannot be is given up with
 //! a reason.
 
 use crate::oncall::OnCall;
 use crate::post::{authorized, post_all};
-use crate::recovery::{MEND, broken};
+use crate::recovery::{PATCH, broken};
 use crate::world::{SECRET, World, embedded};
 use serde_json::Value;
 use simulator::delivery::{Deliverer, DeliveryArgs};
@@ -174,7 +174,7 @@ async fn one_is_mended_by_its_number(oncall: &OnCall) {
         hopeless.code == Some(1) && hopeless.err.contains("every one would fail again"),
         "{hopeless:?}"
     );
-    oncall.json(&["dlq", "edit", &id, "--patch", MEND]).await;
+    oncall.json(&["dlq", "edit", &id, "--patch", PATCH]).await;
     let explained = oncall.json(&["explain", &id]).await;
     assert!(
         explained["today"]

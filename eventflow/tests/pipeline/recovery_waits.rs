@@ -4,7 +4,7 @@
 use crate::contracts::settled;
 use crate::oncall::{OnCall, items};
 use crate::post::{authorized, post_all};
-use crate::recovery::{MEND, broken, by_raw, topic};
+use crate::recovery::{PATCH, broken, by_raw, topic};
 use crate::recovery_deploys::{
     a_policy_replays_what_a_deploy_fixed, the_breaker_is_open_for_live_events,
     the_contract_is_deployed,
@@ -67,7 +67,7 @@ impl Pipeline {
         self.oncall
             .json(
                 &[
-                    &["dlq", "edit", "--patch", MEND, "--yes"],
+                    &["dlq", "edit", "--patch", PATCH, "--yes"],
                     letters.as_slice(),
                 ]
                 .concat(),
@@ -222,7 +222,7 @@ async fn two_people_start_the_same_replay_at_once(pipeline: &Pipeline) {
         .collect();
     let selection = ids.join(",");
     oncall
-        .json(&["dlq", "edit", "--id", &selection, "--patch", MEND, "--yes"])
+        .json(&["dlq", "edit", "--id", &selection, "--patch", PATCH, "--yes"])
         .await;
     let mut jobs = Vec::new();
     for who in ["anna", "boris"] {
