@@ -75,6 +75,22 @@ pub(crate) fn text(json: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Length, in bytes and with its quotes, of the JSON string that a text begins with. For what works on the text of valid JSON, so that no
+/// digit of a number changes.
+#[must_use]
+pub fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (index, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return index + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// Appends a text as a JSON string.
 pub fn push_text(text: &str, out: &mut String) {
     if text

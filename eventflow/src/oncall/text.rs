@@ -1,5 +1,6 @@
 //! Text for a terminal: nothing a vendor wrote may move the cursor, change a colour or the reading direction.
 
+use contracts::json::string_length;
 use time::OffsetDateTime;
 
 /// Whether a character does more than stand there: controls a terminal, is invisible, or changes the reading direction.
@@ -62,25 +63,22 @@ pub(crate) fn pretty(text: &str) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
         return text.to_owned();
     }
-    let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0_usize, false, false);
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if quoted {
-            out.push(character);
-            quoted = escaped || character != '"';
-            escaped = !escaped && character == '\\';
-            continue;
-        }
+    let (mut out, mut depth, mut rest) = (String::new(), 0_usize, text);
+    while let Some(character) = rest.chars().next() {
+        let length = match character {
+            '"' => string_length(rest),
+            other => other.len_utf8(),
+        };
+        let (token, after) = rest.split_at(length);
+        rest = after;
         match character {
-            '"' => {
-                quoted = true;
-                out.push(character);
-            }
+            '"' => out.push_str(token),
             '{' | '[' => {
                 out.push(character);
-                while characters.next_if(|next| next.is_whitespace()).is_some() {}
-                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
+                rest = rest.trim_start();
+                if let Some(end) = rest.chars().next().filter(|next| matches!(next, '}' | ']')) {
                     out.push(end);
+                    rest = &rest[1..];
                 } else {
                     depth += 1;
                     new_line(&mut out, depth);

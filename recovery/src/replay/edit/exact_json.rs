@@ -3,7 +3,7 @@
 //! Every number becomes a string that begins with a mark, and is a number again when the document is written. A string that begins with the
 //! mark gets a second one, so that none is taken for a number.
 
-use contracts::json::push_text;
+use contracts::json::{push_text, string_length};
 use serde_json::Value;
 
 /// A character for private use; no standard gives it a meaning.
@@ -48,20 +48,6 @@ pub(super) fn read(text: &str) -> Result<Value, serde_json::Error> {
         rest = &rest[length..];
     }
     serde_json::from_str(&out)
-}
-
-/// With its quotes.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (index, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return index + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 /// Writes a document that was [`read`]: every number as it was.
