@@ -1,4 +1,4 @@
-# Set-up shared by the scripts: what is missing is installed, with a word on why. Sourced, not run.
+# Set-up shared by the scripts: what is missing is installed, and the reason is printed. Sourced, not run.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,24 +17,24 @@ need() {
     fi
 }
 
-# Sets `as` to what it takes to be root: nothing, or sudo. Fails where neither works without a password.
+# Sets `as` to the command that runs others as root: none, or sudo. Fails where neither works without a password.
 as=()
 become_root() {
     [ "$(id -u)" -eq 0 ] && return
     command -v sudo >/dev/null && sudo -n true 2>/dev/null && as=(sudo)
 }
 
-# Installs what `need` noted, or fails having said what to do.
+# Installs what `need` noted, or fails and prints what to do.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return
     local packages=("${missing[@]}")
     missing=()
     if ! command -v apt-get >/dev/null; then
-        say "this machine has no apt-get: install what is named above, then run this again"
+        say "this machine has no apt-get: install the packages named above, then run this again"
         return 1
     fi
     if ! become_root; then
-        say "not root: run this once, then this script again:"
+        say "not root: run the next line once, then run this again"
         echo "sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages[*]}" >&2
         return 1
     fi
@@ -50,7 +50,7 @@ install_missing() {
         echo "create_main_cluster = false" | "${as[@]}" tee -a "$settings" >/dev/null
     fi
     "${as[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold "${packages[@]}" >/dev/null || {
-        say "apt-get could not install ${packages[*]}"
+        say "apt-get could not install ${packages[*]}: see its output above, then run this again"
         return 1
     }
 }
@@ -75,7 +75,7 @@ pytool() {
     say "fetching $name $version (PyPI, once)"
     rm -rf "$home"
     python3 -m venv "$home" && "$tool_bin/pip" install -q --disable-pip-version-check "$name==$version" "$@" >&2 || {
-        say "cannot fetch $name $version from PyPI"
+        say "cannot fetch $name $version from PyPI: check the network, then run this again"
         return 1
     }
     touch "$home/.complete"
@@ -109,7 +109,7 @@ set_up_rust() {
         local installer
         installer=$(mktemp)
         curl --proto '=https' --tlsv1.2 -sSfL -o "$installer" https://static.rust-lang.org/rustup/rustup-init.sh ||
-            { say "cannot fetch rustup: install Rust $(pinned), then run this again"; return 1; }
+            { say "cannot fetch rustup: check the network, or install Rust $(pinned), then run this again"; return 1; }
         sh "$installer" -y -q --profile minimal --default-toolchain none --no-modify-path >&2 || return 1
         rm -f "$installer"
         # shellcheck disable=SC1091
@@ -117,10 +117,10 @@ set_up_rust() {
     fi
     say "needs Rust $(pinned): fetching the toolchain"
     rustup toolchain install --profile minimal -c clippy -c rustfmt "$(pinned)" >&2
-    has_rust >/dev/null || { say "Rust $(pinned) does not run here"; return 1; }
+    has_rust >/dev/null || { say "Rust $(pinned) does not run here: see rustup's output above"; return 1; }
 }
 
-# What it takes to build. Ends the script with 2 if that cannot be installed; what was noted before by `need` is installed with it.
+# What the build needs. Ends the script with 2 if that cannot be installed; what was noted before by `need` is installed with it.
 set_up_build() {
     need ca-certificates "certificates to download crates" test -e /etc/ssl/certs/ca-certificates.crt
     need curl "to fetch the Rust toolchain" command -v curl

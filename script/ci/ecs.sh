@@ -26,7 +26,7 @@ one_off() {
     cluster=$(jq -r .cluster <<<"$deploy")
     definition=$(jq -r .task_definition <<<"$deploy")
     if [ -n "$image" ]; then
-        definition=$(with_image "$deploy" "$image") || { say "the task cannot be registered"; return 1; }
+        definition=$(with_image "$deploy" "$image") || { say "the task definition cannot be registered (see above)"; return 1; }
     fi
     jq '{awsvpcConfiguration: {subnets, securityGroups: .security_groups, assignPublicIp: "DISABLED"}}' <<<"$deploy" >"$scratch/network.json"
     jq -n --arg name "$(jq -r .container <<<"$deploy")" '{containerOverrides: [{name: $name, command: $ARGS.positional}]}' --args -- "$@" >"$scratch/overrides.json"
@@ -35,13 +35,13 @@ one_off() {
     if arn=$(jq -er '.tasks[0].taskArn' <<<"$task"); then
         aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$arn" || {
             stopped=yes
-            say "it has not ended in ten minutes, or cannot be waited for: stopping it"
+            say "the task has not ended within ten minutes, or cannot be waited for: stopping it"
             aws ecs stop-task --cluster "$cluster" --task "$arn" --reason "not ended in time" >/dev/null && aws ecs wait tasks-stopped --cluster "$cluster" --tasks "$arn" ||
                 say "IT MAY STILL RUN: aws ecs stop-task --cluster $cluster --task $arn"
         }
         status=$(aws ecs describe-tasks --cluster "$cluster" --tasks "$arn") || status='{}'
         aws logs get-log-events --start-from-head --log-group-name "$(jq -r .log_group <<<"$deploy")" \
-            --log-stream-name "$(jq -r '"\(.log_prefix)/\(.container)"' <<<"$deploy")/${arn##*/}" | jq -r '.events[].message' || say "its log cannot be read"
+            --log-stream-name "$(jq -r '"\(.log_prefix)/\(.container)"' <<<"$deploy")/${arn##*/}" | jq -r '.events[].message' || say "the task's log cannot be read: look for it in CloudWatch"
         [ $stopped = no ] && [ "$(jq '.tasks[0].containers[0].exitCode' <<<"$status")" = 0 ] && result=0 ||
             say "it failed: $(jq -r '.tasks[0] | "exit code \(.containers[0].exitCode // "none"), \(.stoppedReason // "still running")"' <<<"$status")"
     else
@@ -57,7 +57,7 @@ settled() {
     local names state other
     mapfile -t names < <(jq -r '.services | keys[]' <<<"$1")
     say "waiting for ${#names[@]} services to settle"
-    aws ecs wait services-stable --cluster "$(jq -r .cluster <<<"$1")" --services "${names[@]}" || { say "they do not settle"; return 1; }
+    aws ecs wait services-stable --cluster "$(jq -r .cluster <<<"$1")" --services "${names[@]}" || { say "the services do not settle: look at their events in ECS"; return 1; }
     state=$(aws ecs describe-services --cluster "$(jq -r .cluster <<<"$1")" --services "${names[@]}") || return 1
     other=$(jq -r --argjson found "$state" '.services | to_entries[] | . as $wanted
         | select(any($found.services[]; .serviceName == $wanted.key and .taskDefinition == $wanted.value) | not) | .key' <<<"$1")

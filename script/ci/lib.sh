@@ -1,4 +1,4 @@
-# What the scripts of the workflows share. Each also runs at a desk; its first comment is its manual (--help). Sourced, not run.
+# What the scripts of the workflows share. Each also runs on any other machine; its first comment is its --help. Sourced, not run.
 # shellcheck shell=bash
 # shellcheck source=script/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -13,13 +13,13 @@ manual() {
     esac
 }
 
-# wrong WHAT: wrong usage.
+# wrong WHAT: ends the script with 2, for wrong usage.
 wrong() {
-    say "$*; $0 --help is the manual"
+    say "$*; see $0 --help"
     exit 2
 }
 
-# given VARIABLE...: the environment variables that must be there.
+# given VARIABLE...: the environment variables that must be set.
 given() {
     local name
     for name in "$@"; do
@@ -29,13 +29,13 @@ given() {
 
 is_digest() { [[ ${1:-} =~ ^sha256:[0-9a-f]{64}$ ]]; }
 
-# output NAME VALUE: a result for the jobs that follow, and for whoever reads along.
+# output NAME VALUE: a result, printed and handed to the jobs that follow.
 output() {
     echo "$1=$2"
     [ -z "${GITHUB_OUTPUT:-}" ] || echo "$1=$2" >>"$GITHUB_OUTPUT"
 }
 
-# summary: what standard input says goes on the run's page too.
+# summary: prints standard input, and adds it to the run's page.
 summary() { tee -a "${GITHUB_STEP_SUMMARY:-/dev/null}"; }
 
 # cargo_tool NAME VERSION: a cargo subcommand of exactly that version.

@@ -8,7 +8,7 @@ set_up_terraform() {
     case $(uname -m) in
     x86_64) machine=amd64 sum=1ce994251c00281d6845f0f268637ba50c0005657eb3cf096b92f753b42ef4dc ;;
     aarch64) machine=arm64 sum=a43d1d0da9b9bab214a8305a39db0e40869572594ccf50c416a7756499143633 ;;
-    *) say "no Terraform is pinned for $(uname -m)"; return 1 ;;
+    *) say "no Terraform is pinned for $(uname -m): install Terraform $terraform_version"; return 1 ;;
     esac
     local home=${XDG_CACHE_HOME:-$HOME/.cache}/eventflow/tools/terraform-$terraform_version
     if [ ! -x "$home/terraform" ]; then
@@ -20,7 +20,7 @@ set_up_terraform() {
         curl --proto '=https' --tlsv1.2 --retry 3 -sSfL -o "$home/zip" \
             "https://releases.hashicorp.com/terraform/$terraform_version/terraform_${terraform_version}_linux_$machine.zip" &&
             echo "$sum  $home/zip" | sha256sum --check --status && unzip -qo "$home/zip" terraform -d "$home" || {
-            say "Terraform $terraform_version could not be fetched, or is not what it was when it was pinned"
+            say "Terraform $terraform_version could not be fetched, or its checksum is not the pinned one"
             return 1
         }
     fi
@@ -45,7 +45,7 @@ tf_init() {
     echo "$TF_BACKEND" >"$backend"
     tf init -input=false -no-color -reconfigure "${lock[@]}" -backend-config="$backend" -backend-config="key=eventflow-$1.tfstate" >/dev/null || status=1
     rm -f "$backend"
-    [ $status = 0 ] || { say "terraform init failed"; return 1; }
+    [ $status = 0 ] || { say "terraform init failed (see above)"; return 1; }
 }
 
 # plan_hash DIR: what is approved: the plan, and the providers that it was made with.
@@ -72,5 +72,5 @@ given_variables() {
 # What runs now: Terraform's output `deploy`, or nothing before the first apply. Fails when it cannot be read: that is not the same as nothing.
 # A JSON object: image_digest, url (the public edge), inside_url (the producer, from inside), cluster, services (name to task definition), and
 # of one-off tasks task_definition, container, subnets, security_groups, log_group, log_prefix.
-deployed() { tf output -json | jq -c '.deploy.value // empty' || { say "what is deployed cannot be read"; return 1; }; }
+deployed() { tf output -json | jq -c '.deploy.value // empty' || { say "Terraform's output deploy cannot be read (see above)"; return 1; }; }
 deployed_digest() { deployed | jq -r '.image_digest // empty'; }

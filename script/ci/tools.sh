@@ -14,7 +14,7 @@ gotool() {
     fi
     say "building $name $version (Go module proxy, once)"
     GOFLAGS='' GOBIN=$home "$go" install "$module${package:+/$package}@$version" >&2 || {
-        say "cannot build $name $version"
+        say "cannot build $name $version (see above)"
         return 1
     }
 }
