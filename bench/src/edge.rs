@@ -68,7 +68,7 @@ async fn under_load(
         .map_or(0, |answers| answers.len());
     anyhow::ensure!(
         answers == 1 && report["answers"]["200"].is_u64(),
-        "not only 200s: {output}"
+        "not every answer was 200: {output}"
     );
     let cpu = servers
         .iter()

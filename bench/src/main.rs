@@ -22,19 +22,19 @@ use std::net::SocketAddr;
 struct Cli {
     #[command(subcommand)]
     part: Option<Part>,
-    /// Only these measurements: edge, validator, persistence, index, whole, latency, rest
+    /// Run only these measurements, separated by commas: edge, validator, persistence, index, whole, latency, rest [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// How often each is repeated; the median counts
+    /// How often each measurement is repeated; the median is printed
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Seconds of load a measurement
+    /// Seconds of load per measurement
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Events in the topic the validator and persistence are measured on
+    /// Events in the topic that the validator and persistence are measured with
     #[arg(long, default_value_t = 400_000)]
     events: u64,
-    /// Dead letters in the flood recovery's index is measured with
+    /// Dead letters that recovery's index is measured with
     #[arg(long, default_value_t = 1_000_000)]
     dead_letters: u64,
 }

@@ -97,7 +97,7 @@ impl Process {
             }
             anyhow::ensure!(
                 started.elapsed() < Duration::from_secs(60),
-                "{} does not get ready",
+                "{} is not ready after 60 s",
                 self.name
             );
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -69,7 +69,10 @@ impl Pipeline {
             if settled >= raw {
                 return Ok(settled);
             }
-            anyhow::ensure!(Instant::now() < deadline, "{settled} of {raw} have a fate");
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "only {settled} of {raw} events have a fate after 120 s"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

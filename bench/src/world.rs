@@ -160,7 +160,7 @@ pub(crate) async fn until<T>(
         }
         anyhow::ensure!(
             Instant::now() < deadline,
-            "no progress at {now} of {target}"
+            "only {now} of {target} after 180 s"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

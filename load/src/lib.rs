@@ -29,7 +29,7 @@ use wire::Wire;
 /// The load, and its target.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
-    /// Webhook URL, http only; batches go to its /batch
+    /// Webhook URL, http only; with --batch, requests go to its /batch
     #[arg(
         long,
         env = "EVENTFLOW_WEBHOOK_URL",
@@ -46,25 +46,25 @@ pub struct LoadArgs {
         default_value = "eventflow-local-secret"
     )]
     pub secret: Secret,
-    /// Requests a second, open loop
+    /// Requests per second, sent on schedule however slow the answers are (open loop)
     #[arg(long, default_value_t = 1000.0)]
     pub rate: f64,
-    /// As fast as the connections go, closed loop
+    /// Ignore --rate and send as fast as the connections allow: the next request when the last one is answered (closed loop)
     #[arg(long, default_value_t = false)]
     pub max: bool,
-    /// Events a request
+    /// Events per request
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
-    /// How long, as 10s or 2m
+    /// How long to send, such as 10s or 2m
     #[arg(long, alias = "for", default_value = "10s", value_parser = parse_positive_duration)]
     pub duration: Duration,
-    /// Stop after so many requests
+    /// Stop after this many requests
     #[arg(long)]
     pub requests: Option<u64>,
-    /// Connections
+    /// Number of connections
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
-    /// Write one JSON line an event: its id and what was answered
+    /// File that gets one JSON line per event: its id and what was answered
     #[arg(long)]
     pub journal: Option<PathBuf>,
     /// Print the report as JSON
@@ -347,7 +347,7 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     let url = reqwest::Url::parse(&args.url).map_err(|error| bad(&error.to_string()))?;
     if url.scheme() != "http" {
         return Err(bad(
-            "the load generator speaks http only; send to the producer itself, behind whatever ends TLS",
+            "must begin with http://, since the load generator has no TLS; give the producer's own address, behind the proxy that does TLS",
         ));
     }
     let host = url.host_str().ok_or_else(|| bad("has no host"))?;
@@ -358,7 +358,7 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
     if !(args.max || args.rate.is_finite() && args.rate > 0.0) {
         return Err(ConfigError::new(
             "--rate",
-            "must be above 0; --max sends as fast as the connections go",
+            "must be above 0; --max sends as fast as the connections allow",
         ));
     }
     let path = url.path().trim_end_matches('/');

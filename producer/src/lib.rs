@@ -44,7 +44,7 @@ pub struct Config {
         default_value = "127.0.0.1:8000"
     )]
     pub listen: SocketAddr,
-    /// File of sources (vendors); without it there is one, payment-authorized
+    /// TOML file of sources (vendors); without it, the only source is the built-in payment-authorized
     #[arg(long, env = "EVENTFLOW_SOURCES")]
     pub sources: Option<PathBuf>,
     /// Secret of the built-in source payment-authorized
@@ -53,19 +53,19 @@ pub struct Config {
     /// API key of /api/ingest; without it the endpoint answers 403
     #[arg(long, env = "EVENTFLOW_INGEST_API_KEY", hide_env_values = true)]
     pub ingest_api_key: Option<Secret>,
-    /// Topic of raw events
+    /// Topic of raw records
     #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::kafka::topics::RAW)]
     pub topic_raw: String,
     /// Milliseconds to wait for the broker's acknowledgement before answering 503
     #[arg(long, env = "EVENTFLOW_PUBLISH_DEADLINE_MS", default_value_t = 1500)]
     pub publish_deadline_ms: u64,
-    /// Requests in progress at once; more are answered 503
+    /// Most requests in progress at once; further ones are answered 503
     #[arg(long, env = "EVENTFLOW_MAX_IN_FLIGHT", default_value_t = 4096)]
     pub max_in_flight: usize,
-    /// Records waiting for acknowledgement; more are answered 503
+    /// Most records waiting for the broker's acknowledgement; further ones are answered 503
     #[arg(long, env = "EVENTFLOW_QUEUE_RECORDS", default_value_t = 100_000)]
     pub queue_records: usize,
-    /// Mebibytes of records waiting for acknowledgement
+    /// Most mebibytes of records waiting for the broker's acknowledgement; further ones are answered 503
     #[arg(long, env = "EVENTFLOW_QUEUE_MEBIBYTES", default_value_t = 128)]
     pub queue_mebibytes: usize,
     /// Milliseconds a record may wait to be sent together with others
@@ -74,7 +74,7 @@ pub struct Config {
     /// Most events in one batch request
     #[arg(long, env = "EVENTFLOW_BATCH_MAX_EVENTS", default_value_t = 1000)]
     pub batch_max_events: usize,
-    /// Failed verifications a second and source that get their true answer; more are answered 429
+    /// Most failed verifications per second and source that are answered with their reason; further ones are answered 429
     #[arg(long, env = "EVENTFLOW_FAILURES_PER_SECOND", default_value_t = 50)]
     pub failures_per_second: u32,
     /// Milliseconds a client has to send its request's headers
@@ -83,7 +83,7 @@ pub struct Config {
     /// Milliseconds a client has to send its request's body
     #[arg(long, env = "EVENTFLOW_BODY_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_timeout_ms: u64,
-    /// Connections open at once; more wait
+    /// Most connections open at once; further ones wait
     #[arg(long, env = "EVENTFLOW_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
 }

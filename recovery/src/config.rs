@@ -30,22 +30,22 @@ pub struct PipelineArgs {
     pub file: Option<PathBuf>,
     #[command(flatten)]
     renames: Renames,
-    /// Directory of further event contracts, one folder an event type: those of the validator
+    /// Directory of further event contracts, one folder per event type: the same as the validator's
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
-    /// File of sources (vendors), those of the producer: to verify stored signatures once more; without it they are not verified
+    /// TOML file of sources (vendors), the same as the producer's: eventflow trace verifies stored signatures with it, without it none
     #[arg(long, env = "EVENTFLOW_SOURCES")]
     pub sources: Option<PathBuf>,
-    /// Secret of the built-in source payment-authorized, that of the producer: as --sources
+    /// Secret of the built-in source payment-authorized, the same as the producer's; used as --sources is
     #[arg(long, env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET", hide_env_values = true)]
     pub webhook_signing_secret: Option<Secret>,
-    /// A replay of more dead letters than this must be confirmed (--yes)
+    /// A replay, edit or discard of more dead letters than this must be confirmed (--yes)
     #[arg(long, env = "EVENTFLOW_CONFIRM_ABOVE", default_value_t = 100)]
     pub confirm_above: usize,
     /// A replay that must be confirmed must also be approved by a second person
     #[arg(long, env = "EVENTFLOW_REQUIRE_APPROVAL", default_value_t = false)]
     pub require_approval: bool,
-    /// How often a record may be replayed: the stages' --max-replays, so that a dry run knows
+    /// How often a record may be replayed: the same as the stages' --max-replays, for the dry run
     #[arg(long, env = "EVENTFLOW_MAX_REPLAYS", default_value_t = 5)]
     pub max_replays: u32,
 }
@@ -103,7 +103,7 @@ pub struct Config {
     /// Seconds between two checkpoints of the audit
     #[arg(long, env = "EVENTFLOW_AUDIT_SECONDS", default_value_t = 30)]
     pub audit_seconds: u64,
-    /// File of policies for automatic recovery; without it nothing is replayed by itself
+    /// TOML file of policies for automatic replays; without it, only people start replays
     #[arg(long, env = "EVENTFLOW_POLICIES")]
     pub policies: Option<PathBuf>,
     #[command(flatten)]

@@ -45,9 +45,9 @@ const SLOW: Duration = Duration::from_secs(600);
 /// Who may use the API, and how it is reached.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ApiArgs {
-    /// Token that opens the API, as NAME:ROLE=REF; repeatable. REF is env:NAME or file:/path, never the token itself; NAME goes to the
-    /// audit log. Roles: viewer reads; operator also edits, discards, replays and approves what another planned.
-    /// Without any the API answers 503 no_tokens_configured
+    /// Token for the API, as NAME:ROLE=REF; repeatable. REF is env:VARIABLE or file:/path, never the token itself; NAME goes to the
+    /// audit log. Roles: viewer reads; operator also edits, discards, replays and approves what another person planned.
+    /// Without any token the API answers 503 no_tokens_configured
     #[arg(
         help_heading = "API",
         long = "api-token",
@@ -57,7 +57,7 @@ pub struct ApiArgs {
         value_delimiter = ','
     )]
     pub api_tokens: Vec<String>,
-    /// Certificate chain of the API (PEM): with it, HTTPS. Read again when it changes
+    /// File with the certificate chain of the API (PEM); with it the API serves HTTPS. Read again when it changes
     #[arg(
         help_heading = "API",
         long,
@@ -65,7 +65,7 @@ pub struct ApiArgs {
         requires = "tls_key"
     )]
     pub tls_cert: Option<PathBuf>,
-    /// Private key of the certificate (PEM)
+    /// File with the private key of that certificate (PEM)
     #[arg(
         help_heading = "API",
         long,
@@ -73,7 +73,7 @@ pub struct ApiArgs {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// Serve plain HTTP to other machines: only behind a proxy that does TLS, since tokens and payloads are readable on the way
+    /// Serve plain HTTP to other machines, where others on the network can read tokens and payloads: only behind a proxy that does TLS
     #[arg(
         help_heading = "API",
         long,

@@ -28,10 +28,10 @@ pub struct Config {
         default_value = "127.0.0.1:8081"
     )]
     pub listen: SocketAddr,
-    /// Directory of further event contracts, each with its pinned id in a file `schema-id`
+    /// Directory of further event contracts, one folder per event type, each with its schema id in a file schema-id
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
-    /// Topic the records are written to: the first part of every subject
+    /// Topic of validated events: the first part of every subject's name
     #[arg(long, env = "EVENTFLOW_TOPIC_VALIDATED", default_value = contracts::kafka::topics::VALIDATED)]
     pub topic_validated: String,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How the process of any role runs.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ProcessArgs {
-    /// Write logs (to standard error) as JSON, one object a line, instead of text
+    /// Write logs (to standard error) as JSON, one object per line, instead of text
     #[arg(long, env = "EVENTFLOW_LOG_JSON", default_value_t = false)]
     pub log_json: bool,
     /// Check the configuration, report what is wrong with it, and exit
@@ -57,7 +57,7 @@ impl ConfigError {
     }
 }
 
-/// A span of time as people write it: `90s`, `30m`, `2h`, `7d`, `1h 30m`; a number without a unit is seconds. For clap's `value_parser`.
+/// A duration as people write it: `90s`, `30m`, `2h`, `7d`, `1h 30m`; a number without a unit is seconds. For clap's `value_parser`.
 ///
 /// # Errors
 /// How to write one.
@@ -69,14 +69,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a duration; write 90s, 30m, 2h or 7d"))
 }
 
-/// As [`parse_duration`], for a setting that nothing can be done in no time with.
+/// As [`parse_duration`], for a setting that cannot be zero.
 ///
 /// # Errors
 /// As [`parse_duration`], and zero.
 pub fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err(format!(
-            "{text:?} is no time at all; write 90s, 30m, 2h or 7d"
+            "{text:?} must be longer than zero; write 90s, 30m, 2h or 7d"
         )),
         duration => Ok(duration),
     }

@@ -23,10 +23,10 @@ pub struct KafkaArgs {
         default_value = "127.0.0.1:9092"
     )]
     pub kafka_brokers: String,
-    /// How to talk to the brokers
+    /// Encryption and authentication of the connections to the brokers
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_SECURITY", value_enum, default_value_t = Security::Plaintext)]
     pub kafka_security: Security,
-    /// Certificate authority that signed the brokers' certificates: a PEM file, or the PEM text itself
+    /// Certificate authority of the brokers: a PEM file, or the PEM text itself; without it, the system's
     #[arg(help_heading = "Kafka", long, env = "EVENTFLOW_KAFKA_CA")]
     pub kafka_ca: Option<String>,
     /// PEM file of this client's certificate (mTLS)
@@ -59,7 +59,7 @@ pub struct KafkaArgs {
         hide_env_values = true
     )]
     pub kafka_password: Option<Secret>,
-    /// Any further librdkafka setting, name=value; may be repeated (separated by ; in the variable)
+    /// Any further librdkafka setting, as name=value; repeatable (in the variable, separated by semicolons)
     #[arg(
         help_heading = "Kafka",
         long = "kafka-config",
@@ -75,13 +75,13 @@ pub struct KafkaArgs {
 pub enum Security {
     /// No encryption, no authentication: loopback and trusted networks only
     Plaintext,
-    /// TLS; with a certificate and key of our own: mTLS
+    /// TLS; with --kafka-certificate and --kafka-key, mTLS
     Tls,
     /// SASL over TLS
     SaslTls,
     /// SASL without encryption: test set-ups only
     SaslPlaintext,
-    /// Amazon MSK with IAM: TLS, the process's own AWS credentials, its region from AWS_REGION
+    /// Amazon MSK with IAM: TLS, the AWS credentials of the process, and the region of AWS_REGION
     AwsMskIam,
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// Where the operations endpoints listen.
 #[derive(Debug, Clone, clap::Args)]
 pub struct OpsArgs {
-    /// Address of /health, /ready and /metrics; not meant for the public
+    /// Address of /health, /ready and /metrics; keep it private
     #[arg(long, env = "EVENTFLOW_OPS_LISTEN", default_value = "127.0.0.1:9100")]
     pub ops_listen: SocketAddr,
 }

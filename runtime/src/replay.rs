@@ -8,7 +8,7 @@ use contracts::{Rejection, RejectionCode};
 /// Flags of replays. Only for stages that dead-letter: nothing is replayed to the others.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetryArgs {
-    /// Topic of replays, for this group alone, read beside the input topic [default: events.retry.<group>.v1]
+    /// Retry topic of this consumer group, read in addition to the input topic [default: events.retry.<group>.v1]
     #[arg(long, env = "EVENTFLOW_TOPIC_RETRY")]
     pub topic_retry: Option<String>,
     /// How often a record may be replayed; one that is replayed more often is dead-lettered as replays_exhausted

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Where webhooks are posted, and how deliveries are retried.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeliveryArgs {
-    /// Where webhooks are posted
+    /// URL webhooks are posted to
     #[arg(
         long,
         env = "EVENTFLOW_WEBHOOK_URL",
@@ -20,7 +20,7 @@ pub struct DeliveryArgs {
         default_value = "http://localhost:8000/api/webhooks/payment-authorized"
     )]
     pub webhook_url: String,
-    /// Secret they are signed with
+    /// Secret webhooks are signed with
     #[arg(
         long,
         env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET",
@@ -29,19 +29,19 @@ pub struct DeliveryArgs {
         default_value = "eventflow-local-secret"
     )]
     pub webhook_signing_secret: Secret,
-    /// Seconds an attempt may take
+    /// Time limit of an attempt, in seconds
     #[arg(long, env = "SIMULATOR_WEBHOOK_TIMEOUT_SECONDS", default_value_t = 3.0)]
     pub webhook_timeout_seconds: f64,
-    /// Attempts before giving up
+    /// Most attempts to deliver a webhook
     #[arg(long, env = "SIMULATOR_MAX_ATTEMPTS", default_value_t = 4)]
     pub max_attempts: u32,
-    /// Seconds before the second attempt; doubles from there
+    /// Seconds between the first and the second attempt; doubles with each further one
     #[arg(long, env = "SIMULATOR_BACKOFF_BASE_SECONDS", default_value_t = 0.5)]
     pub backoff_base_seconds: f64,
-    /// Longest seconds between attempts
+    /// Most seconds between two attempts, before jitter
     #[arg(long, env = "SIMULATOR_BACKOFF_MAX_SECONDS", default_value_t = 5.0)]
     pub backoff_max_seconds: f64,
-    /// Random seconds added to every wait
+    /// Most random seconds added to each wait (jitter)
     #[arg(long, env = "SIMULATOR_BACKOFF_JITTER_SECONDS", default_value_t = 0.25)]
     pub backoff_jitter_seconds: f64,
 }

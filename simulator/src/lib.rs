@@ -36,47 +36,47 @@ pub struct Config {
     /// Address of POST /authorize, /health, /ready and /metrics
     #[arg(long, env = "SIMULATOR_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Share of events delivered twice
+    /// Share of events delivered twice (0 to 1)
     #[arg(long, env = "SIMULATOR_DUPLICATE_RATE", default_value_t = 0.05)]
     pub duplicate_rate: f64,
-    /// Share of events with one of the four corruptions missing_provider_auth_id, negative_amount, blank_order_id, currency_lowercase
+    /// Share of events (0 to 1) with one of four faults: missing_provider_auth_id, negative_amount, blank_order_id, currency_lowercase
     #[arg(long, env = "SIMULATOR_CORRUPTION_RATE", default_value_t = 0.01)]
     pub corruption_rate: f64,
-    /// Further faults, fault=share; may be repeated. Dead-lettered: missing_provider_auth_id, negative_amount, blank_order_id,
-    /// currency_lowercase, not_json, truncated_body, conflicting (same id, other content). Refused: bad_signature, stale_timestamp,
-    /// future_timestamp. Harmless: duplicate, delayed, reordered, slow_body, burst
+    /// Further faults of the stream, as fault=share (0 to 1); repeatable. Dead-lettered: missing_provider_auth_id, negative_amount,
+    /// blank_order_id, currency_lowercase, not_json, truncated_body, conflicting (same id, other content). Refused: bad_signature,
+    /// stale_timestamp, future_timestamp. Accepted: duplicate, delayed, reordered, slow_body, burst
     #[arg(long = "fault", env = "SIMULATOR_FAULTS", value_delimiter = ',')]
     pub faults: Vec<Rate>,
-    /// Announce payments continuously, without POST /authorize
+    /// Post webhooks continuously (the stream), without POST /authorize
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_ENABLED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub auto_stream_enabled: bool,
-    /// Payments a second
+    /// Payments per second of the stream
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_RPS", default_value_t = 5.0)]
     pub auto_stream_rps: f64,
-    /// Amount of every payment
+    /// Amount of every payment of the stream
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_AMOUNT", default_value = "49.90")]
     pub auto_stream_amount: String,
-    /// Currency of every payment
+    /// Currency of every payment of the stream
     #[arg(long, env = "SIMULATOR_AUTO_STREAM_CURRENCY", default_value = "USD")]
     pub auto_stream_currency: String,
-    /// Prefix of payment ids
+    /// Prefix of the stream's payment ids
     #[arg(
         long,
         env = "SIMULATOR_AUTO_STREAM_PAYMENT_PREFIX",
         default_value = "pay_stream"
     )]
     pub auto_stream_payment_prefix: String,
-    /// Prefix of order ids
+    /// Prefix of the stream's order ids
     #[arg(
         long,
         env = "SIMULATOR_AUTO_STREAM_ORDER_PREFIX",
         default_value = "ord_stream"
     )]
     pub auto_stream_order_prefix: String,
-    /// Seed of everything random; without it every run differs
+    /// Seed of the random numbers; without it every run differs
     #[arg(long, env = "SIMULATOR_SEED")]
     pub seed: Option<u64>,
-    /// Write one JSON line a delivery of the stream: what was sent and answered
+    /// File that gets one JSON line per delivery of the stream: what was sent and answered
     #[arg(long, env = "SIMULATOR_JOURNAL")]
     pub journal: Option<PathBuf>,
     #[command(flatten)]
@@ -110,7 +110,7 @@ impl Role for Config {
         if self.faults().iter().map(|rate| rate.share).sum::<f64>() > 1.0 {
             return Err(ConfigError::new(
                 "--fault",
-                "all shares, duplicates and corruptions included, must not exceed 1",
+                "the sum of all shares, with --duplicate-rate and --corruption-rate, must be at most 1",
             ));
         }
         if !(0.1..=1e6).contains(&self.auto_stream_rps) {

@@ -30,7 +30,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How to reach PostgreSQL.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
-    /// PostgreSQL URL; TLS by its sslmode, sslrootcert, sslcert and sslkey parameters
+    /// PostgreSQL URL; for TLS, add its parameters sslmode, sslrootcert, sslcert and sslkey
     #[arg(
         help_heading = "Database",
         long,

@@ -41,10 +41,10 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub registry: RegistryArgs,
-    /// Directory of further event contracts, one folder an event type
+    /// Directory of further event contracts, one folder per event type
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
-    /// Topic of raw events
+    /// Topic of raw records
     #[arg(long, env = "EVENTFLOW_TOPIC_RAW", default_value = contracts::kafka::topics::RAW)]
     pub topic_raw: String,
     /// Topic of validated events

@@ -23,7 +23,7 @@ const ROW_BYTES: i64 = 700;
 /// Limits of the index.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetentionArgs {
-    /// Days values and headers of settled (resolved or discarded) dead letters are kept; the rest of them stays
+    /// Days to keep values and headers of settled (resolved or discarded) dead letters; their other fields are kept forever
     #[arg(
         long,
         alias = "keep-values-days",
@@ -31,7 +31,7 @@ pub struct RetentionArgs {
         default_value_t = renamed("EVENTFLOW_KEEP_VALUES_DAYS", 90)
     )]
     pub payload_retention_days: u32,
-    /// Most mebibytes the index may hold, before values and headers of settled dead letters are dropped, the oldest first
+    /// Size of the index, in mebibytes, above which values and headers of settled dead letters are dropped, the oldest first
     #[arg(
         long,
         alias = "keep-mebibytes",

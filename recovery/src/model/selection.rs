@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// Dead letter, by its number
+    /// Numbers of dead letters, comma separated
     #[arg(
         long = "id",
         value_name = "NUMBER",
@@ -17,7 +17,7 @@ pub struct Selection {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub id: Vec<i64>,
-    /// Group, by its number (dlq groups)
+    /// Numbers of groups (see eventflow dlq groups), comma separated
     #[arg(
         long,
         value_name = "NUMBER",
@@ -26,7 +26,7 @@ pub struct Selection {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group: Vec<i64>,
-    /// State; open ones unless told
+    /// States, comma separated [default: open]
     #[arg(
         long,
         value_enum,
@@ -35,19 +35,19 @@ pub struct Selection {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<DeadLetterState>,
-    /// Code
+    /// Codes, comma separated, such as missing_field
     #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub code: Vec<String>,
-    /// Stage
+    /// Stages, comma separated, such as validator
     #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stage: Vec<String>,
-    /// Source (vendor)
+    /// Sources (vendors), comma separated
     #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<String>,
-    /// Event type
+    /// Event types, comma separated
     #[arg(long, help_heading = "Which dead letters", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event_type: Vec<String>,
@@ -59,7 +59,7 @@ pub struct Selection {
     #[arg(long, help_heading = "Which dead letters")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entity_key: Option<String>,
-    /// Failed at this time or later: RFC 3339, or an age as 90s, 30m, 2h, 7d
+    /// Failed at this time or later: RFC 3339, or an age such as 90s, 30m, 2h, 7d
     #[arg(long, help_heading = "Which dead letters", value_parser = parse_time)]
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -73,11 +73,11 @@ pub struct Selection {
         with = "time::serde::rfc3339::option"
     )]
     pub until: Option<Time>,
-    /// Words in the detail, whatever their case
+    /// Text in the detail, in upper or lower case
     #[arg(long, help_heading = "Which dead letters")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
-    /// At most so many, the newest first
+    /// At most this many, the newest first
     #[arg(long, help_heading = "Which dead letters")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

@@ -129,7 +129,7 @@ pub struct BatchArgs {
     /// Most records in a batch
     #[arg(long, env = "EVENTFLOW_BATCH_RECORDS", default_value_t = 4000)]
     pub batch_records: usize,
-    /// Most milliseconds a batch waits for more records after its first
+    /// Milliseconds a batch waits, at most, for more records after its first
     #[arg(long, env = "EVENTFLOW_BATCH_AGE_MS", default_value_t = 2)]
     pub batch_age_ms: u64,
 }
@@ -176,7 +176,7 @@ pub enum Switch {
 /// Flags of a stage that rejects records.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeadLetterArgs {
-    /// Stop, and dead-letter nothing more, while more than --max-dead-letter-ratio of the recent records would be dead-lettered
+    /// Stop the stage, and dead-letter nothing more, while more than --max-dead-letter-ratio of the recent records would be dead-lettered
     #[arg(long, env = "EVENTFLOW_BREAKER", value_enum, default_value_t = Switch::On)]
     pub breaker: Switch,
     /// Highest share of recent records that may be dead-lettered before the breaker opens (0 to 1)
