@@ -23,12 +23,12 @@ pub(crate) struct Config {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// Topics and access control lists of a cluster
+    /// Topics and access control lists (ACLs) of a cluster
     #[command(subcommand)]
     Topics(Box<Topics>),
-    /// Bring the schemas of persistence and recovery up to date, and give each a login of its own where its password is set
+    /// Migrate the schemas of persistence and recovery, and create a database login for each if their passwords are given
     #[command(
-        after_help = "With the passwords set, connect as a user who may create users and schemas. The logins eventflow_persistence \
+        after_help = "With the passwords given, connect as a user who may create users and schemas. The logins eventflow_persistence \
                             and eventflow_recovery then own their schemas, and recovery may read persistence's views; the roles need no other \
                             user. Run it again to change a password, and after an upgrade."
     )]
@@ -37,10 +37,10 @@ enum Work {
         kafka: Box<KafkaArgs>,
         #[command(flatten)]
         database: DatabaseArgs,
-        /// Longest each schema may take, in seconds, waiting for Kafka and PostgreSQL included
+        /// Time limit for each schema, in seconds, including the wait for Kafka and PostgreSQL
         #[arg(long, default_value_t = 300)]
         seconds: u64,
-        /// Password of eventflow_persistence
+        /// Password of the database login eventflow_persistence
         #[arg(
             help_heading = "Database",
             long,
@@ -49,7 +49,7 @@ enum Work {
             requires = "recovery_password"
         )]
         persistence_password: Option<Secret>,
-        /// Password of eventflow_recovery
+        /// Password of the database login eventflow_recovery
         #[arg(
             help_heading = "Database",
             long,
@@ -63,9 +63,9 @@ enum Work {
 
 #[derive(Debug, clap::Subcommand)]
 enum Topics {
-    /// Create what is missing and change what differs; a second run changes nothing. Changes that delete records are refused
+    /// Create missing topics and ACLs, and change those that differ; a second run changes nothing. Changes that delete records are refused
     Apply(topics::Apply),
-    /// Compare, change nothing; exit code 1 when something differs
+    /// List how topics and ACLs differ, and change nothing; exit 1 if any does
     Check(topics::Wanted),
 }
 
@@ -111,7 +111,11 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                         .await;
                 match opened {
                     Ok(opened) => {
-                        anyhow::ensure!(opened?, "stopped before {} was migrated", schema.role);
+                        anyhow::ensure!(
+                            opened?,
+                            "stopped before {} was migrated; run it again",
+                            schema.role
+                        );
                     }
                     Err(_) => anyhow::bail!(
                         "{} is not migrated within {} s: {}",

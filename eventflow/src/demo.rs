@@ -163,7 +163,7 @@ fn welcome(roles: &Roles, took: Duration) -> String {
         "  eventflow load --url {} --rate 50\n",
         roles.delivery.webhook_url
     ));
-    text.push_str("Be on call, as docs/ON-CALL.md says:\n");
+    text.push_str("Try on-call's commands, as in docs/ON-CALL.md:\n");
     text.push_str(&format!(
         "  export EVENTFLOW_RECOVERY_URL=http://{} EVENTFLOW_RECOVERY_TOKEN={TOKEN}\n",
         roles.recovery_address

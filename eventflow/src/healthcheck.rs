@@ -1,19 +1,19 @@
-//! `eventflow healthcheck`: one question to a role on this machine, for images without a shell.
+//! `eventflow healthcheck`: one request to a role on this machine, for images without a shell.
 
 use anyhow::Context;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Ask a role of this machine whether it is alive
+/// Ask a role on this machine whether it is alive
 #[derive(Debug, clap::Args)]
 pub(crate) struct Config {
-    /// Where the role serves /health, as its own --ops-listen says (registry and simulator: --listen)
+    /// Address of the role's /health and /ready: its own --ops-listen (of registry and simulator: --listen)
     #[arg(long, env = "EVENTFLOW_OPS_LISTEN", default_value = "127.0.0.1:9100")]
     ops_listen: SocketAddr,
-    /// Ask whether it can do its job now (/ready), not only whether it is alive
+    /// Ask whether the role can do its job now (/ready), not only whether it is alive (/health)
     #[arg(long)]
     ready: bool,
-    /// Longest it may take, in seconds
+    /// Time limit, in seconds
     #[arg(long, default_value_t = 3)]
     seconds: u64,
 }
@@ -35,7 +35,12 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         .build()?;
     let answer = client.get(format!("http://{address}/{path}")).send().await;
     let answer = answer
-        .with_context(|| format!("nothing answers at {address} within {} s", config.seconds))?;
+        .with_context(|| {
+            format!(
+                "nothing answers at {address} within {} s; check that the role is running, and --ops-listen",
+                config.seconds
+            )
+        })?;
     let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
     anyhow::ensure!(status.is_success(), "{status}: {}", text.trim());
     println!("{}", text.trim());

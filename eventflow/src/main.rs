@@ -24,19 +24,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long a role may take to stop: less than the 30 s after which supervisors kill.
 const STOP: Duration = Duration::from_secs(25);
 
-/// How a role lives, at the end of each one's `--help`.
+/// How a role runs and ends, at the end of each one's `--help`.
 const SERVICE: &str = "\
-Every flag can be given by the environment variable named with it; the flag wins. EVENTFLOW_LOG filters the log (default info; debug, \
-warn, or by module as in info,producer=debug).
+A flag wins over the environment variable shown with it. EVENTFLOW_LOG sets the log level: error, warn, info (the default), debug or \
+trace, also by module, as in info,producer=debug.
 
-SIGTERM or Ctrl-C: stop taking work, finish what is in hand, commit, exit 0; after 25 s exit 1. A second one: exit 130 at once. Nothing \
-is lost either way: what is not committed is read again.
+SIGTERM or Ctrl-C: the role takes no new work, finishes what is in progress, commits and exits 0; if that takes longer than 25 s, it \
+exits 1. A second signal: it exits 130 at once. Nothing is lost either way: what is not committed is read again at the next start.
 
-Exit codes: 0 stopped as asked; 1 cannot go on (the last line says why and what to do); 2 bad configuration (the last line names the \
-setting).
+Exit codes: 0 stopped by a signal; 1 cannot continue (the last line says why and what to do); 2 wrong configuration (the last line names \
+the setting); 130 stopped at once by a second signal.
 
-/health: the process is alive. /ready: 200 when it can do its job now, else 503 with every failing check, its reason and what to do. An \
-outage of Kafka, the registry or PostgreSQL never ends a role and never dead-letters: it waits and goes on by itself.";
+/health: 200 while the process is alive. /ready: 200 when the role can do its job now, otherwise 503 with every failing check, its reason \
+and what to do. An outage of Kafka, the registry or PostgreSQL ends no role and dead-letters nothing: the role waits and resumes by itself.";
 
 /// Signed webhooks in, accounted-for rows out.
 #[derive(Debug, Parser)]
@@ -60,7 +60,7 @@ fn after_help() -> String {
     };
     format!(
         "{demo}In production run each role as a service of its own: producer, validator, analytics, persistence, recovery, and registry \
-         unless you have a schema registry. `eventflow <role> --help` is its manual. On call: eventflow dlq groups, eventflow explain, \
+         unless you have a schema registry. `eventflow <role> --help` is the role's manual. On call: eventflow dlq groups, eventflow explain, \
          eventflow replay apply, eventflow trace, eventflow audit."
     )
 }
@@ -75,13 +75,13 @@ enum Command {
     /// Run every role in one process with an embedded broker, a private PostgreSQL and simulated traffic
     #[cfg(feature = "demo")]
     Demo(demo::Config),
-    /// Prove that a running stack works: webhooks in, rows and dead letters out, what is forged refused
+    /// Check that a running stack works: post valid, forged and broken webhooks, and verify what becomes of each
     Smoke(smoke::Config),
-    /// Generate load and measure it
+    /// Post webhooks at a given rate, and measure throughput and latency
     Load(load::LoadArgs),
-    /// One-off work: topics and rights, schemas and logins
+    /// One-off tasks: topics and ACLs, database schemas and logins
     Admin(admin::Config),
-    /// Ask a role of this machine whether it is alive, or can do its job now
+    /// Ask a role on this machine whether it is alive (/health), or ready (/ready)
     Healthcheck(healthcheck::Config),
 }
 
@@ -98,15 +98,15 @@ enum RoleCommand {
     /// Turn validated events into metrics and per-minute figures
     #[command(after_help = SERVICE)]
     Analytics(analytics::Config),
-    /// Write validated events to PostgreSQL, one row an event
+    /// Write validated events to PostgreSQL, one row per event
     #[command(after_help = SERVICE)]
     Persistence(persistence::Config),
-    /// Index dead letters, run replays, account for every event, serve on-call's API
+    /// Index dead letters, run replays, audit the fate of every webhook, and serve on-call's API
     #[command(after_help = SERVICE)]
     Recovery(recovery_role::RecoveryRole),
-    /// Play a misbehaving payment provider
+    /// Simulate a payment provider that misbehaves
     Simulator(SimulatorRole),
-    /// Serve the contracts' schemas, Confluent-compatible
+    /// Serve the contracts' Avro schemas, compatible with Confluent's schema registry
     #[command(after_help = SERVICE)]
     Registry(registry::Config),
 }
@@ -123,7 +123,7 @@ struct SimulatorRole {
 
 #[derive(Debug, Subcommand)]
 enum SimulatorWork {
-    /// Generate load and measure it: eventflow load
+    /// Former spelling of eventflow load
     #[command(hide = true)]
     Load(load::LoadArgs),
 }
@@ -222,7 +222,7 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        // On-call's commands have nothing in hand to finish: a signal ends them, and a watched replay goes on without them. Nor has smoke.
+        // On-call's commands and smoke have nothing to finish: a signal ends them, and a watched replay goes on without them.
         if !matches!(command, Command::OnCall(_) | Command::Smoke(_)) {
             tokio::spawn(cancel_on_signal(shutdown.clone()));
         }
@@ -245,7 +245,7 @@ async fn overdue(shutdown: CancellationToken, longest: Duration) -> anyhow::Erro
     shutdown.cancelled().await;
     tokio::time::sleep(longest).await;
     anyhow::anyhow!(
-        "not stopped within {} s, as when Kafka is down; nothing is lost: what is not committed is read again",
+        "not stopped within {} s, probably because Kafka is down; nothing is lost: what is not committed is read again at the next start",
         longest.as_secs()
     )
 }
@@ -257,8 +257,8 @@ async fn overdue(shutdown: CancellationToken, longest: Duration) -> anyhow::Erro
 )]
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("eventflow: {error:#}");
-    if let Some(failure) = error.downcast_ref::<oncall::Failure>() {
-        return ExitCode::from(failure.exit as u8);
+    if let Some(command) = error.downcast_ref::<oncall::CommandError>() {
+        return ExitCode::from(command.exit as u8);
     }
     if error.is::<ConfigError>() {
         ExitCode::from(2)
@@ -276,7 +276,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
     ) else {
         tracing::error!(
             event = "signals_unavailable",
-            "the process can only be killed"
+            "SIGTERM and Ctrl-C have no effect; only SIGKILL ends the process"
         );
         return;
     };
@@ -290,7 +290,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
         }
         tracing::info!(
             event = "stopping",
-            "finishing what is in hand; a second signal stops at once"
+            "finishing what is in progress; a second signal stops at once"
         );
         shutdown.cancel();
     }

@@ -6,7 +6,7 @@ mod client;
 mod connection;
 mod dlq;
 mod edit;
-mod failure;
+mod error;
 mod jobs;
 mod render;
 mod replay;
@@ -18,7 +18,7 @@ mod watch;
 use clap::Command as Clap;
 pub(crate) use client::{Client, read, reason, trusting};
 pub(crate) use connection::{Api, DatabaseFlags, Origin, Target, Way};
-pub(crate) use failure::{Exit, Failure};
+pub(crate) use error::{CommandError, Exit};
 use recovery::model::Selection;
 use std::io::{IsTerminal, Write};
 #[cfg(feature = "demo")]
@@ -31,25 +31,25 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or the audit found something, or a replay has failed items; 2 wrong usage or configuration; \
 3 needs confirmation (--yes) or the approval of a second person.
 
-The API token is read from EVENTFLOW_RECOVERY_TOKEN or --token-file. NO_COLOR turns colours off.";
+The API token is read from EVENTFLOW_RECOVERY_TOKEN or --token-file. Set NO_COLOR to turn colours off.";
 
 /// On-call's commands.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Dead letters: list, show, edit, discard, export, import
+    /// Dead letters: group, list, show, edit, discard and export them, and read the audit log
     Dlq(dlq::Dlq),
-    /// Replays: send dead letters back to the stage in which they failed
+    /// Replays: send dead letters again, to the stage in which they failed
     Replay(replay::Replay),
     /// Show every step of an event, by event id, entity key (payment id) or traceparent
     #[command(after_help = "Example: eventflow trace pay_4711")]
     Trace(trace::TraceArgs),
-    /// Prove that every accepted webhook has exactly one fate; exit 1 on gaps or double fates
+    /// Prove that every accepted webhook has exactly one fate; exit 1 if one has none (a gap) or two (a double fate)
     #[command(after_help = "Example: eventflow audit --from 24h")]
     Audit(trace::AuditArgs),
     /// Explain why a record was dead-lettered, and what to do next
     #[command(after_help = "Example: eventflow explain 17")]
     Explain(trace::ExplainArgs),
-    /// Print completions for a shell
+    /// Print the completion script of a shell
     #[command(
         after_help = "Example: eventflow completions bash > /etc/bash_completion.d/eventflow"
     )]
@@ -78,7 +78,7 @@ fn add_exit_codes(command: Clap) -> Clap {
 }
 
 /// Runs one command to its end.
-pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), CommandError> {
     match command {
         Command::Dlq(dlq) => dlq::run(dlq).await,
         Command::Replay(replay) => replay::run(replay).await,
@@ -94,11 +94,11 @@ pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), Failur
 }
 
 /// Prints the answer to standard output.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     print_bytes(text.as_bytes())
 }
 
-fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+fn print_bytes(bytes: &[u8]) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         // The reader has seen enough: `| head`.
@@ -108,18 +108,18 @@ fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Prints JSON verbatim, made safe for terminals, with a line end.
-pub(crate) fn print_json(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_json(text: &str) -> Result<(), CommandError> {
     print(&format!("{}\n", text::json(text.trim_end())))
 }
 
-/// Prints a remark to standard error, beside the answer.
+/// Prints a line to standard error, beside the answer.
 #[expect(clippy::print_stderr, reason = "beside the answer, for a person")]
 fn note(text: &str) {
     eprintln!("{}", text::line(text));
 }
 
 /// Asks a person at a terminal; without one the answer is no.
-fn confirm(question: &str) -> Result<bool, Failure> {
+fn confirm(question: &str) -> Result<bool, CommandError> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(false);
     }
@@ -132,7 +132,7 @@ fn confirm(question: &str) -> Result<bool, Failure> {
 }
 
 /// A selection as query parameters.
-fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, Failure> {
+fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, CommandError> {
     fn join<T: ToString>(values: &[T]) -> Option<String> {
         (!values.is_empty()).then(|| {
             values
@@ -144,7 +144,8 @@ fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, Failure> 
     }
     let time =
         |time: Option<recovery::model::Time>| time.map(|time| time.format(&Rfc3339)).transpose();
-    let bad = |error: time::error::Format| Failure::usage(format!("--since, --until: {error}"));
+    let bad =
+        |error: time::error::Format| CommandError::usage(format!("--since, --until: {error}"));
     let states: Vec<&str> = selection.state.iter().map(|state| state.as_str()).collect();
     let parameters = [
         ("id", join(&selection.id)),

@@ -17,10 +17,10 @@ pub(crate) struct RecoveryRole {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Work {
-    /// Read the whole dead-letter topic into the index again, after its database was lost or restored; what is already there stays
+    /// Rebuild the index from the whole dead-letter topic, after its database was lost or restored; what is indexed already stays
     #[command(
-        after_help = "Example: eventflow recovery reindex --database-url postgres://... --kafka-brokers ...\n\nSafe to run beside a \
-                            running role, and to repeat."
+        after_help = "Example: eventflow recovery reindex --database-url postgres://... --kafka-brokers ...\n\nSafe to run \
+                            while the role runs, and to run again."
     )]
     Reindex,
 }

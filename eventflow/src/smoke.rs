@@ -1,8 +1,8 @@
 //! `eventflow smoke`: one command against any running stack. It plays a vendor at the edge, with sound, forged, stale and broken webhooks,
-//! and then looks up the outcome of each, through recovery's API or in its database.
+//! and then looks up the fate of each, through recovery's API or in its database.
 //!
-//! Everything is sent first and awaited together, so that one deadline is enough for all, and what is missing tells where to look: a dead
-//! letter without a row is another fault than neither.
+//! Everything is sent first and awaited together, so that one deadline is enough for all, and what is missing names the stage to look at:
+//! another one when the dead letter is there but no row than when neither is.
 
 mod audit;
 mod checks;
@@ -12,7 +12,7 @@ mod fates;
 mod report;
 mod stored;
 
-use crate::oncall::{Api, DatabaseFlags, Failure, Origin, Target, Way};
+use crate::oncall::{Api, CommandError, DatabaseFlags, Origin, Target, Way};
 use checks::Checks;
 use edge::Edge;
 use event::Run;
@@ -24,11 +24,11 @@ use tokio::time::Instant;
 
 /// Most events of the batch: what an edge takes at once by default.
 const MAX_EVENTS: u16 = 1000;
-/// What to do when outcomes cannot be looked up.
+/// What to do when fates cannot be looked up.
 const NO_TARGET: &str = "give --recovery-url, or --database-url";
-const REACHED: &str = "How recovery is reached";
+const REACHED: &str = "Connection to recovery";
 
-/// What to prove, and of which stack.
+/// What to check, and of which stack.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: eventflow smoke --url http://127.0.0.1:8000 --recovery-url http://127.0.0.1:8004",
@@ -38,38 +38,39 @@ pub(crate) struct Config {
     // First: reading a flag takes it out of the matches.
     #[command(flatten)]
     origin: Origin,
-    /// Base URL of the edge, or a whole webhook URL. EVENTFLOW_WEBHOOK_SIGNING_SECRET signs the webhooks
+    /// Base URL of the producer, or a whole webhook URL. Webhooks are signed with EVENTFLOW_WEBHOOK_SIGNING_SECRET
     #[arg(long)]
     url: String,
-    /// Source the webhooks are sent to; of a whole webhook URL it is the last part [default: payment-authorized]
+    /// Source the webhooks are posted to [default: the last part of a whole webhook URL, otherwise payment-authorized]
     #[arg(long)]
     source: Option<String>,
-    /// Events in the batch
+    /// Events in the batch request
     #[arg(long, default_value_t = 20, value_name = "EVENTS", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_EVENTS)))]
     batch: u16,
-    /// Longest the whole run may take, such as 60s or 2m
+    /// Time limit of the whole run, such as 60s or 2m
     #[arg(long, default_value = "60s", value_parser = runtime::config::parse_positive_duration)]
     deadline: Duration,
-    /// Fail instead of skipping a check when an outcome cannot be looked up: for pipelines
+    /// Fail the checks of fates, instead of skipping them, when fates cannot be looked up; for CI
     #[arg(long)]
     require_fates: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    /// URL of the recovery role's API, where outcomes are looked up
+    /// URL of the recovery role's API, where fates are looked up
     #[arg(
         id = "api_url",
         long = "recovery-url",
+        value_name = "URL",
         visible_alias = "api-url",
         env = "EVENTFLOW_RECOVERY_URL",
         hide_env_values = true,
         help_heading = REACHED
     )]
     recovery_url: Option<String>,
-    /// File with the API token; without it the token is in EVENTFLOW_RECOVERY_TOKEN
+    /// File with the API token; without it, the token is read from EVENTFLOW_RECOVERY_TOKEN
     #[arg(long, env = "EVENTFLOW_RECOVERY_TOKEN_FILE", help_heading = REACHED)]
     token_file: Option<PathBuf>,
-    /// Certificate authority of the edge and of recovery's API (PEM), in addition to the system's
+    /// File with the certificate authority of the edge and of recovery's API (PEM), trusted in addition to the system's
     #[arg(
         long,
         visible_alias = "ca",
@@ -85,10 +86,10 @@ pub(crate) struct Config {
         help_heading = REACHED
     )]
     insecure_http: bool,
-    /// Look outcomes up in the database of --database-url or EVENTFLOW_DATABASE_URL; --database-url implies it
+    /// Look fates up in the database of --database-url or EVENTFLOW_DATABASE_URL, without a running role; --database-url implies it
     #[arg(long, alias = "direct", help_heading = REACHED)]
     database: bool,
-    /// Name in the audit log when working on the database
+    /// Your name in the audit log when working on the database
     #[arg(
         long = "as",
         value_name = "NAME",
@@ -102,22 +103,29 @@ pub(crate) struct Config {
 }
 
 const AFTER_HELP: &str = "\
-Checks: ready (the edge is), accepted (fresh signed webhooks: 200), tampered (one byte changed after signing: 401), stale (signed ten \
-minutes ago: 401), stored (each of the fresh ones is a row), duplicate (one of them again: 200, still one row), corrupted (authentic, \
-without a required field: a dead letter missing_field, which is then discarded), batch (every event is a row), audit (no record since the \
-start of this run is unaccounted for). Outcomes are looked up in recovery's API or database; without either, those checks are skipped and \
-reported as such.
+Checks, in this order:
+  ready (the edge answers /ready with 200)
+  accepted (valid webhooks are answered 200)
+  tampered (one byte changed after signing: 401)
+  stale (signed ten minutes ago: 401)
+  stored (each of the valid webhooks is a row)
+  duplicate (one of them again: 200, and still one row)
+  corrupted (signed, but without a required field: a dead letter with code missing_field, which is then discarded)
+  batch (every event of a batch is a row)
+  audit (every record since the start of this run has exactly one fate)
 
-It signs as the built-in source does (scheme eventflow) with EVENTFLOW_WEBHOOK_SIGNING_SECRET. It leaves behind what it sent: some \
-payments of 0.01 EUR whose ids begin with smoke-, and a discarded dead letter. With a read-only token that dead letter stays open.
+The checks from stored on look up fates in recovery's API or database; without either, they are skipped.
+
+Webhooks are signed with EVENTFLOW_WEBHOOK_SIGNING_SECRET, as those of the built-in source are (scheme eventflow). Each run leaves some \
+payments of 0.01 EUR whose ids begin with smoke-, and a discarded dead letter; with a read-only token that dead letter stays open.
 
 Example: eventflow smoke --url https://events.example.com --recovery-url https://recovery.example.com --require-fates --json
 
 Exit codes: 0 every requested check passed; 1 a check failed; 2 wrong usage or configuration, nothing was sent.";
 
 impl Config {
-    /// How outcomes are looked up, if they can be. What is typed goes before the environment, in which an empty URL is none.
-    fn way(&self) -> Result<Option<Way>, Failure> {
+    /// How fates are looked up, if they can be. What is typed goes before the environment, in which an empty URL is none.
+    fn way(&self) -> Result<Option<Way>, CommandError> {
         let typed = self.origin.typed("--recovery-url", self.database)?;
         let has_url = self
             .recovery_url
@@ -131,11 +139,11 @@ impl Config {
 ///
 /// # Errors
 /// Wrong usage, or a check that failed.
-pub(crate) async fn run(mut config: Config) -> Result<(), Failure> {
+pub(crate) async fn run(mut config: Config) -> Result<(), CommandError> {
     let way = config.way()?;
     if config.require_fates && way.is_none() {
-        return Err(Failure::usage(format!(
-            "--require-fates: outcomes cannot be looked up: {NO_TARGET}"
+        return Err(CommandError::usage(format!(
+            "--require-fates: fates cannot be looked up: {NO_TARGET}"
         )));
     }
     let started = Instant::now();
@@ -147,7 +155,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), Failure> {
         .take()
         .filter(|secret| !secret.expose().is_empty());
     let secret = secret.ok_or_else(|| {
-        Failure::usage(
+        CommandError::usage(
             "EVENTFLOW_WEBHOOK_SIGNING_SECRET: the secret webhooks are signed with is not set",
         )
     })?;

@@ -165,7 +165,9 @@ impl Acls {
         wanted: &BTreeSet<Acl>,
     ) -> anyhow::Result<Self> {
         if kafka.kafka_security == Security::AwsMskIam {
-            return Ok(Self::Elsewhere("on this cluster they are IAM policies"));
+            return Ok(Self::Elsewhere(
+                "this cluster has IAM policies instead of ACLs",
+            ));
         }
         let all = DescribeAclsRequest::default()
             .with_resource_type_filter(ANY)
@@ -182,7 +184,7 @@ impl Acls {
             ));
         }
         check(answer.error_code, answer.error_message.as_deref())
-            .context("cannot describe the ACLs")?;
+            .context("cannot list the ACLs")?;
         let mut found = BTreeSet::new();
         for resource in answer.resources {
             for acl in resource
@@ -259,7 +261,7 @@ impl Acls {
                 .await?;
             anyhow::ensure!(
                 answer.results.len() == missing.len(),
-                "the broker's answer is about other ACLs than the request"
+                "the broker answered about other ACLs than it was sent; run this again"
             );
             for (acl, result) in missing.iter().zip(&answer.results) {
                 check(result.error_code, result.error_message.as_deref())
@@ -274,7 +276,7 @@ impl Acls {
                 .await?;
             anyhow::ensure!(
                 answer.filter_results.len() == unexpected.len(),
-                "the broker's answer is about other ACLs than the request"
+                "the broker answered about other ACLs than it was sent; run this again"
             );
             for (acl, result) in unexpected.iter().zip(&answer.filter_results) {
                 check(result.error_code, result.error_message.as_deref())

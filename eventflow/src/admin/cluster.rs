@@ -95,7 +95,7 @@ impl Cluster {
             if topic.error_code == UNKNOWN_TOPIC {
                 continue;
             }
-            check(topic.error_code, None).with_context(|| format!("topic {name}"))?;
+            check(topic.error_code, None).with_context(|| format!("cannot read topic {name}"))?;
             let partitions = i32::try_from(topic.partitions.len())?;
             let copies = topic
                 .partitions
@@ -129,7 +129,7 @@ impl Cluster {
         {
             let name = answer.resource_name.to_string();
             check(answer.error_code, answer.error_message.as_deref())
-                .with_context(|| format!("settings of {name}"))?;
+                .with_context(|| format!("cannot read the settings of {name}"))?;
             let settings = answer.configs.into_iter();
             let settings = settings.map(|entry| {
                 (
@@ -197,8 +197,7 @@ impl Cluster {
             .await?
             .results
         {
-            let said = result.error_message.as_deref();
-            check(result.error_code, said)
+            check(result.error_code, result.error_message.as_deref())
                 .with_context(|| format!("cannot add partitions to {name}"))?;
         }
         Ok(())
@@ -227,8 +226,7 @@ impl Cluster {
             .await?
             .responses
         {
-            let said = result.error_message.as_deref();
-            check(result.error_code, said)
+            check(result.error_code, result.error_message.as_deref())
                 .with_context(|| format!("cannot change settings of {name}"))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `eventflow admin topics`: brings a cluster's topics and ACLs to the pipeline's, or compares them.
+//! `eventflow admin topics`: makes a cluster's topics and ACLs those of the pipeline, or compares them.
 
 use super::acls::{self, Acls};
 use super::cluster::{Cluster, TopicState};
@@ -18,7 +18,7 @@ const THERE_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Wanted {
     #[command(flatten)]
     kafka: KafkaArgs,
-    /// JSON file that describes the pipeline, in the form of infra/kafka/pipeline.json, which is the default
+    /// File that describes the pipeline: stages, topics, consumer groups [default: the built-in one, infra/kafka/pipeline.json]
     #[arg(
         long = "pipeline",
         alias = "file",
@@ -26,19 +26,19 @@ pub(crate) struct Wanted {
         value_name = "FILE"
     )]
     file: Option<PathBuf>,
-    /// Also create the retry topic of this consumer group, events.retry.NAME.v1; repeatable. The pipeline's own groups have theirs
+    /// Also create the retry topic of this consumer group, events.retry.NAME.v1; repeatable. Those of the pipeline's groups always are
     #[arg(long = "retry-group", value_name = "NAME")]
     retry_groups: Vec<String>,
-    /// Kafka principal of a role, with {} for the role's name. With mTLS it is the certificate's subject: User:CN={}
+    /// Kafka principal of each role, with {} for the role's name. With mTLS it is the certificate's subject, such as User:CN={}
     #[arg(long, env = "EVENTFLOW_KAFKA_PRINCIPAL", default_value = "User:{}")]
     principal: String,
-    /// Replication factor; with 3 or more an acknowledged record is on 2 replicas (min.insync.replicas). A topic that has fewer is reported,
-    /// not changed: use Kafka's kafka-reassign-partitions. Without this flag new topics get 1, and existing ones are not compared
+    /// Replication factor; with 3 or more, min.insync.replicas becomes 2. An existing topic with fewer replicas is reported, not changed:
+    /// change it with Kafka's kafka-reassign-partitions. Without this flag new topics get 1, and existing ones are not compared
     #[arg(long, env = "EVENTFLOW_TOPIC_REPLICATION")]
     replication: Option<i16>,
 }
 
-/// How to bring it there.
+/// What a cluster should have, and what may be changed for it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apply {
     #[command(flatten)]
@@ -137,7 +137,7 @@ impl Wanted {
     fn pipeline(&self) -> anyhow::Result<Pipeline> {
         self.kafka.check()?;
         if self.replication.is_some_and(|copies| copies < 1) {
-            return Err(ConfigError::new("--replication", "at least 1").into());
+            return Err(ConfigError::new("--replication", "must be at least 1").into());
         }
         let mut pipeline = match self.file() {
             None => Pipeline::built_in(),
@@ -169,7 +169,7 @@ impl Wanted {
         if !self.principal.contains("{}") || !self.principal.starts_with("User:") {
             return Err(ConfigError::new(
                 "--principal",
-                "User: and {} for the role, as in User:{} or User:CN={}",
+                "must begin with User: and have {} where the role's name goes, as in User:{} or User:CN={}",
             )
             .into());
         }
@@ -224,10 +224,16 @@ pub(super) async fn apply(config: &Apply) -> anyhow::Result<()> {
         .map(|(name, difference)| format!("{name} {difference}"))
         .collect();
     if !refused.is_empty() {
-        anyhow::bail!(
-            "nothing was changed: {}. To allow changes that delete records, add --allow-data-loss",
-            refused.join("; ")
-        );
+        let deletes = todo
+            .iter()
+            .flat_map(|(_, _, differences)| differences.iter())
+            .any(|difference| matches!(difference, Difference::LosingSetting(..)));
+        let next = if deletes && !allow_data_loss {
+            "; to allow changes that delete records, add --allow-data-loss"
+        } else {
+            ""
+        };
+        anyhow::bail!("nothing was changed: {}{next}", refused.join("; "));
     }
     for (name, topic, differences) in todo {
         let mut settings = BTreeMap::new();

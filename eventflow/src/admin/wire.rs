@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Longest a connection, and each answer, may take.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// Largest answer taken: some ten thousand rights.
+/// Largest answer taken: some ten thousand ACLs.
 const LARGEST: usize = 8 << 20;
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -36,7 +36,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects to the first broker that answers, and logs in.
     pub(super) async fn open(kafka: &KafkaArgs) -> anyhow::Result<Self> {
-        let mut problem = anyhow::anyhow!("no broker is named");
+        let mut problem = anyhow::anyhow!("--kafka-brokers names no broker");
         for broker in kafka
             .kafka_brokers
             .split(',')
@@ -48,7 +48,7 @@ impl Connection {
                 Ok(Err(error)) => problem = error.context(format!("broker {broker}")),
                 Err(_) => {
                     problem = anyhow::anyhow!(
-                        "broker {broker} does not answer within {} s",
+                        "broker {broker} does not answer within {} s; check that Kafka is up, --kafka-brokers and --kafka-security",
                         DEADLINE.as_secs()
                     );
                 }
@@ -61,7 +61,9 @@ impl Connection {
         let tcp = TcpStream::connect(broker)
             .await
             .context("cannot connect; is Kafka up, and is --kafka-brokers right?")?;
-        let (host, _) = broker.rsplit_once(':').context("not host:port")?;
+        let (host, _) = broker
+            .rsplit_once(':')
+            .context("--kafka-brokers: not host:port")?;
         let stream: Box<dyn Stream> = match kafka.kafka_security {
             Security::Plaintext | Security::SaslPlaintext => Box::new(tcp),
             Security::Tls | Security::SaslTls | Security::AwsMskIam => {
@@ -91,16 +93,17 @@ impl Connection {
         let handshake = SaslHandshakeRequest::default()
             .with_mechanism(StrBytes::from_string(mechanism.clone()));
         let answer = self.ask(&handshake, 1).await?;
-        check(answer.error_code, None).with_context(|| format!("mechanism {mechanism}"))?;
+        check(answer.error_code, None)
+            .with_context(|| format!("the broker does not take the SASL mechanism {mechanism}"))?;
         if kafka.kafka_security == Security::AwsMskIam {
             // RFC 7628, section 3.1
             let token = tokio::task::spawn_blocking(runtime::kafka::msk_iam_token)
                 .await??
                 .0;
-            let say = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
+            let message = format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}");
             let answer = self
                 .ask(
-                    &SaslAuthenticateRequest::default().with_auth_bytes(say.into()),
+                    &SaslAuthenticateRequest::default().with_auth_bytes(message.into()),
                     2,
                 )
                 .await?;
@@ -114,19 +117,19 @@ impl Connection {
         let config = SASLConfig::with_credentials(None, user, password.unwrap_or_default())?;
         let mut session =
             SASLClient::new(config).start_suggested(&[Mechname::parse(mechanism.as_bytes())?])?;
-        let mut said: Option<Vec<u8>> = None;
+        let mut challenge: Option<Vec<u8>> = None;
         loop {
-            let mut say = Vec::new();
-            let state = session.step(said.as_deref(), &mut say)?;
+            let mut message = Vec::new();
+            let state = session.step(challenge.as_deref(), &mut message)?;
             if let State::Running | State::Finished(MessageSent::Yes) = state {
                 let answer = self
                     .ask(
-                        &SaslAuthenticateRequest::default().with_auth_bytes(say.into()),
+                        &SaslAuthenticateRequest::default().with_auth_bytes(message.into()),
                         2,
                     )
                     .await?;
                 check(answer.error_code, answer.error_message.as_deref())?;
-                said = Some(answer.auth_bytes.to_vec());
+                challenge = Some(answer.auth_bytes.to_vec());
             }
             if state.is_finished() {
                 return Ok(());
@@ -168,7 +171,8 @@ impl Connection {
             .stream
             .read_u32()
             .await
-            .context("the broker closed the connection")? as usize;
+            .context("the broker closed the connection; check --kafka-security")?
+            as usize;
         ensure!(
             length <= LARGEST,
             "an answer of {length} bytes: is this a Kafka broker, and is --kafka-security right?"
@@ -188,7 +192,7 @@ impl Connection {
     }
 }
 
-/// A broker's error as one.
+/// A broker's error code and message as an error.
 pub(super) fn check(code: i16, message: Option<&str>) -> anyhow::Result<()> {
     match (ResponseError::try_from_code(code), message) {
         (None, _) => Ok(()),

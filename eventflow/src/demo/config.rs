@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// How long real brokers and a real database may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
-/// Signs the demo's webhooks: the simulator's default, so that `eventflow load` just works beside the demo.
+/// Signs the demo's webhooks: the simulator's default, so that `eventflow load` works beside the demo without flags.
 pub(super) const SECRET: &str = "eventflow-local-secret";
 /// Token of recovery's API in the demo.
 pub(super) const TOKEN: &str = "eventflow-demo";
 /// The error when it is stopped too early.
-pub(super) const STOPPED: &str = "stopped before it was up";
+pub(super) const STOPPED: &str = "stopped before the demo was ready";
 
 /// Settings of the demo.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub(crate) struct Config {
     pub(super) database_url: Option<Secret>,
     #[command(flatten)]
     pub(super) ports: PortArgs,
-    /// Skip the walkthrough at the end: dead letters explained, fixed, replayed and reconciled
+    /// Skip the walkthrough at the end, in which dead letters are explained, fixed, replayed and audited
     #[arg(long, default_value_t = false)]
     pub(super) no_recovery: bool,
 }
@@ -77,7 +77,7 @@ const AFTER_HELP: &str = "\
 Ctrl-C or the end of --duration stops the traffic; the demo then waits up to 30 s for what is in flight and prints the final table. A \
 second Ctrl-C stops at once.
 
-Exit codes: 0 every accepted webhook has exactly one fate; 1 one has not, a role failed, or it was stopped before it was up; 2 it could \
+Exit codes: 0 every accepted webhook has exactly one fate; 1 one has not, a role failed, or it was stopped before it was ready; 2 it could \
 not start (a port is taken, no PostgreSQL, no disk space, --kafka-brokers or --database-url unreachable); 130 stopped at once. No process \
 and no file is left behind.";
 

@@ -204,9 +204,12 @@ mod tests {
                     (reconciliation.stored, reconciliation.in_flight) = (119, 1);
                 },
             ),
-            ("a record lost, and nobody says so", |reconciliation| {
-                reconciliation.stored = 119;
-            }),
+            (
+                "a record lost and not counted as in flight",
+                |reconciliation| {
+                    reconciliation.stored = 119;
+                },
+            ),
             (
                 "a record stored and dead-lettered, another lost",
                 |reconciliation| reconciliation.with_two_fates = 1,
@@ -214,7 +217,7 @@ mod tests {
             ("a fate too many", |reconciliation| {
                 (reconciliation.duplicates, reconciliation.in_flight) = (13, -1);
             }),
-            ("a record nobody was told of", |reconciliation| {
+            ("a record without a 200 to anybody", |reconciliation| {
                 (reconciliation.raw_records, reconciliation.stored) = (144, 122);
             }),
             ("a 200 the edge never gave", |reconciliation| {

@@ -82,7 +82,7 @@ impl Tasks {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.running
-            .spawn(async move { work.await.with_context(|| format!("the {role} failed")) });
+            .spawn(async move { work.await.with_context(|| format!("{role} failed")) });
     }
 
     fn health(&mut self, role: &'static str) -> Health {
@@ -224,7 +224,7 @@ impl Roles {
         let (postgres, database_url) = match (private, database_url) {
             (Some(starting), _) => {
                 let postgres = starting.await?;
-                // A Ctrl-C at the terminal reaches PostgreSQL's programs too: then their failure is not the news.
+                // A Ctrl-C at the terminal reaches PostgreSQL's programs too: their failure is then not reported.
                 anyhow::ensure!(!shutdown.is_cancelled(), STOPPED);
                 let postgres = postgres
                     .map_err(|error| ConfigError::new("private PostgreSQL", error.to_string()))?;
@@ -314,7 +314,7 @@ impl Roles {
     /// Waits until a role ends by itself, which none should; why.
     pub(super) async fn ended(&mut self) -> anyhow::Error {
         match self.tasks.running.join_next().await {
-            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a role ended by itself"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a role ended, though nobody stopped it"),
             Some(Ok(Err(error))) => error,
             Some(Err(error)) => anyhow::anyhow!("a role panicked: {error}"),
         }

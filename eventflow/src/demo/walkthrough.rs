@@ -97,11 +97,22 @@ pub(super) async fn run(recovery: SocketAddr, silent: bool) -> anyhow::Result<Wa
         walkthrough.fixed = Some((*code).to_owned());
         walkthrough.replay = shell.query(&["replay", "status", &job]).await?;
     } else {
-        shell.print("\nNone of this run's dead letters can be fixed by hand: the values they need are nowhere.")?;
+        shell.print(
+            "\nNone of this run's dead letters can be fixed: their correct values are not known.",
+        )?;
     }
     shell.show(&["audit", "--now"]).await?;
     walkthrough.audit = shell.query(&["audit"]).await?;
     Ok(walkthrough)
+}
+
+/// The error of a command that takes too long.
+fn unfinished(words: &[&str]) -> String {
+    format!(
+        "`eventflow {}` did not finish within {} s",
+        words.join(" "),
+        COMMAND.as_secs()
+    )
 }
 
 impl Shell {
@@ -142,7 +153,7 @@ impl Shell {
         }
         let status = tokio::time::timeout(COMMAND, command.status())
             .await
-            .context("not finished in time")??;
+            .with_context(|| unfinished(words))??;
         anyhow::ensure!(
             status.success(),
             "`eventflow {}` ended with {status}",
@@ -157,7 +168,7 @@ impl Shell {
         let output = command.arg("--json").stderr(Stdio::null()).output();
         let output = tokio::time::timeout(COMMAND, output)
             .await
-            .context("not finished in time")??;
+            .with_context(|| unfinished(words))??;
         serde_json::from_slice(&output.stdout)
             .with_context(|| format!("`eventflow {}` printed no JSON", words.join(" ")))
     }

@@ -1,7 +1,7 @@
 //! One client for both targets: the API of a running role, or the same routes in this process, on the database itself.
 
 use super::connection::{Api, Target};
-use super::failure::{Exit, Failure};
+use super::error::{CommandError, Exit};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     /// Wrong usage, or no database that can be used.
-    pub(crate) async fn new(target: Target) -> Result<Self, Failure> {
+    pub(crate) async fn new(target: Target) -> Result<Self, CommandError> {
         match target {
             Target::Api(api) => Self::api(&api),
             Target::Database { pipeline, name } => {
@@ -54,8 +54,9 @@ impl Client {
         }
     }
 
-    fn api(api: &Api) -> Result<Self, Failure> {
-        let bad = |setting: &str, problem: String| Failure::usage(format!("{setting}: {problem}"));
+    fn api(api: &Api) -> Result<Self, CommandError> {
+        let bad =
+            |setting: &str, problem: String| CommandError::usage(format!("{setting}: {problem}"));
         let bad_url = |problem: &str| bad(api.url_flag, problem.to_owned());
         let url = api.url.trim_end_matches('/').to_owned();
         let parsed = reqwest::Url::parse(&url)
@@ -99,18 +100,20 @@ impl Client {
         if let Some(path) = &api.ca_file {
             http = trusting(http, path)?;
         }
-        let http = http
-            .build()
-            .map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))?;
+        let http = http.build().map_err(|error| {
+            CommandError::failed(format!(
+                "cannot create an HTTP client: {error}; check --ca-file"
+            ))
+        })?;
         Ok(Self::Api { http, url, token })
     }
 
-    async fn database(pipeline: PipelineArgs, name: &str) -> Result<Self, Failure> {
-        let usage = |error: ConfigError| Failure::usage(error.to_string());
+    async fn database(pipeline: PipelineArgs, name: &str) -> Result<Self, CommandError> {
+        let usage = |error: ConfigError| CommandError::usage(error.to_string());
         pipeline.check().map_err(usage)?;
         let recovery = Context::new(pipeline, None).map_err(usage)?;
         let unreachable = |error: String| {
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "{error}; check --database-url, and that PostgreSQL is running"
             ))
         };
@@ -129,7 +132,7 @@ impl Client {
         &self,
         path: &str,
         query: &[(&str, String)],
-    ) -> Result<String, Failure> {
+    ) -> Result<String, CommandError> {
         self.open(Method::GET, &with_query(path, query), None, None)
             .await?
             .text()
@@ -142,14 +145,18 @@ impl Client {
         method: Method,
         path: &str,
         body: String,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, CommandError> {
         self.open(method, path, None, Some(body))
             .await?
             .text()
             .await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<String, CommandError> {
         self.send(Method::POST, path, serde_json::to_string(body)?)
             .await
     }
@@ -160,7 +167,7 @@ impl Client {
         path: &str,
         key: Option<&str>,
         body: Option<String>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, CommandError> {
         match self {
             Self::Api { http, url, token } => {
                 let mut request = http.request(method, format!("{url}{path}"));
@@ -182,7 +189,10 @@ impl Client {
                     return Ok(Answer::Api(response));
                 }
                 let problem = Answer::Api(response).text().await?;
-                Err(Failure::from_answer(status.as_u16(), problem.as_bytes()))
+                Err(CommandError::from_answer(
+                    status.as_u16(),
+                    problem.as_bytes(),
+                ))
             }
             Self::Database { router, token } => {
                 let bearer = format!("Bearer {}", String::from_utf8_lossy(token.expose()));
@@ -194,15 +204,16 @@ impl Client {
                     request = request.header("idempotency-key", key);
                 }
                 let request = request.body(Body::from(body.unwrap_or_default()));
-                let request = request
-                    .map_err(|error| Failure::usage(format!("not a valid request: {error}")))?;
+                let request = request.map_err(|error| {
+                    CommandError::usage(format!("not a valid request: {error}"))
+                })?;
                 let Ok(response) = router.clone().oneshot(request).await;
                 let status = response.status();
                 let answer = Answer::Database(response.into_body());
                 if status.is_success() {
                     return Ok(answer);
                 }
-                Err(Failure::from_answer(
+                Err(CommandError::from_answer(
                     status.as_u16(),
                     answer.text().await?.as_bytes(),
                 ))
@@ -212,10 +223,10 @@ impl Client {
 }
 
 impl Answer {
-    /// The next piece; none at the end. An answer that breaks off is a failure, not an end.
-    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+    /// The next piece; none at the end. An answer that is cut off is an error, not an end.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, CommandError> {
         let broken = |error: &dyn std::fmt::Display| {
-            Failure::failed(format!("the answer was cut off: {error}; run it again"))
+            CommandError::failed(format!("the answer was cut off: {error}; run it again"))
         };
         match self {
             Self::Api(response) => response.chunk().await.map_err(|error| broken(&error)),
@@ -228,23 +239,23 @@ impl Answer {
     }
 
     /// The whole answer.
-    pub(crate) async fn text(mut self) -> Result<String, Failure> {
+    pub(crate) async fn text(mut self) -> Result<String, CommandError> {
         let mut all = Vec::new();
         while let Some(piece) = self.piece().await? {
             all.extend_from_slice(&piece);
             if all.len() > 256 << 20 {
-                return Err(Failure::failed(
+                return Err(CommandError::failed(
                     "the answer is larger than 256 MiB: narrow the selection",
                 ));
             }
         }
         String::from_utf8(all)
-            .map_err(|_| Failure::failed("the answer is not UTF-8; check the URL of the API"))
+            .map_err(|_| CommandError::failed("the answer is not UTF-8; check --api-url"))
     }
 }
 
 /// Reads an answer.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, CommandError> {
     Ok(serde_json::from_str(text)?)
 }
 
@@ -252,9 +263,9 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
 pub(crate) fn trusting(
     http: reqwest::ClientBuilder,
     path: &Path,
-) -> Result<reqwest::ClientBuilder, Failure> {
+) -> Result<reqwest::ClientBuilder, CommandError> {
     let unusable =
-        |problem: String| Failure::usage(format!("--ca-file: {}: {problem}", path.display()));
+        |problem: String| CommandError::usage(format!("--ca-file: {}: {problem}", path.display()));
     let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
     let authorities =
         reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
@@ -278,11 +289,11 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
     reason
 }
 
-fn unreachable(url: &str, error: &reqwest::Error) -> Failure {
+fn unreachable(url: &str, error: &reqwest::Error) -> CommandError {
     let reason = reason(error);
     let next =
         "start it (eventflow recovery), set --api-url, or work on the database with --database-url";
-    Failure::new(
+    CommandError::new(
         Exit::Failed,
         format!("cannot reach the recovery API at {url}: {reason}; {next}"),
     )

@@ -1,13 +1,13 @@
 //! How a command reaches recovery: its flags, and the target they come to.
 
-use super::failure::Failure;
+use super::error::CommandError;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use recovery::PipelineArgs;
 use std::path::PathBuf;
 
-const REACHED: &str = "How recovery is reached";
-const ON_DATABASE: &str = "Without a running role (--database)";
+const REACHED: &str = "Connection to recovery";
+const ON_DATABASE: &str = "Settings of --database, for work without a running role";
 
 /// Flags of every on-call command; they may stand before or after its subcommand.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Connection {
         help_heading = REACHED
     )]
     api_url: String,
-    /// File with the API token; without it the token is in EVENTFLOW_RECOVERY_TOKEN
+    /// File with the API token; without it, the token is read from EVENTFLOW_RECOVERY_TOKEN
     #[arg(
         long,
         global = true,
@@ -36,7 +36,7 @@ pub(crate) struct Connection {
         help_heading = REACHED
     )]
     token_file: Option<PathBuf>,
-    /// Certificate authority of the API (PEM), in addition to the system's
+    /// File with the certificate authority of the API (PEM), trusted in addition to the system's
     #[arg(
         long,
         global = true,
@@ -65,7 +65,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// # Errors
     /// Both the API and the database were asked for.
-    pub(super) fn target(self) -> Result<Target, Failure> {
+    pub(super) fn target(self) -> Result<Target, CommandError> {
         let way = self.origin.typed("--api-url", self.database)?;
         Ok(match way.unwrap_or(Way::Api) {
             Way::Api => Target::Api(Api {
@@ -125,13 +125,13 @@ impl Origin {
     ///
     /// # Errors
     /// Both were.
-    pub(crate) fn typed(self, api_flag: &str, database: bool) -> Result<Option<Way>, Failure> {
+    pub(crate) fn typed(self, api_flag: &str, database: bool) -> Result<Option<Way>, CommandError> {
         let is_typed = |source| source == Some(ValueSource::CommandLine);
         match (
             is_typed(self.api_url),
             database || is_typed(self.database_url),
         ) {
-            (true, true) => Err(Failure::usage(format!(
+            (true, true) => Err(CommandError::usage(format!(
                 "{api_flag} and --database-url (or --database) exclude each other: give one of them"
             ))),
             (true, false) => Ok(Some(Way::Api)),

@@ -3,7 +3,7 @@
 use super::client::{Client, encoded, read};
 use super::connection::Connection;
 use super::edit::{self, EditArgs};
-use super::failure::Failure;
+use super::error::CommandError;
 use super::{confirm, note, print, print_bytes, print_json, query, render, with_ids};
 use axum::http::Method;
 use recovery::model::Selection;
@@ -49,7 +49,7 @@ enum Work {
         after_help = "Examples: eventflow dlq edit 17\n          eventflow dlq edit 17 --set /payload/amount=12.50\n          eventflow dlq edit --group 3 --patch '[{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}]' --yes"
     )]
     Edit(EditArgs),
-    /// Discard dead letters for a reason: they are kept, but no longer open
+    /// Discard dead letters, with a reason: they are kept, but no longer open
     #[command(
         after_help = "Example: eventflow dlq discard 17 18 --reason \"test traffic of the vendor\""
     )]
@@ -58,10 +58,10 @@ enum Work {
         letters: Vec<i64>,
         #[command(flatten)]
         selection: Selection,
-        /// Why; kept with each and in the audit log
+        /// Reason, kept with each dead letter and in the audit log
         #[arg(long)]
         reason: String,
-        /// Do it without asking, however many they are
+        /// Discard without asking for confirmation, however many are selected
         #[arg(long, short)]
         yes: bool,
     },
@@ -92,10 +92,10 @@ enum Work {
     },
 }
 
-pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), Failure> {
+pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), CommandError> {
     let as_json = connection.json;
     let client = Client::new(connection.target()?).await?;
-    let show = |text: &str, render: fn(&str) -> Result<String, Failure>| {
+    let show = |text: &str, render: fn(&str) -> Result<String, CommandError>| {
         if as_json {
             print_json(text)
         } else {
@@ -157,7 +157,7 @@ async fn discard(
     reason: &str,
     yes: bool,
     as_json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let send = |yes: bool| {
         client_post(
             client,
@@ -166,10 +166,10 @@ async fn discard(
         )
     };
     let mut answer = send(yes).await;
-    if let Err(failure) = &answer
-        && failure.is("needs_confirmation")
+    if let Err(error) = &answer
+        && error.is("needs_confirmation")
         && !yes
-        && confirm(&format!("{failure}. Discard them?"))?
+        && confirm(&format!("{error}. Discard them?"))?
     {
         answer = send(true).await;
     }
@@ -187,7 +187,7 @@ async fn discard(
     }
 }
 
-async fn client_post(client: &Client, path: &str, body: Value) -> Result<String, Failure> {
+async fn client_post(client: &Client, path: &str, body: Value) -> Result<String, CommandError> {
     client.post(path, &body).await
 }
 
@@ -195,7 +195,7 @@ async fn export(
     client: &Client,
     selection: &Selection,
     to: Option<PathBuf>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let parameters: Vec<String> = query(selection)?
         .into_iter()
         .map(|(name, value)| format!("{name}={}", encoded(&value)))
@@ -223,8 +223,12 @@ async fn export(
         }
         return print_bytes(&unprinted);
     };
-    let failed =
-        |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", to.display()));
+    let failed = |error: std::io::Error| {
+        CommandError::failed(format!(
+            "cannot write {}: {error}; give another file with --to",
+            to.display()
+        ))
+    };
     let folder = to
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -238,7 +242,7 @@ async fn export(
     }
     file.persist(&to).map_err(|error| failed(error.error))?;
     note(&format!(
-        "{} in {}",
+        "wrote {} to {}",
         super::text::count(lines as i64, "dead letter"),
         to.display()
     ));

@@ -1,7 +1,7 @@
 //! `eventflow dlq edit`: one dead letter in an editor, any number with a patch. The API validates every new value before it accepts it.
 
 use super::client::{Client, read};
-use super::failure::Failure;
+use super::error::CommandError;
 use super::text::{count, line, lines, pretty, put, quoted};
 use super::{confirm, note, print, print_json, table, with_ids};
 use axum::http::Method;
@@ -18,17 +18,17 @@ pub(crate) struct EditArgs {
     letters: Vec<i64>,
     #[command(flatten)]
     selection: Selection,
-    /// Set one field, such as /payload/amount=12.50; repeatable. The value is JSON if it parses as JSON, otherwise text; a number whose digits
-    /// JSON would change is sent as text
+    /// Set one field, such as /payload/amount=12.50; repeatable. The value is JSON if it parses as JSON, otherwise text; a number whose
+    /// digits JSON would change is set as text
     #[arg(long, value_name = "POINTER=VALUE", value_parser = parse_set)]
     set: Vec<(String, Value)>,
-    /// JSON Patch (RFC 6902): inline, or a file
+    /// JSON Patch (RFC 6902): the text itself, or a file
     #[arg(long, value_name = "FILE|JSON", conflicts_with = "set")]
     patch: Option<String>,
-    /// Why; kept with each and in the audit log
+    /// Reason, kept with each edit and in the audit log
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// Do it without asking, however many they are
+    /// Edit without asking for confirmation, however many are selected
     #[arg(long, short)]
     yes: bool,
 }
@@ -48,7 +48,11 @@ fn parse_set(text: &str) -> Result<(String, Value), String> {
     Ok((pointer.to_owned(), value))
 }
 
-pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    edit: EditArgs,
+    as_json: bool,
+) -> Result<(), CommandError> {
     let EditArgs {
         letters,
         selection,
@@ -59,7 +63,7 @@ pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Resul
     } = edit;
     if set.is_empty() && patch.is_none() {
         let [letter] = letters.as_slice() else {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "give one number to open it in the editor, or --set or --patch to change several",
             ));
         };
@@ -67,7 +71,7 @@ pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Resul
     }
     let selection = with_ids(selection, letters);
     if selection == Selection::default() {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "select dead letters: numbers, --group, --code, ... (eventflow dlq edit --help)",
         ));
     }
@@ -79,7 +83,7 @@ pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Resul
                 .map(|(path, value)| json!({"op": "add", "path": path, "value": value}))
                 .collect();
             serde_json::value::to_raw_value(&steps)
-                .map_err(|error| Failure::failed(error.to_string()))?
+                .map_err(|error| CommandError::failed(error.to_string()))?
         }
     };
     let key = uuid::Uuid::new_v4().to_string();
@@ -102,10 +106,10 @@ pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Resul
             .await
     };
     let mut answer = send(yes).await;
-    if let Err(failure) = &answer
-        && failure.is("needs_confirmation")
+    if let Err(error) = &answer
+        && error.is("needs_confirmation")
         && !yes
-        && confirm(&format!("{failure}. Change them?"))?
+        && confirm(&format!("{error}. Change them?"))?
     {
         answer = send(true).await;
     }
@@ -117,9 +121,9 @@ pub(super) async fn run(client: &Client, edit: EditArgs, as_json: bool) -> Resul
 }
 
 /// A selection as command-line flags.
-fn flags_of(selection: &Selection) -> Result<String, Failure> {
+fn flags_of(selection: &Selection) -> Result<String, CommandError> {
     let fields =
-        serde_json::to_value(selection).map_err(|error| Failure::failed(error.to_string()))?;
+        serde_json::to_value(selection).map_err(|error| CommandError::failed(error.to_string()))?;
     let text = |value: &Value| {
         value
             .as_str()
@@ -144,8 +148,8 @@ struct PatchBody<'a> {
     yes: bool,
 }
 
-fn read_patch(patch: &str) -> Result<Box<RawValue>, Failure> {
-    let bad = |problem: String| Failure::usage(format!("--patch: {problem}"));
+fn read_patch(patch: &str) -> Result<Box<RawValue>, CommandError> {
+    let bad = |problem: String| CommandError::usage(format!("--patch: {problem}"));
     let text = if patch.trim_start().starts_with(['[', '{']) {
         patch.to_owned()
     } else {
@@ -158,7 +162,7 @@ fn read_patch(patch: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(&text).map_err(|error| bad(format!("not JSON: {error}")))
 }
 
-fn report(text: &str, as_json: bool, next: &str) -> Result<(), Failure> {
+fn report(text: &str, as_json: bool, next: &str) -> Result<(), CommandError> {
     if as_json {
         return print_json(text);
     }
@@ -180,7 +184,7 @@ async fn in_editor(
     letter: i64,
     reason: &str,
     as_json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let path = format!("/api/v1/dead-letters/{letter}/value");
     let answer: Value = read(&client.get(&path, &[]).await?)?;
     let original = answer["text"].as_str().unwrap_or_default().to_owned();
@@ -190,7 +194,7 @@ async fn in_editor(
             .filter(|value| !value.trim().is_empty())
     });
     let Some(editor) = editor else {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "no editor: set $VISUAL or $EDITOR, or use --set or --patch",
         ));
     };
@@ -224,9 +228,9 @@ async fn in_editor(
                     &format!("eventflow replay apply {letter} --yes"),
                 );
             }
-            Err(failure) if failure.is("still_broken") || failure.is("invalid_request") => {
-                note(&format!("the current contract rejects it: {failure}"));
-                if let Some(pointer) = failure
+            Err(error) if error.is("still_broken") || error.is("invalid_request") => {
+                note(&format!("the current contract rejects it: {error}"));
+                if let Some(pointer) = error
                     .problem
                     .as_ref()
                     .and_then(|problem| problem["rejection"]["pointer"].as_str())
@@ -234,26 +238,27 @@ async fn in_editor(
                     note(&format!("  at {pointer}"));
                 }
                 if !confirm("Edit it again?")? {
-                    return Err(failure);
+                    return Err(error);
                 }
                 file.as_file_mut().seek(SeekFrom::Start(0))?;
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// Editors may replace the file: it is read by its name.
-fn reread(path: &Path) -> Result<String, Failure> {
+fn reread(path: &Path) -> Result<String, CommandError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?
         .take(16 << 20)
         .read_to_end(&mut bytes)?;
-    String::from_utf8(bytes)
-        .map_err(|_| Failure::usage("the saved file is not UTF-8; nothing was changed"))
+    String::from_utf8(bytes).map_err(|_| {
+        CommandError::usage("nothing was changed: the saved file is not UTF-8; save it as UTF-8")
+    })
 }
 
-async fn open(editor: &str, path: &Path) -> Result<(), Failure> {
+async fn open(editor: &str, path: &Path) -> Result<(), CommandError> {
     // A Ctrl-C in the editor is for the editor.
     let _interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut command = tokio::process::Command::new("sh");
@@ -262,15 +267,16 @@ async fn open(editor: &str, path: &Path) -> Result<(), Failure> {
         .arg(format!("{editor} \"$1\""))
         .arg("editor")
         .arg(path);
-    let ended = command
-        .status()
-        .await
-        .map_err(|error| Failure::failed(format!("cannot start the editor {editor}: {error}")))?;
+    let ended = command.status().await.map_err(|error| {
+        CommandError::failed(format!(
+            "cannot start the editor {editor}: {error}; check $VISUAL and $EDITOR"
+        ))
+    })?;
     if ended.success() {
         Ok(())
     } else {
-        Err(Failure::failed(format!(
-            "the editor {editor} ended with {ended}; nothing was changed"
+        Err(CommandError::failed(format!(
+            "nothing was changed: the editor {editor} ended with {ended}; check $VISUAL and $EDITOR, or use --set or --patch"
         )))
     }
 }

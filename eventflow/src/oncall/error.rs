@@ -17,7 +17,7 @@ pub(crate) enum Exit {
 /// What a command failed with.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct Failure {
+pub(crate) struct CommandError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     /// Code of the API's error, when the API refused
@@ -26,7 +26,7 @@ pub(crate) struct Failure {
     pub(crate) problem: Option<Value>,
 }
 
-impl Failure {
+impl CommandError {
     pub(crate) fn new(exit: Exit, message: impl AsRef<str>) -> Self {
         Self {
             exit,
@@ -54,7 +54,7 @@ impl Failure {
         };
         let (Some(code), Some(detail)) = (text("code"), text("detail")) else {
             return Self::failed(format!(
-                "HTTP {status}, and not from the recovery API; check --api-url"
+                "HTTP {status}, but not from the recovery API; check --api-url, and any proxy in front of it"
             ));
         };
         let exit = match (status, code) {
@@ -77,16 +77,16 @@ impl Failure {
     }
 }
 
-impl From<std::io::Error> for Failure {
+impl From<std::io::Error> for CommandError {
     fn from(error: std::io::Error) -> Self {
         Self::failed(error.to_string())
     }
 }
 
-impl From<serde_json::Error> for Failure {
+impl From<serde_json::Error> for CommandError {
     fn from(error: serde_json::Error) -> Self {
         Self::failed(format!(
-            "the answer has an unknown form ({error}): use the same version of eventflow as the recovery role"
+            "cannot read the answer ({error}); use the same version of eventflow as the recovery role"
         ))
     }
 }

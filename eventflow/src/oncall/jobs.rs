@@ -1,7 +1,7 @@
 //! Replays as text.
 
 use super::client::read;
-use super::failure::Failure;
+use super::error::CommandError;
 use super::table::TextTable;
 use super::text::{age, count, put, when};
 use super::watch::{has_failed, progress};
@@ -106,7 +106,7 @@ pub(super) fn dry_run_text(dry_run: &DryRun) -> String {
     if dry_run.samples.is_empty() {
         return out;
     }
-    let mut rows = TextTable::new(&["LETTER", "WOULD", "CODE", "DETAIL"]);
+    let mut rows = TextTable::new(&["LETTER", "PREDICTED", "CODE", "DETAIL"]);
     for sample in &dry_run.samples {
         let row = sample.row.as_ref().map(stored).unwrap_or_default();
         let mut detail = sample
@@ -148,7 +148,7 @@ struct Jobs {
     replays: Vec<Job>,
 }
 
-pub(super) fn history_text(text: &str) -> Result<String, Failure> {
+pub(super) fn history_text(text: &str) -> Result<String, CommandError> {
     let Jobs { replays } = read(text)?;
     if replays.is_empty() {
         return Ok("nothing was replayed yet\ntry: eventflow dlq groups, then eventflow replay plan --group N\n".to_owned());

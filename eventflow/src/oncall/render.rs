@@ -1,7 +1,7 @@
 //! The API's answers as text: dead letters, groups, totals, the audit log.
 
 use super::client::read;
-use super::failure::Failure;
+use super::error::CommandError;
 use super::table::TextTable;
 use super::text::{age, count, lines, moment, pretty, put, when};
 use recovery::model::{
@@ -43,15 +43,15 @@ pub(super) fn dead_letters(page: &DeadLetterPage, selection: &Selection) -> Stri
         Some(total) if total <= shown => {}
         Some(total) => put(
             &mut out,
-            &format!("\u{2014} {shown} of {total}; more: --before {last}"),
+            &format!("{shown} of {total} shown; for more, add --before {last}"),
         ),
         None => put(
             &mut out,
-            &format!("\u{2014} {shown} shown; more: --before {last}"),
+            &format!("{shown} shown; for more, add --before {last}"),
         ),
     }
     if page.letters.iter().any(|letter| letter.edited) {
-        put(&mut out, "\u{2014} * edited since it failed");
+        put(&mut out, "* edited since it failed");
     }
     out
 }
@@ -97,7 +97,7 @@ struct Groups {
     groups: Vec<DeadLetterGroup>,
 }
 
-pub(super) fn groups(text: &str) -> Result<String, Failure> {
+pub(super) fn groups(text: &str) -> Result<String, CommandError> {
     let Groups { groups } = read(text)?;
     if groups.is_empty() {
         return Ok("no open dead letters in any group\ntry: eventflow dlq groups --state replaying,resolved,discarded, or eventflow dlq stats\n".to_owned());
@@ -109,8 +109,8 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
         "STAGE",
         "CODE",
         "SOURCE",
-        "FIRST",
-        "LAST",
+        "FIRST SEEN",
+        "LAST SEEN",
         "SAMPLE",
         "EVENT TYPE",
     ]);
@@ -139,7 +139,7 @@ pub(super) fn groups(text: &str) -> Result<String, Failure> {
     Ok(out)
 }
 
-pub(super) fn dead_letter(text: &str) -> Result<String, Failure> {
+pub(super) fn dead_letter(text: &str) -> Result<String, CommandError> {
     let detail: DeadLetterDetail = read(text)?;
     let letter = &detail.letter;
     let mut out = String::new();
@@ -156,7 +156,7 @@ pub(super) fn dead_letter(text: &str) -> Result<String, Failure> {
     put(&mut out, &format!("  {}", letter.detail));
     out.push('\n');
     facts(&mut out, letter, &detail);
-    put(&mut out, "\nvalue".trim_start());
+    put(&mut out, "value");
     value(&mut out, &detail.value);
     put(&mut out, "headers");
     let widest = detail
@@ -178,7 +178,7 @@ pub(super) fn dead_letter(text: &str) -> Result<String, Failure> {
         put(
             &mut out,
             &format!(
-                "failed before  {}  {code} at {stage}, replay {}, dead-letter topic {position}: {}",
+                "failed before  {}  {code} at {stage}, replay {}, at {position} of the dead-letter topic: {}",
                 when(failure.failed_at),
                 failure.replay_count,
                 failure.detail
@@ -223,13 +223,13 @@ fn facts(out: &mut String, letter: &DeadLetter, detail: &DeadLetterDetail) {
         "first failed",
         (letter.first_failed_at != letter.last_failed_at).then(|| when(letter.first_failed_at)),
     );
-    fact("kind", Some(letter.disposition.clone()));
+    fact("disposition", Some(letter.disposition.clone()));
     fact("consumer group", Some(letter.consumer_group.clone()));
     fact("origin", Some(letter.origin.clone()));
     fact(
-        "dead letter at",
+        "position",
         Some(format!(
-            "{}:{} (headers of {})",
+            "{}:{} of the dead-letter topic, header format {}",
             detail.dlq.0, detail.dlq.1, detail.family
         )),
     );
@@ -275,7 +275,7 @@ fn value(out: &mut String, body: &Payload) {
     }
 }
 
-pub(super) fn stats(text: &str) -> Result<String, Failure> {
+pub(super) fn stats(text: &str) -> Result<String, CommandError> {
     let stats: IndexStats = read(text)?;
     let mut out = String::new();
     put(
@@ -299,7 +299,7 @@ pub(super) fn stats(text: &str) -> Result<String, Failure> {
         ),
         None => put(
             &mut out,
-            "index          lag unknown: only a running role knows it",
+            "index          lag unknown: ask a running role for it, with --api-url",
         ),
     }
     put(
@@ -339,7 +339,7 @@ struct Log {
     entries: Vec<AuditLogEntry>,
 }
 
-pub(super) fn log(text: &str) -> Result<String, Failure> {
+pub(super) fn log(text: &str) -> Result<String, CommandError> {
     let Log { entries } = read(text)?;
     if entries.is_empty() {
         return Ok("the audit log is empty\n".to_owned());

@@ -4,7 +4,7 @@ mod apply;
 
 use super::client::{Client, encoded, read};
 use super::connection::Connection;
-use super::failure::Failure;
+use super::error::CommandError;
 use super::jobs::{dry_run_text, history_text, job_text};
 use super::table::TextTable;
 use super::watch::{self, End, has_failed};
@@ -26,37 +26,37 @@ pub(crate) struct Replay {
 
 #[derive(Debug, clap::Subcommand)]
 enum Work {
-    /// Freeze a selection of dead letters into a replay; nothing is sent
+    /// Plan a replay of exactly the dead letters selected now; nothing is sent
     #[command(
         after_help = "Example: eventflow replay plan --code unknown_event_type --since 1d --reason \"contract deployed\""
     )]
     Plan {
         #[command(flatten)]
         targets: Targets,
-        /// Idempotency key: the same key again answers the same replay [default: a new one]
+        /// Idempotency key: the same key again returns the same replay [default: a random one]
         #[arg(long)]
         key: Option<String>,
     },
-    /// Evaluate a replay against the current contracts; nothing is sent
+    /// Check a planned replay against the current contracts; nothing is sent
     #[command(after_help = "Example: eventflow replay dry-run k3x9")]
     DryRun {
         /// Id of the replay
         job: String,
     },
-    /// Start a planned replay and watch it; given a selection instead: plan, dry-run and start it
+    /// Start a planned replay and watch it; with a selection instead, plan it, dry-run it and start it
     #[command(
         after_help = "Examples: eventflow replay apply k3x9 --rate 50\n          eventflow replay apply 17 --yes\n          eventflow replay apply --group 3 --reason \"contract deployed\" --yes"
     )]
     Apply {
         #[command(flatten)]
         targets: Targets,
-        /// Records per second
+        /// Records per second [default: 100, or the replay's rate so far]
         #[arg(long)]
         rate: Option<f64>,
         /// Start without asking; without it a person is asked, and a script ends with exit code 3
         #[arg(long, short)]
         yes: bool,
-        /// Return at once instead of watching
+        /// Return at once instead of watching the replay
         #[arg(long)]
         detach: bool,
         /// Start even if the dry run predicts that every record fails again
@@ -79,10 +79,10 @@ enum Work {
         /// Also list the outcome of each dead letter
         #[arg(long)]
         items: bool,
-        /// Watch it to its end
+        /// Watch the replay until it ends
         #[arg(long, conflicts_with = "items")]
         watch: bool,
-        /// Most items to list
+        /// Most items to list with --items
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
@@ -116,27 +116,29 @@ enum Work {
 /// What to replay.
 #[derive(Debug, clap::Args)]
 struct Targets {
-    /// Numbers of dead letters; for apply, or the id of a planned replay
+    /// Numbers of dead letters; apply also takes the id of one planned replay
     ids: Vec<String>,
     #[command(flatten)]
     selection: Selection,
-    /// Why; kept with the replay and in the audit log
+    /// Reason, kept with the replay and in the audit log
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
 impl Targets {
     /// The selection and the reason, when the ids are numbers of dead letters.
-    fn selection(self) -> Result<(Selection, String), Failure> {
+    fn selection(self) -> Result<(Selection, String), CommandError> {
         let numbers: Result<Vec<i64>, _> = self.ids.iter().map(|target| target.parse()).collect();
         let numbers = numbers.map_err(|_| {
-            Failure::usage("a dead letter is given by its number: list them with eventflow dlq ls")
+            CommandError::usage(
+                "a dead letter is given by its number: list them with eventflow dlq ls",
+            )
         })?;
         Ok((with_ids(self.selection, numbers), self.reason))
     }
 }
 
-pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Failure> {
+pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), CommandError> {
     let as_json = connection.json;
     let client = Client::new(connection.target()?).await?;
     let change = async |job: &str, what: &str| {
@@ -210,21 +212,18 @@ async fn plan(
     selection: &Selection,
     reason: &str,
     key: Option<String>,
-) -> Result<String, Failure> {
+) -> Result<String, CommandError> {
     let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let body = json!({"selection": selection, "reason": reason}).to_string();
-    let mut answer = client
+    client
         .open(Method::POST, "/api/v1/replays", Some(&key), Some(body))
-        .await?;
-    let mut text = Vec::new();
-    while let Some(piece) = answer.piece().await? {
-        text.extend_from_slice(&piece);
-    }
-    String::from_utf8(text).map_err(|_| Failure::failed("the answer is not UTF-8; check --api-url"))
+        .await?
+        .text()
+        .await
 }
 
 /// Watches to the end and reports how it ended.
-async fn follow(client: &Client, id: &str, as_json: bool) -> Result<(), Failure> {
+async fn follow(client: &Client, id: &str, as_json: bool) -> Result<(), CommandError> {
     match watch::watch(client, id).await? {
         End::Interrupted => {
             note(&format!(
@@ -241,10 +240,10 @@ async fn follow(client: &Client, id: &str, as_json: bool) -> Result<(), Failure>
             check_items(&job)?;
             match job.state {
                 JobState::Finished | JobState::Stopped => Ok(()),
-                JobState::Paused => Err(Failure::failed(format!(
+                JobState::Paused => Err(CommandError::failed(format!(
                     "replay {id} is paused; resume it: eventflow replay resume {id}"
                 ))),
-                JobState::Planned | JobState::Running => Err(Failure::failed(format!(
+                JobState::Planned | JobState::Running => Err(CommandError::failed(format!(
                     "no recovery role is running: start one (eventflow recovery), and replay {id} goes on by itself"
                 ))),
             }
@@ -253,12 +252,12 @@ async fn follow(client: &Client, id: &str, as_json: bool) -> Result<(), Failure>
 }
 
 /// Fails when items of it failed.
-fn check_items(job: &Job) -> Result<(), Failure> {
+fn check_items(job: &Job) -> Result<(), CommandError> {
     if !has_failed(job) {
         return Ok(());
     }
     let id = &job.id;
-    Err(Failure::failed(format!(
+    Err(CommandError::failed(format!(
         "items of replay {id} failed again; list them: eventflow replay status {id} --items"
     )))
 }
@@ -273,7 +272,7 @@ async fn status(
     id: &str,
     items: Option<u32>,
     as_json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let text = client.get(&path(id, ""), &[]).await?;
     let job: Job = read(&text)?;
     let Some(limit) = items else {
@@ -292,7 +291,7 @@ async fn status(
         return check_items(&job);
     }
     let Items { items } = read(&text)?;
-    let mut rows = TextTable::new(&["LETTER", "STATE", "CODE", "WOULD", "EVENT", "DETAIL"]);
+    let mut rows = TextTable::new(&["LETTER", "STATE", "CODE", "PREDICTED", "EVENT", "DETAIL"]);
     for item in items {
         let detail = item.detail.or(item.would_detail).unwrap_or_default();
         let code = item.code.or(item.would_code).unwrap_or_default();

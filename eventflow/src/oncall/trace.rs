@@ -2,7 +2,7 @@
 
 use super::client::{Client, read};
 use super::connection::Connection;
-use super::failure::Failure;
+use super::error::CommandError;
 use super::table::TextTable;
 use super::text::{count, lines, moment, put, span, when};
 use super::{print, print_json};
@@ -29,10 +29,11 @@ pub(crate) struct AuditArgs {
     /// Received before this time: RFC 3339, or an age
     #[arg(long, value_parser = parse_time)]
     to: Option<Time>,
-    /// Raw topic, if not the role's
+    /// Raw topic to audit [default: the pipeline's]
     #[arg(long)]
     topic: Option<String>,
-    /// Audit now: wait, at most a minute, until every record the validator has read by now has its fate. What it has not read is in flight
+    /// Audit now: wait, at most a minute, until every record that the validator has read by now has its fate. Records it has not read count
+    /// as in flight
     #[arg(long)]
     now: bool,
 }
@@ -46,7 +47,7 @@ pub(crate) struct ExplainArgs {
     letter: i64,
 }
 
-pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(), Failure> {
+pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(), CommandError> {
     let as_json = connection.json;
     let client = Client::new(connection.target()?).await?;
     let text = client.get("/api/v1/trace", &[("q", what)]).await?;
@@ -89,7 +90,7 @@ pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(
     if trace.truncated {
         put(
             &mut out,
-            "there are more than are shown: ask for one event id",
+            "more events match than are shown; give one event id",
         );
     }
     if trace.stories.is_empty() {
@@ -120,14 +121,14 @@ pub(super) async fn audit(
         topic,
         now,
     }: AuditArgs,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let as_json = connection.json;
     let client = Client::new(connection.target()?).await?;
     let mut parameters: Vec<(&str, String)> = Vec::new();
     for (name, time) in [("from", from), ("to", to)] {
         let text = time.map(|time| time.format(&Rfc3339)).transpose();
         parameters.extend(
-            text.map_err(|error| Failure::usage(format!("--{name}: {error}")))?
+            text.map_err(|error| CommandError::usage(format!("--{name}: {error}")))?
                 .map(|text| (name, text)),
         );
     }
@@ -145,13 +146,13 @@ pub(super) async fn audit(
             count(audit.gaps, "gap"),
             count(audit.double_fates, "double fate"),
         );
-        return Err(Failure::failed(format!(
-            "{gaps} and {doubles} in {}",
+        return Err(CommandError::failed(format!(
+            "{gaps} and {doubles} in {}; keep the topics and the database as they are, and call the owner of EventFlow",
             audit.topic
         )));
     }
     if audit.checkpoint_age_seconds.is_none() {
-        return Err(Failure::failed(
+        return Err(CommandError::failed(
             "nothing was audited yet: start `eventflow recovery`, or run this with --now",
         ));
     }
@@ -184,7 +185,7 @@ fn audit_text(audit: &model::Audit) -> String {
         audit.gaps,
     );
     fate("with two fates", audit.double_fates);
-    let mut rows = TextTable::new(&["PARTITION", "FIRST", "AUDITED UP TO", "END"]);
+    let mut rows = TextTable::new(&["PARTITION", "FIRST OFFSET", "AUDITED UP TO", "END OFFSET"]);
     for (partition, first, next, end) in &audit.partitions {
         rows.add(&[
             partition.to_string(),
@@ -201,7 +202,7 @@ fn audit_text(audit: &model::Audit) -> String {
         ),
         None => put(
             &mut out,
-            "not audited yet: a running recovery role does that (eventflow recovery)",
+            "not audited yet: start the recovery role (eventflow recovery), or add --now",
         ),
     }
     if audit.checkpoint_age_seconds.is_some() && audit.gaps + audit.double_fates == 0 {
@@ -213,7 +214,7 @@ fn audit_text(audit: &model::Audit) -> String {
         put(&mut out, &format!("{all} has exactly one fate"));
     }
     if !audit.findings.is_empty() {
-        let mut rows = TextTable::new(&["PARTITION", "OFFSET", "WHAT", "DETAIL"]);
+        let mut rows = TextTable::new(&["PARTITION", "OFFSET", "FINDING", "DETAIL"]);
         for finding in &audit.findings {
             rows.add(&[
                 finding.partition.to_string(),
@@ -229,7 +230,7 @@ fn audit_text(audit: &model::Audit) -> String {
 
 pub(super) async fn explain(
     ExplainArgs { connection, letter }: ExplainArgs,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let as_json = connection.json;
     let client = Client::new(connection.target()?).await?;
     let text = client

@@ -1,7 +1,7 @@
 //! Follows a running replay to its end. An interrupt stops the watching and nothing else.
 
 use super::client::{Client, encoded, read};
-use super::failure::Failure;
+use super::error::CommandError;
 use super::{note, text};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recovery::model::{ItemState, Job, JobState};
@@ -26,7 +26,7 @@ pub(super) enum End {
     Interrupted,
 }
 
-pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
+pub(super) async fn watch(client: &Client, id: &str) -> Result<End, CommandError> {
     // Before the first output: from here on an interrupt ends only the watching.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let bar = ProgressBar::with_draw_target(None, target());
@@ -64,17 +64,15 @@ pub(super) async fn watch(client: &Client, id: &str) -> Result<End, Failure> {
                 }
             }
             // The replay goes on without us; an API that restarts is waited for.
-            Err(failure)
-                if failure.code.is_none()
-                    || failure.is("unavailable")
-                    || failure.is("overloaded") =>
+            Err(error)
+                if error.code.is_none() || error.is("unavailable") || error.is("overloaded") =>
             {
                 if away.get_or_insert_with(Instant::now).elapsed() > API_TIMEOUT {
-                    return Err(failure);
+                    return Err(error);
                 }
-                bar.set_message("no answer, retrying");
+                bar.set_message("recovery does not answer; retrying");
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error),
         }
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}

@@ -37,7 +37,7 @@ impl Fates {
             }
         };
         let Ok(from) = (began - CLOCK_SKEW).format(&Rfc3339) else {
-            return Audited::Unknown("this machine has no usable clock".to_owned());
+            return Audited::Unknown("this machine's clock is unusable: set it".to_owned());
         };
         loop {
             let mut parameters = vec![("from", from.clone())];
@@ -50,14 +50,15 @@ impl Fates {
             let audit = match timeout_at(end, query).await {
                 Ok(Ok(audit)) => audit,
                 // A role that starts again answers a moment later.
-                Ok(Err(failure)) if failure.exit != Exit::Usage && Instant::now() + POLL < end => {
+                Ok(Err(error)) if error.exit != Exit::Usage && Instant::now() + POLL < end => {
                     tokio::time::sleep(POLL).await;
                     continue;
                 }
-                Ok(Err(failure)) => return Audited::Failed(failure.message),
+                Ok(Err(error)) => return Audited::Failed(error.message),
                 Err(_) => {
                     return Audited::Failed(
-                        "the audit does not answer before the deadline".to_owned(),
+                        "the audit does not answer before the deadline; raise --deadline"
+                            .to_owned(),
                     );
                 }
             };
@@ -67,24 +68,24 @@ impl Fates {
             let in_flight = count(audit.in_flight, "record");
             let Some(ours) = ours else {
                 return Audited::Failed(format!(
-                    "not every record of this run has a fate: no gap among audited records, {in_flight} in flight"
+                    "some records of this run have no fate yet ({in_flight} in flight): see the failed checks above"
                 ));
             };
             if ours.iter().all(|raw| is_audited(&audit, raw)) {
                 let (ours, records) =
                     (ours.len(), count(audit.records - audit.in_flight, "record"));
                 return Audited::Reconciled(format!(
-                    "all {ours} records of this run were audited, no gap among {records}"
+                    "all {ours} records of this run are audited; no gap among {records}"
                 ));
             }
             if Instant::now() + POLL >= end {
-                let next = if self.has_role {
+                let why = if self.has_role {
                     ""
                 } else {
-                    "; it audits every --audit-seconds: raise --deadline"
+                    ", since it audits every --audit-seconds"
                 };
                 return Audited::Unknown(format!(
-                    "recovery has not audited all records of this run, {in_flight} in flight{next}"
+                    "recovery has not audited all records of this run{why} ({in_flight} in flight); raise --deadline"
                 ));
             }
             tokio::time::sleep(POLL).await;
@@ -112,7 +113,7 @@ fn findings(audit: &Audit) -> String {
         count(audit.double_fates, "double fate"),
     );
     line(&format!(
-        "{gaps} and {doubles}{}: eventflow audit --from 10m",
+        "{gaps} and {doubles}{}; run: eventflow audit --from 10m",
         first.unwrap_or_default()
     ))
 }

@@ -1,13 +1,13 @@
-//! The checks, in order, and what a failed one tells a person to do.
+//! The checks, in order, and what to do when one fails.
 
 use super::NO_TARGET;
 use super::audit::Audited;
 use super::edge::{Edge, Posted};
 use super::event::Run;
 use super::fates::{FateError, Fates};
-use super::report::{Check, Millis, Report, Verdict, waiting};
+use super::report::{Check, CheckResult, Millis, Report, waiting};
 use super::stored::{RawPosition, StoredEvent};
-use crate::oncall::Failure;
+use crate::oncall::CommandError;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,7 +48,7 @@ impl Checks {
         fates: Option<&Fates>,
         batch: usize,
         deadline: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let began = Instant::now();
         let ready = self
             .edge
@@ -71,7 +71,7 @@ impl Checks {
                 Ok(posted) => fresh.push(posted),
                 Err(wrong) => {
                     self.record("accepted", began.elapsed(), Err(wrong), vec![event.id])?;
-                    return self.skip(&AFTER_READY[1..], "needs accepted");
+                    return self.skip(&AFTER_READY[1..], "the check accepted failed");
                 }
             }
         }
@@ -105,20 +105,20 @@ impl Checks {
         took: Duration,
         outcome: Result<String, String>,
         ids: Vec<String>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let (verdict, detail) = match outcome {
-            Ok(detail) => (Verdict::Passed, detail),
-            Err(detail) => (Verdict::Failed, detail),
+            Ok(detail) => (CheckResult::Passed, detail),
+            Err(detail) => (CheckResult::Failed, detail),
         };
         self.report
             .add(Check::new(name, verdict, took, detail).of(ids))
     }
 
-    fn skip(&mut self, names: &[&'static str], why: &str) -> Result<(), Failure> {
+    fn skip(&mut self, names: &[&'static str], why: &str) -> Result<(), CommandError> {
         names.iter().try_for_each(|name| {
             self.report.add(Check::new(
                 name,
-                Verdict::Skipped,
+                CheckResult::Skipped,
                 Duration::ZERO,
                 why.to_owned(),
             ))
@@ -133,18 +133,18 @@ impl Checks {
             again,
             batch,
         }: Sent,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let answered = |name, posted: Result<Posted, String>| match posted {
             Ok(posted) => {
                 let detail = format!("answered 200; its fate is not looked up: {NO_TARGET}");
-                Check::new(name, Verdict::Skipped, posted.took, detail).of(posted.ids())
+                Check::new(name, CheckResult::Skipped, posted.took, detail).of(posted.ids())
             }
-            Err(wrong) => Check::new(name, Verdict::Failed, Duration::ZERO, wrong),
+            Err(wrong) => Check::new(name, CheckResult::Failed, Duration::ZERO, wrong),
         };
         self.report.add(
             Check::new(
                 "stored",
-                Verdict::Skipped,
+                CheckResult::Skipped,
                 Duration::ZERO,
                 NO_TARGET.to_owned(),
             )
@@ -168,7 +168,7 @@ impl Checks {
             again,
             batch,
         }: Sent,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let broken = self.edge.accept(&self.run.broken("corrupted")).await;
         let began = Instant::now();
         waiting(fates.left());
@@ -201,7 +201,7 @@ impl Checks {
         // Which fates are known tells which stage is behind.
         let stage = match letter {
             Ok(_) => {
-                "the validator works, it dead-letters: check /ready and the log of persistence"
+                "the validator dead-letters, so it works: check /ready and the log of persistence"
             }
             Err(_) => {
                 "check /ready and the log of validator, persistence and recovery, in this order"
@@ -218,7 +218,8 @@ impl Checks {
             WEBHOOKS + 2 + ids(&batch).len(),
         );
         let ours = (ours.len() >= all).then_some(ours);
-        let stored = stored.map(|rows| format!("{} of {WEBHOOKS} are rows, one each", rows.len()));
+        let stored =
+            stored.map(|rows| format!("{} of {WEBHOOKS} are stored, one row each", rows.len()));
         self.record(
             "stored",
             stored_took,
@@ -227,17 +228,18 @@ impl Checks {
         )?;
         let copies = copies.map(|row| {
             format!(
-                "answered 200, known as a duplicate, one row of {} deliveries",
+                "answered 200, recorded as a duplicate: one row of {} deliveries",
                 row.positions.len()
             )
         });
-        let copies = copies.map_err(|why| why.text("answered 200, but no duplicate of", stage));
+        let copies =
+            copies.map_err(|why| why.text("answered 200, but not recorded as a duplicate:", stage));
         self.record("duplicate", copies_took, copies, ids(&again))?;
         let letter = letter
-            .map(|(said, _)| said)
+            .map(|(detail, _)| detail)
             .map_err(|why| why.text("answered 200, but no dead letter of", indexing));
         self.record("corrupted", letter_took, letter, ids(&broken))?;
-        let rows = rows.map(|rows| format!("answered 200, all {} events are rows", rows.len()));
+        let rows = rows.map(|rows| format!("answered 200, all {} events are stored", rows.len()));
         self.record(
             "batch",
             rows_took,
@@ -250,9 +252,9 @@ impl Checks {
             .reconcile(self.run.began(), ours.as_ref(), self.end)
             .await
         {
-            Audited::Reconciled(detail) => (Verdict::Passed, detail),
-            Audited::Failed(detail) => (Verdict::Failed, detail),
-            Audited::Unknown(detail) => (Verdict::Skipped, detail),
+            Audited::Reconciled(detail) => (CheckResult::Passed, detail),
+            Audited::Failed(detail) => (CheckResult::Failed, detail),
+            Audited::Unknown(detail) => (CheckResult::Skipped, detail),
         };
         self.report
             .add(Check::new("audit", verdict, began.elapsed(), detail))

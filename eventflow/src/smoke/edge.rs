@@ -1,8 +1,8 @@
 //! The vendor's side: what is posted to the edge and what it answers. An error is a sentence: what was wrong and what to do.
 
 use super::event::Event;
-use super::report::Verdict;
-use crate::oncall::{Failure, line, reason, trusting};
+use super::report::CheckResult;
+use crate::oncall::{CommandError, line, reason, trusting};
 use contracts::Secret;
 use contracts::webhook::scheme::Scheme;
 use contracts::webhook::signature::{Key, SignatureError, Verifier};
@@ -48,7 +48,7 @@ impl Posted {
 }
 
 pub(super) struct Ready {
-    pub(super) verdict: Verdict,
+    pub(super) verdict: CheckResult,
     pub(super) detail: String,
     /// There was an answer: it makes sense to go on
     pub(super) answers: bool,
@@ -68,8 +68,8 @@ impl Edge {
         secret: &Secret,
         ca: Option<&Path>,
         end: Instant,
-    ) -> Result<Self, Failure> {
-        let bad = |problem: &str| Failure::usage(format!("--url: {problem}"));
+    ) -> Result<Self, CommandError> {
+        let bad = |problem: &str| CommandError::usage(format!("--url: {problem}"));
         let parsed = Url::parse(url)
             .map_err(|_| bad("not a URL; expected https://host or a whole webhook URL"))?;
         if !matches!(parsed.scheme(), "http" | "https")
@@ -89,7 +89,7 @@ impl Edge {
         };
         let source = match (source, named) {
             (Some(asked), Some(named)) if asked != named => {
-                return Err(Failure::usage(format!(
+                return Err(CommandError::usage(format!(
                     "--source: {asked} differs from the source in --url, {named}: give one of them"
                 )));
             }
@@ -102,7 +102,7 @@ impl Edge {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "--url, --source: not a source name; use letters, digits, dots, underscores and hyphens",
             ));
         }
@@ -113,18 +113,18 @@ impl Edge {
         if let Some(path) = ca {
             http = trusting(http, path)?;
         }
-        let http = http
-            .build()
-            .map_err(|error| Failure::failed(format!("cannot create an HTTP client: {error}")))?;
+        let http = http.build().map_err(|error| {
+            CommandError::failed(format!("cannot create an HTTP client: {error}"))
+        })?;
         let scheme = Scheme::preset("eventflow")
-            .ok_or_else(|| Failure::failed("the built-in signature scheme is missing"))?;
+            .ok_or_else(|| CommandError::failed("the built-in signature scheme is missing"))?;
         let key = Key {
             id: "smoke".to_owned(),
             secret: secret.clone(),
             not_after: None,
         };
         let verifier = Verifier::new(scheme, vec![key], None).map_err(|error| {
-            Failure::usage(format!("EVENTFLOW_WEBHOOK_SIGNING_SECRET: {error}"))
+            CommandError::usage(format!("EVENTFLOW_WEBHOOK_SIGNING_SECRET: {error}"))
         })?;
         Ok(Self {
             http,
@@ -145,19 +145,19 @@ impl Edge {
             {
                 Ok(answer) if answer.status == StatusCode::OK && answer.body["ready"] == true => {
                     return Ready {
-                        verdict: Verdict::Passed,
+                        verdict: CheckResult::Passed,
                         detail: "the edge reports that it is ready".to_owned(),
                         answers: true,
                     };
                 }
-                // Before the edge may stand what lets nothing but webhooks through.
+                // A proxy in front of the edge may let nothing but webhooks through.
                 Ok(Answer { status, .. }) if status.is_success() || status.is_client_error() => {
                     let detail = format!(
-                        "the proxy before the edge does not expose /ready ({})",
+                        "the proxy in front of the edge does not expose /ready ({})",
                         status.as_u16()
                     );
                     return Ready {
-                        verdict: Verdict::Skipped,
+                        verdict: CheckResult::Skipped,
                         detail,
                         answers: true,
                     };
@@ -169,13 +169,13 @@ impl Edge {
                         not_ready(&answer)
                     );
                     Ready {
-                        verdict: Verdict::Failed,
+                        verdict: CheckResult::Failed,
                         detail,
                         answers: true,
                     }
                 }
                 Err(wrong) => Ready {
-                    verdict: Verdict::Failed,
+                    verdict: CheckResult::Failed,
                     detail: wrong,
                     answers: false,
                 },
@@ -215,7 +215,7 @@ impl Edge {
                 took: answer.took,
             }),
             _ => Err(format!(
-                "answered 200, but did not accept {} events",
+                "answered 200, but did not accept {} events; check that --url is an EventFlow edge",
                 events.len()
             )),
         }
@@ -233,7 +233,7 @@ impl Edge {
         let answer = self
             .post("", &event.body, &event.body, STALE_SECONDS)
             .await?;
-        let accepted = "ACCEPTED a signature of ten minutes ago, so webhooks can be replayed: check this source's tolerance";
+        let accepted = "ACCEPTED a signature of ten minutes ago, so recorded webhooks can be posted again: check this source's tolerance";
         refused(&answer, SignatureError::TooOld, accepted)
     }
 
@@ -321,7 +321,7 @@ fn not_ready(answer: &Answer) -> String {
         })
         .collect();
     if failing.is_empty() {
-        said(answer)
+        answered(answer)
     } else {
         line(&failing.join("; "))
     }
@@ -332,7 +332,7 @@ fn code(answer: &Answer) -> Option<&str> {
 }
 
 /// What was answered, in one line.
-fn said(answer: &Answer) -> String {
+fn answered(answer: &Answer) -> String {
     let status = answer.status.as_u16();
     match (code(answer), answer.body["detail"].as_str()) {
         (Some(code), Some(detail)) => line(&format!("answered {status} {code} ({detail})")),
@@ -340,7 +340,7 @@ fn said(answer: &Answer) -> String {
         (None, _) if answer.status.is_redirection() => {
             format!("answered {status}, a redirect: give the URL it points to")
         }
-        (None, _) => format!("answered {status}, and is not an EventFlow edge"),
+        (None, _) => format!("answered {status}, unlike an EventFlow edge"),
     }
 }
 
@@ -352,9 +352,9 @@ fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(
         "signature_mismatch" => {
             "the edge's secret differs from EVENTFLOW_WEBHOOK_SIGNING_SECRET here"
         }
-        "secret_expired" => "EVENTFLOW_WEBHOOK_SIGNING_SECRET is an old secret of this source",
+        "secret_expired" => "EVENTFLOW_WEBHOOK_SIGNING_SECRET is an expired secret of this source",
         "timestamp_too_old" | "timestamp_in_future" => {
-            "the clocks of this machine and of the edge are minutes apart"
+            "set the clocks: this machine's and the edge's are minutes apart"
         }
         "unknown_source" => "give a source of the edge's sources.toml with --source",
         "missing_signature_header" | "malformed_signature_header" => {
@@ -367,9 +367,9 @@ fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(
         word if word.starts_with("publish_") => {
             "the edge cannot publish: check its /ready, then Kafka"
         }
-        _ => "check --url, and any proxy before the edge",
+        _ => "check --url, and any proxy in front of the edge",
     };
-    Err(format!("{}: {what}", said(answer)))
+    Err(format!("{}: {what}", answered(answer)))
 }
 
 fn refused(answer: &Answer, why: SignatureError, accepted: &str) -> Result<String, String> {

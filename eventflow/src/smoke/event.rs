@@ -1,9 +1,9 @@
-//! Events of one run: recognisable by their ids, cheap, and of nobody.
+//! Events of one run: recognisable by their ids, of one cent, and of no real vendor.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Most events of the batch that share a payment: as many stories as recovery tells at once, so that one question is enough for them.
+/// Most events of the batch that share a payment: as many events as one trace shows, so that one query is enough for them.
 const SIBLINGS: usize = 20;
 /// Payments of a small batch, so that it goes to several partitions.
 const PAYMENTS: usize = 4;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_to_several_partitions_and_is_asked_for_by_few_payments() {
+    fn a_batch_goes_to_several_partitions_and_is_looked_up_by_few_payments() {
         let payments = |events: usize| {
             let batch = Run::new().batch(events);
             assert_eq!(batch.len(), events);

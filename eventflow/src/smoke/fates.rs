@@ -4,7 +4,7 @@ use super::edge::Posted;
 use super::stored::{
     Lookup, RawPosition, StoredEvent, has_duplicate, raw_position, stored_event, trace,
 };
-use crate::oncall::{Client, Exit, Failure, Target, line, read};
+use crate::oncall::{Client, CommandError, Exit, Target, line, read};
 use recovery::model::{DeadLetter, DeadLetterPage};
 use serde_json::json;
 use std::time::Duration;
@@ -55,8 +55,8 @@ impl FateError {
 }
 
 impl Fates {
-    /// A connection that nobody may use is wrong usage; one that does not work yet shows in the checks.
-    pub(super) async fn open(target: Target, until: Instant) -> Result<Self, Failure> {
+    /// A connection that is refused (a wrong token) is wrong usage; one that does not work yet fails the checks.
+    pub(super) async fn open(target: Target, until: Instant) -> Result<Self, CommandError> {
         let has_role = matches!(target, Target::Api(_));
         let asked = async {
             let client = Client::new(target).await?;
@@ -67,9 +67,9 @@ impl Fates {
         };
         let client = match timeout_at(until, asked).await {
             Ok(Ok(client)) => Ok(client),
-            Ok(Err(failure)) if failure.exit == Exit::Usage => return Err(failure),
-            Ok(Err(failure)) => Err(failure.message),
-            Err(_) => Err("recovery does not answer in time".to_owned()),
+            Ok(Err(error)) if error.exit == Exit::Usage => return Err(error),
+            Ok(Err(error)) => Err(error.message),
+            Err(_) => Err("recovery does not answer in time; check its /ready".to_owned()),
         };
         Ok(Self {
             client,
@@ -92,21 +92,21 @@ impl Fates {
     async fn until<T>(
         &self,
         id: &str,
-        query: impl AsyncFn(&Client) -> Result<Lookup<T>, Failure>,
+        query: impl AsyncFn(&Client) -> Result<Lookup<T>, CommandError>,
     ) -> Result<T, FateError> {
         let (client, began) = (self.client()?, Instant::now());
         // For a first query that the deadline cuts off; afterwards the last error stands.
-        let mut last = Some("recovery does not answer in time".to_owned());
+        let mut last = Some("recovery does not answer in time; check its /ready".to_owned());
         loop {
             last = match timeout_at(self.until, query(client)).await {
                 Ok(Ok(Lookup::Found(found))) => return Ok(found),
                 Ok(Ok(Lookup::Wrong(text))) => return Err(FateError::Wrong(line(&text))),
                 Ok(Ok(Lookup::Pending)) => None,
-                Ok(Err(failure)) if failure.is("not_found") => None,
-                Ok(Err(failure)) if failure.exit == Exit::Usage => {
-                    return Err(FateError::Wrong(failure.message));
+                Ok(Err(error)) if error.is("not_found") => None,
+                Ok(Err(error)) if error.exit == Exit::Usage => {
+                    return Err(FateError::Wrong(error.message));
                 }
-                Ok(Err(failure)) => Some(failure.message),
+                Ok(Err(error)) => Some(error.message),
                 Err(_) => last,
             };
             if Instant::now() + POLL >= self.until {
@@ -205,16 +205,16 @@ impl Fates {
                 })
             })
             .await?;
-        let (mut said, mut last) = (Vec::new(), None);
+        let (mut found, mut last) = (Vec::new(), None);
         for letter in &letters {
             let end = self.discard(letter).await;
-            said.push(format!(
+            found.push(format!(
                 "dead letter {} {CODE} at {}, {end}",
                 letter.id, letter.stage
             ));
             last = raw_position(&letter.origin);
         }
-        Ok((line(&format!("answered 200, {}", said.join("; "))), last))
+        Ok((line(&format!("answered 200, {}", found.join("; "))), last))
     }
 
     async fn discard(&self, letter: &DeadLetter) -> String {
@@ -229,8 +229,8 @@ impl Fates {
         .await
         {
             Ok(Ok(_)) => return "discarded".to_owned(),
-            Ok(Err(failure)) if failure.is("role_too_low") => "the token may only read".to_owned(),
-            Ok(Err(failure)) => failure.message,
+            Ok(Err(error)) if error.is("role_too_low") => "the token may only read".to_owned(),
+            Ok(Err(error)) => error.message,
             Err(_) => "no answer in time".to_owned(),
         };
         format!(

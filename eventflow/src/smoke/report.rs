@@ -1,7 +1,7 @@
-//! One line a check for a person, one document for a script.
+//! One line per check for a person, one document for a script.
 
 use super::edge::Edge;
-use crate::oncall::{Failure, line, print, print_json};
+use crate::oncall::{CommandError, line, print, print_json};
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub(super) enum CheckResult {
     Passed,
     Failed,
     Skipped,
@@ -19,18 +19,18 @@ pub(super) enum Verdict {
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     name: &'static str,
-    verdict: Verdict,
+    verdict: CheckResult,
     seconds: f64,
     /// What was seen, or what is wrong and what to do
     detail: String,
-    /// To ask `eventflow trace` about
+    /// For `eventflow trace`
     event_ids: Vec<String>,
 }
 
 impl Check {
     pub(super) fn new(
         name: &'static str,
-        verdict: Verdict,
+        verdict: CheckResult,
         took: Duration,
         detail: String,
     ) -> Self {
@@ -84,7 +84,7 @@ pub(super) struct Report {
     source: String,
     /// recovery, database or none
     fates: &'static str,
-    verdict: Option<Verdict>,
+    verdict: Option<CheckResult>,
     seconds: f64,
     checks: Vec<Check>,
     pub(super) latency: Latency,
@@ -107,7 +107,7 @@ impl Report {
         }
     }
 
-    pub(super) fn begin(&self) -> Result<(), Failure> {
+    pub(super) fn begin(&self) -> Result<(), CommandError> {
         let fates = match self.fates {
             "none" => "fates are not looked up",
             "database" => "fates from the database",
@@ -119,37 +119,37 @@ impl Report {
         ))
     }
 
-    /// Says a check's verdict as soon as it is known.
-    pub(super) fn add(&mut self, check: Check) -> Result<(), Failure> {
-        let verdict = match check.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "FAILED",
-            Verdict::Skipped => "skipped",
+    /// Adds a check, and prints its result at once.
+    pub(super) fn add(&mut self, check: Check) -> Result<(), CommandError> {
+        let result = match check.verdict {
+            CheckResult::Passed => "passed",
+            CheckResult::Failed => "FAILED",
+            CheckResult::Skipped => "skipped",
         };
         self.print(&format!(
-            "  {verdict:<7}  {:<9}  {:>6.2} s  {}",
+            "  {result:<7}  {:<9}  {:>6.2} s  {}",
             check.name, check.seconds, check.detail
         ))?;
         self.checks.push(check);
         Ok(())
     }
 
-    /// The verdict of all, last.
-    pub(super) fn end(mut self, took: Duration, require_fates: bool) -> Result<(), Failure> {
-        let named = |verdict| {
+    /// The result of the run, last.
+    pub(super) fn end(mut self, took: Duration, require_fates: bool) -> Result<(), CommandError> {
+        let named = |result| {
             let names = self
                 .checks
                 .iter()
-                .filter(move |check| check.verdict == verdict)
+                .filter(move |check| check.verdict == result)
                 .map(|check| check.name);
             names.collect::<Vec<_>>()
         };
         let (failed, skipped, passed) = (
-            named(Verdict::Failed),
-            named(Verdict::Skipped),
-            named(Verdict::Passed).len(),
+            named(CheckResult::Failed),
+            named(CheckResult::Skipped),
+            named(CheckResult::Passed).len(),
         );
-        // An edge that does not show /ready was still seen to work.
+        // An edge behind a proxy that hides /ready was still seen to work.
         let missing: Vec<_> = skipped
             .iter()
             .filter(|name| require_fates && **name != "ready")
@@ -175,9 +175,9 @@ impl Report {
         };
         let sums = format!("{sums} in {:.1} s", took.as_secs_f64());
         self.verdict = Some(if good {
-            Verdict::Passed
+            CheckResult::Passed
         } else {
-            Verdict::Failed
+            CheckResult::Failed
         });
         self.seconds = took.as_secs_f64();
         for (what, millis) in [
@@ -186,7 +186,7 @@ impl Report {
         ] {
             if let Some(Millis { p50, max, samples }) = millis {
                 self.print(&format!(
-                    "  webhook {what:<13}  p50 {p50} ms, max {max} ms, of {samples}"
+                    "  webhook {what:<13}  p50 {p50} ms, max {max} ms, {samples} samples"
                 ))?;
             }
         }
@@ -200,11 +200,14 @@ impl Report {
         if good {
             Ok(())
         } else {
-            Err(Failure::failed(format!("smoke of {} {why}", self.url)))
+            Err(CommandError::failed(format!(
+                "smoke of {}: {why}",
+                self.url
+            )))
         }
     }
 
-    fn print(&self, text: &str) -> Result<(), Failure> {
+    fn print(&self, text: &str) -> Result<(), CommandError> {
         if self.as_json {
             Ok(())
         } else {
@@ -213,11 +216,11 @@ impl Report {
     }
 }
 
-/// Tells a person why nothing moves.
+/// Tells a person at a terminal what is waited for.
 #[expect(clippy::print_stderr, reason = "beside the answer, for a person")]
 pub(super) fn waiting(left: Duration) {
     if std::io::stderr().is_terminal() {
-        eprintln!("  waiting for their fates, at most {} s", left.as_secs());
+        eprintln!("  waiting at most {} s for their fates", left.as_secs());
     }
 }
 

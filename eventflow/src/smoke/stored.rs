@@ -1,6 +1,6 @@
 //! Whether an event is stored, as its trace says.
 
-use crate::oncall::{Client, Failure, read};
+use crate::oncall::{Client, CommandError, read};
 use recovery::model::{StepKind, Story, Trace};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(super) fn raw_position(text: &str) -> Option<RawPosition> {
     parts.next().map(|_| (partition, offset))
 }
 
-pub(super) async fn trace(client: &Client, key: &str) -> Result<Trace, Failure> {
+pub(super) async fn trace(client: &Client, key: &str) -> Result<Trace, CommandError> {
     read(
         &client
             .get("/api/v1/trace", &[("q", key.to_owned())])
@@ -81,7 +81,7 @@ pub(super) fn stored_event(trace: &Trace, id: &str) -> Lookup<StoredEvent> {
             })
         }
         rows => Lookup::Wrong(format!(
-            "{id} is {} rows: a unique index is missing",
+            "{id} is {} rows: restore the unique index of persistence.events",
             rows.len()
         )),
     }

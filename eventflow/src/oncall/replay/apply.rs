@@ -2,7 +2,7 @@
 
 use super::{Targets, follow, path, plan};
 use crate::oncall::client::{Client, read};
-use crate::oncall::failure::{Exit, Failure};
+use crate::oncall::error::{CommandError, Exit};
 use crate::oncall::jobs::{dry_run_text, job_text};
 use crate::oncall::text::{count, line};
 use crate::oncall::{confirm, print, print_json};
@@ -20,14 +20,18 @@ pub(super) struct Start {
 }
 
 /// Starts a planned replay, or plans and dry-runs one and starts it, then watches it.
-pub(super) async fn run(client: &Client, targets: Targets, start: Start) -> Result<(), Failure> {
+pub(super) async fn run(
+    client: &Client,
+    targets: Targets,
+    start: Start,
+) -> Result<(), CommandError> {
     let named = match targets.ids.as_slice() {
         [one] if one.parse::<i64>().is_err() => Some(one.clone()),
         _ => None,
     };
     let job: Job = if let Some(name) = named {
         if targets.selection != Selection::default() {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "{name} is a replay with a selection of its own: give either the replay or a selection"
             )));
         }
@@ -35,7 +39,7 @@ pub(super) async fn run(client: &Client, targets: Targets, start: Start) -> Resu
     } else {
         let (selection, reason) = targets.selection()?;
         if selection == Selection::default() {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "select what to replay: a planned replay, numbers of dead letters, --group, --code, ...",
             ));
         }
@@ -53,7 +57,7 @@ pub(super) async fn run(client: &Client, targets: Targets, start: Start) -> Resu
             "replay {0} is planned and nothing was sent; send it: eventflow replay apply {0} --yes",
             job.id
         );
-        return Err(Failure::new(Exit::Confirmation, next));
+        return Err(CommandError::new(Exit::Confirmation, next));
     }
     // It was confirmed above, however many they are.
     let text = client
@@ -62,14 +66,14 @@ pub(super) async fn run(client: &Client, targets: Targets, start: Start) -> Resu
             &json!({"rate": start.rate, "yes": true}),
         )
         .await
-        .map_err(|mut failure| {
-            if failure.is("needs_approval") {
-                failure.message = format!(
-                    "{failure}; a second person runs: eventflow replay approve {}",
+        .map_err(|mut error| {
+            if error.is("needs_approval") {
+                error.message = format!(
+                    "{error}; a second person runs: eventflow replay approve {}",
                     line(&job.id)
                 );
             }
-            failure
+            error
         })?;
     if start.detach {
         return if start.as_json {
@@ -87,7 +91,7 @@ async fn planned(
     selection: &Selection,
     reason: &str,
     start: &Start,
-) -> Result<Job, Failure> {
+) -> Result<Job, CommandError> {
     let job: Job = read(&plan(client, selection, reason, None).await?)?;
     let dry_run: DryRun = read(
         &client
@@ -100,7 +104,7 @@ async fn planned(
     let hopeless = dry_run.would_fail > 0 && dry_run.would_store + dry_run.would_be_duplicate == 0;
     if hopeless && !start.force {
         let id = &job.id;
-        return Err(Failure::failed(format!(
+        return Err(CommandError::failed(format!(
             "every one would fail again, so nothing was sent: fix them (eventflow dlq edit) or deploy the fix first; to send them \
              anyway: eventflow replay apply {id} --yes"
         )));
