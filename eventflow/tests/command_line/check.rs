@@ -5,18 +5,18 @@ use crate::{ROLES, SECRETS, eventflow};
 #[test]
 fn a_fine_configuration_says_so_and_exits_0_for_every_role() {
     for role in ROLES {
-        let (code, said) = eventflow(
+        let (code, output) = eventflow(
             &[role, "--check"],
             &[("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "a-secret")],
         );
         assert_eq!(
-            (code, said.as_str()),
+            (code, output.as_str()),
             (Some(0), "configuration is fine\n"),
             "{role}"
         );
-        let (code, said) = eventflow(&[role, "--check"], &SECRETS);
+        let (code, output) = eventflow(&[role, "--check"], &SECRETS);
         assert_eq!(
-            (code, said.as_str()),
+            (code, output.as_str()),
             (Some(0), "configuration is fine\n"),
             "{role} with everything set"
         );
@@ -198,9 +198,9 @@ fn a_bad_value_exits_2_and_names_the_setting_for_every_role() {
             .chain([(&["--no-such-flag"][..], "--no-such-flag")])
         {
             let environment = [("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "a-secret")];
-            let (code, said) = eventflow(&[&[role, "--check"], flags].concat(), &environment);
-            if code != Some(2) || !said.contains(named) || said.contains("is fine") {
-                wrong.push(format!("{role} {flags:?}: exit {code:?}, {said}"));
+            let (code, output) = eventflow(&[&[role, "--check"], flags].concat(), &environment);
+            if code != Some(2) || !output.contains(named) || output.contains("is fine") {
+                wrong.push(format!("{role} {flags:?}: exit {code:?}, {output}"));
             }
         }
     }
@@ -209,7 +209,7 @@ fn a_bad_value_exits_2_and_names_the_setting_for_every_role() {
 
 #[test]
 fn a_program_built_without_msk_iam_says_so() {
-    let (code, said) = eventflow(
+    let (code, output) = eventflow(
         &["validator", "--check", "--kafka-security", "aws-msk-iam"],
         &[("AWS_REGION", "eu-west-1")],
     );
@@ -218,5 +218,8 @@ fn a_program_built_without_msk_iam_says_so() {
     } else {
         (Some(2), "--features msk-iam")
     };
-    assert!(code == expected.0 && said.contains(expected.1), "{said}");
+    assert!(
+        code == expected.0 && output.contains(expected.1),
+        "{output}"
+    );
 }

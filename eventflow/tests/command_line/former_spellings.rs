@@ -31,8 +31,8 @@ const FORMER: [(&[&str], &[&str], &str); 9] = [
 fn a_former_spelling_parses_and_help_shows_only_its_replacement() {
     for (command, former, replacement) in FORMER {
         // --help wins over everything that parses, and over nothing that does not.
-        let (code, said) = eventflow(&[command, former, &["--help"]].concat(), &[]);
-        assert_eq!(code, Some(0), "{command:?} {former:?}: {said}");
+        let (code, output) = eventflow(&[command, former, &["--help"]].concat(), &[]);
+        assert_eq!(code, Some(0), "{command:?} {former:?}: {output}");
         let (_, shown) = eventflow(&[command, &["--help"][..]].concat(), &[]);
         let listed = |spelling: &str| {
             shown.lines().any(|line| {
@@ -43,19 +43,19 @@ fn a_former_spelling_parses_and_help_shows_only_its_replacement() {
         assert!(listed(replacement), "{command:?}: {shown}");
         assert!(!listed(former[0]), "{command:?}: {shown}");
     }
-    let (code, said) = eventflow(&["demo", "--no-such-flag", "1s", "--help"], &[]);
-    assert_eq!(code, Some(2), "{said}");
+    let (code, output) = eventflow(&["demo", "--no-such-flag", "1s", "--help"], &[]);
+    assert_eq!(code, Some(2), "{output}");
 }
 
 #[test]
 fn a_former_variable_is_read_when_the_new_one_is_not_set() {
     let check = ["admin", "topics", "check"];
     let former = ("EVENTFLOW_TOPICS", "/no/such/former.json");
-    let (code, said) = eventflow(&check, &[former]);
-    assert!(code == Some(2) && said.contains(former.1), "{said}");
+    let (code, output) = eventflow(&check, &[former]);
+    assert!(code == Some(2) && output.contains(former.1), "{output}");
     let new = ("EVENTFLOW_PIPELINE", "/no/such/new.json");
-    let (code, said) = eventflow(&check, &[former, new]);
-    assert!(code == Some(2) && said.contains(new.1), "{said}");
+    let (code, output) = eventflow(&check, &[former, new]);
+    assert!(code == Some(2) && output.contains(new.1), "{output}");
 }
 
 #[test]
@@ -74,21 +74,21 @@ fn the_breaker_is_turned_off_by_name_and_its_former_flags_still_work() {
                 ("EVENTFLOW_BREAKER_SHARE", "nonsense"),
             ],
         ),
-        // It never dead-letters: what it was told of that never had a use.
+        // It never dead-letters: these flags never had an effect.
         ("analytics", &["--topic-dlq", "a", "--breaker-share=2"], &[]),
         ("analytics", &["--breaker-window", "9"], &[]),
     ];
     for (role, flags, environment) in fine {
-        let (code, said) = eventflow(&[&[role, "--check"], flags].concat(), environment);
-        assert_eq!(code, Some(0), "{role} {flags:?} {environment:?}: {said}");
+        let (code, output) = eventflow(&[&[role, "--check"], flags].concat(), environment);
+        assert_eq!(code, Some(0), "{role} {flags:?} {environment:?}: {output}");
     }
-    let (code, said) = eventflow(
+    let (code, output) = eventflow(
         &["validator", "--check"],
         &[("EVENTFLOW_BREAKER_SHARE", "nonsense")],
     );
     assert!(
-        code == Some(2) && said.contains("--max-dead-letter-ratio"),
-        "{said}"
+        code == Some(2) && output.contains("--max-dead-letter-ratio"),
+        "{output}"
     );
     let (_, help) = eventflow(&["analytics", "--help"], &[]);
     assert!(!help.contains("dlq") && !help.contains("breaker"), "{help}");

@@ -41,20 +41,20 @@ fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_group
         (&["analytics", "--help"], false),
         (&["producer", "--help"], false),
     ] {
-        let (_, said) = eventflow(arguments, &[]);
+        let (_, output) = eventflow(arguments, &[]);
         assert_eq!(
             (
-                said.contains("--topic-retry"),
-                said.contains("--max-replays")
+                output.contains("--topic-retry"),
+                output.contains("--max-replays")
             ),
             (offered, offered),
-            "{arguments:?}: {said}"
+            "{arguments:?}: {output}"
         );
     }
-    let (_, said) = eventflow(&["admin", "topics", "apply", "--help"], &[]);
+    let (_, output) = eventflow(&["admin", "topics", "apply", "--help"], &[]);
     assert!(
-        said.contains("--retry-group <NAME>") && said.contains("--allow-data-loss"),
-        "{said}"
+        output.contains("--retry-group <NAME>") && output.contains("--allow-data-loss"),
+        "{output}"
     );
     for (wrong, names) in [
         (["--retry-group", "a b"], "--retry-group"),
@@ -62,8 +62,8 @@ fn only_stages_that_dead_letter_offer_replays_and_admin_topics_names_their_group
         (["--pipeline", "/no/such/file"], "--pipeline"),
     ] {
         for work in ["apply", "check"] {
-            let (code, said) = eventflow(&[&["admin", "topics", work][..], &wrong].concat(), &[]);
-            assert!(code == Some(2) && said.contains(names), "{said}");
+            let (code, output) = eventflow(&[&["admin", "topics", work][..], &wrong].concat(), &[]);
+            assert!(code == Some(2) && output.contains(names), "{output}");
         }
     }
 }
@@ -83,10 +83,10 @@ fn no_help_text_shows_a_secret_of_the_environment() {
     for role in ROLES.into_iter().chain(more) {
         for help in ["--help", "-h"] {
             let arguments: Vec<&str> = role.split(' ').chain([help]).collect();
-            let (code, said) = eventflow(&arguments, &SECRETS);
-            assert_eq!(code, Some(0), "{said}");
-            assert!(said.contains("Usage:"), "{said}");
-            assert_clean(&format!("{role} {help}"), &said);
+            let (code, output) = eventflow(&arguments, &SECRETS);
+            assert_eq!(code, Some(0), "{output}");
+            assert!(output.contains("Usage:"), "{output}");
+            assert_clean(&format!("{role} {help}"), &output);
         }
     }
 }
@@ -101,19 +101,19 @@ fn every_command_of_on_call_has_a_manual_with_an_example_and_exit_codes_and_no_s
             } else {
                 arguments
             };
-            let (code, said) = eventflow(&arguments, &SECRETS);
-            assert_eq!(code, Some(0), "{command}: {said}");
-            assert_clean(&format!("{command} {help}"), &said);
+            let (code, output) = eventflow(&arguments, &SECRETS);
+            assert_eq!(code, Some(0), "{command}: {output}");
+            assert_clean(&format!("{command} {help}"), &output);
             if !["dlq", "replay"].contains(&command) {
                 assert!(
-                    said.contains("Example"),
-                    "{command} {help} has no example: {said}"
+                    output.contains("Example"),
+                    "{command} {help} has no example: {output}"
                 );
             }
             if help == "--help" && !["completions", "recovery reindex"].contains(&command) {
                 assert!(
-                    said.contains("Exit codes: 0 done"),
-                    "{command} does not tell its exit codes: {said}"
+                    output.contains("Exit codes: 0 done"),
+                    "{command} does not tell its exit codes: {output}"
                 );
             }
         }
@@ -126,11 +126,11 @@ fn every_command_of_on_call_has_a_manual_with_an_example_and_exit_codes_and_no_s
         (&["replay", "apply", "--rate", "fast"], "--rate"),
         (&["trace"], "<WHAT>"),
     ] {
-        let (code, said) = eventflow(wrong, &SECRETS);
+        let (code, output) = eventflow(wrong, &SECRETS);
         assert!(
-            code == Some(2) && said.contains(says),
-            "{wrong:?}: {code:?} {said}"
+            code == Some(2) && output.contains(says),
+            "{wrong:?}: {code:?} {output}"
         );
-        assert_clean(&format!("{wrong:?}"), &said);
+        assert_clean(&format!("{wrong:?}"), &output);
     }
 }

@@ -44,7 +44,7 @@ const SECRETS: [(&str, &str); 9] = [
     ("EVENTFLOW_RECOVERY_TOKEN", "LEAKED-recovery-token"),
 ];
 
-/// Runs to the end; the exit code and everything that was said. Nothing of the caller's environment is inherited.
+/// Runs to the end; the exit code and everything that was printed. Nothing of the caller's environment is inherited.
 fn eventflow(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     command
@@ -53,19 +53,22 @@ fn eventflow(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, 
         .envs(environment.iter().copied())
         .stdin(Stdio::null());
     let output = command.output().unwrap();
-    let said = format!(
+    let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    (output.status.code(), said)
+    (output.status.code(), text)
 }
 
-/// Asserts that none of the secrets is in what was said.
-fn assert_clean(what: &str, said: &str) {
+/// Asserts that none of the secrets was printed.
+fn assert_clean(what: &str, output: &str) {
     assert!(
-        !said.is_empty(),
-        "{what} says nothing, so this proves nothing"
+        !output.is_empty(),
+        "{what} prints nothing, so this proves nothing"
     );
-    assert!(!said.contains("LEAKED"), "{what} shows a secret: {said}");
+    assert!(
+        !output.contains("LEAKED"),
+        "{what} shows a secret: {output}"
+    );
 }

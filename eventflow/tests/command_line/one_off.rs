@@ -14,12 +14,12 @@ fn a_migration_that_cannot_be_made_is_not_taken_for_one() {
         "--seconds",
         "5",
     ];
-    let (code, said) = eventflow(&away, &[]);
+    let (code, output) = eventflow(&away, &[]);
     assert!(
         code == Some(1)
-            && said.contains("persistence is not migrated within 5 s: ")
-            && said.contains("Kafka"),
-        "{said}"
+            && output.contains("persistence is not migrated within 5 s: ")
+            && output.contains("Kafka"),
+        "{output}"
     );
 }
 
@@ -29,10 +29,10 @@ fn a_healthcheck_asks_the_role_of_this_machine() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let (code, said) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);
+    let (code, output) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);
     assert!(
-        code == Some(1) && said.contains("nothing answers at 127.0.0.1"),
-        "{said}"
+        code == Some(1) && output.contains("nothing answers at 127.0.0.1"),
+        "{output}"
     );
     // Whatever a role answers: 200 is alive, anything else is not, and why.
     for (status, healthy) in [("200 OK", true), ("503 Service Unavailable", false)] {
@@ -50,14 +50,14 @@ fn a_healthcheck_asks_the_role_of_this_machine() {
             .unwrap();
             String::from_utf8_lossy(&request[..read]).into_owned()
         });
-        let (code, said) = eventflow(
+        let (code, output) = eventflow(
             &["healthcheck", "--ready"],
             &[("EVENTFLOW_OPS_LISTEN", &everywhere)],
         );
         assert!(role.join().unwrap().starts_with("GET /ready HTTP/1.1"));
         assert!(
-            code == Some(i32::from(!healthy)) && said.contains("reason"),
-            "{said}"
+            code == Some(i32::from(!healthy)) && output.contains("reason"),
+            "{output}"
         );
     }
 }

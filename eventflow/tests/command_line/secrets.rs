@@ -10,26 +10,26 @@ fn no_refused_configuration_and_no_failing_start_shows_a_secret() {
     let address = taken.local_addr().unwrap().to_string();
     for role in ROLES {
         for (flags, _) in bad_values(role) {
-            let (code, said) = eventflow(&[&[role, "--check"], flags].concat(), &SECRETS);
+            let (code, output) = eventflow(&[&[role, "--check"], flags].concat(), &SECRETS);
             // With a password in the environment SASL is complete, and that is all that may change.
             assert!(
                 code == Some(2) || flags.contains(&"--kafka-username"),
-                "{role} {flags:?}: {said}"
+                "{role} {flags:?}: {output}"
             );
-            assert_clean(&format!("{role} {flags:?}"), &said);
+            assert_clean(&format!("{role} {flags:?}"), &output);
         }
         let listen = if ["simulator", "registry"].contains(&role) {
             "--listen"
         } else {
             "--ops-listen"
         };
-        let (code, said) = eventflow(
+        let (code, output) = eventflow(
             &[role, listen, &address],
             &[&SECRETS[..], &[("EVENTFLOW_LOG", "trace")]].concat(),
         );
-        assert_eq!(code, Some(2), "{role}: {said}");
-        assert!(said.contains(listen), "{said}");
-        assert_clean(&format!("{role} on a taken port"), &said);
+        assert_eq!(code, Some(2), "{role}: {output}");
+        assert!(output.contains(listen), "{output}");
+        assert_clean(&format!("{role} on a taken port"), &output);
     }
 }
 
@@ -106,15 +106,15 @@ fn a_secret_in_a_setting_that_is_itself_wrong_is_not_quoted_back() {
             (variable, value),
         ];
         for start in [&[role, "--check"][..], &[role]] {
-            let (code, said) = eventflow(start, &environment);
-            assert_eq!(code, Some(2), "{role} {variable}={value}: {said}");
-            assert_clean(&format!("{role} {variable}={value}"), &said);
+            let (code, output) = eventflow(start, &environment);
+            assert_eq!(code, Some(2), "{role} {variable}={value}: {output}");
+            assert_clean(&format!("{role} {variable}={value}"), &output);
         }
     }
     let environment = [("EVENTFLOW_KAFKA_CONFIG", "ssl.key.pasword=LEAKED")];
     for work in ["topics", "migrate"] {
-        let (code, said) = eventflow(&["admin", work], &environment);
-        assert_eq!(code, Some(2), "admin {work}: {said}");
-        assert_clean(&format!("admin {work}"), &said);
+        let (code, output) = eventflow(&["admin", work], &environment);
+        assert_eq!(code, Some(2), "admin {work}: {output}");
+        assert_clean(&format!("admin {work}"), &output);
     }
 }

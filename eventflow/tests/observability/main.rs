@@ -292,7 +292,7 @@ async fn every_expression_has_data_on_a_running_pipeline_and_no_alert_fires_unti
         world.until_ready(role).await;
     }
 
-    // And the books close: what Prometheus counted at the edge is what it counted at the end.
+    // And the counts agree: what Prometheus counted at the edge is what it counted at the end.
     world.stop_traffic();
     let fates = "sum(eventflow_persistence_events_stored_total) + sum(eventflow_persistence_events_duplicate_total)
         + sum(eventflow_recovery_dead_letters_indexed_total) - sum(eventflow_recovery_replayed_total{outcome=~\"stored|duplicate\"})";

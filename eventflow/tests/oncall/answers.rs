@@ -1,7 +1,7 @@
 //! What every command has in common: nothing to show, something found, recovery not reachable.
 
 use crate::WAYS;
-use crate::world::{HOSTILE, Way, World, json, said};
+use crate::world::{HOSTILE, Way, World, json, output_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_index_says_so_and_what_to_try() {
@@ -25,7 +25,7 @@ async fn an_empty_index_says_so_and_what_to_try() {
                 .await
                 .contains("nothing was replayed")
         );
-        // No verdict is no good verdict.
+        // Nothing audited is not the same as nothing missing.
         world
             .run(way, &["audit"])
             .await
@@ -84,7 +84,7 @@ async fn what_keeps_a_command_from_recovery_is_one_line_that_says_what_to_do() {
     let world = World::new().await;
     let mut wrong = world.command(Way::Api, &["dlq", "ls"]);
     wrong.env("EVENTFLOW_RECOVERY_TOKEN", "LEAKED-and-wrong-token");
-    let wrong = said(wrong).await;
+    let wrong = output_of(wrong).await;
     wrong.fails(2, "bad_token");
     assert!(!wrong.err.contains("LEAKED"));
     for (arguments, code, says) in [
@@ -142,16 +142,16 @@ async fn what_keeps_a_command_from_recovery_is_one_line_that_says_what_to_do() {
             "one of them",
         ),
     ] {
-        let said = world.run(Way::Api, arguments).await;
-        said.fails(code, says);
+        let output = world.run(Way::Api, arguments).await;
+        output.fails(code, says);
         assert!(
-            !said.err.contains("LEAKED") && said.err.lines().count() == 1,
-            "{said:?}"
+            !output.err.contains("LEAKED") && output.err.lines().count() == 1,
+            "{output:?}"
         );
     }
     for shell in ["bash", "zsh", "fish"] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_eventflow"));
         command.args(["completions", shell]);
-        assert!(said(command).await.out.contains("discard"), "{shell}");
+        assert!(output_of(command).await.out.contains("discard"), "{shell}");
     }
 }

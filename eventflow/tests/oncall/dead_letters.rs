@@ -1,7 +1,7 @@
 //! Dead letters on the command line: listed, shown, edited, exported, discarded.
 
 use crate::WAYS;
-use crate::world::{HOSTILE, Way, World, json, said};
+use crate::world::{HOSTILE, Way, World, json, output_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_read_by_people_and_by_scripts_and_never_by_the_terminal() {
@@ -94,7 +94,7 @@ async fn a_value_is_edited_in_an_editor_or_by_a_word_and_refused_while_broken() 
             .env("EDITOR", world.editor(script))
             .env("VISUAL", "")
             .env("SEEN", world.folder.path().join("seen"));
-        said(command).await
+        output_of(command).await
     };
     let look = r#"stat -c '%a %n' "$1" > "$SEEN"; "#;
     for (way, id) in [(Way::Api, ids[0]), (Way::Database, ids[1])] {
@@ -188,7 +188,7 @@ async fn dead_letters_travel_as_lines_and_are_discarded_for_a_reason() {
             .await
             .fails(3, "needs_confirmation");
     }
-    for said in [
+    for answer in [
         "discarded 1 dead letter\n",
         "nothing to discard: none of them is open\n",
     ] {
@@ -206,7 +206,7 @@ async fn dead_letters_travel_as_lines_and_are_discarded_for_a_reason() {
                 )
                 .await
                 .done(),
-            said
+            answer
         );
     }
 }

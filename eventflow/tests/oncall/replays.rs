@@ -17,7 +17,7 @@ async fn a_replay_is_planned_tried_and_started_only_when_it_is_meant() {
                 && hopeless.out.contains("amount_not_positive"),
             "{hopeless:?}"
         );
-        let said = run(&[
+        let planned = run(&[
             "replay",
             "plan",
             "--id",
@@ -28,9 +28,9 @@ async fn a_replay_is_planned_tried_and_started_only_when_it_is_meant() {
         .await
         .done();
         assert!(
-            said.contains("of 1 dead letter: planned")
-                && said.contains("next: eventflow replay apply"),
-            "{said}"
+            planned.contains("of 1 dead letter: planned")
+                && planned.contains("next: eventflow replay apply"),
+            "{planned}"
         );
     }
     assert_eq!(

@@ -1,10 +1,10 @@
 //! In a terminal (`script` makes one): colours are ours alone, NO_COLOR is obeyed, a question is asked.
 
-use crate::world::{Said, Way, World, said};
+use crate::world::{CommandOutput, Way, World, output_of};
 use std::process::Command;
 
 /// Runs in a pseudo-terminal of 100 columns; what a person would see, escapes and all.
-async fn in_terminal(world: &World, line: &str, no_color: bool, answer: &str) -> Said {
+async fn in_terminal(world: &World, line: &str, no_color: bool, answer: &str) -> CommandOutput {
     let program = env!("CARGO_BIN_EXE_eventflow");
     let mut inner = Command::new("script");
     inner.args([
@@ -25,7 +25,7 @@ async fn in_terminal(world: &World, line: &str, no_color: bool, answer: &str) ->
     let typed = world.folder.path().join("typed");
     std::fs::write(&typed, answer).unwrap();
     inner.stdin(std::fs::File::open(&typed).unwrap());
-    said(inner).await
+    output_of(inner).await
 }
 
 /// Without our own colours, which are the only escapes there may be.
@@ -113,14 +113,15 @@ async fn a_person_is_asked_before_anything_is_sent_and_no_is_the_answer_to_anyth
         .await
         .done();
     for answer in ["n\n", "\n", "what?\n"] {
-        let said = in_terminal(&world, &format!("replay apply {id} --detach"), true, answer).await;
-        assert_eq!(said.code, Some(3), "{said:?}");
+        let output =
+            in_terminal(&world, &format!("replay apply {id} --detach"), true, answer).await;
+        assert_eq!(output.code, Some(3), "{output:?}");
         assert!(
-            said.out.contains("Send 1 dead letter again? [y/N]") && said.out.contains("--yes"),
-            "{said:?}"
+            output.out.contains("Send 1 dead letter again? [y/N]") && output.out.contains("--yes"),
+            "{output:?}"
         );
     }
-    let said = in_terminal(&world, &format!("replay apply {id} --detach"), true, "y\n").await;
-    assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.out.contains(": running"), "{said:?}");
+    let output = in_terminal(&world, &format!("replay apply {id} --detach"), true, "y\n").await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.out.contains(": running"), "{output:?}");
 }

@@ -36,9 +36,9 @@ pub(crate) enum Way {
     Database,
 }
 
-/// What a process said.
+/// Exit code and output of a process.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -125,8 +125,8 @@ impl World {
         command
     }
 
-    pub(crate) async fn run(&self, way: Way, arguments: &[&str]) -> Said {
-        said(self.command(way, arguments)).await
+    pub(crate) async fn run(&self, way: Way, arguments: &[&str]) -> CommandOutput {
+        output_of(self.command(way, arguments)).await
     }
 
     /// A program that stands for a person's editor.
@@ -144,19 +144,19 @@ pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// Beside the API, which is served by this process.
-pub(crate) async fn said(mut command: Command) -> Said {
+/// Runs a command to its end, while this process serves the API.
+pub(crate) async fn output_of(mut command: Command) -> CommandOutput {
     let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap();
-    Said {
+    CommandOutput {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
-impl Said {
+impl CommandOutput {
     /// Exit code 0 and nothing on standard error that a terminal would obey.
     #[track_caller]
     pub(crate) fn done(self) -> String {

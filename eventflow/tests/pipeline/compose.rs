@@ -185,10 +185,10 @@ impl Places {
 
     fn once(&self, name: &str, service: &Value) -> (bool, String) {
         let output = self.command(name, service).output().unwrap();
-        let said = [output.stdout, output.stderr]
+        let text = [output.stdout, output.stderr]
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .concat();
-        (output.status.success(), said)
+        (output.status.success(), text)
     }
 }
 
@@ -249,7 +249,7 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
         "simulator",
     ];
     for name in &long {
-        // Where it serves its API, by the name others use and as it is told to listen itself; and /health.
+        // Where it serves its API, by the name others use and by the address it is given to listen on; and /health.
         for port in ["8000", "8080", "8081"] {
             let own = [
                 &texts(&services[*name]["command"])[..],
@@ -274,8 +274,8 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
         places.0.push((format!("{name}:9100"), free_address()));
     }
     for name in ["topics", "migrate"] {
-        let (fine, said) = places.once(name, &services[name]);
-        assert!(fine, "{name}: {said}");
+        let (fine, output) = places.once(name, &services[name]);
+        assert!(fine, "{name}: {output}");
     }
     let mut running = Running(Vec::new());
     let log = |name: &str| kafka.directory.path().join(format!("{name}.log"));
@@ -309,17 +309,17 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
             if output.status.success() {
                 break;
             }
-            let said = std::fs::read_to_string(log(name)).unwrap();
+            let text = std::fs::read_to_string(log(name)).unwrap();
             assert!(
                 Instant::now() < deadline,
-                "{name}: {}\n{said}",
+                "{name}: {}\n{text}",
                 String::from_utf8_lossy(&output.stderr)
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-    let (fine, said) = places.once("smoke", &services["smoke"]);
-    assert!(fine, "{said}");
+    let (fine, output) = places.once("smoke", &services["smoke"]);
+    assert!(fine, "{output}");
     // The simulator's stream arrives, too.
     let url = format!("postgres://eventflow:eventflow-local@{place}/eventflow?sslmode=disable");
     let pool = sqlx::PgPool::connect(&url).await.unwrap();

@@ -73,15 +73,15 @@ fn end(running: Child, temporary: &TempDir) -> (Option<i32>, String, String) {
         stderr,
     } = running.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (text, said) = (text(stdout), text(stderr));
+    let (text, err) = (text(stdout), text(stderr));
     assert!(
         is_empty(temporary.path()),
-        "left behind: {:?}\n{text}\n{said}",
+        "left behind: {:?}\n{text}\n{err}",
         std::fs::read_dir(temporary.path())
             .unwrap()
             .collect::<Vec<_>>()
     );
-    (status.code(), text, said)
+    (status.code(), text, err)
 }
 
 fn is_empty(folder: &Path) -> bool {
@@ -103,22 +103,22 @@ async fn until_ready(address: &str) {
 
 /// One sentence that names the setting, exit code 2, nothing left.
 fn refuses(demo: Demo, words: &[&str]) {
-    let (code, text, said) = demo.run();
-    assert_eq!(code, Some(2), "{text}\n{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let (code, text, err) = demo.run();
+    assert_eq!(code, Some(2), "{text}\n{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
     for word in words {
-        assert!(said.contains(word), "{word} is not in: {said}");
+        assert!(err.contains(word), "{word} is not in: {err}");
     }
 }
 
 #[test]
 fn the_demo_accounts_for_every_event_with_faults_injected() {
-    let (code, text, said) =
+    let (code, text, err) =
         Demo::new(&["--duration", "6s", "--json", "--seed", "3", "--rate", "150"]).run();
-    assert_eq!(code, Some(0), "{text}\n{said}");
-    let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let number = |name: &str| ledger[name].as_i64().unwrap();
-    assert!(number("accepted") > 100, "{ledger}");
+    assert_eq!(code, Some(0), "{text}\n{err}");
+    let reconciliation: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let number = |name: &str| reconciliation[name].as_i64().unwrap();
+    assert!(number("accepted") > 100, "{reconciliation}");
     assert_eq!(
         (number("in_flight"), number("accepted_from_others")),
         (0, 0)
@@ -129,26 +129,33 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
     );
     assert!(
         number("duplicates") > 0 && number("dead_lettered") > 0,
-        "{ledger}"
+        "{reconciliation}"
     );
     assert!(
-        ledger["first_row_seconds"].as_f64().unwrap() > 0.0,
-        "{ledger}"
+        reconciliation["first_row_seconds"].as_f64().unwrap() > 0.0,
+        "{reconciliation}"
     );
     // The walkthrough: what could be fixed was stored, and the audit from the database alone agrees with the reconciliation from outside.
-    let (act, audit) = (&ledger["recovery"], &ledger["recovery"]["audit"]);
-    assert_eq!(act["fixed"], "missing_field", "{act}");
+    let (walkthrough, audit) = (
+        &reconciliation["recovery"],
+        &reconciliation["recovery"]["audit"],
+    );
+    assert_eq!(walkthrough["fixed"], "missing_field", "{walkthrough}");
     let (fixed, items) = (
-        act["replay"]["by_state"]["stored"].as_i64().unwrap(),
-        act["replay"]["items"].as_i64().unwrap(),
+        walkthrough["replay"]["by_state"]["stored"]
+            .as_i64()
+            .unwrap(),
+        walkthrough["replay"]["items"].as_i64().unwrap(),
     );
     assert!(
-        fixed > 0 && fixed == items && fixed == ledger["dead_letters_by_code"]["missing_field"],
-        "{ledger}"
+        fixed > 0
+            && fixed == items
+            && fixed == reconciliation["dead_letters_by_code"]["missing_field"],
+        "{reconciliation}"
     );
-    assert_eq!(audit["records"], ledger["raw_records"]);
+    assert_eq!(audit["records"], reconciliation["raw_records"]);
     assert_eq!(audit["stored"].as_i64(), Some(number("stored") + fixed));
-    assert_eq!(audit["duplicate"], ledger["duplicates"]);
+    assert_eq!(audit["duplicate"], reconciliation["duplicates"]);
     assert_eq!(
         audit["dead_lettered"]["open"].as_i64(),
         Some(number("dead_lettered") - fixed)
@@ -161,9 +168,9 @@ fn the_demo_accounts_for_every_event_with_faults_injected() {
 }
 
 #[test]
-fn the_closing_act_types_the_commands_of_the_runbook() {
-    let (code, text, said) = Demo::new(&["--duration", "5s", "--seed", "3", "--rate", "150"]).run();
-    assert_eq!(code, Some(0), "{text}\n{said}");
+fn the_walkthrough_runs_the_commands_of_the_runbook() {
+    let (code, text, err) = Demo::new(&["--duration", "5s", "--seed", "3", "--rate", "150"]).run();
+    assert_eq!(code, Some(0), "{text}\n{err}");
     let typed: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("$ eventflow "))
@@ -189,8 +196,8 @@ fn the_closing_act_types_the_commands_of_the_runbook() {
             .ends_with("every record has exactly one fate"),
         "{text}"
     );
-    let (code, text, said) = Demo::new(&["--duration", "1s", "--no-recovery"]).run();
-    assert_eq!(code, Some(0), "{text}\n{said}");
+    let (code, text, err) = Demo::new(&["--duration", "1s", "--no-recovery"]).run();
+    assert_eq!(code, Some(0), "{text}\n{err}");
     assert!(!text.contains("$ eventflow"), "{text}");
 }
 
@@ -232,10 +239,13 @@ async fn what_others_send_while_the_demo_runs_is_accounted_for_and_a_signal_ends
         .arg(running.id().to_string())
         .status()
         .unwrap();
-    let (code, text, said) = end(running, &demo.temporary);
-    assert_eq!(code, Some(0), "{text}\n{said}");
-    let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(ledger["accepted_from_others"], 62, "{ledger}");
+    let (code, text, err) = end(running, &demo.temporary);
+    assert_eq!(code, Some(0), "{text}\n{err}");
+    let reconciliation: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        reconciliation["accepted_from_others"], 62,
+        "{reconciliation}"
+    );
 }
 
 #[test]
@@ -273,11 +283,11 @@ fn a_database_url_that_cannot_work_is_a_sentence_without_its_password() {
         &["--database-url", "postgres://"],
     );
     let closed = format!("postgres://me:hunter2@{}/x", free_address());
-    let (code, _, said) = Demo::new(&["--database-url", &closed]).run();
-    assert_eq!(code, Some(2), "{said}");
+    let (code, _, err) = Demo::new(&["--database-url", &closed]).run();
+    assert_eq!(code, Some(2), "{err}");
     assert!(
-        said.contains("is it running") && !said.contains("hunter2"),
-        "{said}"
+        err.contains("is it running") && !err.contains("hunter2"),
+        "{err}"
     );
 }
 

@@ -12,7 +12,7 @@ mod post;
 mod real;
 mod real_kafka;
 mod recovery;
-mod recovery_books;
+mod recovery_audit;
 mod recovery_deploys;
 mod recovery_embedded;
 mod recovery_waits;

@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a command said.
+/// Exit code and output of a command.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Its answer to a script, with this exit code.
     #[track_caller]
     pub(crate) fn json(&self, code: i32) -> Value {
@@ -64,14 +64,14 @@ impl OnCall {
     }
 
     /// What this person types.
-    pub(crate) async fn types(&self, who: &str, arguments: &[&str]) -> Said {
+    pub(crate) async fn types(&self, who: &str, arguments: &[&str]) -> CommandOutput {
         let mut command = tokio::process::Command::from(self.command(who, arguments));
         let output = tokio::time::timeout(DEADLINE, command.kill_on_drop(true).output()).await;
         let output = output
             .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
             .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Said {
+        CommandOutput {
             code: output.status.code(),
             out: text(output.stdout),
             err: text(output.stderr),

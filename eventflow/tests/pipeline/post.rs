@@ -18,7 +18,7 @@ pub(crate) fn authorized(event_id: &str) -> String {
     .to_string()
 }
 
-/// A client that gives up after ten seconds.
+/// A client with a timeout of ten seconds.
 pub(crate) fn client() -> reqwest::Client {
     runtime::http_client::builder()
         .timeout(Duration::from_secs(10))

@@ -95,7 +95,7 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
         ["503"],
         "no 200 while the broker is down"
     );
-    // Long enough for the group to have given up on its members.
+    // Long enough for the group to have removed its members.
     until_reason(&validator, "revoked this instance's partitions").await;
     kafka.restart();
     reached(14_000).await;

@@ -2,7 +2,7 @@
 
 use crate::oncall::{OnCall, items, until};
 use crate::post::{authorized, post_all};
-use crate::recovery_books;
+use crate::recovery_audit;
 use crate::world::{RealKafka, Role, World};
 use contracts::kafka::headers;
 use contracts::kafka::topics;
@@ -74,8 +74,8 @@ async fn metric(role: &Role, name: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fate() {
-    let Some(kafka) = RealKafka::start("ten_thousand_are_mended", false) else {
+async fn ten_thousand_are_fixed_and_replayed_through_kills_and_each_has_one_fate() {
+    let Some(kafka) = RealKafka::start("ten_thousand_are_fixed", false) else {
         return;
     };
     let flags = vec![
@@ -105,13 +105,17 @@ async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fat
         .group("unknown_currency", "payment.authorized.v1")
         .await;
     assert_eq!(open, BROKEN + BROKEN_TWICE);
-    let unmeant = oncall
+    let unconfirmed = oncall
         .types(
             "anna",
             &["dlq", "edit", "--group", &group, "--patch", PATCH],
         )
         .await;
-    assert_eq!(unmeant.code, Some(3), "so many need a word: {unmeant:?}");
+    assert_eq!(
+        unconfirmed.code,
+        Some(3),
+        "so many must be confirmed: {unconfirmed:?}"
+    );
     let edited = oncall
         .json(&[
             "dlq", "edit", "--group", &group, "--patch", PATCH, "--reason", "INC-1", "--yes",
@@ -170,7 +174,7 @@ async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fat
         items([("stored", BROKEN), ("duplicate", BROKEN_TWICE)])
     );
     recovery.until_ready().await;
-    let log = oncall.json(&["dlq", "log", "--job", &job]).await;
+    let log = oncall.json(&["dlq", "audit-log", "--job", &job]).await;
     let actions: Vec<&str> = log["entries"]
         .as_array()
         .unwrap()
@@ -184,10 +188,10 @@ async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fat
     );
 
     let audit = oncall.audit().await;
-    let said =
+    let counts =
         ["records", "stored", "duplicate", "in_flight"].map(|name| audit[name].as_i64().unwrap());
     assert_eq!(
-        said,
+        counts,
         [ALL, BROKEN + SOUND, BROKEN_TWICE + SOUND_TWICE, 0],
         "{audit}"
     );
@@ -202,10 +206,10 @@ async fn ten_thousand_are_mended_and_replayed_through_kills_and_each_has_one_fat
     one_fate_each(&world, &oncall).await;
     each_sent_once(&world, &analytics).await;
 
-    recovery_books::retention_passed(&kafka, &world, &oncall, recovery).await;
+    recovery_audit::retention_passed(&kafka, &world, &oncall, recovery).await;
 }
 
-/// The books without recovery's help: rows in the database against records in the topics.
+/// Accounts for every record without recovery: rows in the database against records in the topics.
 async fn one_fate_each(world: &World, oncall: &OnCall) {
     let rows: Vec<(i32, i64)> =
         sqlx::query_as("SELECT raw_partition, raw_offset FROM persistence.event_fates")

@@ -1,6 +1,6 @@
-//! What the index keeps when the topic has forgotten, and what the audit finds when the database has.
+//! The index after the topic's retention, and the audit after rows were lost.
 
-use crate::oncall::{OnCall, Said, items, until};
+use crate::oncall::{CommandOutput, OnCall, items, until};
 use crate::post::post_all;
 use crate::recovery::{PATCH, broken, topic};
 use crate::world::{RealKafka, Role, World};
@@ -109,7 +109,7 @@ async fn faults_planted_in_the_database_are_found(oncall: &OnCall) {
          SELECT raw_partition, raw_offset, source, event_id FROM persistence.events WHERE event_id = 'broken-700'",
     )
     .await;
-    let mut said: Option<Said> = None;
+    let mut last: Option<CommandOutput> = None;
     let found = |audit: &Value| {
         (
             audit["gaps"].as_i64().unwrap(),
@@ -120,11 +120,11 @@ async fn faults_planted_in_the_database_are_found(oncall: &OnCall) {
         let audit = oncall.types("anna", &["audit", "--json"]).await;
         let both =
             serde_json::from_str(&audit.out).is_ok_and(|audit: Value| found(&audit) == (1, 1));
-        said = Some(audit);
+        last = Some(audit);
         both
     })
     .await;
-    let audit = said.unwrap().json(1);
+    let audit = last.unwrap().json(1);
     for ((partition, offset), kind) in [(gone, "gap"), (twice, "double_fate")] {
         let of = |finding: &&Value| {
             finding["partition"] == partition

@@ -1,5 +1,5 @@
-//! The embedded broker: whatever vendors do wrong is in the index, explained; what is fixed is stored, and what cannot be is given up with
-//! a reason.
+//! The embedded broker: whatever vendors do wrong is in the index, explained; what is fixed is stored, and what cannot be fixed is discarded
+//! with a reason.
 
 use crate::oncall::OnCall;
 use crate::post::{authorized, post_all};
@@ -52,7 +52,7 @@ async fn faults(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_a_reason() {
+async fn every_fault_is_in_the_index_and_what_cannot_be_fixed_is_discarded_with_a_reason() {
     let (broker, flags) = embedded();
     let world = World::on(broker.kafka(), flags);
     let _registry = world.role("registry", &[]);
@@ -65,11 +65,7 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
     faults(&world).await;
     // One event with two contents, at least.
     let other = authorized("twice").replace("1.50", "9.99");
-    post_all(
-        &world.edge,
-        &[authorized("twice"), other, broken("mend-me")],
-    )
-    .await;
+    post_all(&world.edge, &[authorized("twice"), other, broken("fix-me")]).await;
     let oncall = OnCall::of(&world).await;
 
     // The index has what the topics have, code by code.
@@ -103,7 +99,7 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
             .or_default() += group["open"].as_i64().unwrap();
     }
     assert_eq!(indexed, dead);
-    for (code, like_it) in &dead {
+    for (code, count) in &dead {
         let listed = oncall
             .json(&["dlq", "ls", "--code", code, "--limit", "1"])
             .await;
@@ -116,14 +112,14 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_mended_is_given_up_with_
             "{explained}"
         );
         assert!(
-            explained["like_it"].as_i64().unwrap() <= *like_it
+            explained["like_it"].as_i64().unwrap() <= *count
                 && !explained["next"].as_array().unwrap().is_empty(),
             "{explained}"
         );
     }
 
-    one_is_mended_by_its_number(&oncall).await;
-    a_conflict_is_given_up(&oncall).await;
+    one_is_fixed_by_its_number(&oncall).await;
+    a_conflict_is_discarded(&oncall).await;
 
     let audit = oncall.audit().await;
     let raw: usize = fates.values().sum();
@@ -165,8 +161,8 @@ async fn letter(oncall: &OnCall, event_id: &str) -> Value {
     listed["letters"][0].clone()
 }
 
-async fn one_is_mended_by_its_number(oncall: &OnCall) {
-    let id = letter(oncall, "mend-me").await["id"].to_string();
+async fn one_is_fixed_by_its_number(oncall: &OnCall) {
+    let id = letter(oncall, "fix-me").await["id"].to_string();
     let hopeless = oncall
         .types("anna", &["replay", "apply", &id, "--yes"])
         .await;
@@ -191,16 +187,16 @@ async fn one_is_mended_by_its_number(oncall: &OnCall) {
             && done.out.contains("1 would be stored") | done.out.contains("1 stored"),
         "{done:?}"
     );
-    assert_eq!(letter(oncall, "mend-me").await["state"], "resolved");
-    let story = oncall.types("boris", &["trace", "mend-me"]).await;
+    assert_eq!(letter(oncall, "fix-me").await["state"], "resolved");
+    let story = oncall.types("boris", &["trace", "fix-me"]).await;
     assert!(
-        story.code == Some(0) && story.out.contains("event mend-me: stored"),
+        story.code == Some(0) && story.out.contains("event fix-me: stored"),
         "{story:?}"
     );
 }
 
 /// Persistence refused it: another content of an event that is stored. Nothing it could be edited into is this event.
-async fn a_conflict_is_given_up(oncall: &OnCall) {
+async fn a_conflict_is_discarded(oncall: &OnCall) {
     let conflict = letter(oncall, "twice").await;
     assert_eq!(
         (&conflict["stage"], &conflict["code"]),
@@ -235,9 +231,9 @@ async fn a_conflict_is_given_up(oncall: &OnCall) {
     assert_eq!(
         refused.code,
         Some(1),
-        "what is given up is not replayed: {refused:?}"
+        "what is discarded is not replayed: {refused:?}"
     );
-    let log = oncall.json(&["dlq", "log", "--letter", &id]).await;
+    let log = oncall.json(&["dlq", "audit-log", "--letter", &id]).await;
     let last = &log["entries"][0];
     assert_eq!(
         (&last["who"], &last["reason"]),

@@ -134,9 +134,9 @@ async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_ca
     a_policy_replays_what_a_deploy_fixed(&mut pipeline).await;
 
     let audit = pipeline.oncall.audit().await;
-    let said =
+    let counts =
         ["records", "stored", "duplicate", "in_flight"].map(|name| audit[name].as_i64().unwrap());
-    assert_eq!(said, [630, 630, 0, 0], "{audit}");
+    assert_eq!(counts, [630, 630, 0, 0], "{audit}");
     let rows = pipeline
         .oncall
         .number("SELECT count(*) FROM persistence.event_fates")
@@ -169,7 +169,7 @@ async fn the_destination_is_missing(pipeline: &mut Pipeline) {
         items([("stored", 10)])
     );
 
-    // The group knows of it only after its session's timeout: what is sent until then waits in the topic, and that is said, too.
+    // The group knows of it only after its session's timeout: what is sent until then waits in the topic, and that is counts, too.
     pipeline.validator.stop();
     let job = pipeline.fixed("10").await;
     pipeline.oncall.apply(&job, "100").await;

@@ -66,10 +66,10 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         .args(["admin", "topics", "apply", &brokers])
         .output()
         .unwrap();
-    let said = String::from_utf8(made.stdout).unwrap();
+    let text = String::from_utf8(made.stdout).unwrap();
     assert!(
-        made.status.success() && said.contains("events.retry.eventflow-persistence.v1\tcreated"),
-        "{said}"
+        made.status.success() && text.contains("events.retry.eventflow-persistence.v1\tcreated"),
+        "{text}"
     );
     validator.until_ready().await;
     persistence.until_ready().await;
@@ -87,7 +87,7 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         &Health::new(),
     )
     .unwrap();
-    let mended = authorized("broken");
+    let fixed = authorized("broken");
     let store = world.store().await;
     for count in ["1", "2"] {
         let own = letter
@@ -103,7 +103,7 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         let record = OutRecord {
             topic: &topic,
             key: letter.key.as_deref(),
-            value: Some(mended.as_bytes()),
+            value: Some(fixed.as_bytes()),
             headers: own.chain(more).collect(),
         };
         publisher.publish(record, DEADLINE).await.unwrap();

@@ -9,7 +9,7 @@ use contracts::kafka::topics;
 use serde_json::{Value, json};
 use std::process::Command;
 
-/// `eventflow admin topics`: its exit code and what it says.
+/// `eventflow admin topics`: its exit code and what it prints.
 fn admin(kafka: &[String], arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(program());
     let output = command
@@ -21,7 +21,7 @@ fn admin(kafka: &[String], arguments: &[&str]) -> (Option<i32>, String) {
     let text = [output.stdout, output.stderr]
         .map(|bytes| String::from_utf8(bytes).unwrap())
         .concat();
-    assert!(!text.contains("-secret"), "no password is said: {text}");
+    assert!(!text.contains("-secret"), "no password is printed: {text}");
     (output.status.code(), text)
 }
 
@@ -78,19 +78,19 @@ async fn logins(world: &World, kafka: &[String]) {
             command.env("EVENTFLOW_RECOVERY_DATABASE_PASSWORD", PASSWORDS[1].1);
         }
         let output = command.output().unwrap();
-        let said = [output.stdout, output.stderr]
+        let text = [output.stdout, output.stderr]
             .map(|bytes| String::from_utf8(bytes).unwrap())
             .concat();
         assert!(
-            output.status.success() && said.contains("recovery\tup to date"),
-            "{said}"
+            output.status.success() && text.contains("recovery\tup to date"),
+            "{text}"
         );
         assert_eq!(
-            said.contains("owned by eventflow_recovery"),
+            text.contains("owned by eventflow_recovery"),
             persistence.is_some(),
-            "{said}"
+            "{text}"
         );
-        assert!(!said.contains("-secret"), "{said}");
+        assert!(!text.contains("-secret"), "{text}");
     }
 }
 
@@ -100,11 +100,11 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
         return;
     };
     let admin_flags = scram(&kafka, "admin");
-    let (code, said) = admin(&admin_flags, &["apply"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, text) = admin(&admin_flags, &["apply"]);
+    assert_eq!(code, Some(0), "{text}");
     assert!(
-        said.contains("created ACL: User:producer may Write Topic events.raw.v1"),
-        "{said}"
+        text.contains("created ACL: User:producer may Write Topic events.raw.v1"),
+        "{text}"
     );
 
     let mut world = World::on(kafka.plain(), Vec::new());
@@ -202,7 +202,7 @@ async fn every_role_does_its_work_with_its_own_rights_and_has_no_more() {
         );
     }
     drop(running);
-    // What the file does not say nobody may do: the edge cannot say that something is valid, persistence cannot see what was posted.
+    // What the file does not allow nobody may do: the edge cannot publish validated records, persistence cannot read raw ones.
     for (role, flag) in [
         ("producer", "--topic-raw=events.validated.v1"),
         ("persistence", "--topic-validated=events.raw.v1"),
@@ -218,28 +218,28 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         return;
     };
     let flags = scram(&kafka, "admin");
-    let (code, said) = admin(&flags, &["check"]);
+    let (code, text) = admin(&flags, &["check"]);
     assert!(
-        code == Some(1) && said.contains("events.raw.v1\tmissing; should be: 6 partitions"),
-        "{said}"
+        code == Some(1) && text.contains("events.raw.v1\tmissing; should be: 6 partitions"),
+        "{text}"
     );
     assert!(
-        said.contains("missing ACL: User:validator may Read Group eventflow-validator"),
-        "{said}"
+        text.contains("missing ACL: User:validator may Read Group eventflow-validator"),
+        "{text}"
     );
     for _ in 0..2 {
-        let (code, said) = admin(&flags, &["apply"]);
-        assert_eq!(code, Some(0), "{said}");
+        let (code, text) = admin(&flags, &["apply"]);
+        assert_eq!(code, Some(0), "{text}");
     }
-    let (code, said) = admin(&flags, &["apply"]);
-    let settled = said
+    let (code, text) = admin(&flags, &["apply"]);
+    let settled = text
         .lines()
         .filter(|line| line.ends_with("\tin sync"))
         .count();
     assert_eq!(
         (code, settled),
         (Some(0), 6),
-        "a second time changes nothing: {said}"
+        "a second time changes nothing: {text}"
     );
     assert_eq!(admin(&flags, &["check"]).0, Some(0));
 
@@ -257,11 +257,11 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
     let path = kafka.directory.path().join("pipeline.json");
     std::fs::write(&path, file.to_string()).unwrap();
     let other = ["--pipeline", path.to_str().unwrap()];
-    let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
+    let (code, text) = admin(&flags, &["apply", other[0], other[1]]);
     assert!(
         code == Some(1)
-            && said.contains("nothing was changed: events.raw.v1 has retention.ms=1209600000"),
-        "{said}"
+            && text.contains("nothing was changed: events.raw.v1 has retention.ms=1209600000"),
+        "{text}"
     );
     assert_eq!(admin(&flags, &["check"]).0, Some(0), "nothing was changed");
     // And a right of everybody's, which nobody asked for.
@@ -275,8 +275,8 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         topics::RAW,
     ];
     kafka.tool("org.apache.kafka.tools.AclCommand", &everybody);
-    let (code, said) = admin(&flags, &["apply", other[0], other[1], "--allow-data-loss"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, text) = admin(&flags, &["apply", other[0], other[1], "--allow-data-loss"]);
+    assert_eq!(code, Some(0), "{text}");
     for done in [
         "events.raw.v1\tretention.ms=1209600000 -> 3600000",
         "events.dlq.v1\t3 partitions -> 5",
@@ -286,45 +286,45 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         "deleted ACL: User:analytics may Read Topic events.validated.v1",
         "deleted ACL: User:* may Read Topic events.raw.v1",
     ] {
-        assert!(said.contains(done), "{done}: {said}");
+        assert!(text.contains(done), "{done}: {text}");
     }
     assert_eq!(admin(&flags, &["check", other[0], other[1]]).0, Some(0));
 
     // Drift is named, each difference by itself; what cannot be done is refused, the rest of the way back is not.
-    let (code, said) = admin(&flags, &["check"]);
-    assert!(code == Some(1) && said.contains("5 differences"), "{said}");
+    let (code, text) = admin(&flags, &["check"]);
+    assert!(code == Some(1) && text.contains("5 differences"), "{text}");
     for drift in [
         "events.raw.v1\thas retention.ms=3600000; should be: retention.ms=1209600000",
         "events.dlq.v1\thas 5 partitions, and Kafka cannot remove partitions",
         "unexpected ACL: User:validator may Write Topic events.audit.v1",
         "missing ACL: User:analytics may Read Group eventflow-analytics",
     ] {
-        assert!(said.contains(drift), "{drift}: {said}");
+        assert!(text.contains(drift), "{drift}: {text}");
     }
     assert_eq!(admin(&flags, &["apply"]).0, Some(1), "fewer partitions");
-    // One broker has one copy of everything; who wants three is told.
-    let (code, said) = admin(&flags, &["check", other[0], other[1], "--replication", "3"]);
+    // One broker has one copy of everything: a wish for three is reported.
+    let (code, text) = admin(&flags, &["check", other[0], other[1], "--replication", "3"]);
     assert!(
-        code == Some(1) && said.contains("events.raw.v1\thas replication factor 1"),
-        "{said}"
+        code == Some(1) && text.contains("events.raw.v1\thas replication factor 1"),
+        "{text}"
     );
     assert!(
-        said.contains("events.raw.v1\thas min.insync.replicas=1; should be: min.insync.replicas=2"),
-        "{said}"
+        text.contains("events.raw.v1\thas min.insync.replicas=1; should be: min.insync.replicas=2"),
+        "{text}"
     );
     file["topics"][topics::RAW]["config"]["retention.ms"] = "1209600000".into();
     let built_in: Value =
         serde_json::from_str(include_str!("../../../infra/kafka/pipeline.json")).unwrap();
     file["stages"] = built_in["stages"].clone();
     std::fs::write(&path, file.to_string()).unwrap();
-    let (code, said) = admin(&flags, &["apply", other[0], other[1]]);
+    let (code, text) = admin(&flags, &["apply", other[0], other[1]]);
     assert!(
         code == Some(0)
-            && said.contains("deleted ACL: User:validator may Write Topic events.audit.v1"),
-        "{said}"
+            && text.contains("deleted ACL: User:validator may Write Topic events.audit.v1"),
+        "{text}"
     );
 
-    // By certificate the principals have other names. And who may not is told so, as is who is nobody.
+    // By certificate the principals have other names. A user without the right, and one with a wrong password, get an error that says so.
     let file = |ending: &str| {
         kafka
             .directory
@@ -343,28 +343,28 @@ async fn a_cluster_is_brought_to_the_file_and_nothing_is_lost_by_it() {
         format!("--kafka-certificate={}", file("crt")),
         format!("--kafka-key={}", file("key")),
     ];
-    let (code, said) = admin(
+    let (code, text) = admin(
         &certificate,
         &["check", other[0], other[1], "--principal=User:CN={}"],
     );
     assert!(
         code == Some(1)
-            && said.contains("missing ACL: User:CN=producer may Write Topic events.raw.v1"),
-        "{said}"
+            && text.contains("missing ACL: User:CN=producer may Write Topic events.raw.v1"),
+        "{text}"
     );
-    let (code, said) = admin(&scram(&kafka, "nobody"), &["check"]);
+    let (code, text) = admin(&scram(&kafka, "nobody"), &["check"]);
     assert!(
-        code == Some(1) && said.to_lowercase().contains("authoriz"),
-        "{said}"
+        code == Some(1) && text.to_lowercase().contains("authoriz"),
+        "{text}"
     );
     let wrong: Vec<String> = flags
         .iter()
         .map(|flag| flag.replace("=admin-secret", "=wrong-secret"))
         .collect();
-    let (code, said) = admin(&wrong, &["check"]);
+    let (code, text) = admin(&wrong, &["check"]);
     assert!(
-        code == Some(1) && said.contains("refuses the log-in"),
-        "{said}"
+        code == Some(1) && text.contains("refuses the log-in"),
+        "{text}"
     );
 }
 
@@ -378,11 +378,11 @@ async fn a_cluster_where_everybody_may_do_everything_says_so() {
         ("apply", "events.raw.v1\tcreated, 6 partitions"),
         ("check", "events.raw.v1\tin sync"),
     ] {
-        let (code, said) = admin(&flags, &[work]);
-        assert_eq!(code, Some(0), "{said}");
+        let (code, text) = admin(&flags, &[work]);
+        assert_eq!(code, Some(0), "{text}");
         assert!(
-            said.contains(done) && said.contains("acls\tthis cluster has no authorizer"),
-            "{said}"
+            text.contains(done) && text.contains("acls\tthis cluster has no authorizer"),
+            "{text}"
         );
     }
     let nobody = admin(&["--kafka-brokers=127.0.0.1:1".to_owned()], &["check"]);

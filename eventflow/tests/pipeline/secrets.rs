@@ -1,4 +1,4 @@
-//! Every role at its most talkative, through traffic good and bad and three outages: no secret is anywhere but where it was given.
+//! Every role with all its logs on, through traffic good and bad and three outages: no secret is anywhere but where it was given.
 
 use crate::post::{authorized, client, post};
 use crate::secure::until_reason;
@@ -16,18 +16,18 @@ const ENCODED: [&str; 2] = [
 ];
 const API_KEY: &str = "LEAKED-api-key";
 
-/// Everything that was said anywhere, and who said it.
-struct Heard {
+/// Everything that was written anywhere, and by whom.
+struct Outputs {
     secrets: Vec<String>,
     texts: Vec<(String, String)>,
 }
 
-impl Heard {
+impl Outputs {
     fn add(&mut self, who: impl Into<String>, text: impl Into<String>) {
         self.texts.push((who.into(), text.into()));
     }
 
-    fn judge(&self) {
+    fn assert_clean(&self) {
         for (who, text) in &self.texts {
             for secret in &self.secrets {
                 if let Some(line) = text.lines().find(|line| line.contains(secret)) {
@@ -51,13 +51,13 @@ async fn ingest(world: &World, key: &str) -> (u16, String) {
 }
 
 /// Posts until the answer is of this status: an outage takes a moment to be noticed, or to be over.
-async fn until_status(world: &World, heard: &mut Heard, event_id: &str, wanted: u16) {
+async fn until_status(world: &World, outputs: &mut Outputs, event_id: &str, wanted: u16) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let (status, answer) = post(&client(), &world.edge, authorized(event_id), SECRET)
             .await
             .unwrap();
-        heard.add(format!("the answer {status}"), answer.to_string());
+        outputs.add(format!("the answer {status}"), answer.to_string());
         if status == wanted {
             return;
         }
@@ -79,7 +79,7 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
         ]
         .map(|pair| format!("--kafka-config={pair}")),
     );
-    // A connection that hangs is given up after six seconds, not sixty.
+    // A connection that hangs is closed after six seconds, not sixty.
     flags.push("--kafka-config=socket.timeout.ms=6000".to_owned());
     let mut world = World::on(broker.kafka(), flags);
     world.registry_login = "user:LEAKED-registry-url@";
@@ -106,7 +106,7 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
         .chain(ENCODED)
         .map(str::to_owned)
         .collect();
-    let mut heard = Heard {
+    let mut outputs = Outputs {
         secrets,
         texts: Vec::new(),
     };
@@ -123,15 +123,15 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
     ] {
         let (status, answer) = post(&client(), &world.edge, body, secret).await.unwrap();
         assert_eq!(status, expected, "{answer}");
-        heard.add(format!("the answer {status}"), answer.to_string());
+        outputs.add(format!("the answer {status}"), answer.to_string());
     }
     for (key, expected) in [(API_KEY, 200), ("LEAKED-wrong-key", 401)] {
         let (status, answer) = ingest(&world, key).await;
         assert_eq!(status, expected, "{answer}");
-        heard.add(format!("the answer {status} of /api/ingest"), answer);
+        outputs.add(format!("the answer {status} of /api/ingest"), answer);
     }
     let (validator, persistence) = (world.role("validator", &[]), world.role("persistence", &[]));
-    heard.add(
+    outputs.add(
         "the validator's /ready without a registry",
         until_reason(&validator, "registry_unavailable").await,
     );
@@ -140,20 +140,20 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
     persistence.until_ready().await;
     // Without its database, then without the broker.
     world.postgres.stop_server().unwrap();
-    until_status(&world, &mut heard, "e-3", 200).await;
-    heard.add(
+    until_status(&world, &mut outputs, "e-3", 200).await;
+    outputs.add(
         "persistence's /ready without a database",
         until_reason(&persistence, "database_unavailable").await,
     );
     world.postgres.start_server().unwrap();
     broker.set_up(false);
-    until_status(&world, &mut heard, "e-4", 503).await;
-    heard.add(
+    until_status(&world, &mut outputs, "e-4", 503).await;
+    outputs.add(
         "the producer's /ready without a broker",
         producer.ask("/ready").await.unwrap().1,
     );
     broker.set_up(true);
-    until_status(&world, &mut heard, "e-5", 200).await;
+    until_status(&world, &mut outputs, "e-5", 200).await;
     let (fates, ids) = world.account().await;
     assert!(
         fates.contains_key("dead_lettered conflict")
@@ -162,7 +162,7 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
     );
 
     for id in ids {
-        heard.add(format!("the row of {id}"), world.row(&id).await);
+        outputs.add(format!("the row of {id}"), world.row(&id).await);
     }
     for topic in [topics::RAW, topics::VALIDATED, topics::DLQ] {
         let records = read_all(&broker.kafka(), topic).unwrap();
@@ -171,10 +171,10 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
             let text = |bytes: &Option<Vec<u8>>| {
                 String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
             };
-            heard.add(format!("a key of {topic}"), text(&record.key));
-            heard.add(format!("a value of {topic}"), text(&record.value));
+            outputs.add(format!("a key of {topic}"), text(&record.key));
+            outputs.add(format!("a value of {topic}"), text(&record.value));
             for (name, value) in &record.headers {
-                heard.add(
+                outputs.add(
                     format!("the header {name} of {topic}"),
                     format!("{name}: {}", text(value)),
                 );
@@ -188,7 +188,7 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
         ("registry", registry),
     ] {
         for path in ["/health", "/ready", "/metrics"] {
-            heard.add(
+            outputs.add(
                 format!("{path} of the {name}"),
                 role.ask(path).await.unwrap().1,
             );
@@ -198,9 +198,9 @@ async fn no_secret_is_in_any_log_any_answer_any_record_or_any_row() {
         let log = std::fs::read_to_string(log).unwrap();
         assert!(
             log.contains("DEBUG"),
-            "{name} is not at its most talkative: {log}"
+            "{name} does not log everything: {log}"
         );
-        heard.add(format!("the log of the {name}"), log);
+        outputs.add(format!("the log of the {name}"), log);
     }
-    heard.judge();
+    outputs.assert_clean();
 }

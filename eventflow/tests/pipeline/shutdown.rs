@@ -1,4 +1,4 @@
-//! SIGTERM to a producer under load: what a client was told is true, whether the broker answers or not.
+//! SIGTERM to a producer under load: every answer that a client got is true, whether the broker answers or not.
 
 use crate::post::{authorized, client, post};
 use crate::world::{DEADLINE, Role, SECRET, World, embedded};
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// What the clients were told.
+/// What the clients were answered.
 #[derive(Debug, Default)]
-struct Told {
+struct Answers {
     accepted: HashSet<String>,
     /// By status and code
     refused: BTreeMap<(u16, String), u32>,
@@ -22,33 +22,33 @@ struct Told {
 }
 
 struct Load {
-    told: Arc<Mutex<Told>>,
+    answers: Arc<Mutex<Answers>>,
     clients: JoinSet<()>,
 }
 
 impl Load {
     /// Clients that post one event after another, each on its own connection, until nobody listens any more.
     fn start(edge: &str, clients: usize) -> Self {
-        let told = Arc::<Mutex<Told>>::default();
+        let answers = Arc::<Mutex<Answers>>::default();
         let mut load = Self {
-            told: Arc::clone(&told),
+            answers: Arc::clone(&answers),
             clients: JoinSet::new(),
         };
         for number in 0..clients {
-            let (edge, told) = (edge.to_owned(), Arc::clone(&told));
+            let (edge, answers) = (edge.to_owned(), Arc::clone(&answers));
             load.clients.spawn(async move {
                 let client = client();
                 for event in 0.. {
                     let id = format!("e-{number}-{event}");
                     let answer = post(&client, &edge, authorized(&id), SECRET).await;
-                    let mut told = told.lock().unwrap();
+                    let mut answers = answers.lock().unwrap();
                     match answer {
                         Ok((200, answer)) => {
                             assert_eq!(answer["event_id"].as_str(), Some(id.as_str()));
-                            told.accepted.insert(id);
+                            answers.accepted.insert(id);
                         }
                         Ok((status, answer)) => {
-                            *told
+                            *answers
                                 .refused
                                 .entry((
                                     status,
@@ -57,7 +57,7 @@ impl Load {
                                 .or_default() += 1;
                         }
                         Err(error) if error.is_connect() => return,
-                        Err(_) => told.unanswered += 1,
+                        Err(_) => answers.unanswered += 1,
                     }
                 }
             });
@@ -65,13 +65,13 @@ impl Load {
         load
     }
 
-    async fn until(&mut self, what: &str, done: impl Fn(&Told) -> bool) {
+    async fn until(&mut self, what: &str, done: impl Fn(&Answers) -> bool) {
         let deadline = Instant::now() + DEADLINE;
-        while !done(&self.told.lock().unwrap()) {
+        while !done(&self.answers.lock().unwrap()) {
             assert!(
                 Instant::now() < deadline,
                 "{what}: {:?}",
-                self.told.lock().unwrap().refused
+                self.answers.lock().unwrap().refused
             );
             if let Some(ended) = self.clients.try_join_next() {
                 panic!("{what}: a client ended early: {ended:?}");
@@ -81,7 +81,7 @@ impl Load {
     }
 
     /// SIGTERM. The process ends well, and then every client finds that nobody listens.
-    async fn terminate(mut self, producer: Role, edge: &str) -> Told {
+    async fn terminate(mut self, producer: Role, edge: &str) -> Answers {
         let log = producer.log.clone();
         let code = tokio::task::spawn_blocking(move || producer.terminate())
             .await
@@ -100,12 +100,12 @@ impl Load {
         })
         .await
         .unwrap();
-        Arc::into_inner(self.told).unwrap().into_inner().unwrap()
+        Arc::into_inner(self.answers).unwrap().into_inner().unwrap()
     }
 }
 
 /// Every 200 is a record, and every other answer says to come again.
-fn judge(broker: &EmbeddedBroker, told: &Told) {
+fn check(broker: &EmbeddedBroker, answers: &Answers) {
     let deadline = Instant::now() + DEADLINE;
     // A broker that was gone takes a moment to be back.
     let records = loop {
@@ -118,14 +118,14 @@ fn judge(broker: &EmbeddedBroker, told: &Told) {
         .iter()
         .map(|record| record.header(headers::EVENT_ID).unwrap())
         .collect();
-    let lost: Vec<_> = told.accepted.difference(&durable).collect();
+    let lost: Vec<_> = answers.accepted.difference(&durable).collect();
     assert!(
         lost.is_empty(),
         "{} of {} accepted events are not in the topic: {lost:?}",
         lost.len(),
-        told.accepted.len()
+        answers.accepted.len()
     );
-    for (status, code) in told.refused.keys() {
+    for (status, code) in answers.refused.keys() {
         assert_eq!(*status, 503, "{code}");
     }
     assert_eq!(
@@ -144,16 +144,16 @@ async fn sigterm_under_load_exits_0_and_every_event_that_was_accepted_is_durable
     // Slow enough that at any time every client waits for an acknowledgement.
     broker.set_round_trip(Duration::from_millis(100));
     let mut load = Load::start(&world.edge, 32);
-    load.until("under load", |told| told.accepted.len() >= 300)
+    load.until("under load", |answers| answers.accepted.len() >= 300)
         .await;
-    let told = load.terminate(producer, &world.edge).await;
+    let answers = load.terminate(producer, &world.edge).await;
     broker.set_round_trip(Duration::ZERO);
-    judge(&broker, &told);
-    for (_, code) in told.refused.keys() {
+    check(&broker, &answers);
+    for (_, code) in answers.refused.keys() {
         assert_eq!(
             code, "draining",
             "the broker answered, so that is the only reason: {:?}",
-            told.refused
+            answers.refused
         );
     }
 }
@@ -165,16 +165,17 @@ async fn sigterm_while_the_broker_is_gone_exits_0_and_nothing_unacknowledged_was
     let producer = world.role("producer", &[]);
     producer.until_ready().await;
     let mut load = Load::start(&world.edge, 32);
-    load.until("under load", |told| told.accepted.len() >= 300)
+    load.until("under load", |answers| answers.accepted.len() >= 300)
         .await;
     broker.set_up(false);
-    load.until("refuses", |told| {
-        told.refused
+    load.until("refuses", |answers| {
+        answers
+            .refused
             .keys()
             .any(|(_, code)| code == "publish_not_acknowledged")
     })
     .await;
-    let told = load.terminate(producer, &world.edge).await;
+    let answers = load.terminate(producer, &world.edge).await;
     broker.set_up(true);
-    judge(&broker, &told);
+    check(&broker, &answers);
 }

@@ -1,6 +1,6 @@
 //! `eventflow smoke` against roles as processes: it passes where the pipeline works, and names the stage where it does not.
 
-use crate::oncall::Said;
+use crate::oncall::CommandOutput;
 use crate::world::{DEADLINE, PEOPLE, RealKafka, Role, SECRET, World, embedded};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ const EDGE_PASSED: &str = "ready passed, accepted passed, tampered passed, stale
 /// Somebody who may only read.
 const VIEWER: &str = "carla-0123456789abcdef";
 
-async fn smoke(world: &World, token: &str, arguments: &[&str]) -> Said {
+async fn smoke(world: &World, token: &str, arguments: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     command
         .args([
@@ -33,7 +33,7 @@ async fn smoke(world: &World, token: &str, arguments: &[&str]) -> Said {
         .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said {
+    CommandOutput {
         code: output.status.code(),
         out: text(output.stdout),
         err: text(output.stderr),
@@ -109,15 +109,15 @@ async fn a_stage_that_is_not_there_fails_its_checks_by_the_deadline_and_is_named
     let api = format!("--recovery-url=http://{}", world.recovery);
 
     // No persistence: the dead letter is there, and no row.
-    let said = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=25s"]).await;
-    let report = said.json(1);
+    let output = smoke(&world, PEOPLE[0].1, &[&api, "--deadline=25s"]).await;
+    let report = output.json(1);
     let expected = format!(
         "{EDGE_PASSED}, stored failed, duplicate failed, corrupted passed, batch failed, audit failed"
     );
     assert_eq!(verdicts(&report), expected, "{report:#}");
     for check in ["stored", "duplicate", "batch"] {
         assert!(detail(&report, check).contains(
-            "the validator works, it dead-letters: check /ready and the log of persistence"
+            "the validator dead-letters, so it works: check /ready and the log of persistence"
         ));
     }
     assert!(
@@ -125,9 +125,10 @@ async fn a_stage_that_is_not_there_fails_its_checks_by_the_deadline_and_is_named
         "{report:#}"
     );
     assert!(
-        said.err
+        output
+            .err
             .ends_with("failed: stored, duplicate, batch, audit\n"),
-        "{said:?}"
+        "{output:?}"
     );
     assert!(report["seconds"].as_f64().unwrap() < 30.0, "{report:#}");
 

@@ -1,6 +1,6 @@
 //! Against the running demo, as whoever shows it types it.
 
-use crate::{PATIENCE, SECRET, Said, detail, smoke, verdicts};
+use crate::{CommandOutput, PATIENCE, SECRET, detail, smoke, verdicts};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -89,7 +89,7 @@ impl Demo {
         demo
     }
 
-    async fn smoke(&self, arguments: &[&str]) -> Said {
+    async fn smoke(&self, arguments: &[&str]) -> CommandOutput {
         let environment = [
             ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET),
             ("EVENTFLOW_RECOVERY_TOKEN", "eventflow-demo"),
@@ -130,22 +130,22 @@ async fn the_demo_passes_every_check_again_and_again_and_keeps_no_open_dead_lett
         format!("--url={}", demo.edge),
         format!("--recovery-url={}", demo.recovery),
     );
-    let said = demo.smoke(&[&url, &recovery, "--require-fates"]).await;
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let lines: Vec<&str> = said.out.lines().collect();
+    let output = demo.smoke(&[&url, &recovery, "--require-fates"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let lines: Vec<&str> = output.out.lines().collect();
     assert_eq!(
         lines.len(),
         1 + 9 + 2 + 1,
-        "a head, a line a check, two latencies, the verdict: {said:?}"
+        "a head, a line per check, two latencies, the result: {output:?}"
     );
     assert!(
         lines[1..10]
             .iter()
             .all(|line| line.starts_with("  passed   ")),
-        "{said:?}"
+        "{output:?}"
     );
-    assert!(lines[12].starts_with("passed: 9 of 9 checks"), "{said:?}");
-    assert_eq!(said.err, "");
+    assert!(lines[12].starts_with("passed: 9 of 9 checks"), "{output:?}");
+    assert_eq!(output.err, "");
 
     // A whole webhook URL, a batch of another size, for a script.
     let webhooks = format!("--url={}/api/webhooks/payment-authorized", demo.edge);
@@ -235,7 +235,7 @@ async fn the_demo_passes_every_check_again_and_again_and_keeps_no_open_dead_lett
         );
     }
 
-    // Without sight only the edge is judged, and nothing broken is left for on-call.
+    // Without recovery only the edge is checked, and nothing broken is left for on-call.
     let blind = demo.smoke(&[&url, "--json"]).await.json(0);
     assert!(
         verdicts(&blind)
@@ -250,12 +250,12 @@ async fn the_demo_passes_every_check_again_and_again_and_keeps_no_open_dead_lett
         ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET),
         ("EVENTFLOW_RECOVERY_TOKEN", "LEAKED-wrong-token"),
     ];
-    let said = smoke(&[&url, &recovery], &wrong).await;
+    let output = smoke(&[&url, &recovery], &wrong).await;
     assert!(
-        said.code == Some(2) && said.out.is_empty() && said.err.contains("bad_token"),
-        "{said:?}"
+        output.code == Some(2) && output.out.is_empty() && output.err.contains("bad_token"),
+        "{output:?}"
     );
-    assert!(!said.err.contains("LEAKED"), "{said:?}");
+    assert!(!output.err.contains("LEAKED"), "{output:?}");
     // A source the edge does not have.
     let other = demo
         .smoke(&[&url, "--source=nobody", "--json"])

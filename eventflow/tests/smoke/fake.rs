@@ -1,4 +1,4 @@
-//! Edges that are wrong in one way each: every verdict of the edge's checks can fail, and says what to do.
+//! Edges that are wrong in one way each: every check of the edge can fail, and says what to do.
 
 use crate::{SECRET, detail, smoke, verdicts};
 use axum::Router;
@@ -144,7 +144,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             1,
             format!("{accepted}, tampered passed, stale failed, {UNSEEN}"),
             "stale",
-            "can be replayed",
+            "can be posted again",
         ),
         (
             Flaw::OtherId,
@@ -193,7 +193,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
         ),
     ] {
         let (port, _serving) = start(flaw, ApiArgs::default()).await;
-        let said = smoke(
+        let output = smoke(
             &[
                 &format!("--url=http://127.0.0.1:{port}"),
                 "--deadline=8s",
@@ -202,7 +202,7 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             &ENVIRONMENT,
         )
         .await;
-        let report = said.json(code);
+        let report = output.json(code);
         assert_eq!(verdicts(&report), expected, "{flaw:?}: {report:#}");
         assert!(
             detail(&report, check).contains(says),
@@ -213,14 +213,14 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             if code == 0 { "passed" } else { "failed" }
         );
         assert_eq!(
-            said.err.lines().count() as i32,
+            output.err.lines().count() as i32,
             code,
-            "one line on failure: {said:?}"
+            "one line on failure: {output:?}"
         );
-        assert!(code == 0 || said.err.contains(check), "{said:?}");
+        assert!(code == 0 || output.err.contains(check), "{output:?}");
         assert!(
-            !said.err.contains('\u{1b}') && !said.out.contains('\u{1b}'),
-            "{said:?}"
+            !output.err.contains('\u{1b}') && !output.out.contains('\u{1b}'),
+            "{output:?}"
         );
     }
 }
@@ -229,29 +229,31 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
 async fn a_secret_that_is_not_the_edges_fails_accepted_and_is_not_shown() {
     let (port, _serving) = start(Flaw::Nothing, ApiArgs::default()).await;
     let environment = [("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "LEAKED-other-secret")];
-    let said = smoke(&[&format!("--url=http://127.0.0.1:{port}")], &environment).await;
-    assert_eq!(said.code, Some(1), "{said:?}");
+    let output = smoke(&[&format!("--url=http://127.0.0.1:{port}")], &environment).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
     assert!(
-        said.out.contains("FAILED   accepted") && said.out.contains("401 signature_mismatch"),
-        "{said:?}"
+        output.out.contains("FAILED   accepted") && output.out.contains("401 signature_mismatch"),
+        "{output:?}"
     );
     assert!(
-        said.out
+        output
+            .out
             .contains("the edge's secret differs from EVENTFLOW_WEBHOOK_SIGNING_SECRET here"),
-        "{said:?}"
+        "{output:?}"
     );
     assert!(
-        said.out
+        output
+            .out
             .lines()
             .last()
             .unwrap()
             .starts_with("FAILED: only 1 of 9 checks passed"),
-        "the verdict is last: {said:?}"
+        "the result is last: {output:?}"
     );
-    assert!(said.err.ends_with("failed: accepted\n"), "{said:?}");
+    assert!(output.err.ends_with("failed: accepted\n"), "{output:?}");
     assert!(
-        !said.out.contains("LEAKED") && !said.err.contains("LEAKED"),
-        "{said:?}"
+        !output.out.contains("LEAKED") && !output.err.contains("LEAKED"),
+        "{output:?}"
     );
 }
 
@@ -272,10 +274,10 @@ async fn an_edge_that_nobody_serves_fails_ready_within_the_deadline() {
         verdicts(&report),
         format!("ready failed, accepted skipped, {NEEDS}")
     );
-    let said = detail(&report, "ready");
+    let text = detail(&report, "ready");
     assert!(
-        said.contains("cannot reach http://") && said.contains("the edge is running"),
-        "{said}"
+        text.contains("cannot reach http://") && text.contains("the edge is running"),
+        "{text}"
     );
     // One that takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

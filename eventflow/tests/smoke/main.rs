@@ -15,15 +15,15 @@ const SECRET: &str = "eventflow-local-secret";
 /// No run takes longer, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// What a run said.
+/// Exit code and output of a run.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Its one JSON document, with this exit code.
     #[track_caller]
     fn json(&self, code: i32) -> Value {
@@ -33,7 +33,7 @@ impl Said {
 }
 
 /// Runs smoke to its end; nothing of the caller's environment is inherited.
-async fn smoke(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+async fn smoke(arguments: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
     command
         .arg("smoke")
@@ -51,7 +51,7 @@ async fn smoke(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
         .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Said {
+    CommandOutput {
         code: status.code(),
         out: text(stdout),
         err: text(stderr),
@@ -73,7 +73,7 @@ fn verdicts(report: &Value) -> String {
     words.join(", ")
 }
 
-/// What a check said.
+/// The detail of a check.
 fn detail<'r>(report: &'r Value, name: &str) -> &'r str {
     let checks = report["checks"].as_array().unwrap().iter();
     checks

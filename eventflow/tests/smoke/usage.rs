@@ -56,46 +56,46 @@ async fn wrong_usage_ends_with_2_and_names_the_setting() {
         ),
         (&[url, "--no-such-flag"], "--no-such-flag"),
     ] {
-        let said = smoke(arguments, &SECRETS).await;
-        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        let output = smoke(arguments, &SECRETS).await;
+        assert_eq!(output.code, Some(2), "{arguments:?}: {output:?}");
         assert!(
-            said.err.contains(names) && !said.err.contains("LEAKED"),
-            "{arguments:?}: {said:?}"
+            output.err.contains(names) && !output.err.contains("LEAKED"),
+            "{arguments:?}: {output:?}"
         );
-        assert_eq!(said.out, "", "nothing was sent");
+        assert_eq!(output.out, "", "nothing was sent");
     }
 }
 
 #[tokio::test]
-async fn a_missing_secret_and_missing_sight_are_named() {
+async fn a_missing_secret_and_a_missing_way_to_recovery_are_named() {
     let url = "--url=http://127.0.0.1:1";
     for environment in [&[][..], &[("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "")]] {
-        let said = smoke(&[url], environment).await;
+        let output = smoke(&[url], environment).await;
         assert!(
-            said.code == Some(2) && said.err.contains("EVENTFLOW_WEBHOOK_SIGNING_SECRET"),
-            "{said:?}"
+            output.code == Some(2) && output.err.contains("EVENTFLOW_WEBHOOK_SIGNING_SECRET"),
+            "{output:?}"
         );
     }
-    // An empty variable is none: pipelines set it so.
+    // An empty variable is as none: CI sets it so.
     let environment = [
         ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET),
         ("EVENTFLOW_RECOVERY_URL", ""),
     ];
-    let said = smoke(&[url, "--require-fates"], &environment).await;
+    let output = smoke(&[url, "--require-fates"], &environment).await;
     assert!(
-        said.code == Some(2) && said.err.contains("give --recovery-url"),
-        "{said:?}"
+        output.code == Some(2) && output.err.contains("give --recovery-url"),
+        "{output:?}"
     );
 }
 
 #[tokio::test]
 async fn the_manual_tells_the_checks_an_example_and_exit_codes_and_no_secret() {
     for help in ["--help", "-h"] {
-        let said = smoke(&[help], &SECRETS).await;
-        assert_eq!(said.code, Some(0), "{said:?}");
+        let output = smoke(&[help], &SECRETS).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
         assert!(
-            said.out.contains("Example: eventflow smoke --url") && !said.out.contains("LEAKED"),
-            "{said:?}"
+            output.out.contains("Example: eventflow smoke --url") && !output.out.contains("LEAKED"),
+            "{output:?}"
         );
         let flags = [
             "--recovery-url",
@@ -105,10 +105,13 @@ async fn the_manual_tells_the_checks_an_example_and_exit_codes_and_no_secret() {
             "--ca-file",
             "--json",
         ];
-        assert!(flags.iter().all(|flag| said.out.contains(flag)), "{said:?}");
+        assert!(
+            flags.iter().all(|flag| output.out.contains(flag)),
+            "{output:?}"
+        );
     }
-    let said = smoke(&["--help"], &[]).await;
-    let words: Vec<&str> = said.out.split_whitespace().collect();
+    let output = smoke(&["--help"], &[]).await;
+    let words: Vec<&str> = output.out.split_whitespace().collect();
     let text = words.join(" ");
     assert!(
         text.contains(
