@@ -2,6 +2,8 @@
 
 use crate::Edge;
 use crate::error::ApiError;
+use axum::http::header;
+use axum::response::{Html, Redirect};
 use axum::routing::get;
 use axum::{Json, Router};
 use contracts::webhook::signature::SignatureError;
@@ -9,18 +11,37 @@ use runtime::publisher::PublishError;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use utoipa_swagger_ui::SwaggerUi;
+use swagger_ui_redist::SwaggerUi;
 
 pub(crate) fn routes() -> Router<Arc<Edge>> {
+    let mut page = SwaggerUi::new();
     // The page would show documents to a validator elsewhere, and offer to load others.
-    let page = utoipa_swagger_ui::Config::from("/openapi.json")
+    page.title("EventFlow")
+        .config()
+        .urls(["/openapi.json"])
         .validator_url("none")
         .use_base_layout()
         .doc_expansion("list")
         .default_models_expand_depth(0);
-    Router::new()
+    let page = page
+        .serve()
+        .expect("settings without a map whose keys are not text are JSON");
+    let mut routes = Router::new()
         .route("/openapi.json", get(|| async { Json(document()) }))
-        .merge(SwaggerUi::new("/docs").config(page))
+        // The page names its files relative to itself.
+        .route("/docs", get(|| async { Redirect::permanent("docs/") }))
+        .route("/docs/", get(|| async { Html(page) }));
+    for (file, bytes) in SwaggerUi::static_files() {
+        let name = file.file_name();
+        let kind = match name.rsplit_once('.') {
+            Some((_, "css")) => "text/css; charset=utf-8",
+            Some((_, "js")) => "text/javascript; charset=utf-8",
+            _ => "image/png",
+        };
+        let file = move || async move { ([(header::CONTENT_TYPE, kind)], *bytes) };
+        routes = routes.route(&format!("/docs/{name}"), get(file));
+    }
+    routes
 }
 
 /// What any endpoint that publishes may refuse.

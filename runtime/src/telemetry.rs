@@ -3,7 +3,7 @@
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Latency buckets in seconds, from half a millisecond to five minutes.
 const SECONDS: &[f64] = &[
@@ -11,16 +11,24 @@ const SECONDS: &[f64] = &[
     60.0, 300.0,
 ];
 
-/// Starts logging to standard error: text for people or JSON for machines. `EVENTFLOW_LOG` filters (default `info`).
-/// A second call does nothing, so tests may call it freely.
+/// Starts logging to standard error: text for people or JSON for machines. `EVENTFLOW_LOG` filters by target and level
+/// (default `info`). A second call does nothing, so tests may call it freely.
 pub fn init(json: bool) {
     init_at(json, "info,librdkafka=off");
 }
 
 /// As [`init`], with another default filter.
+///
+/// # Panics
+/// If the default is no filter.
 pub fn init_at(json: bool, default: &str) {
-    let filter =
-        EnvFilter::try_from_env("EVENTFLOW_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let parse = |text: &str| text.parse::<Targets>();
+    let given = std::env::var("EVENTFLOW_LOG").unwrap_or_default();
+    let wanted = Some(given.trim()).filter(|text| !text.is_empty()).map(parse);
+    let filter = match &wanted {
+        Some(Ok(filter)) => filter.clone(),
+        Some(Err(_)) | None => parse(default).expect("the default is a filter"),
+    };
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
         registry
@@ -43,6 +51,12 @@ pub fn init_at(json: bool, default: &str) {
     };
     if started.is_err() {
         tracing::debug!("logging was started before");
+    } else if let Some(Err(error)) = wanted {
+        tracing::warn!(
+            event = "log_filter_refused",
+            %error,
+            "EVENTFLOW_LOG is not a filter, so the default is used: write a level, or target=level, separated by commas"
+        );
     }
 }
 
