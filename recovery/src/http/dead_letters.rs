@@ -1,6 +1,6 @@
 //! Dead letters over HTTP: listed, shown, explained, edited, discarded, exported. And questions about events.
 
-use super::Place;
+use super::RequestPermit;
 use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
@@ -181,7 +181,7 @@ pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
 /// for the end.
 pub(super) async fn export(
     State(context): State<Context>,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<RequestPermit>,
     mut query: Query,
 ) -> Result<Response, ApiError> {
     let selection = query.selection()?;
@@ -189,9 +189,9 @@ pub(super) async fn export(
     let left = selection.limit.map_or(usize::MAX, |limit| limit as usize);
     let first = export::export(&context, &selection, None).await?;
     let pages = futures_util::stream::try_unfold((Some(first), left), move |(page, left)| {
-        let (context, selection, place) = (context.clone(), selection.clone(), place.clone());
+        let (context, selection, permit) = (context.clone(), selection.clone(), permit.clone());
         async move {
-            let _place = place;
+            let _permit = permit;
             let Some((lines, next)) = page else {
                 return Ok::<_, ApiError>(None);
             };
