@@ -1,7 +1,7 @@
 //! A reading of the cluster, and whether everything before it has been settled since. The proof is in [`crate::barrier`].
 
 use super::pages::Reading;
-use crate::barrier::{self, Barrier, Offsets};
+use crate::barrier::{self, Barrier, PartitionOffsets};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::kafka;
@@ -12,10 +12,10 @@ use sqlx::{FromRow, PgPool};
 pub struct Checkpoint {
     id: i64,
     topic: String,
-    low: Offsets,
-    high: Offsets,
+    low: PartitionOffsets,
+    high: PartitionOffsets,
     /// What the first stage on the path had committed: every record before is settled once the barrier is passed
-    settled: Offsets,
+    settled: PartitionOffsets,
     barrier: Barrier,
 }
 
@@ -54,7 +54,7 @@ impl Checkpoint {
         let high = watermarks
             .iter()
             .map(|&(partition, _, high)| (partition, high));
-        let (low, high): (Offsets, Offsets) = (low.collect(), high.collect());
+        let (low, high): (PartitionOffsets, PartitionOffsets) = (low.collect(), high.collect());
         let mut transaction = context.pool.begin().await?;
         // They say which offsets a time range had; a year is as far as anybody asks back.
         sqlx::query("DELETE FROM audit_checkpoints WHERE topic = $1 AND at < clock_timestamp() - interval '400 days'")

@@ -7,7 +7,8 @@
 use crate::audit_log;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::index::{Dead, Indexer};
+use crate::index::Indexer;
+use crate::index::row::DeadLetterRecord;
 use crate::persistence_views;
 use runtime::admin::{OwnedRecord, Tail};
 use runtime::consumer::StageError;
@@ -59,9 +60,9 @@ pub async fn reindex(
     let reading = tokio::task::spawn_blocking(move || read(&kafka, &from, &batches));
     let mut found = Reindexed::default();
     while let Some(batch) = inbox.recv().await {
-        let dead: Vec<Dead<'_>> = batch
+        let dead: Vec<DeadLetterRecord<'_>> = batch
             .iter()
-            .map(|record| Dead::owned(&topic, record))
+            .map(|record| DeadLetterRecord::owned(&topic, record))
             .collect();
         let written = index_with_reretries(&mut indexer, &dead).await?;
         found.records += batch.len() as u64;
@@ -144,7 +145,7 @@ fn read(
 
 async fn index_with_reretries(
     indexer: &mut Indexer,
-    dead: &[Dead<'_>],
+    dead: &[DeadLetterRecord<'_>],
 ) -> Result<crate::index::write::Written, StageError> {
     let mut retries = 0;
     loop {

@@ -13,8 +13,8 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, DryRunSample, Prediction};
 use crate::replay::jobs::{unknown, within};
-use crate::replay::runner::letter::{self, Letter};
-use check::Replay;
+use crate::replay::runner::replay_letter::{self, ReplayLetter};
+use check::CheckedReplay;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 use std::collections::{BTreeMap, HashMap};
@@ -47,7 +47,7 @@ pub(crate) struct DryRunOutcome {
 }
 
 impl DryRunOutcome {
-    fn fails(letter: &Letter, failure: check::Failure) -> Self {
+    fn fails(letter: &ReplayLetter, failure: check::PredictedFailure) -> Self {
         Self {
             letter: letter.id,
             would: Prediction::Fail,
@@ -100,9 +100,10 @@ impl Context {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         for page in ids.chunks(LOADED_AT_ONCE) {
-            let letters =
-                within(async { Ok(letter::load(&mut *self.pool.acquire().await?, page).await?) })
-                    .await?;
+            let letters = within(async {
+                Ok(replay_letter::load(&mut *self.pool.acquire().await?, page).await?)
+            })
+            .await?;
             outcomes.extend(self.outcomes_after(&letters, &mut seen).await?);
         }
         Ok(outcomes)
@@ -110,12 +111,12 @@ impl Context {
 
     async fn outcomes_after(
         &self,
-        letters: &[Letter],
+        letters: &[ReplayLetter],
         seen: &mut Seen,
     ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
-        let replays: Vec<Replay<'_>> = letters
+        let replays: Vec<CheckedReplay<'_>> = letters
             .iter()
-            .map(|letter| Replay::of(self, letter))
+            .map(|letter| CheckedReplay::of(self, letter))
             .collect();
         let mut rows = Vec::with_capacity(replays.len());
         for replay in &replays {
@@ -184,7 +185,7 @@ impl Context {
         &self,
         job: &str,
         after: i32,
-    ) -> Result<(Vec<Letter>, Option<i32>), RecoveryError> {
+    ) -> Result<(Vec<ReplayLetter>, Option<i32>), RecoveryError> {
         let mut connection = self.pool.acquire().await?;
         let pending: Vec<PendingItem> = sqlx::query_as(
             "SELECT i.dead_letter_id, i.position, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0) AS bytes
@@ -205,7 +206,7 @@ impl Context {
             ids.push(item.dead_letter_id);
             last = Some(item.position);
         }
-        Ok((letter::load(&mut connection, &ids).await?, last))
+        Ok((replay_letter::load(&mut connection, &ids).await?, last))
     }
 
     async fn save_outcomes(

@@ -29,7 +29,7 @@ pub const MAX_BYTES: usize = 1_000_000;
 pub async fn editable_text(context: &Context, id: i64) -> Result<String, RecoveryError> {
     let letter = within(async {
         let mut connection = context.pool.acquire().await?;
-        Ok(crate::replay::runner::letter::load(&mut connection, &[id]).await?)
+        Ok(crate::replay::runner::replay_letter::load(&mut connection, &[id]).await?)
     });
     let letter = letter
         .await?

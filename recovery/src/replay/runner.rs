@@ -7,11 +7,11 @@
 pub(crate) mod claim;
 mod destination;
 mod job;
-pub(crate) mod letter;
 mod lost;
 pub mod metrics;
 mod outcome;
 mod rate;
+pub(crate) mod replay_letter;
 mod send;
 mod stalled;
 

@@ -1,6 +1,5 @@
 //! Who signed it, and whether the stored bytes still carry that signature.
 
-use super::find::Raw;
 use super::{KAFKA_DEADLINE, RAW_RECORDS};
 use crate::context::Context;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,15 +9,16 @@ use contracts::webhook::signature::SignatureError;
 use contracts::webhook::source::Sources;
 use runtime::admin::OwnedRecord;
 use std::collections::BTreeMap;
+use store::row::RawPosition;
 
 /// Headers in order, as records have them.
-pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
+pub(super) type KeptHeaders = Vec<(String, Option<Vec<u8>>)>;
 
 /// Raw records that Kafka still has, when Kafka is at hand and answers in time.
 pub(super) async fn raw_records(
     context: &Context,
-    wanted: Vec<Option<Raw>>,
-) -> BTreeMap<Raw, OwnedRecord> {
+    wanted: Vec<Option<RawPosition>>,
+) -> BTreeMap<RawPosition, OwnedRecord> {
     let Some(kafka) = context.kafka.clone() else {
         return BTreeMap::new();
     };
@@ -51,7 +51,7 @@ pub(super) async fn raw_records(
 }
 
 /// A dead letter's headers, as the index keeps them.
-pub(super) fn kept_headers(json: &str) -> Headers {
+pub(super) fn kept_headers(json: &str) -> KeptHeaders {
     let kept: Vec<(String, serde_json::Value)> = serde_json::from_str(json).unwrap_or_default();
     let bytes = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => Some(text.into_bytes()),
@@ -67,13 +67,13 @@ pub(super) fn kept_headers(json: &str) -> Headers {
 }
 
 /// A header as text.
-pub(super) fn text(headers: &Headers, name: &str) -> Option<String> {
+pub(super) fn text(headers: &KeptHeaders, name: &str) -> Option<String> {
     let (_, value) = headers.iter().find(|(found, _)| found == name)?;
     Some(String::from_utf8_lossy(value.as_deref()?).into_owned())
 }
 
 /// Verifies the raw bytes as the edge did, at the time of their receipt, with the secrets of today.
-pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8]) -> String {
+pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: &[u8]) -> String {
     if text(kept, headers::BATCH).is_some() {
         return "cannot be verified alone: it came in a batch, whose one signature covers the whole body".to_owned();
     }

@@ -6,8 +6,8 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::DeadLetterState;
 use crate::query::no_such_dead_letter;
-use crate::replay::runner::letter::{self, Letter};
 use crate::replay::runner::no_destination;
+use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::PgConnection;
 
 /// Who edits, and why.
@@ -37,8 +37,8 @@ pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
 pub(super) async fn open_letter(
     connection: &mut PgConnection,
     id: i64,
-) -> Result<Letter, RecoveryError> {
-    let letter = letter::lock(connection, &[id])
+) -> Result<ReplayLetter, RecoveryError> {
+    let letter = replay_letter::lock(connection, &[id])
         .await?
         .into_iter()
         .next()
@@ -55,7 +55,7 @@ pub(super) async fn open_letter(
 /// What a new text changes; nothing when it is what would be sent anyway.
 pub(super) async fn change(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     text: &str,
 ) -> Result<Option<Change>, RecoveryError> {
     if context.pipeline.retry_of(&letter.group).is_none() {
@@ -106,7 +106,7 @@ fn patch_between(original: &str, edited: &str) -> String {
 pub(super) async fn write(
     connection: &mut PgConnection,
     author: &Author<'_>,
-    changes: &[(Letter, Change)],
+    changes: &[(ReplayLetter, Change)],
 ) -> Result<(), sqlx::Error> {
     let (mut ids, mut values, mut patches, mut back) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{EditSummary, Selection};
 use crate::replay::jobs::within;
-use crate::replay::runner::letter::{self, Letter};
+use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::{PgConnection, QueryBuilder};
 
 /// Most dead letters of one patch: they are locked until it is through.
@@ -56,8 +56,8 @@ pub(super) async fn patch(
         unchanged: 0,
     };
     for page in ids.chunks(PAGE) {
-        let letters = work(letter::load(&mut transaction, page)).await?;
-        let mut changes: Vec<(Letter, Change)> = Vec::with_capacity(letters.len());
+        let letters = work(replay_letter::load(&mut transaction, page)).await?;
+        let mut changes: Vec<(ReplayLetter, Change)> = Vec::with_capacity(letters.len());
         for letter in letters {
             match patched(context, &letter, &patch).await? {
                 Some(change) => changes.push((letter, change)),
@@ -83,7 +83,7 @@ pub(super) async fn patch(
 
 async fn patched(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     patch: &json_patch::Patch,
 ) -> Result<Option<Change>, RecoveryError> {
     let text = value::text(context, letter, letter.outgoing()).await?;

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::envelope;
 use crate::error::RecoveryError;
-use crate::replay::runner::letter::Letter;
+use crate::replay::runner::replay_letter::ReplayLetter;
 use contracts::avro::framing;
 use contracts::pipeline::{Stage, Values};
 use contracts::{Rejection, RejectionCode};
@@ -11,7 +11,7 @@ use contracts::{Rejection, RejectionCode};
 /// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
 pub(super) async fn text(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     value: Option<&[u8]>,
 ) -> Result<String, RecoveryError> {
     if letter.dropped && letter.edit.is_none() {
@@ -30,7 +30,7 @@ pub(super) async fn text(
 }
 
 /// The stage of a dead letter, when it reads framed Avro.
-pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &Letter) -> Option<&'a Stage> {
+pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &ReplayLetter) -> Option<&'a Stage> {
     let stage = context.pipeline.stage_of_group(&letter.group)?;
     match stage.values {
         Values::Avro => Some(stage),
@@ -41,7 +41,7 @@ pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &Letter) -> Option
 /// The bytes a replay of an edited text sends: checked against its contract; for a stage that reads Avro, encoded and framed again.
 pub(super) async fn bytes(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     text: &str,
 ) -> Result<Vec<u8>, RecoveryError> {
     let event = context
@@ -67,7 +67,7 @@ pub(super) async fn bytes(
 /// Refuses a text that makes another event of the original.
 pub(super) fn same_event(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     original: &str,
     edited: &str,
 ) -> Result<(), RecoveryError> {

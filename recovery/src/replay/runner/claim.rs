@@ -1,7 +1,7 @@
 //! A chunk claimed: in one transaction its dead letters become `replaying` and its items `sending`, or it is said why not.
 
-use super::letter::{self, Letter};
 use super::metrics as names;
+use super::replay_letter::{self, ReplayLetter};
 use super::{ClaimContext, no_destination};
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState};
@@ -43,7 +43,11 @@ pub(crate) enum Decision {
 }
 
 /// Whether a planned item may be sent, given its dead letter as it is now.
-pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipeline) -> Decision {
+pub(crate) fn decide(
+    planned: &Planned,
+    letter: Option<&ReplayLetter>,
+    pipeline: &Pipeline,
+) -> Decision {
     let Some(letter) = letter else {
         return Decision::Skip(
             "not_open",
@@ -99,7 +103,7 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipe
 /// A claimed item.
 #[derive(Debug)]
 pub(crate) struct Claimed {
-    pub(crate) letter: Letter,
+    pub(crate) letter: ReplayLetter,
     pub(crate) topic: String,
     pub(crate) count: i32,
 }
@@ -145,7 +149,7 @@ pub(crate) async fn claim(
     }
     let planned = next(&mut transaction, claim, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
-    let mut letters: BTreeMap<i64, Letter> = letter::lock(&mut transaction, &ids)
+    let mut letters: BTreeMap<i64, ReplayLetter> = replay_letter::lock(&mut transaction, &ids)
         .await?
         .into_iter()
         .map(|letter| (letter.id, letter))
@@ -228,12 +232,12 @@ fn beside_the_path(pipeline: &Pipeline) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::runner::letter::Edit;
+    use crate::replay::runner::replay_letter::EditedValue;
     use proptest::prelude::*;
 
-    fn letters() -> impl Strategy<Value = Letter> {
+    fn letters() -> impl Strategy<Value = ReplayLetter> {
         let edit = prop::option::of(1_i64..3).prop_map(|id| {
-            id.map(|id| Edit {
+            id.map(|id| EditedValue {
                 id,
                 by: "eve".to_owned(),
                 value: Vec::new(),
@@ -248,7 +252,7 @@ mod tests {
             prop::sample::select(vec![0, 3, i32::MAX]),
         )
             .prop_map(
-                |(state, group, value_sha256, dropped, edit, replay_count)| Letter {
+                |(state, group, value_sha256, dropped, edit, replay_count)| ReplayLetter {
                     id: 1,
                     state,
                     job: None,

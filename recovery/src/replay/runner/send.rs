@@ -1,8 +1,8 @@
 //! A claimed chunk published, and what is known of it afterwards.
 
 use super::claim::{Claimed, Ends};
-use super::letter::record_headers;
 use super::metrics as names;
+use super::replay_letter::record_headers;
 use crate::error::RecoveryError;
 use crate::replay::state;
 use runtime::admin::Tail;
@@ -159,7 +159,7 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
     .await?;
     let counts: HashMap<i64, Option<i32>> = counts.into_iter().collect();
     let ids: Vec<i64> = counts.keys().copied().collect();
-    let letters = super::letter::load(connection, &ids).await?;
+    let letters = super::replay_letter::load(connection, &ids).await?;
     Ok(letters
         .iter()
         .map(|letter| Unknown {
