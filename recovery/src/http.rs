@@ -16,8 +16,6 @@ pub use server::serve;
 pub use tokens::{Role, Tokens};
 
 use crate::context::Context;
-use crate::context::SCHEMA;
-use crate::error::RecoveryError;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -154,34 +152,6 @@ pub fn routes(recovery: Context, tokens: &Tokens) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(axum::middleware::map_response(private))
         .with_state(recovery)
-}
-
-impl Context {
-    /// Brings the schema up to date when a migration this program knows is missing: for a command line without a running role. A person
-    /// who may only read needs no right to create anything when there is nothing to do.
-    ///
-    /// # Errors
-    /// The database does not answer, or a migration fails.
-    pub async fn migrate_if_needed(&self) -> Result<(), RecoveryError> {
-        let table: Option<String> =
-            sqlx::query_scalar("SELECT to_regclass('recovery._sqlx_migrations')::text")
-                .fetch_one(&self.pool)
-                .await?;
-        let mut applied: Vec<i64> = Vec::new();
-        if table.is_some() {
-            let versions =
-                sqlx::query_scalar("SELECT version FROM recovery._sqlx_migrations WHERE success");
-            applied = versions.fetch_all(&self.pool).await?;
-        }
-        if SCHEMA
-            .migrations
-            .iter()
-            .all(|migration| applied.contains(&migration.version))
-        {
-            return Ok(());
-        }
-        Ok(SCHEMA.migrate(&self.pool).await?)
-    }
 }
 
 /// A request without a known token costs a hash and takes no permit.

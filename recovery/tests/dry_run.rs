@@ -5,7 +5,7 @@
 mod replay;
 
 use recovery::model::{DryRun, DryRunSample, Prediction};
-use recovery::replay::jobs;
+use recovery::replay::{dry_run, jobs};
 use replay::{Dead, PERSISTENCE, World, body, framed, registry, world};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -166,7 +166,9 @@ async fn what_each_dead_letter_would_come_to() {
     };
     ids.push(world.dead(&often).await);
     let job = world.planned(&ids, "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     let mut expected: Vec<_> = cases.into_iter().map(|(.., verdict)| verdict).collect();
     expected.push(says("fail", Some("replays_exhausted")));
     assert_eq!(verdicts(&run, &ids), expected);
@@ -217,9 +219,7 @@ async fn what_each_dead_letter_would_come_to() {
         "replay.dry_run"
     );
     assert_eq!(
-        world
-            .recovery
-            .dry_run("ann", "nothere")
+        dry_run::dry_run(&world.recovery, "ann", "nothere")
             .await
             .unwrap_err()
             .code(),
@@ -239,7 +239,9 @@ async fn without_persistences_tables_refusals_are_found_all_the_same() {
     )
     .await;
     let job = world.planned(&[good, nul], "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     assert_eq!(
         verdicts(&run, &[good, nul]),
         [says("store", None), says("fail", Some("row_refused"))]
@@ -252,9 +254,7 @@ async fn a_registry_that_is_down_is_no_verdict() {
     let id = dead(&world, PERSISTENCE, 1, &framed(&body("e", "5"))).await;
     let job = world.planned(&[id], "k").await;
     assert_eq!(
-        world
-            .recovery
-            .dry_run("ann", &job.id)
+        dry_run::dry_run(&world.recovery, "ann", &job.id)
             .await
             .unwrap_err()
             .code(),
@@ -280,7 +280,9 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
         );
     }
     let job = world.planned(&ids, "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     assert_eq!(
         (run.would_store, run.would_be_duplicate, run.would_fail),
         (300, 0, 150)
@@ -290,7 +292,9 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
         150
     );
     assert!(run.samples.len() <= 10);
-    world.recovery.dry_run("ann", &job.id).await.unwrap();
+    dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     let tables = world
         .number("SELECT count(*) FROM pg_class WHERE relname = 'dry_run_rows'")
         .await;
@@ -327,7 +331,9 @@ async fn an_edit_of_what_is_stored_already_is_a_conflict_as_persistence_says() {
             })
             .await;
         let job = world.planned(&[id], &id.to_string()).await;
-        let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+        let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+            .await
+            .unwrap();
         ids.push(verdicts(&run, &[id]).remove(0));
     }
     assert_eq!(
@@ -372,7 +378,9 @@ async fn a_raw_record_that_is_another_event_already_is_a_conflict_as_persistence
             .await,
     );
     let job = world.planned(&ids, "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     let mut expected: Vec<Said> = cases.into_iter().map(|(.., verdict)| verdict).collect();
     expected.push(says("duplicate", None));
     assert_eq!(verdicts(&run, &ids), expected);

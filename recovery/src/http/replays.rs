@@ -7,7 +7,7 @@ use super::tokens::Who;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, ItemState, Job, Selection};
-use crate::replay::jobs;
+use crate::replay::{dry_run, jobs};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -68,7 +68,7 @@ pub(super) async fn dry_run(
     query: Query,
 ) -> Answer<DryRun> {
     query.end()?;
-    Ok(Json(context.dry_run(&who.0, &job).await?))
+    Ok(Json(dry_run::dry_run(&context, &who.0, &job).await?))
 }
 
 #[derive(Debug, Default, Deserialize)]
