@@ -64,7 +64,7 @@ pub async fn reindex(
             .iter()
             .map(|record| DeadLetterRecord::owned(&topic, record))
             .collect();
-        let written = index_with_reretries(&mut indexer, &dead).await?;
+        let written = index_with_retries(&mut indexer, &dead).await?;
         found.records += batch.len() as u64;
         found.new += written.new.len() as u64;
         found.further += (written.again.len() + written.copies.len()) as u64;
@@ -143,7 +143,7 @@ fn read(
     Ok(())
 }
 
-async fn index_with_reretries(
+async fn index_with_retries(
     indexer: &mut Indexer,
     dead: &[DeadLetterRecord<'_>],
 ) -> Result<crate::index::write::Written, StageError> {
