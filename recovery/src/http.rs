@@ -9,11 +9,13 @@ mod input;
 pub mod openapi;
 pub mod problem;
 mod replays;
+mod role;
 mod server;
-pub mod tokens;
+mod tokens;
 
+pub use role::Role;
 pub use server::serve;
-pub use tokens::{Role, Tokens};
+pub use tokens::Tokens;
 
 use crate::context::Context;
 use axum::extract::{DefaultBodyLimit, Request, State};

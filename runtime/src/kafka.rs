@@ -5,7 +5,7 @@ mod login;
 pub use login::msk_iam_token;
 pub(crate) use login::{Login, token};
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::health::Health;
 use contracts::Secret;
 use rdkafka::ClientConfig;

@@ -1,7 +1,7 @@
 //! Every route once: what it is called, who may, what it takes and answers. The router and `/openapi.json` are both made of this.
 
 use super::input::SELECTION;
-use super::tokens::Role::{self, Operator, Viewer};
+use super::role::Role::{self, Operator, Viewer};
 use super::{dead_letters, replays};
 use crate::context::Context;
 use axum::http::Method;

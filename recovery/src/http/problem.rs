@@ -1,6 +1,6 @@
 //! What the API answers when it refuses: `application/problem+json` (RFC 9457) with a stable `code`.
 
-use super::tokens::Role;
+use super::role::Role;
 use crate::error::RecoveryError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
