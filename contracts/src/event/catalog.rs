@@ -131,13 +131,12 @@ impl Catalog {
             let (plan, record_name) =
                 plan::compile(&files.event_type, &files.schema_json, &files.record_avsc)
                     .map_err(bad)?;
-            let taken = by_type
-                .values()
-                .find(|other| other.schema_id.is_some() && other.schema_id == files.schema_id);
-            if let Some(other) = taken {
+            if let Some(id) = files.schema_id
+                && let Some(other) = by_type.values().find(|other| other.schema_id == Some(id))
+            {
                 return Err(bad(format!(
-                    "schema id {:?} is {}'s",
-                    files.schema_id, other.event_type
+                    "schema id {id} is used by {} too; give each its own",
+                    other.event_type
                 )));
             }
             let ContractFiles {
@@ -155,7 +154,7 @@ impl Catalog {
                 plan,
             };
             if by_type.insert(name, contract).is_some() {
-                return Err(bad("appears twice".to_owned()));
+                return Err(bad("appears twice; remove one of its folders".to_owned()));
             }
         }
         Ok(Self { by_type })

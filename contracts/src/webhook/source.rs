@@ -99,7 +99,7 @@ impl Sources {
                 ));
             }
             if sources.iter().any(|source| source.name == name) {
-                return Err(bad("name: another source has it".to_owned()));
+                return Err(bad("name: another source has it; choose another".to_owned()));
             }
             sources.push(Source::parse(name.clone(), table, resolve).map_err(bad)?);
         }
@@ -141,7 +141,9 @@ impl Source {
         let (scheme_name, mut scheme) = parse_scheme(&mut table)?;
         if let Some(seconds) = optional(&mut table, "tolerance_seconds")? {
             if scheme.freshness.is_none() {
-                return Err("tolerance_seconds: this scheme has no freshness rule".to_owned());
+                return Err(
+                    "tolerance_seconds: this scheme has no freshness rule; remove it".to_owned(),
+                );
             }
             scheme.freshness = Some(Freshness {
                 past_seconds: seconds,
@@ -222,13 +224,12 @@ fn parse_secrets(table: &mut Table, resolve: Resolve<'_>) -> Result<Vec<Key>, St
             return Err(shape());
         };
         let bad = |problem: &str| format!("secrets: {id:?}: {problem}");
-        let not_after =
-            match entry.remove("not_after") {
-                None => None,
-                Some(value) => Some(unix_seconds(&value).ok_or_else(|| {
-                    bad("not_after: a time with its zone, as 2030-01-01T00:00:00Z")
-                })?),
-            };
+        let not_after = match entry.remove("not_after") {
+            None => None,
+            Some(value) => Some(unix_seconds(&value).ok_or_else(|| {
+                bad("not_after: write a time with its zone, as 2030-01-01T00:00:00Z")
+            })?),
+        };
         refuse_rest(&entry, "id, from, not_after").map_err(|problem| bad(&problem))?;
         if id.trim().is_empty() || keys.iter().any(|key| key.id == id) {
             return Err(bad("each id must be unique and not blank"));
