@@ -52,7 +52,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err(format!(
-            "{text:?} is no time at all; write 90s, 30m, 2h or 7d"
+            "{text:?} must be more than zero; write 90s, 30m, 2h or 7d"
         )),
         duration => Ok(duration),
     }
@@ -87,6 +87,6 @@ pub fn check_topic(setting: &str, name: &str) -> Result<(), ConfigError> {
     }
     Err(ConfigError::new(
         setting,
-        "not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens",
+        "not a topic name; use 1 to 249 letters, digits, dots, underscores and hyphens",
     ))
 }

@@ -147,7 +147,7 @@ impl Registry {
         if url.is_none_or(|url| url.host().is_none_or(str::is_empty)) {
             return Err(ConfigError::new(
                 "--registry-url",
-                "not an http:// or https:// URL",
+                "must be an http:// or https:// URL",
             ));
         }
         let bad = |problem: String| ConfigError::new("--registry-url", problem);
@@ -248,7 +248,7 @@ impl Registry {
             {
                 Err(RegistryError::UnknownId(id))
             }
-            Ok(_) | Err(_) => Err(RegistryError::Unavailable(format!("it answers {status}"))),
+            Ok(_) | Err(_) => Err(RegistryError::Unavailable(format!("it answered {status}"))),
         }
     }
 

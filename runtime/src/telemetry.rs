@@ -62,7 +62,7 @@ pub fn metrics_handle() -> PrometheusHandle {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!(
                     event = "metrics_recorder_taken",
-                    "another metrics recorder is installed: /metrics stays empty"
+                    "another metrics recorder is installed, so /metrics stays empty"
                 );
             }
             crate::metrics::describe();

@@ -240,8 +240,9 @@ pub async fn advance(
                 next
             );
             if database.is_none_or(|database| database < *first) {
+                let back = database.map_or_else(|| "none".to_owned(), |next| next.to_string());
                 let reason = format!(
-                    "the database's offset of {topic}:{partition} was set back to {database:?}; restarting from there"
+                    "the database's offset of {topic}:{partition} was set back to {back}; restart the process to read from there"
                 );
                 return Err(StageError::stop("offset_behind", reason));
             }
@@ -250,7 +251,7 @@ pub async fn advance(
     }
     Err(StageError::wait(
         "offset_contended",
-        "another member is moving the same offset",
+        "another member is moving the same offset; retrying",
     ))
 }
 

@@ -80,7 +80,7 @@ impl<'a> EventRow<'a> {
             entity_key: key.and_then(|key| std::str::from_utf8(key).ok()),
             received_at,
             occurred_at: time_of_micros(event.occurred_at_micros)
-                .ok_or("its time is beyond the calendar")?,
+                .ok_or("its timestamp is outside the years that can be stored")?,
             secret_id,
             trace_id,
             schema_id,

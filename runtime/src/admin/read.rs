@@ -152,7 +152,7 @@ impl Tail {
         while !ends.is_empty() {
             anyhow::ensure!(
                 std::time::Instant::now() < stands_still_at,
-                "reading {} makes no progress at {ends:?}",
+                "reading {} makes no progress; not read yet, by partition, up to: {ends:?}",
                 self.topic
             );
             let Some(message) = self.consumer.poll(Duration::from_millis(500)) else {

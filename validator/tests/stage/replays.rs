@@ -135,7 +135,7 @@ async fn a_replay_that_fails_again_is_dead_lettered_with_its_count_and_one_too_m
             "5:2",
             "replays_exhausted",
             "3",
-            "replayed 3 times, 2 are allowed: raise --max-replays",
+            "replayed 3 times, and at most 2 are allowed: raise --max-replays",
         ),
         ("5:3", "replays_exhausted", "none", "discard it"),
     ];
