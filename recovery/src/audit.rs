@@ -18,7 +18,7 @@ mod pages;
 mod report;
 
 pub use checkpoint::Checkpoint;
-pub use pages::{Examined, PAGE, Reading, account};
+pub use pages::{Examined, PAGE, Reading, examine_pages};
 
 use crate::context::Context;
 use crate::error::RecoveryError;
@@ -81,8 +81,8 @@ pub async fn run(context: Context, every: Duration, health: Health, shutdown: Ca
 /// the running role's last checkpoint covers. A range is examined record by record, and widened to whole checkpoints.
 ///
 /// # Errors
-/// [`RecoveryError::NotFound`] for a topic that was never accounted for, [`RecoveryError::Unavailable`]
-pub async fn reconcile(
+/// [`RecoveryError::NotFound`] for a topic that was never audited, [`RecoveryError::Unavailable`]
+pub async fn audit(
     context: &Context,
     topic: Option<&str>,
     from: Option<Time>,
@@ -95,21 +95,21 @@ pub async fn reconcile(
     }
 }
 
-/// As [`reconcile`] of everything, but of now: takes a checkpoint and waits until it is reached.
+/// As [`audit`](fn@audit) of everything, but of now: takes a checkpoint and waits until it is reached.
 ///
 /// # Errors
 /// [`RecoveryError::Unavailable`] when it is not reached within `deadline`: it names the stage that is behind.
-pub async fn reconcile_now(context: &Context, deadline: Duration) -> Result<Audit, RecoveryError> {
+pub async fn audit_now(context: &Context, deadline: Duration) -> Result<Audit, RecoveryError> {
     let until = Instant::now() + deadline;
     let late = |behind: &str| {
         RecoveryError::Unavailable(format!(
-            "reconciliation not finished within {} s: {behind}",
+            "the audit did not finish within {} s: {behind}",
             deadline.as_secs()
         ))
     };
     let taken = tokio::time::timeout_at(until, Checkpoint::take(context)).await;
     let mut checkpoint = taken.map_err(|_| late("Kafka or the database does not answer"))??;
-    let mut behind = "nothing was read yet".to_owned();
+    let mut behind = "no offsets were read yet".to_owned();
     loop {
         match tokio::time::timeout_at(until, checkpoint.advance(context)).await {
             Ok(Ok(None)) => break,
@@ -122,7 +122,7 @@ pub async fn reconcile_now(context: &Context, deadline: Duration) -> Result<Audi
         }
         tokio::time::sleep(FAST_POLL).await;
     }
-    reconcile(context, None, None, None).await
+    audit(context, None, None, None).await
 }
 
 /// Brings the oldest checkpoint in hand, or a new one, as far as it goes. True when it was reached.

@@ -38,7 +38,8 @@ impl Checkpoint {
         let topic = context.pipeline.raw.clone();
         let Some(first) = context.pipeline.path().next() else {
             return Err(RecoveryError::Unavailable(
-                "the pipeline describes no path from an event to its row".to_owned(),
+                "no stage of the pipeline is on the path to a row; set on_path in --pipeline"
+                    .to_owned(),
             ));
         };
         let settled = barrier::committed(context, first, &topic).await?;
@@ -124,7 +125,7 @@ impl Checkpoint {
             store_barrier(&context.pool, self.id, &self.barrier).await?;
             return Ok(behind);
         }
-        super::pages::account(context, &self.topic, &self.readings()).await?;
+        super::pages::examine_pages(context, &self.topic, &self.readings()).await?;
         sqlx::query("UPDATE audit_checkpoints SET reached_at = clock_timestamp() WHERE id = $1")
             .bind(self.id)
             .execute(&context.pool)
@@ -174,5 +175,7 @@ pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T,
 }
 
 fn unreadable(error: &serde_json::Error) -> RecoveryError {
-    RecoveryError::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
+    RecoveryError::Unavailable(format!(
+        "a stored checkpoint of the audit cannot be read: {error}"
+    ))
 }

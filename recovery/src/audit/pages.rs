@@ -40,7 +40,7 @@ pub struct Examined {
 ///
 /// # Errors
 /// [`RecoveryError::Unavailable`]; what was examined until then stays.
-pub async fn account(
+pub async fn examine_pages(
     context: &Context,
     topic: &str,
     readings: &[Reading],

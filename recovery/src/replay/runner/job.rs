@@ -143,7 +143,7 @@ async fn turn(
         if !unsettled_for.is_zero() {
             return Ok(Next::After(unsettled_for));
         }
-        send::reconcile(connection, &context.destinations.kafka, job).await?;
+        send::find_sent(connection, &context.destinations.kafka, job).await?;
         return Ok(Next::Again);
     }
     if !now.running || !now.pending {

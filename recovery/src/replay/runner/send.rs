@@ -105,7 +105,7 @@ struct Unknown {
 
 /// A chunk whose acknowledgements nobody saw: what is in the retry topic was sent, the rest is as if it had not been claimed.
 /// Answers how many were unknown.
-pub(crate) async fn reconcile(
+pub(crate) async fn find_sent(
     connection: &mut PgConnection,
     kafka: &KafkaArgs,
     job: &str,
