@@ -68,7 +68,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         (
             "503".to_owned(),
             refusal(
-                "`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: again later, the same request",
+                "`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: send the same request again later",
             ),
         ),
     ]);

@@ -90,7 +90,7 @@ pub(super) async fn apply(
         .rate
         .is_some_and(|rate| !(rate > 0.0 && rate <= 100_000.0))
     {
-        let problem = "records a second: more than 0, at most 100000".to_owned();
+        let problem = "must be more than 0 and at most 100000 records a second".to_owned();
         return Err(ApiError::BadValue {
             word: "rate".to_owned(),
             problem,

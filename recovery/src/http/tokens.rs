@@ -60,7 +60,7 @@ impl Tokens {
             }
             if tokens.iter().any(|token| token.secret == secret) {
                 return Err(bad(
-                    "the same secret as another token's; each person needs one of their own"
+                    "the same secret as another token's; give each person one of their own"
                         .to_owned(),
                 ));
             }
@@ -68,7 +68,9 @@ impl Tokens {
                 .iter()
                 .any(|token| token.name == name && token.role != role)
             {
-                return Err(bad("the same name with another role".to_owned()));
+                return Err(bad(
+                    "the same name with another role; give it one role".to_owned()
+                ));
             }
             tokens.push(Token {
                 name: name.to_owned(),
