@@ -32,14 +32,14 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
     let asked = asked.trim();
     if asked.is_empty() || asked.len() > ASKED_BYTES || asked.contains('\0') {
         return Err(RecoveryError::Invalid(format!(
-            "name an event id, an entity key (payment id), a traceparent or a trace id, of at most {ASKED_BYTES} bytes"
+            "give an event id, an entity key (payment id), a traceparent or a trace id, of at most {ASKED_BYTES} bytes"
         )));
     }
     let (found, more) = find::find(context, &Asked::of(asked)).await?;
     if found.is_empty() {
         return Err(RecoveryError::NotFound(format!(
-            "nothing is stored or dead-lettered under {:?}: it never came, it is still in flight (eventflow audit tells how much is), or \
-             its dead letter had no readable id (eventflow dlq ls --code not_json)",
+            "nothing is stored or dead-lettered under {:?}: it was never accepted, it is still in flight (eventflow audit says how much is), or \
+             its dead letter has no readable id (eventflow dlq ls --code not_json)",
             super::plain(asked, 100)
         )));
     }

@@ -93,7 +93,7 @@ async fn a_conflict_says_what_differs_from_the_stored_row() {
         explained(&world, same)
             .await
             .today
-            .contains("would find a duplicate of raw record 7:70")
+            .contains("would be a duplicate of raw record 7:70")
     );
     let free = dead(
         &world,
@@ -121,7 +121,7 @@ async fn a_conflict_says_what_differs_from_the_stored_row() {
         explained(&world, refused)
             .await
             .today
-            .contains("only a replay tells")
+            .contains("only a replay shows")
     );
     let unknown = dead(
         &world,

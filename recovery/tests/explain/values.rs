@@ -33,7 +33,7 @@ async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
     let told = explained(&world, id).await;
     assert_eq!(
         told.today,
-        "as edited, it keeps its contract (payment.authorized.v1) now"
+        "as edited, it meets its contract (payment.authorized.v1) now"
     );
     assert_eq!(
         told.value.as_deref(),
@@ -46,7 +46,7 @@ async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
         told.next
     );
     for (state, words) in [
-        ("resolved", "it is settled"),
+        ("resolved", "it is resolved"),
         ("discarded", "it was discarded"),
         ("replaying", "Wait: "),
     ] {
@@ -117,6 +117,6 @@ async fn what_strangers_wrote_is_shown_bounded_and_without_control() {
         explained(&world, id)
             .await
             .today
-            .contains("70000 bytes were not kept")
+            .contains("dropped its value of 70000 bytes")
     );
 }

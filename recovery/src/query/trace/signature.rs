@@ -75,11 +75,11 @@ pub(super) fn text(headers: &KeptHeaders, name: &str) -> Option<String> {
 /// Verifies the raw bytes as the edge did, at the time of their receipt, with the secrets of today.
 pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: &[u8]) -> String {
     if text(kept, headers::BATCH).is_some() {
-        return "cannot be verified alone: it came in a batch, whose one signature covers the whole body".to_owned();
+        return "cannot be verified alone: it came in a batch, and the signature covers the whole batch".to_owned();
     }
     let scheme = text(kept, headers::SCHEME);
     if scheme.as_deref() == Some("api-key") {
-        return "there is no signature: it came by the ingest endpoint, with an API key".to_owned();
+        return "there is no signature: it came through /api/ingest, with an API key".to_owned();
     }
     let (Some(name), Some(received)) = (
         text(kept, headers::SOURCE),
@@ -88,7 +88,7 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: 
         return "cannot be verified: its headers do not say who sent it and when".to_owned();
     };
     let Some(sources) = sources else {
-        return "not verified again: no sources are configured here (--sources)".to_owned();
+        return "not verified again: this role has no sources; give it --sources".to_owned();
     };
     let name = crate::query::plain(&name, 100);
     let Some(source) = sources.get(&name) else {
@@ -114,13 +114,13 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: 
         }
         Ok(verdict) => {
             format!(
-                "verified by secret {}; at the edge the same signature was found by secret {was}",
+                "verified by secret {}; at the edge the signature matched secret {was}",
                 verdict.secret_id
             )
         }
         Err(SignatureError::Mismatch) => format!(
-            "NOT verified: no secret that source {name} has today gives this signature; at the edge it was secret {was}. Either that was \
-             rotated out since, or these are not the bytes that were signed"
+            "NOT verified: no secret that source {name} has today gives this signature; at the edge it was secret {was}. Either that secret was \
+             removed since, or these are not the bytes that were signed"
         ),
         Err(
             error @ (SignatureError::MissingHeader

@@ -344,7 +344,7 @@ fn signature(
             .and_then(|(headers, letter)| Some((headers, letter.value.as_deref()?))),
     };
     let Some((kept, body)) = body else {
-        let why = "not verified again: the raw record is not at hand (Kafka has it no longer, or was not asked), and no dead letter holds it";
+        let why = "not verified again: the raw record is gone from Kafka or was not read, and no dead letter has it";
         return (signature, Some(why.to_owned()));
     };
     let mut verdict = verify_again(context.sources.as_deref(), kept, body);
@@ -356,7 +356,7 @@ fn signature(
                 .any(|letter| letter.id == sent.dead_letter_id)
     });
     if edited {
-        verdict.push_str("; what was replayed had been edited, so this is about the original, not about what is stored");
+        verdict.push_str("; an edited value was replayed, so this is about the original, not about what is stored");
     }
     (signature, Some(verdict))
 }
