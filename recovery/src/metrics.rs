@@ -63,6 +63,6 @@ pub fn describe() {
     );
     describe_counter!(
         DROPPED,
-        "Values and headers of settled dead letters dropped by the index's limits"
+        "Values and headers of settled dead letters that retention dropped"
     );
 }

@@ -98,7 +98,7 @@ pub enum Payload {
     },
     /// Kafka's null
     Null,
-    /// Dropped by the index's limits
+    /// Dropped by retention
     Dropped {
         /// How many bytes it had
         bytes: i32,

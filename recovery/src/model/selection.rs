@@ -26,7 +26,7 @@ pub struct Selection {
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group: Vec<i64>,
-    /// State; open ones unless told
+    /// State; without it, open ones
     #[arg(
         long,
         value_enum,
@@ -73,11 +73,11 @@ pub struct Selection {
         with = "time::serde::rfc3339::option"
     )]
     pub until: Option<Time>,
-    /// Words in the detail, whatever their case
+    /// Text in the detail, in upper or lower case
     #[arg(long, help_heading = "Which dead letters")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
-    /// At most so many, the newest first
+    /// At most this many, the newest first
     #[arg(long, help_heading = "Which dead letters")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -94,7 +94,7 @@ pub fn parse_time(text: &str) -> Result<Time, String> {
     let age = parse_duration(text).ok();
     age.and_then(|age| Time::now_utc().checked_sub(age.try_into().ok()?))
         .ok_or_else(|| {
-            "neither RFC 3339 (2026-11-21T10:00:00Z) nor an age (90s, 30m, 2h, 7d)".to_owned()
+            "write RFC 3339 (2026-11-21T10:00:00Z) or an age (90s, 30m, 2h, 7d)".to_owned()
         })
 }
 

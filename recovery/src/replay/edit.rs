@@ -53,7 +53,7 @@ pub async fn edit(
     apply::name(who)?;
     if text.len() > MAX_BYTES {
         return Err(RecoveryError::Invalid(format!(
-            "the edited value has {} bytes, and at most {MAX_BYTES} are taken",
+            "the edited value has {} bytes; it must have at most {MAX_BYTES}",
             text.len()
         )));
     }

@@ -168,7 +168,7 @@ pub async fn run_with(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(
             event = "replay_chunk_left",
-            "the next instance finds out what was sent"
+            "not acknowledged in time; the next instance finds out what was sent"
         );
     }
 }

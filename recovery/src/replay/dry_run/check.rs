@@ -124,7 +124,7 @@ fn value<'l>(recovery: &Context, letter: &'l ReplayLetter) -> CheckedValue<'l> {
     if letter.dropped && letter.edit.is_none() {
         return CheckedValue::Fails(PredictedFailure::new(
             "value_dropped",
-            "the index's limits dropped its value: there is nothing to send",
+            "retention dropped its value, so there is nothing to send; discard it",
         ));
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
@@ -133,7 +133,7 @@ fn value<'l>(recovery: &Context, letter: &'l ReplayLetter) -> CheckedValue<'l> {
         return CheckedValue::Fails(PredictedFailure::new(
             RejectionCode::ReplaysExhausted.code(),
             format!(
-                "replayed {} times, and at most {limit} are allowed",
+                "replayed {} times, and at most {limit} are allowed: raise --max-replays, or discard it",
                 letter.replay_count
             ),
         ));

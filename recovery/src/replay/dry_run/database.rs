@@ -128,11 +128,14 @@ fn outcome(
             (Prediction::Store, None, None)
         }
         Fate::StoredBefore => {
-            let detail = "this very raw record is stored already".to_owned();
+            let detail = "this raw record is stored already".to_owned();
             (Prediction::Duplicate, None, Some(detail))
         }
         Fate::Duplicate => {
-            let detail = format!("the same event came by raw record {}:{}", raw.0, raw.1);
+            let detail = format!(
+                "the same event is stored from raw record {}:{}",
+                raw.0, raw.1
+            );
             (Prediction::Duplicate, None, Some(detail))
         }
         Fate::Conflict(detail) => (

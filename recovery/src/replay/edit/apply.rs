@@ -27,7 +27,7 @@ pub(super) enum Change {
 pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
     if who.trim().is_empty() {
         return Err(RecoveryError::Invalid(
-            "a change needs the name of who makes it".to_owned(),
+            "give the name of who makes the change".to_owned(),
         ));
     }
     Ok(())
@@ -45,7 +45,7 @@ pub(super) async fn open_letter(
         .ok_or_else(|| no_such_dead_letter(id))?;
     if letter.state != DeadLetterState::Open {
         return Err(RecoveryError::WrongState(format!(
-            "dead letter {id} is {}: only open ones are edited",
+            "dead letter {id} is {}; only open ones can be edited",
             letter.state
         )));
     }
@@ -61,7 +61,7 @@ pub(super) async fn change(
     if context.pipeline.retry_of(&letter.group).is_none() {
         let why = no_destination(&context.pipeline, &letter.group);
         return Err(RecoveryError::WrongState(format!(
-            "dead letter {} cannot be replayed, so an edit has no use: {why}",
+            "dead letter {} cannot be replayed, so it cannot be edited: {why}",
             letter.id
         )));
     }

@@ -16,7 +16,7 @@ pub(super) async fn text(
 ) -> Result<String, RecoveryError> {
     if letter.dropped && letter.edit.is_none() {
         return Err(RecoveryError::WrongState(format!(
-            "the index's limits dropped the value of dead letter {}: there is nothing to edit",
+            "retention dropped the value of dead letter {}, so there is nothing to edit; discard it",
             letter.id
         )));
     }
@@ -90,8 +90,8 @@ pub(super) fn same_event(
         if field(edited, name).as_deref() != Some(&known) {
             let shown = crate::audit_log::clean(&known);
             return Err(RecoveryError::Invalid(format!(
-                "an edit must not make another event: {name} is {shown:?} in dead letter {} and must stay so; if it really is another \
-                 event, discard this one and have its vendor send it again",
+                "an edit must not make another event: keep {name} {shown:?} of dead letter {}; if it is another event, \
+                 discard this one and have its vendor send it again",
                 letter.id
             )));
         }
@@ -127,6 +127,8 @@ pub(super) fn not_json(id: i64, error: &serde_json::Error) -> RecoveryError {
     RecoveryError::StillBroken(Rejection::new(
         RejectionCode::NotJson,
         None,
-        format!("dead letter {id} is no JSON to patch: {error}; edit it alone"),
+        format!(
+            "the value of dead letter {id} is not JSON, so it cannot be patched: {error}; edit it alone"
+        ),
     ))
 }

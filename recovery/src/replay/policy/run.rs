@@ -43,7 +43,7 @@ pub async fn run(
             };
             let slow = |_| {
                 Err(RecoveryError::Unavailable(format!(
-                    "not done within {} s",
+                    "the evaluation is not done within {} s",
                     TIMEOUT.as_secs()
                 )))
             };

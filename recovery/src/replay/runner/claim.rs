@@ -72,13 +72,13 @@ pub(crate) fn decide(
     {
         return Decision::Skip(
             "changed_since_planned",
-            "its value is another than was selected; plan it again".to_owned(),
+            "it was edited since it was selected; plan it again".to_owned(),
         );
     }
     if letter.dropped && letter.edit.is_none() {
         return Decision::Skip(
             "value_dropped",
-            "the index's limits dropped its value: there is nothing to send".to_owned(),
+            "retention dropped its value, so there is nothing to send; discard it".to_owned(),
         );
     }
     let Some(topic) = pipeline.retry_of(&letter.group) else {
@@ -88,13 +88,13 @@ pub(crate) fn decide(
         );
     };
     if !planned.of_raw {
-        let why = "its raw record is not known (ef.raw cannot be read), so nobody could tell what became of it; export it, or discard it";
+        let why = "its raw record is not known (ef.raw cannot be read), so its outcome could not be found; export it, or discard it";
         return Decision::Skip("not_replayable", why.to_owned());
     }
     if letter.replay_count == i32::MAX {
         return Decision::Skip(
             "not_replayable",
-            "its replays cannot be counted on; export it, or discard it".to_owned(),
+            "it was replayed too often to count; export it, or discard it".to_owned(),
         );
     }
     Decision::Send(topic.to_owned())

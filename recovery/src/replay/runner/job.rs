@@ -206,7 +206,7 @@ async fn turn(
     within(block(
         connection,
         job,
-        &format!("the broker has not acknowledged all of it; retrying: {problem}"),
+        &format!("the broker has not acknowledged every record; retrying: {problem}"),
     ))
     .await?;
     context

@@ -26,7 +26,7 @@ pub(crate) struct ReplayLetter {
     /// As it failed; none is Kafka's null, or [`dropped`](Self::dropped)
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) value_sha256: Option<Vec<u8>>,
-    /// The index's limits dropped the value
+    /// Retention dropped the value
     pub(crate) dropped: bool,
     pub(crate) headers: Headers,
     pub(crate) edit: Option<EditedValue>,

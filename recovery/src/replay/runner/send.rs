@@ -128,7 +128,7 @@ pub(crate) async fn find_sent(
     let found = tokio::task::spawn_blocking(move || read_back(&kafka, &id, &from, &wanted)).await;
     let found = found.map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
     let found = found.map_err(|error| {
-        RecoveryError::Unavailable(format!("the retry topic cannot be read: {error}"))
+        RecoveryError::Unavailable(format!("the retry topic cannot be read: {error:#}"))
     })?;
     let gone: Vec<i64> = unknown
         .iter()
