@@ -99,15 +99,15 @@ async fn lock(context: &Runner, job: &str) -> Result<Option<PgConnection>, Recov
     Ok(locked.then_some(connection))
 }
 
-/// The world is down: said in the job, as far as it can be, and tried again later.
+/// Writes into the job why it waits, if PostgreSQL can be reached, and waits until the next try.
 async fn wait(context: &Runner, job: &str, error: &RecoveryError) {
     metrics::counter!(names::WAITS, "code" => error.code()).increment(1);
     tracing::warn!(event = "replay_waits", job, code = error.code(), %error);
-    let said = within(async {
+    let written = within(async {
         let mut connection = context.recovery.pool.acquire().await?;
         block(&mut connection, job, &error.to_string()).await
     });
-    if let Err(error) = said.await {
+    if let Err(error) = written.await {
         tracing::debug!(event = "replay_block_unsaid", job, %error);
     }
     context
