@@ -9,7 +9,7 @@ use contracts::event::money::{self, Decimal};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// Minutes kept, the current one included.
-pub const WINDOW_MINUTES: i64 = 60;
+pub(crate) const WINDOW_MINUTES: i64 = 60;
 /// Milliseconds of a minute.
 pub const MINUTE_MS: i64 = 60_000;
 /// Most event types counted separately; further ones are `other`. Validated records only ever name contracts, so this is a backstop.
@@ -155,9 +155,7 @@ impl Minute {
         }
     }
 
-    /// Events of one kind.
-    #[must_use]
-    pub fn of_kind(&self, kind: Kind) -> u64 {
+    pub(crate) fn of_kind(&self, kind: Kind) -> u64 {
         self.sums
             .iter()
             .filter(|((of, _), _)| *of == kind)

@@ -17,7 +17,7 @@ mod classify;
 mod pages;
 mod report;
 
-pub use checkpoint::Checkpoint;
+use checkpoint::Checkpoint;
 pub use pages::{Examined, PAGE, Reading, examine_pages};
 
 use crate::context::Context;
@@ -29,12 +29,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Raw records without a fate, or with two.
-pub const UNACCOUNTED: &str = "eventflow_unaccounted_records";
-/// Since the audit's last reached checkpoint.
-pub const CHECKPOINT_AGE: &str = "eventflow_audit_checkpoint_age_seconds";
-/// Raw records that no reached checkpoint covers yet.
-pub const IN_FLIGHT: &str = "eventflow_audit_in_flight_records";
+pub(crate) const UNACCOUNTED: &str = "eventflow_unaccounted_records";
+pub(crate) const CHECKPOINT_AGE: &str = "eventflow_audit_checkpoint_age_seconds";
+pub(crate) const IN_FLIGHT: &str = "eventflow_audit_in_flight_records";
 
 /// Health check of the audit.
 const CHECK: &str = "audit";
@@ -44,7 +41,7 @@ const POLL: Duration = Duration::from_secs(5);
 const FAST_POLL: Duration = Duration::from_millis(300);
 
 /// Registers help texts and units.
-pub fn describe() {
+pub(crate) fn describe() {
     describe_gauge!(UNACCOUNTED, "Raw records without a fate, or with two");
     describe_gauge!(
         CHECKPOINT_AGE,

@@ -154,7 +154,7 @@ pub fn text(unscaled: i128, scale: u32) -> String {
 ///
 /// # Errors
 /// The rule it breaks.
-pub fn check_amount(
+pub(crate) fn check_amount(
     amount: &str,
     currency: Option<&str>,
     precision: u32,

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 const BODY_LIMIT_BYTES: usize = 256 << 10;
 /// Most that may be configured for one event. A dead letter carries the body verbatim and headers with the reason, and both must fit into a
 /// record of Kafka's default size (1,000,000 bytes at the client): what the edge accepts can always be dead-lettered.
-pub const LARGEST_BODY_BYTES: usize = 900_000;
+const LARGEST_BODY_BYTES: usize = 900_000;
 /// Largest body of a batch, in bytes, unless the source sets another.
 const BATCH_LIMIT_BYTES: usize = 4 << 20;
 

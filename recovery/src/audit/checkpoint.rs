@@ -7,9 +7,9 @@ use crate::error::RecoveryError;
 use crate::kafka;
 use sqlx::{FromRow, PgPool};
 
-/// One reading.
+/// A reading of the cluster.
 #[derive(Debug, Clone)]
-pub struct Checkpoint {
+pub(super) struct Checkpoint {
     id: i64,
     topic: String,
     low: PartitionOffsets,
@@ -34,7 +34,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`]
-    pub async fn take(context: &Context) -> Result<Self, RecoveryError> {
+    pub(super) async fn take(context: &Context) -> Result<Self, RecoveryError> {
         let topic = context.pipeline.raw.clone();
         let Some(first) = context.pipeline.path().next() else {
             return Err(RecoveryError::Unavailable(
@@ -119,7 +119,10 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`]
-    pub async fn advance(&mut self, context: &Context) -> Result<Option<String>, RecoveryError> {
+    pub(super) async fn advance(
+        &mut self,
+        context: &Context,
+    ) -> Result<Option<String>, RecoveryError> {
         let behind = self.barrier.advance(context).await?;
         if behind.is_some() {
             store_barrier(&context.pool, self.id, &self.barrier).await?;

@@ -19,8 +19,8 @@ use crate::query::no_such_dead_letter;
 use crate::replay::jobs::within;
 use sqlx::Connection;
 
-/// Longest edited value: what Kafka takes unless told otherwise.
-pub const MAX_BYTES: usize = 1_000_000;
+/// Longest edited value: the largest record a Kafka client sends by default.
+const MAX_BYTES: usize = 1_000_000;
 
 /// The value as the text a person edits: what would be sent by a replay now.
 ///

@@ -8,7 +8,7 @@
 //! counted before anything is sent. The breaker of the stages does not count replays, so what fails again here opens no breaker, and a
 //! stage held by its breaker holds replays too: they wait, and are neither lost nor tried again.
 
-pub mod metrics;
+pub(crate) mod metrics;
 mod run;
 
 pub use run::run;
@@ -178,8 +178,7 @@ impl Policies {
 }
 
 /// What an outcome depends on beside the dead letter: another fingerprint is a reason to evaluate again.
-#[must_use]
-pub fn fingerprint(policy: &Policy, contracts: &Catalog) -> String {
+pub(crate) fn fingerprint(policy: &Policy, contracts: &Catalog) -> String {
     let mut parts: Vec<String> = contracts
         .iter()
         .map(|contract| format!("{}\0{}", contract.schema_json, contract.record_avsc))

@@ -8,7 +8,7 @@ pub(crate) mod claim;
 mod destination;
 mod job;
 mod lost;
-pub mod metrics;
+pub(crate) mod metrics;
 mod outcome;
 mod rate;
 pub(crate) mod replay_letter;
