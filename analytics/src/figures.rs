@@ -124,7 +124,7 @@ pub enum Noted {
 /// Events and amounts of one kind in one currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Events
+    /// All of them, with and without an amount
     pub events: u64,
     /// Those of them whose amount is not added up: none, no ISO currency, or more fraction digits than the currency has
     pub without_amount: u64,
@@ -203,7 +203,7 @@ impl Partition {
 /// The offsets one partition's figures were made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Covered {
-    /// Partition
+    /// Of the topic of validated events
     pub partition: i32,
     /// First offset read
     pub first: i64,

@@ -242,13 +242,13 @@ impl Pipeline {
         self.stage_of_group(group)?.retry.as_deref()
     }
 
-    /// The stage of this name.
+    /// The stage with this `name`; `None` when the pipeline has none.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// The stage of this consumer group.
+    /// The stage with this `group`; `None` when it is not the pipeline's.
     #[must_use]
     pub fn stage_of_group(&self, group: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.group == group)

@@ -26,7 +26,6 @@ use runtime::admin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Offsets by partition.
 pub(crate) type PartitionOffsets = BTreeMap<i32, i64>;
 
 /// How far the proof has come: these ends must be passed next. It survives a restart as JSON.

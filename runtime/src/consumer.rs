@@ -51,9 +51,9 @@ use waiting::Waiting;
 pub struct StageSummary {
     /// Records settled without a new record
     pub done: u64,
-    /// Records forwarded
+    /// Records settled with the records made from them
     pub forwarded: u64,
-    /// Records dead-lettered
+    /// Records settled with a dead letter
     pub dead_lettered: u64,
     /// Records in hand at the end that are not settled; they are read again
     pub left_unsettled: u64,

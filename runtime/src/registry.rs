@@ -119,7 +119,7 @@ struct RegistryRefusal {
 /// A framed value, read with its writer's schema.
 #[derive(Debug)]
 pub struct Framed<'a> {
-    /// Schema id of the frame
+    /// The writer's schema: its id in the schema registry
     pub schema_id: i32,
     /// The Avro
     pub datum: &'a [u8],

@@ -26,7 +26,7 @@ pub struct Retry {
 }
 
 impl RetryArgs {
-    /// The retry topic of `group`.
+    /// The retry topic of `group`: the flag's, else `events.retry.<group>.v1`.
     #[must_use]
     pub fn of(&self, group: &str) -> Retry {
         let topic = self

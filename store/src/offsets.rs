@@ -39,7 +39,7 @@ pub struct BatchRecord {
 }
 
 impl BatchOffsets {
-    /// The batch has this record.
+    /// Adds a record to the batch. What it returns names the record to the other methods.
     pub fn include(&mut self, record: &Record<'_>) -> BatchRecord {
         let Record {
             topic,
@@ -72,12 +72,12 @@ impl BatchOffsets {
         span.dead_letters += 1;
     }
 
-    /// This record is stored.
+    /// Counts a record as stored.
     pub fn count_stored(&mut self, record: BatchRecord) {
         self.0[record.span].stored += 1;
     }
 
-    /// This record is a duplicate that was not known before.
+    /// Counts a record as a duplicate that was not known before.
     pub fn count_duplicate(&mut self, record: BatchRecord) {
         self.0[record.span].duplicates += 1;
     }

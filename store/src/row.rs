@@ -19,7 +19,7 @@ pub type RawPosition = (i32, i64);
 pub struct EventRow<'a> {
     /// Name of the source, by header, else as the event says
     pub source: &'a str,
-    /// The record's key
+    /// The record's key; `None` when it is null or not UTF-8
     pub entity_key: Option<&'a str>,
     /// When the edge received it
     pub received_at: Option<OffsetDateTime>,

@@ -17,11 +17,11 @@ pub struct DatumError(pub String);
 /// A validated event as consumers see it. Texts are the datum's own bytes wherever they can be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event<'a> {
-    /// Event id
+    /// The envelope's `event_id`: with the source it says which event this is
     pub event_id: &'a str,
-    /// Event type
+    /// The envelope's `event_type`: it names the contract
     pub event_type: &'a str,
-    /// Schema version, as text
+    /// The envelope's `schema_version`; an Avro int as its decimal digits
     pub schema_version: Cow<'a, str>,
     /// The envelope's source field
     pub source: &'a str,

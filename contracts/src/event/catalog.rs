@@ -31,7 +31,7 @@ pub struct ContractFiles {
 /// One event type, compiled.
 #[derive(Debug)]
 pub struct Contract {
-    /// Event type
+    /// What an envelope's `event_type` must be to be checked against it
     pub event_type: String,
     /// JSON Schema as written
     pub schema_json: String,
@@ -58,13 +58,13 @@ pub struct Validated<'a> {
 }
 
 impl<'a> Validated<'a> {
-    /// Its contract.
+    /// The contract it satisfies.
     #[must_use]
     pub fn contract(&self) -> &'a Contract {
         self.contract
     }
 
-    /// Its event id.
+    /// The envelope's `event_id`, verbatim.
     #[must_use]
     pub fn event_id(&self) -> &str {
         match &self.slots[self.contract.plan.event_id] {
@@ -165,7 +165,7 @@ impl Catalog {
         self.by_type.values()
     }
 
-    /// One event type.
+    /// The contract of an event type; `None` when there is none.
     #[must_use]
     pub fn get(&self, event_type: &str) -> Option<&Contract> {
         self.by_type.get(event_type)

@@ -32,7 +32,7 @@ pub struct Source {
     pub verifier: Verifier,
     /// Name of the preset, or `custom`
     pub scheme_name: String,
-    /// Where its event id is
+    /// Where a body has the event id
     pub event_id: Locator,
     /// Where the key of its entity is (what keeps order)
     pub entity_key: Locator,
@@ -124,7 +124,7 @@ impl Sources {
             .unwrap_or_else(|problem| panic!("the built-in source: {problem}"))
     }
 
-    /// A source by name.
+    /// The source with this name; `None` when the file has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Source> {
         self.0.iter().find(|source| source.name == name)

@@ -3,7 +3,7 @@
 use super::endpoints::{Endpoint, all, reference, schemas};
 use serde_json::{Map, Value, json};
 
-/// The document.
+/// The OpenAPI document of every route.
 #[must_use]
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();

@@ -29,7 +29,7 @@ pub enum ApiError {
     RoleTooLow {
         /// Name of the token
         who: String,
-        /// Its role
+        /// The role of its token
         has: Role,
         /// What is needed
         needs: Role,

@@ -91,7 +91,7 @@ pub async fn run(
     run_with(recovery, publisher, health, shutdown, Settings::default()).await;
 }
 
-/// As [`run`], with other waits.
+/// As [`run`], with these waits: tests take shorter ones.
 pub async fn run_with(
     recovery: Context,
     publisher: Publisher,

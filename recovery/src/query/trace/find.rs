@@ -63,7 +63,6 @@ pub(super) struct TracedDelivery {
     pub(super) raw_offset: i64,
 }
 
-/// A dead letter.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct TracedDeadLetter {
     pub(super) id: i64,

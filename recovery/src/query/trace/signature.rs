@@ -66,7 +66,7 @@ pub(super) fn kept_headers(json: &str) -> KeptHeaders {
         .collect()
 }
 
-/// A header as text.
+/// The header with this name, as text.
 pub(super) fn text(headers: &KeptHeaders, name: &str) -> Option<String> {
     let (_, value) = headers.iter().find(|(found, _)| found == name)?;
     Some(String::from_utf8_lossy(value.as_deref()?).into_owned())
