@@ -9,7 +9,7 @@ use contracts::event::money::{self, Decimal};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// Minutes kept, the current one included.
-pub const WINDOW_MINUTES: i64 = 60;
+pub(crate) const WINDOW_MINUTES: i64 = 60;
 /// Milliseconds of a minute.
 pub const MINUTE_MS: i64 = 60_000;
 /// Most event types counted separately; further ones are `other`. Validated records only ever name contracts, so this is a backstop.
@@ -124,7 +124,7 @@ pub enum Noted {
 /// Events and amounts of one kind in one currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
-    /// Events
+    /// All of them, with and without an amount
     pub events: u64,
     /// Those of them whose amount is not added up: none, no ISO currency, or more fraction digits than the currency has
     pub without_amount: u64,
@@ -155,9 +155,7 @@ impl Minute {
         }
     }
 
-    /// Events of one kind.
-    #[must_use]
-    pub fn of_kind(&self, kind: Kind) -> u64 {
+    pub(crate) fn of_kind(&self, kind: Kind) -> u64 {
         self.sums
             .iter()
             .filter(|((of, _), _)| *of == kind)
@@ -205,7 +203,7 @@ impl Partition {
 /// The offsets one partition's figures were made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Covered {
-    /// Partition
+    /// Of the topic of validated events
     pub partition: i32,
     /// First offset read
     pub first: i64,

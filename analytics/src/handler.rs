@@ -166,7 +166,7 @@ impl Handler for Analytics {
                 .unwrap_or_else(|_| {
                     Err(StageError::wait(
                         "registry_unavailable",
-                        "no answer of the schema registry in time; retrying",
+                        "the schema registry did not answer in time; retrying",
                     ))
                 })
         })?;

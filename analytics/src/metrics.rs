@@ -4,28 +4,17 @@ use crate::figures::{Currency, Figures, Kind, MINUTE_MS};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use std::collections::BTreeSet;
 
-/// Events processed, by `event_type`, `partition` and `phase`: `live`, or `catch_up` for those published before this stage took the partition.
-pub const PROCESSED: &str = "eventflow_analytics_events_processed_total";
-/// Records that could not be read, by `code`.
-pub const ERRORS: &str = "eventflow_analytics_errors_total";
-/// Second copies of a raw record, left out of the per-minute figures.
-pub const DUPLICATES: &str = "eventflow_analytics_events_duplicate_total";
-/// Events received outside the last hour, left out of the per-minute figures.
-pub const OUTSIDE_WINDOW: &str = "eventflow_analytics_events_outside_window_total";
-/// From the event's own time to its processing; live events only.
-pub const EVENT_AGE: &str = "eventflow_analytics_event_age_seconds";
-/// From the webhook's receipt at the edge to its processing; live events only.
-pub const RECEIVE_TO_PROCESS: &str = "eventflow_analytics_receive_to_process_seconds";
-/// Processing of one event: its share of its batch's.
-pub const PROCESSING: &str = "eventflow_analytics_processing_duration_seconds";
-/// Events of the last full minute, by `event_type`.
-pub const LAST_MINUTE_EVENTS: &str = "eventflow_analytics_last_minute_events";
-/// Payments of the last full minute, by `kind`: authorized, refunded, other.
-pub const LAST_MINUTE_PAYMENTS: &str = "eventflow_analytics_last_minute_payments";
-/// Amount of the last full minute, by `kind` and `currency`.
-pub const LAST_MINUTE_AMOUNT: &str = "eventflow_analytics_last_minute_amount";
-/// Refunds an authorization in the last full minute; 0 without authorizations.
-pub const REFUND_RATIO: &str = "eventflow_analytics_last_minute_refund_ratio";
+pub(crate) const PROCESSED: &str = "eventflow_analytics_events_processed_total";
+pub(crate) const ERRORS: &str = "eventflow_analytics_errors_total";
+pub(crate) const DUPLICATES: &str = "eventflow_analytics_events_duplicate_total";
+pub(crate) const OUTSIDE_WINDOW: &str = "eventflow_analytics_events_outside_window_total";
+pub(crate) const EVENT_AGE: &str = "eventflow_analytics_event_age_seconds";
+pub(crate) const RECEIVE_TO_PROCESS: &str = "eventflow_analytics_receive_to_process_seconds";
+pub(crate) const PROCESSING: &str = "eventflow_analytics_processing_duration_seconds";
+pub(crate) const LAST_MINUTE_EVENTS: &str = "eventflow_analytics_last_minute_events";
+pub(crate) const LAST_MINUTE_PAYMENTS: &str = "eventflow_analytics_last_minute_payments";
+pub(crate) const LAST_MINUTE_AMOUNT: &str = "eventflow_analytics_last_minute_amount";
+pub(crate) const REFUND_RATIO: &str = "eventflow_analytics_last_minute_refund_ratio";
 
 /// Registers help texts and units.
 pub fn describe() {
@@ -80,13 +69,13 @@ pub fn describe() {
 
 /// The gauges of the last full minute. It remembers which it has set, so that one without events falls to zero.
 #[derive(Debug, Default)]
-pub struct LastMinute {
+pub(crate) struct LastMinute {
     amounts: BTreeSet<(Kind, Currency)>,
 }
 
 impl LastMinute {
     /// Sets every gauge to the minute that ended last.
-    pub fn expose(&mut self, figures: &Figures, now_ms: i64) {
+    pub(crate) fn expose(&mut self, figures: &Figures, now_ms: i64) {
         let minute = figures.minute(now_ms.div_euclid(MINUTE_MS) - 1);
         for (index, name) in figures.names().iter().enumerate() {
             let events = minute.events.get(&index).copied().unwrap_or(0);

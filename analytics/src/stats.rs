@@ -44,10 +44,10 @@ pub struct MinuteStats {
     pub totals: EventTotals,
 }
 
-/// Events and amounts.
+/// Events and amounts of a minute, or of all minutes.
 #[derive(Debug, Serialize, PartialEq)]
 pub struct EventTotals {
-    /// Events
+    /// Of all event types
     pub events: u64,
     /// Events by event type
     pub by_event_type: BTreeMap<String, u64>,
@@ -64,7 +64,7 @@ pub struct EventTotals {
 /// One kind of payment event.
 #[derive(Debug, Default, Serialize, PartialEq, Eq)]
 pub struct Side {
-    /// Events
+    /// With and without an amount
     pub events: u64,
     /// Exact amounts by ISO 4217 currency
     pub amounts: BTreeMap<String, String>,
@@ -72,7 +72,7 @@ pub struct Side {
     pub without_amount: u64,
 }
 
-/// The view of the figures now.
+/// What `/api/stats` answers at this time, milliseconds since the epoch.
 #[must_use]
 pub fn stats(figures: &Figures, now_ms: i64) -> Stats {
     let now = now_ms.div_euclid(MINUTE_MS);

@@ -148,7 +148,7 @@ impl Pipeline {
         let refuse = |problem: String| Err(PipelineError(problem));
         for (name, topic) in &self.topics {
             if topic.partitions < 1 {
-                return refuse(format!("{name}: a topic has at least one partition"));
+                return refuse(format!("{name}: a topic must have at least one partition"));
             }
         }
         let mut taken = BTreeSet::from([self.recovery.group.as_str()]);
@@ -166,7 +166,7 @@ impl Pipeline {
             for own in [Some(&stage.name), Some(&stage.group), stage.retry.as_ref()] {
                 if own.is_some_and(|own| !taken.insert(own)) {
                     let own = own.map_or("", String::as_str);
-                    return refuse(format!("{name}: {own} is another's already"));
+                    return refuse(format!("{name}: {own} is used twice; give each its own"));
                 }
             }
             let common = [&self.raw, &self.dead_letters, &stage.reads];
@@ -177,12 +177,15 @@ impl Pipeline {
                     })
             }) {
                 return refuse(format!(
-                    "{name}: its retry topic and what it writes are topics of their own"
+                    "{name}: its retry topic and the topics it writes must be its own"
                 ));
             }
         }
         if self.raw == self.dead_letters {
-            return refuse(format!("{}: raw and dead_letters are two topics", self.raw));
+            return refuse(format!(
+                "{}: raw and dead_letters must be two topics",
+                self.raw
+            ));
         }
         for topic in [&self.raw, &self.dead_letters] {
             if !self.topics.contains_key(topic) {
@@ -199,7 +202,7 @@ impl Pipeline {
             let name = &stage.name;
             if !written.contains(&stage.reads) {
                 let problem = format!(
-                    "{name}: nobody on the path before it writes {}",
+                    "{name}: no stage before it on the path writes {}",
                     stage.reads
                 );
                 return Err(PipelineError(problem));
@@ -239,13 +242,13 @@ impl Pipeline {
         self.stage_of_group(group)?.retry.as_deref()
     }
 
-    /// The stage of this name.
+    /// The stage with this `name`; `None` when the pipeline has none.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// The stage of this consumer group.
+    /// The stage with this `group`; `None` when it is not the pipeline's.
     #[must_use]
     pub fn stage_of_group(&self, group: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.group == group)

@@ -33,7 +33,7 @@ pub(crate) async fn reindex(
     role.check()?;
     let recovery = Context::new(role.pipeline, Some(role.common.kafka))?;
     let work = async {
-        recovery.migrate_if_needed().await?;
+        recovery::migrate_if_needed(&recovery).await?;
         let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
         reindex::reindex(&recovery, &who, |found| {
             tracing::info!(event = "reindexing", ?found);

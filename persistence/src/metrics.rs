@@ -4,16 +4,11 @@ use metrics::{Unit, counter, describe_counter, describe_histogram};
 
 /// Rows inserted.
 pub const STORED: &str = "eventflow_persistence_events_stored_total";
-/// Further deliveries of stored events.
-pub const DUPLICATES: &str = "eventflow_persistence_events_duplicate_total";
-/// Deliveries of a stored event's id with other content.
-pub const CONFLICTS: &str = "eventflow_persistence_events_conflicting_total";
-/// Rows PostgreSQL refused.
-pub const REFUSED: &str = "eventflow_persistence_rows_refused_total";
-/// From the webhook's receipt to the committed row.
-pub const AGE_SECONDS: &str = "eventflow_persistence_webhook_to_row_seconds";
-/// One transaction.
-pub const TRANSACTION_SECONDS: &str = "eventflow_persistence_transaction_duration_seconds";
+pub(crate) const DUPLICATES: &str = "eventflow_persistence_events_duplicate_total";
+pub(crate) const CONFLICTS: &str = "eventflow_persistence_events_conflicting_total";
+pub(crate) const REFUSED: &str = "eventflow_persistence_rows_refused_total";
+pub(crate) const AGE_SECONDS: &str = "eventflow_persistence_webhook_to_row_seconds";
+pub(crate) const TRANSACTION_SECONDS: &str = "eventflow_persistence_transaction_duration_seconds";
 
 /// Registers help texts and units.
 pub fn describe() {

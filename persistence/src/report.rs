@@ -12,7 +12,7 @@ use store::row::RawPosition;
 pub struct RawFate {
     raw_partition: i32,
     raw_offset: i64,
-    /// Event id
+    /// The id of the event it is a delivery of
     pub event_id: String,
     /// What became of it
     pub fate: RecordedFate,
@@ -29,13 +29,13 @@ impl RawFate {
 /// What the database holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, FromRow)]
 pub struct Summary {
-    /// Rows
+    /// Events that are a row
     pub stored: i64,
-    /// Further deliveries
+    /// Further deliveries of them
     pub duplicates: i64,
     /// Median seconds from receipt to row
     pub p50_seconds: Option<f64>,
-    /// 99th percentile
+    /// 99th percentile of the same
     pub p99_seconds: Option<f64>,
 }
 

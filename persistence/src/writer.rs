@@ -35,7 +35,7 @@ pub const VIEWS: [&str; 4] = [
 /// A row, and where its record is in the batch.
 #[derive(Debug)]
 pub struct BatchRow<'a> {
-    /// The row
+    /// What is inserted
     pub event: EventRow<'a>,
     /// Where its record is
     pub record: BatchRecord,

@@ -13,31 +13,31 @@ pub enum ApiError {
     #[error("{0}")]
     Signature(#[from] SignatureError),
     /// 400
-    #[error("the body is empty")]
+    #[error("the body is empty; send an event")]
     EmptyBody,
     /// 400
-    #[error("the body ended or broke before it was complete")]
+    #[error("the body ended before it was complete; send the request again")]
     BrokenBody,
     /// 400; the connection closes, since what follows on it cannot be trusted
-    #[error("both content-length and transfer-encoding were sent")]
+    #[error("send content-length or transfer-encoding, not both")]
     AmbiguousLength,
     /// 400
-    #[error("the batch cannot be split into events: {0}")]
+    #[error("the batch is neither NDJSON nor a JSON array: {0}")]
     MalformedBatch(String),
     /// 400
     #[error("the batch has more than {0} events, the most one request may have; send it in parts")]
     TooManyEvents(usize),
     /// 400
-    #[error("the payload is not a JSON object")]
+    #[error("the payload must be a JSON object")]
     MalformedPayload,
     /// 401
-    #[error("the API key is missing or wrong")]
+    #[error("the API key is missing or wrong; send it as x-api-key")]
     BadApiKey,
     /// 403
-    #[error("this endpoint is closed: no API key is configured")]
+    #[error("this endpoint is closed; start the producer with --ingest-api-key to open it")]
     IngestClosed,
     /// 404
-    #[error("no source of this name")]
+    #[error("there is no source of this name; check the URL")]
     UnknownSource,
     /// 404
     #[error("no such path; see /docs")]
@@ -46,34 +46,36 @@ pub enum ApiError {
     #[error("this method is not allowed here; see /docs")]
     MethodNotAllowed,
     /// 408; the connection closes
-    #[error("the body did not arrive in time")]
+    #[error("the body did not arrive in time; send the request again")]
     BodyTimeout,
     /// 413
-    #[error("the body is larger than {0} bytes")]
+    #[error("the body must have at most {0} bytes")]
     BodyTooLarge(usize),
     /// 413
-    #[error("an event of the batch is larger than {0} bytes")]
+    #[error("an event of the batch must have at most {0} bytes")]
     EventTooLarge(usize),
     /// 415
     #[error("content-encoding is not supported; send the body as it was signed")]
     UnsupportedEncoding,
     /// 429
-    #[error("over the source's quota")]
+    #[error("over the source's quota; send it again after Retry-After")]
     OverQuota {
         /// Seconds to wait
         retry_after_seconds: u64,
     },
     /// 429
-    #[error("too many failed verifications")]
+    #[error(
+        "too many failed verifications; check how you sign, then send it again after Retry-After"
+    )]
     TooManyFailures {
         /// Seconds to wait
         retry_after_seconds: u64,
     },
     /// 503
-    #[error("too many requests in flight")]
+    #[error("too many requests in flight; send it again after Retry-After")]
     Overloaded,
     /// 503
-    #[error("shutting down")]
+    #[error("this server is shutting down; send it again after Retry-After")]
     Draining,
     /// 503, or 413 when the broker finds the record too large
     #[error("not accepted by the broker: {0}")]
@@ -143,8 +145,9 @@ impl ApiError {
     /// For people, also strangers: what the broker answered is for us, not for the vendor.
     pub(crate) fn detail(&self) -> String {
         match self {
+            Self::Signature(error) => format!("{error}; {}", advice(*error)),
             Self::Publish(PublishError::TooLarge) => {
-                "the record is larger than the broker accepts".to_owned()
+                "the event is larger than the broker accepts; send a smaller one".to_owned()
             }
             Self::Publish(
                 PublishError::QueueFull
@@ -193,6 +196,19 @@ impl ApiError {
             | Self::UnsupportedEncoding
             | Self::Publish(PublishError::TooLarge) => None,
         }
+    }
+}
+
+/// What a vendor whose request is not authentic does next.
+fn advice(error: SignatureError) -> &'static str {
+    match error {
+        SignatureError::MissingHeader => "send every header that your scheme signs with",
+        SignatureError::DuplicateHeader => "send it once",
+        SignatureError::MalformedHeader => "write it as your scheme says",
+        SignatureError::Mismatch => "sign the body as you send it, with a current secret",
+        SignatureError::TooOld => "sign again with the present time",
+        SignatureError::InFuture => "check your clock",
+        SignatureError::SecretExpired => "sign with a current secret",
     }
 }
 

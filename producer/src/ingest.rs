@@ -20,8 +20,8 @@ pub(crate) const SOURCE: &str = "ingest";
 /// Largest payload, in bytes.
 const LIMIT: usize = 256 << 10;
 
-/// Receives a bare payload.
-pub async fn receive(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response {
+/// `POST /api/ingest`: a bare payload under the API key, without a signature.
+pub(crate) async fn receive(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response {
     let result = ingest(&edge, request).await;
     result.unwrap_or_else(|error| {
         ::metrics::counter!(metrics::REQUESTS, "source" => SOURCE, "code" => error.code())

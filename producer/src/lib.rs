@@ -6,12 +6,12 @@
 
 mod body;
 pub mod error;
-pub mod ingest;
+mod ingest;
 pub mod metrics;
 pub mod openapi;
 mod publishing;
 pub mod quota;
-pub mod webhook;
+mod webhook;
 
 use axum::Router;
 use axum::routing::{get, post};

@@ -3,16 +3,13 @@
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 use std::collections::HashMap;
 
-/// Requests answered, by `source` and `code` (`accepted` or an error's code).
-pub const REQUESTS: &str = "eventflow_producer_requests_total";
+pub(crate) const REQUESTS: &str = "eventflow_producer_requests_total";
 /// Events accepted, by `source`.
 pub const EVENTS: &str = "eventflow_producer_events_accepted_total";
 /// Events handed to the Kafka client and not answered 200, by `source`.
 pub const UNCONFIRMED: &str = "eventflow_producer_events_unconfirmed_total";
-/// From the request's headers to the answer.
-pub const REQUEST_SECONDS: &str = "eventflow_producer_request_duration_seconds";
-/// From hand-over to the Kafka client to the last acknowledgement.
-pub const ACK_SECONDS: &str = "eventflow_producer_acknowledgement_duration_seconds";
+pub(crate) const REQUEST_SECONDS: &str = "eventflow_producer_request_duration_seconds";
+pub(crate) const ACK_SECONDS: &str = "eventflow_producer_acknowledgement_duration_seconds";
 
 /// Registers help texts and units.
 pub fn describe() {

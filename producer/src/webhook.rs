@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Receives one event.
-pub async fn receive(
+pub(crate) async fn receive(
     State(edge): State<Arc<Edge>>,
     Path(name): Path<String>,
     request: Request<Body>,
@@ -33,7 +33,7 @@ pub async fn receive(
 }
 
 /// Receives many events under one signature. 200 only when every one is acknowledged.
-pub async fn receive_batch(
+pub(crate) async fn receive_batch(
     State(edge): State<Arc<Edge>>,
     Path(name): Path<String>,
     request: Request<Body>,

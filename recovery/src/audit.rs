@@ -17,8 +17,8 @@ mod classify;
 mod pages;
 mod report;
 
-pub use checkpoint::Checkpoint;
-pub use pages::{Examined, PAGE, Reading, account};
+use checkpoint::Checkpoint;
+pub use pages::{Examined, PAGE, Reading, examine_pages};
 
 use crate::context::Context;
 use crate::error::RecoveryError;
@@ -29,12 +29,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Raw records without a fate, or with two.
-pub const UNACCOUNTED: &str = "eventflow_unaccounted_records";
-/// Since the audit's last reached checkpoint.
-pub const CHECKPOINT_AGE: &str = "eventflow_audit_checkpoint_age_seconds";
-/// Raw records that no reached checkpoint covers yet.
-pub const IN_FLIGHT: &str = "eventflow_audit_in_flight_records";
+pub(crate) const UNACCOUNTED: &str = "eventflow_unaccounted_records";
+pub(crate) const CHECKPOINT_AGE: &str = "eventflow_audit_checkpoint_age_seconds";
+pub(crate) const IN_FLIGHT: &str = "eventflow_audit_in_flight_records";
 
 /// Health check of the audit.
 const CHECK: &str = "audit";
@@ -44,7 +41,7 @@ const POLL: Duration = Duration::from_secs(5);
 const FAST_POLL: Duration = Duration::from_millis(300);
 
 /// Registers help texts and units.
-pub fn describe() {
+pub(crate) fn describe() {
     describe_gauge!(UNACCOUNTED, "Raw records without a fate, or with two");
     describe_gauge!(
         CHECKPOINT_AGE,
@@ -81,8 +78,8 @@ pub async fn run(context: Context, every: Duration, health: Health, shutdown: Ca
 /// the running role's last checkpoint covers. A range is examined record by record, and widened to whole checkpoints.
 ///
 /// # Errors
-/// [`RecoveryError::NotFound`] for a topic that was never accounted for, [`RecoveryError::Unavailable`]
-pub async fn reconcile(
+/// [`RecoveryError::NotFound`] for a topic that was never audited, [`RecoveryError::Unavailable`]
+pub async fn audit(
     context: &Context,
     topic: Option<&str>,
     from: Option<Time>,
@@ -95,21 +92,21 @@ pub async fn reconcile(
     }
 }
 
-/// As [`reconcile`] of everything, but of now: takes a checkpoint and waits until it is reached.
+/// As [`audit`](fn@audit) of everything, but of now: takes a checkpoint and waits until it is reached.
 ///
 /// # Errors
 /// [`RecoveryError::Unavailable`] when it is not reached within `deadline`: it names the stage that is behind.
-pub async fn reconcile_now(context: &Context, deadline: Duration) -> Result<Audit, RecoveryError> {
+pub async fn audit_now(context: &Context, deadline: Duration) -> Result<Audit, RecoveryError> {
     let until = Instant::now() + deadline;
     let late = |behind: &str| {
         RecoveryError::Unavailable(format!(
-            "reconciliation not finished within {} s: {behind}",
+            "the audit did not finish within {} s: {behind}",
             deadline.as_secs()
         ))
     };
     let taken = tokio::time::timeout_at(until, Checkpoint::take(context)).await;
     let mut checkpoint = taken.map_err(|_| late("Kafka or the database does not answer"))??;
-    let mut behind = "nothing was read yet".to_owned();
+    let mut behind = "no offsets were read yet".to_owned();
     loop {
         match tokio::time::timeout_at(until, checkpoint.advance(context)).await {
             Ok(Ok(None)) => break,
@@ -122,7 +119,7 @@ pub async fn reconcile_now(context: &Context, deadline: Duration) -> Result<Audi
         }
         tokio::time::sleep(FAST_POLL).await;
     }
-    reconcile(context, None, None, None).await
+    audit(context, None, None, None).await
 }
 
 /// Brings the oldest checkpoint in hand, or a new one, as far as it goes. True when it was reached.

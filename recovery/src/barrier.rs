@@ -26,8 +26,7 @@ use runtime::admin;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Offsets by partition.
-pub(crate) type Offsets = BTreeMap<i32, i64>;
+pub(crate) type PartitionOffsets = BTreeMap<i32, i64>;
 
 /// How far the proof has come: these ends must be passed next. It survives a restart as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,7 +34,7 @@ pub(crate) struct Barrier {
     /// Name of the stage it begins behind
     stage: String,
     topic: String,
-    ends: Offsets,
+    ends: PartitionOffsets,
 }
 
 /// A topic, and who must have read it.
@@ -177,7 +176,7 @@ fn hops<'a>(pipeline: &'a Pipeline, stage: &'a Stage) -> Vec<Hop<'a>> {
 }
 
 /// How far a topic was read, as whoever knows says.
-async fn offsets(context: &Context, hop: &Hop<'_>) -> Result<Offsets, RecoveryError> {
+async fn offsets(context: &Context, hop: &Hop<'_>) -> Result<PartitionOffsets, RecoveryError> {
     match hop.reader {
         Reader::Stage(stage) => match stage.offsets {
             pipeline::Offsets::Kafka => committed(context, stage, hop.topic).await,
@@ -195,7 +194,7 @@ pub(crate) async fn committed(
     context: &Context,
     stage: &Stage,
     topic: &str,
-) -> Result<Offsets, RecoveryError> {
+) -> Result<PartitionOffsets, RecoveryError> {
     let (group, topic) = (stage.group.clone(), topic.to_owned());
     let committed = kafka::query(context, move |kafka| {
         admin::committed(kafka, &group, &topic)
@@ -208,9 +207,13 @@ pub(crate) async fn committed(
 }
 
 /// How far a stage that keeps its offsets with its rows has read a topic.
-async fn stored(context: &Context, stage: &Stage, topic: &str) -> Result<Offsets, RecoveryError> {
+async fn stored(
+    context: &Context,
+    stage: &Stage,
+    topic: &str,
+) -> Result<PartitionOffsets, RecoveryError> {
     if !persistence_views::is_there(&context.pool).await? {
-        return Ok(Offsets::new());
+        return Ok(PartitionOffsets::new());
     }
     let rows = sqlx::query_as(persistence_views::NEXT_OFFSETS)
         .bind(&stage.group)
@@ -221,7 +224,7 @@ async fn stored(context: &Context, stage: &Stage, topic: &str) -> Result<Offsets
 }
 
 /// Whichever group of ours read it: they all write to the same index.
-async fn read_by_the_index(context: &Context) -> Result<Offsets, RecoveryError> {
+async fn read_by_the_index(context: &Context) -> Result<PartitionOffsets, RecoveryError> {
     let rows = sqlx::query_as(
         "SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition",
     );
@@ -233,7 +236,7 @@ async fn read_by_the_index(context: &Context) -> Result<Offsets, RecoveryError> 
         .collect())
 }
 
-async fn ends(context: &Context, topic: &str) -> Result<Offsets, RecoveryError> {
+async fn ends(context: &Context, topic: &str) -> Result<PartitionOffsets, RecoveryError> {
     let topic = topic.to_owned();
     let ends = kafka::query(context, move |kafka| admin::ends(kafka, &topic)).await?;
     Ok(ends.into_iter().collect())

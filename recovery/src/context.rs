@@ -1,6 +1,7 @@
 //! What every query and every change of on-call works with.
 
 use crate::config::PipelineArgs;
+use crate::error::RecoveryError;
 use contracts::event::Catalog;
 use contracts::pipeline::Pipeline;
 use contracts::webhook::source::Sources;
@@ -56,4 +57,30 @@ impl Context {
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// Brings the schema up to date when a migration this program knows is missing: for a command line without a running role. A person
+/// who may only read needs no right to create anything when there is nothing to do.
+///
+/// # Errors
+/// The database does not answer, or a migration fails.
+pub async fn migrate_if_needed(context: &Context) -> Result<(), RecoveryError> {
+    let table: Option<String> =
+        sqlx::query_scalar("SELECT to_regclass('recovery._sqlx_migrations')::text")
+            .fetch_one(&context.pool)
+            .await?;
+    let mut applied: Vec<i64> = Vec::new();
+    if table.is_some() {
+        let versions =
+            sqlx::query_scalar("SELECT version FROM recovery._sqlx_migrations WHERE success");
+        applied = versions.fetch_all(&context.pool).await?;
+    }
+    if SCHEMA
+        .migrations
+        .iter()
+        .all(|migration| applied.contains(&migration.version))
+    {
+        return Ok(());
+    }
+    Ok(SCHEMA.migrate(&context.pool).await?)
 }

@@ -1,6 +1,6 @@
 //! Everything on-call can do, over HTTP: one route a word, tokens with roles, problem documents.
 //!
-//! A request passes in this order: its token ([`tokens`]), a place among those in flight, a time limit, then the words of its query and
+//! A request passes in this order: its token ([`tokens`]), a permit among those in flight, a time limit, then the words of its query and
 //! body ([`input`]), then the work. [`endpoints`] is the table the router and [`openapi`] are made of.
 
 mod dead_letters;
@@ -9,15 +9,15 @@ mod input;
 pub mod openapi;
 pub mod problem;
 mod replays;
+mod role;
 mod server;
-pub mod tokens;
+mod tokens;
 
+pub use role::Role;
 pub use server::serve;
-pub use tokens::{Role, Tokens};
+pub use tokens::Tokens;
 
 use crate::context::Context;
-use crate::context::SCHEMA;
-use crate::error::RecoveryError;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -115,29 +115,31 @@ impl ApiArgs {
     }
 }
 
-/// A place among the requests in flight, given back when the last of it is dropped.
+/// A permit among [`IN_FLIGHT`], released when its last clone is dropped.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct RequestPermit(
+    #[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>,
+);
 
 /// Before the work of one endpoint.
 #[derive(Clone)]
 struct Gate {
     tokens: Tokens,
     needs: Role,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     limit: Duration,
 }
 
 /// The API's routes. The command line calls them in-process when it works straight on the database.
 pub fn routes(recovery: Context, tokens: &Tokens) -> Router {
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    let permits = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut router = Router::new();
     for endpoint in endpoints::all() {
         let limit = if endpoint.slow { SLOW } else { QUICK };
         let gate = Gate {
             tokens: tokens.clone(),
             needs: endpoint.role,
-            places: Arc::clone(&places),
+            permits: Arc::clone(&permits),
             limit,
         };
         router = router.route(
@@ -154,47 +156,19 @@ pub fn routes(recovery: Context, tokens: &Tokens) -> Router {
         .with_state(recovery)
 }
 
-impl Context {
-    /// Brings the schema up to date when a migration this program knows is missing: for a command line without a running role. A person
-    /// who may only read needs no right to create anything when there is nothing to do.
-    ///
-    /// # Errors
-    /// The database does not answer, or a migration fails.
-    pub async fn migrate_if_needed(&self) -> Result<(), RecoveryError> {
-        let table: Option<String> =
-            sqlx::query_scalar("SELECT to_regclass('recovery._sqlx_migrations')::text")
-                .fetch_one(&self.pool)
-                .await?;
-        let mut applied: Vec<i64> = Vec::new();
-        if table.is_some() {
-            let versions =
-                sqlx::query_scalar("SELECT version FROM recovery._sqlx_migrations WHERE success");
-            applied = versions.fetch_all(&self.pool).await?;
-        }
-        if SCHEMA
-            .migrations
-            .iter()
-            .all(|migration| applied.contains(&migration.version))
-        {
-            return Ok(());
-        }
-        Ok(SCHEMA.migrate(&self.pool).await?)
-    }
-}
-
-/// A stranger costs a hash; only who is known takes a place.
+/// A request without a known token costs a hash and takes no permit.
 async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let who = match gate.tokens.admit(request.headers(), gate.needs) {
         Ok(who) => who,
         Err(error) => return error.into_response(),
     };
-    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&gate.permits).try_acquire_owned() else {
         return ApiError::Overloaded.into_response();
     };
-    let place = Place(Arc::new(place));
+    let permit = RequestPermit(Arc::new(permit));
     request.extensions_mut().insert(who);
-    // An answer that is a stream keeps its place to its end.
-    request.extensions_mut().insert(place.clone());
+    // An answer that is a stream keeps its permit to its end.
+    request.extensions_mut().insert(permit.clone());
     match tokio::time::timeout(gate.limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::TooSlow(gate.limit.as_secs()).into_response(),

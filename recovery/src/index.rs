@@ -1,10 +1,11 @@
 //! The index: every record of the dead-letter topic becomes, or changes, a row.
 //!
 //! It is a stage like any other, in the one consumer loop: a batch is one transaction ([`write`](mod@write)), the offsets move in it by
-//! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever a record is ([`formats`]), there is a row
-//! for it. The registry says which schema a value has, but is never waited for: it may be what is down.
+//! compare-and-set, and only then is the batch committed to Kafka. It rejects nothing: whatever its headers say
+//! ([`dead_letter_headers`]), a record gets a row. The registry says which schema a value has, but is never waited for: it may be what is
+//! down.
 
-pub mod formats;
+pub mod dead_letter_headers;
 mod groups;
 pub mod reindex;
 pub mod retention;
@@ -12,15 +13,13 @@ pub(crate) mod row;
 mod sniff;
 pub(crate) mod write;
 
-pub use row::Dead;
-
 use crate::Config;
 use crate::context::Context;
 use crate::context::SCHEMA;
 use crate::metrics as names;
 use contracts::pipeline::Pipeline;
 use groups::Groups;
-use row::DeadLetterRow;
+use row::{DeadLetterRecord, DeadLetterRow};
 use runtime::config::ConfigError;
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
 use runtime::health::Health;
@@ -64,13 +63,13 @@ impl Indexer {
 
     async fn rows<'a>(
         &mut self,
-        dead: &[Dead<'a>],
+        dead: &[DeadLetterRecord<'a>],
         pipeline: &'a Pipeline,
     ) -> Result<Vec<DeadLetterRow<'a>>, StageError> {
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
             .await;
-        let sniffed = |dead: &Dead<'a>| {
+        let sniffed = |dead: &DeadLetterRecord<'a>| {
             dead.value
                 .map(|value| self.schemas.sniff(value))
                 .unwrap_or_default()
@@ -84,7 +83,10 @@ impl Indexer {
     }
 
     /// Indexes records, without any offset.
-    pub(crate) async fn index(&mut self, dead: &[Dead<'_>]) -> Result<Written, StageError> {
+    pub(crate) async fn index(
+        &mut self,
+        dead: &[DeadLetterRecord<'_>],
+    ) -> Result<Written, StageError> {
         let pipeline = Arc::clone(&self.pipeline);
         let rows = self.rows(dead, &pipeline).await?;
         let (transaction, written) = write::write(&self.pool, &rows).await?;
@@ -127,7 +129,7 @@ impl Index {
         let mut offsets = BatchOffsets::default();
         let records: Vec<BatchRecord> =
             batch.iter().map(|record| offsets.include(record)).collect();
-        let dead: Vec<Dead<'_>> = batch.iter().map(Dead::of).collect();
+        let dead: Vec<DeadLetterRecord<'_>> = batch.iter().map(DeadLetterRecord::of).collect();
         let pipeline = Arc::clone(&self.indexer.pipeline);
         let rows = self.indexer.rows(&dead, &pipeline).await?;
         let (mut transaction, written) = write::write(&self.indexer.pool, &rows).await?;

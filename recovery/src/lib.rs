@@ -22,7 +22,7 @@ pub mod query;
 pub mod replay;
 
 pub use config::{Config, PipelineArgs};
-pub use context::{Context, SCHEMA};
+pub use context::{Context, SCHEMA, migrate_if_needed};
 
 use index::retention;
 use replay::{policy, runner};

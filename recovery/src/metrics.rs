@@ -2,26 +2,17 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
-/// New dead letters.
-pub const INDEXED: &str = "eventflow_recovery_dead_letters_indexed_total";
-/// Dead letters that failed again after a replay.
-pub const FAILED_AGAIN: &str = "eventflow_recovery_dead_letters_failed_again_total";
-/// Further copies of indexed dead letters.
-pub const COPIES: &str = "eventflow_recovery_dead_letter_copies_total";
-/// Dead letters indexed without the texts PostgreSQL refused.
-pub const SANITIZED: &str = "eventflow_recovery_dead_letters_sanitized_total";
-/// One transaction of the index.
-pub const TRANSACTION_SECONDS: &str = "eventflow_recovery_index_transaction_duration_seconds";
-/// Dead letters by state.
-pub const BY_STATE: &str = "eventflow_recovery_dead_letters";
-/// Open dead letters by code.
-pub const OPEN: &str = "eventflow_recovery_dead_letters_open";
-/// Bytes the index holds.
-pub const INDEX_BYTES: &str = "eventflow_recovery_index_bytes";
-/// 1 while the index is over its limit.
-pub const OVER_LIMIT: &str = "eventflow_recovery_index_over_limit";
-/// Values dropped.
-pub const DROPPED: &str = "eventflow_recovery_values_dropped_total";
+pub(crate) const INDEXED: &str = "eventflow_recovery_dead_letters_indexed_total";
+pub(crate) const FAILED_AGAIN: &str = "eventflow_recovery_dead_letters_failed_again_total";
+pub(crate) const COPIES: &str = "eventflow_recovery_dead_letter_copies_total";
+pub(crate) const SANITIZED: &str = "eventflow_recovery_dead_letters_sanitized_total";
+pub(crate) const TRANSACTION_SECONDS: &str =
+    "eventflow_recovery_index_transaction_duration_seconds";
+pub(crate) const BY_STATE: &str = "eventflow_recovery_dead_letters";
+pub(crate) const OPEN: &str = "eventflow_recovery_dead_letters_open";
+pub(crate) const INDEX_BYTES: &str = "eventflow_recovery_index_bytes";
+pub(crate) const OVER_LIMIT: &str = "eventflow_recovery_index_over_limit";
+pub(crate) const DROPPED: &str = "eventflow_recovery_values_dropped_total";
 
 /// Registers help texts and units, those of the role's parts too.
 pub fn describe() {
@@ -63,6 +54,6 @@ pub fn describe() {
     );
     describe_counter!(
         DROPPED,
-        "Values and headers of settled dead letters dropped by the index's limits"
+        "Values and headers of settled dead letters that retention dropped"
     );
 }

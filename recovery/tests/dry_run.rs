@@ -5,16 +5,16 @@
 mod replay;
 
 use recovery::model::{DryRun, DryRunSample, Prediction};
-use recovery::replay::jobs;
+use recovery::replay::{dry_run, jobs};
 use replay::{Dead, PERSISTENCE, World, body, framed, registry, world};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// A verdict and its code.
-type Said = (Prediction, Option<String>);
+/// A prediction and its code.
+type Predicted = (Prediction, Option<String>);
 
-/// Verdict and code of every dead letter.
-fn verdicts(run: &DryRun, ids: &[i64]) -> Vec<Said> {
+/// Prediction and code of every dead letter.
+fn predictions(run: &DryRun, ids: &[i64]) -> Vec<Predicted> {
     let of = |id: &i64| {
         run.samples
             .iter()
@@ -28,7 +28,7 @@ fn sample(run: &DryRun, id: i64) -> &DryRunSample {
     run.samples.iter().find(|item| item.letter == id).unwrap()
 }
 
-fn says(would: &str, code: Option<&str>) -> Said {
+fn predicted(would: &str, code: Option<&str>) -> Predicted {
     (would.parse().unwrap(), code.map(str::to_owned))
 }
 
@@ -74,84 +74,84 @@ async fn what_each_dead_letter_would_come_to() {
     let mut unknown = framed(&body("x", "1"));
     unknown[4] = 99;
     let long = "i".repeat(60);
-    let cases: Vec<(i64, &str, Vec<u8>, Said)> = vec![
+    let cases: Vec<(i64, &str, Vec<u8>, Predicted)> = vec![
         (
             1,
             replay::VALIDATOR,
             body("new", "5").into(),
-            says("store", None),
+            predicted("store", None),
         ),
         (
             2,
             replay::VALIDATOR,
             body("bad", "\"-1\"").into(),
-            says("fail", Some("amount_not_positive")),
+            predicted("fail", Some("amount_not_positive")),
         ),
         (
             3,
             replay::VALIDATOR,
             b"\xff{".to_vec(),
-            says("fail", Some("not_utf8")),
+            predicted("fail", Some("not_utf8")),
         ),
         (
             4,
             PERSISTENCE,
             framed(&body("same", "5")),
-            says("duplicate", None),
+            predicted("duplicate", None),
         ),
         (
             5,
             PERSISTENCE,
             framed(&body("other", "6")),
-            says("fail", Some("conflict")),
+            predicted("fail", Some("conflict")),
         ),
         (
             6,
             PERSISTENCE,
             b"no frame".to_vec(),
-            says("fail", Some("bad_frame")),
+            predicted("fail", Some("bad_frame")),
         ),
         (
             7,
             PERSISTENCE,
             unknown,
-            says("fail", Some("unknown_schema_id")),
+            predicted("fail", Some("unknown_schema_id")),
         ),
         (
             8,
             PERSISTENCE,
             vec![0, 0, 0, 0, 1, 7],
-            says("fail", Some("bad_datum")),
+            predicted("fail", Some("bad_datum")),
         ),
         (
             9,
             PERSISTENCE,
             framed(&body("a\\u0000b", "5")),
-            says("fail", Some("row_refused")),
+            predicted("fail", Some("row_refused")),
         ),
         (
             10,
             replay::VALIDATOR,
             body("new", "5").into(),
-            says("duplicate", None),
+            predicted("duplicate", None),
         ),
         (
             11,
             replay::VALIDATOR,
             body("new", "6").into(),
-            says("fail", Some("conflict")),
+            predicted("fail", Some("conflict")),
         ),
         (
             12,
             replay::VALIDATOR,
             body("itself", "5").into(),
-            says("duplicate", None),
+            predicted("duplicate", None),
         ),
         (
             13,
             "billing",
             body(&long, "5").into(),
-            says("fail", Some("destination_unknown")),
+            predicted("fail", Some("destination_unknown")),
         ),
     ];
     let mut ids = Vec::new();
@@ -166,16 +166,18 @@ async fn what_each_dead_letter_would_come_to() {
     };
     ids.push(world.dead(&often).await);
     let job = world.planned(&ids, "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     let mut expected: Vec<_> = cases.into_iter().map(|(.., verdict)| verdict).collect();
-    expected.push(says("fail", Some("replays_exhausted")));
-    assert_eq!(verdicts(&run, &ids), expected);
+    expected.push(predicted("fail", Some("replays_exhausted")));
+    assert_eq!(predictions(&run, &ids), expected);
     assert_eq!(
         (run.would_store, run.would_be_duplicate, run.would_fail),
         (1, 3, 10)
     );
     assert_eq!(run.would_fail_by_code["conflict"], 2);
-    // The verdicts stay with the items.
+    // The predictions stay with the items.
     let items = jobs::items(&world.recovery, &job.id, &[], 100)
         .await
         .unwrap();
@@ -217,9 +219,7 @@ async fn what_each_dead_letter_would_come_to() {
         "replay.dry_run"
     );
     assert_eq!(
-        world
-            .recovery
-            .dry_run("ann", "nothere")
+        dry_run::dry_run(&world.recovery, "ann", "nothere")
             .await
             .unwrap_err()
             .code(),
@@ -239,22 +239,25 @@ async fn without_persistences_tables_refusals_are_found_all_the_same() {
     )
     .await;
     let job = world.planned(&[good, nul], "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     assert_eq!(
-        verdicts(&run, &[good, nul]),
-        [says("store", None), says("fail", Some("row_refused"))]
+        predictions(&run, &[good, nul]),
+        [
+            predicted("store", None),
+            predicted("fail", Some("row_refused"))
+        ]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_down_is_no_verdict() {
+async fn a_registry_that_is_down_gives_no_prediction() {
     let world = world(&["--registry-url", "http://127.0.0.1:9"]).await;
     let id = dead(&world, PERSISTENCE, 1, &framed(&body("e", "5"))).await;
     let job = world.planned(&[id], "k").await;
     assert_eq!(
-        world
-            .recovery
-            .dry_run("ann", &job.id)
+        dry_run::dry_run(&world.recovery, "ann", &job.id)
             .await
             .unwrap_err()
             .code(),
@@ -280,7 +283,9 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
         );
     }
     let job = world.planned(&ids, "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     assert_eq!(
         (run.would_store, run.would_be_duplicate, run.would_fail),
         (300, 0, 150)
@@ -290,7 +295,9 @@ async fn more_than_a_page_is_tried_and_counted_wholly() {
         150
     );
     assert!(run.samples.len() <= 10);
-    world.recovery.dry_run("ann", &job.id).await.unwrap();
+    dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     let tables = world
         .number("SELECT count(*) FROM pg_class WHERE relname = 'dry_run_rows'")
         .await;
@@ -327,12 +334,17 @@ async fn an_edit_of_what_is_stored_already_is_a_conflict_as_persistence_says() {
             })
             .await;
         let job = world.planned(&[id], &id.to_string()).await;
-        let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
-        ids.push(verdicts(&run, &[id]).remove(0));
+        let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+            .await
+            .unwrap();
+        ids.push(predictions(&run, &[id]).remove(0));
     }
     assert_eq!(
         ids,
-        [says("duplicate", None), says("fail", Some("conflict"))]
+        [
+            predicted("duplicate", None),
+            predicted("fail", Some("conflict"))
+        ]
     );
 }
 
@@ -351,9 +363,9 @@ async fn a_raw_record_that_is_another_event_already_is_a_conflict_as_persistence
     .await
     .unwrap();
     let cases = [
-        (30, body("second", "5"), says("fail", Some("conflict"))),
-        (31, body("third", "5"), says("fail", Some("conflict"))),
-        (32, body("fourth", "5"), says("store", None)),
+        (30, body("second", "5"), predicted("fail", Some("conflict"))),
+        (31, body("third", "5"), predicted("fail", Some("conflict"))),
+        (32, body("fourth", "5"), predicted("store", None)),
     ];
     let mut ids = Vec::new();
     for (offset, text, _) in &cases {
@@ -372,10 +384,12 @@ async fn a_raw_record_that_is_another_event_already_is_a_conflict_as_persistence
             .await,
     );
     let job = world.planned(&ids, "k").await;
-    let run = world.recovery.dry_run("ann", &job.id).await.unwrap();
-    let mut expected: Vec<Said> = cases.into_iter().map(|(.., verdict)| verdict).collect();
-    expected.push(says("duplicate", None));
-    assert_eq!(verdicts(&run, &ids), expected);
+    let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
+    let mut expected: Vec<Predicted> = cases.into_iter().map(|(.., verdict)| verdict).collect();
+    expected.push(predicted("duplicate", None));
+    assert_eq!(predictions(&run, &ids), expected);
     let detail = sample(&run, ids[0]).detail.clone().unwrap();
     assert_eq!(
         detail,

@@ -8,7 +8,7 @@ use contracts::Secret;
 use contracts::avro::datum::Decoder;
 use contracts::event::Catalog;
 use persistence::writer::{BatchRow, Writer};
-use recovery::replay::jobs;
+use recovery::replay::{dry_run, jobs};
 use replay::{Dead, PERSISTENCE, body, framed, registry, world};
 use runtime::consumer::Record;
 use runtime::health::Health;
@@ -146,7 +146,9 @@ async fn a_dry_run_says_what_persistence_then_does() {
         ids.push(world.dead(&dead).await);
     }
     let job = world.planned(&ids, "k").await;
-    world.recovery.dry_run("ann", &job.id).await.unwrap();
+    dry_run::dry_run(&world.recovery, "ann", &job.id)
+        .await
+        .unwrap();
     let items = jobs::items(&world.recovery, &job.id, &[], 100)
         .await
         .unwrap();

@@ -278,9 +278,9 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
     assert_eq!(stats.index_lag, Some(0));
 
     // Beside the running role it finds nothing new.
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let found = reindex::reindex(&world.recovery, "ann", |progress| {
-        told.push(progress.records);
+        reported.push(progress.records);
     })
     .await
     .unwrap();
@@ -288,7 +288,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
         (found.records, found.new, found.further, found.resolved),
         (all as u64, 0, 0, 0)
     );
-    assert_eq!(told.last(), Some(&(all as u64)));
+    assert_eq!(reported.last(), Some(&(all as u64)));
     shutdown.cancel();
     stage.await.unwrap().unwrap();
     role.await.unwrap().unwrap();

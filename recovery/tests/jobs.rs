@@ -239,7 +239,7 @@ async fn every_change_happens_once_and_in_the_right_state_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_or_no_filter_needs_a_word_and_where_told_a_second_person() {
+async fn many_or_no_filter_needs_confirmation_and_where_required_a_second_person() {
     let world = world(&["--confirm-above", "3", "--require-approval"]).await;
     let ids = world.many(4).await;
     let recovery = &world.recovery;

@@ -183,7 +183,7 @@ fn partitions(
     let topic_metadata = metadata
         .topics()
         .first()
-        .with_context(|| format!("topic {topic} is unknown"))?;
+        .with_context(|| format!("topic {topic} does not exist"))?;
     if let Some(error) = topic_metadata.error() {
         anyhow::bail!("topic {topic}: {:?}", RDKafkaErrorCode::from(error));
     }

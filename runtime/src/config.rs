@@ -1,6 +1,8 @@
 //! Settings of every role. Each role's `Config` flattens [`Common`]; a flag and its environment variable share one text, and `--help` is the
 //! manual.
 
+pub use crate::config_error::ConfigError;
+
 use crate::kafka::KafkaArgs;
 use crate::ops::OpsArgs;
 use std::ops::RangeInclusive;
@@ -29,32 +31,6 @@ pub struct Common {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub kafka: KafkaArgs,
-}
-
-/// A setting that cannot work. The process exits with code 2 and names it.
-#[derive(Debug, thiserror::Error)]
-#[error("{setting}: {problem}")]
-pub struct ConfigError {
-    /// The flag, as typed: `--webhook-secret`
-    pub setting: String,
-    /// What is wrong and what to do
-    pub problem: String,
-}
-
-impl ConfigError {
-    /// `setting` as typed on the command line; `problem` ends with what to do.
-    pub fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            setting: setting.into(),
-            problem: problem.into(),
-        }
-    }
-
-    /// Stable code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "bad_configuration"
-    }
 }
 
 /// A duration as people write it: `90s`, `30m`, `2h`, `7d`, `1h 30m`; a number without a unit is seconds. For clap's `value_parser`.
@@ -111,6 +87,6 @@ pub fn check_topic(setting: &str, name: &str) -> Result<(), ConfigError> {
     }
     Err(ConfigError::new(
         setting,
-        "not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens",
+        "not a topic name; use 1 to 249 letters, digits, dots, underscores and hyphens",
     ))
 }

@@ -51,9 +51,9 @@ use waiting::Waiting;
 pub struct StageSummary {
     /// Records settled without a new record
     pub done: u64,
-    /// Records forwarded
+    /// Records settled with the records made from them
     pub forwarded: u64,
-    /// Records dead-lettered
+    /// Records settled with a dead letter
     pub dead_lettered: u64,
     /// Records in hand at the end that are not settled; they are read again
     pub left_unsettled: u64,
@@ -74,7 +74,7 @@ pub async fn run<H: Handler + 'static>(
 ) -> anyhow::Result<StageSummary> {
     health.set(
         checks::MEMBERSHIP,
-        Err("the group has not assigned partitions to this instance yet; that takes a few seconds, or Kafka is not reachable"
+        Err("the group has not assigned partitions to this instance yet; that takes a few seconds. If it lasts, check that Kafka is reachable"
             .to_owned()),
     );
     health.started();
@@ -90,7 +90,9 @@ pub async fn run<H: Handler + 'static>(
             }
         })?;
     let summary = ended.await.map_err(|_| {
-        anyhow::anyhow!("the {stage} thread panicked; its offsets are not committed")
+        anyhow::anyhow!(
+            "the {stage} thread panicked; its offsets are not committed. Restart the process"
+        )
     })??;
     tracing::info!(
         event = "stage_drained",

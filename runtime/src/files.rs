@@ -31,7 +31,7 @@ pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
             Ok(Secret::new(bytes))
         };
     }
-    Err("a secret is named by env:NAME or file:/path, never written in the file".to_owned())
+    Err("write env:NAME or file:/path, never the secret itself".to_owned())
 }
 
 /// The sources of a file, or the built-in one with its secret; `None` when there is neither.

@@ -59,7 +59,7 @@ impl Health {
     }
 
     /// Fails a check that passes now; a reason that is there already is more specific and stays.
-    pub fn fail_if_fine(&self, check: &'static str, reason: String) {
+    pub(crate) fn fail_if_fine(&self, check: &'static str, reason: String) {
         let fine = self
             .checks
             .lock()

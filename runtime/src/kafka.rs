@@ -5,7 +5,7 @@ mod login;
 pub use login::msk_iam_token;
 pub(crate) use login::{Login, token};
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::health::Health;
 use contracts::Secret;
 use rdkafka::ClientConfig;
@@ -110,7 +110,7 @@ impl KafkaArgs {
         if self.kafka_brokers.trim().is_empty() {
             return Err(ConfigError::new(
                 "--kafka-brokers",
-                "at least one host:port is needed",
+                "give at least one host:port",
             ));
         }
         let sasl = matches!(
@@ -120,7 +120,7 @@ impl KafkaArgs {
         if sasl && self.kafka_username.is_none() {
             return Err(ConfigError::new(
                 "--kafka-username",
-                "SASL needs a user name",
+                "SASL needs a user name; set EVENTFLOW_KAFKA_USERNAME",
             ));
         }
         if sasl && self.kafka_password.is_none() {
@@ -138,7 +138,7 @@ impl KafkaArgs {
         if self.kafka_security == Security::AwsMskIam && std::env::var("AWS_REGION").is_err() {
             return Err(ConfigError::new(
                 "--kafka-security",
-                "aws-msk-iam needs the cluster's region in AWS_REGION",
+                "aws-msk-iam needs the cluster's region; set AWS_REGION",
             ));
         }
         let ca = self.kafka_ca.as_ref().filter(|ca| !is_pem(ca)).cloned();
@@ -161,7 +161,7 @@ impl KafkaArgs {
             if !pair.contains('=') {
                 return Err(ConfigError::new(
                     "--kafka-config",
-                    "not name=value; several are separated by semicolons",
+                    "write name=value; in the variable, several separated by semicolons",
                 ));
             }
         }
@@ -329,14 +329,14 @@ fn advice(error: &KafkaError) -> Cow<'static, str> {
         Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::CriticalSystemResource) => {
             "the Kafka client failed for good; restart the process, nothing is lost"
         }
-        Some(_) | None => "the Kafka client reports",
+        Some(_) | None => "the Kafka client reports an error",
     };
     advice.into()
 }
 
 /// What to do when Kafka does not authorize its user; `purpose` as in "to read topic t".
 pub(crate) fn missing_acl(purpose: &str) -> String {
-    format!("this Kafka user lacks an ACL {purpose}; add it to the cluster")
+    format!("this Kafka user lacks an ACL {purpose}; add it (`eventflow admin topics apply`)")
 }
 
 /// The librdkafka error code in snake_case-ish form, for reasons and logs.

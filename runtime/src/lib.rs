@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod clock;
 pub mod config;
+mod config_error;
 pub mod consumer;
 mod dead_letter;
 pub mod files;

@@ -2,34 +2,21 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Records taken from Kafka, by `stage`.
-pub const RECORDS_CONSUMED: &str = "eventflow_consumer_records_consumed_total";
+pub(crate) const RECORDS_CONSUMED: &str = "eventflow_consumer_records_consumed_total";
 /// Records this stage has settled, by `stage` and `outcome` (done, forwarded, dead_lettered).
-pub const RECORDS_SETTLED: &str = "eventflow_consumer_records_settled_total";
-/// Records dead-lettered, by `stage` and `code`.
-pub const DEAD_LETTERS: &str = "eventflow_consumer_dead_letters_total";
-/// Time lag: now minus the time of the oldest record being processed, 0 when the stage has caught up, by `stage`.
-pub const LAG_SECONDS: &str = "eventflow_consumer_lag_seconds";
-/// From a batch's first record to its last acknowledgement, by `stage`.
-pub const BATCH_SECONDS: &str = "eventflow_consumer_batch_duration_seconds";
-/// Records in a batch, by `stage`.
-pub const BATCH_RECORDS: &str = "eventflow_consumer_batch_records";
-/// Waits because a dependency was down, by `stage` and `code`.
-pub const WAITS: &str = "eventflow_consumer_waits_total";
-/// 1 while the breaker is open and the stage stopped, by `stage`.
-pub const BREAKER_OPEN: &str = "eventflow_consumer_breaker_open";
-/// Partitions assigned, by `stage`.
-pub const PARTITIONS: &str = "eventflow_consumer_partitions_assigned";
-/// Offset commits that failed, by `stage`.
-pub const COMMIT_FAILURES: &str = "eventflow_consumer_commit_failures_total";
-/// Records acknowledged by all in-sync replicas, by `client`.
-pub const PUBLISHED: &str = "eventflow_publisher_records_published_total";
-/// Records not acknowledged, by `code`.
-pub const PUBLISH_FAILURES: &str = "eventflow_publisher_failures_total";
-/// Records queued or in flight in the Kafka client.
-pub const PUBLISH_QUEUE: &str = "eventflow_publisher_queue_records";
-/// 1 when the role is ready; no labels.
-pub const READY: &str = "eventflow_ready";
+pub(crate) const RECORDS_SETTLED: &str = "eventflow_consumer_records_settled_total";
+pub(crate) const DEAD_LETTERS: &str = "eventflow_consumer_dead_letters_total";
+pub(crate) const LAG_SECONDS: &str = "eventflow_consumer_lag_seconds";
+pub(crate) const BATCH_SECONDS: &str = "eventflow_consumer_batch_duration_seconds";
+pub(crate) const BATCH_RECORDS: &str = "eventflow_consumer_batch_records";
+pub(crate) const WAITS: &str = "eventflow_consumer_waits_total";
+pub(crate) const BREAKER_OPEN: &str = "eventflow_consumer_breaker_open";
+pub(crate) const PARTITIONS: &str = "eventflow_consumer_partitions_assigned";
+pub(crate) const COMMIT_FAILURES: &str = "eventflow_consumer_commit_failures_total";
+pub(crate) const PUBLISHED: &str = "eventflow_publisher_records_published_total";
+pub(crate) const PUBLISH_FAILURES: &str = "eventflow_publisher_failures_total";
+pub(crate) const PUBLISH_QUEUE: &str = "eventflow_publisher_queue_records";
+pub(crate) const READY: &str = "eventflow_ready";
 
 /// Registers help texts and units.
 pub fn describe() {

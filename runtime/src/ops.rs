@@ -1,6 +1,6 @@
 //! The operations endpoints of a role, on their own port: `/health` (alive), `/ready` (can do its job now, with reasons), `/metrics`.
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::health::Health;
 use crate::http::{self, Limits};
 use crate::telemetry;

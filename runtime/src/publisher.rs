@@ -189,7 +189,7 @@ impl Publisher {
         } else {
             health.fail_if_fine(
                 kafka::CHECK,
-                "the broker has not given a producer id yet".to_owned(),
+                "the broker has not given this producer an id yet; retrying".to_owned(),
             );
         }
     }

@@ -60,8 +60,7 @@ impl<'a> Record<'a> {
     }
 
     /// The same record, of the group's retry topic.
-    #[must_use]
-    pub fn as_replay(self, limit: u32) -> Self {
+    pub(crate) fn as_replay(self, limit: u32) -> Self {
         Self {
             replay_limit: Some(limit),
             ..self

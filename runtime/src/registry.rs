@@ -119,7 +119,7 @@ struct RegistryRefusal {
 /// A framed value, read with its writer's schema.
 #[derive(Debug)]
 pub struct Framed<'a> {
-    /// Schema id of the frame
+    /// The writer's schema: its id in the schema registry
     pub schema_id: i32,
     /// The Avro
     pub datum: &'a [u8],
@@ -147,7 +147,7 @@ impl Registry {
         if url.is_none_or(|url| url.host().is_none_or(str::is_empty)) {
             return Err(ConfigError::new(
                 "--registry-url",
-                "not an http:// or https:// URL",
+                "must be an http:// or https:// URL",
             ));
         }
         let bad = |problem: String| ConfigError::new("--registry-url", problem);
@@ -248,7 +248,7 @@ impl Registry {
             {
                 Err(RegistryError::UnknownId(id))
             }
-            Ok(_) | Err(_) => Err(RegistryError::Unavailable(format!("it answers {status}"))),
+            Ok(_) | Err(_) => Err(RegistryError::Unavailable(format!("it answered {status}"))),
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Retry {
 }
 
 impl RetryArgs {
-    /// The retry topic of `group`.
+    /// The retry topic of `group`: the flag's, else `events.retry.<group>.v1`.
     #[must_use]
     pub fn of(&self, group: &str) -> Retry {
         let topic = self
@@ -49,7 +49,7 @@ impl RetryArgs {
         if self.topic_retry.is_none() && check_topic(SETTING, &topic).is_err() {
             return Err(ConfigError::new(
                 SETTING,
-                format!("{topic}, the default for this group, is not a topic name; give one"),
+                format!("{topic}, the default for this group, is not a topic name; give another"),
             ));
         }
         check_topic(SETTING, &topic)?;
@@ -75,7 +75,7 @@ impl Record<'_> {
         if self.raw().is_none() {
             // Its own place would be taken for that of a raw record, and that record would have two fates.
             return Some(exhausted(format!(
-                "it names no raw record ({RAW}): put there by hand? Discard it"
+                "its {RAW} header names no raw record; discard it"
             )));
         }
         let mut count = 0;
@@ -91,7 +91,7 @@ impl Record<'_> {
             }
         }
         (count > limit).then(|| {
-            exhausted(format!("replayed {count} times, {limit} are allowed: raise --max-replays and replay it, or discard it"))
+            exhausted(format!("replayed {count} times, and at most {limit} are allowed: raise --max-replays and replay it, or discard it"))
         })
     }
 }
@@ -112,7 +112,7 @@ mod tests {
             (&["5"], None),
             (
                 &["6"],
-                Some("replayed 6 times, 5 are allowed: raise --max-replays"),
+                Some("replayed 6 times, and at most 5 are allowed: raise --max-replays"),
             ),
             (&["1", "6"], Some("replayed 6 times")),
             (&["6", "1"], Some("replayed 6 times")),

@@ -24,7 +24,9 @@ pub fn init(json: bool) {
 pub fn init_at(json: bool, default: &str) {
     let parse = |text: &str| text.parse::<Targets>();
     let given = std::env::var("EVENTFLOW_LOG").unwrap_or_default();
-    let wanted = Some(given.trim()).filter(|text| !text.is_empty()).map(parse);
+    let wanted = Some(given.trim())
+        .filter(|text| !text.is_empty())
+        .map(parse);
     let filter = match &wanted {
         Some(Ok(filter)) => filter.clone(),
         Some(Err(_)) | None => parse(default).expect("the default is a filter"),
@@ -76,7 +78,7 @@ pub fn metrics_handle() -> PrometheusHandle {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!(
                     event = "metrics_recorder_taken",
-                    "another metrics recorder is installed: /metrics stays empty"
+                    "another metrics recorder is installed, so /metrics stays empty"
                 );
             }
             crate::metrics::describe();

@@ -119,8 +119,8 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
         }
     }
     let _stop = Stop(|| drop(call(&["stop", "--kill"])));
-    let told = call(&["start"]);
-    let brokers = told
+    let printed = call(&["start"]);
+    let brokers = printed
         .lines()
         .find_map(|line| line.strip_prefix("BOOTSTRAP="))
         .unwrap()

@@ -30,9 +30,9 @@ pub enum PostgresError {
     /// A program failed
     #[error("{program} failed: {output}")]
     Failed {
-        /// Program
+        /// Its file name, such as `initdb`
         program: &'static str,
-        /// What it said
+        /// What it printed, and the end of the server's log
         output: String,
     },
     /// Files or ports

@@ -34,9 +34,10 @@ pub fn classify(error: sqlx::Error) -> StageError {
             | sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::TypeNotFound { .. } => StageError::stop("database_error", error),
-            sqlx::Error::RowNotFound => {
-                StageError::wait("row_vanished", "a row was deleted while a batch was stored")
-            }
+            sqlx::Error::RowNotFound => StageError::wait(
+                "row_vanished",
+                "a row was deleted while a batch was stored; retrying",
+            ),
             _ => StageError::wait("database_unavailable", error),
         };
     };
@@ -49,7 +50,7 @@ pub fn classify(error: sqlx::Error) -> StageError {
         "42" => StageError::wait(
             "database_schema",
             format!(
-                "{error} (SQLSTATE {state}); was the database migrated by a newer version, or are privileges missing?"
+                "{error} (SQLSTATE {state}); check that no newer version has migrated the database, and that this user has its privileges"
             ),
         ),
         _ => StageError::stop("database_error", format!("{error} (SQLSTATE {state})")),

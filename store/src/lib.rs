@@ -64,7 +64,7 @@ impl DatabaseArgs {
 pub fn silent() -> StageError {
     StageError::wait(
         "database_timeout",
-        format!("no answer within {} s", DEADLINE.as_secs()),
+        format!("PostgreSQL did not answer within {} s", DEADLINE.as_secs()),
     )
 }
 

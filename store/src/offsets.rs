@@ -39,7 +39,7 @@ pub struct BatchRecord {
 }
 
 impl BatchOffsets {
-    /// The batch has this record.
+    /// Adds a record to the batch. What it returns names the record to the other methods.
     pub fn include(&mut self, record: &Record<'_>) -> BatchRecord {
         let Record {
             topic,
@@ -72,12 +72,12 @@ impl BatchOffsets {
         span.dead_letters += 1;
     }
 
-    /// This record is stored.
+    /// Counts a record as stored.
     pub fn count_stored(&mut self, record: BatchRecord) {
         self.0[record.span].stored += 1;
     }
 
-    /// This record is a duplicate that was not known before.
+    /// Counts a record as a duplicate that was not known before.
     pub fn count_duplicate(&mut self, record: BatchRecord) {
         self.0[record.span].duplicates += 1;
     }
@@ -240,8 +240,9 @@ pub async fn advance(
                 next
             );
             if database.is_none_or(|database| database < *first) {
+                let back = database.map_or_else(|| "none".to_owned(), |next| next.to_string());
                 let reason = format!(
-                    "the database's offset of {topic}:{partition} was set back to {database:?}; restarting from there"
+                    "the database's offset of {topic}:{partition} was set back to {back}; restart the process to read from there"
                 );
                 return Err(StageError::stop("offset_behind", reason));
             }
@@ -250,7 +251,7 @@ pub async fn advance(
     }
     Err(StageError::wait(
         "offset_contended",
-        "another member is moving the same offset",
+        "another member is moving the same offset; retrying",
     ))
 }
 

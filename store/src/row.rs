@@ -19,7 +19,7 @@ pub type RawPosition = (i32, i64);
 pub struct EventRow<'a> {
     /// Name of the source, by header, else as the event says
     pub source: &'a str,
-    /// The record's key
+    /// The record's key; `None` when it is null or not UTF-8
     pub entity_key: Option<&'a str>,
     /// When the edge received it
     pub received_at: Option<OffsetDateTime>,
@@ -80,7 +80,7 @@ impl<'a> EventRow<'a> {
             entity_key: key.and_then(|key| std::str::from_utf8(key).ok()),
             received_at,
             occurred_at: time_of_micros(event.occurred_at_micros)
-                .ok_or("its time is beyond the calendar")?,
+                .ok_or("its timestamp is outside the years that can be stored")?,
             secret_id,
             trace_id,
             schema_id,

@@ -20,7 +20,7 @@ const INDEXES: &str = "
     WHERE i.indrelid = to_regclass($1) AND i.indisvalid
       AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) AND a.attidentity <> '')";
 
-/// Without the table: what its first migration indexes.
+/// Without the table: those of its indexes that can refuse a text. `persistence/tests/scratch.rs` compares them with the migrations.
 const FALLBACK_INDEXES: [(bool, &str); 3] = [
     (true, " USING btree (event_id, source)"),
     (false, " USING btree (entity_key)"),

@@ -2,8 +2,7 @@
 
 use metrics::{Unit, describe_histogram};
 
-/// Checking and encoding one batch, without publishing.
-pub const BATCH_SECONDS: &str = "eventflow_validator_batch_check_duration_seconds";
+pub(crate) const BATCH_SECONDS: &str = "eventflow_validator_batch_check_duration_seconds";
 
 /// Registers help texts and units.
 pub fn describe() {

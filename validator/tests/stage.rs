@@ -233,7 +233,7 @@ async fn every_broken_record_is_dead_lettered_verbatim_with_its_code_and_sound_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_broken_registry_answers_nothing_is_dead_lettered_and_nothing_is_committed_until_it_is_mended()
+async fn whatever_a_broken_registry_answers_nothing_is_dead_lettered_and_nothing_is_committed_until_it_is_fixed()
  {
     const BROKEN: [(StatusCode, &str); 5] = [
         (

@@ -17,11 +17,11 @@ pub struct DatumError(pub String);
 /// A validated event as consumers see it. Texts are the datum's own bytes wherever they can be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event<'a> {
-    /// Event id
+    /// The envelope's `event_id`: with the source it says which event this is
     pub event_id: &'a str,
-    /// Event type
+    /// The envelope's `event_type`: it names the contract
     pub event_type: &'a str,
-    /// Schema version, as text
+    /// The envelope's `schema_version`; an Avro int as its decimal digits
     pub schema_version: Cow<'a, str>,
     /// The envelope's source field
     pub source: &'a str,
@@ -111,7 +111,7 @@ impl Decoder {
             Ok(event)
         } else {
             Err(DatumError(format!(
-                "{} bytes are left over",
+                "{} bytes follow the datum",
                 reader.rest.len()
             )))
         }
@@ -120,7 +120,9 @@ impl Decoder {
 
 fn compile(schema: &Schema, depth: usize) -> Result<Node, DatumError> {
     if depth > MAX_DEPTH {
-        return Err(DatumError("the schema is nested too deep".to_owned()));
+        return Err(DatumError(
+            "the schema is nested deeper than 16 levels".to_owned(),
+        ));
     }
     Ok(match schema {
         Schema::Null => Node::Null,
@@ -298,7 +300,7 @@ impl<'a> Reader<'a> {
                 let before = self.rest.len();
                 self.json(item, out)?;
                 if self.rest.len() == before {
-                    return Err(DatumError("an array of nothing".to_owned()));
+                    return Err(DatumError("an array has items without bytes".to_owned()));
                 }
             }
         }
@@ -319,7 +321,10 @@ fn push_time(micros: i64, out: &mut String) -> Result<(), DatumError> {
 
 fn decimal_from(bytes: &[u8]) -> Result<i128, DatumError> {
     if bytes.is_empty() || bytes.len() > 16 {
-        return Err(DatumError(format!("a decimal has {} bytes", bytes.len())));
+        return Err(DatumError(format!(
+            "a decimal has {} bytes, not 1 to 16",
+            bytes.len()
+        )));
     }
     let fill = if bytes[0] & 0x80 == 0 { 0 } else { 0xff };
     let mut wide = [fill; 16];

@@ -31,7 +31,7 @@ pub struct ContractFiles {
 /// One event type, compiled.
 #[derive(Debug)]
 pub struct Contract {
-    /// Event type
+    /// What an envelope's `event_type` must be to be checked against it
     pub event_type: String,
     /// JSON Schema as written
     pub schema_json: String,
@@ -58,13 +58,13 @@ pub struct Validated<'a> {
 }
 
 impl<'a> Validated<'a> {
-    /// Its contract.
+    /// The contract it satisfies.
     #[must_use]
     pub fn contract(&self) -> &'a Contract {
         self.contract
     }
 
-    /// Its event id.
+    /// The envelope's `event_id`, verbatim.
     #[must_use]
     pub fn event_id(&self) -> &str {
         match &self.slots[self.contract.plan.event_id] {
@@ -131,13 +131,12 @@ impl Catalog {
             let (plan, record_name) =
                 plan::compile(&files.event_type, &files.schema_json, &files.record_avsc)
                     .map_err(bad)?;
-            let taken = by_type
-                .values()
-                .find(|other| other.schema_id.is_some() && other.schema_id == files.schema_id);
-            if let Some(other) = taken {
+            if let Some(id) = files.schema_id
+                && let Some(other) = by_type.values().find(|other| other.schema_id == Some(id))
+            {
                 return Err(bad(format!(
-                    "schema id {:?} is {}'s",
-                    files.schema_id, other.event_type
+                    "schema id {id} is used by {} too; give each its own",
+                    other.event_type
                 )));
             }
             let ContractFiles {
@@ -155,7 +154,7 @@ impl Catalog {
                 plan,
             };
             if by_type.insert(name, contract).is_some() {
-                return Err(bad("appears twice".to_owned()));
+                return Err(bad("appears twice; remove one of its folders".to_owned()));
             }
         }
         Ok(Self { by_type })
@@ -166,7 +165,7 @@ impl Catalog {
         self.by_type.values()
     }
 
-    /// One event type.
+    /// The contract of an event type; `None` when there is none.
     #[must_use]
     pub fn get(&self, event_type: &str) -> Option<&Contract> {
         self.by_type.get(event_type)

@@ -154,7 +154,7 @@ pub fn text(unscaled: i128, scale: u32) -> String {
 ///
 /// # Errors
 /// The rule it breaks.
-pub fn check_amount(
+pub(crate) fn check_amount(
     amount: &str,
     currency: Option<&str>,
     precision: u32,
@@ -163,7 +163,7 @@ pub fn check_amount(
     let reject = |code, detail: String| Rejection::new(code, None, detail);
     let shown: String = amount.chars().take(64).collect();
     let decimal = Decimal::parse(amount)
-        .map_err(|code| reject(code, format!("{shown:?} {}", code.meaning())))?;
+        .map_err(|code| reject(code, format!("{}: {shown:?}", code.meaning())))?;
     if decimal.unscaled <= 0 {
         return Err(reject(
             RejectionCode::AmountNotPositive,
@@ -192,7 +192,9 @@ pub fn check_amount(
         .ok_or_else(|| {
             reject(
                 RejectionCode::AmountOutOfRange,
-                format!("{shown} has more than {precision} digits at {scale} fraction digits"),
+                format!(
+                    "{shown} does not fit into {precision} digits, {scale} of them after the point"
+                ),
             )
         })
 }

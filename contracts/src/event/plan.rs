@@ -84,7 +84,6 @@ pub(crate) struct Plan {
     root: Object,
     slots: usize,
     writes: Vec<Write>,
-    /// Slot of the event id
     pub(crate) event_id: usize,
 }
 

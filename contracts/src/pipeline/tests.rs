@@ -64,7 +64,7 @@ fn what_cannot_be_meant_is_refused() {
     let cases: [(Change<'_>, &str); 7] = [
         (
             &|p| p.topics.get_mut(topics::RAW).unwrap().partitions = 0,
-            "events.raw.v1: a topic has at least one partition",
+            "events.raw.v1: a topic must have at least one partition",
         ),
         (
             &|p| p.stages[1].reads = "events.typo.v1".to_owned(),
@@ -72,19 +72,19 @@ fn what_cannot_be_meant_is_refused() {
         ),
         (
             &|p| p.stages[2].group = p.stages[0].group.clone(),
-            "persistence: eventflow-validator is another's already",
+            "persistence: eventflow-validator is used twice",
         ),
         (
             &|p| p.stages[2].retry = p.stages[0].retry.clone(),
-            "persistence: events.retry.eventflow-validator.v1 is another's already",
+            "persistence: events.retry.eventflow-validator.v1 is used twice",
         ),
         (
             &|p| p.stages[0].retry = Some(p.dead_letters.clone()),
-            "validator: its retry topic and what it writes are topics of their own",
+            "validator: its retry topic and the topics it writes must be its own",
         ),
         (
             &|p| p.stages[0].on_path = false,
-            "persistence: nobody on the path before it writes events.validated.v1",
+            "persistence: no stage before it on the path writes events.validated.v1",
         ),
         (
             &|p| p.stages[2].on_path = false,

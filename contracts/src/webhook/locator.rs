@@ -63,7 +63,7 @@ impl Location {
             .map(|token| token.replace("~1", "/").replace("~0", "~"))
             .collect();
         if path.len() > MAX_DEPTH {
-            Err(format!("{location:?} is deeper than {MAX_DEPTH}"))
+            Err(format!("{location:?} has more than {MAX_DEPTH} levels"))
         } else {
             Ok(Self::Pointer(path))
         }

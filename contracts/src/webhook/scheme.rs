@@ -53,9 +53,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Digest length in bytes.
-    #[must_use]
-    pub fn digest_bytes(self) -> usize {
+    pub(crate) fn digest_bytes(self) -> usize {
         match self {
             Self::HmacSha256 => 32,
             Self::HmacSha512 => 64,

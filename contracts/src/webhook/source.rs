@@ -14,7 +14,7 @@ use toml::{Table, Value};
 const BODY_LIMIT_BYTES: usize = 256 << 10;
 /// Most that may be configured for one event. A dead letter carries the body verbatim and headers with the reason, and both must fit into a
 /// record of Kafka's default size (1,000,000 bytes at the client): what the edge accepts can always be dead-lettered.
-pub const LARGEST_BODY_BYTES: usize = 900_000;
+const LARGEST_BODY_BYTES: usize = 900_000;
 /// Largest body of a batch, in bytes, unless the source sets another.
 const BATCH_LIMIT_BYTES: usize = 4 << 20;
 
@@ -32,7 +32,7 @@ pub struct Source {
     pub verifier: Verifier,
     /// Name of the preset, or `custom`
     pub scheme_name: String,
-    /// Where its event id is
+    /// Where a body has the event id
     pub event_id: Locator,
     /// Where the key of its entity is (what keeps order)
     pub entity_key: Locator,
@@ -99,7 +99,7 @@ impl Sources {
                 ));
             }
             if sources.iter().any(|source| source.name == name) {
-                return Err(bad("name: another source has it".to_owned()));
+                return Err(bad("name: another source has it; choose another".to_owned()));
             }
             sources.push(Source::parse(name.clone(), table, resolve).map_err(bad)?);
         }
@@ -124,7 +124,7 @@ impl Sources {
             .unwrap_or_else(|problem| panic!("the built-in source: {problem}"))
     }
 
-    /// A source by name.
+    /// The source with this name; `None` when the file has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Source> {
         self.0.iter().find(|source| source.name == name)
@@ -141,7 +141,9 @@ impl Source {
         let (scheme_name, mut scheme) = parse_scheme(&mut table)?;
         if let Some(seconds) = optional(&mut table, "tolerance_seconds")? {
             if scheme.freshness.is_none() {
-                return Err("tolerance_seconds: this scheme has no freshness rule".to_owned());
+                return Err(
+                    "tolerance_seconds: this scheme has no freshness rule; remove it".to_owned(),
+                );
             }
             scheme.freshness = Some(Freshness {
                 past_seconds: seconds,
@@ -222,13 +224,12 @@ fn parse_secrets(table: &mut Table, resolve: Resolve<'_>) -> Result<Vec<Key>, St
             return Err(shape());
         };
         let bad = |problem: &str| format!("secrets: {id:?}: {problem}");
-        let not_after =
-            match entry.remove("not_after") {
-                None => None,
-                Some(value) => Some(unix_seconds(&value).ok_or_else(|| {
-                    bad("not_after: a time with its zone, as 2030-01-01T00:00:00Z")
-                })?),
-            };
+        let not_after = match entry.remove("not_after") {
+            None => None,
+            Some(value) => Some(unix_seconds(&value).ok_or_else(|| {
+                bad("not_after: write a time with its zone, as 2030-01-01T00:00:00Z")
+            })?),
+        };
         refuse_rest(&entry, "id, from, not_after").map_err(|problem| bad(&problem))?;
         if id.trim().is_empty() || keys.iter().any(|key| key.id == id) {
             return Err(bad("each id must be unique and not blank"));

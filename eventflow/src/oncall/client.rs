@@ -117,8 +117,7 @@ impl Client {
                 "{error}; check --database-url, and that PostgreSQL is running"
             ))
         };
-        recovery
-            .migrate_if_needed()
+        recovery::migrate_if_needed(&recovery)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());

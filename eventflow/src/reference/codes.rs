@@ -241,7 +241,7 @@ fn waits_and_stops() -> String {
         "producer/src/error.rs",
         "recovery/src/error.rs",
         "recovery/src/http/problem.rs",
-        "runtime/src/config.rs",
+        "runtime/src/config_error.rs",
         "runtime/src/consumer/handler.rs",
         "runtime/src/publisher/error.rs",
         "runtime/src/registry.rs",
@@ -268,7 +268,7 @@ fn waits_and_stops() -> String {
     }
     for (happens, file) in [
         ("waits and retries", "runtime/src/registry.rs"),
-        ("ends, exit code 2", "runtime/src/config.rs"),
+        ("ends, exit code 2", "runtime/src/config_error.rs"),
         ("the demo ends, exit code 2", "sandbox/src/postgres.rs"),
     ] {
         let krate = file.split('/').next().unwrap();

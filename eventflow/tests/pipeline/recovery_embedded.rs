@@ -176,7 +176,7 @@ async fn one_is_fixed_by_its_number(oncall: &OnCall) {
         explained["today"]
             .as_str()
             .unwrap()
-            .contains("it keeps its contract"),
+            .contains("it meets its contract"),
         "{explained}"
     );
     let done = oncall

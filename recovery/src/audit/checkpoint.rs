@@ -1,21 +1,21 @@
 //! A reading of the cluster, and whether everything before it has been settled since. The proof is in [`crate::barrier`].
 
 use super::pages::Reading;
-use crate::barrier::{self, Barrier, Offsets};
+use crate::barrier::{self, Barrier, PartitionOffsets};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::kafka;
 use sqlx::{FromRow, PgPool};
 
-/// One reading.
+/// A reading of the cluster.
 #[derive(Debug, Clone)]
-pub struct Checkpoint {
+pub(super) struct Checkpoint {
     id: i64,
     topic: String,
-    low: Offsets,
-    high: Offsets,
+    low: PartitionOffsets,
+    high: PartitionOffsets,
     /// What the first stage on the path had committed: every record before is settled once the barrier is passed
-    settled: Offsets,
+    settled: PartitionOffsets,
     barrier: Barrier,
 }
 
@@ -34,11 +34,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`]
-    pub async fn take(context: &Context) -> Result<Self, RecoveryError> {
+    pub(super) async fn take(context: &Context) -> Result<Self, RecoveryError> {
         let topic = context.pipeline.raw.clone();
         let Some(first) = context.pipeline.path().next() else {
             return Err(RecoveryError::Unavailable(
-                "the pipeline describes no path from an event to its row".to_owned(),
+                "no stage of the pipeline is on the path to a row; set on_path in --pipeline"
+                    .to_owned(),
             ));
         };
         let settled = barrier::committed(context, first, &topic).await?;
@@ -54,7 +55,7 @@ impl Checkpoint {
         let high = watermarks
             .iter()
             .map(|&(partition, _, high)| (partition, high));
-        let (low, high): (Offsets, Offsets) = (low.collect(), high.collect());
+        let (low, high): (PartitionOffsets, PartitionOffsets) = (low.collect(), high.collect());
         let mut transaction = context.pool.begin().await?;
         // They say which offsets a time range had; a year is as far as anybody asks back.
         sqlx::query("DELETE FROM audit_checkpoints WHERE topic = $1 AND at < clock_timestamp() - interval '400 days'")
@@ -118,13 +119,16 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`RecoveryError::Unavailable`]
-    pub async fn advance(&mut self, context: &Context) -> Result<Option<String>, RecoveryError> {
+    pub(super) async fn advance(
+        &mut self,
+        context: &Context,
+    ) -> Result<Option<String>, RecoveryError> {
         let behind = self.barrier.advance(context).await?;
         if behind.is_some() {
             store_barrier(&context.pool, self.id, &self.barrier).await?;
             return Ok(behind);
         }
-        super::pages::account(context, &self.topic, &self.readings()).await?;
+        super::pages::examine_pages(context, &self.topic, &self.readings()).await?;
         sqlx::query("UPDATE audit_checkpoints SET reached_at = clock_timestamp() WHERE id = $1")
             .bind(self.id)
             .execute(&context.pool)
@@ -174,5 +178,7 @@ pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T,
 }
 
 fn unreadable(error: &serde_json::Error) -> RecoveryError {
-    RecoveryError::Unavailable(format!("a checkpoint of the audit cannot be read: {error}"))
+    RecoveryError::Unavailable(format!(
+        "a stored checkpoint of the audit cannot be read: {error}"
+    ))
 }

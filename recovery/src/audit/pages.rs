@@ -17,7 +17,7 @@ const PAGES_AGAIN: i64 = 10_000;
 /// Up to where a partition of the raw topic is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Partition
+    /// Of the topic of raw events
     pub partition: i32,
     /// The oldest record there is
     pub low: i64,
@@ -40,7 +40,7 @@ pub struct Examined {
 ///
 /// # Errors
 /// [`RecoveryError::Unavailable`]; what was examined until then stays.
-pub async fn account(
+pub async fn examine_pages(
     context: &Context,
     topic: &str,
     readings: &[Reading],

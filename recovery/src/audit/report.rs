@@ -157,7 +157,7 @@ async fn empty(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
     .await?;
     if !known && topic != context.pipeline.raw {
         return Err(RecoveryError::NotFound(format!(
-            "topic {topic:?} was never accounted for; the raw topic is {}",
+            "topic {topic:?} was never audited; the raw topic is {}",
             context.pipeline.raw
         )));
     }

@@ -1,6 +1,6 @@
 //! Dead letters over HTTP: listed, shown, explained, edited, discarded, exported. And questions about events.
 
-use super::Place;
+use super::RequestPermit;
 use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiError;
 use super::tokens::Who;
@@ -181,7 +181,7 @@ pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
 /// for the end.
 pub(super) async fn export(
     State(context): State<Context>,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<RequestPermit>,
     mut query: Query,
 ) -> Result<Response, ApiError> {
     let selection = query.selection()?;
@@ -189,9 +189,9 @@ pub(super) async fn export(
     let left = selection.limit.map_or(usize::MAX, |limit| limit as usize);
     let first = export::export(&context, &selection, None).await?;
     let pages = futures_util::stream::try_unfold((Some(first), left), move |(page, left)| {
-        let (context, selection, place) = (context.clone(), selection.clone(), place.clone());
+        let (context, selection, permit) = (context.clone(), selection.clone(), permit.clone());
         async move {
-            let _place = place;
+            let _permit = permit;
             let Some((lines, next)) = page else {
                 return Ok::<_, ApiError>(None);
             };
@@ -223,8 +223,7 @@ pub(super) async fn export(
 pub(super) async fn trace(State(context): State<Context>, mut query: Query) -> Answer<Trace> {
     let asked = query.text("q")?;
     query.end()?;
-    let problem =
-        "what to look for: an event id, an entity key (payment id), or a traceparent".to_owned();
+    let problem = "give an event id, an entity key (payment id) or a traceparent".to_owned();
     let asked = asked.ok_or(ApiError::BadValue {
         word: "q".to_owned(),
         problem,
@@ -232,18 +231,18 @@ pub(super) async fn trace(State(context): State<Context>, mut query: Query) -> A
     Ok(Json(trace::trace(&context, &asked).await?))
 }
 
-/// Longest wait for a fresh look, in seconds: less than a request may take.
-const MOST_PATIENCE: u16 = 300;
+/// Longest wait for an audit up to now, in seconds: less than a request may take.
+const MAX_WITHIN_SECONDS: u16 = 300;
 
 pub(super) async fn audit(State(context): State<Context>, mut query: Query) -> Answer<Audit> {
     let (topic, from, to) = (query.text("topic")?, query.time("from")?, query.time("to")?);
     let within: Option<u16> = query.number("within")?;
     query.end()?;
     if let Some(seconds) = within {
-        let deadline = Duration::from_secs(seconds.min(MOST_PATIENCE).into());
-        audit::reconcile_now(&context, deadline).await?;
+        let deadline = Duration::from_secs(seconds.min(MAX_WITHIN_SECONDS).into());
+        audit::audit_now(&context, deadline).await?;
     }
     Ok(Json(
-        audit::reconcile(&context, topic.as_deref(), from, to).await?,
+        audit::audit(&context, topic.as_deref(), from, to).await?,
     ))
 }

@@ -1,7 +1,7 @@
 //! Every route once: what it is called, who may, what it takes and answers. The router and `/openapi.json` are both made of this.
 
 use super::input::SELECTION;
-use super::tokens::Role::{self, Operator, Viewer};
+use super::role::Role::{self, Operator, Viewer};
 use super::{dead_letters, replays};
 use crate::context::Context;
 use axum::http::Method;
@@ -73,7 +73,7 @@ pub(super) fn all() -> Vec<Endpoint> {
     let read = |path, id, answer, summary| Endpoint::new(Viewer, path, id, answer, summary);
     let change = |path, id, answer, summary| Endpoint::new(Operator, path, id, answer, summary);
     vec![
-        read("/api/v1/dead-letters", "listDeadLetters", "Letters", "Dead letters, the newest first; open ones unless told")
+        read("/api/v1/dead-letters", "listDeadLetters", "Letters", "Dead letters, the newest first; open ones unless state says otherwise")
             .words(&SELECTION)
             .words(&["before"])
             .at(Method::GET, get(dead_letters::list)),
@@ -83,15 +83,15 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/stats", "stats", "Stats", "Sums over the index").at(Method::GET, get(dead_letters::stats)),
         read("/api/v1/dead-letters/{id}", "showDeadLetter", "LetterDetail", "Everything about one dead letter")
             .at(Method::GET, get(dead_letters::show)),
-        read("/api/v1/dead-letters/{id}/explain", "explainDeadLetter", "Explanation", "In plain words, and what to do next")
+        read("/api/v1/dead-letters/{id}/explain", "explainDeadLetter", "Explanation", "What failed, whether it would pass today, and what to do next")
             .at(Method::GET, get(dead_letters::explain)),
-        read("/api/v1/dead-letters/{id}/value", "getValue", "Value", "The value as the text a person edits")
+        read("/api/v1/dead-letters/{id}/value", "getValue", "Value", "The value as editable text")
             .at(Method::GET, get(dead_letters::value)),
         change(
             "/api/v1/dead-letters/{id}/value",
             "putValue",
             "Edited",
-            "A new value, if today's checks take it; the original stays",
+            "Edit the value: a new one that passes today's checks; the original stays",
         )
         .body("NewValue")
         .at(Method::PUT, put(dead_letters::edit)),
@@ -99,7 +99,7 @@ pub(super) fn all() -> Vec<Endpoint> {
             "/api/v1/dead-letters/patch",
             "patchDeadLetters",
             "Edited",
-            "One JSON Patch on all of a selection, or on none. Needs Idempotency-Key",
+            "Apply one JSON Patch to all of a selection, or to none. Needs Idempotency-Key",
         )
         .body("Patch")
         .slow()
@@ -120,7 +120,7 @@ pub(super) fn all() -> Vec<Endpoint> {
             "/api/v1/replays",
             "planReplay",
             "Job",
-            "Freeze a selection's open dead letters into a replay. Needs Idempotency-Key",
+            "Plan a replay of a selection's open dead letters. Needs Idempotency-Key",
         )
         .body("Plan")
         .slow()
@@ -129,21 +129,21 @@ pub(super) fn all() -> Vec<Endpoint> {
             .words(&["limit"])
             .at(Method::GET, get(replays::history)),
         read("/api/v1/replays/{id}", "showReplay", "Job", "One replay and its progress").at(Method::GET, get(replays::show)),
-        read("/api/v1/replays/{id}/items", "listItems", "Items", "What became of each of its dead letters")
+        read("/api/v1/replays/{id}/items", "listItems", "Items", "The state of each of its items")
             .words(&["state", "limit"])
             .at(Method::GET, get(replays::items)),
-        change("/api/v1/replays/{id}/dry-run", "dryRun", "DryRun", "Try it on today's checks; nothing is sent")
+        change("/api/v1/replays/{id}/dry-run", "dryRun", "DryRun", "Run today's checks on it; nothing is sent")
             .slow()
             .at(Method::POST, post(replays::dry_run)),
         change("/api/v1/replays/{id}/apply", "applyReplay", "Job", "Start it, or change its rate")
             .body("Apply")
             .at(Method::POST, post(replays::apply)),
-        change("/api/v1/replays/{id}/approve", "approveReplay", "Job", "A second person's word for it")
+        change("/api/v1/replays/{id}/approve", "approveReplay", "Job", "Approve it as a second person")
             .at(Method::POST, post(replays::approve)),
-        change("/api/v1/replays/{id}/pause", "pauseReplay", "Job", "Send no more until resumed")
+        change("/api/v1/replays/{id}/pause", "pauseReplay", "Job", "Pause it until it is resumed")
             .at(Method::POST, post(replays::pause)),
-        change("/api/v1/replays/{id}/resume", "resumeReplay", "Job", "Go on").at(Method::POST, post(replays::resume)),
-        change("/api/v1/replays/{id}/stop", "stopReplay", "Job", "Send no more for good; what was sent is followed to its end")
+        change("/api/v1/replays/{id}/resume", "resumeReplay", "Job", "Resume it").at(Method::POST, post(replays::resume)),
+        change("/api/v1/replays/{id}/stop", "stopReplay", "Job", "Stop it for good; what was sent is followed to its end")
             .at(Method::POST, post(replays::stop)),
         read("/api/v1/log", "auditLog", "Log", "Who did what, when and why, the newest first")
             .words(&["job", "letter", "limit"])
@@ -155,7 +155,7 @@ pub(super) fn all() -> Vec<Endpoint> {
             "/api/v1/audit",
             "audit",
             "Audit",
-            "The fate of every raw record; gaps and double fates. `within`: take a fresh look first, of so many seconds at most",
+            "The fate of every raw record; gaps and double fates. `within`: audit up to now first, for at most so many seconds",
         )
         .words(&["topic", "from", "to", "within"])
         .slow()

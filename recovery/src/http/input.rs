@@ -50,10 +50,7 @@ fn bad(word: &str, problem: impl Into<String>) -> ApiError {
 /// PostgreSQL's text cannot hold NUL.
 pub(crate) fn without_nul(word: &str, text: &str) -> Result<(), ApiError> {
     if text.contains('\0') {
-        Err(bad(
-            word,
-            "contains a NUL character, which is in no text of ours",
-        ))
+        Err(bad(word, "contains a NUL character; remove it"))
     } else {
         Ok(())
     }
@@ -91,7 +88,7 @@ impl Query {
         while let Some(place) = self.pairs.iter().position(|(name, _)| name == word) {
             let (_, value) = self.pairs.swap_remove(place);
             if found.replace(value).is_some() {
-                return Err(bad(word, "is there twice"));
+                return Err(bad(word, "is given twice; give it once"));
             }
         }
         Ok(found.filter(|value| !value.is_empty()))
@@ -101,7 +98,7 @@ impl Query {
         self.text(word)?
             .map(|text| {
                 text.parse()
-                    .map_err(|_| bad(word, "not a number, or out of range"))
+                    .map_err(|_| bad(word, "must be a number in its range"))
             })
             .transpose()
     }
@@ -150,7 +147,7 @@ impl Query {
                         self.list(word).iter().map(|text| text.parse()).collect();
                     Some(
                         numbers
-                            .map_err(|_| bad(word, "not numbers separated by commas"))?
+                            .map_err(|_| bad(word, "must be numbers separated by commas"))?
                             .into(),
                     )
                 }
@@ -219,7 +216,7 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Named<T> {
         without_nul("path", &text)?;
         text.parse()
             .map(Self)
-            .map_err(|_| bad("path", "not a number of a dead letter"))
+            .map_err(|_| bad("path", "must be the number of a dead letter"))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::endpoints::{Endpoint, all, reference, schemas};
 use serde_json::{Map, Value, json};
 
-/// The document.
+/// The OpenAPI document of every route.
 #[must_use]
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
@@ -68,7 +68,7 @@ fn operation(endpoint: &Endpoint) -> Value {
         (
             "503".to_owned(),
             refusal(
-                "`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: again later, the same request",
+                "`unavailable`, `no_tokens_configured`, `overloaded`, `too_slow`: send the same request again later",
             ),
         ),
     ]);

@@ -1,6 +1,6 @@
 //! What the API answers when it refuses: `application/problem+json` (RFC 9457) with a stable `code`.
 
-use super::tokens::Role;
+use super::role::Role;
 use crate::error::RecoveryError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,8 +14,7 @@ pub enum ApiError {
     Refused(#[from] RecoveryError),
     /// 503
     #[error(
-        "no API token is configured, so nobody can be known: start the role with --api-token NAME:ROLE=env:VARIABLE, or work straight on \
-         the database (--database-url)"
+        "no API token is configured: start the role with --api-token NAME:ROLE=env:VARIABLE, or give the command --database-url"
     )]
     NoTokensConfigured,
     /// 401
@@ -25,18 +24,18 @@ pub enum ApiError {
     BadToken,
     /// 403
     #[error(
-        "{who} is {has}, and this needs {needs}: ask somebody who is, or whoever configures --api-token"
+        "{who} has the role {has}, and this needs {needs}: ask somebody with that role, or whoever configures --api-token"
     )]
     RoleTooLow {
         /// Name of the token
         who: String,
-        /// Its role
+        /// The role of its token
         has: Role,
         /// What is needed
         needs: Role,
     },
     /// 400
-    #[error("{word:?} is not a word of this query; it knows {known}")]
+    #[error("this query has no parameter {word:?}; it has: {known}")]
     UnknownWord {
         /// As sent
         word: String,
@@ -52,15 +51,15 @@ pub enum ApiError {
         problem: String,
     },
     /// 400
-    #[error("the body cannot be used: {0}")]
+    #[error("the body is not what this route takes: {0}; see /openapi.json")]
     BadBody(String),
     /// 400
     #[error(
-        "send the header Idempotency-Key, 1 to 200 visible characters of your choice: the same key again answers the same replay"
+        "send the header Idempotency-Key, 1 to 200 visible characters of your choice: the same key again gets the same answer"
     )]
     KeyRequired,
     /// 404
-    #[error("nothing is here; see /openapi.json")]
+    #[error("there is no such path; see /openapi.json")]
     NoSuchRoute,
     /// 405
     #[error("this method is not allowed here; see /openapi.json")]
@@ -73,7 +72,7 @@ pub enum ApiError {
     Overloaded,
     /// 503
     #[error(
-        "not done within {0} s; nothing was changed unless it says so when asked again: narrow the selection, or try again"
+        "not done within {0} s; part of it may be done: check, then narrow the selection and try again"
     )]
     TooSlow(u64),
 }

@@ -7,7 +7,7 @@ use super::tokens::Who;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, ItemState, Job, Selection};
-use crate::replay::jobs;
+use crate::replay::{dry_run, jobs};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -68,7 +68,7 @@ pub(super) async fn dry_run(
     query: Query,
 ) -> Answer<DryRun> {
     query.end()?;
-    Ok(Json(context.dry_run(&who.0, &job).await?))
+    Ok(Json(dry_run::dry_run(&context, &who.0, &job).await?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,7 +90,7 @@ pub(super) async fn apply(
         .rate
         .is_some_and(|rate| !(rate > 0.0 && rate <= 100_000.0))
     {
-        let problem = "records a second: more than 0, at most 100000".to_owned();
+        let problem = "must be more than 0 and at most 100000 records a second".to_owned();
         return Err(ApiError::BadValue {
             word: "rate".to_owned(),
             problem,

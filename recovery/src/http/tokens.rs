@@ -1,55 +1,15 @@
 //! Who asks, and what they may: bearer tokens, each with a name and a role.
 
 use super::problem::ApiError;
+use super::role::Role;
 use axum::http::{HeaderMap, header};
 use contracts::Secret;
 use runtime::config::ConfigError;
 use runtime::files::resolve_secret;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// Shorter ones can be guessed.
 const MIN_BYTES: usize = 16;
-
-/// What a token may do: everything of the roles before it, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Reads
-    Viewer,
-    /// Edits, discards, replays, and approves other people's replays
-    Operator,
-}
-
-impl Role {
-    /// As configured.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = ();
-
-    /// `admin`, which could also import, is read as operator until 0.3.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "viewer" => Ok(Self::Viewer),
-            "operator" | "admin" => Ok(Self::Operator),
-            _ => Err(()),
-        }
-    }
-}
 
 /// The name of the token a request came with: what the audit log calls who did it.
 #[derive(Debug, Clone)]
@@ -100,7 +60,7 @@ impl Tokens {
             }
             if tokens.iter().any(|token| token.secret == secret) {
                 return Err(bad(
-                    "the same secret as another token's; each person needs one of their own"
+                    "the same secret as another token's; give each person one of their own"
                         .to_owned(),
                 ));
             }
@@ -108,7 +68,9 @@ impl Tokens {
                 .iter()
                 .any(|token| token.name == name && token.role != role)
             {
-                return Err(bad("the same name with another role".to_owned()));
+                return Err(bad(
+                    "the same name with another role; give it one role".to_owned()
+                ));
             }
             tokens.push(Token {
                 name: name.to_owned(),

@@ -57,7 +57,7 @@ impl Groups {
             let missing = || {
                 StageError::wait(
                     "group_vanished",
-                    "a group was deleted while dead letters were indexed",
+                    "a group was deleted while dead letters were indexed; retrying",
                 )
             };
             row.group_id = *self.ids.get(&row.label).ok_or_else(missing)?;

@@ -7,7 +7,8 @@
 use crate::audit_log;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::index::{Dead, Indexer};
+use crate::index::Indexer;
+use crate::index::row::DeadLetterRecord;
 use crate::persistence_views;
 use runtime::admin::{OwnedRecord, Tail};
 use runtime::consumer::StageError;
@@ -59,11 +60,11 @@ pub async fn reindex(
     let reading = tokio::task::spawn_blocking(move || read(&kafka, &from, &batches));
     let mut found = Reindexed::default();
     while let Some(batch) = inbox.recv().await {
-        let dead: Vec<Dead<'_>> = batch
+        let dead: Vec<DeadLetterRecord<'_>> = batch
             .iter()
-            .map(|record| Dead::owned(&topic, record))
+            .map(|record| DeadLetterRecord::owned(&topic, record))
             .collect();
-        let written = index_with_reretries(&mut indexer, &dead).await?;
+        let written = index_with_retries(&mut indexer, &dead).await?;
         found.records += batch.len() as u64;
         found.new += written.new.len() as u64;
         found.further += (written.again.len() + written.copies.len()) as u64;
@@ -142,9 +143,9 @@ fn read(
     Ok(())
 }
 
-async fn index_with_reretries(
+async fn index_with_retries(
     indexer: &mut Indexer,
-    dead: &[Dead<'_>],
+    dead: &[DeadLetterRecord<'_>],
 ) -> Result<crate::index::write::Written, StageError> {
     let mut retries = 0;
     loop {

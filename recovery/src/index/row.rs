@@ -1,6 +1,6 @@
 //! From a record of a dead-letter topic to a row that PostgreSQL takes, whatever the record is.
 
-use super::formats::{self, Failure, Header, RecordPosition};
+use super::dead_letter_headers::{self, DeadLetterHeaders, Header, RecordPosition};
 use super::sniff::Sniffed;
 use crate::model::{Format, Time, time_of_micros};
 use base64::Engine as _;
@@ -22,24 +22,19 @@ const LABEL_BYTES: usize = 200;
 
 /// A record of a dead-letter topic.
 #[derive(Debug, Clone)]
-pub struct Dead<'a> {
-    /// Topic it was read from
-    pub topic: &'a str,
-    /// Partition
-    pub partition: i32,
-    /// Offset
-    pub offset: i64,
-    /// Kafka's time of the record
-    pub timestamp_ms: i64,
-    /// Key
-    pub key: Option<&'a [u8]>,
-    /// Value
-    pub value: Option<&'a [u8]>,
-    /// Headers in order
-    pub headers: Vec<Header<'a>>,
+pub(crate) struct DeadLetterRecord<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// Kafka's time of the record, milliseconds since the epoch
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    /// In their order
+    pub(crate) headers: Vec<Header<'a>>,
 }
 
-impl<'a> Dead<'a> {
+impl<'a> DeadLetterRecord<'a> {
     pub(crate) fn of(record: &Record<'a>) -> Self {
         let Record {
             topic,
@@ -118,9 +113,13 @@ pub(crate) struct DeadLetterRow<'a> {
 }
 
 impl<'a> DeadLetterRow<'a> {
-    pub(crate) fn new(dead: &Dead<'a>, pipeline: &'a Pipeline, sniffed: Sniffed<'a>) -> Self {
-        let failure = formats::read(&dead.headers, pipeline);
-        let Failure {
+    pub(crate) fn new(
+        dead: &DeadLetterRecord<'a>,
+        pipeline: &'a Pipeline,
+        sniffed: Sniffed<'a>,
+    ) -> Self {
+        let headers = dead_letter_headers::read(&dead.headers, pipeline);
+        let DeadLetterHeaders {
             family,
             stage,
             code,
@@ -128,7 +127,7 @@ impl<'a> DeadLetterRow<'a> {
             detail,
             disposition,
             ..
-        } = failure;
+        } = headers;
         let text = |name: &str| {
             let (_, value) = dead.headers.iter().find(|(other, _)| *other == name)?;
             std::str::from_utf8((*value)?).ok()
@@ -138,12 +137,12 @@ impl<'a> DeadLetterRow<'a> {
             .checked_mul(1000)
             .filter(|micros| *micros > 0);
         let at = at.and_then(time_of);
-        let last_failed_at = failure
+        let last_failed_at = headers
             .last_failed_micros
             .and_then(time_of)
             .or(at)
             .unwrap_or_else(Time::now_utc);
-        let first_failed_at = failure
+        let first_failed_at = headers
             .first_failed_micros
             .and_then(time_of)
             .unwrap_or(last_failed_at);
@@ -152,13 +151,13 @@ impl<'a> DeadLetterRow<'a> {
             partition: dead.partition,
             offset: dead.offset,
         };
-        let (origin, origin_group) = match failure.origin {
-            Some(origin) => (origin, failure.origin_group),
+        let (origin, origin_group) = match headers.origin {
+            Some(origin) => (origin, headers.origin_group),
             None => (own(), Cow::Borrowed("")),
         };
-        let bounded_place = |place: RecordPosition<'a>| RecordPosition {
-            topic: name(place.topic, NAME_BYTES),
-            ..place
+        let bounded = |position: RecordPosition<'a>| RecordPosition {
+            topic: name(position.topic, NAME_BYTES),
+            ..position
         };
         let label = |text: Cow<'_, str>| name(text, LABEL_BYTES).into_owned();
         Self {
@@ -174,22 +173,22 @@ impl<'a> DeadLetterRow<'a> {
                 ),
                 event_type: label(sniffed.event_type.unwrap_or_default()),
             },
-            origin: bounded_place(origin),
+            origin: bounded(origin),
             origin_group: name(origin_group, NAME_BYTES),
             family,
             dlq: (dead.partition, dead.offset),
             consumer_group: name(group, NAME_BYTES),
-            failed: failure.failed.map(bounded_place),
+            failed: headers.failed.map(bounded),
             detail: cut(clean(detail), DETAIL_BYTES),
             disposition: name(disposition, LABEL_BYTES),
-            attempts: failure.attempts,
-            replay_count: failure.replay_count,
+            attempts: headers.attempts,
+            replay_count: headers.replay_count,
             first_failed_at: first_failed_at.min(last_failed_at),
             last_failed_at,
             received_at: text(h::RECEIVED_AT)
                 .and_then(|micros| micros.parse().ok())
                 .and_then(time_of),
-            service_version: failure
+            service_version: headers
                 .service_version
                 .map(|version| name(version, LABEL_BYTES)),
             event_id: text(h::EVENT_ID)

@@ -81,24 +81,24 @@ pub struct DeadLetter {
 pub enum Payload {
     /// UTF-8, verbatim
     Text {
-        /// The text
+        /// Verbatim
         text: String,
     },
     /// Framed Avro, decoded to the envelope it was made from
     Avro {
-        /// Schema id
+        /// The writer's schema: its id in the schema registry
         schema_id: i32,
-        /// JSON
+        /// The envelope as JSON
         text: String,
     },
     /// Anything else
     Binary {
-        /// Base64
+        /// Its bytes in base64 (RFC 4648, section 4), padded
         base64: String,
     },
     /// Kafka's null
     Null,
-    /// Dropped by the index's limits
+    /// Dropped by retention
     Dropped {
         /// How many bytes it had
         bytes: i32,

@@ -68,7 +68,7 @@ pub async fn dead_letter(context: &Context, id: i64) -> Result<DeadLetterDetail,
 }
 
 #[derive(FromRow)]
-struct FailureRow {
+struct EarlierFailureRow {
     stage: String,
     code: String,
     detail: String,
@@ -82,7 +82,7 @@ async fn failures(
     connection: &mut PgConnection,
     id: i64,
 ) -> Result<Vec<EarlierFailure>, RecoveryError> {
-    let rows: Vec<FailureRow> = sqlx::query_as(
+    let rows: Vec<EarlierFailureRow> = sqlx::query_as(
         "SELECT stage, code, detail, replay_count, failed_at, dlq_partition, dlq_offset FROM failures WHERE dead_letter_id = $1
          ORDER BY replay_count DESC, failed_at DESC, dlq_partition, dlq_offset LIMIT $2",
     )
@@ -90,7 +90,7 @@ async fn failures(
     .bind(MAX_HISTORY)
     .fetch_all(connection)
     .await?;
-    let failure = |row: FailureRow| EarlierFailure {
+    let failure = |row: EarlierFailureRow| EarlierFailure {
         stage: row.stage,
         code: row.code,
         detail: row.detail,

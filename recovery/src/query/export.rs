@@ -52,7 +52,7 @@ struct ExportedDeadLetter {
     key: Option<Vec<u8>>,
     #[serde(serialize_with = "text_or_base64")]
     value: Option<Vec<u8>>,
-    /// Without the value: the index's limits dropped it
+    /// Without the value: retention dropped it
     value_bytes: Option<i32>,
     #[serde(serialize_with = "hex_text")]
     value_sha256: Option<Vec<u8>>,

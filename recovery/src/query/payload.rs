@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Longest wait for the registry; then the bytes are shown as they are.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Renders a value. `bytes` is how many it had: a null value that had some was dropped by the index's limits.
+/// Renders a value. `bytes` is how many it had: a null value that had some was dropped by retention.
 pub(super) async fn payload(
     context: &Context,
     value: Option<&[u8]>,

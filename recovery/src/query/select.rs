@@ -276,7 +276,7 @@ async fn ids_with_timeout(
 fn too_long(error: sqlx::Error) -> RecoveryError {
     if store::fault::sqlstate(&error).as_deref() == Some("57014") {
         return RecoveryError::Invalid(
-            "this looks at too many dead letters: narrow it with --code, --group or --since"
+            "the selection takes the database too long; narrow it with --code, --group or --since"
                 .to_owned(),
         );
     }

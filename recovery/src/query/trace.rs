@@ -1,7 +1,7 @@
 //! The story of one event: every step it took through topics and tables, in the order of time.
 //!
 //! What is asked for is looked up by index in rows, further deliveries and dead letters ([`find`]); what belongs together (the same source
-//! and event id, or the same raw record) is one story ([`parts`]), told as one time line ([`story`]), and the stored bytes are verified
+//! and event id, or the same raw record) is one story ([`parts`]), shown as one time line ([`story`]), and the stored bytes are verified
 //! once more ([`signature`]).
 
 mod find;
@@ -15,7 +15,7 @@ use crate::model::Trace;
 use find::Asked;
 use std::time::Duration;
 
-/// Most stories told at once.
+/// Most stories of one answer.
 const STORIES: usize = 20;
 /// Raw records that are read from Kafka, for the first stories.
 const RAW_RECORDS: usize = 5;
@@ -32,14 +32,14 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
     let asked = asked.trim();
     if asked.is_empty() || asked.len() > ASKED_BYTES || asked.contains('\0') {
         return Err(RecoveryError::Invalid(format!(
-            "name an event id, an entity key (payment id), a traceparent or a trace id, of at most {ASKED_BYTES} bytes"
+            "give an event id, an entity key (payment id), a traceparent or a trace id, of at most {ASKED_BYTES} bytes"
         )));
     }
     let (found, more) = find::find(context, &Asked::of(asked)).await?;
     if found.is_empty() {
         return Err(RecoveryError::NotFound(format!(
-            "nothing is stored or dead-lettered under {:?}: it never came, it is still in flight (eventflow audit tells how much is), or \
-             its dead letter had no readable id (eventflow dlq ls --code not_json)",
+            "nothing is stored or dead-lettered under {:?}: it was never accepted, it is still in flight (eventflow audit says how much is), or \
+             its dead letter has no readable id (eventflow dlq ls --code not_json)",
             super::plain(asked, 100)
         )));
     }
@@ -55,7 +55,7 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
             .collect(),
     )
     .await;
-    let pasts = find::pasts(
+    let history = find::history(
         context,
         parts
             .iter()
@@ -65,7 +65,7 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
     .await?;
     let mut stories: Vec<_> = parts
         .iter()
-        .map(|parts| story::tell(context, parts, &raw, &pasts))
+        .map(|parts| story::build(context, parts, &raw, &history))
         .collect();
     stories.sort_by_key(|story| story.steps.first().map(|step| step.at));
     Ok(Trace {

@@ -8,24 +8,21 @@ pub const ITEM_CODES: [(&str, &str); 8] = [
         "changed_since_planned",
         "Skipped: edited since the selection was frozen; plan it again",
     ),
-    (
-        "value_dropped",
-        "Skipped: the limits of the index dropped its value",
-    ),
+    ("value_dropped", "Skipped: retention dropped its value"),
     (
         "destination_unknown",
-        "Skipped: it failed in a group that is not EventFlow's; export it",
+        "Skipped: it failed in a consumer group without a retry topic; export it",
     ),
     (
         "not_replayable",
-        "Skipped: its raw record is not known, or its replays cannot be counted on; export it",
+        "Skipped: its raw record is not known, or it was replayed too often to count; export it",
     ),
     (
         "record_too_large",
-        "Failed: with its headers it is larger than the broker takes",
+        "Failed: with its headers it is larger than the broker accepts; raise max.message.bytes of the retry topic, or discard it",
     ),
     (
         "replay_lost",
-        "Failed: sent, and gone from the retry topic before its stage read it; replay it again",
+        "Failed: sent, but gone from the retry topic before its stage read it; replay it again",
     ),
 ];

@@ -13,8 +13,8 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DryRun, DryRunSample, Prediction};
 use crate::replay::jobs::{unknown, within};
-use crate::replay::runner::letter::{self, Letter};
-use check::Replay;
+use crate::replay::runner::replay_letter::{self, ReplayLetter};
+use check::CheckedReplay;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 use std::collections::{BTreeMap, HashMap};
@@ -47,7 +47,7 @@ pub(crate) struct DryRunOutcome {
 }
 
 impl DryRunOutcome {
-    fn fails(letter: &Letter, failure: check::Failure) -> Self {
+    fn fails(letter: &ReplayLetter, failure: check::PredictedFailure) -> Self {
         Self {
             letter: letter.id,
             would: Prediction::Fail,
@@ -87,151 +87,150 @@ fn event_hash(row: &EventRow<'_>) -> [u8; 32] {
     digest.finalize().into()
 }
 
-impl Context {
-    /// Today's checks over some dead letters, in the order of their numbers; those that are not there are left out.
-    ///
-    /// # Errors
-    /// [`RecoveryError::Unavailable`] while the registry or the database does not answer.
-    pub(crate) async fn dry_run_outcomes(
-        &self,
-        ids: &[i64],
-    ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
-        let (mut seen, mut outcomes) = (Seen::default(), Vec::with_capacity(ids.len()));
-        let mut ids = ids.to_vec();
-        ids.sort_unstable();
-        for page in ids.chunks(LOADED_AT_ONCE) {
-            let letters =
-                within(async { Ok(letter::load(&mut *self.pool.acquire().await?, page).await?) })
-                    .await?;
-            outcomes.extend(self.outcomes_after(&letters, &mut seen).await?);
-        }
-        Ok(outcomes)
-    }
-
-    async fn outcomes_after(
-        &self,
-        letters: &[Letter],
-        seen: &mut Seen,
-    ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
-        let replays: Vec<Replay<'_>> = letters
-            .iter()
-            .map(|letter| Replay::of(self, letter))
-            .collect();
-        let mut rows = Vec::with_capacity(replays.len());
-        for replay in &replays {
-            rows.push(replay.row(self).await?);
-        }
-        database::outcomes(self, letters, rows, seen).await
-    }
-
-    /// Checks every pending item of a job; the outcomes stay with the items.
-    ///
-    /// # Errors
-    /// [`RecoveryError`]
-    pub async fn dry_run(&self, who: &str, job: &str) -> Result<DryRun, RecoveryError> {
-        if job.contains('\0') {
-            return Err(unknown(job));
-        }
-        let known = within(async {
-            let known = sqlx::query_scalar("SELECT EXISTS (SELECT FROM replay_jobs WHERE id = $1)");
-            Ok(known.bind(job).fetch_one(&self.pool).await?)
-        });
-        if !known.await? {
-            return Err(unknown(job));
-        }
-        let mut run = DryRun {
-            job: job.to_owned(),
-            would_store: 0,
-            would_be_duplicate: 0,
-            would_fail: 0,
-            would_fail_by_code: BTreeMap::new(),
-            samples: Vec::new(),
-        };
-        let (mut seen, mut sampled, mut after) = (Seen::default(), BTreeMap::<_, usize>::new(), 0);
-        loop {
-            let (letters, last) = within(self.page(job, after)).await?;
-            let Some(last) = last else { break };
-            after = last;
-            let outcomes = self.outcomes_after(&letters, &mut seen).await?;
-            within(self.save_outcomes(job, &outcomes)).await?;
-            for outcome in outcomes {
-                count(&mut run, &outcome);
-                let samples = sampled.entry((outcome.would, outcome.code)).or_default();
-                if *samples < SAMPLES && run.samples.len() < MAX_SAMPLES {
-                    *samples += 1;
-                    run.samples.push(item(outcome));
-                }
-            }
-        }
-        within(async {
-            let mut transaction = self.pool.begin().await?;
-            sqlx::query("UPDATE replay_jobs SET dry_run_at = clock_timestamp() WHERE id = $1")
-                .bind(job)
-                .execute(&mut *transaction)
-                .await?;
-            let counts =
-                serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "fail": run.would_fail});
-            let entry = Entry { who, action: "replay.dry_run", job: Some(job), counts, ..Entry::default() };
-            audit_log::write(&mut transaction, entry).await?;
-            Ok(transaction.commit().await?)
+/// Today's checks over some dead letters, in the order of their numbers; those that are not there are left out.
+///
+/// # Errors
+/// [`RecoveryError::Unavailable`] while the registry or the database does not answer.
+pub(crate) async fn outcomes(
+    context: &Context,
+    ids: &[i64],
+) -> Result<Vec<DryRunOutcome>, RecoveryError> {
+    let (mut seen, mut outcomes) = (Seen::default(), Vec::with_capacity(ids.len()));
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    for page in ids.chunks(LOADED_AT_ONCE) {
+        let letters = within(async {
+            Ok(replay_letter::load(&mut *context.pool.acquire().await?, page).await?)
         })
         .await?;
-        Ok(run)
+        outcomes.extend(outcomes_after(context, &letters, &mut seen).await?);
     }
+    Ok(outcomes)
+}
 
-    /// The next pending items' dead letters, and the position of the last; none after all.
-    async fn page(
-        &self,
-        job: &str,
-        after: i32,
-    ) -> Result<(Vec<Letter>, Option<i32>), RecoveryError> {
-        let mut connection = self.pool.acquire().await?;
-        let pending: Vec<PendingItem> = sqlx::query_as(
-            "SELECT i.dead_letter_id, i.position, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0) AS bytes
-             FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
-             WHERE i.job_id = $1 AND i.state = 'pending' AND i.position > $2 ORDER BY i.position LIMIT $3",
-        )
-        .bind(job)
-        .bind(after)
-        .bind(PAGE)
-        .fetch_all(&mut *connection)
-        .await?;
-        let (mut ids, mut last, mut bytes) = (Vec::new(), None, 0_i64);
-        for item in &pending {
-            bytes = bytes.saturating_add(item.bytes);
-            if bytes > PAGE_BYTES && !ids.is_empty() {
-                break;
+async fn outcomes_after(
+    context: &Context,
+    letters: &[ReplayLetter],
+    seen: &mut Seen,
+) -> Result<Vec<DryRunOutcome>, RecoveryError> {
+    let replays: Vec<CheckedReplay<'_>> = letters
+        .iter()
+        .map(|letter| CheckedReplay::of(context, letter))
+        .collect();
+    let mut rows = Vec::with_capacity(replays.len());
+    for replay in &replays {
+        rows.push(replay.row(context).await?);
+    }
+    database::outcomes(context, letters, rows, seen).await
+}
+
+/// Checks every pending item of a job; the outcomes stay with the items.
+///
+/// # Errors
+/// [`RecoveryError`]
+pub async fn dry_run(context: &Context, who: &str, job: &str) -> Result<DryRun, RecoveryError> {
+    if job.contains('\0') {
+        return Err(unknown(job));
+    }
+    let known = within(async {
+        let known = sqlx::query_scalar("SELECT EXISTS (SELECT FROM replay_jobs WHERE id = $1)");
+        Ok(known.bind(job).fetch_one(&context.pool).await?)
+    });
+    if !known.await? {
+        return Err(unknown(job));
+    }
+    let mut run = DryRun {
+        job: job.to_owned(),
+        would_store: 0,
+        would_be_duplicate: 0,
+        would_fail: 0,
+        would_fail_by_code: BTreeMap::new(),
+        samples: Vec::new(),
+    };
+    let (mut seen, mut sampled, mut after) = (Seen::default(), BTreeMap::<_, usize>::new(), 0);
+    loop {
+        let (letters, last) = within(page(context, job, after)).await?;
+        let Some(last) = last else { break };
+        after = last;
+        let outcomes = outcomes_after(context, &letters, &mut seen).await?;
+        within(save_outcomes(context, job, &outcomes)).await?;
+        for outcome in outcomes {
+            count(&mut run, &outcome);
+            let samples = sampled.entry((outcome.would, outcome.code)).or_default();
+            if *samples < SAMPLES && run.samples.len() < MAX_SAMPLES {
+                *samples += 1;
+                run.samples.push(item(outcome));
             }
-            ids.push(item.dead_letter_id);
-            last = Some(item.position);
         }
-        Ok((letter::load(&mut connection, &ids).await?, last))
     }
+    within(async {
+        let mut transaction = context.pool.begin().await?;
+        sqlx::query("UPDATE replay_jobs SET dry_run_at = clock_timestamp() WHERE id = $1")
+            .bind(job)
+            .execute(&mut *transaction)
+            .await?;
+        let counts =
+            serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "fail": run.would_fail});
+        let entry = Entry { who, action: "replay.dry_run", job: Some(job), counts, ..Entry::default() };
+        audit_log::write(&mut transaction, entry).await?;
+        Ok(transaction.commit().await?)
+    })
+    .await?;
+    Ok(run)
+}
 
-    async fn save_outcomes(
-        &self,
-        job: &str,
-        outcomes: &[DryRunOutcome],
-    ) -> Result<(), RecoveryError> {
-        macro_rules! column {
-            (|$outcome:ident| $value:expr) => {
-                outcomes.iter().map(|$outcome| $value).collect::<Vec<_>>()
-            };
+/// The next pending items' dead letters, and the position of the last; none after all.
+async fn page(
+    context: &Context,
+    job: &str,
+    after: i32,
+) -> Result<(Vec<ReplayLetter>, Option<i32>), RecoveryError> {
+    let mut connection = context.pool.acquire().await?;
+    let pending: Vec<PendingItem> = sqlx::query_as(
+        "SELECT i.dead_letter_id, i.position, coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0) AS bytes
+         FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
+         WHERE i.job_id = $1 AND i.state = 'pending' AND i.position > $2 ORDER BY i.position LIMIT $3",
+    )
+    .bind(job)
+    .bind(after)
+    .bind(PAGE)
+    .fetch_all(&mut *connection)
+    .await?;
+    let (mut ids, mut last, mut bytes) = (Vec::new(), None, 0_i64);
+    for item in &pending {
+        bytes = bytes.saturating_add(item.bytes);
+        if bytes > PAGE_BYTES && !ids.is_empty() {
+            break;
         }
-        sqlx::query(
-            "UPDATE replay_items i SET would = v.would, would_code = v.code, would_detail = v.detail
-             FROM UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[]) AS v (id, would, code, detail)
-             WHERE i.job_id = $1 AND i.dead_letter_id = v.id",
-        )
-        .bind(job)
-        .bind(column!(|outcome| outcome.letter))
-        .bind(column!(|outcome| outcome.would))
-        .bind(column!(|outcome| outcome.code))
-        .bind(column!(|outcome| outcome.detail.as_deref().map(audit_log::clean)))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        ids.push(item.dead_letter_id);
+        last = Some(item.position);
     }
+    Ok((replay_letter::load(&mut connection, &ids).await?, last))
+}
+
+async fn save_outcomes(
+    context: &Context,
+    job: &str,
+    outcomes: &[DryRunOutcome],
+) -> Result<(), RecoveryError> {
+    macro_rules! column {
+        (|$outcome:ident| $value:expr) => {
+            outcomes.iter().map(|$outcome| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(
+        "UPDATE replay_items i SET would = v.would, would_code = v.code, would_detail = v.detail
+         FROM UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[]) AS v (id, would, code, detail)
+         WHERE i.job_id = $1 AND i.dead_letter_id = v.id",
+    )
+    .bind(job)
+    .bind(column!(|outcome| outcome.letter))
+    .bind(column!(|outcome| outcome.would))
+    .bind(column!(|outcome| outcome.code))
+    .bind(column!(|outcome| outcome.detail.as_deref().map(audit_log::clean)))
+    .execute(&context.pool)
+    .await?;
+    Ok(())
 }
 
 /// A pending item of a job, and the bytes of its values.

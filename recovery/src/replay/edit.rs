@@ -19,8 +19,8 @@ use crate::query::no_such_dead_letter;
 use crate::replay::jobs::within;
 use sqlx::Connection;
 
-/// Longest edited value: what Kafka takes unless told otherwise.
-pub const MAX_BYTES: usize = 1_000_000;
+/// Longest edited value: the largest record a Kafka client sends by default.
+const MAX_BYTES: usize = 1_000_000;
 
 /// The value as the text a person edits: what would be sent by a replay now.
 ///
@@ -29,7 +29,7 @@ pub const MAX_BYTES: usize = 1_000_000;
 pub async fn editable_text(context: &Context, id: i64) -> Result<String, RecoveryError> {
     let letter = within(async {
         let mut connection = context.pool.acquire().await?;
-        Ok(crate::replay::runner::letter::load(&mut connection, &[id]).await?)
+        Ok(crate::replay::runner::replay_letter::load(&mut connection, &[id]).await?)
     });
     let letter = letter
         .await?
@@ -53,7 +53,7 @@ pub async fn edit(
     apply::name(who)?;
     if text.len() > MAX_BYTES {
         return Err(RecoveryError::Invalid(format!(
-            "the edited value has {} bytes, and at most {MAX_BYTES} are taken",
+            "the edited value has {} bytes; it must have at most {MAX_BYTES}",
             text.len()
         )));
     }

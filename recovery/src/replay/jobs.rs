@@ -12,11 +12,11 @@ use crate::error::RecoveryError;
 use crate::model::{AuditLogEntry, ItemState, Job, JobItem, Selection};
 
 /// Most dead letters of one job.
-pub const MAX_ITEMS: i64 = 1_000_000;
+const MAX_ITEMS: i64 = 1_000_000;
 /// Most records a second.
-pub const MAX_RATE: f64 = 100_000.0;
+const MAX_RATE: f64 = 100_000.0;
 /// A recovery role that has not been seen for so long is gone.
-pub const ROLE_GONE_SECONDS: i32 = 10;
+const ROLE_GONE_SECONDS: i32 = 10;
 
 /// Database work, or a refusal when the database is silent: its own time limits end statements, not silence.
 pub(crate) async fn within<T>(

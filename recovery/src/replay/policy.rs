@@ -8,7 +8,7 @@
 //! counted before anything is sent. The breaker of the stages does not count replays, so what fails again here opens no breaker, and a
 //! stage held by its breaker holds replays too: they wait, and are neither lost nor tried again.
 
-pub mod metrics;
+pub(crate) mod metrics;
 mod run;
 
 pub use run::run;
@@ -109,7 +109,7 @@ mod duration {
             .filter(|duration| !duration.is_zero());
         duration.ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is not a duration; write it as 90s, 15m, 2h or 7d"
+                "{text:?} is not a duration above zero; write 90s, 15m, 2h or 7d"
             ))
         })
     }
@@ -129,7 +129,7 @@ impl Policies {
                     .iter()
                     .any(|other| other.name == policy.name)
             {
-                return bad("needs a name of its own");
+                return bad("its name must not be empty or used twice");
             }
             let unknown = |code: &&String| {
                 !RejectionCode::ALL
@@ -137,7 +137,7 @@ impl Policies {
                     .any(|known| known.code() == code.as_str())
             };
             if let Some(code) = policy.codes.iter().find(unknown) {
-                return bad(&format!("no such code: {code}"));
+                return bad(&format!("there is no code {code}"));
             }
             let never = [
                 RejectionCode::ReplaysExhausted.code(),
@@ -149,11 +149,11 @@ impl Policies {
                 .find(|code| never.contains(&code.as_str()))
             {
                 return bad(&format!(
-                    "{code} needs a person: it is never tried again by itself"
+                    "{code} needs a person and is never replayed by a policy; remove it"
                 ));
             }
             if policy.codes.is_empty() {
-                return bad("needs codes; there is no policy for everything");
+                return bad("list the codes it may replay");
             }
             if !(policy.rate > 0.0 && policy.rate <= 100_000.0) {
                 return bad("rate must be above 0 and at most 100000 records a second");
@@ -178,8 +178,7 @@ impl Policies {
 }
 
 /// What an outcome depends on beside the dead letter: another fingerprint is a reason to evaluate again.
-#[must_use]
-pub fn fingerprint(policy: &Policy, contracts: &Catalog) -> String {
+pub(crate) fn fingerprint(policy: &Policy, contracts: &Catalog) -> String {
     let mut parts: Vec<String> = contracts
         .iter()
         .map(|contract| format!("{}\0{}", contract.schema_json, contract.record_avsc))

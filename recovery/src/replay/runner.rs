@@ -7,11 +7,11 @@
 pub(crate) mod claim;
 mod destination;
 mod job;
-pub(crate) mod letter;
 mod lost;
-pub mod metrics;
+pub(crate) mod metrics;
 mod outcome;
 mod rate;
+pub(crate) mod replay_letter;
 mod send;
 mod stalled;
 
@@ -91,7 +91,7 @@ pub async fn run(
     run_with(recovery, publisher, health, shutdown, Settings::default()).await;
 }
 
-/// As [`run`], with other waits.
+/// As [`run`], with these waits: tests take shorter ones.
 pub async fn run_with(
     recovery: Context,
     publisher: Publisher,
@@ -168,7 +168,7 @@ pub async fn run_with(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!(
             event = "replay_chunk_left",
-            "the next instance finds out what was sent"
+            "not acknowledged in time; the next instance finds out what was sent"
         );
     }
 }

@@ -195,7 +195,7 @@ pub(crate) async fn refuse(
     reopen_claimed(connection, job, letters).await?;
     sqlx::query(
         "UPDATE replay_items SET state = 'failed', code = 'record_too_large', settled_at = clock_timestamp(),
-                detail = 'the record is larger than the broker takes; raise max.message.bytes of the retry topic, or discard it'
+                detail = 'the record is larger than the broker accepts; raise max.message.bytes of the retry topic, or discard it'
          WHERE job_id = $1 AND dead_letter_id = ANY($2) AND state = 'sending'",
     )
     .bind(job)

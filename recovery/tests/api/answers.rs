@@ -48,9 +48,9 @@ fn fits(value: &Value, schema: &Value, place: &str) {
     }
 }
 
-/// Done, and as the document says.
+/// The JSON of an answer that is 200 and as the OpenAPI document says.
 #[track_caller]
-pub(crate) fn told(answer: &Answer, path: &str, method: &str) -> Value {
+pub(crate) fn documented(answer: &Answer, path: &str, method: &str) -> Value {
     let document = openapi::document();
     let content = &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         ["schema"];

@@ -1,6 +1,6 @@
 //! What changes a dead letter: an edit, a patch, a discard; the same again does nothing more.
 
-use crate::answers::told;
+use crate::answers::documented;
 use crate::world::World;
 use recovery::http::openapi;
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
     .await
     .unwrap();
     let path = format!("/api/v1/dead-letters/{id}/value");
-    let value = told(
+    let value = documented(
         &world.ask("viewer", "GET", &path, "").await,
         "/api/v1/dead-letters/{id}/value",
         "get",
@@ -42,13 +42,9 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
         "{}",
         refused.text
     );
-    let mended = value["text"].as_str().unwrap().replace("-1.00", "1.00");
+    let fixed = value["text"].as_str().unwrap().replace("-1.00", "1.00");
     for changed in [1, 0] {
-        let edited = told(
-            &put(&mended).await,
-            "/api/v1/dead-letters/{id}/value",
-            "put",
-        );
+        let edited = documented(&put(&fixed).await, "/api/v1/dead-letters/{id}/value", "put");
         assert_eq!(
             edited,
             json!({"changed": changed, "unchanged": 1 - changed})
@@ -60,14 +56,14 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
             "operator",
             "PUT",
             "/api/v1/dead-letters/999999/value",
-            json!({"text": mended}).to_string(),
+            json!({"text": fixed}).to_string(),
         )
         .await
         .refuses(404, "not_found");
     let patch =
         json!({"selection": {"id": [id]}, "patch": [{"op": "replace", "path": "/payload/amount", "value": "3.00"}]}).to_string();
     for changed in [1, 0] {
-        let patched = told(
+        let patched = documented(
             &world
                 .ask_with(
                     "operator",
@@ -114,7 +110,7 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
             .contains("12345678901234567.89"),
         "every digit"
     );
-    let shown = told(
+    let shown = documented(
         &world
             .ask("viewer", "GET", &format!("/api/v1/dead-letters/{id}"), "")
             .await,
@@ -141,7 +137,7 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
         "/api/v1/replays/{}/dry-run",
         plan.is_done()["id"].as_str().unwrap()
     );
-    let dry = told(
+    let dry = documented(
         &world.ask("operator", "POST", &dry, "").await,
         "/api/v1/replays/{id}/dry-run",
         "post",
@@ -175,11 +171,11 @@ async fn a_patch_is_applied_once_a_key_whatever_it_would_do_a_second_time() {
             .await
     };
     // What was refused is not remembered.
-    post("-2.00", "mended").await.refuses(422, "still_broken");
-    let (first, beside) = tokio::join!(post("1.00", "mended"), post("1.00", "mended"));
-    for answer in [first, beside, post("1.00", "mended").await] {
+    post("-2.00", "fixed").await.refuses(422, "still_broken");
+    let (first, beside) = tokio::join!(post("1.00", "fixed"), post("1.00", "fixed"));
+    for answer in [first, beside, post("1.00", "fixed").await] {
         assert_eq!(
-            told(&answer, PATH, "post"),
+            documented(&answer, PATH, "post"),
             json!({"changed": 1, "unchanged": 0})
         );
     }
@@ -188,7 +184,7 @@ async fn a_patch_is_applied_once_a_key_whatever_it_would_do_a_second_time() {
     post("1.00", "another")
         .await
         .refuses(400, "invalid_request");
-    let other = post("2.00", "mended").await;
+    let other = post("2.00", "fixed").await;
     other.refuses(409, "wrong_state");
     assert!(
         other.json["detail"].as_str().unwrap().contains("new key"),
@@ -221,7 +217,7 @@ async fn a_discard_says_why_and_happens_once() {
             )
             .await;
         assert_eq!(
-            told(&answer, "/api/v1/dead-letters/discard", "post"),
+            documented(&answer, "/api/v1/dead-letters/discard", "post"),
             json!({"discarded": discarded})
         );
     }

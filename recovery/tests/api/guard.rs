@@ -36,7 +36,7 @@ fn least(operation: &Value) -> String {
 }
 
 #[tokio::test]
-async fn every_route_wants_a_token_of_its_role_and_nobody_else_is_told_anything() {
+async fn every_route_wants_a_token_of_its_role_and_shows_nobody_else_anything() {
     let world = World::new("roles").await;
     let operations = operations();
     assert!(operations.len() >= 23, "{}", operations.len());
@@ -233,8 +233,8 @@ async fn a_body_that_is_too_large_or_makes_no_sense_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beyond_the_places_a_request_is_told_to_come_again_and_a_stranger_takes_none() {
-    let world = World::new("places").await;
+async fn without_a_free_permit_a_request_is_refused_and_a_stranger_takes_none() {
+    let world = World::new("permits").await;
     world.dead_letters("not_json", 1).await;
     // Whoever reads dead letters now waits for this transaction.
     let mut blocker = world.pool.begin().await.unwrap();

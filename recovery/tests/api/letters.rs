@@ -1,6 +1,6 @@
-//! Dead letters and events are shown: listed, grouped, summed, exported, explained, told.
+//! Dead letters and events are shown: listed, grouped, summed, exported, explained, traced.
 
-use crate::answers::told;
+use crate::answers::documented;
 use crate::world::World;
 
 #[tokio::test]
@@ -10,7 +10,7 @@ async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
     world.dead_letters("not_json", 2).await;
     let get = async |path: &str| world.ask("viewer", "GET", path, "").await;
     let page = get("/api/v1/dead-letters?code=invalid_amount&limit=2").await;
-    let page = told(&page, "/api/v1/dead-letters", "get");
+    let page = documented(&page, "/api/v1/dead-letters", "get");
     let listed: Vec<i64> = page["letters"]
         .as_array()
         .unwrap()
@@ -24,7 +24,7 @@ async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
     ))
     .await;
     assert_eq!(next.is_done()["letters"][0]["id"], ids[2]);
-    let groups = told(&get("/api/v1/groups").await, "/api/v1/groups", "get");
+    let groups = documented(&get("/api/v1/groups").await, "/api/v1/groups", "get");
     assert_eq!(
         (
             groups["groups"][0]["open"].as_i64(),
@@ -32,7 +32,7 @@ async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
         ),
         (Some(5), Some(2))
     );
-    let stats = told(&get("/api/v1/stats").await, "/api/v1/stats", "get");
+    let stats = documented(&get("/api/v1/stats").await, "/api/v1/stats", "get");
     assert_eq!(
         (
             stats["open"].as_i64(),
@@ -40,7 +40,7 @@ async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
         ),
         (Some(7), Some(2))
     );
-    let shown = told(
+    let shown = documented(
         &get(&format!("/api/v1/dead-letters/{}", ids[0])).await,
         "/api/v1/dead-letters/{id}",
         "get",
@@ -86,7 +86,7 @@ async fn a_dead_letter_is_explained_and_an_event_has_its_story() {
             "",
         )
         .await;
-    let explained = told(&explained, "/api/v1/dead-letters/{id}/explain", "get");
+    let explained = documented(&explained, "/api/v1/dead-letters/{id}/explain", "get");
     assert_eq!(
         (explained["letter"].as_i64(), explained["code"].as_str()),
         (Some(id), Some("amount_not_positive"))
@@ -95,7 +95,7 @@ async fn a_dead_letter_is_explained_and_an_event_has_its_story() {
         .ask("viewer", "GET", "/api/v1/dead-letters/999999/explain", "")
         .await
         .refuses(404, "not_found");
-    let story = told(
+    let story = documented(
         &world
             .ask("viewer", "GET", "/api/v1/trace?q=evt_1", "")
             .await,

@@ -1,6 +1,6 @@
 //! A replay by its routes: planned once a key, changed, approved by another, and accounted for.
 
-use crate::answers::told;
+use crate::answers::documented;
 use crate::world::World;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
             )
             .await
     };
-    let first = told(&planned("once", &plan).await, "/api/v1/replays", "post");
+    let first = documented(&planned("once", &plan).await, "/api/v1/replays", "post");
     let again = planned("once", &plan).await;
     assert_eq!(
         (first["id"].clone(), first["created_by"].as_str()),
@@ -49,7 +49,7 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
         for _ in 0..2 {
             let path = format!("/api/v1/replays/{{id}}/{what}");
             assert_eq!(
-                told(&change(what).await, &path, "post")["state"],
+                documented(&change(what).await, &path, "post")["state"],
                 state,
                 "{what}"
             );
@@ -69,14 +69,14 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
     }
     let get = async |path: &str| world.ask("viewer", "GET", path, "").await;
     assert_eq!(
-        told(
+        documented(
             &get(&format!("/api/v1/replays/{job}")).await,
             "/api/v1/replays/{id}",
             "get"
         )["items"],
         3
     );
-    let items = told(
+    let items = documented(
         &get(&format!("/api/v1/replays/{job}/items?limit=2")).await,
         "/api/v1/replays/{id}/items",
         "get",
@@ -89,14 +89,14 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
         json!([])
     );
     assert_eq!(
-        told(
+        documented(
             &get("/api/v1/replays?limit=1").await,
             "/api/v1/replays",
             "get"
         )["replays"][0]["id"],
         job
     );
-    let log = told(
+    let log = documented(
         &get(&format!("/api/v1/log?job={job}")).await,
         "/api/v1/log",
         "get",
@@ -140,7 +140,7 @@ async fn nobody_approves_what_they_planned_themselves() {
     assert_eq!(post("operator", "/approve", "").await.status, 409);
     for _ in 0..2 {
         assert_eq!(
-            told(
+            documented(
                 &post("second", "/approve", "").await,
                 "/api/v1/replays/{id}/approve",
                 "post"
@@ -157,7 +157,7 @@ async fn nobody_approves_what_they_planned_themselves() {
 #[tokio::test]
 async fn an_audit_of_nothing_has_no_gaps() {
     let world = World::new("audited").await;
-    let audit = told(
+    let audit = documented(
         &world
             .ask("viewer", "GET", "/api/v1/audit?from=7d", "")
             .await,

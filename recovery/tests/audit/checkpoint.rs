@@ -1,11 +1,11 @@
 //! A checkpoint on a real broker: it waits for every stage, then accounts for every record.
 
 use crate::story::{RAW, world};
-use crate::{found, reconciled};
+use crate::{audited, found};
 use bytes::Bytes;
 use contracts::kafka::topics;
 use contracts::{Rejection, RejectionCode};
-use recovery::audit::reconcile_now;
+use recovery::audit::audit_now;
 use recovery::model::DeadLetterState;
 use runtime::admin::committed;
 use runtime::consumer::{
@@ -63,7 +63,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     publish(&publisher, &[b"good", b"bad", b"good", b"good"]).await;
 
     // Before the validator committed anything nothing is owed a fate; all is in flight.
-    let before = reconcile_now(&world.recovery, DEADLINE).await.unwrap();
+    let before = audit_now(&world.recovery, DEADLINE).await.unwrap();
     assert_eq!((before.records, before.in_flight, before.gaps), (0, 4, 0));
 
     let (shutdown, health) = (CancellationToken::new(), Health::new());
@@ -105,7 +105,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     running.await.unwrap().unwrap();
 
     // Persistence has not read the validated topic: no verdict, and no false gap.
-    let late = reconcile_now(&world.recovery, Duration::from_secs(2))
+    let late = audit_now(&world.recovery, Duration::from_secs(2))
         .await
         .unwrap_err();
     assert!(
@@ -113,7 +113,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
             .contains("eventflow-persistence has not read events.validated.v1:0 from 0 to 3"),
         "{late}"
     );
-    let partition: i32 = reconciled(&world)
+    let partition: i32 = audited(&world)
         .await
         .partitions
         .iter()
@@ -121,10 +121,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         .unwrap()
         .0;
     assert_eq!(
-        (
-            reconciled(&world).await.records,
-            reconciled(&world).await.gaps
-        ),
+        (audited(&world).await.records, audited(&world).await.gaps),
         (0, 0)
     );
 
@@ -134,7 +131,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     world
         .run("INSERT INTO persistence.consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('eventflow-persistence', 'events.validated.v1', 0, 3)")
         .await;
-    let late = reconcile_now(&world.recovery, Duration::from_secs(2))
+    let late = audit_now(&world.recovery, Duration::from_secs(2))
         .await
         .unwrap_err();
     assert!(
@@ -147,7 +144,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
     world
         .run("INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset) VALUES ('g', 'events.dlq.v1', 0, 1)")
         .await;
-    let lost = reconcile_now(&world.recovery, DEADLINE).await.unwrap();
+    let lost = audit_now(&world.recovery, DEADLINE).await.unwrap();
     assert_eq!(found(&lost), [(partition, 1, "gap")]);
 
     world.letter(partition, 1, "open").await;
@@ -160,7 +157,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         shutdown.clone(),
     ));
     let until = Instant::now() + DEADLINE;
-    while reconciled(&world).await.gaps > 0
+    while audited(&world).await.gaps > 0
         || world
             .number("SELECT count(*) FROM audit_checkpoints WHERE reached_at IS NULL")
             .await
@@ -169,14 +166,14 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         assert!(
             Instant::now() < until,
             "{:?} {:?}",
-            reconciled(&world).await,
+            audited(&world).await,
             health.reasons()
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     shutdown.cancel();
     auditing.await.unwrap();
-    let sound = reconciled(&world).await;
+    let sound = audited(&world).await;
     assert_eq!(
         (
             sound.records,

@@ -1,8 +1,8 @@
 //! Planted faults, each listed by its coordinates.
 
 use crate::story::world;
-use crate::{examine, found, reconciled, reconciled_by_record};
-use recovery::audit::reconcile;
+use crate::{audited, audited_by_record, examine, found};
+use recovery::audit;
 use recovery::model::DeadLetterState;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +15,7 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_fixed(
     world.letter(1, 6, "discarded").await;
     world.letter(1, 7, "replaying").await;
     examine(&world, &[(0, 10), (1, 8)]).await;
-    let sound = reconciled(&world).await;
+    let sound = audited(&world).await;
     assert_eq!(
         (
             sound.records,
@@ -56,13 +56,13 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_fixed(
     // Each examination covers the page not examined for longest: two partitions, so at most two.
     examine(&world, &[(0, 13), (1, 8)]).await;
     examine(&world, &[(0, 13), (1, 8)]).await;
-    let broken = reconciled(&world).await;
+    let broken = audited(&world).await;
     assert_eq!(found(&broken), expected);
     assert_eq!(
         (broken.gaps, broken.double_fates, broken.records),
         (3, 1, 21)
     );
-    let by_record = reconciled_by_record(&world).await;
+    let by_record = audited_by_record(&world).await;
     assert_eq!(
         (found(&by_record), by_record.records),
         (expected.to_vec(), 21)
@@ -74,7 +74,7 @@ async fn every_planted_fault_is_listed_by_its_coordinates_and_healed_when_fixed(
     world.letter(1, 6, "open").await;
     world.set_state(1, 5, "resolved").await;
     examine(&world, &[(0, 13), (1, 8)]).await;
-    assert!(found(&reconciled(&world).await).is_empty());
+    assert!(found(&audited(&world).await).is_empty());
     assert_eq!(
         world
             .number("SELECT count(*) FROM audit_findings WHERE healed_at IS NOT NULL")
@@ -91,7 +91,7 @@ async fn a_resolved_dead_letter_without_its_row_and_a_record_stored_twice_are_fa
     world.store(0, 1..2).await;
     world.duplicate(0, 1).await;
     examine(&world, &[(0, 2)]).await;
-    let audit = reconciled(&world).await;
+    let audit = audited(&world).await;
     assert_eq!(found(&audit), [(0, 0, "gap"), (0, 1, "double_fate")]);
     assert!(
         audit.findings[0].detail.contains("resolved"),
@@ -105,7 +105,7 @@ async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_fo
     let world = world(false, None, &[]).await;
     world.letter(0, 0, "open").await;
     examine(&world, &[(0, 2)]).await;
-    let audit = reconciled(&world).await;
+    let audit = audited(&world).await;
     assert_eq!(
         (
             audit.records,
@@ -116,7 +116,7 @@ async fn without_persistence_nothing_is_stored_and_dead_letters_are_accounted_fo
     );
     assert_eq!(found(&audit), [(0, 1, "gap")]);
     assert!(matches!(
-        reconcile(&world.recovery, Some("other"), None, None).await,
+        audit::audit(&world.recovery, Some("other"), None, None).await,
         Err(recovery::error::RecoveryError::NotFound(_))
     ));
 }

@@ -1,7 +1,7 @@
 //! Random histories against a naive model.
 
 use crate::story::world;
-use crate::{examine, found, reconciled, reconciled_by_record};
+use crate::{audited, audited_by_record, examine, found};
 use proptest::prelude::*;
 use recovery::model::DeadLetterState;
 use std::collections::BTreeMap;
@@ -106,7 +106,7 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
         for (_, held) in model.iter().filter(|((_, offset), _)| *offset < frontier) {
             *expected.entry(fate(*held)).or_default() += 1;
         }
-        for audit in [reconciled(&world).await, reconciled_by_record(&world).await] {
+        for audit in [audited(&world).await, audited_by_record(&world).await] {
             let count = |fate: &str| expected.get(fate).copied().unwrap_or(0);
             let dead =
                 |state: DeadLetterState| audit.dead_lettered.get(&state).copied().unwrap_or(0);

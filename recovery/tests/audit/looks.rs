@@ -1,8 +1,8 @@
 //! What a look goes over: the new, what changed, and a range of time.
 
 use crate::story::{RAW, world};
-use crate::{examine, found, reconciled};
-use recovery::audit::{Examined, PAGE, Reading, account, reconcile};
+use crate::{audited, examine, found};
+use recovery::audit::{self, Examined, PAGE, Reading, examine_pages};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_examined_is_not_examined_again_unless_something_changed() {
@@ -27,7 +27,7 @@ async fn what_was_examined_is_not_examined_again_unless_something_changed() {
     );
     // The validator's group was set back: nothing is new, and the frontier stays.
     assert_eq!(examine(&world, &[(0, 7)]).await.new, 0);
-    let audit = reconciled(&world).await;
+    let audit = audited(&world).await;
     assert_eq!(audit.partitions, [(0, 0, 2 * PAGE + 10, 2 * PAGE + 13)]);
     assert_eq!((audit.records, audit.in_flight), (2 * PAGE + 10, 3));
     // A partition added later, a topic whose beginning is gone.
@@ -38,10 +38,12 @@ async fn what_was_examined_is_not_examined_again_unless_something_changed() {
         settled: 60,
         high: 60,
     };
-    account(&world.recovery, RAW, &[reading]).await.unwrap();
+    examine_pages(&world.recovery, RAW, &[reading])
+        .await
+        .unwrap();
     // Retention passes the frontier: what was settled before stays accounted for, what is new is examined.
     world.store(1, 60..70).await;
-    account(
+    examine_pages(
         &world.recovery,
         RAW,
         &[Reading {
@@ -53,7 +55,7 @@ async fn what_was_examined_is_not_examined_again_unless_something_changed() {
     )
     .await
     .unwrap();
-    let audit = reconciled(&world).await;
+    let audit = audited(&world).await;
     assert_eq!(audit.partitions[1], (1, 50, 70, 70));
     assert!(found(&audit).is_empty(), "{:?}", audit.findings);
 }
@@ -95,7 +97,7 @@ async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
             Examined { new: 0, again: 11 },
             "{letter} to {then}: the first and the third"
         );
-        let audit = reconciled(&world).await;
+        let audit = audited(&world).await;
         let counts = [
             ("stored", audit.stored - 15),
             ("double_fate", audit.double_fates),
@@ -151,7 +153,7 @@ async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
         ),
         (at(60), None, (0, 40, 40, 43), vec![]),
     ] {
-        let audit = reconcile(&world.recovery, None, from, to).await.unwrap();
+        let audit = audit::audit(&world.recovery, None, from, to).await.unwrap();
         assert_eq!(audit.partitions, [expected], "{from:?} {to:?}");
         assert_eq!(found(&audit), gaps, "{from:?} {to:?}");
         assert_eq!(

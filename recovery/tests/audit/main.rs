@@ -9,7 +9,7 @@ mod looks;
 #[path = "../story/mod.rs"]
 mod story;
 
-use recovery::audit::{Examined, Reading, account, reconcile};
+use recovery::audit::{self, Examined, Reading, examine_pages};
 use recovery::model::Audit;
 use story::{RAW, World};
 
@@ -23,16 +23,20 @@ async fn examine(world: &World, settled: &[(i32, i64)]) -> Examined {
             high: settled + 3,
         })
         .collect();
-    account(&world.recovery, RAW, &readings).await.unwrap()
+    examine_pages(&world.recovery, RAW, &readings)
+        .await
+        .unwrap()
 }
 
-async fn reconciled(world: &World) -> Audit {
-    reconcile(&world.recovery, None, None, None).await.unwrap()
+async fn audited(world: &World) -> Audit {
+    audit::audit(&world.recovery, None, None, None)
+        .await
+        .unwrap()
 }
 
 /// The same, record by record.
-async fn reconciled_by_record(world: &World) -> Audit {
-    reconcile(
+async fn audited_by_record(world: &World) -> Audit {
+    audit::audit(
         &world.recovery,
         None,
         Some(time::OffsetDateTime::UNIX_EPOCH),

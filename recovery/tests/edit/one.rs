@@ -73,7 +73,7 @@ async fn an_edit_is_taken_verbatim_once_and_the_original_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_never_makes_another_event_but_mends_an_id_that_is_at_fault() {
+async fn an_edit_never_makes_another_event_but_may_fix_an_invalid_event_id() {
     let world = world(&[]).await;
     let id = dead(&world, VALIDATOR, 1, body("e1", "0").as_bytes()).await;
     let refused = edit::edit(&world.recovery, "eve", id, &body("e2", "5"), "")

@@ -27,37 +27,44 @@ async fn every_invalid_example_is_explained_at_its_place_with_its_rule_and_what_
         let code = rejection.code.code();
         codes.insert(code);
         let id = dead(&world, "validator", code, &detail, Some(&value)).await;
-        let told = explained(&world, id).await;
+        let explanation = explained(&world, id).await;
         assert_eq!(
-            (told.code.as_str(), told.meaning.as_str(), &told.detail),
+            (
+                explanation.code.as_str(),
+                explanation.meaning.as_str(),
+                &explanation.detail
+            ),
             (code, rejection.code.meaning(), &detail)
         );
-        assert_eq!(told.pointer, rejection.pointer, "{code}");
+        assert_eq!(explanation.pointer, rejection.pointer, "{code}");
         assert!(
-            told.today
+            explanation
+                .today
                 .starts_with(&format!("it still fails with {code}")),
             "{code}: {}",
-            told.today
+            explanation.today
         );
         assert!(
-            told.next
+            explanation
+                .next
                 .iter()
                 .any(|next| next.contains(&format!("eventflow dlq discard --id {id}"))),
             "{:?}",
-            told.next
+            explanation.next
         );
-        assert!(told.began_at.is_some() && told.like_it > 0);
+        assert!(explanation.began_at.is_some() && explanation.like_it > 0);
         let is_known = rejection
             .pointer
             .as_deref()
             .is_some_and(|pointer| pointer.starts_with("/payload/"));
         if is_known && code != "missing_field" {
-            assert!(told.value.is_some(), "{code}: {told:?}");
+            assert!(explanation.value.is_some(), "{code}: {explanation:?}");
             assert!(
-                told.rule
+                explanation
+                    .rule
                     .as_deref()
                     .is_some_and(|rule| rule.contains("type")),
-                "{code}: {told:?}"
+                "{code}: {explanation:?}"
             );
         }
     }
@@ -81,14 +88,17 @@ async fn every_code_there_is_has_advice_of_its_own_and_a_foreign_one_gets_the_ge
             _ => "validator",
         };
         let id = dead(&world, stage, code.code(), "d", Some(b"x")).await;
-        let told = explained(&world, id).await;
+        let explanation = explained(&world, id).await;
         assert!(
-            told.next.iter().any(|next| next.contains("eventflow ")),
+            explanation
+                .next
+                .iter()
+                .any(|next| next.contains("eventflow ")),
             "{}: {:?}",
             code.code(),
-            told.next
+            explanation.next
         );
-        advice.insert(told.next[0].replace(&id.to_string(), ""));
+        advice.insert(explanation.next[0].replace(&id.to_string(), ""));
     }
     assert_eq!(
         advice.len(),
@@ -104,20 +114,27 @@ async fn every_code_there_is_has_advice_of_its_own_and_a_foreign_one_gets_the_ge
     )
     .await;
     world.run(format!("UPDATE dead_letters SET family = 'connect', consumer_group = 'connect-sink' WHERE id = {id}")).await;
-    let told = explained(&world, id).await;
+    let explanation = explained(&world, id).await;
     assert!(
-        told.meaning.contains("another system") && told.today.starts_with("not checked"),
-        "{told:?}"
+        explanation.meaning.contains("another system")
+            && explanation.today.starts_with("not checked"),
+        "{explanation:?}"
     );
     assert!(
-        told.next.iter().any(|next| next.contains("connect-sink")),
+        explanation
+            .next
+            .iter()
+            .any(|next| next.contains("connect-sink")),
         "{:?}",
-        told.next
+        explanation.next
     );
     assert!(
-        !told.next.iter().any(|next| next.contains("replay plan")),
+        !explanation
+            .next
+            .iter()
+            .any(|next| next.contains("replay plan")),
         "it cannot be replayed: {:?}",
-        told.next
+        explanation.next
     );
     assert!(matches!(
         explain::explain(&world.recovery, 999_999).await,

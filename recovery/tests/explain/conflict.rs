@@ -64,28 +64,30 @@ async fn a_conflict_says_what_differs_from_the_stored_row() {
         Some(&framed(1, "e", "2.5")),
     )
     .await;
-    let told = explained(&world, conflict).await;
+    let explanation = explained(&world, conflict).await;
     assert!(
-        told.today
+        explanation
+            .today
             .starts_with("it still fails with conflict: raw record 7:70"),
         "{}",
-        told.today
+        explanation.today
     );
     assert!(
-        told.today
+        explanation
+            .today
             .contains("Different: payload.amount: stored \"1\", here \"2.5\""),
         "{}",
-        told.today
+        explanation.today
     );
     assert!(
-        !told.today.contains("order_id") && !told.today.contains("timestamp"),
+        !explanation.today.contains("order_id") && !explanation.today.contains("timestamp"),
         "only what differs: {}",
-        told.today
+        explanation.today
     );
     assert!(
-        told.next[0].starts_with("One event id has two contents"),
+        explanation.next[0].starts_with("One event id has two contents"),
         "{:?}",
-        told.next
+        explanation.next
     );
 
     let same = dead(&world, "persistence", "conflict", "d", Some(&stored)).await;
@@ -93,7 +95,7 @@ async fn a_conflict_says_what_differs_from_the_stored_row() {
         explained(&world, same)
             .await
             .today
-            .contains("would find a duplicate of raw record 7:70")
+            .contains("would be a duplicate of raw record 7:70")
     );
     let free = dead(
         &world,
@@ -121,7 +123,7 @@ async fn a_conflict_says_what_differs_from_the_stored_row() {
         explained(&world, refused)
             .await
             .today
-            .contains("only a replay tells")
+            .contains("only a replay shows")
     );
     let unknown = dead(
         &world,

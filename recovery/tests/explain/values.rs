@@ -1,10 +1,10 @@
-//! What the value is today: mended, settled, hostile, or gone.
+//! What the value is today: fixed, settled, hostile, or gone.
 
 use crate::story::world;
 use crate::{body, dead, explained};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
+async fn a_fixed_value_passes_now_and_settled_ones_need_nothing() {
     let world = world(true, None, &[]).await;
     let broken = body("e", "x");
     let id = dead(
@@ -16,13 +16,17 @@ async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
     )
     .await;
     dead(&world, "validator", "invalid_amount", "d", Some(b"x")).await;
-    let told = explained(&world, id).await;
-    assert_eq!((told.value.as_deref(), told.like_it), (Some("\"x\""), 2));
+    let explanation = explained(&world, id).await;
+    assert_eq!(
+        (explanation.value.as_deref(), explanation.like_it),
+        (Some("\"x\""), 2)
+    );
     assert!(
-        told.rule
+        explanation
+            .rule
             .as_deref()
             .is_some_and(|rule| rule.starts_with("required, ") && rule.contains("amount")),
-        "{told:?}"
+        "{explanation:?}"
     );
     sqlx::query("WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, 'ada', $2, '[]') RETURNING id) UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1")
         .bind(id)
@@ -30,23 +34,23 @@ async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
         .execute(world.recovery.pool())
         .await
         .unwrap();
-    let told = explained(&world, id).await;
+    let explanation = explained(&world, id).await;
     assert_eq!(
-        told.today,
-        "as edited, it keeps its contract (payment.authorized.v1) now"
+        explanation.today,
+        "as edited, it meets its contract (payment.authorized.v1) now"
     );
     assert_eq!(
-        told.value.as_deref(),
+        explanation.value.as_deref(),
         Some("\"x\""),
         "what failed is the original"
     );
     assert!(
-        told.next[0].ends_with(&format!("eventflow replay plan --id {id}")),
+        explanation.next[0].ends_with(&format!("eventflow replay plan --id {id}")),
         "{:?}",
-        told.next
+        explanation.next
     );
     for (state, words) in [
-        ("resolved", "it is settled"),
+        ("resolved", "it is resolved"),
         ("discarded", "it was discarded"),
         ("replaying", "Wait: "),
     ] {
@@ -55,11 +59,11 @@ async fn a_mended_one_passes_now_and_settled_ones_need_nothing() {
                 "UPDATE dead_letters SET state = '{state}' WHERE id = {id}"
             ))
             .await;
-        let told = explained(&world, id).await;
+        let explanation = explained(&world, id).await;
         assert!(
-            told.next.len() == 1 && told.next[0].contains(words),
+            explanation.next.len() == 1 && explanation.next[0].contains(words),
             "{:?}",
-            told.next
+            explanation.next
         );
     }
 }
@@ -80,15 +84,15 @@ async fn what_strangers_wrote_is_shown_bounded_and_without_control() {
         Some(long.as_bytes()),
     )
     .await;
-    let told = explained(&world, id).await;
-    let text = serde_json::to_string(&told).unwrap();
+    let explanation = explained(&world, id).await;
+    let text = serde_json::to_string(&explanation).unwrap();
     assert!(
         !text.contains('\u{202e}') && !text.contains("\\u001b") && !text.contains("\\u0007"),
         "{text}"
     );
     assert!(
         text.len() < 5000
-            && told
+            && explanation
                 .value
                 .is_some_and(|value| value.contains("999") && value.chars().count() <= 201)
     );
@@ -117,6 +121,6 @@ async fn what_strangers_wrote_is_shown_bounded_and_without_control() {
         explained(&world, id)
             .await
             .today
-            .contains("70000 bytes were not kept")
+            .contains("dropped its value of 70000 bytes")
     );
 }

@@ -107,7 +107,7 @@ async fn a_retry_record_is_the_dead_letter_without_its_verdict_and_says_which_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_goes_to_the_topic_its_stage_was_told_to_read() {
+async fn a_replay_goes_to_the_topic_its_stage_reads() {
     let world = world(&[
         "--validator-topic-retry",
         RETRY_PERSISTENCE,

@@ -1,14 +1,14 @@
-//! Stories kept apart, bounded, and told without persistence.
+//! Stories kept apart, bounded, and shown without persistence.
 
 use crate::story;
 use crate::story::world;
-use crate::told;
+use crate::traced;
 use recovery::error::RecoveryError;
 use recovery::model::{Fate, StepKind};
 use recovery::query::trace;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
+async fn stories_are_kept_apart_bounded_and_shown_without_persistence() {
     let world = world(true, None, &[]).await;
     for (source, partition) in [("acme", 0), ("globex", 1)] {
         world.run(format!(
@@ -16,24 +16,24 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
              SELECT '{source}', 'same-' || o, 't', '1', 'pay-{source}', now(), '{{}}', '', 1, {partition}, o FROM generate_series(0, 14) o"
         )).await;
     }
-    let trace = told(&world, "same-3").await;
+    let trace = traced(&world, "same-3").await;
     assert_eq!(
         (trace.stories.len(), trace.truncated),
         (2, false),
         "one id of two vendors is two events"
     );
-    let trace = told(&world, "pay-acme").await;
+    let trace = traced(&world, "pay-acme").await;
     assert_eq!((trace.stories.len(), trace.truncated), (15, false));
     world
         .run("UPDATE persistence.events SET entity_key = 'busy'")
         .await;
-    let trace = told(&world, "busy").await;
+    let trace = traced(&world, "busy").await;
     assert_eq!((trace.stories.len(), trace.truncated), (20, true));
 
     // A conflict: another raw record with the same event id belongs to the same story; the event is stored.
     world.letter(0, 100, "open").await;
     world.run("UPDATE dead_letters SET event_id = 'same-3'; UPDATE groups SET source = 'globex', stage = 'persistence', code = 'conflict'").await;
-    let trace = told(&world, "same-3").await;
+    let trace = traced(&world, "same-3").await;
     let with_letter: Vec<_> = trace
         .stories
         .iter()
@@ -68,7 +68,7 @@ async fn stories_are_kept_apart_bounded_and_told_without_persistence() {
     bare.letter(0, 0, "discarded").await;
     bare.run("UPDATE dead_letters SET event_id = 'e', settled_at = clock_timestamp(), settled_by = 'ada', reason = 'a test'")
         .await;
-    let story = told(&bare, "e").await.stories.remove(0);
+    let story = traced(&bare, "e").await.stories.remove(0);
     assert_eq!(story.fate.to_string(), "dead_lettered (discarded)");
     assert_eq!(
         story

@@ -12,6 +12,6 @@ use recovery::model::Trace;
 use recovery::query::trace;
 use story::World;
 
-async fn told(world: &World, asked: &str) -> Trace {
+async fn traced(world: &World, asked: &str) -> Trace {
     trace::trace(&world.recovery, asked).await.unwrap()
 }

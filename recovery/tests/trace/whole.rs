@@ -1,7 +1,7 @@
 //! The whole story, whatever it is asked by, and its bytes verified again.
 
 use crate::story::{RAW, World, world};
-use crate::told;
+use crate::traced;
 use contracts::kafka::headers as h;
 use recovery::model::{Fate, Story};
 use runtime::health::Health;
@@ -156,7 +156,7 @@ const WHATS: [(&str, &str); 11] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_whole_story_is_told_whatever_it_is_asked_by_and_its_bytes_verify_again() {
+async fn the_whole_story_is_found_whatever_it_is_asked_by_and_its_bytes_verify_again() {
     let vendors = Vendors::with("s3cret");
     // The broker stamps records with its own time, which is after this story's: published comes last here.
     let broker = EmbeddedBroker::start(&[(RAW, 1)]).unwrap();
@@ -165,7 +165,7 @@ async fn the_whole_story_is_told_whatever_it_is_asked_by_and_its_bytes_verify_ag
     let world = world(true, Some(broker.kafka()), &["--sources", &vendors.path()]).await;
     a_long_story(&world, &headers).await;
     for asked in ["e-1", "pay-1", TRACE, TRACEPARENT, "  e-1 "] {
-        let trace = told(&world, asked).await;
+        let trace = traced(&world, asked).await;
         assert_eq!(
             (trace.stories.len(), trace.truncated),
             (1, false),
@@ -218,7 +218,7 @@ async fn the_whole_story_is_told_whatever_it_is_asked_by_and_its_bytes_verify_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_is_said() {
+async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_is_shown() {
     let (right, rotated) = (Vendors::with("s3cret"), Vendors::with("another"));
     let headers = edge_headers("s3cret");
     for (options, expected) in [
@@ -232,13 +232,13 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
         ),
         (
             vec![],
-            "not verified again: no sources are configured here (--sources)",
+            "not verified again: this role has no sources; give it --sources",
         ),
     ] {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let world = world(true, None, &options).await;
         a_long_story(&world, &headers).await;
-        let verdict = told(&world, "e-1")
+        let verdict = traced(&world, "e-1")
             .await
             .stories
             .remove(0)
@@ -251,7 +251,7 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
             h::BATCH
         );
         world.run(of_a_batch).await;
-        let verdict = told(&world, "e-1")
+        let verdict = traced(&world, "e-1")
             .await
             .stories
             .remove(0)
@@ -261,21 +261,23 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
         world
             .run("UPDATE dead_letters SET value = NULL, headers = '[]'")
             .await;
-        let verdict = told(&world, "e-1")
+        let verdict = traced(&world, "e-1")
             .await
             .stories
             .remove(0)
             .verified_again
             .unwrap();
         assert!(
-            verdict.starts_with("not verified again: the raw record is not at hand"),
+            verdict.starts_with(
+                "not verified again: the raw record is gone from Kafka or was not read"
+            ),
             "{verdict}"
         );
     }
     let world = world(true, None, &["--sources", &right.path()]).await;
     a_long_story(&world, &headers).await;
     world.run("UPDATE dead_letters SET value = convert_to('{\"event_id\":\"e-1\",\"amount\":\"1000000\"}', 'UTF8')").await;
-    let verdict = told(&world, "e-1")
+    let verdict = traced(&world, "e-1")
         .await
         .stories
         .remove(0)

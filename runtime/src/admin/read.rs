@@ -11,15 +11,15 @@ use std::time::Duration;
 /// A record read from outside the pipeline, owned.
 #[derive(Debug, Clone)]
 pub struct OwnedRecord {
-    /// Partition
+    /// Partition of the topic that was read
     pub partition: i32,
-    /// Offset
+    /// Offset in that partition
     pub offset: i64,
     /// Milliseconds since the epoch
     pub timestamp_ms: i64,
-    /// Key
+    /// `None` is Kafka's null
     pub key: Option<Vec<u8>>,
-    /// Value
+    /// `None` is Kafka's null
     pub value: Option<Vec<u8>>,
     /// Headers in order
     pub headers: Vec<(String, Option<Vec<u8>>)>,
@@ -152,7 +152,7 @@ impl Tail {
         while !ends.is_empty() {
             anyhow::ensure!(
                 std::time::Instant::now() < stands_still_at,
-                "reading {} makes no progress at {ends:?}",
+                "reading {} makes no progress; not read yet, by partition, up to: {ends:?}",
                 self.topic
             );
             let Some(message) = self.consumer.poll(Duration::from_millis(500)) else {

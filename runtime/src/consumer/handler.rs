@@ -49,9 +49,9 @@ pub enum Outcome {
 /// One record made from another.
 #[derive(Debug, Clone)]
 pub struct Forward {
-    /// Topic
+    /// Topic it is published to
     pub topic: Arc<str>,
-    /// Value
+    /// Published verbatim
     pub value: Bytes,
     /// Headers beside those that still apply
     pub headers: Vec<(&'static str, String)>,
@@ -76,7 +76,7 @@ pub enum Start {
     Committed,
     /// The oldest record there is
     Beginning,
-    /// This offset
+    /// The record with this offset, whatever the group committed
     Offset(i64),
     /// The first record at or after this time (milliseconds since the epoch), or the end
     Since(i64),

@@ -143,7 +143,7 @@ impl BatchArgs {
         check_range("--batch-records", self.batch_records as u64, 1..=1_000_000)?;
         check_range("--batch-age-ms", self.batch_age_ms, 0..=60_000)?;
         if group.trim().is_empty() {
-            return Err(ConfigError::new("--group", "a consumer group needs a name"));
+            return Err(ConfigError::new("--group", "name the consumer group"));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The server's certificate, from PEM files.
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -69,7 +69,8 @@ pub(crate) fn token() -> Result<OAuthToken, Box<dyn Error>> {
 pub fn msk_iam_token() -> anyhow::Result<(String, i64)> {
     use anyhow::Context;
     use aws_msk_iam_sasl_signer::generate_auth_token;
-    let region = std::env::var("AWS_REGION").context("AWS_REGION is not set")?;
+    let region = std::env::var("AWS_REGION")
+        .context("AWS_REGION is not set; set it to the cluster's region")?;
     // The caller may be a thread of a runtime, which cannot wait for another one.
     let signing = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -82,7 +83,9 @@ pub fn msk_iam_token() -> anyhow::Result<(String, i64)> {
             )
             .await
         });
-        Ok(token.context("AWS gives no credentials within 10 s")??)
+        Ok(token.context(
+            "AWS gave no credentials within 10 s; check the role or profile of this process",
+        )??)
     });
     signing
         .join()

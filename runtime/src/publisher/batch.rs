@@ -48,7 +48,7 @@ pub struct OutRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// Value; `None` is Kafka's null
     pub value: Option<&'a [u8]>,
-    /// Record headers
+    /// Written in this order
     pub headers: RecordHeaders,
 }
 

@@ -11,8 +11,8 @@ pub enum PublishError {
     /// No acknowledgement in time; the record may or may not be in Kafka
     #[error("not acknowledged in time: {0}")]
     NotAcknowledged(String),
-    /// The record is larger than the broker takes
-    #[error("the record is larger than the broker takes")]
+    /// The record is larger than the broker accepts
+    #[error("the record is larger than the broker accepts")]
     TooLarge,
     /// The broker refused: a missing ACL, an unknown topic, or a fatal client
     #[error("refused by the broker: {0}")]

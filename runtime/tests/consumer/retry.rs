@@ -81,13 +81,13 @@ async fn replays_that_pass_do_not_hide_a_bad_deploy_and_wait_with_the_stage() {
             stage.sorter.asked.load(Ordering::SeqCst) > asked + 1
         })
         .await;
-    let (_, said) = stage
+    let (_, reason) = stage
         .health
         .reasons()
         .into_iter()
         .find(|(check, _)| *check == "breaker")
         .unwrap();
-    assert!(said.contains("not_json"), "{said}");
+    assert!(reason.contains("not_json"), "{reason}");
     assert!(stage.count("dead") < 50, "{}", stage.count("dead"));
     stage.finish().await;
     stage.run(NO_BREAKER);
@@ -171,14 +171,14 @@ async fn a_replay_keeps_its_raw_record_and_its_headers_forwarded_dead_lettered_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_retry_topic_is_said_and_stops_no_live_record_and_is_read_once_it_is_there() {
+async fn a_missing_retry_topic_is_reported_and_stops_no_live_record_and_is_read_once_it_is_there() {
     let mut stage =
         Stage::start_on(&[("in", 2), ("out", 2), ("dead", 1)], retry(), NO_BREAKER).await;
     stage.send(&["one", "bad", "two"]).await;
     stage
         .until("live records go on", |stage| stage.committed() == 3)
         .await;
-    let said = |stage: &Stage| {
+    let missing = |stage: &Stage| {
         stage
             .health
             .reasons()
@@ -186,9 +186,9 @@ async fn a_missing_retry_topic_is_said_and_stops_no_live_record_and_is_read_once
             .find(|(check, _)| *check == "topic_missing")
     };
     stage
-        .until("it is said", |stage| said(stage).is_some())
+        .until("it is reported", |stage| missing(stage).is_some())
         .await;
-    let (_, reason) = said(&stage).unwrap();
+    let (_, reason) = missing(&stage).unwrap();
     assert!(
         reason.contains(AGAIN) && reason.contains("eventflow admin topics apply --retry-group g"),
         "{reason}"
@@ -198,7 +198,7 @@ async fn a_missing_retry_topic_is_said_and_stops_no_live_record_and_is_read_once
         stage
             .until("more live records", |stage| stage.committed() == round)
             .await;
-        assert!(said(&stage).is_some(), "settled records do not hide it");
+        assert!(missing(&stage).is_some(), "settled records do not hide it");
     }
     // The embedded broker makes the topic with the first record.
     stage.send_to(AGAIN, &["good"], &REPLAYED).await;

@@ -203,7 +203,7 @@ impl Stage {
         }
     }
 
-    /// Waits until `/ready` would say that the world is down, in these words.
+    /// Waits until `/ready` would say that the stage waits, in these words.
     pub(crate) async fn until_it_waits(&self, says: &str) {
         let waits = |stage: &Self| {
             stage

@@ -17,7 +17,7 @@ fn replayed(count: &'static [u8]) -> [(&'static str, &'static [u8]); 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_record() {
     let stage = Stage::start(&[], None).await;
-    let (live, mended) = (authorized("live"), authorized("mended"));
+    let (live, fixed) = (authorized("live"), authorized("fixed"));
     stage
         .replay(
             "another-group",
@@ -35,7 +35,7 @@ async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_reco
     stage
         .replay(
             validator::GROUP,
-            &mended,
+            &fixed,
             "5:77",
             &[&replayed(b"1")[..], &edited].concat(),
         )
@@ -78,7 +78,7 @@ async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_reco
     let (_, datum) = framing::unframe(record.value.as_deref().unwrap()).unwrap();
     let mut expected = Vec::new();
     Catalog::builtin()
-        .validate(&mended)
+        .validate(&fixed)
         .unwrap()
         .encode(&mut expected);
     assert_eq!(datum, expected);
@@ -135,7 +135,7 @@ async fn a_replay_that_fails_again_is_dead_lettered_with_its_count_and_one_too_m
             "5:2",
             "replays_exhausted",
             "3",
-            "replayed 3 times, 2 are allowed: raise --max-replays",
+            "replayed 3 times, and at most 2 are allowed: raise --max-replays",
         ),
         ("5:3", "replays_exhausted", "none", "discard it"),
     ];

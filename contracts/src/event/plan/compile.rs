@@ -41,11 +41,11 @@ pub(crate) fn compile(
     compiler.order(record, "")?;
     let event_id = compiler
         .slot_of("/event_id")
-        .ok_or("schema.json: /event_id is needed")?;
+        .ok_or("schema.json: /event_id is missing; every contract has it")?;
     for needed in ["/event_type", "/schema_version", "/timestamp", "/source"] {
         compiler
             .slot_of(needed)
-            .ok_or_else(|| format!("schema.json: {needed} is needed"))?;
+            .ok_or_else(|| format!("schema.json: {needed} is missing; every contract has it"))?;
     }
     let plan = Plan {
         root,
@@ -99,7 +99,7 @@ impl Compiler<'_> {
         }
         if schema["additionalProperties"] == Value::Bool(false) {
             return fail(
-                "additionalProperties: false is not supported: unknown fields are never an error"
+                "additionalProperties: false is not supported, since unknown fields are no error; remove it"
                     .to_owned(),
             );
         }
@@ -113,7 +113,7 @@ impl Compiler<'_> {
             .filter_map(Value::as_str)
             .collect();
         let Some(properties) = schema["properties"].as_object() else {
-            return fail("properties are needed".to_owned());
+            return fail("properties are missing".to_owned());
         };
         if properties.len() > MAX_FIELDS {
             return fail(format!(
@@ -152,7 +152,7 @@ impl Compiler<'_> {
                     None => None,
                     Some(_) => {
                         return fail(format!(
-                            "{name:?} is an object here and no record in record.avsc"
+                            "{name:?} is an object here, but not a record in record.avsc"
                         ));
                     }
                 };
@@ -205,17 +205,17 @@ impl Compiler<'_> {
         let max_length = match &property["maxLength"] {
             Value::Null => None,
             length => Some(
-                usize::try_from(length.as_u64().ok_or("maxLength must be a length")?)
+                usize::try_from(length.as_u64().ok_or("maxLength must be a whole number")?)
                     .map_err(|error| error.to_string())?,
             ),
         };
         let rule = match (property["x-eventflow"].as_str(), property["type"].as_str()) {
             (Some("amount"), _) => {
                 let Some(Schema::Decimal(decimal)) = avro.map(not_null) else {
-                    return Err("an amount needs a decimal in record.avsc".to_owned());
+                    return Err("an amount must be a decimal in record.avsc".to_owned());
                 };
                 if !matches!(decimal.inner, InnerDecimalSchema::Bytes) || decimal.precision > 38 {
-                    return Err("an amount needs bytes, decimal of at most 38 digits".to_owned());
+                    return Err("an amount must be bytes with a decimal of at most 38 digits in record.avsc".to_owned());
                 }
                 let bound =
                     |number: usize| u32::try_from(number).map_err(|error| error.to_string());
@@ -233,7 +233,7 @@ impl Compiler<'_> {
             },
             (Some(other), _) => {
                 return Err(format!(
-                    "x-eventflow {other:?} is unknown, or not for this type"
+                    "x-eventflow {other:?} is not id, amount or currency, or not for this type"
                 ));
             }
             (None, Some("string")) if property["format"] == "date-time" => Rule::Time,
@@ -267,12 +267,19 @@ impl Compiler<'_> {
             (None, Some("integer")) => {
                 let version = property["const"].as_i64();
                 if pointer != "/schema_version" && !property["const"].is_null() {
-                    return Err("const of an integer is only for schema_version".to_owned());
+                    return Err(
+                        "const of an integer is supported for schema_version only".to_owned()
+                    );
                 }
                 Rule::Integer { version }
             }
             (None, Some("boolean")) => Rule::Boolean,
-            (None, other) => return Err(format!("type {other:?} is not supported")),
+            (None, Some(other)) => {
+                return Err(format!(
+                    "type {other:?} is not supported; use string, integer, boolean or object"
+                ));
+            }
+            (None, None) => return Err("type is missing".to_owned()),
         };
         let Some(avro) = avro else { return Ok(rule) };
         let fits = matches!(

@@ -67,7 +67,7 @@ impl Plan {
                     return Rejection::new(
                         RejectionCode::WrongType,
                         None,
-                        "an object is expected where a number is",
+                        "a number stands where an object must be",
                     );
                 }
                 not_json(&error)

@@ -70,7 +70,7 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
             {
                 return reject(
                     RejectionCode::TooLong,
-                    format!("is {} bytes long, more than {most}", text.len()),
+                    format!("is {} bytes long; at most {most} are allowed", text.len()),
                 );
             }
             if let Some(allowed) = allowed
@@ -140,7 +140,7 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
             if version.is_some_and(|version| version != number) {
                 return reject(
                     RejectionCode::UnsupportedSchemaVersion,
-                    format!("{number} is not {}", version.unwrap_or_default()),
+                    format!("is {number}; it must be {}", version.unwrap_or_default()),
                 );
             }
             Ok(Some(Slot::Long(number)))
@@ -176,7 +176,7 @@ fn parse_time(text: &str) -> Result<i64, Rejection> {
             Rejection::new(
                 RejectionCode::InvalidTimestamp,
                 None,
-                format!("{shown:?} is not RFC 3339"),
+                format!("{shown:?} is not RFC 3339, such as 2026-11-21T10:00:00Z"),
             )
         }
     })

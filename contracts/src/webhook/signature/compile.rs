@@ -58,23 +58,23 @@ impl Verifier {
         let has_timestamp = scheme.timestamp_header.is_some() || scheme.timestamp_prefix.is_some();
         if (template.has(&Part::Timestamp) || scheme.freshness.is_some()) && !has_timestamp {
             return bad(
-                "the template or freshness needs a timestamp_header or timestamp_prefix".to_owned(),
+                "the template or freshness uses a timestamp: set timestamp_header or timestamp_prefix".to_owned(),
             );
         }
         if scheme.freshness.is_some() && !template.has(&Part::Timestamp) {
             return bad("freshness of a timestamp that is not signed proves nothing: put {timestamp} in the template".to_owned());
         }
         if template.has(&Part::Id) && scheme.id_header.is_none() {
-            return bad("the template needs an id_header".to_owned());
+            return bad("the template uses {id}: set id_header".to_owned());
         }
         if template.has(&Part::Url) && public_url.as_deref().is_none_or(str::is_empty) {
-            return bad("the template needs public_url".to_owned());
+            return bad("the template uses {url}: set public_url".to_owned());
         }
         if scheme.timestamp_prefix.is_some() && scheme.separator.is_none() {
-            return bad("timestamp_prefix needs a separator".to_owned());
+            return bad("timestamp_prefix needs a separator: set it".to_owned());
         }
         if scheme.timestamp_prefix.is_some() && scheme.timestamp_header.is_some() {
-            return bad("give timestamp_header or timestamp_prefix, not both".to_owned());
+            return bad("set timestamp_header or timestamp_prefix, not both".to_owned());
         }
         if keys.is_empty() {
             return bad("at least one secret is needed".to_owned());
@@ -82,8 +82,9 @@ impl Verifier {
         let mut ready = Vec::with_capacity(keys.len());
         for key in keys {
             let bytes = decode_key(&scheme, &key)?;
-            let keyed = Keyed::new(scheme.algorithm, &bytes)
-                .ok_or_else(|| SchemeError(format!("secret {:?} cannot be a key", key.id)))?;
+            let keyed = Keyed::new(scheme.algorithm, &bytes).ok_or_else(|| {
+                SchemeError(format!("secret {:?} is no key for this algorithm", key.id))
+            })?;
             ready.push(ReadyKey {
                 id: key.id,
                 not_after: key.not_after,
@@ -141,7 +142,7 @@ fn decode_key(scheme: &Scheme, key: &Key) -> Result<Vec<u8>, SchemeError> {
     };
     let bytes = bytes.ok_or_else(|| {
         SchemeError(format!(
-            "secret {:?} is not encoded as the scheme says",
+            "secret {:?} is not encoded as the scheme says; check its text and the scheme's key",
             key.id
         ))
     })?;

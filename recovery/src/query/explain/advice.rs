@@ -4,93 +4,93 @@ use super::{Case, plain};
 use crate::model::{DeadLetterState, Format};
 use contracts::RejectionCode as C;
 
-/// Whose turn it is.
-enum Turn {
-    /// The value: edited here, if anybody knows what was meant
+/// What puts a dead letter of a code right.
+enum Remedy {
+    /// An edit of the value, if anybody knows what was meant
     Value(&'static str),
-    /// The vendor sends what cannot be fixed here
+    /// The vendor: it cannot be fixed here
     Vendor(&'static str),
-    /// The set-up: fixed there, then replayed unchanged
+    /// A change of contracts, registry or deployment, then a replay of it unchanged
     SetUp(&'static str),
-    /// A person decides between two truths
+    /// A decision of a person
     Decision(&'static str),
 }
 
-fn turn(code: C) -> Turn {
+fn remedy(code: C) -> Remedy {
     match code {
-        C::EmptyBody => Turn::Vendor(
+        C::EmptyBody => Remedy::Vendor(
             "Nothing was sent, so there is nothing to fix: ask the vendor to send the event again.",
         ),
-        C::NotUtf8 => Turn::Vendor(
+        C::NotUtf8 => Remedy::Vendor(
             "The bytes are not text: ask the vendor which encoding it sends; only UTF-8 is JSON.",
         ),
-        C::NotJson => Turn::Value(
+        C::NotJson => Remedy::Value(
             "The body breaks off or was never JSON: read it, and fix it only if nothing is missing.",
         ),
-        C::NotAnObject => Turn::Vendor(
-            "An event is one JSON object: a list of events goes to the source's /batch address.",
+        C::NotAnObject => Remedy::Vendor(
+            "An event is one JSON object: ask the vendor to post lists of events to the source's /batch URL.",
         ),
-        C::TooDeep => Turn::Vendor(
-            "No event is nested that deep: it is a mistake of the vendor's, or an attack.",
+        C::TooDeep => Remedy::Vendor(
+            "No event is nested that deep: it is a mistake of the vendor's, or an attack. Ask the vendor.",
         ),
-        C::DuplicateField => Turn::Value(
-            "Which of the two values is meant only the vendor knows: ask, then leave one.",
+        C::DuplicateField => Remedy::Value(
+            "Only the vendor knows which of the two values is meant: ask, then leave one.",
         ),
-        C::MissingField => {
-            Turn::Value("Add the field if its value is known; ask the vendor why it was left out.")
+        C::MissingField => Remedy::Value(
+            "Add the field if its value is known; ask the vendor why it was left out.",
+        ),
+        C::WrongType => Remedy::Value("Write the value in the type the contract asks for."),
+        C::BlankField => {
+            Remedy::Value("An id must not be blank: ask the vendor for the id that is meant.")
         }
-        C::WrongType => Turn::Value("Write the value in the type the contract asks for."),
-        C::BlankField => Turn::Value(
-            "An id must name something: put in the id that is meant, from the vendor's own records.",
-        ),
-        C::TooLong => Turn::Value(
+        C::TooLong => Remedy::Value(
             "Shorten the value, or allow more in the contract (maxLength) and restart the validator.",
         ),
-        C::UnknownEventType => Turn::SetUp(
+        C::UnknownEventType => Remedy::SetUp(
             "Give the validator a contract for this event type (--contracts), or fix the name if it is misspelled.",
         ),
-        C::UnsupportedSchemaVersion => Turn::SetUp(
-            "Give the validator a contract for this version (--contracts), or have the vendor send the version there is.",
+        C::UnsupportedSchemaVersion => Remedy::SetUp(
+            "Give the validator a contract for this version (--contracts), or have the vendor send a version that has one.",
         ),
         C::InvalidTimestamp => {
-            Turn::Value("Write the time as RFC 3339, such as 2026-11-21T10:00:00Z.")
+            Remedy::Value("Write the time as RFC 3339, such as 2026-11-21T10:00:00Z.")
         }
-        C::TimestampWithoutZone => Turn::Value(
-            "Add the zone in which the vendor's clock runs, such as Z or +02:00: a guess is a wrong time.",
+        C::TimestampWithoutZone => Remedy::Value(
+            "Ask the vendor for the zone, then add it, such as Z or +02:00; do not guess.",
         ),
-        C::InvalidAmount => Turn::Value(
+        C::InvalidAmount => Remedy::Value(
             "Write the amount in plain decimal digits, such as \"49.90\", without sign, currency or separators.",
         ),
-        C::AmountNotPositive => Turn::Value(
-            "An amount must be above zero: money that goes back is an event type of its own. Ask the vendor what was meant.",
+        C::AmountNotPositive => Remedy::Value(
+            "An amount must be above zero: a refund is an event type of its own. Ask the vendor what was meant.",
         ),
-        C::AmountTooPrecise => Turn::Value(
+        C::AmountTooPrecise => Remedy::Value(
             "The currency has fewer fraction digits: ask the vendor which amount was booked, and do not round here.",
         ),
-        C::AmountOutOfRange => Turn::Value(
+        C::AmountOutOfRange => Remedy::Value(
             "No payment is that large: look for a missing decimal point, and ask the vendor.",
         ),
-        C::UnknownCurrency => Turn::Value("Write the ISO 4217 code in uppercase, such as EUR."),
-        C::ValueNotAllowed => Turn::Value(
-            "Take one of the values the contract allows, or allow this one in the contract (enum, const).",
+        C::UnknownCurrency => Remedy::Value("Write the ISO 4217 code in uppercase, such as EUR."),
+        C::ValueNotAllowed => Remedy::Value(
+            "Use one of the values the contract allows, or allow this one in the contract (enum, const).",
         ),
-        C::BadFrame => Turn::SetUp(
+        C::BadFrame => Remedy::SetUp(
             "Something other than the validator writes to the validated topic: find out what, and stop it. The raw record is untouched.",
         ),
-        C::UnknownSchemaId => Turn::SetUp(
+        C::UnknownSchemaId => Remedy::SetUp(
             "The registry lost this schema, or another registry wrote the record: point --registry-url at the right one, or register it again.",
         ),
-        C::BadDatum => Turn::SetUp(
-            "The record and its schema do not belong together: check what was deployed when it began. The raw record is untouched.",
+        C::BadDatum => Remedy::SetUp(
+            "The record was not written with the schema it names: check what was deployed when it began. The raw record is untouched.",
         ),
-        C::Conflict => Turn::Decision(
-            "One event id has two contents. Ask the vendor which is true. If the stored one is, discard this; if this one is, the vendor sends \
-             it under an id of its own, since rows are never overwritten.",
+        C::Conflict => Remedy::Decision(
+            "One event id has two contents. Ask the vendor which is right. If the stored one is, discard this; if this one is, have the vendor \
+             send it under another id, since rows are never overwritten.",
         ),
-        C::RowRefused => Turn::Value(
-            "PostgreSQL takes no such value (a NUL character, a number out of range): take it out and replay.",
+        C::RowRefused => Remedy::Value(
+            "PostgreSQL cannot store a value of it (a NUL character, a number out of range): correct that value.",
         ),
-        C::ReplaysExhausted => Turn::Decision(
+        C::ReplaysExhausted => Remedy::Decision(
             "It was replayed as often as allowed and failed each time: read its earlier failures before anything else, and fix their cause. \
              --max-replays of the stage is the limit.",
         ),
@@ -107,12 +107,12 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
         DeadLetterState::Open => {}
         DeadLetterState::Resolved => {
             return vec![format!(
-                "Nothing: it is settled. Its story: eventflow trace, or eventflow dlq show {id}"
+                "Nothing to do: it is resolved. Its history: eventflow dlq show {id}"
             )];
         }
         DeadLetterState::Discarded => {
             return vec![format!(
-                "Nothing: it was discarded. Who, when and why: eventflow dlq show {id}"
+                "Nothing to do: it was discarded. Who, when and why: eventflow dlq show {id}"
             )];
         }
         DeadLetterState::Replaying => {
@@ -125,7 +125,7 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
         return vec![
             format!("Read what the other system says of it: eventflow dlq show {id}"),
             format!(
-                "It failed in group {}, whose records EventFlow cannot send back: fix it there, and send it with that system's own tools.",
+                "It failed in consumer group {}, to which EventFlow cannot replay: fix it there, and send it with that system's own tools.",
                 if case.consumer_group.is_empty() {
                     "(unknown)".to_owned()
                 } else {
@@ -146,8 +146,8 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
             ));
         }
     }
-    match code.map(turn) {
-        Some(Turn::Value(what)) => {
+    match code.map(remedy) {
+        Some(Remedy::Value(what)) => {
             next.push(format!("{what} eventflow dlq edit {id}"));
             if passes != Some(true) {
                 next.push(format!("Then replay it: {replay_one}"));
@@ -159,11 +159,11 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
             }
             next.push(discard("cannot be fixed"));
         }
-        Some(Turn::Vendor(what)) => {
+        Some(Remedy::Vendor(what)) => {
             next.push(what.to_owned());
             next.push(discard("sent again by the vendor"));
         }
-        Some(Turn::SetUp(what)) => {
+        Some(Remedy::SetUp(what)) => {
             next.push(what.to_owned());
             if passes != Some(true) {
                 next.push(format!(
@@ -172,13 +172,15 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
             }
             next.push(discard("not ours"));
         }
-        Some(Turn::Decision(what)) => {
+        Some(Remedy::Decision(what)) => {
             next.push(what.to_owned());
-            next.push(format!("Its story so far: eventflow dlq show {id}"));
-            next.push(discard("what is stored is true"));
+            next.push(format!("Its history: eventflow dlq show {id}"));
+            next.push(discard("the stored row is right"));
         }
         None => {
-            next.push(format!("This version does not know the code: read the detail, and look at it: eventflow dlq show {id}"));
+            next.push(format!(
+                "This version does not know the code. Read the detail: eventflow dlq show {id}"
+            ));
             next.push(format!("Once its cause is fixed: {replay_one}"));
             next.push(discard("not needed"));
         }

@@ -51,19 +51,19 @@ pub(super) async fn check(context: &Context, case: &Case) -> Result<Today, Recov
         return Ok(match case.value_bytes {
             None => Today::fails("it still fails: the record has no value"),
             Some(bytes) => Today::unknown(format!(
-                "not checked: its {bytes} bytes were not kept by the index"
+                "not checked: retention dropped its value of {bytes} bytes"
             )),
         });
     };
     let Some(stage) = case.stage_of(&context.pipeline) else {
         return Ok(Today::unknown(
-            "not checked: it is not of a stage of EventFlow's",
+            "not checked: no stage of this pipeline dead-lettered it",
         ));
     };
     Ok(match stage.values {
         Values::Raw => match context.contracts.validate(value) {
             Ok(event) => Today::passes(format!(
-                "{whose} keeps its contract ({}) now",
+                "{whose} meets its contract ({}) now",
                 event.contract().event_type
             )),
             Err(rejection) => {
@@ -119,7 +119,7 @@ async fn datum(
     };
     if stage.offsets == Offsets::Kafka {
         return Ok(Today::unknown(format!(
-            "{whose} can be read; whether {} takes it only a replay tells",
+            "{whose} can be read; only a replay shows whether {} takes it",
             stage.name
         )));
     }
@@ -136,7 +136,7 @@ async fn against_the_row(
 ) -> Result<Today, RecoveryError> {
     let is_free = || match case.code.as_str() {
         "row_refused" => Today::unknown(format!(
-            "{whose} can be read, and its event id is free; whether PostgreSQL takes the row only a replay tells"
+            "{whose} can be read, and its event id is not stored; only a replay shows whether PostgreSQL takes the row"
         )),
         _ => Today::passes(format!(
             "{whose} can be read, and its event id is not stored: it would be stored now"
@@ -166,12 +166,12 @@ async fn against_the_row(
     } = stored;
     if (raw_partition, raw_offset) == (case.origin_partition, case.origin_offset) {
         return Ok(Today::passes(format!(
-            "{whose} is stored already, from this very raw record, at {stored_at}"
+            "{whose} was stored at {stored_at}, from this same raw record"
         )));
     }
     if stored.content_hash == content_hash {
         return Ok(Today::passes(format!(
-            "{whose} is what is stored: a replay would find a duplicate of raw record {raw_partition}:{raw_offset}"
+            "{whose} has the stored content: a replay would be a duplicate of raw record {raw_partition}:{raw_offset}"
         )));
     }
     let differences = differences(&stored, event);
@@ -239,7 +239,7 @@ fn differences(stored: &StoredContent, event: &Event<'_>) -> String {
         );
     }
     if differences.is_empty() {
-        "fields no row keeps".to_owned()
+        "fields that are not stored".to_owned()
     } else {
         differences.join("; ")
     }

@@ -7,14 +7,12 @@ use crate::model::{DeadLetterState, ItemState, Time};
 use crate::persistence_views as views;
 use sqlx::FromRow;
 use std::collections::{BTreeMap, BTreeSet};
+use store::row::RawPosition;
 
-/// Raw partition and offset.
-pub(super) type Raw = (i32, i64);
-
-/// Further deliveries, dead letters and steps of their past that are read at most.
+/// Most further deliveries, dead letters and steps of their history that are read.
 const MOST: i64 = 500;
 
-/// How it is looked up.
+/// What is asked for, as it is looked up.
 pub(super) struct Asked {
     /// An event id or entity key
     key: Option<String>,
@@ -40,7 +38,7 @@ impl Asked {
 
 /// A stored event.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Row {
+pub(super) struct TracedRow {
     pub(super) source: String,
     pub(super) event_id: String,
     pub(super) event_type: String,
@@ -56,7 +54,7 @@ pub(super) struct Row {
 
 /// A further delivery.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Delivery {
+pub(super) struct TracedDelivery {
     pub(super) source: String,
     pub(super) event_id: String,
     pub(super) received_at: Option<Time>,
@@ -65,9 +63,8 @@ pub(super) struct Delivery {
     pub(super) raw_offset: i64,
 }
 
-/// A dead letter.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Letter {
+pub(super) struct TracedDeadLetter {
     pub(super) id: i64,
     pub(super) state: DeadLetterState,
     pub(super) stage: String,
@@ -94,9 +91,9 @@ pub(super) struct Letter {
     pub(super) reason: Option<String>,
 }
 
-impl Letter {
+impl TracedDeadLetter {
     /// Its raw record, when it is one of ours.
-    pub(super) fn raw(&self, topic: &str) -> Option<Raw> {
+    pub(super) fn raw(&self, topic: &str) -> Option<RawPosition> {
         (self.origin_topic == topic && self.origin_group.is_empty())
             .then_some((self.origin_partition, self.origin_offset))
     }
@@ -105,9 +102,9 @@ impl Letter {
 /// All that was found, without order.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) rows: BTreeMap<Raw, Row>,
-    pub(super) deliveries: BTreeMap<Raw, Delivery>,
-    pub(super) letters: BTreeMap<i64, Letter>,
+    pub(super) rows: BTreeMap<RawPosition, TracedRow>,
+    pub(super) deliveries: BTreeMap<RawPosition, TracedDelivery>,
+    pub(super) letters: BTreeMap<i64, TracedDeadLetter>,
 }
 
 impl Found {
@@ -116,9 +113,9 @@ impl Found {
     }
 }
 
-/// An earlier verdict on a dead letter, or a further copy of one.
+/// An earlier failure of a dead letter, or a further copy of its record.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Failure {
+pub(super) struct TracedFailure {
     pub(super) dead_letter_id: i64,
     pub(super) dlq_partition: i32,
     pub(super) dlq_offset: i64,
@@ -129,9 +126,9 @@ pub(super) struct Failure {
     pub(super) failed_at: Time,
 }
 
-/// A change a person made.
+/// A person's edit of a value.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Edit {
+pub(super) struct TracedEdit {
     pub(super) dead_letter_id: i64,
     pub(super) edited_by: String,
     pub(super) edited_at: Time,
@@ -141,7 +138,7 @@ pub(super) struct Edit {
 
 /// A replay that was sent.
 #[derive(Debug, Clone, FromRow)]
-pub(super) struct Sent {
+pub(super) struct TracedReplay {
     pub(super) dead_letter_id: i64,
     pub(super) job_id: String,
     pub(super) created_by: String,
@@ -153,12 +150,12 @@ pub(super) struct Sent {
     pub(super) sent_at: Time,
 }
 
-/// What happened to dead letters before.
+/// Earlier failures, edits and replays of dead letters.
 #[derive(Debug, Default)]
-pub(super) struct Pasts {
-    pub(super) failures: Vec<Failure>,
-    pub(super) edits: Vec<Edit>,
-    pub(super) sent: Vec<Sent>,
+pub(super) struct DeadLetterHistory {
+    pub(super) failures: Vec<TracedFailure>,
+    pub(super) edits: Vec<TracedEdit>,
+    pub(super) sent: Vec<TracedReplay>,
 }
 
 const LETTERS_BY_EVENT_ID: &str = "SELECT id FROM dead_letters WHERE event_id = $2 LIMIT $1";
@@ -174,7 +171,7 @@ const LETTERS: &str = "SELECT d.id, d.state, g.stage, g.code, g.source, d.origin
             d.entity_key, d.trace_id, d.value, d.headers::text AS headers, d.settled_at, d.settled_by, d.reason
      FROM dead_letters d JOIN groups g ON g.id = d.group_id WHERE d.id = ANY($1)";
 
-/// Everything that belongs to what is asked for; true when there is more than is told.
+/// Everything that belongs to what is asked for; true when there is more than is shown.
 pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, bool), RecoveryError> {
     let stored = views::is_there(&context.pool).await?;
     let (mut found, mut letters) = (Found::default(), BTreeSet::new());
@@ -191,7 +188,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
     ] {
         let Some(text) = text else { continue };
         if stored {
-            let rows: Vec<Row> = sqlx::query_as(rows)
+            let rows: Vec<TracedRow> = sqlx::query_as(rows)
                 .bind(limit)
                 .bind(text)
                 .fetch_all(&context.pool)
@@ -227,7 +224,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .copied()
             .filter(|id| !found.letters.contains_key(id))
             .collect();
-        let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
+        let of_new: Vec<TracedDeadLetter> = sqlx::query_as(LETTERS)
             .bind(new)
             .fetch_all(&context.pool)
             .await?;
@@ -244,7 +241,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
                 } else {
                     query.bind(&partitions).bind(&offsets)
                 };
-                let rows: Vec<Row> = query.fetch_all(&context.pool).await?;
+                let rows: Vec<TracedRow> = query.fetch_all(&context.pool).await?;
                 found.rows.extend(
                     rows.into_iter()
                         .map(|row| ((row.raw_partition, row.raw_offset), row)),
@@ -285,7 +282,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
         .into_iter()
         .filter(|id| !found.letters.contains_key(id))
         .collect();
-    let of_new: Vec<Letter> = sqlx::query_as(LETTERS)
+    let of_new: Vec<TracedDeadLetter> = sqlx::query_as(LETTERS)
         .bind(new)
         .fetch_all(&context.pool)
         .await?;
@@ -295,7 +292,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
     Ok((found, more))
 }
 
-fn add_deliveries(found: &mut Found, deliveries: Vec<Delivery>) {
+fn add_deliveries(found: &mut Found, deliveries: Vec<TracedDelivery>) {
     found.deliveries.extend(
         deliveries
             .into_iter()
@@ -327,7 +324,7 @@ fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
         .letters
         .values()
         .filter_map(|letter| letter.raw(topic));
-    let all: BTreeSet<Raw> = found
+    let all: BTreeSet<RawPosition> = found
         .rows
         .keys()
         .chain(found.deliveries.keys())
@@ -337,8 +334,11 @@ fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
     all.into_iter().unzip()
 }
 
-/// What happened to these dead letters before.
-pub(super) async fn pasts(context: &Context, letters: Vec<i64>) -> Result<Pasts, RecoveryError> {
+/// Earlier failures, edits and replays of these dead letters.
+pub(super) async fn history(
+    context: &Context,
+    letters: Vec<i64>,
+) -> Result<DeadLetterHistory, RecoveryError> {
     let failures = sqlx::query_as(
         "SELECT dead_letter_id, dlq_partition, dlq_offset, stage, code, detail, replay_count, failed_at FROM failures
          WHERE dead_letter_id = ANY($1) ORDER BY replay_count, failed_at LIMIT $2",
@@ -364,7 +364,7 @@ pub(super) async fn pasts(context: &Context, letters: Vec<i64>) -> Result<Pasts,
     .bind(MOST)
     .fetch_all(&context.pool)
     .await?;
-    Ok(Pasts {
+    Ok(DeadLetterHistory {
         failures,
         edits,
         sent,

@@ -1,22 +1,23 @@
 //! What belongs together: the same source and event id, or the same raw record.
 
-use super::find::{Delivery, Found, Letter, Raw, Row};
+use super::find::{Found, TracedDeadLetter, TracedDelivery, TracedRow};
 use crate::context::Context;
 use std::collections::BTreeSet;
+use store::row::RawPosition;
 
 /// The parts of one story.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    pub(super) row: Option<Row>,
-    pub(super) deliveries: Vec<Delivery>,
-    pub(super) letters: Vec<Letter>,
-    pub(super) raws: BTreeSet<Raw>,
+    pub(super) row: Option<TracedRow>,
+    pub(super) deliveries: Vec<TracedDelivery>,
+    pub(super) letters: Vec<TracedDeadLetter>,
+    pub(super) raws: BTreeSet<RawPosition>,
     /// The raw record the story is about
-    pub(super) first: Option<Raw>,
+    pub(super) first: Option<RawPosition>,
 }
 
 impl Parts {
-    pub(super) fn raw(&self) -> Option<Raw> {
+    pub(super) fn raw(&self) -> Option<RawPosition> {
         self.first
     }
 
@@ -29,7 +30,7 @@ impl Parts {
             .deliveries
             .iter()
             .any(|delivery| delivery.source == source && delivery.event_id == event_id);
-        let same_source = |letter: &Letter| {
+        let same_source = |letter: &TracedDeadLetter| {
             letter.source == source || letter.source.is_empty() || source.is_empty()
         };
         row || deliveries
@@ -73,7 +74,7 @@ pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
 
 fn place<'s>(
     stories: &'s mut Vec<Parts>,
-    raw: Option<Raw>,
+    raw: Option<RawPosition>,
     event: Option<(&str, &str)>,
 ) -> &'s mut Parts {
     let same = |parts: &Parts| {

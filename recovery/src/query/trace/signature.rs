@@ -1,6 +1,5 @@
 //! Who signed it, and whether the stored bytes still carry that signature.
 
-use super::find::Raw;
 use super::{KAFKA_DEADLINE, RAW_RECORDS};
 use crate::context::Context;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,15 +9,16 @@ use contracts::webhook::signature::SignatureError;
 use contracts::webhook::source::Sources;
 use runtime::admin::OwnedRecord;
 use std::collections::BTreeMap;
+use store::row::RawPosition;
 
 /// Headers in order, as records have them.
-pub(super) type Headers = Vec<(String, Option<Vec<u8>>)>;
+pub(super) type KeptHeaders = Vec<(String, Option<Vec<u8>>)>;
 
 /// Raw records that Kafka still has, when Kafka is at hand and answers in time.
 pub(super) async fn raw_records(
     context: &Context,
-    wanted: Vec<Option<Raw>>,
-) -> BTreeMap<Raw, OwnedRecord> {
+    wanted: Vec<Option<RawPosition>>,
+) -> BTreeMap<RawPosition, OwnedRecord> {
     let Some(kafka) = context.kafka.clone() else {
         return BTreeMap::new();
     };
@@ -51,7 +51,7 @@ pub(super) async fn raw_records(
 }
 
 /// A dead letter's headers, as the index keeps them.
-pub(super) fn kept_headers(json: &str) -> Headers {
+pub(super) fn kept_headers(json: &str) -> KeptHeaders {
     let kept: Vec<(String, serde_json::Value)> = serde_json::from_str(json).unwrap_or_default();
     let bytes = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => Some(text.into_bytes()),
@@ -66,20 +66,20 @@ pub(super) fn kept_headers(json: &str) -> Headers {
         .collect()
 }
 
-/// A header as text.
-pub(super) fn text(headers: &Headers, name: &str) -> Option<String> {
+/// The header with this name, as text.
+pub(super) fn text(headers: &KeptHeaders, name: &str) -> Option<String> {
     let (_, value) = headers.iter().find(|(found, _)| found == name)?;
     Some(String::from_utf8_lossy(value.as_deref()?).into_owned())
 }
 
 /// Verifies the raw bytes as the edge did, at the time of their receipt, with the secrets of today.
-pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8]) -> String {
+pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: &[u8]) -> String {
     if text(kept, headers::BATCH).is_some() {
-        return "cannot be verified alone: it came in a batch, whose one signature covers the whole body".to_owned();
+        return "cannot be verified alone: it came in a batch, and the signature covers the whole batch".to_owned();
     }
     let scheme = text(kept, headers::SCHEME);
     if scheme.as_deref() == Some("api-key") {
-        return "there is no signature: it came by the ingest endpoint, with an API key".to_owned();
+        return "there is no signature: it came through /api/ingest, with an API key".to_owned();
     }
     let (Some(name), Some(received)) = (
         text(kept, headers::SOURCE),
@@ -88,7 +88,7 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
         return "cannot be verified: its headers do not say who sent it and when".to_owned();
     };
     let Some(sources) = sources else {
-        return "not verified again: no sources are configured here (--sources)".to_owned();
+        return "not verified again: this role has no sources; give it --sources".to_owned();
     };
     let name = crate::query::plain(&name, 100);
     let Some(source) = sources.get(&name) else {
@@ -114,13 +114,13 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &Headers, body: &[u8
         }
         Ok(verdict) => {
             format!(
-                "verified by secret {}; at the edge the same signature was found by secret {was}",
+                "verified by secret {}; at the edge the signature matched secret {was}",
                 verdict.secret_id
             )
         }
         Err(SignatureError::Mismatch) => format!(
-            "NOT verified: no secret that source {name} has today gives this signature; at the edge it was secret {was}. Either that was \
-             rotated out since, or these are not the bytes that were signed"
+            "NOT verified: no secret that source {name} has today gives this signature; at the edge it was secret {was}. Either that secret was \
+             removed since, or these are not the bytes that were signed"
         ),
         Err(
             error @ (SignatureError::MissingHeader

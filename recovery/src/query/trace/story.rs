@@ -1,8 +1,8 @@
 //! One story, as one time line.
 
-use super::find::{Letter, Pasts, Raw};
+use super::find::{DeadLetterHistory, TracedDeadLetter};
 use super::parts::Parts;
-use super::signature::{Headers, kept_headers, text, verify_again};
+use super::signature::{KeptHeaders, kept_headers, text, verify_again};
 use crate::context::Context;
 use crate::model::{DeadLetterState, Fate, StepKind, Story, Time, TraceStep};
 use crate::query::plain;
@@ -11,16 +11,17 @@ use contracts::kafka::topics;
 use contracts::pipeline::Values;
 use runtime::admin::OwnedRecord;
 use std::collections::{BTreeMap, BTreeSet};
+use store::row::RawPosition;
 
 /// Longest text of a step, in characters.
 const DETAIL: usize = 300;
 
-/// One time line.
-pub(super) fn tell(
+/// The steps in the order of time.
+pub(super) fn build(
     context: &Context,
     parts: &Parts,
-    raw: &BTreeMap<Raw, OwnedRecord>,
-    pasts: &Pasts,
+    raw: &BTreeMap<RawPosition, OwnedRecord>,
+    history: &DeadLetterHistory,
 ) -> Story {
     let mut steps = Vec::new();
     receipts(context, parts, raw, &mut steps);
@@ -52,8 +53,8 @@ pub(super) fn tell(
         ));
     }
     for letter in &parts.letters {
-        deaths(context, letter, pasts, &mut steps);
-        replays(context, letter, pasts, &mut steps);
+        failures(context, letter, history, &mut steps);
+        replays(context, letter, history, &mut steps);
     }
     steps.sort_by_key(|step| step.at);
     let mut before = None;
@@ -70,9 +71,10 @@ pub(super) fn tell(
     };
     let delivery = parts.deliveries.first();
     let row = parts.row.as_ref();
-    let (signature, verified_again) = signature(context, parts, raw, pasts);
-    let of_letter =
-        |field: fn(&Letter) -> Option<&String>| parts.letters.iter().find_map(field).cloned();
+    let (signature, verified_again) = signature(context, parts, raw, history);
+    let of_letter = |field: fn(&TracedDeadLetter) -> Option<&String>| {
+        parts.letters.iter().find_map(field).cloned()
+    };
     Story {
         event_id: row
             .map(|row| row.event_id.clone())
@@ -109,15 +111,15 @@ fn step(at: Time, what: StepKind, place: String, detail: &str) -> TraceStep {
     }
 }
 
-/// Every raw record of the story: received at the edge, and published, when Kafka still tells.
+/// Every raw record of the story: received at the edge, and published, as far as Kafka still has it.
 fn receipts(
     context: &Context,
     parts: &Parts,
-    raw: &BTreeMap<Raw, OwnedRecord>,
+    raw: &BTreeMap<RawPosition, OwnedRecord>,
     steps: &mut Vec<TraceStep>,
 ) {
     let topic = &context.pipeline.raw;
-    let mut received: BTreeMap<Raw, (Time, &str)> = BTreeMap::new();
+    let mut received: BTreeMap<RawPosition, (Time, &str)> = BTreeMap::new();
     for letter in &parts.letters {
         match (letter.raw(topic), letter.received_at) {
             (Some(raw), Some(at)) => drop(received.insert(raw, (at, &letter.source))),
@@ -183,15 +185,20 @@ fn receipts(
     }
 }
 
-/// Every verdict on a dead letter, the copies of one marked as such; and its end, if a person ended it.
-fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
+/// Every failure of a dead letter, further copies marked as such; and its discard.
+fn failures(
+    context: &Context,
+    letter: &TracedDeadLetter,
+    history: &DeadLetterHistory,
+    steps: &mut Vec<TraceStep>,
+) {
     let place = |partition: i32, offset: i64| {
         format!("{}:{partition}:{offset}", context.pipeline.dead_letters)
     };
     let words = |stage: &str, code: &str, detail: &str| {
         format!("{stage}: {code}: {detail} (dead letter {})", letter.id)
     };
-    let mut told = BTreeSet::from([letter.replay_count]);
+    let mut counts = BTreeSet::from([letter.replay_count]);
     let detail = words(&letter.stage, &letter.code, &letter.detail);
     steps.push(step(
         letter.last_failed_at,
@@ -199,12 +206,12 @@ fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Tra
         place(letter.dlq_partition, letter.dlq_offset),
         &detail,
     ));
-    for failure in pasts
+    for failure in history
         .failures
         .iter()
         .filter(|failure| failure.dead_letter_id == letter.id)
     {
-        let again = if told.insert(failure.replay_count) {
+        let again = if counts.insert(failure.replay_count) {
             ""
         } else {
             "a further copy: "
@@ -237,13 +244,18 @@ fn deaths(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Tra
 }
 
 /// Edits and replays of a dead letter.
-fn replays(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<TraceStep>) {
+fn replays(
+    context: &Context,
+    letter: &TracedDeadLetter,
+    history: &DeadLetterHistory,
+    steps: &mut Vec<TraceStep>,
+) {
     let pipeline = &context.pipeline;
     let group = &letter.consumer_group;
     let topic = pipeline
         .retry_of(group)
         .map_or_else(|| topics::retry(&plain(group, 100)), str::to_owned);
-    for edit in pasts
+    for edit in history
         .edits
         .iter()
         .filter(|edit| edit.dead_letter_id == letter.id)
@@ -256,7 +268,7 @@ fn replays(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Tr
             &detail,
         ));
     }
-    for sent in pasts
+    for sent in history
         .sent
         .iter()
         .filter(|sent| sent.dead_letter_id == letter.id)
@@ -288,11 +300,11 @@ fn replays(context: &Context, letter: &Letter, pasts: &Pasts, steps: &mut Vec<Tr
 fn signature(
     context: &Context,
     parts: &Parts,
-    raw: &BTreeMap<Raw, OwnedRecord>,
-    pasts: &Pasts,
+    raw: &BTreeMap<RawPosition, OwnedRecord>,
+    history: &DeadLetterHistory,
 ) -> (Option<String>, Option<String>) {
     let record = parts.first.and_then(|first| raw.get(&first));
-    let of_letter: Vec<(Headers, &Letter)> = parts
+    let of_letter: Vec<(KeptHeaders, &TracedDeadLetter)> = parts
         .letters
         .iter()
         .map(|letter| (kept_headers(&letter.headers), letter))
@@ -332,11 +344,11 @@ fn signature(
             .and_then(|(headers, letter)| Some((headers, letter.value.as_deref()?))),
     };
     let Some((kept, body)) = body else {
-        let why = "not verified again: the raw record is not at hand (Kafka has it no longer, or was not asked), and no dead letter holds it";
+        let why = "not verified again: the raw record is gone from Kafka or was not read, and no dead letter has it";
         return (signature, Some(why.to_owned()));
     };
     let mut verdict = verify_again(context.sources.as_deref(), kept, body);
-    let edited = pasts.sent.iter().any(|sent| {
+    let edited = history.sent.iter().any(|sent| {
         sent.edit_id.is_some()
             && parts
                 .letters
@@ -344,7 +356,7 @@ fn signature(
                 .any(|letter| letter.id == sent.dead_letter_id)
     });
     if edited {
-        verdict.push_str("; what was replayed had been edited, so this is about the original, not about what is stored");
+        verdict.push_str("; an edited value was replayed, so this is about the original, not about what is stored");
     }
     (signature, Some(verdict))
 }

@@ -2,8 +2,8 @@
 
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::replay::runner::letter::{Headers, Letter};
 use crate::replay::runner::no_destination;
+use crate::replay::runner::replay_letter::{Headers, ReplayLetter};
 use contracts::avro::datum::{DatumError, Decoder, Event};
 use contracts::kafka::headers;
 use contracts::pipeline::Values;
@@ -12,14 +12,14 @@ use store::row::EventRow;
 
 /// Why a replay would fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct PredictedFailure {
     pub(crate) code: &'static str,
     /// Where in the JSON
     pub(crate) pointer: Option<String>,
     pub(crate) detail: String,
 }
 
-impl Failure {
+impl PredictedFailure {
     pub(super) fn new(code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             code,
@@ -29,7 +29,7 @@ impl Failure {
     }
 }
 
-impl From<Rejection> for Failure {
+impl From<Rejection> for PredictedFailure {
     fn from(rejection: Rejection) -> Self {
         Self {
             code: rejection.code.code(),
@@ -40,25 +40,25 @@ impl From<Rejection> for Failure {
 }
 
 /// The record a replay would send.
-pub(super) struct Replay<'l> {
-    letter: &'l Letter,
+pub(super) struct CheckedReplay<'l> {
+    letter: &'l ReplayLetter,
     headers: Headers,
-    value: Value<'l>,
+    value: CheckedValue<'l>,
 }
 
 /// What its stage would read of it.
-enum Value<'l> {
+enum CheckedValue<'l> {
     /// Persistence: the framed Avro as it is
     Framed(&'l [u8]),
     /// The validator: the Avro it would write, and its reader
     Validated(Vec<u8>, Decoder),
     /// None: it would not be sent, or the validator would reject it
-    Fails(Failure),
+    Fails(PredictedFailure),
 }
 
-impl<'l> Replay<'l> {
+impl<'l> CheckedReplay<'l> {
     /// As a replay would send it now, checked as the validator would.
-    pub(super) fn of(recovery: &Context, letter: &'l Letter) -> Self {
+    pub(super) fn of(recovery: &Context, letter: &'l ReplayLetter) -> Self {
         // The name of the job is no matter: that it is a replay is.
         Self {
             letter,
@@ -71,17 +71,17 @@ impl<'l> Replay<'l> {
     pub(super) async fn row(
         &self,
         recovery: &Context,
-    ) -> Result<Result<EventRow<'_>, Failure>, RecoveryError> {
+    ) -> Result<Result<EventRow<'_>, PredictedFailure>, RecoveryError> {
         let bad_datum =
             |error: DatumError| Rejection::new(RejectionCode::BadDatum, None, error.to_string());
         Ok(match &self.value {
-            Value::Fails(failure) => Err(failure.clone()),
-            Value::Validated(datum, decoder) => match decoder.decode(datum) {
+            CheckedValue::Fails(failure) => Err(failure.clone()),
+            CheckedValue::Validated(datum, decoder) => match decoder.decode(datum) {
                 // The schema's id is the registry's to give.
                 Ok(event) => self.row_of(0, datum, event),
                 Err(error) => Err(bad_datum(error).into()),
             },
-            Value::Framed(value) => {
+            CheckedValue::Framed(value) => {
                 let mut registry = recovery.registry.lock().await;
                 match registry.decode(value).await? {
                     Ok(framed) => self.row_of(framed.schema_id, framed.datum, framed.event),
@@ -96,7 +96,7 @@ impl<'l> Replay<'l> {
         schema_id: i32,
         datum: &[u8],
         event: Event<'r>,
-    ) -> Result<EventRow<'r>, Failure> {
+    ) -> Result<EventRow<'r>, PredictedFailure> {
         let headers = self
             .headers
             .iter()
@@ -114,26 +114,26 @@ impl<'l> Replay<'l> {
     }
 }
 
-fn value<'l>(recovery: &Context, letter: &'l Letter) -> Value<'l> {
+fn value<'l>(recovery: &Context, letter: &'l ReplayLetter) -> CheckedValue<'l> {
     if recovery.pipeline.retry_of(&letter.group).is_none() {
-        return Value::Fails(Failure::new(
+        return CheckedValue::Fails(PredictedFailure::new(
             "destination_unknown",
             no_destination(&recovery.pipeline, &letter.group),
         ));
     }
     if letter.dropped && letter.edit.is_none() {
-        return Value::Fails(Failure::new(
+        return CheckedValue::Fails(PredictedFailure::new(
             "value_dropped",
-            "the index's limits dropped its value: there is nothing to send",
+            "retention dropped its value, so there is nothing to send; discard it",
         ));
     }
     // What is sent says one more than the dead letter; the stages refuse what says more than the limit.
     let limit = recovery.args.max_replays;
     if i64::from(letter.replay_count) + 1 > i64::from(limit) {
-        return Value::Fails(Failure::new(
+        return CheckedValue::Fails(PredictedFailure::new(
             RejectionCode::ReplaysExhausted.code(),
             format!(
-                "replayed {} times, and at most {limit} are allowed",
+                "replayed {} times, and at most {limit} are allowed: raise --max-replays, or discard it",
                 letter.replay_count
             ),
         ));
@@ -141,18 +141,18 @@ fn value<'l>(recovery: &Context, letter: &'l Letter) -> Value<'l> {
     let value = letter.outgoing().unwrap_or_default();
     let stage = recovery.pipeline.stage_of_group(&letter.group);
     if stage.is_some_and(|stage| stage.values == Values::Avro) {
-        return Value::Framed(value);
+        return CheckedValue::Framed(value);
     }
     let event = match recovery.contracts.validate(value) {
         Ok(event) => event,
-        Err(rejection) => return Value::Fails(rejection.into()),
+        Err(rejection) => return CheckedValue::Fails(rejection.into()),
     };
     let mut datum = Vec::new();
     event.encode(&mut datum);
     match Decoder::new(&event.contract().record_avsc) {
-        Ok(decoder) => Value::Validated(datum, decoder),
-        Err(error) => {
-            Value::Fails(Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into())
-        }
+        Ok(decoder) => CheckedValue::Validated(datum, decoder),
+        Err(error) => CheckedValue::Fails(
+            Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into(),
+        ),
     }
 }

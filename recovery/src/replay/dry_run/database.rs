@@ -1,6 +1,6 @@
 //! What PostgreSQL would say of the rows: there already, in conflict, refused, or stored. No row is left behind.
 
-use super::check::Failure;
+use super::check::PredictedFailure;
 use super::shown::RowFields;
 use super::{DryRunOutcome, Seen};
 use crate::context::Context;
@@ -8,7 +8,7 @@ use crate::error::RecoveryError;
 use crate::model::Prediction;
 use crate::persistence_views::{self, StoredEvent};
 use crate::replay::jobs::within;
-use crate::replay::runner::letter::Letter;
+use crate::replay::runner::replay_letter::ReplayLetter;
 use contracts::RejectionCode;
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -36,22 +36,24 @@ struct Known {
 /// The outcome of each dead letter, given the row it would come to or why it would not come to one.
 pub(super) async fn outcomes(
     recovery: &Context,
-    letters: &[Letter],
-    rows: Vec<Result<EventRow<'_>, Failure>>,
+    letters: &[ReplayLetter],
+    rows: Vec<Result<EventRow<'_>, PredictedFailure>>,
     seen: &mut Seen,
 ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
     let all: Vec<&EventRow<'_>> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
     let mut known = within(known(recovery, &all)).await?;
     let mut refusals = std::mem::take(&mut known.refusals).into_iter();
-    let outcome = |(letter, row): (&Letter, Result<EventRow<'_>, Failure>)| {
+    let outcome = |(letter, row): (&ReplayLetter, Result<EventRow<'_>, PredictedFailure>)| {
         let row = match row {
             Ok(row) => row,
             Err(failure) => return DryRunOutcome::fails(letter, failure),
         };
         // In persistence's order: it inserts nothing whose raw record is another event.
         let failure = match (known.events.conflict(&row), refusals.next().flatten()) {
-            (Some(conflict), _) => Failure::new(RejectionCode::Conflict.code(), conflict),
-            (None, Some(refusal)) => Failure::new(RejectionCode::RowRefused.code(), refusal),
+            (Some(conflict), _) => PredictedFailure::new(RejectionCode::Conflict.code(), conflict),
+            (None, Some(refusal)) => {
+                PredictedFailure::new(RejectionCode::RowRefused.code(), refusal)
+            }
             (None, None) => return outcome(letter, &row, known.stored.get(&row.key()), seen),
         };
         DryRunOutcome::fails(letter, failure)
@@ -109,7 +111,7 @@ async fn refusals(
 
 /// The outcome of a row nothing stands against but what is stored, or would be by an earlier dead letter.
 fn outcome(
-    letter: &Letter,
+    letter: &ReplayLetter,
     row: &EventRow<'_>,
     stored: Option<&StoredEvent>,
     seen: &mut Seen,
@@ -126,11 +128,14 @@ fn outcome(
             (Prediction::Store, None, None)
         }
         Fate::StoredBefore => {
-            let detail = "this very raw record is stored already".to_owned();
+            let detail = "this raw record is stored already".to_owned();
             (Prediction::Duplicate, None, Some(detail))
         }
         Fate::Duplicate => {
-            let detail = format!("the same event came by raw record {}:{}", raw.0, raw.1);
+            let detail = format!(
+                "the same event is stored from raw record {}:{}",
+                raw.0, raw.1
+            );
             (Prediction::Duplicate, None, Some(detail))
         }
         Fate::Conflict(detail) => (
@@ -157,7 +162,7 @@ fn outcome(
 
 /// JSON Patch from what is stored to the row; of an edit of what is not stored, from the value before it.
 fn diff(
-    letter: &Letter,
+    letter: &ReplayLetter,
     stored: Option<&StoredEvent>,
     row: &serde_json::Value,
 ) -> Option<serde_json::Value> {

@@ -6,8 +6,8 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::DeadLetterState;
 use crate::query::no_such_dead_letter;
-use crate::replay::runner::letter::{self, Letter};
 use crate::replay::runner::no_destination;
+use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::PgConnection;
 
 /// Who edits, and why.
@@ -27,7 +27,7 @@ pub(super) enum Change {
 pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
     if who.trim().is_empty() {
         return Err(RecoveryError::Invalid(
-            "a change needs the name of who makes it".to_owned(),
+            "give the name of who makes the change".to_owned(),
         ));
     }
     Ok(())
@@ -37,15 +37,15 @@ pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
 pub(super) async fn open_letter(
     connection: &mut PgConnection,
     id: i64,
-) -> Result<Letter, RecoveryError> {
-    let letter = letter::lock(connection, &[id])
+) -> Result<ReplayLetter, RecoveryError> {
+    let letter = replay_letter::lock(connection, &[id])
         .await?
         .into_iter()
         .next()
         .ok_or_else(|| no_such_dead_letter(id))?;
     if letter.state != DeadLetterState::Open {
         return Err(RecoveryError::WrongState(format!(
-            "dead letter {id} is {}: only open ones are edited",
+            "dead letter {id} is {}; only open ones can be edited",
             letter.state
         )));
     }
@@ -55,13 +55,13 @@ pub(super) async fn open_letter(
 /// What a new text changes; nothing when it is what would be sent anyway.
 pub(super) async fn change(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     text: &str,
 ) -> Result<Option<Change>, RecoveryError> {
     if context.pipeline.retry_of(&letter.group).is_none() {
         let why = no_destination(&context.pipeline, &letter.group);
         return Err(RecoveryError::WrongState(format!(
-            "dead letter {} cannot be replayed, so an edit has no use: {why}",
+            "dead letter {} cannot be replayed, so it cannot be edited: {why}",
             letter.id
         )));
     }
@@ -106,7 +106,7 @@ fn patch_between(original: &str, edited: &str) -> String {
 pub(super) async fn write(
     connection: &mut PgConnection,
     author: &Author<'_>,
-    changes: &[(Letter, Change)],
+    changes: &[(ReplayLetter, Change)],
 ) -> Result<(), sqlx::Error> {
     let (mut ids, mut values, mut patches, mut back) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());

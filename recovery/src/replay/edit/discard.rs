@@ -21,8 +21,7 @@ pub(super) async fn discard(
     apply::name(author.who)?;
     if author.reason.trim().is_empty() {
         return Err(RecoveryError::Invalid(
-            "a discard needs a reason: it is all that will say why an event was given up"
-                .to_owned(),
+            "give a reason: nothing else says why the event was given up".to_owned(),
         ));
     }
     // What came after the person listed them is not meant; and one statement over a flood would not end within its limit.

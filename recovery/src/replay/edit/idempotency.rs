@@ -19,7 +19,7 @@ impl<'a> Idempotency<'a> {
     ) -> Result<Self, RecoveryError> {
         if !(1..=200).contains(&key.len()) || key.contains('\0') {
             return Err(RecoveryError::Invalid(
-                "an idempotency key has 1 to 200 bytes, none of them NUL".to_owned(),
+                "an idempotency key must have 1 to 200 bytes, none of them NUL".to_owned(),
             ));
         }
         let selection = serde_json::to_string(selection)

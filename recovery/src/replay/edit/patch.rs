@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{EditSummary, Selection};
 use crate::replay::jobs::within;
-use crate::replay::runner::letter::{self, Letter};
+use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::{PgConnection, QueryBuilder};
 
 /// Most dead letters of one patch: they are locked until it is through.
@@ -30,7 +30,7 @@ pub(super) async fn patch(
         exact_json::read(patch).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
     let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
         RecoveryError::Invalid(format!(
-            "not a JSON Patch (RFC 6902), as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
+            "not a JSON Patch (RFC 6902) such as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
         ))
     })?;
     let mut transaction = work(context.pool.begin()).await?;
@@ -40,7 +40,7 @@ pub(super) async fn patch(
     let ids = work(selected(&mut transaction, selection)).await?;
     if ids.is_empty() {
         return Err(RecoveryError::NotFound(
-            "no open dead letter is selected: nothing to patch".to_owned(),
+            "no open dead letter is selected; list them with `eventflow dlq ls` and the same selection".to_owned(),
         ));
     }
     if ids.len() as i64 > MAX_PATCHED {
@@ -56,8 +56,8 @@ pub(super) async fn patch(
         unchanged: 0,
     };
     for page in ids.chunks(PAGE) {
-        let letters = work(letter::load(&mut transaction, page)).await?;
-        let mut changes: Vec<(Letter, Change)> = Vec::with_capacity(letters.len());
+        let letters = work(replay_letter::load(&mut transaction, page)).await?;
+        let mut changes: Vec<(ReplayLetter, Change)> = Vec::with_capacity(letters.len());
         for letter in letters {
             match patched(context, &letter, &patch).await? {
                 Some(change) => changes.push((letter, change)),
@@ -83,7 +83,7 @@ pub(super) async fn patch(
 
 async fn patched(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     patch: &json_patch::Patch,
 ) -> Result<Option<Change>, RecoveryError> {
     let text = value::text(context, letter, letter.outgoing()).await?;
@@ -102,7 +102,7 @@ async fn patched(
     let text = exact_json::write(&document);
     if text.len() > MAX_BYTES {
         return Err(RecoveryError::Invalid(format!(
-            "dead letter {} would have more than {MAX_BYTES} bytes",
+            "dead letter {} would have more than {MAX_BYTES} bytes after the patch",
             letter.id
         )));
     }

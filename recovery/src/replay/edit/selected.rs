@@ -53,7 +53,7 @@ pub(super) async fn work<T>(
 fn too_long(error: sqlx::Error) -> RecoveryError {
     match store::fault::sqlstate(&error).as_deref() {
         Some("57014") => RecoveryError::Invalid(
-            "the selection takes the database too long; narrow it with --code, --group or --since, or take it in parts with --limit"
+            "the selection takes the database too long; narrow it with --code, --group or --since, or work in parts with --limit"
                 .to_owned(),
         ),
         _ => error.into(),

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::envelope;
 use crate::error::RecoveryError;
-use crate::replay::runner::letter::Letter;
+use crate::replay::runner::replay_letter::ReplayLetter;
 use contracts::avro::framing;
 use contracts::pipeline::{Stage, Values};
 use contracts::{Rejection, RejectionCode};
@@ -11,12 +11,12 @@ use contracts::{Rejection, RejectionCode};
 /// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
 pub(super) async fn text(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     value: Option<&[u8]>,
 ) -> Result<String, RecoveryError> {
     if letter.dropped && letter.edit.is_none() {
         return Err(RecoveryError::WrongState(format!(
-            "the index's limits dropped the value of dead letter {}: there is nothing to edit",
+            "retention dropped the value of dead letter {}, so there is nothing to edit; discard it",
             letter.id
         )));
     }
@@ -30,7 +30,7 @@ pub(super) async fn text(
 }
 
 /// The stage of a dead letter, when it reads framed Avro.
-pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &Letter) -> Option<&'a Stage> {
+pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &ReplayLetter) -> Option<&'a Stage> {
     let stage = context.pipeline.stage_of_group(&letter.group)?;
     match stage.values {
         Values::Avro => Some(stage),
@@ -41,7 +41,7 @@ pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &Letter) -> Option
 /// The bytes a replay of an edited text sends: checked against its contract; for a stage that reads Avro, encoded and framed again.
 pub(super) async fn bytes(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     text: &str,
 ) -> Result<Vec<u8>, RecoveryError> {
     let event = context
@@ -67,7 +67,7 @@ pub(super) async fn bytes(
 /// Refuses a text that makes another event of the original.
 pub(super) fn same_event(
     context: &Context,
-    letter: &Letter,
+    letter: &ReplayLetter,
     original: &str,
     edited: &str,
 ) -> Result<(), RecoveryError> {
@@ -90,8 +90,8 @@ pub(super) fn same_event(
         if field(edited, name).as_deref() != Some(&known) {
             let shown = crate::audit_log::clean(&known);
             return Err(RecoveryError::Invalid(format!(
-                "an edit must not make another event: {name} is {shown:?} in dead letter {} and must stay so; if it really is another \
-                 event, discard this one and have its vendor send it again",
+                "an edit must not make another event: keep {name} {shown:?} of dead letter {}; if it is another event, \
+                 discard this one and have its vendor send it again",
                 letter.id
             )));
         }
@@ -127,6 +127,8 @@ pub(super) fn not_json(id: i64, error: &serde_json::Error) -> RecoveryError {
     RecoveryError::StillBroken(Rejection::new(
         RejectionCode::NotJson,
         None,
-        format!("dead letter {id} is no JSON to patch: {error}; edit it alone"),
+        format!(
+            "the value of dead letter {id} is not JSON, so it cannot be patched: {error}; edit it alone"
+        ),
     ))
 }

@@ -42,7 +42,7 @@ pub(super) async fn apply(
         && !(rate > 0.0 && rate <= MAX_RATE)
     {
         return Err(RecoveryError::Invalid(format!(
-            "a rate is more than 0 and at most {MAX_RATE} records a second"
+            "the rate must be more than 0 and at most {MAX_RATE} records a second"
         )));
     }
     let mut transaction = context.pool.begin().await?;
@@ -72,7 +72,7 @@ pub(super) async fn apply(
         JobState::Running | JobState::Finished => return Ok(()),
         JobState::Paused => {
             return Err(RecoveryError::WrongState(format!(
-                "replay {job} is paused; resume it"
+                "replay {job} is paused; resume it with `eventflow replay resume {job}`"
             )));
         }
         JobState::Stopped => {
@@ -139,22 +139,27 @@ pub(super) async fn approve(context: &Context, who: &str, job: &str) -> Result<(
 /// A change of state that needs no more than the right state before.
 pub(super) struct Switch {
     action: &'static str,
+    /// What is done to the job, for a refusal
+    done: &'static str,
     from: &'static [JobState],
     to: JobState,
 }
 
 pub(super) const PAUSE: Switch = Switch {
     action: "replay.pause",
+    done: "paused",
     from: &[JobState::Running],
     to: JobState::Paused,
 };
 pub(super) const RESUME: Switch = Switch {
     action: "replay.resume",
+    done: "resumed",
     from: &[JobState::Paused],
     to: JobState::Running,
 };
 pub(super) const STOP: Switch = Switch {
     action: "replay.stop",
+    done: "stopped",
     from: &[JobState::Planned, JobState::Running, JobState::Paused],
     to: JobState::Stopped,
 };
@@ -171,10 +176,9 @@ pub(super) async fn switch(
         return Ok(());
     }
     if !switch.from.contains(&known.state) {
-        let verb = switch.action.trim_start_matches("replay.");
         return Err(RecoveryError::WrongState(format!(
-            "replay {job} is {}: it cannot {verb}",
-            known.state
+            "replay {job} is {} and cannot be {}",
+            known.state, switch.done
         )));
     }
     state::switch(&mut transaction, job, known.state, switch.to).await?;

@@ -33,12 +33,12 @@ fn new_id() -> String {
 pub(super) async fn plan(context: &Context, wanted: &Wanted<'_>) -> Result<String, RecoveryError> {
     if wanted.who.trim().is_empty() {
         return Err(RecoveryError::Invalid(
-            "a replay needs the name of who plans it".to_owned(),
+            "give the name of who plans the replay".to_owned(),
         ));
     }
     if !(1..=200).contains(&wanted.key.len()) || wanted.key.contains('\0') {
         return Err(RecoveryError::Invalid(
-            "an idempotency key has 1 to 200 bytes, none of them NUL".to_owned(),
+            "an idempotency key must have 1 to 200 bytes, none of them NUL".to_owned(),
         ));
     }
     let planning = async {
@@ -75,7 +75,7 @@ pub(super) async fn plan(context: &Context, wanted: &Wanted<'_>) -> Result<Strin
         let items = freeze(&mut transaction, &id, wanted.selection).await?;
         if items == 0 {
             return Err(RecoveryError::NotFound(
-                "no open dead letter is selected: nothing to replay".to_owned(),
+                "no open dead letter is selected; list them with `eventflow dlq ls` and the same selection".to_owned(),
             ));
         }
         if items > MAX_ITEMS {

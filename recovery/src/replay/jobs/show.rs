@@ -61,7 +61,7 @@ impl JobRow {
     fn into_job(self, require_approval: bool) -> Result<Job, RecoveryError> {
         let selection: Selection = serde_json::from_str(&self.selection).map_err(|error| {
             RecoveryError::WrongState(format!(
-                "this replay's selection is of another version: {error}"
+                "this replay was planned by another version of EventFlow: {error}; plan it again"
             ))
         })?;
         Ok(Job {

@@ -2,13 +2,11 @@
 
 use metrics::{describe_counter, describe_gauge};
 
-/// Open dead letters automatic recovery decided on, by `policy` and `decision` (replayed, would_fail).
-pub const DECISIONS: &str = "eventflow_recovery_policy_decisions_total";
-/// 1 while a policy has stopped itself, by `policy`.
-pub const STOPPED: &str = "eventflow_recovery_policy_stopped";
+pub(crate) const DECISIONS: &str = "eventflow_recovery_policy_decisions_total";
+pub(crate) const STOPPED: &str = "eventflow_recovery_policy_stopped";
 
 /// Registers help texts.
-pub fn describe() {
+pub(crate) fn describe() {
     describe_counter!(
         DECISIONS,
         "Open dead letters automatic recovery decided on, by policy and decision (replayed, would_fail)"

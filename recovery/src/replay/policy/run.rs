@@ -8,7 +8,7 @@ use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState, Prediction, Selection, Time};
-use crate::replay::jobs;
+use crate::replay::{dry_run, jobs};
 use runtime::health::Health;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub async fn run(
             };
             let slow = |_| {
                 Err(RecoveryError::Unavailable(format!(
-                    "not done within {} s",
+                    "the evaluation is not done within {} s",
                     TIMEOUT.as_secs()
                 )))
             };
@@ -202,7 +202,7 @@ async fn evaluate(
     let (mut passing, mut failing) = (Vec::new(), Vec::new());
     for page in chosen.chunks(PAGE) {
         let ids: Vec<i64> = page.iter().map(|candidate| candidate.id).collect();
-        let outcomes = context.dry_run_outcomes(&ids).await?;
+        let outcomes = dry_run::outcomes(context, &ids).await?;
         let would_pass: HashSet<i64> = outcomes
             .into_iter()
             .filter(|outcome| outcome.would != Prediction::Fail)

@@ -37,16 +37,16 @@ fn a_wrong_file_is_a_sentence() {
         ("every = \"5\u{1F600}\"", "not a duration"),
         (
             "[[policy]]\nname = \"a\"\ncodes = [\"no_such\"]",
-            "no such code: no_such",
+            "there is no code no_such",
         ),
-        ("[[policy]]\nname = \"a\"\ncodes = []", "needs codes"),
+        ("[[policy]]\nname = \"a\"\ncodes = []", "list the codes"),
         (
             "[[policy]]\nname = \"a\"\ncodes = [\"conflict\"]",
             "needs a person",
         ),
         (
             "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\n[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]",
-            "name of its own",
+            "must not be empty or used twice",
         ),
         (
             "[[policy]]\nname = \"a\"\ncodes = [\"not_json\"]\nrate = 0",

@@ -1,7 +1,7 @@
 //! A chunk claimed: in one transaction its dead letters become `replaying` and its items `sending`, or it is said why not.
 
-use super::letter::{self, Letter};
 use super::metrics as names;
+use super::replay_letter::{self, ReplayLetter};
 use super::{ClaimContext, no_destination};
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState};
@@ -43,7 +43,11 @@ pub(crate) enum Decision {
 }
 
 /// Whether a planned item may be sent, given its dead letter as it is now.
-pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipeline) -> Decision {
+pub(crate) fn decide(
+    planned: &Planned,
+    letter: Option<&ReplayLetter>,
+    pipeline: &Pipeline,
+) -> Decision {
     let Some(letter) = letter else {
         return Decision::Skip(
             "not_open",
@@ -68,13 +72,13 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipe
     {
         return Decision::Skip(
             "changed_since_planned",
-            "its value is another than was selected; plan it again".to_owned(),
+            "it was edited since it was selected; plan it again".to_owned(),
         );
     }
     if letter.dropped && letter.edit.is_none() {
         return Decision::Skip(
             "value_dropped",
-            "the index's limits dropped its value: there is nothing to send".to_owned(),
+            "retention dropped its value, so there is nothing to send; discard it".to_owned(),
         );
     }
     let Some(topic) = pipeline.retry_of(&letter.group) else {
@@ -84,13 +88,13 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipe
         );
     };
     if !planned.of_raw {
-        let why = "its raw record is not known (ef.raw cannot be read), so nobody could tell what became of it; export it, or discard it";
+        let why = "its raw record is not known (ef.raw cannot be read), so its outcome could not be found; export it, or discard it";
         return Decision::Skip("not_replayable", why.to_owned());
     }
     if letter.replay_count == i32::MAX {
         return Decision::Skip(
             "not_replayable",
-            "its replays cannot be counted on; export it, or discard it".to_owned(),
+            "it was replayed too often to count; export it, or discard it".to_owned(),
         );
     }
     Decision::Send(topic.to_owned())
@@ -99,7 +103,7 @@ pub(crate) fn decide(planned: &Planned, letter: Option<&Letter>, pipeline: &Pipe
 /// A claimed item.
 #[derive(Debug)]
 pub(crate) struct Claimed {
-    pub(crate) letter: Letter,
+    pub(crate) letter: ReplayLetter,
     pub(crate) topic: String,
     pub(crate) count: i32,
 }
@@ -145,7 +149,7 @@ pub(crate) async fn claim(
     }
     let planned = next(&mut transaction, claim, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
-    let mut letters: BTreeMap<i64, Letter> = letter::lock(&mut transaction, &ids)
+    let mut letters: BTreeMap<i64, ReplayLetter> = replay_letter::lock(&mut transaction, &ids)
         .await?
         .into_iter()
         .map(|letter| (letter.id, letter))
@@ -228,12 +232,12 @@ fn beside_the_path(pipeline: &Pipeline) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::runner::letter::Edit;
+    use crate::replay::runner::replay_letter::EditedValue;
     use proptest::prelude::*;
 
-    fn letters() -> impl Strategy<Value = Letter> {
+    fn letters() -> impl Strategy<Value = ReplayLetter> {
         let edit = prop::option::of(1_i64..3).prop_map(|id| {
-            id.map(|id| Edit {
+            id.map(|id| EditedValue {
                 id,
                 by: "eve".to_owned(),
                 value: Vec::new(),
@@ -248,7 +252,7 @@ mod tests {
             prop::sample::select(vec![0, 3, i32::MAX]),
         )
             .prop_map(
-                |(state, group, value_sha256, dropped, edit, replay_count)| Letter {
+                |(state, group, value_sha256, dropped, edit, replay_count)| ReplayLetter {
                     id: 1,
                     state,
                     job: None,

@@ -80,7 +80,7 @@ impl DestinationProbe {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => {
                     return Err(format!(
-                        "cannot send to {topic}: {error:#}; is Kafka up, and does the topic exist (`eventflow admin topics apply`)?"
+                        "cannot send to {topic}: {error:#}; check that Kafka is up and that the topic exists (`eventflow admin topics apply`)"
                     ));
                 }
                 Err(error) => return Err(error.to_string()),
@@ -93,12 +93,12 @@ impl DestinationProbe {
             match readers {
                 Readers::Nobody => {
                     return Err(format!(
-                        "nobody reads {topic}: consumer group {group} has no members; start its role, and this goes on"
+                        "nobody reads {topic}: consumer group {group} has no members; start its role"
                     ));
                 }
                 Readers::OfOtherTopics => {
                     return Err(format!(
-                        "nobody reads {topic}: the members of consumer group {group} do not; upgrade its role, or is its --topic-retry another?"
+                        "nobody reads {topic}: the members of consumer group {group} do not; upgrade its role, or check its --topic-retry"
                     ));
                 }
                 Readers::There | Readers::Unknown => {}

@@ -6,7 +6,7 @@ use super::send::{self, Published};
 use super::{ClaimContext, Runner, metrics as names};
 use crate::error::RecoveryError;
 use crate::replay::jobs::within;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, FromRow, PgConnection};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,14 +18,30 @@ enum Next {
 }
 
 /// The job as it is now.
-struct Now {
+#[derive(FromRow)]
+struct JobProgress {
     running: bool,
+    /// Records a second
     rate: f64,
-    /// Items whose sending nobody has seen the end of
+    /// Has items that were claimed and are not known to be sent
     sending: bool,
+    /// Has items that were not claimed yet
     pending: bool,
-    /// Of the chunk in hand: how much longer its records may be on their way
-    unsettled_for: Duration,
+    /// The last chunk was claimed by another instance
+    claimed_by_another: bool,
+    /// Seconds since that claim
+    claim_age: f64,
+}
+
+impl JobProgress {
+    /// How much longer the records of the last chunk may be on their way.
+    fn unsettled_for(&self, grace: Duration) -> Duration {
+        if !self.claimed_by_another {
+            return Duration::ZERO;
+        }
+        let age = Duration::try_from_secs_f64(self.claim_age).unwrap_or_default();
+        grace.saturating_sub(age)
+    }
 }
 
 pub(super) async fn run(context: &Runner, job: &str) {
@@ -83,15 +99,15 @@ async fn lock(context: &Runner, job: &str) -> Result<Option<PgConnection>, Recov
     Ok(locked.then_some(connection))
 }
 
-/// The world is down: said in the job, as far as it can be, and tried again later.
+/// Writes into the job why it waits, if PostgreSQL can be reached, and waits until the next try.
 async fn wait(context: &Runner, job: &str, error: &RecoveryError) {
     metrics::counter!(names::WAITS, "code" => error.code()).increment(1);
     tracing::warn!(event = "replay_waits", job, code = error.code(), %error);
-    let said = within(async {
+    let written = within(async {
         let mut connection = context.recovery.pool.acquire().await?;
         block(&mut connection, job, &error.to_string()).await
     });
-    if let Err(error) = said.await {
+    if let Err(error) = written.await {
         tracing::debug!(event = "replay_block_unsaid", job, %error);
     }
     context
@@ -121,12 +137,13 @@ async fn turn(
     limit: &mut RateLimit,
     groups: &mut Option<Vec<String>>,
 ) -> Result<Next, RecoveryError> {
-    let now = within(look(context, job, connection)).await?;
+    let now = within(progress(context, job, connection)).await?;
     if now.sending {
-        if !now.unsettled_for.is_zero() {
-            return Ok(Next::After(now.unsettled_for));
+        let unsettled_for = now.unsettled_for(context.settings.grace);
+        if !unsettled_for.is_zero() {
+            return Ok(Next::After(unsettled_for));
         }
-        send::reconcile(connection, &context.destinations.kafka, job).await?;
+        send::find_sent(connection, &context.destinations.kafka, job).await?;
         return Ok(Next::Again);
     }
     if !now.running || !now.pending {
@@ -189,7 +206,7 @@ async fn turn(
     within(block(
         connection,
         job,
-        &format!("the broker has not acknowledged all of it; retrying: {problem}"),
+        &format!("the broker has not acknowledged every record; retrying: {problem}"),
     ))
     .await?;
     context
@@ -199,35 +216,24 @@ async fn turn(
     Ok(Next::Again)
 }
 
-async fn look(
+async fn progress(
     context: &Runner,
     job: &str,
     connection: &mut PgConnection,
-) -> Result<Now, RecoveryError> {
-    let row = sqlx::query(
-        "SELECT state = 'running', rate, EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'sending'),
-                EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'pending'), claimed_by IS DISTINCT FROM $2,
-                coalesce(extract(epoch FROM clock_timestamp() - claimed_at), 0)::double precision
+) -> Result<JobProgress, RecoveryError> {
+    let progress = sqlx::query_as(
+        "SELECT state = 'running' AS running, rate,
+                EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'sending') AS sending,
+                EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'pending') AS pending,
+                claimed_by IS DISTINCT FROM $2 AS claimed_by_another,
+                coalesce(extract(epoch FROM clock_timestamp() - claimed_at), 0)::double precision AS claim_age
          FROM replay_jobs j WHERE id = $1",
-    )
-    .bind(job)
-    .bind(&context.instance)
-    .fetch_one(connection)
-    .await?;
-    let (by_another, age): (bool, f64) = (row.try_get(4)?, row.try_get(5)?);
-    let age = Duration::try_from_secs_f64(age).unwrap_or_default();
-    let unsettled_for = if by_another {
-        context.settings.grace.saturating_sub(age)
-    } else {
-        Duration::ZERO
-    };
-    Ok(Now {
-        running: row.try_get(0)?,
-        rate: row.try_get(1)?,
-        sending: row.try_get(2)?,
-        pending: row.try_get(3)?,
-        unsettled_for,
-    })
+    );
+    Ok(progress
+        .bind(job)
+        .bind(&context.instance)
+        .fetch_one(connection)
+        .await?)
 }
 
 /// Those of our groups that pending items go to.

@@ -3,7 +3,7 @@
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
 
 /// Items of replays, by `outcome` ([`OUTCOMES`]).
-pub const REPLAYED: &str = "eventflow_recovery_replayed_total";
+pub(crate) const REPLAYED: &str = "eventflow_recovery_replayed_total";
 const OUTCOMES: [&str; 8] = [
     "sent",
     "stored",
@@ -14,15 +14,12 @@ const OUTCOMES: [&str; 8] = [
     "skipped",
     "released",
 ];
-/// One chunk: from its claim to its last acknowledgement.
-pub const CHUNK_SECONDS: &str = "eventflow_recovery_replay_chunk_duration_seconds";
-/// Replays this instance is sending now.
-pub const JOBS: &str = "eventflow_recovery_replays_running";
-/// Waits because the destination, the broker or the database was not usable, by `code`.
-pub const WAITS: &str = "eventflow_recovery_replay_waits_total";
+pub(crate) const CHUNK_SECONDS: &str = "eventflow_recovery_replay_chunk_duration_seconds";
+pub(crate) const JOBS: &str = "eventflow_recovery_replays_running";
+pub(crate) const WAITS: &str = "eventflow_recovery_replay_waits_total";
 
 /// Registers help texts and units.
-pub fn describe() {
+pub(crate) fn describe() {
     describe_counter!(REPLAYED, "Items of replays, by outcome");
     // At zero: a series that begins with its first item hides it from `increase`.
     OUTCOMES

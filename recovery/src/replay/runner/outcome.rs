@@ -15,7 +15,7 @@ const PAGE: i64 = 2000;
 
 /// What persistence says of a record that was sent.
 #[derive(FromRow)]
-struct Outcome {
+struct SettledReplay {
     job: String,
     letter: i64,
     fate: String,
@@ -44,7 +44,7 @@ async fn settle_page(context: &Context, after: i64) -> Result<Option<i64>, Recov
     .await?;
     let next = ids.last().copied();
     // Dead letters are locked first and in order, as everybody does.
-    let rows: Vec<Outcome> = sqlx::query_as(persistence_views::SETTLED_REPLAYS)
+    let rows: Vec<SettledReplay> = sqlx::query_as(persistence_views::SETTLED_REPLAYS)
         .bind(&context.pipeline.raw)
         .bind(&ids)
         .fetch_all(&mut *transaction)

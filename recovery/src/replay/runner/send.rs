@@ -1,8 +1,8 @@
 //! A claimed chunk published, and what is known of it afterwards.
 
 use super::claim::{Claimed, Ends};
-use super::letter::record_headers;
 use super::metrics as names;
+use super::replay_letter::record_headers;
 use crate::error::RecoveryError;
 use crate::replay::state;
 use runtime::admin::Tail;
@@ -105,7 +105,7 @@ struct Unknown {
 
 /// A chunk whose acknowledgements nobody saw: what is in the retry topic was sent, the rest is as if it had not been claimed.
 /// Answers how many were unknown.
-pub(crate) async fn reconcile(
+pub(crate) async fn find_sent(
     connection: &mut PgConnection,
     kafka: &KafkaArgs,
     job: &str,
@@ -128,7 +128,7 @@ pub(crate) async fn reconcile(
     let found = tokio::task::spawn_blocking(move || read_back(&kafka, &id, &from, &wanted)).await;
     let found = found.map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
     let found = found.map_err(|error| {
-        RecoveryError::Unavailable(format!("the retry topic cannot be read: {error}"))
+        RecoveryError::Unavailable(format!("the retry topic cannot be read: {error:#}"))
     })?;
     let gone: Vec<i64> = unknown
         .iter()
@@ -159,7 +159,7 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
     .await?;
     let counts: HashMap<i64, Option<i32>> = counts.into_iter().collect();
     let ids: Vec<i64> = counts.keys().copied().collect();
-    let letters = super::letter::load(connection, &ids).await?;
+    let letters = super::replay_letter::load(connection, &ids).await?;
     Ok(letters
         .iter()
         .map(|letter| Unknown {

@@ -59,9 +59,10 @@ fn every_client_logs_in_with_a_token() {
             .stdin(Stdio::null());
         String::from_utf8(run.output().unwrap().stdout).unwrap()
     };
-    let told = call(&["start", "--secure"]);
+    let printed = call(&["start", "--secure"]);
     let get = |key: &str| {
-        told.lines()
+        printed
+            .lines()
             .find_map(|line| line.strip_prefix(&format!("{key}=")))
             .unwrap()
             .to_owned()

@@ -13,20 +13,20 @@ pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 /// The code of a dead letter whose headers name none.
 const UNSPECIFIED: &str = "unspecified";
 
-/// A record's place in a topic.
+/// Where a record is: topic, partition and offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordPosition<'a> {
-    /// Topic
+    /// Not empty
     pub topic: Cow<'a, str>,
-    /// Partition
+    /// Not negative
     pub partition: i32,
-    /// Offset
+    /// Not negative
     pub offset: i64,
 }
 
 /// What the headers of a dead letter say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Failure<'a> {
+pub struct DeadLetterHeaders<'a> {
     /// Whose headers they are
     pub family: Format,
     /// What failed
@@ -59,25 +59,25 @@ pub struct Failure<'a> {
 
 /// Reads headers, whatever they are.
 #[must_use]
-pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> Failure<'a> {
+pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> DeadLetterHeaders<'a> {
     let has = |wanted: fn(&str) -> bool| headers.iter().any(|(name, _)| wanted(name));
-    let headers = Headers(headers);
+    let headers = HeaderLookup(headers);
     if has(|name| name == dlq::CODE || name == dlq::STAGE) {
         ours(&headers, pipeline)
     } else {
-        Failure {
+        DeadLetterHeaders {
             family: Format::Unknown,
             stage: "unknown".into(),
             code: "unknown".into(),
             detail: "no header says why it is here".into(),
             disposition: "unknown".into(),
             attempts: 1,
-            ..Failure::default()
+            ..DeadLetterHeaders::default()
         }
     }
 }
 
-fn ours<'a>(headers: &Headers<'_, 'a>, pipeline: &'a Pipeline) -> Failure<'a> {
+fn ours<'a>(headers: &HeaderLookup<'_, 'a>, pipeline: &'a Pipeline) -> DeadLetterHeaders<'a> {
     let stage = headers.text(dlq::STAGE).unwrap_or_default();
     let group = headers.text(dlq::GROUP).unwrap_or_default();
     let failed = headers.position([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET]);
@@ -94,7 +94,7 @@ fn ours<'a>(headers: &Headers<'_, 'a>, pipeline: &'a Pipeline) -> Failure<'a> {
         .stage_of(&group, &stage)
         .is_some_and(|stage| stage.on_path);
     let origin = raw.or_else(|| failed.clone());
-    Failure {
+    DeadLetterHeaders {
         family: Format::Eventflow,
         origin_group: if on_path {
             Cow::Borrowed("")
@@ -143,9 +143,10 @@ impl<'a> RecordPosition<'a> {
     }
 }
 
-struct Headers<'h, 'a>(&'h [Header<'a>]);
+/// Looks headers up by name.
+struct HeaderLookup<'h, 'a>(&'h [Header<'a>]);
 
-impl<'a> Headers<'_, 'a> {
+impl<'a> HeaderLookup<'_, 'a> {
     fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.0
             .iter()

@@ -4,12 +4,12 @@
 
 use contracts::pipeline::Pipeline;
 use proptest::prelude::*;
-use recovery::index::formats::{Failure, Header, RecordPosition, read};
+use recovery::index::dead_letter_headers::{DeadLetterHeaders, Header, RecordPosition, read};
 use recovery::model::Format;
 
 const RAW: &str = "events.raw.v1";
 
-fn place(topic: &'static str, partition: i32, offset: i64) -> Option<RecordPosition<'static>> {
+fn position(topic: &'static str, partition: i32, offset: i64) -> Option<RecordPosition<'static>> {
     Some(RecordPosition {
         topic: topic.into(),
         partition,
@@ -17,21 +17,25 @@ fn place(topic: &'static str, partition: i32, offset: i64) -> Option<RecordPosit
     })
 }
 
-fn unknown() -> Failure<'static> {
-    Failure {
+fn unknown() -> DeadLetterHeaders<'static> {
+    DeadLetterHeaders {
         family: Format::Unknown,
         stage: "unknown".into(),
         code: "unknown".into(),
         detail: "no header says why it is here".into(),
         disposition: "unknown".into(),
         attempts: 1,
-        ..Failure::default()
+        ..DeadLetterHeaders::default()
     }
 }
 
 #[test]
 fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
-    type Case = (&'static str, Vec<Header<'static>>, Failure<'static>);
+    type Case = (
+        &'static str,
+        Vec<Header<'static>>,
+        DeadLetterHeaders<'static>,
+    );
     let text = |name: &'static str, value: &'static str| -> Header<'static> {
         (name, Some(value.as_bytes()))
     };
@@ -53,7 +57,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 text("ef.dlq.last_failed_at", "6"),
                 text("ef.dlq.service_version", "0.1.0"),
             ],
-            Failure {
+            DeadLetterHeaders {
                 family: Format::Eventflow,
                 stage: "validator".into(),
                 code: "not_json".into(),
@@ -61,11 +65,11 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 detail: "expected value".into(),
                 disposition: "poison".into(),
                 attempts: 2,
-                origin: place(RAW, 4, 77),
+                origin: position(RAW, 4, 77),
                 first_failed_micros: Some(5),
                 last_failed_micros: Some(6),
                 service_version: Some("0.1.0".into()),
-                ..Failure::default()
+                ..DeadLetterHeaders::default()
             },
         ),
         (
@@ -83,7 +87,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 text("ef.dlq.group", "eventflow-persistence"),
                 text("ef.dlq.code", "conflict"),
             ],
-            Failure {
+            DeadLetterHeaders {
                 family: Format::Eventflow,
                 stage: "persistence".into(),
                 code: "conflict".into(),
@@ -91,9 +95,9 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
                 disposition: "unknown".into(),
                 attempts: 1,
                 replay_count: 2,
-                origin: place(RAW, 4, 77),
-                failed: place("events.retry.eventflow-persistence.v1", 1, 9),
-                ..Failure::default()
+                origin: position(RAW, 4, 77),
+                failed: position("events.retry.eventflow-persistence.v1", 1, 9),
+                ..DeadLetterHeaders::default()
             },
         ),
         (

@@ -13,7 +13,7 @@ pub(crate) type Headers = Vec<(String, Option<Vec<u8>>)>;
 
 /// What a replay needs to know of a dead letter.
 #[derive(Debug, Clone)]
-pub(crate) struct Letter {
+pub(crate) struct ReplayLetter {
     pub(crate) id: i64,
     pub(crate) state: DeadLetterState,
     /// The replay it is, or was last, part of
@@ -26,15 +26,15 @@ pub(crate) struct Letter {
     /// As it failed; none is Kafka's null, or [`dropped`](Self::dropped)
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) value_sha256: Option<Vec<u8>>,
-    /// The index's limits dropped the value
+    /// Retention dropped the value
     pub(crate) dropped: bool,
     pub(crate) headers: Headers,
-    pub(crate) edit: Option<Edit>,
+    pub(crate) edit: Option<EditedValue>,
 }
 
 /// What a person made of the value.
 #[derive(Debug, Clone)]
-pub(crate) struct Edit {
+pub(crate) struct EditedValue {
     pub(crate) id: i64,
     pub(crate) by: String,
     pub(crate) value: Vec<u8>,
@@ -42,7 +42,7 @@ pub(crate) struct Edit {
 
 /// As it is stored: the edit's columns are null where there is none.
 #[derive(FromRow)]
-struct LetterRow {
+struct ReplayLetterRow {
     id: i64,
     state: DeadLetterState,
     job: Option<String>,
@@ -70,8 +70,8 @@ const COLUMNS: &str =
 pub(crate) async fn load(
     connection: &mut PgConnection,
     ids: &[i64],
-) -> Result<Vec<Letter>, sqlx::Error> {
-    let rows: Vec<LetterRow> = sqlx::query_as(COLUMNS)
+) -> Result<Vec<ReplayLetter>, sqlx::Error> {
+    let rows: Vec<ReplayLetterRow> = sqlx::query_as(COLUMNS)
         .bind(ids)
         .fetch_all(connection)
         .await?;
@@ -82,21 +82,21 @@ pub(crate) async fn load(
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     ids: &[i64],
-) -> Result<Vec<Letter>, sqlx::Error> {
+) -> Result<Vec<ReplayLetter>, sqlx::Error> {
     let query = sqlx::AssertSqlSafe(format!("{COLUMNS} FOR UPDATE OF d"));
-    let rows: Vec<LetterRow> = sqlx::query_as(query)
+    let rows: Vec<ReplayLetterRow> = sqlx::query_as(query)
         .bind(ids)
         .fetch_all(connection)
         .await?;
     rows.into_iter().map(letter_of).collect()
 }
 
-fn letter_of(row: LetterRow) -> Result<Letter, sqlx::Error> {
+fn letter_of(row: ReplayLetterRow) -> Result<ReplayLetter, sqlx::Error> {
     let edit = match (row.edit_id, row.edited_by, row.edited) {
-        (Some(id), Some(by), Some(value)) => Some(Edit { id, by, value }),
+        (Some(id), Some(by), Some(value)) => Some(EditedValue { id, by, value }),
         (_, _, _) => None,
     };
-    Ok(Letter {
+    Ok(ReplayLetter {
         id: row.id,
         state: row.state,
         job: row.job,
@@ -134,7 +134,7 @@ fn headers_of(text: &str) -> Result<Headers, String> {
         .collect()
 }
 
-impl Letter {
+impl ReplayLetter {
     /// The value a replay would send now.
     pub(crate) fn outgoing(&self) -> Option<&[u8]> {
         self.edit
@@ -213,8 +213,8 @@ pub(crate) fn record_headers(headers: &Headers) -> RecordHeaders {
 mod tests {
     use super::*;
 
-    fn letter(headers: &[(&str, &str)], edit: Option<&str>) -> Letter {
-        Letter {
+    fn letter(headers: &[(&str, &str)], edit: Option<&str>) -> ReplayLetter {
+        ReplayLetter {
             id: 1,
             state: DeadLetterState::Open,
             job: None,
@@ -229,7 +229,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())))
                 .collect(),
-            edit: edit.map(|by| Edit {
+            edit: edit.map(|by| EditedValue {
                 id: 7,
                 by: by.to_owned(),
                 value: b"edited".to_vec(),
@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    fn sent(letter: &Letter, name: &str) -> Vec<String> {
+    fn sent(letter: &ReplayLetter, name: &str) -> Vec<String> {
         let all = letter
             .retry_headers("job", 2)
             .into_iter()
