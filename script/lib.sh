@@ -1,4 +1,4 @@
-# Set-up shared by the scripts: what is missing is installed, with a word on why. Sourced, not run.
+# Set-up shared by the scripts: installs what is missing and says why. Sourced, not run.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,14 +17,14 @@ need() {
     fi
 }
 
-# Sets `as` to what it takes to be root: nothing, or sudo. Fails where neither works without a password.
+# Sets `as` to what makes a command run as root: nothing, or sudo. Fails if neither works without a password.
 as=()
 become_root() {
     [ "$(id -u)" -eq 0 ] && return
     command -v sudo >/dev/null && sudo -n true 2>/dev/null && as=(sudo)
 }
 
-# Installs what `need` noted, or fails having said what to do.
+# Installs what `need` noted, or says what to do and fails.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return
     local packages=("${missing[@]}")
@@ -81,7 +81,7 @@ pytool() {
     touch "$home/.complete"
 }
 
-# Prometheus and its node exporter, without the servers that their packages start.
+# Installs Prometheus and its node exporter, and stops the servers that their packages start.
 set_up_prometheus() {
     need prometheus "to check rules, and to scrape the running pipeline" command -v promtool
     need prometheus-node-exporter "to see how full disks are, as the alerts do" command -v prometheus-node-exporter
@@ -120,7 +120,7 @@ set_up_rust() {
     has_rust >/dev/null || { say "Rust $(pinned) does not run here"; return 1; }
 }
 
-# What it takes to build. Ends the script with 2 if that cannot be installed; what was noted before by `need` is installed with it.
+# Installs what a build needs, and what `need` noted before. Ends the script with 2 if that fails.
 set_up_build() {
     need ca-certificates "certificates to download crates" test -e /etc/ssl/certs/ca-certificates.crt
     need curl "to fetch the Rust toolchain" command -v curl

@@ -1,4 +1,4 @@
-# What the scripts of the workflows share. Each also runs at a desk; its first comment is its manual (--help). Sourced, not run.
+# What the scripts of the workflows share. Each also runs on any machine; its first comment is its manual (--help). Sourced, not run.
 # shellcheck shell=bash
 # shellcheck source=script/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -29,13 +29,13 @@ given() {
 
 is_digest() { [[ ${1:-} =~ ^sha256:[0-9a-f]{64}$ ]]; }
 
-# output NAME VALUE: a result for the jobs that follow, and for whoever reads along.
+# output NAME VALUE: a result for the jobs that follow, also printed.
 output() {
     echo "$1=$2"
     [ -z "${GITHUB_OUTPUT:-}" ] || echo "$1=$2" >>"$GITHUB_OUTPUT"
 }
 
-# summary: what standard input says goes on the run's page too.
+# summary: prints standard input, also on the run's page.
 summary() { tee -a "${GITHUB_STEP_SUMMARY:-/dev/null}"; }
 
 # cargo_tool NAME VERSION: a cargo subcommand of exactly that version.
