@@ -170,7 +170,7 @@ variable "ami_id" {
 }
 
 variable "kafka_mirror" {
-  description = "Maven repository from which our own broker fetches Apache Kafka from (every file has its pinned SHA-256); HTTPS"
+  description = "Maven repository from which our own broker fetches Apache Kafka (every file has its pinned SHA-256); HTTPS"
   type        = string
   default     = "https://repo1.maven.org/maven2"
 
