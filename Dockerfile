@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One image for every role: docker build -t eventflow:local . && docker run --rm eventflow:local --help
-# The last stage has one static program and what it trusts: no shell, no package manager, nothing to write to.
+# The last stage has one static program and the certificate authorities it trusts: no shell, no package manager, nothing writable.
 
 FROM rust:1.95.0-slim-bookworm AS rust
 # hadolint ignore=DL3008
@@ -16,10 +16,10 @@ COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
 
 FROM rust AS build
-# As in infra/image/rootfs, or the dependencies would be made for another C library.
+# As in infra/image/rootfs; otherwise the dependencies would be built for another C library.
 ENV CC=musl-gcc CARGO_PROFILE_RELEASE_STRIP=debuginfo
 COPY --from=plan /src/recipe.json .
-# Dependencies are a layer of their own, rebuilt only when they change.
+# Dependencies have a layer of their own, rebuilt only when they change.
 RUN cargo chef cook --locked --release --target "$(uname -m)-unknown-linux-musl" \
     -p eventflow --no-default-features --features static,msk-iam --recipe-path recipe.json
 COPY . .

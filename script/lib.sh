@@ -81,7 +81,7 @@ pytool() {
     touch "$home/.complete"
 }
 
-# Prometheus and its node exporter, without the servers that their packages start.
+# Installs Prometheus and its node exporter, and stops the servers that their packages start.
 set_up_prometheus() {
     need prometheus "to check rules, and to scrape the running pipeline" command -v promtool
     need prometheus-node-exporter "to see how full disks are, as the alerts do" command -v prometheus-node-exporter

@@ -1,4 +1,4 @@
-# Needed only where an instance is made, and only until one is named.
+# Needed only if an instance is created and ami_id is not set.
 data "aws_ssm_parameter" "ami" {
   count = var.ami_id == null && (local.own_broker || local.settings.egress == "nat_instance") ? 1 : 0
   name  = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"

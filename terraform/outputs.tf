@@ -14,7 +14,7 @@ output "edge_target" {
 }
 
 output "curl" {
-  description = "Paste it: one signed webhook; the secret is in no argument and in no history"
+  description = "Command that sends one signed webhook; the secret is in no argument and no shell history"
   value       = <<-EOT
     body='{"event_id":"evt_'$(date +%s)'","event_type":"payment.authorized.v1","schema_version":1,"source":"payment-authorized","timestamp":"'$(date -u +%FT%TZ)'","payload":{"payment_id":"pay_1","provider_auth_id":"auth_1","order_id":"ord_1","amount":"49.90","currency":"USD"}}'
     at=$(date +%s)
@@ -24,7 +24,7 @@ output "curl" {
 }
 
 output "smoke" {
-  description = "The same and more, from where eventflow is installed"
+  description = "Command of the smoke test, for a machine with eventflow"
   value       = "EVENTFLOW_WEBHOOK_SIGNING_SECRET=$(${local.read_secret}) eventflow smoke --url ${module.edge.url}"
 }
 
@@ -61,7 +61,7 @@ output "dashboard" {
 }
 
 output "monthly_usd" {
-  description = "What a month costs, about"
+  description = "Approximate cost of a month, in US dollars"
   value       = module.cost.monthly_usd
 }
 

@@ -1,4 +1,4 @@
-# The two presets, and what overrides make of them. Everything else reads local.settings.
+# The two presets, with the overrides applied. Everything else reads local.settings.
 locals {
   presets = {
     demo = {
@@ -35,7 +35,7 @@ locals {
       zones          = 3
       tasks          = { producer = 2, validator = 2, persistence = 2, registry = 2 }
       max_tasks      = { producer = 6, validator = 6, analytics = 3, persistence = 6 }
-      # What only measures may be interrupted; what vendors and the audit wait for is not.
+      # Roles that only measure or repair may be interrupted; those that vendors and rows wait for may not.
       spot                = { analytics = true, recovery = true }
       log_days            = 365
       container_insights  = true
@@ -51,6 +51,6 @@ locals {
 
   stack = "${var.name}-${var.profile}"
   azs   = [for letter in coalesce(var.azs, slice(["a", "b", "c"], 0, local.settings.zones)) : "${var.region}${letter}"]
-  # Stack: the budget counts by it, and CI's apply role knows its keys by it.
+  # Stack: the budget counts by this tag, and CI's apply role recognizes its keys by it.
   tags = merge({ Stack = "${var.name}-${var.profile}", Project = var.name, Profile = var.profile, ManagedBy = "terraform" }, var.tags)
 }

@@ -6,11 +6,11 @@ locals {
 
   commands = merge({ for role in local.services : role => [role] }, { ops = ["admin", "--help"] })
 
-  # What is only for one role. The others' operations port is on loopback, where the container checks its health: the image's own
-  # default is every address, for a network in which somebody scrapes metrics.
+  # Settings of single roles. The operations port is on loopback, where the container's health check reads it; the image's default is every
+  # address, for networks in which something scrapes metrics.
   own_settings = {
     producer = { EVENTFLOW_PRODUCER_LISTEN = "0.0.0.0:${local.port.producer}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.health}" }
-    # Registry and simulator have one port; `eventflow healthcheck` reads it here.
+    # Registry and simulator have one port; `eventflow healthcheck` reads it from this setting.
     registry = { EVENTFLOW_REGISTRY_LISTEN = "0.0.0.0:${local.port.registry}", EVENTFLOW_OPS_LISTEN = "0.0.0.0:${local.port.registry}" }
     simulator = {
       EVENTFLOW_WEBHOOK_URL         = "http://producer.${local.namespace}:${local.port.producer}/api/webhooks/payment-authorized"
@@ -18,7 +18,7 @@ locals {
       SIMULATOR_AUTO_STREAM_ENABLED = "true"
       SIMULATOR_AUTO_STREAM_RPS     = "1"
     }
-    # Its API would need TLS of its own beyond loopback; on-call works by one-off tasks on the database.
+    # Beyond loopback its API would need a certificate of its own; on-call uses one-off tasks on the database.
     recovery = { EVENTFLOW_RECOVERY_LISTEN = "127.0.0.1:8004" }
     ops      = { EVENTFLOW_TOPIC_REPLICATION = tostring(module.kafka.replicas) }
   }
@@ -36,7 +36,7 @@ locals {
   task_secrets = { for role in local.roles : role => merge(
     { for name in local.secrets_of[role] : "EVENTFLOW_WEBHOOK_SIGNING_SECRET" => module.secrets.arns[name] if name == "webhook" },
     { for name in local.secrets_of[role] : "EVENTFLOW_KAFKA_PASSWORD" => module.secrets.arns[name] if startswith(name, "kafka/") },
-    # The one-off role keeps the users' passwords; a role has only its own.
+    # The one-off role has the passwords of all users; a role has only its own.
     { for name in local.secrets_of[role] : role == "ops" ? "EVENTFLOW_${upper(trimprefix(name, "database/"))}_DATABASE_PASSWORD" : "PGPASSWORD" => module.secrets.arns[name]
     if startswith(name, "database/") },
     { for name in ["EVENTFLOW_KAFKA_CA"] : name => module.kafka.ca_parameter_arn if local.own_broker && contains(local.on_kafka, role) },
@@ -102,7 +102,7 @@ module "service" {
     tasks         = local.tasks[each.key]
     max_tasks     = local.max_tasks[each.key]
     spot          = lookup(local.settings.spot, each.key, false)
-    burst_on_spot = contains(keys(local.stages), each.key) # consumers: what an interrupted one had not committed, the next reads again
+    burst_on_spot = contains(keys(local.stages), each.key) # consumers: what an interrupted task had not committed is read again
     namespace_id  = contains(["producer", "registry"], each.key) ? aws_service_discovery_private_dns_namespace.this.id : null
     srv           = each.key == "producer" && local.settings.edge == "http_api"
     target_group  = each.key == "producer" ? local.target_group : null

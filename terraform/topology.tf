@@ -1,8 +1,8 @@
-# Who there is, what each may do, and who may connect to whom. Everything else is derived from here and from infra/kafka/pipeline.json.
+# The roles, what each may do, and who may connect to whom. Everything else follows from this file and infra/kafka/pipeline.json.
 locals {
   pipeline = jsondecode(file("${path.module}/../infra/kafka/pipeline.json"))
 
-  # The description's defaults, written out: its form is contracts/src/pipeline.rs.
+  # The pipeline's defaults, written out: contracts/src/pipeline.rs defines them.
   stages = { for stage in local.pipeline.stages : stage.name => {
     group   = stage.group
     reads   = stage.reads
@@ -18,7 +18,7 @@ locals {
   services = toset(concat(["producer", "recovery", "registry"], keys(local.stages), local.settings.simulator ? ["simulator"] : []))
   roles    = setunion(local.services, ["ops"])
 
-  # What each may do on Kafka, as `Pipeline::principals` has it. On the own broker ops is the superuser admin.
+  # What each may do on Kafka, as `Pipeline::principals` has it. On our own broker, ops is the superuser admin.
   principals = merge(
     {
       producer = { write = [local.pipeline.raw], read = [], groups = [], describe_groups = [] }
@@ -64,7 +64,7 @@ locals {
     { for role in local.database_users : "database/${role}" => "Password of the database user eventflow_${role}" },
     local.own_broker ? { for user in setunion(keys(local.principals), ["admin"]) : "kafka/${user}" => "Password of the Kafka user ${user}" } : {},
   )
-  # Which of them a role's task is started with; nothing else is readable for it.
+  # The secrets that a role's task starts with; it can read no others.
   secrets_of = { for role in local.roles : role => concat(
     local.own_broker && contains(local.on_kafka, role) ? ["kafka/${role == "ops" ? "admin" : role}"] : [],
     contains(local.on_webhooks, role) ? ["webhook"] : [],

@@ -31,7 +31,7 @@ variable "region" {
 }
 
 variable "account_id" {
-  description = "The account this stack is for; any other is refused"
+  description = "The account of this stack; any other is refused"
   type        = string
 
   validation {
@@ -74,7 +74,7 @@ variable "image_digest" {
 }
 
 variable "overrides" {
-  description = "What is different from the profile; what is null is the profile's (profiles.tf)"
+  description = "Changes to the profile; null keeps the profile's value (profiles.tf)"
   type = object({
     kafka_kind          = optional(string)
     kafka_instance      = optional(string)
@@ -141,7 +141,7 @@ variable "certificate_arn" {
     error_message = "certificate_arn is the ARN of a certificate in ACM."
   }
   validation {
-    # By name: which edge it is, is known from the variables alone, so this fails before anything is planned.
+    # Checked by name: the variables alone decide the edge, so this fails before anything is planned.
     condition     = local.settings.edge != "alb" || (var.certificate_arn != null && var.domain_name != null)
     error_message = "edge alb needs certificate_arn and domain_name: webhooks are not taken over plain HTTP."
   }
@@ -159,7 +159,7 @@ variable "secrets_version" {
 }
 
 variable "ami_id" {
-  description = "Amazon Linux 2023 (ARM) of the NAT instance and of the own broker; null: today's, kept until the instance is replaced"
+  description = "Amazon Linux 2023 (ARM) of the NAT instance and of our own broker; null: today's, kept until the instance is replaced"
   type        = string
   default     = null
 
@@ -170,7 +170,7 @@ variable "ami_id" {
 }
 
 variable "kafka_mirror" {
-  description = "Maven repository the own broker fetches Apache Kafka from (every file has its pinned SHA-256); HTTPS"
+  description = "Maven repository from which our own broker fetches Apache Kafka (every file has its pinned SHA-256); HTTPS"
   type        = string
   default     = "https://repo1.maven.org/maven2"
 
@@ -204,7 +204,7 @@ variable "monthly_budget_usd" {
 }
 
 variable "office_hours" {
-  description = "Park the stack outside these hours; null: day and night"
+  description = "Park the stack outside these hours; null: never"
   type = object({
     timezone = optional(string, "Europe/Berlin")
     days     = optional(string, "MON-FRI")
@@ -221,7 +221,7 @@ variable "tags" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Ceiling of every role made here (terraform/bootstrap: workload_boundary_arn): CI's apply role may make none without it"
+  description = "Permissions boundary of every role created here (terraform/bootstrap: workload_boundary_arn): CI's apply role may create none without it"
   type        = string
   default     = null
 

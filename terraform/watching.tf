@@ -1,4 +1,4 @@
-# Alarms, dashboard, budget, parking and price: from when there is something to watch.
+# Alarms, dashboard, budget and parking once there is an image to run; and the costs.
 module "observability" {
   source                   = "./modules/observability"
   permissions_boundary_arn = var.permissions_boundary_arn
@@ -72,7 +72,7 @@ module "cost" {
     endpoints      = module.network.interface_endpoints
     waf_rules      = module.edge.waf_rules
     kms_keys       = 1
-    secrets        = length(local.secrets) + 1 # and the one RDS keeps
+    secrets        = length(local.secrets) + 1 # and the one that RDS keeps
     alarms         = try(module.observability[0].counts.alarms, 0)
     custom_metrics = try(module.observability[0].counts.custom_metrics, 0)
     dns_zones      = 1

@@ -1,4 +1,4 @@
-"""Every step is one call of a script of ours, which therefore also runs at a desk, or an action pinned by its commit with its version beside it;
+"""Every step is one call of a script of ours, which therefore runs on any machine, or an action pinned by its commit with its version beside it;
 no permission is given twice as wide as needed, and nothing is run without an end. steps.py WORKFLOW...; steps.py --planted tests itself."""
 
 import os

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 aws() { command aws --region "$AWS_REGION" --output json --no-cli-pager "$@"; }
 
-# registry_login HOST: docker's and gh's access to the image registry, for as long as a token of it lasts.
+# registry_login HOST: logs docker and gh in to the image registry, for as long as its token lasts.
 registry_login() { aws ecr get-login-password | docker login --username AWS --password-stdin "$1" >/dev/null 2>&1; }
 
 # with_image DEPLOY IMAGE: registers the ops task with another image, for one run; prints its ARN.
@@ -17,8 +17,8 @@ with_image() {
     aws ecs register-task-definition --cli-input-json "file://$scratch/task.json" | jq -er .taskDefinition.taskDefinitionArn
 }
 
-# one_off DEPLOY IMAGE COMMAND...: runs `eventflow COMMAND` as a task of its own, with IMAGE instead of the deployed one unless that is
-# empty; prints its log; succeeds when it did. Ten minutes at most: then it is stopped, so that nothing is migrated after it was said to have failed.
+# one_off DEPLOY IMAGE COMMAND...: runs `eventflow COMMAND` as a task of its own, with IMAGE if that is not empty, else with the deployed image; prints
+# its log; succeeds if the task did. After ten minutes the task is stopped, so that nothing migrates after it was reported as failed.
 one_off() {
     local deploy=$1 image=$2 definition task cluster status stopped=no result=1
     shift 2
@@ -51,8 +51,8 @@ one_off() {
     return $result
 }
 
-# settled DEPLOY: every service has settled on the task definition that Terraform gave it. Looked at, because a service that ECS' circuit
-# breaker took back to its old one is stable too.
+# settled DEPLOY: waits until every service is stable, with the task definition that Terraform gave it: a service that ECS' circuit breaker rolled back
+# to its old one is stable too.
 settled() {
     local names state other
     mapfile -t names < <(jq -r '.services | keys[]' <<<"$1")

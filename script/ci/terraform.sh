@@ -27,12 +27,12 @@ set_up_terraform() {
     PATH=$home:$PATH
 }
 
-# The root module; script/ci/test puts another folder in its place.
+# The root module; script/ci/test sets another folder.
 tf_root=${TF_ROOT:-terraform}
 tf() { terraform -chdir="$tf_root" "$@"; }
 
 # tf_init PROFILE [LOCK]: the profile's state, in the bucket that terraform/bootstrap made. TF_BACKEND is its output `backend`. LOCK is the lock file
-# a plan was made with: a plan can be applied by exactly that provider, and a newer one may have come out since.
+# a plan was made with: a plan can be applied only with the same provider, and a newer one may be out by then.
 tf_init() {
     [ "$1" = demo ] || [ "$1" = production ] || wrong "the profile is demo or production"
     set_up_terraform || return 1
@@ -48,11 +48,11 @@ tf_init() {
     [ $status = 0 ] || { say "terraform init failed (see above)"; return 1; }
 }
 
-# plan_hash DIR: what is approved: the plan, and the providers that it was made with.
+# plan_hash DIR: the hash that is approved: of the plan and of the providers it was made with.
 plan_hash() { (cd "$1" && sha256sum tfplan terraform.lock.hcl) | sha256sum | cut -d' ' -f1; }
 
-# tf_plan PROFILE DIGEST FILE [MORE...]: a plan kept in FILE. Without a lock: who may only read cannot take one, and a plan whose state
-# has changed since is refused when it is applied. TFVARS has what the profile's file leaves open (account_id, ...): HCL, one a line.
+# tf_plan PROFILE DIGEST FILE [MORE...]: a plan kept in FILE. Without a lock, since a role that may only read cannot take one; a plan whose state
+# has changed since is refused when it is applied. TFVARS has what the profile's file leaves open (account_id, ...): HCL, one per line.
 tf_plan() {
     local profile=$1 digest=$2 file=$3
     shift 3
@@ -69,7 +69,7 @@ given_variables() {
     [ -z "$2" ] || variables+=(-var "image_digest=$2")
 }
 
-# What runs now: Terraform's output `deploy`, or nothing before the first apply. Fails when it cannot be read: that is not the same as nothing.
+# What runs now: Terraform's output `deploy`, or nothing before the first apply. Fails when it cannot be read, which is not the same as nothing.
 # A JSON object: image_digest, url (the public edge), inside_url (the producer, from inside), cluster, services (name to task definition), and
 # of one-off tasks task_definition, container, subnets, security_groups, log_group, log_prefix.
 deployed() { tf output -json | jq -c '.deploy.value // empty' || { say "Terraform's output deploy cannot be read (see above)"; return 1; }; }

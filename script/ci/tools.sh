@@ -1,4 +1,4 @@
-# Tools of the checks that are Go programs: fetched through the Go module proxy, whose checksum database proves them. Sourced after script/lib.sh.
+# Tools of the checks that are Go programs: fetched through the Go module proxy, whose checksum database verifies them. Sourced after script/lib.sh.
 # shellcheck shell=bash
 
 # gotool NAME MODULE VERSION [PACKAGE]: the program of a Go module, kept in the user's cache; sets `tool_bin` to where it is.
@@ -19,7 +19,7 @@ gotool() {
     }
 }
 
-# have WHAT COMMAND...: runs what fetches a tool. In CI it must succeed; elsewhere a check that cannot run is named and left out.
+# have WHAT COMMAND...: runs the command that fetches a tool. In CI it must succeed; elsewhere a check that cannot run is named and skipped.
 have() {
     local what=$1
     shift

@@ -1,9 +1,9 @@
-# apply: one role an environment. What it may do (a policy) is bounded twice: by its own boundary, which nobody's later policy can
-# widen, and by the boundary that it must put on every role it makes, so that it cannot make itself a stronger one.
+# apply: one role per environment. Its policy is bounded twice: by its own permissions boundary, which no later policy can widen, and by the
+# boundary that it must put on every role it creates, so that it cannot create a stronger one.
 locals {
   region_account = "${var.region}:${local.account}"
 
-  # Services whose resources carry the stack's name: only those of this environment.
+  # Services whose resources have the stack's name: only those of this environment.
   named = { for environment in var.environments : environment => flatten([for stack in ["${var.name}-${environment}"] : [
     "arn:aws:budgets::${local.account}:budget/${stack}*",
     "arn:aws:cloudwatch:${local.region_account}:alarm:${stack}*",
@@ -66,13 +66,13 @@ data "aws_iam_policy_document" "apply" {
     ]
   }
   statement {
-    sid       = "RdsKeepsTheMasterPassword" # in a secret that RDS names, made with the rights of who makes the database
+    sid       = "RdsKeepsTheMasterPassword" # in a secret that RDS names and creates with the permissions of whoever creates the database
     actions   = ["secretsmanager:CreateSecret", "secretsmanager:TagResource"]
     resources = ["arn:aws:secretsmanager:${local.region_account}:secret:rds!db-*"]
   }
   statement {
-    # A key has an id, not a name: it is known by the tag that every resource of a stack carries. That tag is not there yet while a key is
-    # made, and who may tag any key may take it over. So a stack's one key is made by its first apply, which is a person's.
+    # A key has an id, not a name: it is recognized by the tag that every resource of a stack has. While a key is created the tag is not
+    # there yet, and a role that may tag any key could take it over. So a person does a stack's first apply, which creates its one key.
     sid = "ItsOwnKey"
     actions = [
       "kms:CreateGrant", "kms:Decrypt", "kms:DisableKey", "kms:EnableKeyRotation", "kms:Encrypt", "kms:GenerateDataKey*", "kms:PutKeyPolicy",
@@ -162,7 +162,7 @@ resource "aws_iam_role_policy_attachment" "apply" {
   policy_arn = aws_iam_policy.apply[each.key].arn
 }
 
-# A ceiling: it allows nothing by itself.
+# A permissions boundary: it allows nothing by itself.
 data "aws_iam_policy_document" "apply_boundary" {
   #checkov:skip=CKV_AWS_107:a boundary grants nothing
   #checkov:skip=CKV_AWS_108:a boundary grants nothing
@@ -218,7 +218,7 @@ data "aws_iam_policy_document" "apply_boundary" {
     resources = [aws_s3_bucket.state.arn, "${aws_s3_bucket.state.arn}/*"]
   }
   statement {
-    sid       = "SecretsAreForTasks" # Terraform writes them and never has to read them
+    sid       = "SecretsAreForTasks" # Terraform writes them and never needs to read them
     effect    = "Deny"
     actions   = ["secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue"]
     resources = ["*"]
@@ -246,7 +246,7 @@ resource "aws_iam_policy" "apply_boundary" {
   }
 }
 
-# The ceiling of every role that a stack makes: what tasks, the broker and the schedules ever need.
+# The permissions boundary of every role that a stack creates: all that tasks, the broker and the schedules ever need.
 data "aws_iam_policy_document" "workload_boundary" {
   #checkov:skip=CKV_AWS_107:a boundary grants nothing
   #checkov:skip=CKV_AWS_108:a boundary grants nothing

@@ -1,5 +1,5 @@
-# GitHub's workflows take one of these roles with a token of their own run: there is no access key anywhere.
-# Who may take which is an exact `sub`, never a pattern.
+# GitHub's workflows assume one of these roles with the token of their run: there is no access key anywhere.
+# Each role trusts an exact `sub`, never a pattern.
 resource "aws_iam_openid_connect_provider" "github" {
   count          = var.create_oidc_provider ? 1 : 0
   url            = "https://token.actions.githubusercontent.com"
@@ -15,12 +15,12 @@ locals {
   github = "token.actions.githubusercontent.com"
   issuer = one(concat(aws_iam_openid_connect_provider.github[*].arn, data.aws_iam_openid_connect_provider.github[*].arn))
 
-  # Repositories made or renamed since 2026-07-15 identify themselves by number, too: a name that was released and taken by another owner is
-  # then not trusted. The pieces of a name and of its number are joined by "@".
+  # Repositories made or renamed since 2026-07-15 identify themselves by number, too, so that a name which another owner has taken over is not
+  # trusted. Name and number are joined by "@".
   identity = [var.github_owner_id, var.github_repository_id]
   subject  = "repo:${join("/", [for i, part in split("/", var.github_repository) : join("@", compact([part, local.identity[i]]))])}"
 
-  # A job that names an environment has that in its `sub`, and neither its branch nor its event.
+  # The `sub` of a job with an environment has the environment, and neither the branch nor the event.
   trusted = merge({
     plan = ["${local.subject}:environment:plan"]
     push = ["${local.subject}:environment:build"]
@@ -54,7 +54,7 @@ resource "aws_iam_role" "github" {
   name                 = "${var.name}-ci-${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.trust[each.key].json
   permissions_boundary = startswith(each.key, "apply-") ? aws_iam_policy.apply_boundary.arn : null
-  # A first apply with MSK takes most of an hour: credentials must not end in the middle of it.
+  # A first apply with MSK takes most of an hour, and credentials must not expire during it.
   max_session_duration = startswith(each.key, "apply-") ? 7200 : 3600
 }
 
@@ -82,14 +82,14 @@ resource "aws_iam_role_policy" "push" {
   policy = data.aws_iam_policy_document.push.json
 }
 
-# plan: reads what there is and compares. It takes no lock (`terraform plan -lock=false`), so it can write nothing at all.
+# plan: reads and compares. It takes no lock (`terraform plan -lock=false`), so it can write nothing at all.
 resource "aws_iam_role_policy_attachment" "read" {
   for_each   = { for role in keys(local.trusted) : role => role if role != "push" }
   role       = aws_iam_role.github[each.key].name
   policy_arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 }
 
-# ReadOnlyAccess reads data too. A plan wants to know what there is, not what is in it.
+# ReadOnlyAccess also reads data. A plan needs to know which resources exist, not what is in them.
 data "aws_iam_policy_document" "plan" {
   statement {
     sid       = "ReadTheState"
@@ -102,13 +102,13 @@ data "aws_iam_policy_document" "plan" {
     resources = [aws_kms_key.state.arn]
   }
   statement {
-    # Ephemeral passwords are made when a plan opens them; this one is thrown away. ReadOnlyAccess does not have the call.
+    # A plan generates ephemeral passwords and throws them away. ReadOnlyAccess does not include that call.
     sid       = "MakeUpPasswords"
     actions   = ["secretsmanager:GetRandomPassword"]
     resources = ["*"]
   }
   statement {
-    sid       = "ReadTheBudgetsTags" # nor this one
+    sid       = "ReadTheBudgetsTags" # nor does it include this one
     actions   = ["budgets:ListTagsForResource"]
     resources = ["arn:aws:budgets::${local.account}:budget/${var.name}-*"]
   }

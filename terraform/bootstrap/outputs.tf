@@ -4,7 +4,7 @@ output "roles" {
 }
 
 output "workload_boundary_arn" {
-  description = "Permissions boundary of every role that a stack makes (variable permissions_boundary_arn of the root): CI may make no other"
+  description = "Permissions boundary of every role that a stack creates (variable permissions_boundary_arn of the root): CI may create no other"
   value       = aws_iam_policy.workload_boundary.arn
 }
 

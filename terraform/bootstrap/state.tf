@@ -1,9 +1,9 @@
-# Where Terraform remembers what it made. No secret value is in it (they are write-only), but it names everything there is.
+# The bucket for Terraform's state. It has no secret value (they are write-only), but names every resource.
 data "aws_iam_policy_document" "state_key" {
   #checkov:skip=CKV_AWS_109:a key policy's "*" is the key itself
   #checkov:skip=CKV_AWS_111:a key policy's "*" is the key itself
   #checkov:skip=CKV_AWS_356:a key policy's "*" is the key itself
-  # The usual root statement: without it nobody could manage the key. "*" is this key, the only resource a key policy can name.
+  # The usual root statement, without which nobody could manage the key. "*" is this key, the only resource that a key policy can name.
   statement {
     sid       = "AccountManagesItsKey"
     actions   = ["kms:*"]

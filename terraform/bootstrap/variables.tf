@@ -10,16 +10,16 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of the state and of every stack: CI may make nothing elsewhere"
+  description = "Region of the state and of every stack: CI may create nothing elsewhere"
   type        = string
   default     = "us-east-1"
 }
 
 variable "github_repository" {
-  description = "owner/repository whose workflows may take the roles"
+  description = "owner/repository whose workflows may assume the roles"
   type        = string
 
-  # No "*": the name becomes part of who is trusted, and must be one repository.
+  # No "*": the name is part of what is trusted, and must be one repository.
   validation {
     condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
     error_message = "github_repository is owner/repository, such as octocat/eventflow."
@@ -64,7 +64,7 @@ variable "environments" {
 }
 
 variable "create_oidc_provider" {
-  description = "False where the account trusts GitHub already: there can be only one such provider"
+  description = "False if the account has an OIDC provider for GitHub already: there can be only one"
   type        = bool
   default     = true
 }

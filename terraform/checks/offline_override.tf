@@ -1,4 +1,4 @@
-# Laid over a copy of the root by terraform/check: a plan without a network and without an account.
+# terraform/check adds this to a copy of the root: a plan without a network and without an account.
 terraform {
   backend "local" {}
 }

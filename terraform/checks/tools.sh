@@ -1,4 +1,4 @@
-# Terraform and its AWS provider, from this machine if they are here, else fetched. Sourced by terraform/check after script/lib.sh.
+# Terraform and its AWS provider: those of this machine, else fetched. Sourced by terraform/check after script/lib.sh.
 # shellcheck shell=bash
 terraform_version=1.11.4 # fetched where there is none, or one before 1.11 (write-only arguments)
 declare -A terraform_sha256=(
@@ -31,7 +31,7 @@ get_terraform() {
     install_missing || return 1
     zip=$(mktemp)
     mkdir -p "$home"
-    # Unpacked by Python, which is here anyway for the checks.
+    # Unpacked by Python, which the checks need anyway.
     if curl --proto '=https' --tlsv1.2 -sSfL --max-time 300 -o "$zip" "https://releases.hashicorp.com/terraform/$terraform_version/terraform_${terraform_version}_linux_$arch.zip" 2>/dev/null &&
         echo "${terraform_sha256[$arch]}  $zip" | sha256sum -c --quiet - >&2 && python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("terraform", sys.argv[2])' "$zip" "$home"; then
         chmod +x "$home/terraform"
@@ -73,8 +73,8 @@ usable_mirror() {
     return 1
 }
 
-# get_provider WORK: sets PLUGINS to the mirror's directory, or to nothing where the registry answers; fails with one line where
-# there is neither.
+# get_provider WORK: sets PLUGINS to the mirror's directory, or to nothing if the registry answers; fails with one line if there is
+# neither.
 get_provider() {
     local work=$1
     PLUGINS=$(find_plugins)

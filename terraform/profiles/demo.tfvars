@@ -1,3 +1,3 @@
-# The interview demo: own broker, HTTP API, NAT instance, Fargate Spot. account_id comes from the command line.
+# The demo: our own broker, HTTP API, NAT instance, Fargate Spot. account_id comes from the command line.
 profile            = "demo"
 monthly_budget_usd = 80

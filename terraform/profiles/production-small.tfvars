@@ -1,4 +1,4 @@
-# Production's rules at the price of the smallest machines: MSK and a load balancer with WAF, but two zones, t3 brokers and a NAT instance.
+# Production's rules on the smallest machines: MSK and a load balancer with WAF, but two zones, t3 brokers and a NAT instance.
 profile            = "production"
 monthly_budget_usd = 250
 

@@ -3,7 +3,7 @@ mock_provider "aws" {
   override_during = plan
 }
 
-# Mocks have no ephemeral resources: this one is real, and never asked anything in a plan.
+# Mocks have no ephemeral resources: this provider is real, and a plan never calls it.
 provider "aws" {
   alias                       = "passwords"
   region                      = "us-east-1"
@@ -21,7 +21,7 @@ variables {
   certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
 }
 
-# The matrix, written out by hand a second time: whoever changes infra/kafka/pipeline.json has to say so here as well.
+# The ACLs, written by hand a second time: a change of infra/kafka/pipeline.json must be made here, too.
 run "msk" {
   command = plan
   variables {
@@ -101,7 +101,7 @@ run "msk" {
     contains(module.kafka.guards.msk.properties, wanted)])
     error_message = "MSK's configuration: ${jsonencode(module.kafka.guards.msk.properties)}"
   }
-  # No `*` but the one that AWS makes necessary.
+  # No `*` except the one that AWS requires.
   assert {
     condition = alltrue(flatten([for p in values(module.identity.policies) : [for s in p.start :
     s.Sid == "EcrLogin" ? join(",", s.Action) == "ecr:GetAuthorizationToken" : alltrue([for r in flatten([s.Resource]) : r != "*"])]]))

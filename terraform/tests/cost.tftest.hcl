@@ -1,5 +1,5 @@
-# The price module: no provider, no mock. Shapes here are written out by hand, not read from the profiles: what the profiles
-# really make is priced in terraform/check, from the plan.
+# The cost module: no provider, no mock. The inputs are written by hand, not read from the profiles: terraform/check prices what the profiles
+# really create, from the plan.
 
 variables {
   shape = {
@@ -39,7 +39,7 @@ run "demo" {
     condition     = output.monthly_usd < 80
     error_message = "The demo costs ${output.monthly_usd} USD a month: the limit is 80."
   }
-  # By hand, on a calculator: a rate that is wrong in the table is wrong here too only if it is wrong twice.
+  # Calculated by hand, so that a wrong rate in the table is noticed unless it is wrong here, too.
   assert {
     condition     = output.by_component.database == 13.98 && output.by_component.egress == 7.36 && output.by_component.edge == 1
     error_message = "Database 13.98 (11.68 + 2.30), NAT instance 7.36 (3.07 + 3.65 + 0.64), edge 1.00: ${jsonencode(output.by_component)}"

@@ -3,7 +3,7 @@ mock_provider "aws" {
   override_during = plan
 }
 
-# Mocks have no ephemeral resources: this one is real, and never asked anything in a plan.
+# Mocks have no ephemeral resources: this provider is real, and a plan never calls it.
 provider "aws" {
   alias                       = "passwords"
   region                      = "us-east-1"
@@ -61,7 +61,7 @@ run "demo" {
     condition     = alltrue([for s in values(module.service) : endswith(s.container.image, "@sha256:0000000000000000000000000000000000000000000000000000000000000000")])
     error_message = "An image that is not named by its digest."
   }
-  # The load balancer asks the producer's; the registry has one port for all.
+  # The load balancer checks the producer's own port; the registry has one port for everything.
   assert {
     condition = { for role, s in module.service : role => one([for e in s.container.environment : e.value if e.name == "EVENTFLOW_OPS_LISTEN"]) if role != "simulator" } == {
       producer    = "0.0.0.0:9100", registry = "0.0.0.0:8081", validator = "127.0.0.1:9100", analytics = "127.0.0.1:9100"
@@ -69,7 +69,7 @@ run "demo" {
     }
     error_message = "An operations port that is reached from outside its task."
   }
-  # What ECS fills in is only ever named; what is written out is no secret.
+  # What ECS fills in is only named here; what is written out is not secret.
   assert {
     condition     = !anytrue(flatten([for s in values(module.service) : [for e in s.container.environment : can(regex("(?i)(password|secret|token)", e.name))]]))
     error_message = "A setting that sounds like a secret is written out in a task definition."
@@ -149,7 +149,7 @@ run "production_small" {
     condition     = alltrue([for s in values(module.service) : endswith(s.container.image, "@sha256:0000000000000000000000000000000000000000000000000000000000000000")])
     error_message = "An image that is not named by its digest."
   }
-  # The load balancer asks the producer's; the registry has one port for all.
+  # The load balancer checks the producer's own port; the registry has one port for everything.
   assert {
     condition = { for role, s in module.service : role => one([for e in s.container.environment : e.value if e.name == "EVENTFLOW_OPS_LISTEN"]) if role != "simulator" } == {
       producer    = "0.0.0.0:9100", registry = "0.0.0.0:8081", validator = "127.0.0.1:9100", analytics = "127.0.0.1:9100"
@@ -157,7 +157,7 @@ run "production_small" {
     }
     error_message = "An operations port that is reached from outside its task."
   }
-  # What ECS fills in is only ever named; what is written out is no secret.
+  # What ECS fills in is only named here; what is written out is not secret.
   assert {
     condition     = !anytrue(flatten([for s in values(module.service) : [for e in s.container.environment : can(regex("(?i)(password|secret|token)", e.name))]]))
     error_message = "A setting that sounds like a secret is written out in a task definition."
@@ -239,7 +239,7 @@ run "production" {
     condition     = alltrue([for s in values(module.service) : endswith(s.container.image, "@sha256:0000000000000000000000000000000000000000000000000000000000000000")])
     error_message = "An image that is not named by its digest."
   }
-  # The load balancer asks the producer's; the registry has one port for all.
+  # The load balancer checks the producer's own port; the registry has one port for everything.
   assert {
     condition = { for role, s in module.service : role => one([for e in s.container.environment : e.value if e.name == "EVENTFLOW_OPS_LISTEN"]) if role != "simulator" } == {
       producer    = "0.0.0.0:9100", registry = "0.0.0.0:8081", validator = "127.0.0.1:9100", analytics = "127.0.0.1:9100"
@@ -247,7 +247,7 @@ run "production" {
     }
     error_message = "An operations port that is reached from outside its task."
   }
-  # What ECS fills in is only ever named; what is written out is no secret.
+  # What ECS fills in is only named here; what is written out is not secret.
   assert {
     condition     = !anytrue(flatten([for s in values(module.service) : [for e in s.container.environment : can(regex("(?i)(password|secret|token)", e.name))]]))
     error_message = "A setting that sounds like a secret is written out in a task definition."

@@ -3,7 +3,7 @@ mock_provider "aws" {
   override_during = plan
 }
 
-# Mocks have no ephemeral resources: this one is real, and never asked anything in a plan.
+# Mocks have no ephemeral resources: this provider is real, and a plan never calls it.
 provider "aws" {
   alias                       = "passwords"
   region                      = "us-east-1"

@@ -158,7 +158,7 @@ impl World {
                     "--listen",
                     &self.recovery,
                     "--audit-seconds=1",
-                    "--api-token=anna:admin=env:TOKEN_OF_ANNA",
+                    "--api-token=anna:operator=env:TOKEN_OF_ANNA",
                 ]);
                 command.arg("--policies").arg(policies)
             }

@@ -56,8 +56,8 @@ impl World {
         SCHEMA.migrate(recovery.pool()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
-        std::fs::write(&file, "a-token-of-an-admin-0123\n").unwrap();
-        let tokens = Tokens::parse(&[format!("anna:admin=file:{}", file.display())]).unwrap();
+        std::fs::write(&file, "a-token-of-an-operator-0123\n").unwrap();
+        let tokens = Tokens::parse(&[format!("anna:operator=file:{}", file.display())]).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api_url = format!("http://{}", listener.local_addr().unwrap());
         let (pool, shutdown) = (recovery.pool().clone(), CancellationToken::new());
@@ -117,7 +117,7 @@ impl World {
         match way {
             Way::Api => command
                 .env("EVENTFLOW_RECOVERY_URL", &self.api_url)
-                .env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-admin-0123"),
+                .env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-operator-0123"),
             Way::Database => command
                 .args(["--database", "--as", "dora"])
                 .env("EVENTFLOW_DATABASE_URL", &self.database_url),

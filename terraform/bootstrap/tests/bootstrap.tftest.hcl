@@ -1,4 +1,4 @@
-# The statements are read here as they are written; their JSON is mocked.
+# The statements are checked as they are written; their JSON is mocked.
 mock_provider "aws" {
   # Plans only: the state bucket refuses to be destroyed, even a mocked one.
   override_during = plan
@@ -134,8 +134,8 @@ run "a_role_that_a_stack_makes_is_bounded" {
   }
 }
 
-# AWS takes 6144 characters in a managed policy. This counts a few more than the JSON will have, which cannot be written before the
-# state's key is made; the resource itself counts exactly, and refuses.
+# AWS allows 6144 characters in a managed policy. This counts a few more than the JSON will have, which is not known before the state's key
+# exists; the resource itself counts exactly, and fails.
 run "the_policies_fit" {
   command = plan
   assert {

@@ -1,11 +1,11 @@
-# The state bucket protects itself from `terraform destroy`; a rehearsal must be able to end.
+# The state bucket is protected from `terraform destroy`; this run must be able to destroy it.
 resource "aws_s3_bucket" "state" {
   lifecycle {
     prevent_destroy = false
   }
 }
 
-# As the real one, without what moto loses (abort_incomplete_multipart_upload: getmoto/moto#9729), for which the provider waits.
+# As the real one, without a setting that moto loses and the provider waits for (abort_incomplete_multipart_upload: getmoto/moto#9729).
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
   rule {
     id     = "old-versions"

@@ -1,5 +1,5 @@
-# Laid over a copy of a root by terraform/checks/fake-aws/run: a fake AWS on this machine instead of the real one (AWS_ENDPOINT_URL).
-# It cannot be used by accident: terraform reads it only where the copy has it.
+# terraform/checks/fake-aws/run adds this to a copy of a root: a fake AWS on this machine instead of the real one (AWS_ENDPOINT_URL).
+# It cannot be used by accident: only the copy has it.
 terraform {
   backend "local" {}
 }

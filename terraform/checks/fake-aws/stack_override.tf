@@ -1,4 +1,4 @@
-# The whole demo, less what the fake cannot do or what only takes time. Laid over the root's copy, beside provider_override.tf.
+# The whole demo, without what the fake cannot do and what only takes time. Added to the root's copy, beside provider_override.tf.
 provider "aws" {
   alias                       = "passwords"
   access_key                  = "fake"
@@ -7,7 +7,7 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The provider waits minutes for any database, also for one that is there at once: its outputs are made up (database.tf).
+# The provider waits minutes for any database, even one that exists at once: the outputs are made up (database/main.tf).
 module "database" {
   source = "./checks/fake-aws/database"
 }

@@ -1,6 +1,6 @@
 # What a month costs, in US dollars: us-east-1, on demand, without free tier, tax and data between zones.
-# No provider: the price table is data, looked up by hand (terraform/README.md says when and where), so that a price that
-# moved is one line here and a failed test, not a surprise on the bill.
+# No provider: the price table is data, looked up by hand (terraform/README.md says when and where). When a price changes, change its
+# line here; a test fails until the README has it, too.
 locals {
   month = 730 # hours, as AWS counts
 
@@ -53,7 +53,7 @@ locals {
   fargate = sum(concat([0], [
     for name, s in var.shape.services : local.task_hour[name] * s.tasks * var.hours * (s.spot ? var.spot_share : 1)
   ]))
-  # The audit is a short task; Fargate bills a minute at least. As large as recovery, which it is.
+  # The audit is a short task, of recovery's size; Fargate bills at least a minute.
   audit = try(local.task_hour["recovery"], 0) / 60 * var.shape.audits_hourly * var.hours
 
   own_broker = var.shape.kafka_kind == "ec2"

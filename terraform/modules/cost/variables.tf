@@ -4,13 +4,13 @@ variable "shape" {
     terraform/check compares these numbers with the resources of the plan.
   EOT
   type = object({
-    # Fargate, ARM: one entry a service
+    # Fargate, ARM: one entry per service
     services = map(object({ cpu = number, memory_mb = number, tasks = number, spot = bool }))
 
     kafka_kind     = string # ec2 | msk
     kafka_instance = string # t4g.small, kafka.t3.small, kafka.m7g.large, ...
     kafka_brokers  = number
-    kafka_gb       = number # a broker
+    kafka_gb       = number # per broker
 
     db_class    = string # db.t4g.micro, ...
     db_multi_az = bool
@@ -27,11 +27,11 @@ variable "shape" {
     alarms         = number
     custom_metrics = number
     dns_zones      = optional(number, 0)
-    log_gb         = optional(number, 1) # ingested a month
+    log_gb         = optional(number, 1) # ingested per month
     image_gb       = optional(number, 0.5)
-    requests_m     = optional(number, 1) # million requests a month at the edge
+    requests_m     = optional(number, 1) # million requests per month at the edge
     lcu            = optional(number, 1) # load balancer capacity units used, on average
-    audits_hourly  = optional(number, 4) # scheduled audit tasks, a minute each (Fargate's least)
+    audits_hourly  = optional(number, 4) # scheduled audit tasks, billed a minute each (Fargate's minimum)
   })
 
   validation {

@@ -1,5 +1,5 @@
-# PostgreSQL: encrypted, TLS only, backed up to the second. RDS keeps the master password itself and changes it every week; the
-# roles have users of their own, with less rights, that `eventflow admin migrate` makes.
+# PostgreSQL: encrypted, TLS only, restorable to any second. RDS keeps the master password itself and changes it every week. The roles
+# have database users of their own, with fewer privileges, which `eventflow admin migrate` creates.
 resource "aws_db_subnet_group" "this" {
   name       = var.name
   subnet_ids = var.subnet_ids
@@ -17,7 +17,7 @@ resource "aws_db_parameter_group" "this" {
       "log_disconnections"         = "1"
       "log_lock_waits"             = "1"
       "log_min_duration_statement" = "1000"
-      # A slow statement is logged without its values: they are vendors' payloads.
+      # Slow statements are logged without their values, which are vendors' payloads.
       "log_parameter_max_length"          = "0"
       "log_parameter_max_length_on_error" = "0"
     }
@@ -32,7 +32,7 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
-# Made here, so that RDS does not make them without a key and for ever.
+# Created here, or RDS would create them without a key and keep them for ever.
 resource "aws_cloudwatch_log_group" "this" {
   for_each          = toset(["postgresql", "upgrade"])
   name              = "/aws/rds/instance/${var.name}/${each.key}"
@@ -51,7 +51,7 @@ resource "aws_db_instance" "this" {
   username                      = "eventflow_master"
   manage_master_user_password   = true
   master_user_secret_kms_key_id = var.kms_key_arn
-  # Passwords: the roles' users come with the image's own log-in; a token every 15 minutes would need an AWS SDK in each.
+  # Users log in with passwords: an IAM token every 15 minutes would need an AWS SDK in each role.
   iam_database_authentication_enabled = false
 
   storage_type          = "gp3"
@@ -64,7 +64,7 @@ resource "aws_db_instance" "this" {
   vpc_security_group_ids = [var.group_id]
   publicly_accessible    = false
   parameter_group_name   = aws_db_parameter_group.this.name
-  ca_cert_identifier     = "rds-ca-rsa2048-g1" # of the bundle in the image
+  ca_cert_identifier     = "rds-ca-rsa2048-g1" # its certificate is in the image
 
   backup_retention_period    = var.backup_days
   backup_window              = "02:00-03:00"
@@ -77,7 +77,7 @@ resource "aws_db_instance" "this" {
   skip_final_snapshot        = !var.protected
   final_snapshot_identifier  = var.protected ? "${var.name}-final" : null
 
-  performance_insights_enabled          = true # seven days of it cost nothing
+  performance_insights_enabled          = true # seven days are free
   performance_insights_retention_period = 7
   performance_insights_kms_key_id       = var.kms_key_arn
   enabled_cloudwatch_logs_exports       = ["postgresql", "upgrade"]

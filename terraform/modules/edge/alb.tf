@@ -1,4 +1,4 @@
-# Load balancer: TLS 1.3 and 1.2 with forward secrecy, plain HTTP only to be sent to HTTPS, a firewall in front.
+# Load balancer: TLS 1.3 and 1.2 with forward secrecy, plain HTTP only redirected to HTTPS, with a WAF in front.
 locals {
   alb = var.kind == "alb" ? 1 : 0
 }
@@ -31,7 +31,7 @@ resource "aws_lb_target_group" "producer" {
   port                 = var.port
   deregistration_delay = 30
 
-  # Alive, not ready: while Kafka is down the producer answers 503 with Retry-After itself, and replacing it would fix nothing.
+  # /health, not /ready: while Kafka is down the producer answers 503 with Retry-After itself, and replacing it would fix nothing.
   health_check {
     path                = "/health"
     port                = "9100"
@@ -93,12 +93,12 @@ resource "aws_lb_listener" "http" {
     redirect {
       protocol    = "HTTPS"
       port        = "443"
-      status_code = "HTTP_301" # a webhook sent in the clear is not taken: its vendor sees the redirect
+      status_code = "HTTP_301" # a webhook over plain HTTP is not accepted: its vendor sees the redirect
     }
   }
 }
 
-# The internet reaches the load balancer, and nothing else of ours.
+# The internet can reach the load balancer, and nothing else of ours.
 resource "aws_vpc_security_group_ingress_rule" "world" {
   for_each          = local.alb == 1 ? { https = 443, http = 80 } : {}
   security_group_id = var.group_id

@@ -1,4 +1,4 @@
-# The load balancer's access logs. It can write to a bucket with S3's own keys only, not with a key of ours.
+# The load balancer's access logs. It can write only to a bucket with S3's own keys, not with a key of ours.
 resource "aws_s3_bucket" "logs" {
   count         = local.alb
   bucket        = "${var.name}-edge-logs-${var.account_id}"

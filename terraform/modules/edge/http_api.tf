@@ -1,5 +1,5 @@
-# API Gateway (HTTP API): a TLS address without a domain of one's own, and no price for standing there.
-# Its limits: 10 MB a request, 30 s an answer; the producer's own are lower.
+# API Gateway (HTTP API): TLS without a domain of your own, and no cost while idle.
+# Its limits: 10 MB per request, 30 s per answer; the producer's own are lower.
 locals {
   http_api = var.kind == "http_api" ? 1 : 0
   routed   = local.http_api == 1 && var.deploy
@@ -51,7 +51,7 @@ resource "aws_apigatewayv2_stage" "this" {
     throttling_burst_limit   = var.throttle.burst
     detailed_metrics_enabled = false
   }
-  # Neither bodies nor signatures: who, what, and how it went.
+  # Logged: address, route, status and times; neither bodies nor signatures.
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.access[0].arn
     format = jsonencode({

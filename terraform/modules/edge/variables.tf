@@ -1,5 +1,5 @@
 variable "kind" {
-  description = "http_api: API Gateway, TLS without a domain of one's own. alb: load balancer with WAF under one's own name"
+  description = "http_api: API Gateway, TLS without a domain of your own. alb: load balancer with WAF under your own name"
   type        = string
 
   validation {
@@ -34,7 +34,7 @@ variable "private_subnet_ids" {
 }
 
 variable "public_subnet_ids" {
-  description = "alb: where it stands"
+  description = "alb: public subnets of the load balancer"
   type        = list(string)
 }
 
@@ -60,13 +60,13 @@ variable "deploy" {
 }
 
 variable "routes" {
-  description = "What the public may call; all else is 404 or 403 here already"
+  description = "Routes that the public may call; for all others the edge itself answers 404 or 403"
   type        = list(string)
   default     = ["POST /api/webhooks/{proxy+}", "GET /openapi.json"]
 }
 
 variable "throttle" {
-  description = "Requests a second, and at once"
+  description = "Requests per second, and burst"
   type        = object({ rate = number, burst = number })
   default     = { rate = 500, burst = 1000 }
 }

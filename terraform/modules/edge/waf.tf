@@ -1,5 +1,5 @@
-# AWS's own rules, and a limit by address. What they would say about a webhook's body is only counted: a signed body may hold anything,
-# and a vendor whose event is refused by a guess has lost it. The signature decides.
+# AWS's managed rules, and a limit by address. What the rules find in a webhook's body is only counted: a signed body may contain anything,
+# and an event refused by a guess would be lost. The signature decides.
 locals {
   managed = {
     AWSManagedRulesCommonRuleSet          = ["SizeRestrictions_BODY", "CrossSiteScripting_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "NoUserAgent_HEADER"]
@@ -67,7 +67,7 @@ resource "aws_wafv2_web_acl" "this" {
       visibility_config {
         cloudwatch_metrics_enabled = true
         metric_name                = rule.key
-        sampled_requests_enabled   = false # samples would keep signatures
+        sampled_requests_enabled   = false # samples would store signatures
       }
     }
   }
@@ -97,7 +97,7 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
   resource_arn            = aws_wafv2_web_acl.this[0].arn
   log_destination_configs = [aws_cloudwatch_log_group.waf[0].arn]
 
-  # Only what was not let through.
+  # Only blocked requests.
   logging_filter {
     default_behavior = "DROP"
     filter {

@@ -1,4 +1,4 @@
-# The ACL matrix as IAM policies, for MSK. Literal ARNs only: cluster, topics and groups of this cluster, by name.
+# The ACLs as IAM policies, for MSK. Only literal ARNs: this cluster, and its topics and groups by name.
 locals {
   cluster = coalesce(var.msk_cluster_arn, "none")
   topic   = "${replace(local.cluster, ":cluster/", ":topic/")}/"
@@ -49,7 +49,7 @@ locals {
     },
   ], [for statement in lookup(local.matrix, "recovery", []) : statement if contains(["Read", "WatchGroups"], statement.Sid)])
 
-  # Only roles that this stack runs: the matrix may know more.
+  # Only roles that this stack runs; the pipeline may have more.
   kafka = { for role, statements in merge(local.matrix, { ops = local.ops }) : role => statements if var.msk && contains(keys(var.roles), role) }
 }
 

@@ -1,5 +1,5 @@
 # Two IAM roles for each EventFlow role. The execution role starts the task: it pulls the image, opens the log stream and reads the
-# secrets of this task. The task role is what the program itself may do: Kafka on MSK, else nothing at all.
+# secrets of this task. The task role is what the program itself may do: use Kafka on MSK, and nothing else.
 locals {
   # Only ECS, for this account's tasks (confused deputy).
   trust = jsonencode({
@@ -38,10 +38,10 @@ resource "aws_iam_role_policy" "execution" {
   role     = aws_iam_role.execution[each.key].id
   policy = jsonencode({
     Version = "2012-10-17"
-    # Each kind of statement is a list filtered by `if`: conditionals would want both sides of one type.
+    # Each kind of statement is a list filtered by `if`: a conditional needs both sides to have one type.
     Statement = concat([
       {
-        # The one action of ours that AWS cannot restrict to a resource. It gives a token, which opens only what the next statement says.
+        # The one action here that AWS cannot restrict to a resource. It gives a token, which allows only what the next statement allows.
         Sid      = "EcrLogin"
         Effect   = "Allow"
         Action   = ["ecr:GetAuthorizationToken"]

@@ -9,7 +9,7 @@ variable "region" {
 }
 
 variable "account_id" {
-  description = "Account of the stack: roles are taken on only on its behalf"
+  description = "Account of the stack: the roles can be assumed only on its behalf"
   type        = string
 }
 
@@ -47,12 +47,12 @@ variable "principals" {
 }
 
 variable "topics" {
-  description = "Every topic there is: what the ops role may create and alter"
+  description = "Every topic, which the ops role may create and alter"
   type        = list(string)
 }
 
 variable "msk_cluster_arn" {
-  description = "The MSK cluster whose IAM decides; null: the broker has access control lists of its own"
+  description = "The MSK cluster; null: our own broker, which has ACLs of its own"
   type        = string
   default     = null
 }
@@ -63,7 +63,7 @@ variable "msk" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Ceiling of the roles made here"
+  description = "Permissions boundary of the roles created here"
   type        = string
   default     = null
 }

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# The own broker: one Apache Kafka (KRaft), TLS and SCRAM for whoever comes over the network, rights by access control lists.
-# Terraform puts the settings (BROKER_*) in front. The machine keeps a copy of all this and runs it at every start of the broker:
+# Our own broker: one Apache Kafka (KRaft), with TLS and SCRAM for clients on the network, and ACLs.
+# Terraform prepends the settings (BROKER_*). The instance keeps a copy and runs it at every start of the broker:
 #   boot      first boot: packages, Kafka's jars, the data volume, the services
 #   prepare   before the broker starts: certificates, configuration, and storage, if there is none
-#   users     after it started: users and their passwords from Secrets Manager (this is how a rotation arrives); the CA is published
+#   users     after it started: users and their passwords from Secrets Manager (rotated passwords, too); publishes the CA
 #   disk      once a minute: a line for the alarm on a full disk
 set -euo pipefail
 umask 077
@@ -33,7 +33,7 @@ again() {
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Every jar by its own SHA-256 (the same files that infra/kafka/local runs): the mirror need not be trusted.
+# Every jar is checked by its SHA-256 (infra/kafka/local runs the same files), so that the mirror need not be trusted.
 fetch_kafka() {
     local sum path file
     mkdir -p "$libs"
@@ -53,14 +53,14 @@ fetch_kafka() {
 
 mount_data() {
     local device=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${BROKER_VOLUME/-/}
-    again 60 5 test -e "$device" # attached after the instance is made
+    again 60 5 test -e "$device" # attached after the instance is created
     blkid "$device" >/dev/null || mkfs.xfs -q "$device"
     mkdir -p "$data"
     grep -q " $data " /etc/fstab || echo "$device $data xfs defaults,nofail,nosuid,nodev,noexec 0 2" >>/etc/fstab
     mountpoint -q "$data" || mount "$data"
 }
 
-# Its own certificate authority, made once, on the volume. Clients get its certificate from the parameter `publish` writes.
+# Its own certificate authority, created once, on the volume. Clients read its certificate from the parameter that `publish` writes.
 certificates() {
     local ca=$data/ca
     mkdir -p "$ca" "$conf"
@@ -80,7 +80,7 @@ certificates() {
     [ "$owner" = "" ] || chown "$owner" "$conf/broker.pem"
 }
 
-# ANONYMOUS is whoever comes by the loopback listeners: the controller and this script. The network listener always authenticates.
+# ANONYMOUS is whoever connects by the loopback listeners: the controller and this script. The network listener always authenticates.
 properties() {
     cat <<P
 process.roles=broker,controller
@@ -140,7 +140,7 @@ prepare() {
     log4j >"$conf/log4j2.properties"
     if [ ! -e "$data/log/meta.properties" ]; then
         mkdir -p "$data/log"
-        # The first letter fixed: an id that begins with a hyphen would be read as a flag.
+        # The first letter is fixed: an id that begins with a hyphen would be read as a flag.
         local id
         id=E$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | cut -c 2-)
         java_tool kafka.tools.StorageTool format --cluster-id "$id" --config "$conf/server.properties" --standalone
@@ -155,7 +155,7 @@ run() {
         -Dlog4j2.configurationFile="$conf/log4j2.properties" -cp "$libs/*" kafka.Kafka "$conf/server.properties"
 }
 
-# Passwords go from Secrets Manager into a file only root can read, and from there into the broker: never into a command line.
+# Passwords go from Secrets Manager into a file that only root can read, and from there into the broker; never into a command line.
 users() {
     local pair user file
     again 240 0.5 listens "$local_port"
@@ -171,7 +171,7 @@ users() {
             echo
         } >"$file"
         java_tool kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$local_port" --alter --entity-type users \
-            --entity-name "$user" --add-config-file "$file" >/dev/null 2>&1 || # its complaints quote the password
+            --entity-name "$user" --add-config-file "$file" >/dev/null 2>&1 || # its error messages quote the password
             fail "cannot set the password of $user"
     done
     publish
@@ -212,7 +212,7 @@ ReadWritePaths=/var/lib/kafka /var/log/kafka
 [Install]
 WantedBy=multi-user.target
 U
-    # What runs as the user kafka knows no settings but these: not the names of the secrets.
+    # Processes of the user kafka get only these settings, not the names of the secrets.
     mkdir -p /usr/local/libexec
     { echo '#!/bin/bash'; echo "libs=$libs conf=$conf"; declare -f run; echo run; } >/usr/local/libexec/kafka
     chmod 755 /usr/local/libexec/kafka
@@ -222,7 +222,7 @@ U
     printf '%s/disk.log {\n  size 1M\n  rotate 1\n  copytruncate\n}\n' "$logs" >/etc/logrotate.d/kafka-disk
 }
 
-# Kafka's log and the disk's go to CloudWatch, by the instance's own role.
+# Kafka's log and the disk's line go to CloudWatch, with the instance's own role.
 agent() {
     local config=/opt/aws/amazon-cloudwatch-agent/etc/broker.json
     cat >"$config" <<J
@@ -234,7 +234,7 @@ J
 }
 
 boot() {
-    # The NAT may be minutes behind.
+    # The NAT may start minutes later.
     again 40 15 dnf install --assumeyes --quiet java-21-amazon-corretto-headless openssl xfsprogs logrotate amazon-cloudwatch-agent
     id kafka >/dev/null 2>&1 || useradd --system --no-create-home --shell /sbin/nologin kafka
     install -m 700 "$0" /usr/local/sbin/eventflow-broker

@@ -1,10 +1,10 @@
-# One broker of our own: what makes the demo cheap, and what parking can stop. Its data, its certificate authority and its address
-# outlive the instance; all else it recreates (broker.sh).
+# One broker of our own, which makes the demo cheap and can be parked. Its data, its certificate authority and its address outlive the
+# instance; it recreates everything else (broker.sh).
 locals {
   ec2  = var.kind == "ec2" ? 1 : 0
   host = "kafka.${var.namespace.name}"
 
-  # Settings, then the script as it is: nothing in it is a template.
+  # The settings, then the script as it is, without templates.
   user_data = join("\n", concat(["#!/bin/bash"], [for setting, value in {
     BROKER_REGION       = var.region
     BROKER_HOST         = local.host
@@ -19,7 +19,7 @@ locals {
   ca_parameter = "/${var.name}/kafka-ca"
 }
 
-# The authority's certificate, which is public. The broker writes it when it has made it; until then tasks do not start.
+# The certificate of the broker's authority, which is public. The broker writes it here; until then tasks do not start.
 resource "aws_ssm_parameter" "ca" {
   count       = local.ec2
   name        = local.ca_parameter
@@ -84,7 +84,7 @@ resource "aws_instance" "broker" {
   instance_type               = var.instance
   iam_instance_profile        = aws_iam_instance_profile.broker[0].name
   ebs_optimized               = true
-  monitoring                  = false # a metric a minute costs more than the alarm needs
+  monitoring                  = false # a metric every minute would cost, and the alarm does not need it
   user_data_base64            = base64gzip(local.user_data)
   user_data_replace_on_change = true
 
@@ -104,10 +104,10 @@ resource "aws_instance" "broker" {
     volume_size = 8
   }
   credit_specification {
-    cpu_credits = "standard" # a busy demo gets slow, not dear
+    cpu_credits = "standard" # a busy demo gets slow, not expensive
   }
   lifecycle {
-    ignore_changes = [ami] # a newer image is taken when the instance is replaced, not on any apply
+    ignore_changes = [ami] # a newer image is used when the instance is replaced, not at every apply
   }
   tags       = { Name = "${var.name}-kafka" }
   depends_on = [aws_iam_role_policy.broker, aws_iam_role_policy_attachment.session]

@@ -1,4 +1,4 @@
-# What the own broker's instance may do: read its users' passwords, publish its certificate, write its log, and open a session.
+# What the instance of our own broker may do: read its users' passwords, publish its certificate, write its log, and open a session.
 resource "aws_iam_role" "broker" {
   count                = local.ec2
   name                 = "${var.name}-kafka"

@@ -14,8 +14,8 @@ resource "aws_msk_configuration" "this" {
   count = local.msk
   name  = var.name
 
-  # Two replicas that must both have a record would stop the pipeline whenever one of two brokers is patched; so with two brokers
-  # one in-sync replica is enough. allow.everyone.if.no.acl.found is for clients without IAM, of which there are none.
+  # With two brokers one in-sync replica is enough: if both had to have a record, the pipeline would stop whenever one is patched.
+  # allow.everyone.if.no.acl.found is for clients without IAM, of which there are none.
   server_properties = <<-EOT
     auto.create.topics.enable=false
     allow.everyone.if.no.acl.found=false

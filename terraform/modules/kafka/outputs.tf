@@ -14,22 +14,22 @@ output "environment" {
 }
 
 output "cluster_arn" {
-  description = "MSK cluster; null for the own broker"
+  description = "MSK cluster; null for our own broker"
   value       = one(aws_msk_cluster.this[*].arn)
 }
 
 output "cluster_name" {
-  description = "MSK cluster, as its metrics name it; null for the own broker"
+  description = "MSK cluster, as its metrics name it; null for our own broker"
   value       = one(aws_msk_cluster.this[*].cluster_name)
 }
 
 output "ca_parameter_arn" {
-  description = "Parameter with the own broker's CA; null with MSK, whose certificates everybody knows"
+  description = "Parameter with the CA of our own broker; null with MSK, whose certificates are publicly trusted"
   value       = one(aws_ssm_parameter.ca[*].arn)
 }
 
 output "instance" {
-  description = "The own broker's instance, for parking: id and ARN; null with MSK"
+  description = "Instance of our own broker, for parking: id and ARN; null with MSK"
   value       = one([for instance in aws_instance.broker : { id = instance.id, arn = instance.arn }])
 }
 

@@ -67,7 +67,7 @@ variable "log_days" {
 }
 
 variable "namespace" {
-  description = "Cloud Map namespace the own broker is found in, as kafka.NAMESPACE"
+  description = "Cloud Map namespace of our own broker, which is kafka.NAMESPACE"
   type        = object({ id = string, name = string })
 }
 
@@ -89,7 +89,7 @@ variable "mirror" {
 }
 
 variable "egress" {
-  description = "How private subnets reach the outside; the own broker has to fetch Java and Kafka"
+  description = "How private subnets reach the internet; our own broker must fetch Java and Kafka"
   type        = string
 
   validation {
@@ -99,7 +99,7 @@ variable "egress" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Ceiling of the roles made here"
+  description = "Permissions boundary of the roles created here"
   type        = string
   default     = null
 }

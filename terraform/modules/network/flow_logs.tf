@@ -38,7 +38,7 @@ resource "aws_iam_role_policy" "flow" {
 
 resource "aws_flow_log" "this" {
   vpc_id               = aws_vpc.this.id
-  traffic_type         = "REJECT" # what was refused; what was accepted is in the services' own logs, and would cost the most
+  traffic_type         = "REJECT" # only refused traffic; accepted traffic is in the services' own logs, and would cost the most
   log_destination_type = "cloud-watch-logs"
   log_destination      = aws_cloudwatch_log_group.flow.arn
   iam_role_arn         = aws_iam_role.flow.arn

@@ -12,7 +12,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = var.name }
 }
 
-# Everything in the VPC that names no group would get this one: it lets nothing in or out.
+# Everything in the VPC without a security group gets this one, which allows nothing in or out.
 resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
 }
@@ -31,7 +31,7 @@ resource "aws_subnet" "public" {
   vpc_id                  = aws_vpc.this.id
   availability_zone       = each.key
   cidr_block              = cidrsubnet(var.cidr, 8, 240 + each.value)
-  map_public_ip_on_launch = false # who needs a public address is given one by name
+  map_public_ip_on_launch = false # public addresses are given only by name
   tags                    = { Name = "${var.name}-public-${each.key}" }
 }
 
@@ -60,7 +60,7 @@ resource "aws_route_table_association" "public" {
   route_table_id = aws_route_table.public[0].id
 }
 
-# One table for all private subnets: there is one way out, or none.
+# One route table for all private subnets: there is one way out, or none.
 resource "aws_route_table" "private" {
   vpc_id = aws_vpc.this.id
   tags   = { Name = "${var.name}-private" }
@@ -80,7 +80,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private.id
 }
 
-# Image layers and Amazon Linux's packages are in S3: free by this, and not through the NAT.
+# Image layers and Amazon Linux's packages are in S3: through this endpoint they are free, and do not use the NAT.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${var.region}.s3"
@@ -88,7 +88,7 @@ resource "aws_vpc_endpoint" "s3" {
   route_table_ids   = [aws_route_table.private.id]
   tags              = { Name = "${var.name}-s3" }
 
-  # What images' layers and Amazon Linux's packages are fetched from; nothing can be carried out this way.
+  # Only the buckets of image layers and of Amazon Linux's packages, so that no data can leave this way.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -1,5 +1,5 @@
 #!/bin/bash
-# First boot of the NAT instance: forward what comes from the VPC under its own address. Nothing else listens or is let in.
+# First boot of the NAT instance: forwards traffic from the VPC under its own address. Nothing else listens or is allowed in.
 set -euo pipefail
 
 interface=$(ip -o -4 route show default | awk '{ print $5; exit }')
@@ -7,7 +7,7 @@ interface=$(ip -o -4 route show default | awk '{ print $5; exit }')
 echo 'net.ipv4.ip_forward = 1' >/etc/sysctl.d/90-nat.conf
 sysctl --quiet --load /etc/sysctl.d/90-nat.conf
 
-# The route to the internet may follow the instance by seconds.
+# The route to the internet may exist some seconds later than the instance.
 tries=0
 until dnf install --assumeyes --quiet nftables; do
     tries=$((tries + 1))

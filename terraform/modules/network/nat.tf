@@ -1,4 +1,4 @@
-# The gateway, or an instance at a tenth of its price. Both have a fixed address, which vendors' allow lists can name.
+# A NAT gateway, or an instance at a tenth of its price. Both have a fixed address, which vendors can allow.
 resource "aws_eip" "nat" {
   count  = local.nat ? 1 : 0
   domain = "vpc"
@@ -13,7 +13,7 @@ resource "aws_nat_gateway" "this" {
   depends_on    = [aws_route.internet]
 }
 
-# Its own interface: a new instance keeps the route and the address.
+# An interface of its own, so that a new instance keeps the route and the address.
 resource "aws_network_interface" "nat" {
   count             = var.egress == "nat_instance" ? 1 : 0
   subnet_id         = aws_subnet.public[var.azs[0]].id
@@ -76,7 +76,7 @@ resource "aws_instance" "nat" {
     volume_size = 8
   }
   lifecycle {
-    ignore_changes = [ami] # a newer image is taken when the instance is replaced, not on any apply
+    ignore_changes = [ami] # a newer image is used when the instance is replaced, not at every apply
   }
   tags       = { Name = "${var.name}-nat" }
   depends_on = [aws_eip_association.nat]

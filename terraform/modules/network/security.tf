@@ -1,7 +1,7 @@
-# Who may talk to whom, by group: no rule names an address, but those of the edge (the world, 443) and of the way out to AWS.
+# Who may connect to whom, by security group. Only the rules of the edge (the internet, 443) and of the way out to AWS name addresses.
 resource "aws_security_group" "this" {
   for_each    = var.security_groups
-  name_prefix = "${var.name}-${each.key}-" # not a name: two of one name cannot stand side by side while one replaces the other
+  name_prefix = "${var.name}-${each.key}-" # not a name: two groups of one name cannot exist while one replaces the other
   description = each.value
   vpc_id      = aws_vpc.this.id
   tags        = { Name = "${var.name}-${each.key}" }
@@ -35,7 +35,7 @@ resource "aws_vpc_security_group_ingress_rule" "flow" {
   to_port                      = each.value.port
 }
 
-# Through a NAT the other side has a public address: HTTPS to anywhere is the narrowest a security group can say.
+# Behind a NAT the other side has a public address: HTTPS to anywhere is the narrowest rule a security group can have.
 resource "aws_vpc_security_group_egress_rule" "https" {
   for_each          = local.nat ? var.uses_aws : []
   security_group_id = aws_security_group.this[each.key].id

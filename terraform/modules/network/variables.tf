@@ -40,12 +40,12 @@ variable "endpoints" {
 }
 
 variable "security_groups" {
-  description = "Who there is: name and what it is for"
+  description = "Security groups: name and purpose"
   type        = map(string)
 }
 
 variable "flows" {
-  description = "Who may talk to whom, and nobody else may: from one group to a TCP port of another"
+  description = "Every allowed connection: from one group to a TCP port of another"
   type        = list(object({ from = string, to = string, port = number }))
 }
 
@@ -71,7 +71,7 @@ variable "ami_id" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Ceiling of the roles made here"
+  description = "Permissions boundary of the roles created here"
   type        = string
   default     = null
 }

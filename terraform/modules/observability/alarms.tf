@@ -1,10 +1,10 @@
-# Every alarm is data: what to read, an expression over it, when it is too much, and whether silence is bad.
+# Every alarm is data: the metrics it reads, an expression over them, a threshold, and what missing data means.
 locals {
   audit_period = var.audit.every_minutes * 60
   of_audit     = { for name in keys(local.from_audit) : name => { namespace = local.namespace, metric = name, stat = "Maximum", period = local.audit_period, dimensions = {} } }
   of_logs      = { for name in ["StageHeld", "Errors"] : name => { namespace = local.namespace, metric = name, stat = "Sum", period = 300, dimensions = {} } }
 
-  # The one idea, watched: gaps are webhooks without a fate.
+  # Does every accepted webhook have one fate? Gaps are webhooks without one.
   fate_alarms = {
     unaccounted = {
       text       = "Webhooks without a fate, or with two: run `eventflow audit`"
@@ -24,7 +24,7 @@ locals {
     dead-letters = {
       text       = "Too large a share of webhooks is dead-lettered: `eventflow dlq groups` says why"
       read       = { d = local.of_audit.DeadLetters, r = local.of_audit.Records }
-      expression = "IF(DIFF(d) > 9, 100 * DIFF(d) / DIFF(r), 0)" # ten at least: one of two is no trend
+      expression = "IF(DIFF(d) > 9, 100 * DIFF(d) / DIFF(r), 0)" # at least ten: one of two is no trend
       above      = var.thresholds.dead_letter_percent, periods = 1, silence = "notBreaching"
     }
     stage-held = {
@@ -39,7 +39,7 @@ locals {
     }
   }
 
-  # Healthy and silent is not healthy: vendors may have the wrong address.
+  # A healthy stack that receives nothing may be at fault: vendors may have the wrong address.
   quiet_alarm = var.thresholds.quiet_minutes == 0 ? {} : {
     quiet = {
       text       = "No webhook was accepted for ${var.thresholds.quiet_minutes} minutes"
@@ -70,7 +70,7 @@ locals {
     }
   }
 
-  # How many samples of CPU a minute has is how many tasks run: no Container Insights needed.
+  # The number of CPU samples in a minute is the number of tasks that run; this needs no Container Insights.
   down_alarms = { for role, service in var.services : "down-${role}" => {
     text       = "No task of ${role} runs"
     read       = { m = { namespace = "AWS/ECS", metric = "CPUUtilization", stat = "SampleCount", period = 60, dimensions = { ClusterName = var.ecs_cluster_name, ServiceName = service.service_name } } }
@@ -138,7 +138,7 @@ locals {
     }
   } : {})
 
-  # A conditional would want both sides of one type; a filter does not.
+  # A conditional needs both sides to have one type; a filter does not.
   alarms = merge(local.fate_alarms, local.quiet_alarm, local.edge_alarms, local.down_alarms, local.db_alarms,
     { for name, alarm in local.msk_alarms : name => alarm if var.kafka.kind == "msk" },
     { for name, alarm in local.own_alarms : name => alarm if var.kafka.kind == "ec2" },

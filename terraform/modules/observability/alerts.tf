@@ -56,8 +56,8 @@ resource "aws_budgets_budget" "month" {
   limit_unit   = "USD"
   time_unit    = "MONTHLY"
 
-  # What this stack spends, not the account: every resource carries the tag (default_tags), which must be activated once as a cost
-  # allocation tag.
+  # What this stack spends, not the account: every resource has the tag (default_tags), which must be activated once as a cost allocation
+  # tag.
   cost_filter {
     name   = "TagKeyValue"
     values = [format("user:Stack$%s", var.name)]

@@ -1,5 +1,5 @@
-# The audit, on a schedule: recovery's own task with another command. Its answer is one JSON line in recovery's log group,
-# from which the metrics below come. No agent, no sidecar, and no permission to write metrics for anyone.
+# The audit, on a schedule: recovery's task definition with another command. Its answer is one JSON line in recovery's log group, from which
+# the metrics come. It needs no agent, no sidecar, and no permission to write metrics.
 resource "aws_scheduler_schedule_group" "this" {
   name = "${var.name}-audit"
 }
@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "audit" {
   statement {
     sid     = "RunTheAuditTask"
     actions = ["ecs:RunTask"]
-    # Every revision of that one family, since a deploy makes a new one; and the family itself, which is how the schedule names it.
+    # Every revision of that one family, since a deploy adds one; and the family itself, which the schedule names.
     resources = [local.audit_family, "${local.audit_family}:*"]
     condition {
       test     = "ArnEquals"
@@ -67,10 +67,10 @@ resource "aws_iam_role_policy" "audit" {
 }
 
 locals {
-  # arn:aws:ecs:REGION:ACCOUNT:task-definition/FAMILY, with its revision taken off if there is one
+  # arn:aws:ecs:REGION:ACCOUNT:task-definition/FAMILY, without the revision
   audit_family = replace(var.audit.task_definition_arn, "/:[0-9]+$/", "")
 
-  # Whole hours only: the first audit is after everything has started.
+  # Whole hours only: the first audit runs when everything has started.
   hours = var.office_hours == null ? "" : format("%d-%d", tonumber(split(":", var.office_hours.start)[0]) + 1, tonumber(split(":", var.office_hours.stop)[0]) - 1)
 }
 
@@ -103,7 +103,7 @@ resource "aws_scheduler_schedule" "audit" {
         assign_public_ip = false
       }
     }
-    # The next audit comes soon enough; a late one would only say the same.
+    # No retry: the next audit comes soon enough.
     retry_policy {
       maximum_retry_attempts       = 1
       maximum_event_age_in_seconds = 300

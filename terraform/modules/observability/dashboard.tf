@@ -1,16 +1,16 @@
-# One page: fates first, then what could stop them, then the machines.
+# One page: the audit first, then the edge and the stages, then the machines.
 locals {
   widgets = concat([
-    { title = "Fates: accepted, in flight, open dead letters", metrics = [
+    { title = "Raw records, in flight, open dead letters", metrics = [
       [local.namespace, "Records", { stat = "Maximum" }], [local.namespace, "InFlight", { stat = "Maximum" }], [local.namespace, "DeadLetters", { stat = "Maximum" }],
     ] },
-    { title = "Unaccounted: must be zero", metrics = [
+    { title = "Records without a fate, or with two: must be 0", metrics = [
       [local.namespace, "Gaps", { stat = "Maximum" }], [local.namespace, "DoubleFates", { stat = "Maximum" }],
     ] },
     { title = "Edge: requests and 5xx", metrics = [
       for query in values(local.edge_read) : concat([query.namespace, query.metric], flatten([for name, value in query.dimensions : [name, value]]), [{ stat = "Sum" }])
     ] },
-    { title = "Errors logged, stages held", metrics = [
+    { title = "Errors logged, stages held by a check", metrics = [
       [local.namespace, "Errors", { stat = "Sum" }], [local.namespace, "StageHeld", { stat = "Sum" }],
     ] },
     { title = "CPU of each role, %", metrics = [

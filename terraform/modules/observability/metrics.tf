@@ -1,4 +1,4 @@
-# Metrics from log lines. The field names are those the roles write (a test in terraform/checks holds them against the source).
+# Metrics from log lines. A test in terraform/checks compares the field names with the source of the roles.
 locals {
   namespace = "EventFlow/${var.name}"
 
@@ -12,7 +12,7 @@ locals {
     CheckpointAge = "$.checkpoint_age_seconds"
   }
 
-  # Roles whose loop has a breaker, and may find records gone before they were read
+  # Roles with a consumer loop, whose breaker can open and whose records can be deleted before they are read
   stages = setsubtract(keys(var.services), ["producer", "registry", "simulator"])
 
   dimensionless = concat(keys(local.from_audit), ["StageHeld", "Errors"], var.kafka.kind == "ec2" ? ["BrokerDiskUsed"] : [])
@@ -31,8 +31,8 @@ resource "aws_cloudwatch_log_metric_filter" "audit" {
   }
 }
 
-# A stage is stopped until a person acts: its breaker opened (it would have dead-lettered nearly everything), or records
-# were deleted before it read them.
+# A stage that needs a person: its breaker is open (too many records would be dead-lettered), or records were deleted before it read
+# them.
 resource "aws_cloudwatch_log_metric_filter" "held" {
   for_each       = local.stages
   name           = "${var.name}-held-${each.key}"

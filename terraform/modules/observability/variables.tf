@@ -46,7 +46,7 @@ variable "audit" {
     container           = string
     subnet_ids          = list(string)
     security_group_ids  = list(string)
-    role_arns           = list(string) # task and execution role of that task definition: the scheduler must pass them on
+    role_arns           = list(string) # task and execution role of that task definition, which the scheduler must pass
     every_minutes       = optional(number, 15)
   })
 }
@@ -126,7 +126,7 @@ variable "office_hours" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Ceiling of the roles made here (terraform/bootstrap: workload_boundary_arn); CI's apply role may make no role without it"
+  description = "Permissions boundary of the roles created here (terraform/bootstrap: workload_boundary_arn); CI's apply role may create no role without it"
   type        = string
   default     = null
 }

@@ -24,8 +24,8 @@ resource "aws_ecr_lifecycle_policy" "this" {
         action       = { type = "expire" }
       },
       {
-        # One image for each architecture and their attestations have no tag of their own. While an index that names them is kept,
-        # ECR keeps them, whatever this says; counted by number they would push out the images themselves.
+        # The images of each architecture and their attestations have no tag. ECR keeps them while an index that names them is kept,
+        # whatever this rule says. Counted by number they would displace the images themselves.
         rulePriority = 2
         description  = "What nothing names any more"
         selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 }

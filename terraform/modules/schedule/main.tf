@@ -1,5 +1,5 @@
-# Parking: outside office hours nothing runs that can be stopped. In the morning what others need comes first (database, broker,
-# NAT), the roles a quarter of an hour later, the alarms when all has settled; in the evening the other way round.
+# Parking: outside office hours everything that can be stopped is stopped. In the morning database, broker and NAT start first, the roles a
+# quarter of an hour later, and the alarms last; in the evening the other way round.
 locals {
   day  = "2000-01-01T%s:00Z" # any day: only to add minutes to a time of day
   open = format(local.day, var.office_hours.start)
@@ -17,8 +17,7 @@ locals {
     "cron(${tonumber(formatdate("mm", at))} ${tonumber(formatdate("hh", at))} ? * ${var.office_hours.days} *)"
   }
 
-  # One call of an AWS API each; the scheduler makes it by itself, no function in between. Every part is keyed by what is known
-  # before apply.
+  # Each is one call of an AWS API, which the scheduler makes directly, without a function. Every key is known before apply.
   database_calls = { for step, action in { machines-start = "startDBInstance", machines-stop = "stopDBInstance" } : "database-${step}" => {
     step = step, action = "rds:${action}", input = jsonencode({ DbInstanceIdentifier = try(var.database.identifier, "") })
   } if var.database != null }
@@ -58,7 +57,7 @@ resource "aws_scheduler_schedule" "this" {
     role_arn = aws_iam_role.this.arn
     input    = each.value.input
 
-    # A database that is still starting refuses to be stopped: try again for an hour.
+    # A database that is still starting cannot be stopped: retry for an hour.
     retry_policy {
       maximum_retry_attempts       = 10
       maximum_event_age_in_seconds = 3600
@@ -121,8 +120,8 @@ data "aws_iam_policy_document" "this" {
       resources = statement.value
     }
   }
-  # An instance whose disks are encrypted with our key starts only if who starts it may let EC2 use the key. The caller must be EC2
-  # on the role's behalf, and the grant for an AWS resource: nobody gets at the key itself.
+  # Whoever starts an instance with encrypted disks must be allowed to let EC2 use the key. Only EC2 may call, on the role's behalf, and the
+  # grant must be for an AWS resource: nobody can use the key itself.
   dynamic "statement" {
     for_each = length(var.instances) == 0 ? [] : [var.kms_key_arn]
     content {

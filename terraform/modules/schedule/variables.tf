@@ -6,7 +6,7 @@ variable "name" {
 variable "office_hours" {
   description = "When the stack runs. Outside these hours it is parked: no tasks, database and instances stopped"
   type = object({
-    timezone = optional(string, "Europe/Berlin") # IANA name: daylight saving is the scheduler's business
+    timezone = optional(string, "Europe/Berlin") # IANA name: the scheduler handles daylight saving
     days     = optional(string, "MON-FRI")       # a cron day-of-week field
     start    = optional(string, "08:00")
     stop     = optional(string, "18:00")
@@ -23,7 +23,7 @@ variable "office_hours" {
     condition     = replace(var.office_hours.start, ":", "") < replace(var.office_hours.stop, ":", "")
     error_message = "office_hours.start must be before office_hours.stop: a window over midnight is not supported."
   }
-  # What others need starts a quarter of an hour earlier and stops ten minutes later, on the same day.
+  # Database, broker and NAT start a quarter of an hour earlier and stop ten minutes later, on the same day.
   validation {
     condition     = replace(var.office_hours.start, ":", "") >= "0015" && replace(var.office_hours.stop, ":", "") <= "2349"
     error_message = "office_hours must be within 00:15 and 23:49."
@@ -57,7 +57,7 @@ variable "instances" {
 }
 
 variable "region" {
-  description = "Region of the stack: the instances' disks are opened through its EC2"
+  description = "Region of the stack: its EC2 may use the key of the instances' disks"
   type        = string
 }
 
@@ -78,7 +78,7 @@ variable "alarms" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Ceiling of the roles made here (terraform/bootstrap: workload_boundary_arn); CI's apply role may make no role without it"
+  description = "Permissions boundary of the roles created here (terraform/bootstrap: workload_boundary_arn); CI's apply role may create no role without it"
   type        = string
   default     = null
 }

@@ -1,5 +1,5 @@
-# One key for what this stack keeps (secrets, logs, disks, images, alerts), and the secrets. A secret is one value, and is never in state or
-# plan: it is generated in an ephemeral resource and handed over in a write-only argument.
+# One key for what this stack stores (secrets, logs, disks, images, alerts), and the secrets. A secret is one value, and never in state or
+# plan: an ephemeral resource generates it, and a write-only argument passes it on.
 resource "aws_kms_key" "this" {
   description             = "${var.name}: secrets, logs, disks, images, alerts"
   enable_key_rotation     = true
@@ -9,7 +9,7 @@ resource "aws_kms_key" "this" {
     Version = "2012-10-17"
     Statement = [
       {
-        # AWS asks for it, or nobody could ever change the key again. In a key policy "*" is this key, no other.
+        # AWS requires it: without it nobody could ever change the key again. In a key policy "*" is this key, no other.
         Sid       = "IamDecides"
         Effect    = "Allow"
         Principal = { AWS = "arn:aws:iam::${var.account_id}:root" }
@@ -33,7 +33,7 @@ resource "aws_kms_key" "this" {
         }
       },
       {
-        # AWS' own key for SNS does not let them.
+        # AWS' own key for SNS does not allow them.
         Sid       = "AlarmsAndBudgetsPublishEncrypted"
         Effect    = "Allow"
         Principal = { Service = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }
@@ -71,8 +71,8 @@ ephemeral "aws_secretsmanager_random_password" "this" {
   for_each            = var.secrets
   provider            = aws.passwords
   password_length     = 48
-  exclude_punctuation = true # 285 bits are left; no quoting anywhere
-  # Never true: an id only exists after apply, so that a first plan needs nothing from AWS.
+  exclude_punctuation = true # still 285 bits, and no quoting is needed anywhere
+  # Never true. An id exists only after apply, so that a first plan asks AWS for nothing.
   exclude_numbers = terraform_data.generation.id == ""
 }
 

@@ -4,7 +4,7 @@ terraform {
     aws = {
       source  = "hashicorp/aws"
       version = ">= 5.100"
-      # Passwords come through a provider of their own: a mocked provider has no ephemeral resources, so tests mock the other one.
+      # Passwords have a provider of their own: a mocked provider has no ephemeral resources, so tests mock only the other one.
       configuration_aliases = [aws.passwords]
     }
   }

@@ -1,4 +1,4 @@
-# One role as an ECS task: ARM, no user that exists anywhere, nothing writable, no capability, its secrets filled in at start.
+# One role as an ECS task: ARM, a user that exists nowhere else, nothing writable, no capabilities, secrets filled in at start.
 resource "aws_cloudwatch_log_group" "this" {
   name              = "/${var.name}/${var.role}"
   retention_in_days = var.log.days
@@ -28,7 +28,7 @@ resource "aws_ecs_task_definition" "this" {
     user                   = "65532:65532"
     readonlyRootFilesystem = true
     privileged             = false
-    stopTimeout            = 60 # a role drains in 25 s
+    stopTimeout            = 60 # a role stops within 25 s
     linuxParameters        = { capabilities = { drop = ["ALL"] }, initProcessEnabled = false }
     portMappings           = [for port in var.ports : { containerPort = port, hostPort = port, protocol = "tcp" }]
     environment            = [for name in sort(keys(var.environment)) : { name = name, value = var.environment[name] }]
@@ -42,13 +42,13 @@ resource "aws_ecs_task_definition" "this" {
         "awslogs-group"         = aws_cloudwatch_log_group.this.name
         "awslogs-region"        = var.region
         "awslogs-stream-prefix" = var.role
-        # A log that cannot be delivered must not hold up records.
+        # Logs that cannot be delivered must not hold up records.
         "mode"            = "non-blocking"
         "max-buffer-size" = "4m"
       }
     }
     }, var.service == null ? {} : {
-    # Alive, not ready: a role that waits for Kafka or the database is not fixed by a restart.
+    # /health, not /ready: a restart does not help a role that waits for Kafka or the database.
     healthCheck = { command = ["CMD", "/eventflow", "healthcheck"], interval = 15, timeout = 5, retries = 4, startPeriod = 30 }
   })])
 }
@@ -88,13 +88,13 @@ resource "aws_ecs_service" "this" {
   platform_version                   = "1.4.0"
   propagate_tags                     = "SERVICE"
   enable_ecs_managed_tags            = true
-  enable_execute_command             = false # there is no shell in the image; one-off work goes through the ops task
+  enable_execute_command             = false # the image has no shell; one-off commands run as the ops task
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
   health_check_grace_period_seconds  = var.balanced ? 60 : null
 
-  # Spot is for what may be interrupted (a task gets two minutes, and needs 25 s): whole roles, or what is scaled out beyond the
-  # tasks that always run.
+  # Spot is for tasks that may be interrupted (they get two minutes and need 25 s): whole roles, or the tasks that scaling adds to those that
+  # always run.
   dynamic "capacity_provider_strategy" {
     for_each = (var.service.spot ? { FARGATE_SPOT = { base = 0, weight = 1 } }
       : var.service.burst_on_spot ? { FARGATE = { base = var.service.tasks, weight = 0 }, FARGATE_SPOT = { base = 0, weight = 1 } }
@@ -136,7 +136,7 @@ resource "aws_ecs_service" "this" {
   }
 
   lifecycle {
-    # How many there are is, from the first start on, the business of scaling and parking.
+    # After the first start, scaling and parking decide how many run.
     ignore_changes = [desired_count]
   }
 }

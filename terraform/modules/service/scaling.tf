@@ -1,4 +1,4 @@
-# More tasks while the role is behind; never more than partitions, since those would idle.
+# More tasks while the role is behind, but never more than partitions: further tasks would be idle.
 locals {
   scales = local.runs && try(var.service.max_tasks > var.service.tasks, false)
 }
@@ -8,7 +8,7 @@ resource "aws_appautoscaling_target" "this" {
   service_namespace  = "ecs"
   resource_id        = "service/${var.service.cluster_name}/${aws_ecs_service.this[0].name}"
   scalable_dimension = "ecs:service:DesiredCount"
-  min_capacity       = var.service.parked ? 0 : var.service.tasks # a parked service stays at nought
+  min_capacity       = var.service.parked ? 0 : var.service.tasks # a parked service stays at 0
   max_capacity       = var.service.max_tasks
 }
 

@@ -47,7 +47,7 @@ variable "memory_mb" {
 }
 
 variable "environment" {
-  description = "Settings that are no secrets"
+  description = "Settings that are not secret"
   type        = map(string)
 }
 
@@ -82,7 +82,7 @@ variable "service" {
     max_tasks     = number
     spot          = bool
     burst_on_spot = optional(bool, false) # on demand up to tasks, on Spot beyond
-    namespace_id  = optional(string)      # found by others as ROLE.NAMESPACE
+    namespace_id  = optional(string)      # others reach it as ROLE.NAMESPACE
     srv           = optional(bool, false)
     target_group  = optional(string)
     parked        = optional(bool, false)

@@ -1,5 +1,5 @@
-# What AWS would answer, where the provider checks its shape or another resource takes it. Everything else is made up by Terraform, and
-# different for each: security groups and secrets have no default, so that tests can distinguish them.
+# What AWS would answer, where the provider checks the form or another resource uses it. Terraform makes up everything else, different for each
+# resource: security groups and secrets have no default here, so that tests can distinguish them.
 mock_data "aws_iam_policy_document" {
   defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
 }

@@ -1,4 +1,4 @@
-# Stands in for modules/database in the rehearsal: same inputs (its variables.tf is copied here), outputs in the right shape.
+# Replaces modules/database on the fake AWS: the same inputs (its variables.tf is copied here), outputs of the same types.
 output "address" {
   value = "${var.name}.rehearsal.us-east-1.rds.amazonaws.com"
 }

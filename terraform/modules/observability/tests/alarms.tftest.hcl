@@ -55,7 +55,7 @@ run "demo" {
     ])
     error_message = "Every alarm notifies somebody, and evaluates exactly one series."
   }
-  # One gap is one too many, at once; silence of the audit is a fault, silence about gaps is not a second one.
+  # A single gap alarms at once. A silent audit is a fault of its own; missing data about gaps is not another.
   assert {
     condition = (aws_cloudwatch_metric_alarm.this["unaccounted"].threshold == 0 && aws_cloudwatch_metric_alarm.this["unaccounted"].evaluation_periods == 1
     && aws_cloudwatch_metric_alarm.this["audit-silent"].treat_missing_data == "breaching")

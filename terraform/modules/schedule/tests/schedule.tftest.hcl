@@ -65,7 +65,7 @@ run "the_role_reaches_this_stack_only" {
     ])
     error_message = "The parking role may touch what is parked and nothing else."
   }
-  # Without the grant an instance with encrypted disks does not start; with a wider one the role could give the key away.
+  # Without the grant an instance with encrypted disks does not start; with a wider one the role could let others use the key.
   assert {
     condition = [for statement in data.aws_iam_policy_document.this.statement : {
       resources  = statement.resources
