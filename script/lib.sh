@@ -24,11 +24,19 @@ become_root() {
     command -v sudo >/dev/null && sudo -n true 2>/dev/null && as=(sudo)
 }
 
-# Installs what `need` noted, or fails and prints what to do.
+# Installs what `need` noted, or fails and prints what to do. Scripts that run at the same time take turns.
 install_missing() {
     [ ${#missing[@]} -eq 0 ] && return
-    local packages=("${missing[@]}")
+    local packages=("${missing[@]}") status=0
     missing=()
+    exec 8>"/tmp/eventflow-install.$(id -u)" && flock 8
+    install "${packages[@]}" 8>&- || status=$?
+    exec 8>&-
+    return "$status"
+}
+
+install() {
+    local packages=("$@")
     if ! command -v apt-get >/dev/null; then
         say "this machine has no apt-get: install the packages named above, then run this again"
         return 1

@@ -37,6 +37,7 @@ pub use settings::{
 
 use crate::breaker::Breaker;
 use crate::health::Health;
+use crate::kafka::brokers::FORGOTTEN;
 use crate::publisher::Publisher;
 use delivery::Delivery;
 use membership::{GroupConsumer, GroupMembership};
@@ -108,37 +109,66 @@ pub async fn run<H: Handler + 'static>(
 /// The stage's thread, from first poll to last commit: dropping the consumer commits what is settled, also when the loop ended in an error.
 fn consume<H: Handler>(
     settings: ConsumerSettings,
-    handler: H,
+    mut handler: H,
     publisher: Option<Publisher>,
     health: Health,
     shutdown: CancellationToken,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<StageSummary> {
     let stage = handler.stage();
-    let membership = GroupMembership::new(health.clone(), stage);
-    let consumer = GroupConsumer::from_config_and_context(&settings.client_config()?, membership)?;
-    consumer.subscribe(&settings.all_topics().collect::<Vec<_>>())?;
-    let breaker = settings
+    let config = settings.client_config()?;
+    let mut breaker = settings
         .dead_letters
         .as_ref()
-        .and_then(|dead_letters| dead_letters.breaker);
-    run::Loop {
-        stage,
-        handler,
-        source: Source::new(
-            &consumer,
-            &settings,
+        .and_then(|dead_letters| dead_letters.breaker)
+        .map(Breaker::new);
+    let delivery = Delivery::new(&settings, stage, publisher, runtime);
+    let mut summary = StageSummary::default();
+    loop {
+        let membership = GroupMembership::new(health.clone(), stage);
+        let consumer = GroupConsumer::from_config_and_context(&config, membership)?;
+        consumer.subscribe(&settings.all_topics().collect::<Vec<_>>())?;
+        run::Loop {
             stage,
-            health.clone(),
-            shutdown.clone(),
-        ),
-        waiting: Waiting::new(stage, health.clone()),
-        breaker: breaker.map(Breaker::new),
-        delivery: Delivery::new(&settings, stage, publisher, runtime),
-        retry: settings.retry,
-        piece_records: settings.piece_records,
-        health,
-        shutdown,
+            handler: &mut handler,
+            source: Source::new(
+                &consumer,
+                &settings,
+                stage,
+                health.clone(),
+                shutdown.clone(),
+            ),
+            waiting: Waiting::new(stage, health.clone()),
+            breaker: &mut breaker,
+            delivery: &delivery,
+            retry: settings.retry.as_ref(),
+            piece_records: settings.piece_records,
+            health: health.clone(),
+            shutdown: shutdown.clone(),
+        }
+        .run(&mut summary)?;
+        if !consumer.context().has_forgotten_brokers() {
+            return Ok(summary);
+        }
+        tracing::error!(
+            event = "kafka_client_failed",
+            stage,
+            reason = FORGOTTEN,
+            "replaced"
+        );
+        abandon(consumer)?;
+        if shutdown.is_cancelled() {
+            return Ok(summary);
+        }
+        health.set(checks::MEMBERSHIP, Err(FORGOTTEN.to_owned()));
     }
-    .run()
+}
+
+/// Drops a client whose end would wait for a broker that it will not find. Nothing is lost: what it has not committed is read again.
+fn abandon(consumer: GroupConsumer) -> anyhow::Result<()> {
+    consumer.context().mark_replaced();
+    std::thread::Builder::new()
+        .name("abandoned".to_owned())
+        .spawn(move || drop(consumer))?;
+    Ok(())
 }

@@ -60,15 +60,18 @@ impl Health {
 
     /// Fails a check that passes now; a reason that is there already is more specific and stays.
     pub(crate) fn fail_if_fine(&self, check: &'static str, reason: String) {
-        let fine = self
-            .checks
+        if !self.is_failing(check) {
+            self.set(check, Err(reason));
+        }
+    }
+
+    /// True while this check fails.
+    pub(crate) fn is_failing(&self, check: &'static str) -> bool {
+        self.checks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(check)
-            .is_none_or(Option::is_none);
-        if fine {
-            self.set(check, Err(reason));
-        }
+            .is_some_and(Option::is_some)
     }
 
     /// The failing checks with their reasons, in name order.

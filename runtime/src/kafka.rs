@@ -1,5 +1,6 @@
 //! How a client connects to Kafka: one set of settings for every role.
 
+pub(crate) mod brokers;
 mod login;
 
 pub use login::msk_iam_token;

@@ -11,6 +11,7 @@ pub use batch::{Batch, OutRecord, RecordHeaders};
 pub use error::PublishError;
 
 use crate::health::Health;
+use crate::kafka::brokers::{Brokers, FORGOTTEN};
 use crate::kafka::{self, KafkaArgs};
 use crate::metrics as names;
 use rdkafka::ClientConfig;
@@ -20,7 +21,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, ThreadedProducer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Bounds of a publisher.
@@ -56,6 +57,7 @@ struct Reports {
     health: Health,
     /// True once the broker gave this producer its id: before, a first send takes half a second.
     warm: AtomicBool,
+    brokers: Brokers,
 }
 
 impl ClientContext for Reports {
@@ -73,6 +75,7 @@ impl ClientContext for Reports {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        self.brokers.note(statistics, Instant::now());
         #[derive(serde::Deserialize)]
         struct Eos {
             idemp_state: String,
@@ -100,7 +103,7 @@ type Client = ThreadedProducer<Reports>;
 /// Publishes to Kafka. Clones share one librdkafka producer.
 #[derive(Clone)]
 pub struct Publisher {
-    /// Recreated after a fatal error.
+    /// Replaced when it cannot recover.
     client: Arc<RwLock<Arc<Client>>>,
     config: ClientConfig,
     health: Health,
@@ -232,24 +235,18 @@ impl Publisher {
     }
 
     /// Keeps the `kafka` check up to date until `shutdown`: while it fails, queries the broker every second and clears it once it answers.
-    /// A client with a fatal error is recreated: what it held was reported as not acknowledged, and once the ACL or cluster is fixed no
+    /// A client that cannot recover is replaced: what it held was reported as not acknowledged, and once the ACL or cluster is fixed no
     /// restart is needed.
     pub async fn watch(self, topic: String, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Some((code, reason)) = self.client().client().fatal_error() {
-                tracing::error!(event = "kafka_client_failed", ?code, reason, "recreated");
-                self.health
-                    .fail_if_fine(kafka::CHECK, format!("{code:?}: {reason}"));
+            if let Some(reason) = self.client_failure() {
+                tracing::error!(event = "kafka_client_failed", reason, "replaced");
+                self.health.fail_if_fine(kafka::CHECK, reason);
                 self.replace().await;
                 continue;
             }
-            let failing = || {
-                self.health
-                    .reasons()
-                    .iter()
-                    .any(|(check, _)| *check == kafka::CHECK)
-            };
+            let failing = || self.health.is_failing(kafka::CHECK);
             if failing() {
                 let probe = self.probe(&topic, Duration::from_secs(2)).await;
                 if probe.is_err() && failing() {
@@ -259,6 +256,16 @@ impl Publisher {
                     self.health.set(kafka::CHECK, probe);
                 }
             }
+        }
+    }
+
+    /// Why the client will never publish again.
+    fn client_failure(&self) -> Option<String> {
+        let client = self.client();
+        let forgotten = || client.context().brokers.are_forgotten(Instant::now());
+        match client.client().fatal_error() {
+            Some((code, reason)) => Some(format!("{code:?}: {reason}")),
+            None => forgotten().then(|| FORGOTTEN.to_owned()),
         }
     }
 
@@ -325,6 +332,7 @@ fn connect(config: &ClientConfig, health: &Health) -> anyhow::Result<Client> {
     let reports = Reports {
         health: health.clone(),
         warm: AtomicBool::new(false),
+        brokers: Brokers::default(),
     };
     Ok(ThreadedProducer::from_config_and_context(config, reports)?)
 }

@@ -3,9 +3,14 @@
 use anyhow::{Context, bail, ensure};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    ApiKey, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    ApiKey, CreateAclsRequest, CreateAclsResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteAclsRequest,
+    DeleteAclsResponse, DescribeAclsRequest, DescribeAclsResponse, DescribeConfigsRequest,
+    DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
-use kafka_protocol::protocol::{Decodable, Request, StrBytes, encode_request_header_into_buffer};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes, encode_request_header_into_buffer};
 use rsasl::prelude::{Mechname, MessageSent, SASLClient, SASLConfig, State};
 use runtime::kafka::{KafkaArgs, Security};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -23,6 +28,34 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Largest answer taken: some ten thousand ACLs.
 const LARGEST: usize = 8 << 20;
+
+/// A request, its number, and the answer to it. The library has such a trait only together with a broker's side of all requests.
+pub(super) trait Request: Encodable {
+    const KEY: ApiKey;
+    type Response: Decodable;
+}
+
+macro_rules! requests {
+    ($($name:ident: $request:ty => $response:ty;)*) => {$(
+        impl Request for $request {
+            const KEY: ApiKey = ApiKey::$name;
+            type Response = $response;
+        }
+    )*};
+}
+
+requests! {
+    Metadata: MetadataRequest => MetadataResponse;
+    SaslHandshake: SaslHandshakeRequest => SaslHandshakeResponse;
+    CreateTopics: CreateTopicsRequest => CreateTopicsResponse;
+    DescribeAcls: DescribeAclsRequest => DescribeAclsResponse;
+    CreateAcls: CreateAclsRequest => CreateAclsResponse;
+    DeleteAcls: DeleteAclsRequest => DeleteAclsResponse;
+    DescribeConfigs: DescribeConfigsRequest => DescribeConfigsResponse;
+    SaslAuthenticate: SaslAuthenticateRequest => SaslAuthenticateResponse;
+    CreatePartitions: CreatePartitionsRequest => CreatePartitionsResponse;
+    IncrementalAlterConfigs: IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
+}
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -157,7 +190,7 @@ impl Connection {
     ) -> anyhow::Result<R::Response> {
         self.asked += 1;
         let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
+            .with_request_api_key(R::KEY as i16)
             .with_request_api_version(version)
             .with_correlation_id(self.asked)
             .with_client_id(Some(StrBytes::from_static_str("eventflow-admin")));
@@ -180,10 +213,7 @@ impl Connection {
         let mut answer = vec![0; length];
         self.stream.read_exact(&mut answer).await?;
         let mut answer = bytes::Bytes::from(answer);
-        let Ok(key) = ApiKey::try_from(R::KEY) else {
-            bail!("unknown request")
-        };
-        let header = ResponseHeader::decode(&mut answer, key.response_header_version(version))?;
+        let header = ResponseHeader::decode(&mut answer, R::KEY.response_header_version(version))?;
         ensure!(
             header.correlation_id == self.asked,
             "the broker answers another request"

@@ -164,6 +164,10 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
         }
     }
     assert!(checked > 10_000);
+    // After all of it, nobody had to restart a role.
+    for role in [&producer, &validator, &persistence, &analytics] {
+        role.until_ready().await;
+    }
     let (_, metrics) = validator.ask("/metrics").await.unwrap();
     assert!(
         metrics.contains("eventflow_consumer_lag_seconds")

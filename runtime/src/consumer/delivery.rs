@@ -66,6 +66,11 @@ impl Delivery {
         }
     }
 
+    /// False for a stage that neither forwards nor rejects.
+    pub(super) fn publishes(&self) -> bool {
+        self.publisher.is_some()
+    }
+
     /// Hands what these outcomes ask for to the Kafka client, which sends it in the background.
     pub(super) fn send(
         &self,

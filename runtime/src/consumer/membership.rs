@@ -5,14 +5,16 @@
 use super::checks;
 use crate::health::Health;
 use crate::kafka;
+use crate::kafka::brokers::Brokers;
 use crate::metrics as names;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// The Kafka client of a stage.
 pub(super) type GroupConsumer = BaseConsumer<GroupMembership>;
@@ -25,6 +27,9 @@ pub(super) struct GroupMembership {
     generation: AtomicU64,
     /// An assignment the loop has not taken yet.
     assigned: Mutex<Option<Vec<(String, i32)>>>,
+    brokers: Brokers,
+    /// The client was replaced: what it still reports counts no more.
+    replaced: AtomicBool,
 }
 
 impl GroupMembership {
@@ -34,6 +39,8 @@ impl GroupMembership {
             stage,
             generation: AtomicU64::new(0),
             assigned: Mutex::default(),
+            brokers: Brokers::default(),
+            replaced: AtomicBool::new(false),
         }
     }
 
@@ -47,6 +54,25 @@ impl GroupMembership {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// True when the client will not connect again: it must be replaced.
+    pub(super) fn has_forgotten_brokers(&self) -> bool {
+        self.brokers.are_forgotten(Instant::now())
+    }
+
+    /// True while the client is connected and logged in to a broker.
+    pub(super) fn is_connected(&self) -> bool {
+        self.brokers.any_is_up()
+    }
+
+    /// From now on the client reports nothing.
+    pub(super) fn mark_replaced(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 
     fn set_assigned(&self, partitions: Option<Vec<(String, i32)>>) {
@@ -65,7 +91,13 @@ impl ClientContext for GroupMembership {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        kafka::note_client_error(&self.health, &error, reason);
+        if !self.is_replaced() {
+            kafka::note_client_error(&self.health, &error, reason);
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.brokers.note(statistics, Instant::now());
     }
 }
 
@@ -78,6 +110,12 @@ impl ConsumerContext for GroupMembership {
         err: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
+        if self.is_replaced() {
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(event = "unassign_failed", stage = self.stage, %error);
+            }
+            return;
+        }
         let partitions: Vec<_> = list
             .elements()
             .iter()

@@ -14,32 +14,34 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) struct Loop<'c, H> {
     pub(super) stage: &'static str,
-    pub(super) handler: H,
+    pub(super) handler: &'c mut H,
     pub(super) source: Source<'c>,
     pub(super) waiting: Waiting,
     /// `None`: off
-    pub(super) breaker: Option<Breaker>,
-    pub(super) delivery: Delivery,
-    pub(super) retry: Option<Retry>,
+    pub(super) breaker: &'c mut Option<Breaker>,
+    pub(super) delivery: &'c Delivery,
+    pub(super) retry: Option<&'c Retry>,
     pub(super) piece_records: usize,
     pub(super) health: Health,
     pub(super) shutdown: CancellationToken,
 }
 
 impl<H: Handler> Loop<'_, H> {
-    /// Until shutdown. An error leaves the batch in hand uncommitted.
-    pub(super) fn run(mut self) -> anyhow::Result<StageSummary> {
+    /// Until shutdown, or until the client must be replaced. An error leaves the current batch uncommitted.
+    pub(super) fn run(mut self, summary: &mut StageSummary) -> anyhow::Result<()> {
         // From the start, at zero: a series that begins with its first failure hides it from `increase`.
         metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(0);
-        let mut summary = StageSummary::default();
-        while !self.shutdown.is_cancelled() {
+        while self.source.may_continue() {
             self.start_assigned()?;
             self.source.probe_topics();
+            if !self.delivery.publishes() {
+                self.source.note_connection();
+            }
             let Some(batch) = self.source.next_batch()? else {
                 continue;
             };
             let started = std::time::Instant::now();
-            match self.settle(&batch, &mut summary) {
+            match self.settle(&batch, summary) {
                 Ok(()) => {
                     self.source.store_offsets(&batch)?;
                     metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage)
@@ -59,14 +61,14 @@ impl<H: Handler> Loop<'_, H> {
                 }
             }
         }
-        Ok(summary)
+        Ok(())
     }
 
     /// Answers new assignments: asks the handler where to start, and starts there.
     fn start_assigned(&mut self) -> anyhow::Result<()> {
         while let Some(assignment) = self.source.take_assignment() {
             let (consumer, partitions) = (self.source.consumer(), &assignment.partitions);
-            let handler = &mut self.handler;
+            let handler = &mut *self.handler;
             let starts = self
                 .waiting
                 .until_ok(&mut self.source, assignment.held, |_| {
@@ -98,7 +100,7 @@ impl<H: Handler> Loop<'_, H> {
 
     /// Brings every record of the batch to its outcome, acknowledged.
     fn settle(&mut self, batch: &Batch<'_>, summary: &mut StageSummary) -> Result<(), Interrupted> {
-        let records = batch.records(self.retry.as_ref());
+        let records = batch.records(self.retry);
         let held = batch.held(&records);
         held.report_lag(self.stage);
         self.count_consumed(records.len());
@@ -150,7 +152,7 @@ impl<H: Handler> Loop<'_, H> {
                     "the handler must answer one outcome for each record",
                 )));
             }
-            if let Some(breaker) = breaker {
+            if let Some(breaker) = breaker.as_mut() {
                 // Replays failed before, so failing again says nothing about a deploy: they neither open the breaker nor close it.
                 let live = outcomes
                     .iter()

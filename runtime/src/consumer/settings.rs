@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How often the client commits the offsets of settled records.
 pub const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// How often the client says what it knows of its brokers, in milliseconds.
+const STATISTICS_MS: &str = "1000";
 /// Longest a batch may take: the handler's deadline, the acknowledgements, and a wait in between.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// Share of rejected records above which the breaker opens, when no flag says otherwise.
@@ -90,6 +92,7 @@ impl ConsumerSettings {
             // Eager: a rebalance revokes everything, so a batch is either wholly ours or released.
             ("partition.assignment.strategy", "range"),
             ("check.crcs", "true"),
+            ("statistics.interval.ms", STATISTICS_MS),
             ("isolation.level", "read_committed"),
             // The default sleeps a second whenever the local queue is full.
             ("fetch.queue.backoff.ms", "10"),

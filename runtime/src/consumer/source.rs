@@ -167,7 +167,19 @@ impl<'c> Source<'c> {
 
     /// Whether the partitions are still those of then, and the stage is not ending.
     pub(super) fn may_settle(&self, held: Held) -> bool {
-        self.consumer.context().generation() == held.generation && !self.shutdown.is_cancelled()
+        self.consumer.context().generation() == held.generation && self.may_continue()
+    }
+
+    /// False once the stage is ending, or the client must be replaced.
+    pub(super) fn may_continue(&self) -> bool {
+        !self.shutdown.is_cancelled() && !self.consumer.context().has_forgotten_brokers()
+    }
+
+    /// Clears the `kafka` check once a broker is connected again. For a stage whose only client is the consumer: a publisher does it itself.
+    pub(super) fn note_connection(&self) {
+        if self.consumer.context().is_connected() && self.health.is_failing(kafka::CHECK) {
+            self.health.set(kafka::CHECK, Ok(()));
+        }
     }
 
     /// Stores the offsets after a settled batch, for the client to commit.
