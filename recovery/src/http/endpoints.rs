@@ -80,7 +80,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/groups", "listGroups", "Groups", "What dead letters have in common, the largest group first")
             .words(&SELECTION)
             .at(Method::GET, get(dead_letters::groups)),
-        read("/api/v1/stats", "stats", "Stats", "Sums over the index").at(Method::GET, get(dead_letters::stats)),
+        read("/api/v1/stats", "stats", "Stats", "Totals of the index").at(Method::GET, get(dead_letters::stats)),
         read("/api/v1/dead-letters/{id}", "showDeadLetter", "LetterDetail", "Everything about one dead letter")
             .at(Method::GET, get(dead_letters::show)),
         read("/api/v1/dead-letters/{id}/explain", "explainDeadLetter", "Explanation", "What failed, whether it would pass today, and what to do next")
@@ -275,7 +275,7 @@ pub(super) fn schemas() -> Value {
         "Discard": request(&["selection", "reason"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}, "yes": {"type": "boolean"}})),
         "Plan": request(&["selection"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}})),
         "Apply": request(&[], &json!({"rate": {"type": ["number", "null"], "description": "Records a second"}, "yes": {"type": "boolean"}})),
-        "Lines": {"type": "string", "description": "One dead letter a line, JSON"},
+        "Lines": {"type": "string", "description": "One dead letter per line, JSON"},
         "Problem": {"type": "object", "required": ["type", "title", "status", "code", "detail"], "properties": {
             "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
             "code": {"type": "string", "description": "Stable"}, "detail": {"type": "string", "description": "What to do"},

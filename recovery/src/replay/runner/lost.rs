@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 /// On the path, what has no outcome for so long is searched for: persistence's rows usually settle it in much less.
 const PATH_SECONDS: i32 = 60;
-/// Most items settled in one transaction.
+/// Most items resolved in one transaction.
 const PAGE: i64 = 2000;
 
 /// An item without an outcome.
