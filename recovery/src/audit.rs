@@ -122,7 +122,7 @@ pub async fn audit_now(context: &Context, deadline: Duration) -> Result<Audit, R
     audit(context, None, None, None).await
 }
 
-/// Brings the oldest checkpoint in hand, or a new one, as far as it goes. True when it was reached.
+/// Advances the oldest pending checkpoint, or a new one, as far as it goes. True when it was reached.
 async fn step(context: &Context) -> Result<bool, RecoveryError> {
     let topic = &context.pipeline.raw;
     let step = async {

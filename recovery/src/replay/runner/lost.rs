@@ -52,7 +52,7 @@ struct Search {
     barrier: Barrier,
 }
 
-/// The searches in hand, by group. They are in memory: a restart begins them again.
+/// The searches in progress, by group. They are in memory: a restart begins them again.
 #[derive(Debug)]
 pub(super) struct Lost {
     searches: BTreeMap<String, Search>,
