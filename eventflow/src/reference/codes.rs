@@ -7,8 +7,8 @@ use contracts::webhook::signature::SignatureError;
 use contracts::{Rejection, RejectionCode};
 use producer::error::ApiError as EdgeError;
 use recovery::error::RecoveryError;
-use recovery::http::Role;
-use recovery::http::problem::ApiError as RecoveryApiError;
+use recovery::http::TokenRole;
+use recovery::http::problem::ApiProblem;
 use recovery::replay::codes::ITEM_CODES;
 use runtime::publisher::PublishError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +134,7 @@ fn rejections() -> String {
 }
 
 /// One of every refusal of recovery's API.
-fn api_errors() -> Vec<RecoveryApiError> {
+fn api_errors() -> Vec<ApiProblem> {
     let text = str::to_owned;
     let rejection = Rejection::new(RejectionCode::MissingField, None, "is required");
     let refused = [
@@ -151,31 +151,31 @@ fn api_errors() -> Vec<RecoveryApiError> {
         )),
     ];
     let others = [
-        RecoveryApiError::NoTokensConfigured,
-        RecoveryApiError::BadToken,
-        RecoveryApiError::RoleTooLow {
+        ApiProblem::NoTokensConfigured,
+        ApiProblem::BadToken,
+        ApiProblem::RoleTooLow {
             who: text("NAME"),
-            has: Role::Viewer,
-            needs: Role::Operator,
+            has: TokenRole::Viewer,
+            needs: TokenRole::Operator,
         },
-        RecoveryApiError::UnknownWord {
+        ApiProblem::UnknownWord {
             word: text("sorce"),
             known: text("source"),
         },
-        RecoveryApiError::BadValue {
+        ApiProblem::BadValue {
             word: text("limit"),
             problem: text("must be a number"),
         },
-        RecoveryApiError::BadBody(text("expected value at line 1 column 1")),
-        RecoveryApiError::KeyRequired,
-        RecoveryApiError::NoSuchRoute,
-        RecoveryApiError::MethodNotAllowed,
-        RecoveryApiError::BodyTooLarge(recovery::http::BODY_BYTES),
-        RecoveryApiError::Overloaded,
-        RecoveryApiError::TooSlow(60),
+        ApiProblem::BadBody(text("expected value at line 1 column 1")),
+        ApiProblem::KeyRequired,
+        ApiProblem::NoSuchRoute,
+        ApiProblem::MethodNotAllowed,
+        ApiProblem::BodyTooLarge(recovery::http::BODY_BYTES),
+        ApiProblem::Overloaded,
+        ApiProblem::TooSlow(60),
     ];
     refused
-        .map(RecoveryApiError::Refused)
+        .map(ApiProblem::Refused)
         .into_iter()
         .chain(others)
         .collect()

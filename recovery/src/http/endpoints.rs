@@ -1,7 +1,7 @@
 //! Every route once: what it is called, who may, what it takes and answers. The router and `/openapi.json` are both made of this.
 
 use super::input::SELECTION;
-use super::role::Role::{self, Operator, Viewer};
+use super::role::TokenRole::{self, Operator, Viewer};
 use super::{dead_letters, replays};
 use crate::context::Context;
 use axum::http::Method;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(super) struct Endpoint {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    pub(super) role: Role,
+    pub(super) role: TokenRole,
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     /// Words of its query
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     fn new(
-        role: Role,
+        role: TokenRole,
         path: &'static str,
         id: &'static str,
         answer: &'static str,
