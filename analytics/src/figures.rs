@@ -163,7 +163,7 @@ impl Minute {
             .sum()
     }
 
-    /// Refunds an authorization; none without authorizations.
+    /// Refunds per authorization; none without authorizations.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
     pub fn refund_ratio(&self) -> Option<f64> {

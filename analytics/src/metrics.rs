@@ -37,17 +37,17 @@ pub fn describe() {
     describe_histogram!(
         EVENT_AGE,
         Unit::Seconds,
-        "From the event's own time to its processing; live events only"
+        "From the event's own time to its processing; phase live only"
     );
     describe_histogram!(
         RECEIVE_TO_PROCESS,
         Unit::Seconds,
-        "From the webhook's receipt at the edge to its processing; live events only"
+        "From the webhook's receipt at the edge to its processing; phase live only"
     );
     describe_histogram!(
         PROCESSING,
         Unit::Seconds,
-        "Processing of one event: its share of its batch's"
+        "Processing time of one event: its share of its batch"
     );
     describe_gauge!(
         LAST_MINUTE_EVENTS,
@@ -63,7 +63,7 @@ pub fn describe() {
     );
     describe_gauge!(
         REFUND_RATIO,
-        "Refunds an authorization in the last full minute; 0 without authorizations"
+        "Refunds per authorization in the last full minute; 0 without authorizations"
     );
 }
 

@@ -57,7 +57,7 @@ pub struct EventTotals {
     pub refunded: Side,
     /// Everything else
     pub other: Side,
-    /// Refunds an authorization, by count; null without authorizations
+    /// Refunds per authorization, by count; null without authorizations
     pub refund_ratio: Option<f64>,
 }
 

@@ -45,7 +45,7 @@ enum Part {
     /// The embedded broker, until its standard input closes
     #[command(hide = true)]
     Broker {
-        /// Partitions a topic
+        /// Partitions per topic
         #[arg(long)]
         partitions: i32,
     },

@@ -43,7 +43,7 @@ pub(crate) fn machine() {
         "{model}, {cores} cores for everything, load generator included; load before: {}",
         load.split(' ').next().unwrap_or("?")
     ));
-    print("rates are medians; CPU is microseconds an event (user and system) of that process\n");
+    print("rates are medians; CPU is microseconds per event (user and system) of that process\n");
 }
 
 /// Ours against a baseline, with the goal for what the goal is about.

@@ -17,7 +17,7 @@ pub struct Pipeline {
     pub raw: String,
     /// Topic of dead letters: stages with a retry topic write it, recovery reads it
     pub dead_letters: String,
-    /// In the order of an event's way
+    /// In the order in which an event passes them
     pub stages: Vec<Stage>,
     /// The role that indexes dead letters and replays them
     pub recovery: Recovery,

@@ -57,13 +57,16 @@ fn every_valid_example_passes_and_reads_back() {
             .decode(&datum)
             .unwrap();
         assert_eq!(event.event_type, contract.event_type, "{name}");
-        assert_eq!(event.currency.as_deref(), Some("EUR"));
-        assert!(
-            event.payload_json.contains(r#""payment_id":"pay_1001""#)
-                && !event.payload_json.contains("extra"),
-            "{}",
-            event.payload_json
-        );
+        // Of the payments' examples; another event type may have neither.
+        if contract.event_type.starts_with("payment.") {
+            assert_eq!(event.currency.as_deref(), Some("EUR"));
+            assert!(
+                event.payload_json.contains(r#""payment_id":"pay_1001""#)
+                    && !event.payload_json.contains("extra"),
+                "{}",
+                event.payload_json
+            );
+        }
         let schema = Schema::parse_str(&contract.record_avsc).unwrap();
         let mut rest = datum.as_slice();
         let Value::Record(fields) = GenericDatumReader::builder(&schema)

@@ -54,7 +54,7 @@ pub(crate) enum Command {
         after_help = "Example: eventflow completions bash > /etc/bash_completion.d/eventflow"
     )]
     Completions {
-        /// Which shell
+        /// Shell to print completions for
         shell: clap_complete::Shell,
     },
 }

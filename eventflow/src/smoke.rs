@@ -32,7 +32,8 @@ const REACHED: &str = "Connection to recovery";
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: eventflow smoke --url http://127.0.0.1:8000 --recovery-url http://127.0.0.1:8004",
-    after_long_help = AFTER_HELP
+    after_long_help = AFTER_HELP,
+    mut_args(hide_unused)
 )]
 pub(crate) struct Config {
     // First: reading a flag takes it out of the matches.
@@ -122,6 +123,13 @@ payments of 0.01 EUR whose ids begin with smoke-, and a discarded dead letter; w
 Example: eventflow smoke --url https://events.example.com --recovery-url https://recovery.example.com --require-fates --json
 
 Exit codes: 0 every requested check passed; 1 a check failed; 2 wrong usage or configuration, nothing was sent.";
+
+/// Hides settings of replays, which smoke does not start.
+fn hide_unused(flag: clap::Arg) -> clap::Arg {
+    let is_unused =
+        ["confirm_above", "require_approval", "max_replays"].contains(&flag.get_id().as_str());
+    if is_unused { flag.hide(true) } else { flag }
+}
 
 impl Config {
     /// How fates are looked up, if they can be. What is typed goes before the environment, in which an empty URL is none.

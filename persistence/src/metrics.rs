@@ -12,7 +12,7 @@ pub(crate) const TRANSACTION_SECONDS: &str = "eventflow_persistence_transaction_
 
 /// Registers help texts and units.
 pub fn describe() {
-    describe_counter!(STORED, "Rows inserted, one an event");
+    describe_counter!(STORED, "Rows inserted, one per event");
     describe_counter!(
         DUPLICATES,
         "Further deliveries of stored events, same content"
@@ -29,7 +29,7 @@ pub fn describe() {
     describe_histogram!(
         AGE_SECONDS,
         Unit::Seconds,
-        "From the webhook's receipt at the edge to the committed row"
+        "From the webhook's receipt at the edge to the committed row; replays left out"
     );
     describe_histogram!(
         TRANSACTION_SECONDS,

@@ -37,7 +37,7 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
-    /// Address vendors post to
+    /// Address that vendors post to
     #[arg(
         long,
         env = "EVENTFLOW_PRODUCER_LISTEN",
@@ -59,22 +59,22 @@ pub struct Config {
     /// Milliseconds to wait for the broker's acknowledgement before answering 503
     #[arg(long, env = "EVENTFLOW_PUBLISH_DEADLINE_MS", default_value_t = 1500)]
     pub publish_deadline_ms: u64,
-    /// Most requests in progress at once; further ones are answered 503
+    /// Maximum requests in progress at once; further ones are answered 503
     #[arg(long, env = "EVENTFLOW_MAX_IN_FLIGHT", default_value_t = 4096)]
     pub max_in_flight: usize,
-    /// Most records waiting for the broker's acknowledgement; further ones are answered 503
+    /// Maximum records waiting for the broker's acknowledgement; further ones are answered 503
     #[arg(long, env = "EVENTFLOW_QUEUE_RECORDS", default_value_t = 100_000)]
     pub queue_records: usize,
-    /// Most mebibytes of records waiting for the broker's acknowledgement; further ones are answered 503
+    /// Maximum size, in mebibytes, of the records waiting for the broker's acknowledgement; further ones are answered 503
     #[arg(long, env = "EVENTFLOW_QUEUE_MEBIBYTES", default_value_t = 128)]
     pub queue_mebibytes: usize,
     /// Milliseconds a record may wait to be sent together with others
     #[arg(long, env = "EVENTFLOW_LINGER_MS", default_value_t = 1)]
     pub linger_ms: u64,
-    /// Most events in one batch request
+    /// Maximum events per batch request
     #[arg(long, env = "EVENTFLOW_BATCH_MAX_EVENTS", default_value_t = 1000)]
     pub batch_max_events: usize,
-    /// Most failed verifications per second and source that are answered with their reason; further ones are answered 429
+    /// Maximum failed verifications per second and source that are answered with their reason; further ones are answered 429
     #[arg(long, env = "EVENTFLOW_FAILURES_PER_SECOND", default_value_t = 50)]
     pub failures_per_second: u32,
     /// Milliseconds a client has to send its request's headers
@@ -83,7 +83,7 @@ pub struct Config {
     /// Milliseconds a client has to send its request's body
     #[arg(long, env = "EVENTFLOW_BODY_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_timeout_ms: u64,
-    /// Most connections open at once; further ones wait
+    /// Maximum connections open at once; further ones wait
     #[arg(long, env = "EVENTFLOW_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
 }

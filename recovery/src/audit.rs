@@ -8,9 +8,9 @@
 //! the while.
 //!
 //! **What is examined** ([`classify`], [`pages`]): offsets from the frontier to a reached checkpoint, once, by pages of 100,000; then again
-//! the pages in which something changed since: a replay in hand, a dead letter settled, an open dead letter whose record is now stored, an
-//! earlier finding. And each time the page longest not examined, so that a row somebody deleted is missed before long. Every other query
-//! ([`report`]) is a sum over pages, or, for a range of time, the same examination without writing anything down.
+//! the pages in which something changed since: a replay in progress, a dead letter resolved or discarded, an open dead letter whose record
+//! is now stored, an earlier finding. And each time the page longest not examined, so that a row somebody deleted is missed before long.
+//! Every other query ([`report`]) is a sum over pages, or, for a range of time, the same examination without writing anything down.
 
 mod checkpoint;
 mod classify;
@@ -122,7 +122,7 @@ pub async fn audit_now(context: &Context, deadline: Duration) -> Result<Audit, R
     audit(context, None, None, None).await
 }
 
-/// Brings the oldest checkpoint in hand, or a new one, as far as it goes. True when it was reached.
+/// Advances the oldest pending checkpoint, or a new one, as far as it goes. True when it was reached.
 async fn step(context: &Context) -> Result<bool, RecoveryError> {
     let topic = &context.pipeline.raw;
     let step = async {

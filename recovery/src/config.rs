@@ -33,7 +33,7 @@ pub struct PipelineArgs {
     /// Directory of further event contracts, one folder per event type: the same as the validator's
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
-    /// TOML file of sources (vendors), the same as the producer's: eventflow trace verifies stored signatures with it, without it none
+    /// TOML file of sources (vendors), the same as the producer's: eventflow trace verifies stored signatures with it; without it, none
     #[arg(long, env = "EVENTFLOW_SOURCES")]
     pub sources: Option<PathBuf>,
     /// Secret of the built-in source payment-authorized, the same as the producer's; used as --sources is

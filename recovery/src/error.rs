@@ -8,7 +8,7 @@ pub enum RecoveryError {
     /// No such dead letter, job or event
     #[error("{0}")]
     NotFound(String),
-    /// The request makes no sense; nothing was changed
+    /// The request is invalid; nothing was changed
     #[error("{0}")]
     Invalid(String),
     /// The thing is not in a state in which this can be done

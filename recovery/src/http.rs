@@ -13,7 +13,7 @@ mod role;
 mod server;
 mod tokens;
 
-pub use role::Role;
+pub use role::TokenRole;
 pub use server::serve;
 pub use tokens::Tokens;
 
@@ -24,7 +24,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use problem::ApiError;
+use problem::ApiProblem;
 use runtime::config::ConfigError;
 use runtime::http::Certificates;
 use std::net::SocketAddr;
@@ -125,7 +125,7 @@ pub(crate) struct RequestPermit(
 #[derive(Clone)]
 struct Gate {
     tokens: Tokens,
-    needs: Role,
+    needs: TokenRole,
     permits: Arc<Semaphore>,
     limit: Duration,
 }
@@ -149,8 +149,8 @@ pub fn routes(recovery: Context, tokens: &Tokens) -> Router {
     }
     router
         .route("/openapi.json", get(|| async { Json(openapi::document()) }))
-        .fallback(|| async { ApiError::NoSuchRoute })
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .fallback(|| async { ApiProblem::NoSuchRoute })
+        .method_not_allowed_fallback(|| async { ApiProblem::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(axum::middleware::map_response(private))
         .with_state(recovery)
@@ -163,7 +163,7 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
         Err(error) => return error.into_response(),
     };
     let Ok(permit) = Arc::clone(&gate.permits).try_acquire_owned() else {
-        return ApiError::Overloaded.into_response();
+        return ApiProblem::Overloaded.into_response();
     };
     let permit = RequestPermit(Arc::new(permit));
     request.extensions_mut().insert(who);
@@ -171,7 +171,7 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
     request.extensions_mut().insert(permit.clone());
     match tokio::time::timeout(gate.limit, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => ApiError::TooSlow(gate.limit.as_secs()).into_response(),
+        Err(_) => ApiProblem::TooSlow(gate.limit.as_secs()).into_response(),
     }
 }
 

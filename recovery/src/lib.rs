@@ -129,7 +129,7 @@ pub async fn serve(
         }
         index::consume(config, &recovery, health, shutdown.clone()).await?;
         shutdown.cancel();
-        // They end with what they have in hand.
+        // Each finishes its work in progress.
         while let Some(ended) = beside.join_next().await {
             ended?;
         }

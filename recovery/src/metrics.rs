@@ -41,7 +41,7 @@ pub fn describe() {
     describe_gauge!(BY_STATE, "Dead letters, by state");
     describe_gauge!(
         OPEN,
-        "Open dead letters, by code; codes that are not EventFlow's own together as other"
+        "Open dead letters, by code; other: all codes that are not EventFlow's"
     );
     describe_gauge!(
         INDEX_BYTES,
@@ -50,10 +50,10 @@ pub fn describe() {
     );
     describe_gauge!(
         OVER_LIMIT,
-        "1 while the index is over its size limit and only open dead letters are left to keep"
+        "1 while the index is over its size limit and only open dead letters are left, which are never dropped"
     );
     describe_counter!(
         DROPPED,
-        "Values and headers of settled dead letters that retention dropped"
+        "Dead letters, resolved or discarded, whose value and headers retention dropped"
     );
 }

@@ -20,7 +20,7 @@ pub use explanation::Explanation;
 pub use group::{DeadLetterGroup, IndexStats};
 pub use replay::{DryRun, DryRunSample, ItemState, Job, JobItem, JobState, Prediction};
 pub use selection::{Selection, parse_time};
-pub use trace::{Fate, StepKind, Story, Trace, TraceStep};
+pub use trace::{StepKind, Story, Trace, TraceFate, TraceStep};
 
 /// A time, RFC 3339 in JSON.
 pub type Time = time::OffsetDateTime;

@@ -174,7 +174,7 @@ pub(crate) const CHANGED_PAGES_WITHOUT: &str =
     changed_pages!("(SELECT 0 AS raw_partition, 0::bigint AS raw_offset WHERE false) f ");
 
 /// Replays sent to a group ($1) until then ($2) that are still awaited and whose raw record (of topic $3) has no row; at most $4. Dead letters
-/// are locked in order, as by everybody; one that was settled meanwhile is another version, and left alone.
+/// are locked in order, as by everybody; one that was resolved or discarded meanwhile is another version, and left alone.
 pub(crate) const AWAITED_WITHOUT_ROW: &str =
     "SELECT d.id AS letter, i.job_id AS job, j.created_by AS who
          FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id

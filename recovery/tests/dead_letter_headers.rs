@@ -141,7 +141,7 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
 }
 
 #[test]
-fn a_place_that_makes_no_sense_is_no_place() {
+fn an_invalid_position_is_no_position() {
     for (partition, offset) in [
         (&b"-1"[..], &b"1"[..]),
         (b"1", b"-1"),

@@ -1,4 +1,4 @@
-//! From the broker to the index: what the stages really write, the running role, and the index made anew.
+//! From the broker to the index: what the stages really write, the running role, and the index rebuilt.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -169,7 +169,7 @@ fn valid_body() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_code_reaches_the_index_and_a_lost_index_is_made_anew() {
+async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     let broker = EmbeddedBroker::start(&[(RAW, 2), (DLQ, 3)]).unwrap();
     let kafka = broker.kafka();
     let (registry, _) = registry().await;

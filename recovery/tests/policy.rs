@@ -21,7 +21,7 @@ struct Automatic {
 impl Automatic {
     fn start(world: &World, more: &str) -> Self {
         let text = format!(
-            "every = \"1s\"\n[[policy]]\nname = \"mend\"\ncodes = [\"invalid_amount\", \"unknown_event_type\"]\nyoungest = \"1s\"\n{more}"
+            "every = \"1s\"\n[[policy]]\nname = \"after-a-fix\"\ncodes = [\"invalid_amount\", \"unknown_event_type\"]\nyoungest = \"1s\"\n{more}"
         );
         let policies = Policies::parse(&text).unwrap();
         let stop = CancellationToken::new();
@@ -118,7 +118,7 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
     let job = replays(&world, 1).await;
     assert_eq!(
         (job.policy.as_deref(), job.created_by.as_str(), job.items),
-        (Some("mend"), "policy:mend", 3)
+        (Some("after-a-fix"), "policy:after-a-fix", 3)
     );
     // Planned and applied are two steps.
     let job = world
@@ -149,8 +149,8 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
         1,
         "nothing is left to try"
     );
-    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'policy:mend' AND action = 'policy.look'").await, 1);
-    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'policy:mend' AND action = 'replay.plan'").await, 1);
+    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'policy:after-a-fix' AND action = 'policy.look'").await, 1);
+    assert_eq!(world.number("SELECT count(*) FROM audit_log WHERE who = 'policy:after-a-fix' AND action = 'replay.plan'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +197,7 @@ async fn a_policy_whose_replay_fails_again_stops_until_something_changes() {
     );
     assert_eq!(
         replays(&world, 2).await.policy.as_deref(),
-        Some("mend"),
+        Some("after-a-fix"),
         "another policy is another chance"
     );
     changed.end().await;
@@ -249,11 +249,11 @@ async fn a_replay_that_was_planned_when_the_role_died_is_started_by_the_next() {
     };
     let job = jobs::plan(
         &world.recovery,
-        "policy:mend",
+        "policy:after-a-fix",
         &selection,
         "",
         "key",
-        Some("mend"),
+        Some("after-a-fix"),
     )
     .await
     .unwrap();

@@ -1,5 +1,5 @@
 //! The breaker: when too large a share of recent records would be dead-lettered, the fault is ours (a bad deploy, a wrong
-//! contract), not the records'. The stage then stops and waits instead of draining the topic into the dead-letter topic.
+//! contract), not the records'. The stage then holds its batch instead of draining the topic into the dead-letter topic.
 
 use contracts::Rejection;
 use std::collections::VecDeque;

@@ -21,15 +21,12 @@ pub(crate) const READY: &str = "eventflow_ready";
 /// Registers help texts and units.
 pub fn describe() {
     describe_counter!(RECORDS_CONSUMED, "Records taken from Kafka, by stage");
-    describe_counter!(
-        RECORDS_SETTLED,
-        "Records this stage settled, by stage and outcome"
-    );
+    describe_counter!(RECORDS_SETTLED, "Records settled, by stage and outcome");
     describe_counter!(DEAD_LETTERS, "Records dead-lettered, by stage and code");
     describe_gauge!(
         LAG_SECONDS,
         Unit::Seconds,
-        "Now minus the time of the oldest record being processed; 0 when caught up, by stage"
+        "Age of the oldest record that is not settled; 0 when caught up, by stage"
     );
     describe_histogram!(
         BATCH_SECONDS,
@@ -43,7 +40,7 @@ pub fn describe() {
     );
     describe_gauge!(
         BREAKER_OPEN,
-        "1 while the breaker is open and the stage stopped, by stage"
+        "1 while the breaker is open and holds the stage, by stage"
     );
     describe_gauge!(PARTITIONS, "Partitions assigned, by stage");
     describe_counter!(

@@ -31,7 +31,7 @@ pub struct RegistryArgs {
         default_value = "http://127.0.0.1:8081"
     )]
     pub registry_url: String,
-    /// User name for the registry (basic authorization)
+    /// User name for the registry (basic authentication)
     #[arg(
         help_heading = "Schema registry",
         long,

@@ -32,16 +32,16 @@ pub struct DeliveryArgs {
     /// Time limit of an attempt, in seconds
     #[arg(long, env = "SIMULATOR_WEBHOOK_TIMEOUT_SECONDS", default_value_t = 3.0)]
     pub webhook_timeout_seconds: f64,
-    /// Most attempts to deliver a webhook
+    /// Maximum attempts to deliver a webhook
     #[arg(long, env = "SIMULATOR_MAX_ATTEMPTS", default_value_t = 4)]
     pub max_attempts: u32,
     /// Seconds between the first and the second attempt; doubles with each further one
     #[arg(long, env = "SIMULATOR_BACKOFF_BASE_SECONDS", default_value_t = 0.5)]
     pub backoff_base_seconds: f64,
-    /// Most seconds between two attempts, before jitter
+    /// Maximum seconds between two attempts, before jitter
     #[arg(long, env = "SIMULATOR_BACKOFF_MAX_SECONDS", default_value_t = 5.0)]
     pub backoff_max_seconds: f64,
-    /// Most random seconds added to each wait (jitter)
+    /// Maximum random seconds added to each wait (jitter)
     #[arg(long, env = "SIMULATOR_BACKOFF_JITTER_SECONDS", default_value_t = 0.25)]
     pub backoff_jitter_seconds: f64,
 }

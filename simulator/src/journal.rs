@@ -1,4 +1,4 @@
-//! The journal: one JSON line a delivery, what was sent and what was answered. Later checks read it, so it is complete or an error.
+//! The journal: one JSON line per delivery, what was sent and what was answered. Later checks read it, so it is complete or an error.
 
 use crate::event::Fault;
 use std::fs::File;

@@ -21,7 +21,7 @@ pub struct StreamSettings {
     pub seed: u64,
     /// Faults and their shares
     pub faults: Vec<Rate>,
-    /// Most deliveries at once
+    /// Maximum deliveries at once
     pub concurrency: usize,
     /// Amount of every payment; `None` varies it
     pub amount: Option<String>,
@@ -31,7 +31,7 @@ pub struct StreamSettings {
     pub payment_prefix: String,
     /// Prefix of order ids
     pub order_prefix: String,
-    /// Where to write one JSON line a delivery
+    /// Where to write one JSON line per delivery
     pub journal: Option<PathBuf>,
 }
 

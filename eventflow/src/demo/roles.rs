@@ -6,7 +6,7 @@ use clap::{Args, FromArgMatches};
 use contracts::Secret;
 use contracts::pipeline::Pipeline;
 use recovery::Context;
-use recovery::http::{Role, Tokens};
+use recovery::http::{TokenRole, Tokens};
 use runtime::config::ConfigError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
@@ -250,7 +250,7 @@ impl Roles {
             "--audit-seconds=2",
         ]))?;
         let recovery_context = Context::new(settings.pipeline.clone(), None)?;
-        let tokens = Tokens::one("demo", Role::Operator, Secret::new(TOKEN));
+        let tokens = Tokens::one("demo", TokenRole::Operator, Secret::new(TOKEN));
         let (health, end) = (tasks.health("recovery"), tasks.stop.clone());
         tasks.spawn("recovery", async move {
             recovery::serve(&settings, &tokens, listeners.recovery, health, end).await

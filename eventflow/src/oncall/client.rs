@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
 use contracts::Secret;
 use http_body_util::BodyExt;
-use recovery::http::{Role, Tokens};
+use recovery::http::{TokenRole, Tokens};
 use recovery::{Context, PipelineArgs};
 use runtime::config::ConfigError;
 use serde::Serialize;
@@ -121,8 +121,10 @@ impl Client {
             .await
             .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());
-        let router =
-            recovery::http::routes(recovery, &Tokens::one(name, Role::Operator, token.clone()));
+        let router = recovery::http::routes(
+            recovery,
+            &Tokens::one(name, TokenRole::Operator, token.clone()),
+        );
         Ok(Self::Database { router, token })
     }
 

@@ -86,7 +86,7 @@ enum Work {
         /// Only entries about this replay
         #[arg(long)]
         job: Option<String>,
-        /// Most entries to show
+        /// Maximum entries to show
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },

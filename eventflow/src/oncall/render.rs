@@ -67,9 +67,9 @@ fn short(text: &str) -> String {
 
 fn no_match(page: &DeadLetterPage, selection: &Selection) -> String {
     let mut out = String::new();
-    let settled = page
+    let last = page
         .last_settled_at
-        .map(|at| format!("; last one settled {}", age(at)))
+        .map(|at| format!("; last one resolved or discarded {}", age(at)))
         .unwrap_or_default();
     if selection.has_filter() || !selection.state.is_empty() {
         let which = if selection.state.is_empty() {
@@ -77,13 +77,13 @@ fn no_match(page: &DeadLetterPage, selection: &Selection) -> String {
         } else {
             "dead letter"
         };
-        put(&mut out, &format!("no {which} matches{settled}"));
+        put(&mut out, &format!("no {which} matches{last}"));
         put(
             &mut out,
             "try: fewer filters, --state open,replaying,resolved,discarded, or eventflow dlq groups",
         );
     } else {
-        put(&mut out, &format!("no open dead letters{settled}"));
+        put(&mut out, &format!("no open dead letters{last}"));
         put(
             &mut out,
             "try: eventflow dlq ls --state replaying,resolved,discarded, or eventflow audit",

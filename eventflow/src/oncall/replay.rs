@@ -82,7 +82,7 @@ enum Work {
         /// Watch the replay until it ends
         #[arg(long, conflicts_with = "items")]
         watch: bool,
-        /// Most items to list with --items
+        /// Maximum items to list with --items
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
@@ -107,7 +107,7 @@ enum Work {
     /// List replays, newest first
     #[command(after_help = "Example: eventflow replay history --limit 5")]
     History {
-        /// Most replays to list
+        /// Maximum replays to list
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },

@@ -7,8 +7,8 @@ use contracts::webhook::signature::SignatureError;
 use contracts::{Rejection, RejectionCode};
 use producer::error::ApiError as EdgeError;
 use recovery::error::RecoveryError;
-use recovery::http::Role;
-use recovery::http::problem::ApiError as RecoveryApiError;
+use recovery::http::TokenRole;
+use recovery::http::problem::ApiProblem;
 use recovery::replay::codes::ITEM_CODES;
 use runtime::publisher::PublishError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,11 +134,11 @@ fn rejections() -> String {
 }
 
 /// One of every refusal of recovery's API.
-fn api_errors() -> Vec<RecoveryApiError> {
+fn api_errors() -> Vec<ApiProblem> {
     let text = str::to_owned;
     let rejection = Rejection::new(RejectionCode::MissingField, None, "is required");
     let refused = [
-        RecoveryError::Invalid(text("The request makes no sense; nothing was changed")),
+        RecoveryError::Invalid(text("The request is invalid; nothing was changed")),
         RecoveryError::NotFound(text("No such dead letter, replay or event")),
         RecoveryError::WrongState(text("Its state does not allow this")),
         RecoveryError::NeedsConfirmation(text(
@@ -151,31 +151,31 @@ fn api_errors() -> Vec<RecoveryApiError> {
         )),
     ];
     let others = [
-        RecoveryApiError::NoTokensConfigured,
-        RecoveryApiError::BadToken,
-        RecoveryApiError::RoleTooLow {
+        ApiProblem::NoTokensConfigured,
+        ApiProblem::BadToken,
+        ApiProblem::RoleTooLow {
             who: text("NAME"),
-            has: Role::Viewer,
-            needs: Role::Operator,
+            has: TokenRole::Viewer,
+            needs: TokenRole::Operator,
         },
-        RecoveryApiError::UnknownWord {
+        ApiProblem::UnknownWord {
             word: text("sorce"),
             known: text("source"),
         },
-        RecoveryApiError::BadValue {
+        ApiProblem::BadValue {
             word: text("limit"),
             problem: text("must be a number"),
         },
-        RecoveryApiError::BadBody(text("expected value at line 1 column 1")),
-        RecoveryApiError::KeyRequired,
-        RecoveryApiError::NoSuchRoute,
-        RecoveryApiError::MethodNotAllowed,
-        RecoveryApiError::BodyTooLarge(recovery::http::BODY_BYTES),
-        RecoveryApiError::Overloaded,
-        RecoveryApiError::TooSlow(60),
+        ApiProblem::BadBody(text("expected value at line 1 column 1")),
+        ApiProblem::KeyRequired,
+        ApiProblem::NoSuchRoute,
+        ApiProblem::MethodNotAllowed,
+        ApiProblem::BodyTooLarge(recovery::http::BODY_BYTES),
+        ApiProblem::Overloaded,
+        ApiProblem::TooSlow(60),
     ];
     refused
-        .map(RecoveryApiError::Refused)
+        .map(ApiProblem::Refused)
         .into_iter()
         .chain(others)
         .collect()
@@ -228,6 +228,76 @@ fn items() -> String {
     )
 }
 
+/// Codes of waits and stops with their meaning.
+const WAITS_AND_STOPS: [(&str, &str); 18] = [
+    (
+        "bad_configuration",
+        "A setting is wrong; the last line names it",
+    ),
+    (
+        "database_error",
+        "PostgreSQL refused a statement, or its answer was not as expected, and a retry cannot fix it; the reason says what",
+    ),
+    (
+        "database_schema",
+        "A table, a column or a privilege is missing; check that no newer version has migrated the database, and the user's privileges",
+    ),
+    (
+        "database_timeout",
+        "PostgreSQL accepted the connection and does not answer",
+    ),
+    (
+        "database_unavailable",
+        "PostgreSQL is down, refuses the login, or could not finish the transaction; the reason says which",
+    ),
+    (
+        "group_vanished",
+        "A group of dead letters was deleted while recovery wrote the index",
+    ),
+    (
+        "handler_contract",
+        "A bug: the stage's handler broke a rule of the trait `Handler`",
+    ),
+    ("kafka_unavailable", "No broker answered"),
+    (
+        "migration_failed",
+        "The migrations in the database do not match this version; check that no newer version has migrated it",
+    ),
+    (
+        "offset_behind",
+        "The offset in the database was set back; the restarted process reads from there",
+    ),
+    (
+        "offset_contended",
+        "Another instance is moving the same offset in the database",
+    ),
+    (
+        "other_kafka_cluster",
+        "The database holds the offsets of another Kafka cluster; the reason says what to do",
+    ),
+    (
+        "postgresql_failed",
+        "A program of the demo's private PostgreSQL failed",
+    ),
+    (
+        "postgresql_io",
+        "A file of the demo's private PostgreSQL cannot be read or written",
+    ),
+    (
+        "postgresql_not_installed",
+        "PostgreSQL's server programs are not on this machine",
+    ),
+    (
+        "registry_unavailable",
+        "The schema registry does not answer, or answers with an error",
+    ),
+    ("row_vanished", "A row was deleted while a batch was stored"),
+    (
+        "unusable_schema",
+        "The registry's schema with the record's id is not one of EventFlow's",
+    ),
+];
+
 fn waits_and_stops() -> String {
     let files = source::files();
     let declaring: BTreeSet<_> = files
@@ -252,17 +322,15 @@ fn waits_and_stops() -> String {
         BTreeSet::from(read),
         "every file that declares codes is read by these tests"
     );
-    // By code: what happens, and which crates say so.
-    let mut known: BTreeMap<(&str, String), BTreeSet<String>> = BTreeMap::new();
-    for (path, text) in &files {
-        let krate = path.split('/').next().unwrap();
+    // What the process does, and the code.
+    let mut known: BTreeSet<(&str, String)> = BTreeSet::new();
+    for (_, text) in &files {
         for (happens, call) in [
             ("waits and retries", "StageError::wait("),
             ("ends, exit code 1", "StageError::stop("),
         ] {
             for name in first_literals(text, call) {
-                let crates = known.entry((happens, name.to_owned())).or_default();
-                crates.insert(krate.to_owned());
+                known.insert((happens, name.to_owned()));
             }
         }
     }
@@ -271,7 +339,6 @@ fn waits_and_stops() -> String {
         ("ends, exit code 2", "runtime/src/config_error.rs"),
         ("the demo ends, exit code 2", "sandbox/src/postgres.rs"),
     ] {
-        let krate = file.split('/').next().unwrap();
         for name in codes_in(file) {
             // A schema that cannot be used is the record's fault; analytics only counts it.
             if RejectionCode::ALL
@@ -286,23 +353,23 @@ fn waits_and_stops() -> String {
                 }
                 _ => happens,
             };
-            let crates = known.entry((happens, name)).or_default();
-            crates.insert(krate.to_owned());
+            known.insert((happens, name));
         }
     }
-    for expected in ["database_unavailable", "handler_contract"] {
-        assert!(
-            known.keys().any(|(_, name)| name == expected),
-            "the calls were found: {known:?}"
-        );
-    }
-    let rows = known.into_iter().map(|((happens, name), crates)| {
-        let crates = crates.into_iter().collect::<Vec<_>>().join(", ");
-        vec![code(&name), happens.to_owned(), crates]
+    let meanings = BTreeMap::from(WAITS_AND_STOPS);
+    let found: BTreeSet<_> = known.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(
+        found,
+        meanings.keys().copied().collect::<BTreeSet<_>>(),
+        "every code of the sources has a meaning in WAITS_AND_STOPS"
+    );
+    let rows = known.iter().map(|(happens, name)| {
+        let meaning = meanings[name.as_str()];
+        vec![code(name), (*happens).to_owned(), meaning.to_owned()]
     });
     format!(
         "\n## Why a stage waits or a process ends\n\nIn `/ready`, in logs and in `eventflow_consumer_waits_total`. A stage also waits with \
          the codes `publish_…` of the edge's table, when what it publishes is not acknowledged.\n\n{}",
-        table(&["code", "the process", "declared in"], rows)
+        table(&["code", "the process", "meaning"], rows)
     )
 }

@@ -74,7 +74,7 @@ fn every_file_and_folder_that_a_document_names_exists() {
 }
 
 /// The heading's anchor, as GitHub makes it.
-fn anchor(heading: &str) -> String {
+pub(super) fn anchor(heading: &str) -> String {
     let kept = heading
         .trim()
         .chars()

@@ -90,7 +90,7 @@ pub(super) fn stored_event(trace: &Trace, id: &str) -> Lookup<StoredEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recovery::model::{Fate, Time, TraceStep};
+    use recovery::model::{Time, TraceFate, TraceStep};
 
     fn story(id: &str, steps: &[(&str, i64)]) -> Story {
         let steps = steps.iter().map(|(what, at)| TraceStep {
@@ -102,7 +102,7 @@ mod tests {
         });
         let (entity_key, trace_id, signature) = (None, None, None);
         let (source, verified_again) = (Some("payment-authorized".to_owned()), None);
-        let fate = Fate::InFlight;
+        let fate = TraceFate::InFlight;
         Story {
             event_id: Some(id.to_owned()),
             source,

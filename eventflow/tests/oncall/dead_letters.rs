@@ -71,7 +71,7 @@ async fn dead_letters_are_read_by_people_and_by_scripts_and_never_by_the_termina
         assert!(
             run(&["dlq", "ls", "--state", "discarded"])
                 .await
-                .contains("last one settled 3 h ago")
+                .contains("last one resolved or discarded 3 h ago")
         );
         world.run(way, &["dlq", "ls", "--cod", "x"]).await.clean();
         assert_eq!(

@@ -160,16 +160,17 @@ pub(crate) async fn a_policy_replays_what_a_deploy_fixed(pipeline: &mut Pipeline
         .iter()
         .map(|entry| (&entry["who"], &entry["action"]))
         .collect();
-    let did = [
+    let expected = [
         ("recovery", "replay.end"),
         ("policy:after-a-deploy", "replay.apply"),
         ("policy:after-a-deploy", "replay.plan"),
     ];
-    assert_eq!(log.len(), did.len(), "{log:?}");
+    assert_eq!(log.len(), expected.len(), "{log:?}");
     assert!(
         log.iter()
-            .zip(did)
-            .all(|((who, action), did)| (*who, *action) == (&did.0.into(), &did.1.into())),
+            .zip(expected)
+            .all(|((who, action), expected)| (*who, *action)
+                == (&expected.0.into(), &expected.1.into())),
         "{log:?}"
     );
     // Half a second's worth at once, then twenty a second: in no second more than thirty.

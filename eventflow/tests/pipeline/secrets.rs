@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// Given as environment; every one has this word in it.
 const WORD: &str = "LEAKED";
-/// The registry's two passwords as basic authorization sends them.
+/// The registry's two passwords as basic authentication sends them.
 const ENCODED: [&str; 2] = [
     "cmVnaXN0cnktdXNlcjpMRUFLRUQtcmVnaXN0cnktcGFzc3dvcmQ=",
     "dXNlcjpMRUFLRUQtcmVnaXN0cnktdXJs",

@@ -114,7 +114,7 @@ pub(super) async fn classify(
     })
 }
 
-/// Before an offset is called a gap, Kafka is asked whether it ever was a record, when Kafka is at hand and still knows.
+/// Before an offset is called a gap, Kafka is asked whether it ever was a record, when this process has Kafka and Kafka still knows.
 pub(super) async fn classify_with_kafka(
     context: &Context,
     topic: &str,

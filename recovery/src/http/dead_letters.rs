@@ -2,7 +2,7 @@
 
 use super::RequestPermit;
 use super::input::{Body, Key, Named, Query, without_nul};
-use super::problem::ApiError;
+use super::problem::ApiProblem;
 use super::tokens::Who;
 use crate::audit;
 use crate::context::Context;
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type Answer<T> = Result<Json<T>, ApiProblem>;
 
 pub(super) async fn list(
     State(context): State<Context>,
@@ -158,7 +158,7 @@ pub(super) async fn discard(
 }
 
 /// A query refuses NUL word by word; a body's selection is looked at whole.
-pub(super) fn clean(selection: &Selection) -> Result<(), ApiError> {
+pub(super) fn clean(selection: &Selection) -> Result<(), ApiProblem> {
     let lists = [
         &selection.code,
         &selection.stage,
@@ -183,7 +183,7 @@ pub(super) async fn export(
     State(context): State<Context>,
     Extension(permit): Extension<RequestPermit>,
     mut query: Query,
-) -> Result<Response, ApiError> {
+) -> Result<Response, ApiProblem> {
     let selection = query.selection()?;
     query.end()?;
     let left = selection.limit.map_or(usize::MAX, |limit| limit as usize);
@@ -193,7 +193,7 @@ pub(super) async fn export(
         async move {
             let _permit = permit;
             let Some((lines, next)) = page else {
-                return Ok::<_, ApiError>(None);
+                return Ok::<_, ApiProblem>(None);
             };
             let mut text = String::new();
             for line in lines.iter().take(left) {
@@ -224,7 +224,7 @@ pub(super) async fn trace(State(context): State<Context>, mut query: Query) -> A
     let asked = query.text("q")?;
     query.end()?;
     let problem = "give an event id, an entity key (payment id) or a traceparent".to_owned();
-    let asked = asked.ok_or(ApiError::BadValue {
+    let asked = asked.ok_or(ApiProblem::BadValue {
         word: "q".to_owned(),
         problem,
     })?;

@@ -1,7 +1,7 @@
 //! Every route once: what it is called, who may, what it takes and answers. The router and `/openapi.json` are both made of this.
 
 use super::input::SELECTION;
-use super::role::Role::{self, Operator, Viewer};
+use super::role::TokenRole::{self, Operator, Viewer};
 use super::{dead_letters, replays};
 use crate::context::Context;
 use axum::http::Method;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(super) struct Endpoint {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    pub(super) role: Role,
+    pub(super) role: TokenRole,
     pub(super) id: &'static str,
     pub(super) summary: &'static str,
     /// Words of its query
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     fn new(
-        role: Role,
+        role: TokenRole,
         path: &'static str,
         id: &'static str,
         answer: &'static str,
@@ -80,7 +80,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/groups", "listGroups", "Groups", "What dead letters have in common, the largest group first")
             .words(&SELECTION)
             .at(Method::GET, get(dead_letters::groups)),
-        read("/api/v1/stats", "stats", "Stats", "Sums over the index").at(Method::GET, get(dead_letters::stats)),
+        read("/api/v1/stats", "stats", "Stats", "Totals of the index").at(Method::GET, get(dead_letters::stats)),
         read("/api/v1/dead-letters/{id}", "showDeadLetter", "LetterDetail", "Everything about one dead letter")
             .at(Method::GET, get(dead_letters::show)),
         read("/api/v1/dead-letters/{id}/explain", "explainDeadLetter", "Explanation", "What failed, whether it would pass today, and what to do next")
@@ -275,7 +275,7 @@ pub(super) fn schemas() -> Value {
         "Discard": request(&["selection", "reason"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}, "yes": {"type": "boolean"}})),
         "Plan": request(&["selection"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}})),
         "Apply": request(&[], &json!({"rate": {"type": ["number", "null"], "description": "Records a second"}, "yes": {"type": "boolean"}})),
-        "Lines": {"type": "string", "description": "One dead letter a line, JSON"},
+        "Lines": {"type": "string", "description": "One dead letter per line, JSON"},
         "Problem": {"type": "object", "required": ["type", "title", "status", "code", "detail"], "properties": {
             "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
             "code": {"type": "string", "description": "Stable"}, "detail": {"type": "string", "description": "What to do"},

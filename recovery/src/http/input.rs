@@ -1,6 +1,6 @@
 //! What a request says: the words of its query, its JSON body, its path. All of it may be hostile; what is not known is refused by name.
 
-use super::problem::ApiError;
+use super::problem::ApiProblem;
 use super::tokens::Who;
 use crate::model::{Selection, parse_time};
 use axum::body::Bytes;
@@ -40,15 +40,15 @@ const LISTS: [&str; 7] = [
     "event_type",
 ];
 
-fn bad(word: &str, problem: impl Into<String>) -> ApiError {
-    ApiError::BadValue {
+fn bad(word: &str, problem: impl Into<String>) -> ApiProblem {
+    ApiProblem::BadValue {
         word: word.to_owned(),
         problem: problem.into(),
     }
 }
 
 /// PostgreSQL's text cannot hold NUL.
-pub(crate) fn without_nul(word: &str, text: &str) -> Result<(), ApiError> {
+pub(crate) fn without_nul(word: &str, text: &str) -> Result<(), ApiProblem> {
     if text.contains('\0') {
         Err(bad(word, "contains a NUL character; remove it"))
     } else {
@@ -64,9 +64,9 @@ pub(crate) struct Query {
 }
 
 impl<S: Sync> FromRequestParts<S> for Query {
-    type Rejection = ApiError;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
         let axum::extract::Query(pairs) =
             axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
                 .map_err(|error| bad("query", error.body_text()))?;
@@ -82,7 +82,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
 impl Query {
     /// A word that is there once or not at all. Empty is as good as not there.
-    pub(crate) fn text(&mut self, word: &'static str) -> Result<Option<String>, ApiError> {
+    pub(crate) fn text(&mut self, word: &'static str) -> Result<Option<String>, ApiProblem> {
         self.known.push(word);
         let mut found = None;
         while let Some(place) = self.pairs.iter().position(|(name, _)| name == word) {
@@ -94,7 +94,10 @@ impl Query {
         Ok(found.filter(|value| !value.is_empty()))
     }
 
-    pub(crate) fn number<T: FromStr>(&mut self, word: &'static str) -> Result<Option<T>, ApiError> {
+    pub(crate) fn number<T: FromStr>(
+        &mut self,
+        word: &'static str,
+    ) -> Result<Option<T>, ApiProblem> {
         self.text(word)?
             .map(|text| {
                 text.parse()
@@ -106,7 +109,7 @@ impl Query {
     pub(crate) fn time(
         &mut self,
         word: &'static str,
-    ) -> Result<Option<crate::model::Time>, ApiError> {
+    ) -> Result<Option<crate::model::Time>, ApiProblem> {
         self.text(word)?
             .map(|text| parse_time(&text).map_err(|problem| bad(word, problem)))
             .transpose()
@@ -127,7 +130,7 @@ impl Query {
             .collect()
     }
 
-    pub(crate) fn selection(&mut self) -> Result<Selection, ApiError> {
+    pub(crate) fn selection(&mut self) -> Result<Selection, ApiProblem> {
         let mut fields = Map::new();
         for word in SELECTION {
             let field = match word {
@@ -163,7 +166,7 @@ impl Query {
     }
 
     /// Refuses what nobody asked for: a mistyped filter must not select everything.
-    pub(crate) fn end(self) -> Result<(), ApiError> {
+    pub(crate) fn end(self) -> Result<(), ApiProblem> {
         let Some((word, _)) = self.pairs.into_iter().next() else {
             return Ok(());
         };
@@ -172,7 +175,7 @@ impl Query {
         } else {
             self.known.join(", ")
         };
-        Err(ApiError::UnknownWord { word, known })
+        Err(ApiProblem::UnknownWord { word, known })
     }
 }
 
@@ -181,9 +184,9 @@ impl Query {
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
+    type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiProblem> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| too_large_or_broken(&rejection))?;
@@ -191,15 +194,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(bytes)
             .map(Self)
-            .map_err(|error| ApiError::BadBody(error.to_string()))
+            .map_err(|error| ApiProblem::BadBody(error.to_string()))
     }
 }
 
-pub(crate) fn too_large_or_broken(rejection: &BytesRejection) -> ApiError {
+pub(crate) fn too_large_or_broken(rejection: &BytesRejection) -> ApiProblem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return ApiError::BodyTooLarge(super::BODY_BYTES);
+        return ApiProblem::BodyTooLarge(super::BODY_BYTES);
     }
-    ApiError::BadBody(rejection.body_text())
+    ApiProblem::BadBody(rejection.body_text())
 }
 
 /// The part of the path in braces.
@@ -207,9 +210,9 @@ pub(crate) fn too_large_or_broken(rejection: &BytesRejection) -> ApiError {
 pub(crate) struct Named<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Named<T> {
-    type Rejection = ApiError;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|error| bad("path", error.body_text()))?;
@@ -221,14 +224,14 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Named<T> {
 }
 
 impl<S: Sync> FromRequestParts<S> for Who {
-    type Rejection = ApiError;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
         parts
             .extensions
             .get::<Self>()
             .cloned()
-            .ok_or(ApiError::BadToken)
+            .ok_or(ApiProblem::BadToken)
     }
 }
 
@@ -237,9 +240,9 @@ impl<S: Sync> FromRequestParts<S> for Who {
 pub(crate) struct Key(pub(crate) String);
 
 impl<S: Sync> FromRequestParts<S> for Key {
-    type Rejection = ApiError;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
         let key = parts
             .headers
             .get("idempotency-key")
@@ -247,7 +250,7 @@ impl<S: Sync> FromRequestParts<S> for Key {
             .map(str::trim);
         match key {
             Some(key) if (1..=200).contains(&key.len()) => Ok(Self(key.to_owned())),
-            _ => Err(ApiError::KeyRequired),
+            _ => Err(ApiProblem::KeyRequired),
         }
     }
 }

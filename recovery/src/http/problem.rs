@@ -1,6 +1,6 @@
 //! What the API answers when it refuses: `application/problem+json` (RFC 9457) with a stable `code`.
 
-use super::role::Role;
+use super::role::TokenRole;
 use crate::error::RecoveryError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 /// Why a request was refused. Every variant is one answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ApiError {
+pub enum ApiProblem {
     /// What the work itself refuses
     #[error(transparent)]
     Refused(#[from] RecoveryError),
@@ -30,9 +30,9 @@ pub enum ApiError {
         /// Name of the token
         who: String,
         /// The role of its token
-        has: Role,
+        has: TokenRole,
         /// What is needed
-        needs: Role,
+        needs: TokenRole,
     },
     /// 400
     #[error("this query has no parameter {word:?}; it has: {known}")]
@@ -77,7 +77,7 @@ pub enum ApiError {
     TooSlow(u64),
 }
 
-impl ApiError {
+impl ApiProblem {
     /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -137,7 +137,7 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.problem())).into_response();
         let headers = response.headers_mut();

@@ -2,7 +2,7 @@
 
 use super::dead_letters::clean;
 use super::input::{Body, Key, Named, Query, without_nul};
-use super::problem::ApiError;
+use super::problem::ApiProblem;
 use super::tokens::Who;
 use crate::context::Context;
 use crate::error::RecoveryError;
@@ -13,17 +13,17 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type Answer<T> = Result<Json<T>, ApiProblem>;
 
 /// How many of a list, unless asked.
 const DEFAULT: u32 = 100;
 /// How many of a list at most.
 const MAX: u32 = 10_000;
 
-fn limit(query: &mut Query) -> Result<u32, ApiError> {
+fn limit(query: &mut Query) -> Result<u32, ApiProblem> {
     match query.number("limit")?.unwrap_or(DEFAULT) {
         limit @ 1..=MAX => Ok(limit),
-        _ => Err(ApiError::BadValue {
+        _ => Err(ApiProblem::BadValue {
             word: "limit".to_owned(),
             problem: format!("must be between 1 and {MAX}"),
         }),
@@ -91,7 +91,7 @@ pub(super) async fn apply(
         .is_some_and(|rate| !(rate > 0.0 && rate <= 100_000.0))
     {
         let problem = "must be more than 0 and at most 100000 records a second".to_owned();
-        return Err(ApiError::BadValue {
+        return Err(ApiProblem::BadValue {
             word: "rate".to_owned(),
             problem,
         });

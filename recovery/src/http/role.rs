@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 /// What a token may do: everything of the roles before it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum TokenRole {
     /// Reads
     Viewer,
     /// Edits, discards, replays, and approves other people's replays
     Operator,
 }
 
-impl Role {
+impl TokenRole {
     /// As configured.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -23,13 +23,13 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for TokenRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Role {
+impl FromStr for TokenRole {
     type Err = ();
 
     /// `admin`, which could also import, is read as operator until 0.3.

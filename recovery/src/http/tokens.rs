@@ -1,7 +1,7 @@
 //! Who asks, and what they may: bearer tokens, each with a name and a role.
 
-use super::problem::ApiError;
-use super::role::Role;
+use super::problem::ApiProblem;
+use super::role::TokenRole;
 use axum::http::{HeaderMap, header};
 use contracts::Secret;
 use runtime::config::ConfigError;
@@ -18,7 +18,7 @@ pub(crate) struct Who(pub(crate) String);
 #[derive(Debug)]
 struct Token {
     name: String,
-    role: Role,
+    role: TokenRole,
     secret: Secret,
 }
 
@@ -83,7 +83,7 @@ impl Tokens {
 
     /// One token, held in memory only: for the command line, which calls the routes in its own process.
     #[must_use]
-    pub fn one(name: &str, role: Role, secret: Secret) -> Self {
+    pub fn one(name: &str, role: TokenRole, secret: Secret) -> Self {
         Self(Arc::new(vec![Token {
             name: name.to_owned(),
             role,
@@ -98,9 +98,9 @@ impl Tokens {
     }
 
     /// Who sends this, if they may do what needs `needs`. Every token is compared, in constant time, whichever it is.
-    pub(crate) fn admit(&self, headers: &HeaderMap, needs: Role) -> Result<Who, ApiError> {
+    pub(crate) fn admit(&self, headers: &HeaderMap, needs: TokenRole) -> Result<Who, ApiProblem> {
         if self.is_empty() {
-            return Err(ApiError::NoTokensConfigured);
+            return Err(ApiProblem::NoTokensConfigured);
         }
         let given = headers
             .get(header::AUTHORIZATION)
@@ -108,7 +108,7 @@ impl Tokens {
             .unwrap_or_default();
         let given = match given.split_at_checked(7) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
-            _ => return Err(ApiError::BadToken),
+            _ => return Err(ApiProblem::BadToken),
         };
         let mut found = None;
         for token in self.0.iter() {
@@ -117,8 +117,8 @@ impl Tokens {
             }
         }
         match found {
-            None => Err(ApiError::BadToken),
-            Some(token) if token.role < needs => Err(ApiError::RoleTooLow {
+            None => Err(ApiProblem::BadToken),
+            Some(token) if token.role < needs => Err(ApiProblem::RoleTooLow {
                 who: token.name.clone(),
                 has: token.role,
                 needs,
@@ -187,15 +187,18 @@ mod tests {
 
     #[test]
     fn a_token_opens_what_its_role_may_and_nothing_more() {
-        assert_eq!("admin".parse(), Ok(Role::Operator));
+        assert_eq!("admin".parse(), Ok(TokenRole::Operator));
         let secret = file("0123456789abcdef\n");
         let tokens = parse(&[&format!("alice:viewer=file:{}", secret.path().display())]).unwrap();
         let with =
             |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
         let right = with("bearer 0123456789abcdef");
-        assert_eq!(tokens.admit(&right, Role::Viewer).unwrap().0, "alice");
+        assert_eq!(tokens.admit(&right, TokenRole::Viewer).unwrap().0, "alice");
         assert_eq!(
-            tokens.admit(&right, Role::Operator).unwrap_err().code(),
+            tokens
+                .admit(&right, TokenRole::Operator)
+                .unwrap_err()
+                .code(),
             "role_too_low"
         );
         for wrong in [
@@ -206,21 +209,24 @@ mod tests {
             "Basic 0123456789abcdef",
         ] {
             assert_eq!(
-                tokens.admit(&with(wrong), Role::Viewer).unwrap_err().code(),
+                tokens
+                    .admit(&with(wrong), TokenRole::Viewer)
+                    .unwrap_err()
+                    .code(),
                 "bad_token",
                 "{wrong}"
             );
         }
         assert_eq!(
             tokens
-                .admit(&HeaderMap::new(), Role::Viewer)
+                .admit(&HeaderMap::new(), TokenRole::Viewer)
                 .unwrap_err()
                 .code(),
             "bad_token"
         );
         assert_eq!(
             Tokens::default()
-                .admit(&right, Role::Viewer)
+                .admit(&right, TokenRole::Viewer)
                 .unwrap_err()
                 .code(),
             "no_tokens_configured"

@@ -1,5 +1,5 @@
-//! How much the index keeps: by age and by size it drops values and headers of settled dead letters, the oldest first. Never a row, which
-//! the audit needs, and never anything of an open one.
+//! How much the index keeps: by age and by size it drops values and headers of resolved and discarded dead letters, the oldest first. Never
+//! a row, which the audit needs, and never anything of an open one.
 
 use crate::context::Context;
 use crate::error::RecoveryError;
@@ -23,7 +23,7 @@ const ROW_BYTES: i64 = 700;
 /// Limits of the index.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetentionArgs {
-    /// Days to keep values and headers of settled (resolved or discarded) dead letters; their other fields are kept forever
+    /// Days to keep values and headers of resolved and discarded dead letters; their other fields are kept forever
     #[arg(
         long,
         alias = "keep-values-days",
@@ -31,7 +31,7 @@ pub struct RetentionArgs {
         default_value_t = renamed("EVENTFLOW_KEEP_VALUES_DAYS", 90)
     )]
     pub payload_retention_days: u32,
-    /// Size of the index, in mebibytes, above which values and headers of settled dead letters are dropped, the oldest first
+    /// Maximum size of the index in mebibytes; above it, values and headers of resolved and discarded dead letters are dropped, oldest first
     #[arg(
         long,
         alias = "keep-mebibytes",
@@ -78,7 +78,7 @@ pub struct Trimmed {
 /// Keeps the index within its limits, and its metrics up to date, until `shutdown`.
 ///
 /// Over its limit with only open dead letters left, it says so in its log and a metric, and not in `/ready`: taking the role away would
-/// not settle a single one of them.
+/// not resolve a single one of them.
 pub async fn run(context: Context, limits: RetentionArgs, shutdown: CancellationToken) {
     let mut round = 0;
     loop {
@@ -118,7 +118,7 @@ pub async fn trim(context: &Context, limits: &RetentionArgs) -> Result<Trimmed, 
         ..Trimmed::default()
     };
     for _ in 0..MAX_BATCHES {
-        let dropped = drop_settled(context, Some(limits.payload_retention_days), BATCH).await?;
+        let dropped = drop_values(context, Some(limits.payload_retention_days), BATCH).await?;
         trimmed.letters += dropped;
         if dropped == 0 {
             break;
@@ -133,7 +133,7 @@ pub async fn trim(context: &Context, limits: &RetentionArgs) -> Result<Trimmed, 
         if trimmed.bytes <= limit {
             break;
         }
-        let dropped = drop_settled(context, None, BATCH).await?;
+        let dropped = drop_values(context, None, BATCH).await?;
         trimmed.letters += dropped;
         if dropped == 0 {
             trimmed.over_limit = true;
@@ -155,8 +155,9 @@ async fn bytes_in_use(context: &Context) -> Result<i64, RecoveryError> {
         .await?)
 }
 
-/// Drops one batch of values, of dead letters settled so many days ago, or of any settled one. With them go those of their earlier failures.
-async fn drop_settled(
+/// Drops one batch of values: of dead letters resolved or discarded so many days ago, or at any time. With them go those of their earlier
+/// failures.
+async fn drop_values(
     context: &Context,
     days: Option<u32>,
     batch: i64,

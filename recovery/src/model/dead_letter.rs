@@ -157,7 +157,7 @@ pub struct DeadLetterPage {
     pub letters: Vec<DeadLetter>,
     /// How many match in all, as far as it is cheap to know; none: more than are listed
     pub total: Option<i64>,
-    /// When the newest dead letter was settled: "no open dead letters; last one resolved 3 h ago"
+    /// When a dead letter was last resolved or discarded: "no open dead letters; last one resolved or discarded 3 h ago"
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_settled_at: Option<Time>,
 }

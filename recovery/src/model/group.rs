@@ -24,7 +24,7 @@ pub struct DeadLetterGroup {
     pub sample: Option<i64>,
 }
 
-/// Sums over the index.
+/// Totals of the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct IndexStats {

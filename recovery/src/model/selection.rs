@@ -73,7 +73,7 @@ pub struct Selection {
         with = "time::serde::rfc3339::option"
     )]
     pub until: Option<Time>,
-    /// Text in the detail, in upper or lower case
+    /// Text in the detail, ignoring case
     #[arg(long, help_heading = "Which dead letters")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,

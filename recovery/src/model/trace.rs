@@ -21,7 +21,7 @@ text_enum! {
         Stored = "stored",
         /// The same content came again
         Duplicate = "duplicate",
-        /// A person closed its dead letter
+        /// A person discarded its dead letter
         Discarded = "discarded",
     }
 }
@@ -29,7 +29,7 @@ text_enum! {
 /// What became of an event. In JSON its text: `stored`, `duplicate`, `dead_lettered (open)`, `in_flight`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub enum Fate {
+pub enum TraceFate {
     /// It is a row
     Stored,
     /// Only a further delivery of what is a row
@@ -40,7 +40,7 @@ pub enum Fate {
     InFlight,
 }
 
-impl std::fmt::Display for Fate {
+impl std::fmt::Display for TraceFate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stored => f.write_str("stored"),
@@ -51,13 +51,13 @@ impl std::fmt::Display for Fate {
     }
 }
 
-impl From<Fate> for String {
-    fn from(fate: Fate) -> Self {
+impl From<TraceFate> for String {
+    fn from(fate: TraceFate) -> Self {
         fate.to_string()
     }
 }
 
-impl TryFrom<String> for Fate {
+impl TryFrom<String> for TraceFate {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -96,7 +96,7 @@ pub struct Story {
     pub source: Option<String>,
     pub entity_key: Option<String>,
     pub trace_id: Option<String>,
-    pub fate: Fate,
+    pub fate: TraceFate,
     pub steps: Vec<TraceStep>,
     /// What verified it at the edge: scheme and secret id; and whether the stored raw bytes verify today
     pub signature: Option<String>,

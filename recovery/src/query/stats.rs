@@ -1,4 +1,4 @@
-//! Sums over the whole index, and how far it is behind.
+//! Totals of the whole index, and how far it is behind.
 
 use crate::context::Context;
 use crate::error::RecoveryError;

@@ -2,7 +2,7 @@
 
 /// Code and meaning, one line each, in the order in which they are decided.
 pub const ITEM_CODES: [(&str, &str); 8] = [
-    ("not_open", "Skipped: settled meanwhile"),
+    ("not_open", "Skipped: resolved or discarded meanwhile"),
     ("being_replayed", "Skipped: another replay has sent it"),
     (
         "changed_since_planned",

@@ -37,7 +37,7 @@ pub const CHECK: &str = "replay";
 /// Replays sent at once by one instance; further ones wait their turn.
 const MOST_AT_ONCE: usize = 16;
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A stop waits so long for the chunks in hand: longer than their acknowledgements.
+/// A stop waits so long for the chunks in progress: longer than their acknowledgements.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// How the runner waits.

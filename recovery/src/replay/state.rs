@@ -93,7 +93,7 @@ pub(crate) struct Ended {
     pub(crate) counts: Option<String>,
 }
 
-/// A running job ends when every item is settled; a stopped one when those that were sent are.
+/// A running job ends when every item has its outcome; a stopped one when those that were sent have theirs.
 pub(crate) async fn finish(connection: &mut PgConnection) -> Result<Vec<Ended>, sqlx::Error> {
     sqlx::query_as(
         "UPDATE replay_jobs j SET state = CASE state WHEN 'running' THEN 'finished' ELSE state END, blocked = NULL,
@@ -151,7 +151,7 @@ pub(crate) async fn claim(
     .map(drop)
 }
 
-/// Records of these items are in their retry topics. Answers how many items changed: what came back, or was stored, is settled already.
+/// Records of these items are in their retry topics. Answers how many items changed: what came back, or was stored, has its outcome already.
 pub(crate) async fn sent(
     connection: &mut PgConnection,
     job: &str,

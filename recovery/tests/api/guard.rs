@@ -87,7 +87,7 @@ async fn every_route_wants_a_token_of_its_role_and_shows_nobody_else_anything() 
 }
 
 #[tokio::test]
-async fn a_word_that_is_not_known_is_named_and_nothing_is_done() {
+async fn an_unknown_parameter_is_named_and_nothing_is_done() {
     let world = World::new("words").await;
     for (method, path, operation) in operations() {
         let refused = world
@@ -183,7 +183,7 @@ async fn hostile_words_are_refused_or_looked_for_and_never_run() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_or_makes_no_sense_is_refused() {
+async fn a_body_that_is_too_large_or_invalid_is_refused() {
     let world = World::new("bodies").await;
     let post = async |path: &str, body: Vec<u8>| {
         world

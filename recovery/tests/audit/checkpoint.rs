@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A validator that forwards what it is told to, and rejects the rest.
+/// A validator that forwards the value `good`, and rejects the rest.
 struct Halves;
 
 impl Handler for Halves {

@@ -81,7 +81,7 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
         .flat_map(|p| (0..OFFSETS).map(move |o| ((p, o), Held::default())))
         .collect();
     let mut frontier = 0;
-    for (partition, offset, event, looks) in history {
+    for (partition, offset, event, is_examined) in history {
         let held = model[&(partition, offset)];
         if let Some(then) = happens(event, held) {
             if then.rows > held.rows {
@@ -96,7 +96,7 @@ async fn replay_history(history: Vec<(i32, i64, u8, bool)>) {
             }
             model.insert((partition, offset), then);
         }
-        if !looks {
+        if !is_examined {
             continue;
         }
         frontier = OFFSETS.min(frontier + 2);

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod checkpoint;
+mod examined;
 mod faults;
 mod history;
-mod looks;
 #[path = "../story/mod.rs"]
 mod story;
 

@@ -8,7 +8,8 @@ use recovery::replay::jobs;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_discard_says_why_needs_a_word_for_many_and_is_not_sent_by_a_replay_planned_before() {
+async fn a_discard_says_why_needs_confirmation_for_many_and_is_not_sent_by_a_replay_planned_before()
+{
     let world = world(&["--confirm-above", "3"]).await;
     let ids = world.many(5).await;
     let job = world.planned(&ids, "k").await;

@@ -148,7 +148,7 @@ async fn a_patch_goes_to_all_or_to_none_and_touches_no_other_digit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patch_in_hand_keeps_no_new_dead_letter_of_its_group_waiting() {
+async fn a_patch_in_progress_keeps_no_new_dead_letter_of_its_group_waiting() {
     let world = world(&[]).await;
     dead(&world, VALIDATOR, 1, b"{}").await;
     let mut patching = world.pool.begin().await.unwrap();

@@ -1,10 +1,10 @@
-//! What the value is today: fixed, settled, hostile, or gone.
+//! What the value is today: fixed, resolved, hostile, or gone.
 
 use crate::story::world;
 use crate::{body, dead, explained};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fixed_value_passes_now_and_settled_ones_need_nothing() {
+async fn a_fixed_value_passes_now_and_resolved_ones_need_nothing() {
     let world = world(true, None, &[]).await;
     let broken = body("e", "x");
     let id = dead(

@@ -17,7 +17,7 @@ struct Cli {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
+async fn limits_drop_values_of_resolved_ones_the_oldest_first_and_never_a_row() {
     let world = filled("limits").await;
     // Of the same value: another one would be kept while its dead letter is open.
     let copy = ours(0, RejectionCode::NotJson).at(900).with("copy", "yes");
@@ -103,7 +103,7 @@ async fn limits_drop_values_of_settled_ones_the_oldest_first_and_never_a_row() {
     assert_eq!(world.number("SELECT count(*) FROM dead_letters").await, 600);
     world.assert_counters().await;
 
-    // Only open ones are left: nothing of them goes, and that is said.
+    // Only open ones are left: nothing of them goes, and that is reported.
     sqlx::query("UPDATE dead_letters SET kept_bytes = 1000000 WHERE state = 'open'")
         .execute(&world.pool)
         .await

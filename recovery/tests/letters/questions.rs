@@ -166,7 +166,7 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_answer_says_when_the_last_one_was_settled() {
+async fn an_empty_answer_says_when_the_last_one_was_resolved() {
     let world = filled("empty").await;
     let nothing = Selection {
         code: vec!["too_deep".to_owned()],

@@ -100,11 +100,11 @@ async fn a_pause_a_rate_and_a_stop_take_effect_within_a_chunk_and_what_was_not_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_applied_past_the_second_person_waits_for_that_persons_word() {
+async fn what_was_applied_past_the_second_person_waits_for_that_persons_approval() {
     let world = world(&["--confirm-above", "1", "--require-approval"]).await;
     let ids = world.many(2).await;
     let job = world.planned(&ids, "k").await;
-    // A command that works straight on the database, and was not told.
+    // A command that works straight on the database, without --require-approval.
     let lax = recovery::Context::new(
         replay::pipeline(&world.url, &["--confirm-above", "1"]),
         None,

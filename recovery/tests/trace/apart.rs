@@ -4,7 +4,7 @@ use crate::story;
 use crate::story::world;
 use crate::traced;
 use recovery::error::RecoveryError;
-use recovery::model::{Fate, StepKind};
+use recovery::model::{StepKind, TraceFate};
 use recovery::query::trace;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +50,7 @@ async fn stories_are_kept_apart_bounded_and_shown_without_persistence() {
             with_letter[0].source.as_deref(),
             with_letter[0].fate
         ),
-        (1, Some("globex"), Fate::Stored)
+        (1, Some("globex"), TraceFate::Stored)
     );
 
     for refused in ["", "a\0b", &"x".repeat(2000)] {

@@ -30,7 +30,7 @@ async fn a_story_is_found_by_index_alone() {
     let admin = sqlx::PgPool::connect(&world.url).await.unwrap();
     let scans = "SELECT schemaname || '.' || relname, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables
          WHERE relname IN ('events', 'duplicates', 'dead_letters', 'failures', 'edits', 'replay_jobs', 'replay_items') ORDER BY 1";
-    // The connections that loaded tell what they did when they end.
+    // The connections that loaded report what they did when they end.
     world.recovery.pool().close().await;
     let before = sqlx::query(scans).fetch_all(&admin).await.unwrap();
     let asking = story::again(&world.url);

@@ -3,7 +3,7 @@
 use crate::story::{RAW, World, world};
 use crate::traced;
 use contracts::kafka::headers as h;
-use recovery::model::{Fate, Story};
+use recovery::model::{Story, TraceFate};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
@@ -184,7 +184,7 @@ async fn the_whole_story_is_found_whatever_it_is_asked_by_and_its_bytes_verify_a
                 story.event_id.as_deref(),
                 story.source.as_deref()
             ),
-            (Fate::Stored, Some("e-1"), Some("acme"))
+            (TraceFate::Stored, Some("e-1"), Some("acme"))
         );
         let total: f64 = story.steps.iter().map(|step| step.delay_seconds).sum();
         let span = story.steps.last().unwrap().at - story.steps[0].at;

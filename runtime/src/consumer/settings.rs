@@ -29,7 +29,7 @@ pub struct ConsumerSettings {
     pub retry: Option<Retry>,
     /// Where rejected records go; `None` for a stage that rejects nothing
     pub dead_letters: Option<DeadLetterSettings>,
-    /// Most records in a batch
+    /// Maximum records per batch
     pub batch_records: usize,
     /// Most records handed to the handler at once. The records made from one piece are on their way to the broker while the next piece is
     /// handled; a stage that publishes nothing takes the whole batch
@@ -129,10 +129,10 @@ impl ConsumerSettings {
 /// Flags of every consuming stage.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BatchArgs {
-    /// Most records in a batch
+    /// Maximum records per batch
     #[arg(long, env = "EVENTFLOW_BATCH_RECORDS", default_value_t = 4000)]
     pub batch_records: usize,
-    /// Milliseconds a batch waits, at most, for more records after its first
+    /// Maximum milliseconds a batch waits for more records after its first
     #[arg(long, env = "EVENTFLOW_BATCH_AGE_MS", default_value_t = 2)]
     pub batch_age_ms: u64,
 }
@@ -179,7 +179,7 @@ pub enum Switch {
 /// Flags of a stage that rejects records.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeadLetterArgs {
-    /// Stop the stage, and dead-letter nothing more, while more than --max-dead-letter-ratio of the recent records would be dead-lettered
+    /// Hold the stage, which then dead-letters nothing, while more than --max-dead-letter-ratio of the recent records would be dead-lettered
     #[arg(long, env = "EVENTFLOW_BREAKER", value_enum, default_value_t = Switch::On)]
     pub breaker: Switch,
     /// Highest share of recent records that may be dead-lettered before the breaker opens (0 to 1)

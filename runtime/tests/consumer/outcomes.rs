@@ -164,7 +164,7 @@ async fn when_one_of_two_acknowledgements_fails_only_that_record_is_sent_again()
     let asked = maker.asked.load(Ordering::SeqCst);
     stage.send(&["one"]).await;
     stage
-        .until("in hand", |_| maker.asked.load(Ordering::SeqCst) > asked)
+        .until("handled", |_| maker.asked.load(Ordering::SeqCst) > asked)
         .await;
     // Each topic's record is a request of its own: the first is refused.
     stage

@@ -1,8 +1,8 @@
 //! From `schema.json` and `record.avsc` to a plan.
 //!
-//! The schema may use: `type`, `properties`, `required`, `const`, `enum`, `maxLength`, `format: date-time`, and for what JSON Schema cannot
-//! express, `x-eventflow`: `id` (not blank), `currency` (ISO 4217), `amount` (exact decimal in the currency beside it). Any other keyword that
-//! would restrict a value is refused: a rule that is written must be applied.
+//! The schema may use: `type`, `properties`, `required`, `const`, `enum`, `maxLength` (in bytes), `minLength` (above 0: not blank),
+//! `format: date-time`, and for what JSON Schema cannot express, `x-eventflow`: `id` (not blank), `currency` (ISO 4217), `amount` (exact
+//! decimal in the currency beside it). Any other keyword that would restrict a value is refused: a rule that is written must be applied.
 
 use super::{Field, Kind, Object, Plan, Rule, Write};
 use apache_avro::Schema;

@@ -132,7 +132,7 @@ pub(super) fn next(case: &Case, code: Option<C>, passes: Option<bool>) -> Vec<St
                     plain(&case.consumer_group, 100)
                 }
             ),
-            discard("settled in the other system"),
+            discard("handled in the other system"),
         ];
     }
     let replay_one = format!("eventflow replay plan --id {id}");

@@ -14,7 +14,7 @@ use store::row::RawPosition;
 /// Headers in order, as records have them.
 pub(super) type KeptHeaders = Vec<(String, Option<Vec<u8>>)>;
 
-/// Raw records that Kafka still has, when Kafka is at hand and answers in time.
+/// Raw records that Kafka still has, when this process has Kafka and it answers in time.
 pub(super) async fn raw_records(
     context: &Context,
     wanted: Vec<Option<RawPosition>>,

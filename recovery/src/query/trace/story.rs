@@ -4,7 +4,7 @@ use super::find::{DeadLetterHistory, TracedDeadLetter};
 use super::parts::Parts;
 use super::signature::{KeptHeaders, kept_headers, text, verify_again};
 use crate::context::Context;
-use crate::model::{DeadLetterState, Fate, StepKind, Story, Time, TraceStep};
+use crate::model::{DeadLetterState, StepKind, Story, Time, TraceFate, TraceStep};
 use crate::query::plain;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
@@ -64,10 +64,10 @@ pub(super) fn build(
     }
     let letter = parts.letters.last();
     let fate = match (&parts.row, parts.deliveries.first(), letter) {
-        (Some(_), ..) => Fate::Stored,
-        (None, Some(_), _) => Fate::Duplicate,
-        (None, None, Some(letter)) => Fate::DeadLettered(letter.state),
-        (None, None, None) => Fate::InFlight,
+        (Some(_), ..) => TraceFate::Stored,
+        (None, Some(_), _) => TraceFate::Duplicate,
+        (None, None, Some(letter)) => TraceFate::DeadLettered(letter.state),
+        (None, None, None) => TraceFate::InFlight,
     };
     let delivery = parts.deliveries.first();
     let row = parts.row.as_ref();

@@ -9,10 +9,10 @@ pub(crate) const STOPPED: &str = "eventflow_recovery_policy_stopped";
 pub(crate) fn describe() {
     describe_counter!(
         DECISIONS,
-        "Open dead letters automatic recovery decided on, by policy and decision (replayed, would_fail)"
+        "Open dead letters that a policy decided on, by policy and decision (replayed, would_fail)"
     );
     describe_gauge!(
         STOPPED,
-        "1 while a policy has stopped itself, since what it replayed failed again, by policy"
+        "1 while a policy has stopped because its replays failed again, by policy"
     );
 }

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 /// On the path, what has no outcome for so long is searched for: persistence's rows usually settle it in much less.
 const PATH_SECONDS: i32 = 60;
-/// Most items settled in one transaction.
+/// Most items resolved in one transaction.
 const PAGE: i64 = 2000;
 
 /// An item without an outcome.
@@ -52,7 +52,7 @@ struct Search {
     barrier: Barrier,
 }
 
-/// The searches in hand, by group. They are in memory: a restart begins them again.
+/// The searches in progress, by group. They are in memory: a restart begins them again.
 #[derive(Debug)]
 pub(super) struct Lost {
     searches: BTreeMap<String, Search>,

@@ -33,7 +33,7 @@ pub(crate) fn describe() {
     describe_gauge!(JOBS, "Replays this instance is sending now");
     describe_counter!(
         WAITS,
-        "Waits of replays because the destination, the broker or the database was not usable, by code"
+        "Waits of replays because the stage, its retry topic, Kafka or the database was missing or down, by code"
     );
 }
 

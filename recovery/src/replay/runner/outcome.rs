@@ -1,5 +1,5 @@
 //! What became of what was sent: stored or a duplicate, as persistence says; failed again, as the index writes. Needs no lock: two
-//! instances that settle at once settle different dead letters.
+//! instances that run this at once resolve different dead letters.
 
 use super::metrics as names;
 use crate::context::Context;
@@ -10,7 +10,7 @@ use crate::replay::jobs::within;
 use crate::replay::state::{self, Settled};
 use sqlx::FromRow;
 
-/// Most items settled in one transaction.
+/// Most items resolved in one transaction.
 const PAGE: i64 = 2000;
 
 /// What persistence says of a record that was sent.
@@ -22,7 +22,7 @@ struct SettledReplay {
     who: String,
 }
 
-/// Settles what persistence has stored or found a duplicate since, then ends the jobs of which nothing is awaited any more.
+/// Resolves what persistence has stored or found a duplicate since, then ends the jobs of which nothing is awaited any more.
 pub(crate) async fn settle(context: &Context) -> Result<(), RecoveryError> {
     let there = within(async { Ok(persistence_views::is_there(&context.pool).await?) });
     let mut after = if there.await? { Some(i64::MIN) } else { None };
@@ -32,7 +32,7 @@ pub(crate) async fn settle(context: &Context) -> Result<(), RecoveryError> {
     within(finish(context)).await
 }
 
-/// Settles the awaited items after a dead letter; answers the last one looked at, or none at the end.
+/// Resolves the awaited items after a dead letter; answers the last one looked at, or none at the end.
 async fn settle_page(context: &Context, after: i64) -> Result<Option<i64>, RecoveryError> {
     let mut transaction = context.pool.begin().await?;
     let ids: Vec<i64> = sqlx::query_scalar(
@@ -70,7 +70,7 @@ async fn settle_page(context: &Context, after: i64) -> Result<Option<i64>, Recov
     Ok(next)
 }
 
-/// A running job ends when every item is settled; a stopped one when those that were sent are.
+/// A running job ends when every item has its outcome; a stopped one when those that were sent have theirs.
 async fn finish(context: &Context) -> Result<(), RecoveryError> {
     let mut transaction = context.pool.begin().await?;
     let ended = state::finish(&mut transaction).await?;

@@ -79,7 +79,7 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
     published
 }
 
-/// Writes down what is known of a chunk. What came back as a dead letter, or was stored, before this is settled already and left alone.
+/// Writes down what is known of a chunk. What came back as a dead letter, or was stored, before this has its outcome already and is left alone.
 pub(crate) async fn mark(
     connection: &mut PgConnection,
     job: &str,

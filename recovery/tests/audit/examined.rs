@@ -1,4 +1,4 @@
-//! What a look goes over: the new, what changed, and a range of time.
+//! What is examined: new records, changed pages, and a range of time.
 
 use crate::story::{RAW, world};
 use crate::{audited, examine, found};
@@ -60,9 +60,9 @@ async fn what_was_examined_is_not_examined_again_unless_something_changed() {
     assert!(found(&audit).is_empty(), "{:?}", audit.findings);
 }
 
-/// Three partitions without a fault, of which the next look goes over the first in its turn: the third is seen only if its change is.
+/// Three partitions without a fault, of which the next examination repeats the first in its turn: the third is seen only if its change is.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
+async fn each_change_to_what_was_examined_is_seen_by_the_next_examination() {
     for (letter, then, row, expected) in [
         ("open", "open", true, "double_fate"),
         ("open", "replaying", false, "replaying"),
@@ -117,7 +117,7 @@ async fn each_change_to_what_was_looked_at_is_seen_by_the_next_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_range_of_time_is_widened_to_whole_checkpoints_and_looked_at_anew() {
+async fn a_range_of_time_is_widened_to_whole_checkpoints_and_examined_again() {
     let world = world(true, None, &[]).await;
     world.store(0, 0..40).await;
     examine(&world, &[(0, 40)]).await;
