@@ -3,11 +3,10 @@
 
 use bytes::{Buf, BufMut};
 use runtime::kafka::KafkaArgs;
-use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 pub(crate) const TOPIC: &str = "topic";
 const NODE: i32 = 1;
@@ -42,7 +41,7 @@ struct State {
     leaves_itself_out: AtomicBool,
     full_answers: AtomicU64,
     empty_answers: AtomicU64,
-    connections: AtomicU64,
+    ended_connections: AtomicU64,
 }
 
 impl FakeBroker {
@@ -56,9 +55,8 @@ impl FakeBroker {
             for stream in listener.incoming() {
                 let (stream, state) = (stream.unwrap(), Arc::clone(&shared));
                 std::thread::spawn(move || {
-                    state.connections.fetch_add(1, Ordering::SeqCst);
                     let _ended = serve(stream, port, &state);
-                    state.connections.fetch_sub(1, Ordering::SeqCst);
+                    state.ended_connections.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
@@ -70,7 +68,9 @@ impl FakeBroker {
     }
 
     pub(crate) fn list_itself(&self, yes: bool) {
-        self.state.empty_answers.store(0, Ordering::SeqCst);
+        for counter in [&self.state.empty_answers, &self.state.ended_connections] {
+            counter.store(0, Ordering::SeqCst);
+        }
         self.state.leaves_itself_out.store(!yes, Ordering::SeqCst);
     }
 
@@ -79,10 +79,10 @@ impl FakeBroker {
         self.state.full_answers.load(Ordering::SeqCst)
     }
 
-    /// True once a client that was told of no broker has left.
+    /// True once a client that was told of no broker has ended a connection.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.state.empty_answers.load(Ordering::SeqCst) > 0
-            && self.state.connections.load(Ordering::SeqCst) == 0
+            && self.state.ended_connections.load(Ordering::SeqCst) > 0
     }
 }
 
