@@ -85,7 +85,7 @@ pub async fn run<H: Handler + 'static>(
     std::thread::Builder::new()
         .name(stage.to_owned())
         .spawn(move || {
-            let result = consume(settings, handler, publisher, health, shutdown, runtime);
+            let result = consume(&settings, handler, publisher, &health, &shutdown, runtime);
             if done.send(result).is_err() {
                 tracing::warn!(event = "stage_ended_unobserved", stage);
             }
@@ -108,11 +108,11 @@ pub async fn run<H: Handler + 'static>(
 
 /// The stage's thread, from first poll to last commit: dropping the consumer commits what is settled, also when the loop ended in an error.
 fn consume<H: Handler>(
-    settings: ConsumerSettings,
+    settings: &ConsumerSettings,
     mut handler: H,
     publisher: Option<Publisher>,
-    health: Health,
-    shutdown: CancellationToken,
+    health: &Health,
+    shutdown: &CancellationToken,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<StageSummary> {
     let stage = handler.stage();
@@ -122,7 +122,7 @@ fn consume<H: Handler>(
         .as_ref()
         .and_then(|dead_letters| dead_letters.breaker)
         .map(Breaker::new);
-    let delivery = Delivery::new(&settings, stage, publisher, runtime);
+    let delivery = Delivery::new(settings, stage, publisher, runtime);
     let mut summary = StageSummary::default();
     loop {
         let membership = GroupMembership::new(health.clone(), stage);
@@ -131,13 +131,7 @@ fn consume<H: Handler>(
         run::Loop {
             stage,
             handler: &mut handler,
-            source: Source::new(
-                &consumer,
-                &settings,
-                stage,
-                health.clone(),
-                shutdown.clone(),
-            ),
+            source: Source::new(&consumer, settings, stage, health.clone(), shutdown.clone()),
             waiting: Waiting::new(stage, health.clone()),
             breaker: &mut breaker,
             delivery: &delivery,
