@@ -90,14 +90,19 @@ pub(super) fn dry_run_text(dry_run: &DryRun) -> String {
     let DryRun {
         would_store,
         would_be_duplicate,
+        would_process,
         would_fail,
         ..
     } = dry_run;
+    let job = &dry_run.job;
+    let processed = match would_process {
+        0 => String::new(),
+        number => format!("{number} would be processed, "),
+    };
     put(
         &mut out,
         &format!(
-            "dry run of {}: {would_store} would be stored, {would_be_duplicate} would be duplicates, {would_fail} would fail again",
-            dry_run.job
+            "dry run of {job}: {would_store} would be stored, {would_be_duplicate} would be duplicates, {processed}{would_fail} would fail again"
         ),
     );
     for (code, number) in &dry_run.would_fail_by_code {

@@ -80,7 +80,9 @@ fn colour(word: &str) -> Option<Color> {
     match word {
         "open" | "failed" | "fail" | "gap" | "double_fate" => Some(Color::Red),
         "replaying" | "running" | "paused" | "sending" | "sent" | "planned" => Some(Color::Yellow),
-        "resolved" | "stored" | "processed" | "store" | "finished" => Some(Color::Green),
+        "resolved" | "stored" | "processed" | "store" | "process" | "finished" => {
+            Some(Color::Green)
+        }
         "discarded" | "duplicate" | "skipped" | "stopped" => Some(Color::DarkGrey),
         _ => None,
     }

@@ -190,6 +190,14 @@ pub(crate) fn targets() -> Vec<(String, String, String)> {
 }
 
 #[test]
+fn every_stage_of_the_pipeline_is_scraped() {
+    let jobs: BTreeSet<_> = values(CONFIG, "- job_name:").collect();
+    for stage in &contracts::pipeline::Pipeline::built_in().stages {
+        assert!(jobs.contains(stage.name.as_str()), "{}", stage.name);
+    }
+}
+
+#[test]
 fn dashboards_are_whole() {
     let mut uids = BTreeSet::new();
     for (name, dashboard) in dashboards() {

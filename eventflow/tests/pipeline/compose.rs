@@ -112,6 +112,14 @@ fn what_compose_starts_is_bounded_watched_and_reachable_from_this_machine_alone(
 
 /// A misspelled variable would be ignored in silence.
 #[test]
+fn every_stage_of_the_pipeline_is_a_service() {
+    let services = services();
+    for stage in &contracts::pipeline::Pipeline::built_in().stages {
+        assert!(services.contains_key(&stage.name), "{}", stage.name);
+    }
+}
+
+#[test]
 fn every_variable_is_one_that_the_program_reads() {
     for (name, service) in services()
         .iter()

@@ -150,6 +150,12 @@ async fn a_stage_is_added_by_a_handler_and_one_entry() {
     let group = oncall.group("blank_field", "payment.authorized.v1").await;
     assert_eq!(group.1, rejected);
     let job = oncall.plan(&["--group", &group.0]).await;
+    let expected = oncall.json(&["replay", "dry-run", &job]).await;
+    assert_eq!(
+        (&expected["would_process"], &expected["would_fail"]),
+        (&rejected.into(), &0.into()),
+        "{expected}"
+    );
     oncall.apply(&job, "1000").await;
     assert_eq!(
         oncall.until_finished(&job).await,

@@ -225,7 +225,7 @@ const SCHEMAS: [(&str, &str); 25] = [
     ),
     (
         "DryRun",
-        "job string, would_store integer, would_be_duplicate integer, would_fail integer, would_fail_by_code object, \
+        "job string, would_store integer, would_be_duplicate integer, would_process integer, would_fail integer, would_fail_by_code object, \
          samples DryRunItem*",
     ),
     (

@@ -50,6 +50,8 @@ text_enum! {
         Store = "store",
         /// The same content as a row
         Duplicate = "duplicate",
+        /// A stage beside the path to a row can read it; only a replay shows whether it takes it
+        Process = "process",
         /// A dead letter again
         Fail = "fail",
     }
@@ -110,6 +112,8 @@ pub struct DryRun {
     pub job: String,
     pub would_store: i64,
     pub would_be_duplicate: i64,
+    #[serde(default)]
+    pub would_process: i64,
     pub would_fail: i64,
     /// By code
     pub would_fail_by_code: BTreeMap<String, i64>,

@@ -47,6 +47,20 @@ pub(crate) struct DryRunOutcome {
 }
 
 impl DryRunOutcome {
+    fn processed(letter: &ReplayLetter) -> Self {
+        Self {
+            letter: letter.id,
+            would: Prediction::Process,
+            code: None,
+            pointer: None,
+            detail: Some(
+                "its stage can read it; only a replay shows whether it takes it".to_owned(),
+            ),
+            row: None,
+            diff: None,
+        }
+    }
+
     fn fails(letter: &ReplayLetter, failure: check::PredictedFailure) -> Self {
         Self {
             letter: letter.id,
@@ -117,11 +131,11 @@ async fn outcomes_after(
         .iter()
         .map(|letter| CheckedReplay::of(context, letter))
         .collect();
-    let mut rows = Vec::with_capacity(replays.len());
+    let mut expected = Vec::with_capacity(replays.len());
     for replay in &replays {
-        rows.push(replay.row(context).await?);
+        expected.push(replay.expected(context).await?);
     }
-    database::outcomes(context, letters, rows, seen).await
+    database::outcomes(context, letters, expected, seen).await
 }
 
 /// Checks every pending item of a job; the outcomes stay with the items.
@@ -143,6 +157,7 @@ pub async fn dry_run(context: &Context, who: &str, job: &str) -> Result<DryRun, 
         job: job.to_owned(),
         would_store: 0,
         would_be_duplicate: 0,
+        would_process: 0,
         would_fail: 0,
         would_fail_by_code: BTreeMap::new(),
         samples: Vec::new(),
@@ -170,7 +185,7 @@ pub async fn dry_run(context: &Context, who: &str, job: &str) -> Result<DryRun, 
             .execute(&mut *transaction)
             .await?;
         let counts =
-            serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "fail": run.would_fail});
+            serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "process": run.would_process, "fail": run.would_fail});
         let entry = Entry { who, action: "replay.dry_run", job: Some(job), counts, ..Entry::default() };
         audit_log::write(&mut transaction, entry).await?;
         Ok(transaction.commit().await?)
@@ -245,6 +260,7 @@ fn count(run: &mut DryRun, outcome: &DryRunOutcome) {
     match outcome.would {
         Prediction::Store => run.would_store += 1,
         Prediction::Duplicate => run.would_be_duplicate += 1,
+        Prediction::Process => run.would_process += 1,
         Prediction::Fail => {
             run.would_fail += 1;
             let code = outcome.code.unwrap_or("unknown").to_owned();

@@ -101,7 +101,8 @@ async fn planned(
     if !start.as_json {
         print(&dry_run_text(&dry_run))?;
     }
-    let hopeless = dry_run.would_fail > 0 && dry_run.would_store + dry_run.would_be_duplicate == 0;
+    let hopeless = dry_run.would_fail > 0
+        && dry_run.would_store + dry_run.would_be_duplicate + dry_run.would_process == 0;
     if hopeless && !start.force {
         let id = &job.id;
         return Err(CommandError::failed(format!(

@@ -46,8 +46,31 @@ pub(super) struct CheckedReplay<'l> {
     value: CheckedValue<'l>,
 }
 
+/// What would become of a replay, as far as no database is asked.
+pub(super) enum Expected<'r> {
+    /// Persistence would make this row of it
+    Row(EventRow<'r>),
+    /// A stage beside the path would read it
+    Processed,
+    /// It would not be sent, or its stage would reject it
+    Fails(PredictedFailure),
+}
+
+impl<'r> Expected<'r> {
+    pub(super) fn row(&self) -> Option<&EventRow<'r>> {
+        match self {
+            Expected::Row(row) => Some(row),
+            Expected::Processed | Expected::Fails(_) => None,
+        }
+    }
+}
+
 /// What its stage would read of it.
 enum CheckedValue<'l> {
+    /// A stage beside the path: nothing else is known of what it takes
+    Any,
+    /// A stage beside the path that reads Avro
+    Readable(&'l [u8]),
     /// Persistence: the framed Avro as it is
     Framed(&'l [u8]),
     /// The validator: the Avro it would write, and its reader
@@ -67,14 +90,18 @@ impl<'l> CheckedReplay<'l> {
         }
     }
 
-    /// The row persistence would make of it.
-    pub(super) async fn row(
-        &self,
-        recovery: &Context,
-    ) -> Result<Result<EventRow<'_>, PredictedFailure>, RecoveryError> {
+    /// What its stage would make of it.
+    pub(super) async fn expected(&self, recovery: &Context) -> Result<Expected<'_>, RecoveryError> {
         let bad_datum =
             |error: DatumError| Rejection::new(RejectionCode::BadDatum, None, error.to_string());
-        Ok(match &self.value {
+        let row = match &self.value {
+            CheckedValue::Any => return Ok(Expected::Processed),
+            CheckedValue::Readable(value) => {
+                return Ok(match recovery.registry.lock().await.decode(value).await? {
+                    Ok(_) => Expected::Processed,
+                    Err(rejection) => Expected::Fails(rejection.into()),
+                });
+            }
             CheckedValue::Fails(failure) => Err(failure.clone()),
             CheckedValue::Validated(datum, decoder) => match decoder.decode(datum) {
                 // The schema's id is the registry's to give.
@@ -88,7 +115,8 @@ impl<'l> CheckedReplay<'l> {
                     Err(rejection) => Err(rejection.into()),
                 }
             }
-        })
+        };
+        Ok(row.map_or_else(Expected::Fails, Expected::Row))
     }
 
     fn row_of<'r>(
@@ -139,9 +167,13 @@ fn value<'l>(recovery: &Context, letter: &'l ReplayLetter) -> CheckedValue<'l> {
         ));
     }
     let value = letter.outgoing().unwrap_or_default();
-    let stage = recovery.pipeline.stage_of_group(&letter.group);
-    if stage.is_some_and(|stage| stage.values == Values::Avro) {
-        return CheckedValue::Framed(value);
+    if let Some(stage) = recovery.pipeline.stage_of_group(&letter.group) {
+        match (stage.on_path, stage.values) {
+            (false, Values::Raw) => return CheckedValue::Any,
+            (false, Values::Avro) => return CheckedValue::Readable(value),
+            (true, Values::Avro) => return CheckedValue::Framed(value),
+            (true, Values::Raw) => {}
+        }
     }
     let event = match recovery.contracts.validate(value) {
         Ok(event) => event,

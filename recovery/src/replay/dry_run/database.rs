@@ -1,6 +1,6 @@
 //! What PostgreSQL would say of the rows: there already, in conflict, refused, or stored. No row is left behind.
 
-use super::check::PredictedFailure;
+use super::check::{Expected, PredictedFailure};
 use super::shown::RowFields;
 use super::{DryRunOutcome, Seen};
 use crate::context::Context;
@@ -33,20 +33,21 @@ struct Known {
     events: RawEvents,
 }
 
-/// The outcome of each dead letter, given the row it would come to or why it would not come to one.
+/// The outcome of each dead letter, given what is expected of it without the database.
 pub(super) async fn outcomes(
     recovery: &Context,
     letters: &[ReplayLetter],
-    rows: Vec<Result<EventRow<'_>, PredictedFailure>>,
+    expected: Vec<Expected<'_>>,
     seen: &mut Seen,
 ) -> Result<Vec<DryRunOutcome>, RecoveryError> {
-    let all: Vec<&EventRow<'_>> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
+    let all: Vec<&EventRow<'_>> = expected.iter().filter_map(Expected::row).collect();
     let mut known = within(known(recovery, &all)).await?;
     let mut refusals = std::mem::take(&mut known.refusals).into_iter();
-    let outcome = |(letter, row): (&ReplayLetter, Result<EventRow<'_>, PredictedFailure>)| {
-        let row = match row {
-            Ok(row) => row,
-            Err(failure) => return DryRunOutcome::fails(letter, failure),
+    let outcome = |(letter, expected): (&ReplayLetter, Expected<'_>)| {
+        let row = match expected {
+            Expected::Row(row) => row,
+            Expected::Processed => return DryRunOutcome::processed(letter),
+            Expected::Fails(failure) => return DryRunOutcome::fails(letter, failure),
         };
         // In persistence's order: it inserts nothing whose raw record is another event.
         let failure = match (known.events.conflict(&row), refusals.next().flatten()) {
@@ -58,7 +59,7 @@ pub(super) async fn outcomes(
         };
         DryRunOutcome::fails(letter, failure)
     };
-    Ok(letters.iter().zip(rows).map(outcome).collect())
+    Ok(letters.iter().zip(expected).map(outcome).collect())
 }
 
 async fn known(recovery: &Context, rows: &[&EventRow<'_>]) -> Result<Known, RecoveryError> {
