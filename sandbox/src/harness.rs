@@ -6,27 +6,48 @@
     reason = "only tests call this"
 )]
 
+mod real_kafka;
+
+pub use real_kafka::RealKafka;
+
 use crate::postgres::PrivatePostgres;
 use runtime::kafka::KafkaArgs;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Polls every 20 ms until `reached` answers true, at most `timeout`; then panics with `what`, which names what was waited for.
 pub async fn until(what: &str, timeout: Duration, mut reached: impl AsyncFnMut() -> bool) {
+    let look = async || {
+        if reached().await {
+            Ok(())
+        } else {
+            Err(what.to_owned())
+        }
+    };
+    wait_for(timeout, look).await;
+}
+
+/// As [`until`], where there is something to return: polls until `look` finds it, and panics with the last error, which says what is there
+/// instead.
+pub async fn wait_for<T>(timeout: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + timeout;
-    while !reached().await {
-        assert!(
-            Instant::now() < deadline,
-            "not within {} s: {what}",
-            timeout.as_secs()
-        );
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(error) => assert!(
+                Instant::now() < deadline,
+                "not within {} s: {error}",
+                timeout.as_secs()
+            ),
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// `127.0.0.1:port`, free a moment ago: for a process that is told where to listen.
+/// `127.0.0.1:port`, free a moment ago: for a process that is told where to listen, or for one that finds nobody there.
 #[must_use]
 pub fn free_address() -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -42,42 +63,23 @@ pub fn kafka_flags(kafka: &KafkaArgs) -> Vec<String> {
     [brokers].into_iter().chain(settings).collect()
 }
 
-/// An empty database on a private cluster that the tests of one process share. The cluster goes with the last test that uses it.
-#[derive(Debug)]
-pub struct TestDatabase {
-    cluster: Arc<PrivatePostgres>,
-    name: String,
+/// The private PostgreSQL that the tests of one process share. It goes with the process.
+pub fn cluster() -> &'static PrivatePostgres {
+    static CLUSTER: OnceLock<PrivatePostgres> = OnceLock::new();
+    CLUSTER.get_or_init(|| PrivatePostgres::start(false).unwrap())
 }
 
-impl TestDatabase {
-    /// Creates it; `name` is one no other test of this process uses.
-    pub async fn create(name: &str) -> Self {
-        // The last user drops the cluster: a static is never dropped, and its files would stay.
-        static CLUSTER: OnceLock<Mutex<Weak<PrivatePostgres>>> = OnceLock::new();
-        let cluster = {
-            let mut shared = CLUSTER.get_or_init(Mutex::default).lock().unwrap();
-            shared.upgrade().unwrap_or_else(|| {
-                let started = Arc::new(PrivatePostgres::start(false).unwrap());
-                *shared = Arc::downgrade(&started);
-                started
-            })
-        };
-        let mut admin = PgConnection::connect(&cluster.url()).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
-        Self {
-            cluster,
-            name: name.to_owned(),
-        }
-    }
-
-    /// Its URL, as superuser. Holds a password.
-    #[must_use]
-    pub fn url(&self) -> String {
-        self.cluster.url_of(&self.name)
-    }
+/// URL of a new, empty database in [`cluster`], as superuser. Holds a password.
+pub async fn database() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
+    let mut admin = PgConnection::connect(&cluster().url()).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    admin.close().await.unwrap();
+    cluster().url_of(&name)
 }
 
 #[cfg(test)]
@@ -86,17 +88,13 @@ mod tests {
 
     #[tokio::test]
     async fn tests_share_a_cluster_and_not_a_database() {
-        let (one, other) = (
-            TestDatabase::create("one").await,
-            TestDatabase::create("other").await,
-        );
-        assert!(Arc::ptr_eq(&one.cluster, &other.cluster));
-        let mut connection = PgConnection::connect(&one.url()).await.unwrap();
+        let (one, other) = (database().await, database().await);
+        let mut connection = PgConnection::connect(&one).await.unwrap();
         sqlx::query("CREATE TABLE mine ()")
             .execute(&mut connection)
             .await
             .unwrap();
-        let mut connection = PgConnection::connect(&other.url()).await.unwrap();
+        let mut connection = PgConnection::connect(&other).await.unwrap();
         let found: Option<String> = sqlx::query_scalar("SELECT to_regclass('mine')::text")
             .fetch_one(&mut connection)
             .await
@@ -108,5 +106,19 @@ mod tests {
     #[should_panic(expected = "not within 0 s: the impossible")]
     async fn what_is_never_reached_is_named() {
         until("the impossible", Duration::ZERO, async || false).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_found_is_returned() {
+        let mut asked = 0;
+        let look = async || {
+            asked += 1;
+            if asked > 1 {
+                Ok("found")
+            } else {
+                Err("asked once".to_owned())
+            }
+        };
+        assert_eq!(wait_for(Duration::from_secs(60), look).await, "found");
     }
 }

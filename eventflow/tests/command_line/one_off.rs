@@ -25,11 +25,8 @@ fn a_migration_that_cannot_be_made_is_not_taken_for_one() {
 
 #[test]
 fn a_healthcheck_asks_the_role_of_this_machine() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let (code, output) = eventflow(&["healthcheck", "--ops-listen", &closed.to_string()], &[]);
+    let closed = sandbox::harness::free_address();
+    let (code, output) = eventflow(&["healthcheck", "--ops-listen", &closed], &[]);
     assert!(
         code == Some(1) && output.contains("nothing answers at 127.0.0.1"),
         "{output}"

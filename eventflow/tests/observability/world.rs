@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -295,22 +295,22 @@ impl World {
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Value {
         let url = format!("http://{}/api/v1/{path}", self.prometheus);
         let url = reqwest::Url::parse_with_params(&url, query).unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        harness::wait_for(DEADLINE, async || {
             let answer = runtime::http_client::new().get(url.clone()).send().await;
             // While it starts it answers 503 in plain text.
-            if let Ok(answer) = answer.and_then(|answer| answer.error_for_status()) {
-                let body: Value = answer.json().await.unwrap();
-                assert_eq!(body["status"], "success", "{query:?}: {body}");
-                return body["data"].clone();
+            match answer.and_then(|answer| answer.error_for_status()) {
+                Ok(answer) => {
+                    let body: Value = answer.json().await.unwrap();
+                    assert_eq!(body["status"], "success", "{query:?}: {body}");
+                    Ok(body["data"].clone())
+                }
+                Err(error) => Err(format!(
+                    "an answer of Prometheus: {error}\n{}",
+                    self.log("prometheus")
+                )),
             }
-            assert!(
-                Instant::now() < deadline,
-                "Prometheus does not answer\n{}",
-                self.log("prometheus")
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        })
+        .await
     }
 
     /// The labels of every series an expression has now, with a value that is a number.

@@ -1,9 +1,8 @@
-//! A private PostgreSQL with dead letters in it, the API served on a loopback port, and `eventflow` as a process.
+//! A database with dead letters in it, the API served on a loopback port, and `eventflow` as a process.
 
 use clap::Parser;
 use recovery::http::{ApiArgs, Tokens, routes, serve};
 use recovery::{Context, PipelineArgs, SCHEMA};
-use sandbox::postgres::PrivatePostgres;
 use sqlx::PgPool;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -21,7 +20,6 @@ struct Arguments {
 }
 
 pub(crate) struct World {
-    _cluster: PrivatePostgres,
     pub(crate) pool: PgPool,
     pub(crate) database_url: String,
     pub(crate) api_url: String,
@@ -46,8 +44,7 @@ pub(crate) struct CommandOutput {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let cluster = PrivatePostgres::start(false).unwrap();
-        let database_url = cluster.url();
+        let database_url = sandbox::harness::database().await;
         let recovery = Context::new(
             Arguments::parse_from(["test", "--database-url", &database_url]).pipeline,
             None,
@@ -67,7 +64,6 @@ impl World {
             async move { serve(listener, router, &ApiArgs::default(), shutdown).await }
         });
         Self {
-            _cluster: cluster,
             pool,
             database_url,
             api_url,

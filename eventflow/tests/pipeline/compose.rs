@@ -1,13 +1,13 @@
 //! `infra/docker-compose.yml` without Docker: the file is read as compose reads it; then its Kafka, with the very settings it gives the
 //! image, and every service of ours, with its very command and environment, run as processes. Only names and ports are others.
 
-use crate::real_kafka::RealKafka;
-use crate::world::{DEADLINE, free_address, program};
+use crate::oncall::until;
+use crate::world::{DEADLINE, RealKafka, free_address, program};
+use sandbox::harness::wait_for;
 use sandbox::postgres::PrivatePostgres;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 const FILE: &str = include_str!("../../../infra/docker-compose.yml");
 
@@ -311,39 +311,31 @@ async fn the_services_of_the_compose_file_work_together_and_smoke_passes() {
         check
             .args(["healthcheck", "--ready"])
             .env("EVENTFLOW_OPS_LISTEN", where_asked);
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        wait_for(DEADLINE, async || {
             let output = check.output().unwrap();
             if output.status.success() {
-                break;
+                Ok(())
+            } else {
+                let text = std::fs::read_to_string(log(name)).unwrap();
+                let error = String::from_utf8_lossy(&output.stderr);
+                Err(format!("{name}: {error}\n{text}"))
             }
-            let text = std::fs::read_to_string(log(name)).unwrap();
-            assert!(
-                Instant::now() < deadline,
-                "{name}: {}\n{text}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        })
+        .await;
     }
     let (fine, output) = places.once("smoke", &services["smoke"]);
     assert!(fine, "{output}");
     // The simulator's stream arrives, too.
     let url = format!("postgres://eventflow:eventflow-local@{place}/eventflow?sslmode=disable");
     let pool = sqlx::PgPool::connect(&url).await.unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    until("the stream is stored", async || {
         let streamed =
             "SELECT count(*) FROM persistence.events WHERE payload::text LIKE '%pay_stream%'";
-        if sqlx::query_scalar::<_, i64>(streamed)
+        sqlx::query_scalar::<_, i64>(streamed)
             .fetch_one(&pool)
             .await
             .unwrap()
             > 3
-        {
-            break;
-        }
-        assert!(Instant::now() < deadline, "the stream is not stored");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    })
+    .await;
 }

@@ -1,9 +1,9 @@
 //! The demo, as a newcomer runs it.
 
-use crate::world::{DEADLINE, free_address};
+use crate::oncall::until;
+use crate::world::free_address;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const ROLES: [&str; 7] = [
@@ -89,16 +89,14 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 async fn until_ready(address: &str) {
-    let deadline = Instant::now() + DEADLINE;
-    while !runtime::http_client::new()
-        .get(format!("http://{address}/ready"))
-        .send()
-        .await
-        .is_ok_and(|answer| answer.status().is_success())
-    {
-        assert!(Instant::now() < deadline, "{address} is not ready");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until(&format!("{address} is ready"), async || {
+        runtime::http_client::new()
+            .get(format!("http://{address}/ready"))
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
 }
 
 /// One sentence that names the setting, exit code 2, nothing left.

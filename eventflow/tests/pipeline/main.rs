@@ -10,12 +10,13 @@ mod new_stage;
 mod oncall;
 mod post;
 mod real;
-mod real_kafka;
 mod recovery;
 mod recovery_audit;
 mod recovery_deploys;
 mod recovery_embedded;
 mod recovery_waits;
+#[path = "../smoke/report.rs"]
+mod report;
 mod retry;
 mod rights;
 mod secrets;

@@ -1,29 +1,12 @@
 //! On-call's commands as people and scripts type them, and looks into the database from outside.
 
+use crate::report::CommandOutput;
 use crate::world::{DEADLINE, PEOPLE, World, program};
-use sandbox::harness;
+use sandbox::harness::{self, wait_for};
 use serde_json::Value;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// Exit code and output of a command.
-#[derive(Debug)]
-pub(crate) struct CommandOutput {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl CommandOutput {
-    /// Its answer to a script, with this exit code.
-    #[track_caller]
-    pub(crate) fn json(&self, code: i32) -> Value {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
 
 /// Items of a replay, by state.
 pub(crate) type Items = BTreeMap<String, i64>;
@@ -65,17 +48,7 @@ impl OnCall {
 
     /// What this person types.
     pub(crate) async fn types(&self, who: &str, arguments: &[&str]) -> CommandOutput {
-        let mut command = tokio::process::Command::from(self.command(who, arguments));
-        let output = tokio::time::timeout(DEADLINE, command.kill_on_drop(true).output()).await;
-        let output = output
-            .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        CommandOutput {
-            code: output.status.code(),
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        CommandOutput::of(self.command(who, arguments), DEADLINE).await
     }
 
     /// What Anna's script types, which succeeds.
@@ -94,17 +67,16 @@ impl OnCall {
 
     /// Waits until a query answers this number.
     pub(crate) async fn until_number(&self, query: &'static str, wanted: i64) {
-        let mut last = None;
-        let deadline = Instant::now() + DEADLINE;
-        while last != Some(wanted) {
-            assert!(
-                Instant::now() < deadline,
-                "{query}: {last:?}, never {wanted}"
-            );
+        wait_for(DEADLINE, async || {
             // Its table may not be there yet.
-            last = sqlx::query_scalar(query).fetch_one(&self.pool).await.ok();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            let answer: Option<i64> = sqlx::query_scalar(query).fetch_one(&self.pool).await.ok();
+            if answer == Some(wanted) {
+                Ok(())
+            } else {
+                Err(format!("{query}: {answer:?}, not {wanted}"))
+            }
+        })
+        .await;
     }
 
     /// Waits until the index has so many dead letters.
@@ -159,24 +131,21 @@ impl OnCall {
 
     /// Waits until a replay ended, and says how.
     pub(crate) async fn until_finished(&self, job: &str) -> Items {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        wait_for(DEADLINE, async || {
             let query = "SELECT state, blocked FROM recovery.replay_jobs WHERE id = $1";
             let state: (String, Option<String>) = sqlx::query_as(query)
                 .bind(job)
                 .fetch_one(&self.pool)
                 .await
                 .unwrap();
+            let items = self.items(job).await;
             if state.0 == "finished" {
-                return self.items(job).await;
+                Ok(items)
+            } else {
+                Err(format!("the end of {job}: {state:?} {items:?}"))
             }
-            assert!(
-                Instant::now() < deadline,
-                "{job} never ends: {state:?} {:?}",
-                self.items(job).await
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 
     /// Waits until a replay says why it cannot go on, in these words.

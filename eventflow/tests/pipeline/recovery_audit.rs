@@ -1,10 +1,11 @@
 //! The index after the topic's retention, and the audit after rows were lost.
 
-use crate::oncall::{CommandOutput, OnCall, items, until};
+use crate::oncall::{OnCall, items, until};
 use crate::post::post_all;
 use crate::recovery::{PATCH, broken, topic};
-use crate::world::{RealKafka, Role, World};
+use crate::world::{DEADLINE, RealKafka, Role, World};
 use contracts::kafka::topics;
+use sandbox::harness::wait_for;
 use serde_json::{Value, json};
 
 /// The dead-letter topic's records are gone after they were indexed: values are in the index, and a replay works as ever.
@@ -109,22 +110,22 @@ async fn faults_planted_in_the_database_are_found(oncall: &OnCall) {
          SELECT raw_partition, raw_offset, source, event_id FROM persistence.events WHERE event_id = 'broken-700'",
     )
     .await;
-    let mut last: Option<CommandOutput> = None;
     let found = |audit: &Value| {
         (
             audit["gaps"].as_i64().unwrap(),
             audit["double_fates"].as_i64().unwrap(),
         )
     };
-    until("both are found", async || {
+    let audit = wait_for(DEADLINE, async || {
         let audit = oncall.types("anna", &["audit", "--json"]).await;
-        let both =
-            serde_json::from_str(&audit.out).is_ok_and(|audit: Value| found(&audit) == (1, 1));
-        last = Some(audit);
-        both
+        if serde_json::from_str(&audit.out).is_ok_and(|audit: Value| found(&audit) == (1, 1)) {
+            Ok(audit)
+        } else {
+            Err(format!("one gap and one double fate: {audit:?}"))
+        }
     })
     .await;
-    let audit = last.unwrap().json(1);
+    let audit = audit.json(1);
     for ((partition, offset), kind) in [(gone, "gap"), (twice, "double_fate")] {
         let of = |finding: &&Value| {
             finding["partition"] == partition

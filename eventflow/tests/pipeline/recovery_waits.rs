@@ -10,7 +10,7 @@ use crate::recovery_deploys::{
     the_contract_is_deployed,
 };
 use crate::retry::OLD_TOPICS;
-use crate::world::{RealKafka, Role, World};
+use crate::world::{RealKafka, Role, World, create_topics};
 use contracts::kafka::topics;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -97,10 +97,7 @@ async fn a_replay_that_cannot_go_on_says_why_waits_and_ends_by_itself_once_it_ca
     ];
     let world = World::on(kafka.plain(), flags);
     // As an older version left them: without retry topics.
-    let deadline = std::time::Instant::now() + crate::world::DEADLINE;
-    while let Err(error) = runtime::admin::create_topics(&world.admin, &OLD_TOPICS).await {
-        assert!(std::time::Instant::now() < deadline, "{error:#}");
-    }
+    create_topics(&world.admin, &OLD_TOPICS).await;
     let registry = world.role("registry", &[]);
     let (producer, persistence) = (world.role("producer", &[]), world.role("persistence", &[]));
     let validator = world.role("validator", &["--breaker", "off"]);

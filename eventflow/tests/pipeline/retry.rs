@@ -8,8 +8,8 @@ use contracts::kafka::topics;
 use runtime::admin::{create_topics, read_all};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
+use sandbox::harness::wait_for;
 use std::process::Command;
-use std::time::Instant;
 
 /// Those of versions without replays.
 pub(crate) const OLD_TOPICS: [(&str, i32); 3] =
@@ -107,9 +107,8 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
             headers: own.chain(more).collect(),
         };
         publisher.publish(record, DEADLINE).await.unwrap();
-        let deadline = Instant::now() + DEADLINE;
         let validated = 2 + count.parse::<usize>().unwrap();
-        loop {
+        wait_for(DEADLINE, async || {
             let admin = world.admin.clone();
             let made = tokio::task::spawn_blocking(move || read_all(&admin, topics::VALIDATED))
                 .await
@@ -117,16 +116,16 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
                 .unwrap();
             let fates = store.fates().await.unwrap();
             if made.len() == validated && fates.len() == 3 {
-                break;
+                Ok(())
+            } else {
+                Err(format!(
+                    "{} validated, {fates:?}\n{}",
+                    made.len(),
+                    persistence.log()
+                ))
             }
-            assert!(
-                Instant::now() < deadline,
-                "{} validated, {fates:?}\n{}",
-                made.len(),
-                persistence.log()
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        })
+        .await;
     }
     let raw = letter.header(headers::RAW).unwrap();
     let fate = store

@@ -5,7 +5,7 @@ use crate::secure::until_reason;
 use crate::world::{DEADLINE, SECRET, World, embedded};
 use contracts::kafka::topics;
 use runtime::admin::read_all;
-use std::time::Instant;
+use sandbox::harness::wait_for;
 
 /// Given as environment; every one has this word in it.
 const WORD: &str = "LEAKED";
@@ -52,20 +52,18 @@ async fn ingest(world: &World, key: &str) -> (u16, String) {
 
 /// Posts until the answer is of this status: an outage takes a moment to be noticed, or to be over.
 async fn until_status(world: &World, outputs: &mut Outputs, event_id: &str, wanted: u16) {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    wait_for(DEADLINE, async || {
         let (status, answer) = post(&client(), &world.edge, authorized(event_id), SECRET)
             .await
             .unwrap();
         outputs.add(format!("the answer {status}"), answer.to_string());
         if status == wanted {
-            return;
+            Ok(())
+        } else {
+            Err(format!("{status}, not {wanted}: {answer}"))
         }
-        assert!(
-            Instant::now() < deadline,
-            "still {status}, not {wanted}: {answer}"
-        );
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,8 @@
 
 use crate::world::{DEADLINE, RealKafka, Role, SECRET, World};
 use load::{LoadArgs, run};
-use std::time::{Duration, Instant};
+use sandbox::harness::wait_for;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn load(world: &World, requests: u64) -> load::LoadReport {
@@ -22,21 +23,11 @@ pub(crate) async fn load(world: &World, requests: u64) -> load::LoadReport {
 }
 
 pub(crate) async fn until_reason(role: &Role, wanted: &str) -> String {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some((503, text)) = role.ask("/ready").await
-            && text.contains(wanted)
-        {
-            return text;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "/ready never says {wanted}: {:?}\n{}",
-            role.ask("/ready").await,
-            role.log()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_for(DEADLINE, async || match role.ask("/ready").await {
+        Some((503, text)) if text.contains(wanted) => Ok(text),
+        answer => Err(format!("/ready says {wanted}: {answer:?}\n{}", role.log())),
+    })
+    .await
 }
 
 async fn pipeline(kafka: &RealKafka, good: Vec<String>, bad: &[(Vec<String>, &str)]) {

@@ -6,9 +6,10 @@ use contracts::kafka::headers;
 use contracts::kafka::topics;
 use runtime::admin::read_all;
 use sandbox::broker::EmbeddedBroker;
+use sandbox::harness::wait_for;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// What the clients were answered.
@@ -66,18 +67,18 @@ impl Load {
     }
 
     async fn until(&mut self, what: &str, done: impl Fn(&Answers) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !done(&self.answers.lock().unwrap()) {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: {:?}",
-                self.answers.lock().unwrap().refused
-            );
+        wait_for(DEADLINE, async || {
             if let Some(ended) = self.clients.try_join_next() {
                 panic!("{what}: a client ended early: {ended:?}");
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            let answers = self.answers.lock().unwrap();
+            if done(&answers) {
+                Ok(())
+            } else {
+                Err(format!("{what}: {:?}", answers.refused))
+            }
+        })
+        .await;
     }
 
     /// SIGTERM. The process ends well, and then every client finds that nobody listens.
@@ -105,15 +106,12 @@ impl Load {
 }
 
 /// Every 200 is a record, and every other answer says to come again.
-fn check(broker: &EmbeddedBroker, answers: &Answers) {
-    let deadline = Instant::now() + DEADLINE;
+async fn check(broker: &EmbeddedBroker, answers: &Answers) {
     // A broker that was gone takes a moment to be back.
-    let records = loop {
-        match read_all(&broker.kafka(), topics::RAW) {
-            Ok(records) => break records,
-            Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
-        }
-    };
+    let records = wait_for(DEADLINE, async || {
+        read_all(&broker.kafka(), topics::RAW).map_err(|error| format!("{error:#}"))
+    })
+    .await;
     let durable: HashSet<String> = records
         .iter()
         .map(|record| record.header(headers::EVENT_ID).unwrap())
@@ -148,7 +146,7 @@ async fn sigterm_under_load_exits_0_and_every_event_that_was_accepted_is_durable
         .await;
     let answers = load.terminate(producer, &world.edge).await;
     broker.set_round_trip(Duration::ZERO);
-    check(&broker, &answers);
+    check(&broker, &answers).await;
     for (_, code) in answers.refused.keys() {
         assert_eq!(
             code, "draining",
@@ -177,5 +175,5 @@ async fn sigterm_while_the_broker_is_gone_exits_0_and_nothing_unacknowledged_was
     .await;
     let answers = load.terminate(producer, &world.edge).await;
     broker.set_up(true);
-    check(&broker, &answers);
+    check(&broker, &answers).await;
 }

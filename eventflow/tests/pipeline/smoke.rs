@@ -1,12 +1,9 @@
 //! `eventflow smoke` against roles as processes: it passes where the pipeline works, and names the stage where it does not.
 
-use crate::oncall::CommandOutput;
+use crate::report::{ALL_PASSED, CommandOutput, detail, verdicts};
 use crate::world::{DEADLINE, PEOPLE, RealKafka, Role, SECRET, World, embedded};
-use serde_json::Value;
 use std::process::{Command, Stdio};
 
-const ALL_PASSED: &str = "ready passed, accepted passed, tampered passed, stale passed, stored passed, duplicate passed, corrupted passed, \
-                          batch passed, audit passed";
 /// The edge's checks, as far as it takes webhooks.
 const EDGE_PASSED: &str = "ready passed, accepted passed, tampered passed, stale passed";
 /// Somebody who may only read.
@@ -27,39 +24,7 @@ async fn smoke(world: &World, token: &str, arguments: &[&str]) -> CommandOutput 
         .env("EVENTFLOW_WEBHOOK_SIGNING_SECRET", SECRET)
         .env("EVENTFLOW_RECOVERY_TOKEN", token)
         .stdin(Stdio::null());
-    let mut command = tokio::process::Command::from(command);
-    let output = tokio::time::timeout(DEADLINE, command.kill_on_drop(true).output()).await;
-    let output = output
-        .unwrap_or_else(|_| panic!("does not end: {arguments:?}"))
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    CommandOutput {
-        code: output.status.code(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
-}
-
-fn verdicts(report: &Value) -> String {
-    let checks = report["checks"].as_array().unwrap().iter();
-    let words: Vec<_> = checks
-        .map(|check| {
-            format!(
-                "{} {}",
-                check["name"].as_str().unwrap(),
-                check["verdict"].as_str().unwrap()
-            )
-        })
-        .collect();
-    words.join(", ")
-}
-
-fn detail<'r>(report: &'r Value, name: &str) -> &'r str {
-    let checks = report["checks"].as_array().unwrap().iter();
-    checks
-        .filter(|check| check["name"] == name)
-        .find_map(|check| check["detail"].as_str())
-        .unwrap()
+    CommandOutput::of(command, DEADLINE).await
 }
 
 /// Both ways to fates, with every check.

@@ -1,6 +1,5 @@
 //! A broker, a database and the roles as processes; all gone when dropped.
 
-pub(crate) use crate::real_kafka::RealKafka;
 use contracts::Secret;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
@@ -8,8 +7,8 @@ use persistence::writer::Writer;
 use runtime::admin::read_all;
 use runtime::kafka::KafkaArgs;
 use sandbox::broker::EmbeddedBroker;
-pub(crate) use sandbox::harness::free_address;
-use sandbox::harness::kafka_flags;
+pub(crate) use sandbox::harness::{RealKafka, free_address};
+use sandbox::harness::{kafka_flags, wait_for};
 use sandbox::postgres::PrivatePostgres;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -82,19 +81,11 @@ impl Role {
     }
 
     pub(crate) async fn until_ready(&self) {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let answer = self.ask("/ready").await;
-            if answer.as_ref().is_some_and(|(status, _)| *status == 200) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "not ready: {answer:?}\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        wait_for(DEADLINE, async || match self.ask("/ready").await {
+            Some((200, _)) => Ok(()),
+            answer => Err(format!("ready: {answer:?}\n{}", self.log())),
+        })
+        .await;
     }
 }
 
@@ -140,13 +131,19 @@ pub(crate) fn embedded_with(
     (broker, flags)
 }
 
+/// Creates topics on a cluster that may be on its way up.
+pub(crate) async fn create_topics(admin: &KafkaArgs, topics: &[(&str, i32)]) {
+    wait_for(DEADLINE, async || {
+        let created = runtime::admin::create_topics(admin, topics).await;
+        created.map_err(|error| format!("{error:#}"))
+    })
+    .await;
+}
+
 impl World {
     pub(crate) async fn new(admin: KafkaArgs, kafka_flags: Vec<String>) -> Self {
-        let deadline = Instant::now() + DEADLINE;
         let topology = contracts::pipeline::Pipeline::built_in();
-        while let Err(error) = runtime::admin::create_topics(&admin, &topology.partitions()).await {
-            assert!(Instant::now() < deadline, "{error:#}");
-        }
+        create_topics(&admin, &topology.partitions()).await;
         Self::on(admin, kafka_flags)
     }
 

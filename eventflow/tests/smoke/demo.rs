@@ -1,14 +1,12 @@
 //! Against the running demo, as whoever shows it types it.
 
-use crate::{CommandOutput, PATIENCE, SECRET, detail, smoke, verdicts};
+use crate::report::{ALL_PASSED, CommandOutput, detail, verdicts};
+use crate::{PATIENCE, SECRET, smoke};
+use sandbox::harness::{free_address, until};
 use serde_json::Value;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-const ALL_PASSED: &str = "ready passed, accepted passed, tampered passed, stale passed, stored passed, duplicate passed, corrupted passed, \
-                          batch passed, audit passed";
 
 /// A demo on free ports; stopped when dropped.
 struct Demo {
@@ -36,55 +34,41 @@ impl Demo {
             "simulator",
             "registry",
         ];
-        let free: Vec<TcpListener> = roles
-            .iter()
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let ports: Vec<u16> = free
-            .iter()
-            .map(|listener| listener.local_addr().unwrap().port())
-            .collect();
-        drop(free);
+        let addresses = roles.map(|_| free_address());
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventflow"));
         command
             .args(["demo", "--rate", "5", "--no-recovery"])
             .env("TMPDIR", temporary.path());
-        command.args(
-            roles
-                .iter()
-                .zip(&ports)
-                .map(|(role, port)| format!("--{role}-port={port}")),
-        );
+        for (role, address) in roles.iter().zip(&addresses) {
+            let (_, port) = address.rsplit_once(':').unwrap();
+            command.arg(format!("--{role}-port={port}"));
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
         let mut demo = Self {
             child,
-            edge: url(ports[0]),
-            recovery: url(ports[1]),
+            edge: format!("http://{}", addresses[0]),
+            recovery: format!("http://{}", addresses[1]),
             _temporary: temporary,
         };
-        let deadline = Instant::now() + PATIENCE;
         for ready in [
             format!("{}/ready", demo.edge),
             format!("{}/openapi.json", demo.recovery),
         ] {
-            while !runtime::http_client::new()
-                .get(&ready)
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-            {
-                assert!(
-                    Instant::now() < deadline && demo.child.try_wait().unwrap().is_none(),
-                    "{ready} never answers"
-                );
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            until(&format!("{ready} answers"), PATIENCE, async || {
+                let ended = demo.child.try_wait().unwrap();
+                assert_eq!(ended, None, "the demo ended, and {ready} never answered");
+                runtime::http_client::new()
+                    .get(&ready)
+                    .send()
+                    .await
+                    .is_ok_and(|answer| answer.status().is_success())
+            })
+            .await;
         }
         demo
     }

@@ -1,6 +1,7 @@
 //! Edges that are wrong in one way each: every check of the edge can fail, and says what to do.
 
-use crate::{SECRET, detail, smoke, verdicts};
+use crate::report::{detail, verdicts};
+use crate::{SECRET, smoke};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,6 +11,7 @@ use contracts::Secret;
 use contracts::webhook::scheme::Scheme;
 use contracts::webhook::signature::{Key, SignatureError, Verifier};
 use recovery::http::{ApiArgs, serve};
+use sandbox::harness::free_address;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -259,17 +261,10 @@ async fn a_secret_that_is_not_the_edges_fails_accepted_and_is_not_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_that_nobody_serves_fails_ready_within_the_deadline() {
-    let free = TcpListener::bind("127.0.0.1:0")
+    let free = format!("--url=http://{}", free_address());
+    let report = smoke(&[&free, "--deadline=2s", "--json"], &ENVIRONMENT)
         .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let report = smoke(
-        &[&format!("--url=http://{free}"), "--deadline=2s", "--json"],
-        &ENVIRONMENT,
-    )
-    .await
-    .json(1);
+        .json(1);
     assert_eq!(
         verdicts(&report),
         format!("ready failed, accepted skipped, {NEEDS}")

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A real Apache Kafka, started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the pipeline.
-pub(crate) struct RealKafka {
+/// A real Apache Kafka, killed when dropped. Started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the pipeline.
+pub struct RealKafka {
     script: PathBuf,
-    pub(crate) directory: TempDir,
+    /// Its files
+    pub directory: TempDir,
     env: HashMap<String, String>,
 }
 
 impl RealKafka {
-    /// None, with a loud line, when this machine cannot run one; a panic where nothing may be skipped.
-    pub(crate) fn start(test: &str, secure: bool) -> Option<Self> {
+    /// None, with a loud line that names the test, when this machine cannot run one; a panic where nothing may be skipped.
+    #[must_use]
+    pub fn start(test: &str, secure: bool) -> Option<Self> {
         let mut kafka = Self::prepare(test)?;
         let users = contracts::pipeline::Pipeline::built_in()
             .principals()
@@ -33,7 +35,8 @@ impl RealKafka {
     }
 
     /// One that is not started yet.
-    pub(crate) fn prepare(test: &str) -> Option<Self> {
+    #[must_use]
+    pub fn prepare(test: &str) -> Option<Self> {
         let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from)
         else {
             let why = "no Apache Kafka here; run script/test, which fetches it";
@@ -59,7 +62,7 @@ impl RealKafka {
     }
 
     /// Starts a prepared one with these settings; it is up when it listens at these addresses.
-    pub(crate) fn start_with(&self, properties: &BTreeMap<String, String>, addresses: &[&str]) {
+    pub fn start_with(&self, properties: &BTreeMap<String, String>, addresses: &[&str]) {
         let lines = |pairs: Vec<(&str, &str)>| {
             pairs
                 .iter()
@@ -92,7 +95,7 @@ impl RealKafka {
     }
 
     /// One of Kafka's own programs.
-    pub(crate) fn tool(&self, class: &str, arguments: &[&str]) {
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
         let mut run = Command::new(&self.script);
         run.args(["tool", class, "--bootstrap-server", self.get("BOOTSTRAP")])
             .args(arguments);
@@ -123,19 +126,25 @@ impl RealKafka {
             .collect()
     }
 
-    pub(crate) fn get(&self, key: &str) -> &str {
+    /// What the script printed at the start, such as `BOOTSTRAP`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> &str {
         &self.env[key]
     }
 
-    pub(crate) fn plain(&self) -> KafkaArgs {
+    /// By its plaintext listener.
+    #[must_use]
+    pub fn plain(&self) -> KafkaArgs {
         KafkaArgs::plaintext(self.get("BOOTSTRAP"))
     }
 
-    pub(crate) fn stop(&self, kill: bool) {
+    /// Stops it, or kills it.
+    pub fn stop(&self, kill: bool) {
         self.call(if kill { &["stop", "--kill"] } else { &["stop"] });
     }
 
-    pub(crate) fn restart(&self) {
+    /// Starts it again: same data, same ports.
+    pub fn restart(&self) {
         self.call(&["restart"]);
     }
 }
