@@ -20,11 +20,13 @@ use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sandbox::broker::EmbeddedBroker;
-use std::time::{Duration, Instant};
+use sandbox::harness::{kafka_flags, until};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const RAW: &str = "events.raw.v1";
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A stage that rejects every record with the code it asks for, through the runtime's own loop.
 struct Rejecting;
@@ -98,16 +100,10 @@ fn start_index(
 ) -> JoinHandle<anyhow::Result<()>> {
     let mut flags = vec![
         "test".to_owned(),
-        format!("--kafka-brokers={}", kafka.kafka_brokers),
         format!("--database-url={}", world.url),
         format!("--registry-url={registry}"),
     ];
-    flags.extend(
-        kafka
-            .kafka_config
-            .iter()
-            .map(|setting| format!("--kafka-config={setting}")),
-    );
+    flags.extend(kafka_flags(kafka));
     let config = Cli::parse_from(flags).config;
     let (recovery, shutdown) = (world.recovery.clone(), shutdown.clone());
     tokio::spawn(async move {
@@ -133,14 +129,6 @@ async fn publish(
         .publish(record, Duration::from_secs(20))
         .await
         .unwrap();
-}
-
-async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !reached().await {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// A registry that knows one schema.
@@ -173,7 +161,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     let broker = EmbeddedBroker::start(&[(RAW, 2), (DLQ, 3)]).unwrap();
     let kafka = broker.kafka();
     let (registry, _) = registry().await;
-    let world = world_with("broker", &registry, Some(kafka.clone())).await;
+    let world = world_with(&registry, Some(kafka.clone())).await;
     let shutdown = CancellationToken::new();
     let (stage, role) = (
         start_stage(&kafka, &shutdown),
@@ -214,7 +202,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     .await;
 
     let all = RejectionCode::ALL.len() as i64 + 2;
-    until("all are indexed", async || {
+    until("all are indexed", DEADLINE, async || {
         world.number("SELECT count(*) FROM dead_letters").await == all
     })
     .await;
@@ -294,7 +282,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     role.await.unwrap().unwrap();
 
     // The database is lost; persistence, in it, knows that two of the events were stored after replays the lost index knew of.
-    let lost = world_with("lost", &registry, Some(kafka.clone())).await;
+    let lost = world_with(&registry, Some(kafka.clone())).await;
     let options =
         store::connect::options(&contracts::Secret::new(lost.url.clone()), "persistence").unwrap();
     let persistence = sqlx::PgPool::connect_with(options).await.unwrap();
@@ -366,7 +354,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     let shutdown = CancellationToken::new();
     let role = start_index(&lost, &kafka, &registry, &shutdown);
     let read = "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offsets";
-    until("the role has read all of it", async || {
+    until("the role has read all of it", DEADLINE, async || {
         lost.number(read).await == all
     })
     .await;

@@ -9,7 +9,7 @@ use recovery::replay::jobs;
 use recovery::replay::policy::{self, Policies};
 use replay::{DEADLINE, Dead, World, body, count, world};
 use runtime::health::Health;
-use std::time::{Duration, Instant};
+use sandbox::harness::{self, wait_for};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -68,24 +68,23 @@ async fn dead(world: &World, sound: i64, all: i64) -> Vec<i64> {
 
 /// The newest replay, once there are so many.
 async fn replays(world: &World, wanted: usize) -> Job {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    wait_for(DEADLINE, async || {
         let jobs = jobs::history(&world.recovery, 10).await.unwrap();
         if jobs.len() >= wanted {
-            return jobs[0].clone();
+            Ok(jobs[0].clone())
+        } else {
+            Err(format!("{wanted} replays: {jobs:?}"))
         }
-        assert!(Instant::now() < deadline, "{jobs:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
+    .await
 }
 
 /// How often policies looked for work and wrote so.
 async fn until(world: &World, query: &'static str, wanted: i64) {
-    let deadline = Instant::now() + DEADLINE;
-    while world.number(query).await < wanted {
-        assert!(Instant::now() < deadline, "{query}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    harness::until(query, DEADLINE, async || {
+        world.number(query).await >= wanted
+    })
+    .await;
 }
 
 const REFUSED: &str = "SELECT count(*) FROM policy_tries WHERE failed_with IS NOT NULL";

@@ -5,9 +5,9 @@
 mod replay;
 
 use recovery::model::JobState;
-use replay::{DEADLINE, cluster, count, world};
+use replay::{DEADLINE, count, world};
+use sandbox::harness::{cluster, until, wait_for};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_killed_in_the_middle_is_waited_for_and_every_dead_letter_is_sent_once() {
@@ -20,21 +20,23 @@ async fn a_database_killed_in_the_middle_is_waited_for_and_every_dead_letter_is_
             .job_when(&job.id, |job| count(job, "sent") >= seen)
             .await;
         cluster().kill_server().unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        while runner.health.is_ready() {
-            assert!(Instant::now() < deadline, "an outage shows");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("an outage shows", DEADLINE, async || {
+            !runner.health.is_ready()
+        })
+        .await;
         cluster().start_server().unwrap();
     }
     world
         .job_when(&job.id, |job| count(job, "sent") == 60)
         .await;
-    let deadline = Instant::now() + DEADLINE;
-    while !runner.health.is_ready() {
-        assert!(Instant::now() < deadline, "{:?}", runner.health.reasons());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_for(DEADLINE, async || {
+        if runner.health.is_ready() {
+            Ok(())
+        } else {
+            Err(format!("ready: {:?}", runner.health.reasons()))
+        }
+    })
+    .await;
     let raws: Vec<_> = world
         .retried()
         .iter()

@@ -10,7 +10,7 @@ const BROKEN: &str = r#"{"event_id":"evt_1","event_type":"payment.authorized.v1"
 
 #[tokio::test]
 async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothing() {
-    let world = World::new("edits").await;
+    let world = World::new().await;
     let id = world.dead_letters("amount_not_positive", 1).await[0];
     sqlx::query(
         "UPDATE dead_letters SET value = $1, value_bytes = length($1), value_sha256 = sha256($1)",
@@ -152,7 +152,7 @@ async fn a_value_is_edited_only_to_what_passes_and_the_same_again_changes_nothin
 #[tokio::test]
 async fn a_patch_is_applied_once_a_key_whatever_it_would_do_a_second_time() {
     const PATH: &str = "/api/v1/dead-letters/patch";
-    let world = World::new("patched_once").await;
+    let world = World::new().await;
     let id = world.dead_letters("amount_not_positive", 1).await[0];
     sqlx::query(
         "UPDATE dead_letters SET value = $1, value_bytes = length($1), value_sha256 = sha256($1)",
@@ -204,7 +204,7 @@ async fn a_patch_is_applied_once_a_key_whatever_it_would_do_a_second_time() {
 
 #[tokio::test]
 async fn a_discard_says_why_and_happens_once() {
-    let world = World::new("discards").await;
+    let world = World::new().await;
     let ids = world.dead_letters("invalid_amount", 2).await;
     let discard = json!({"selection": {"id": [ids[0]]}, "reason": "test traffic"}).to_string();
     for discarded in [1, 0] {

@@ -37,7 +37,7 @@ fn least(operation: &Value) -> String {
 
 #[tokio::test]
 async fn every_route_wants_a_token_of_its_role_and_shows_nobody_else_anything() {
-    let world = World::new("roles").await;
+    let world = World::new().await;
     let operations = operations();
     assert!(operations.len() >= 23, "{}", operations.len());
     let nobody = recovery::http::routes(world.recovery.clone(), &Tokens::default());
@@ -88,7 +88,7 @@ async fn every_route_wants_a_token_of_its_role_and_shows_nobody_else_anything() 
 
 #[tokio::test]
 async fn an_unknown_parameter_is_named_and_nothing_is_done() {
-    let world = World::new("words").await;
+    let world = World::new().await;
     for (method, path, operation) in operations() {
         let refused = world
             .ask_with(
@@ -119,7 +119,7 @@ async fn an_unknown_parameter_is_named_and_nothing_is_done() {
 
 #[tokio::test]
 async fn hostile_words_are_refused_or_looked_for_and_never_run() {
-    let world = World::new("hostile").await;
+    let world = World::new().await;
     let ids = world.dead_letters("invalid_amount", 2).await;
     for (path, code) in [
         ("/api/v1/dead-letters?contains=%00", "bad_value"),
@@ -184,7 +184,7 @@ async fn hostile_words_are_refused_or_looked_for_and_never_run() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_or_invalid_is_refused() {
-    let world = World::new("bodies").await;
+    let world = World::new().await;
     let post = async |path: &str, body: Vec<u8>| {
         world
             .ask_with("admin", "POST", path, body, Some("key"))
@@ -234,7 +234,7 @@ async fn a_body_that_is_too_large_or_invalid_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_free_permit_a_request_is_refused_and_a_stranger_takes_none() {
-    let world = World::new("permits").await;
+    let world = World::new().await;
     world.dead_letters("not_json", 1).await;
     // Whoever reads dead letters now waits for this transaction.
     let mut blocker = world.pool.begin().await.unwrap();

@@ -5,7 +5,7 @@ use crate::world::World;
 
 #[tokio::test]
 async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
-    let world = World::new("lists").await;
+    let world = World::new().await;
     let ids = world.dead_letters("invalid_amount", 5).await;
     world.dead_letters("not_json", 2).await;
     let get = async |path: &str| world.ask("viewer", "GET", path, "").await;
@@ -56,7 +56,7 @@ async fn dead_letters_are_listed_page_by_page_grouped_summed_and_shown() {
 
 #[tokio::test]
 async fn an_export_is_json_lines_up_to_its_limit() {
-    let here = World::new("exported").await;
+    let here = World::new().await;
     here.dead_letters("invalid_amount", 7).await;
     let exported = here.ask("viewer", "GET", "/api/v1/export", "").await;
     assert_eq!(
@@ -76,7 +76,7 @@ async fn an_export_is_json_lines_up_to_its_limit() {
 
 #[tokio::test]
 async fn a_dead_letter_is_explained_and_an_event_has_its_story() {
-    let world = World::new("stories").await;
+    let world = World::new().await;
     let id = world.dead_letters("amount_not_positive", 1).await[0];
     let explained = world
         .ask(

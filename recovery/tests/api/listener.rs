@@ -19,7 +19,7 @@ fn certificate(folder: &std::path::Path) -> (PathBuf, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn https_is_verified_and_ends_after_what_is_in_flight() {
-    let world = World::new("https").await;
+    let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(folder.path());
     let args = ApiArgs {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
-    let world = World::new("replays").await;
+    let world = World::new().await;
     world.dead_letters("invalid_amount", 3).await;
     let plan = json!({"selection": {"code": ["invalid_amount"]}, "reason": "fixed"}).to_string();
     let planned = async |key: &str, body: &str| {
@@ -116,7 +116,7 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
 
 #[tokio::test]
 async fn nobody_approves_what_they_planned_themselves() {
-    let world = World::with("approvals", &["--confirm-above", "1", "--require-approval"]).await;
+    let world = World::with(&["--confirm-above", "1", "--require-approval"]).await;
     world.dead_letters("invalid_amount", 3).await;
     let plan = json!({"selection": {"code": ["invalid_amount"]}}).to_string();
     let planned = world
@@ -156,7 +156,7 @@ async fn nobody_approves_what_they_planned_themselves() {
 
 #[tokio::test]
 async fn an_audit_of_nothing_has_no_gaps() {
-    let world = World::new("audited").await;
+    let world = World::new().await;
     let audit = documented(
         &world
             .ask("viewer", "GET", "/api/v1/audit?from=7d", "")

@@ -1,4 +1,4 @@
-//! A private PostgreSQL with a database a test, tokens of every role, and dead letters.
+//! A database of its own for each test, tokens of every role, and dead letters.
 
 use axum::Router;
 use axum::body::Body;
@@ -7,11 +7,10 @@ use clap::Parser;
 use http_body_util::BodyExt;
 use recovery::http::Tokens;
 use recovery::{Context, PipelineArgs, SCHEMA};
-use sandbox::postgres::PrivatePostgres;
+use sandbox::harness::database;
 use serde_json::Value;
 use sqlx::PgPool;
 use std::io::Write;
-use std::sync::{Mutex, OnceLock, Weak};
 use tower::ServiceExt;
 
 /// What no terminal and no page may take at its word.
@@ -24,7 +23,6 @@ struct Arguments {
 }
 
 pub(crate) struct World {
-    _cluster: std::sync::Arc<PrivatePostgres>,
     pub(crate) pool: PgPool,
     pub(crate) recovery: Context,
     pub(crate) router: Router,
@@ -38,17 +36,6 @@ pub(crate) struct Answer {
     pub(crate) media: String,
     pub(crate) text: String,
     pub(crate) json: Value,
-}
-
-/// The cluster lives as long as a test uses it: a static is never dropped, and its files would stay.
-fn cluster() -> std::sync::Arc<PrivatePostgres> {
-    static CLUSTER: OnceLock<Mutex<Weak<PrivatePostgres>>> = OnceLock::new();
-    let mut cluster = CLUSTER.get_or_init(Mutex::default).lock().unwrap();
-    cluster.upgrade().unwrap_or_else(|| {
-        let started = std::sync::Arc::new(PrivatePostgres::start(false).unwrap());
-        *cluster = std::sync::Arc::downgrade(&started);
-        started
-    })
 }
 
 pub(crate) fn token(role: &str) -> String {
@@ -81,18 +68,12 @@ pub(crate) fn entries() -> (Vec<String>, Vec<tempfile::NamedTempFile>) {
 }
 
 impl World {
-    pub(crate) async fn new(database: &str) -> Self {
-        Self::with(database, &[]).await
+    pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
     }
 
-    pub(crate) async fn with(database: &str, flags: &[&str]) -> Self {
-        let cluster = cluster();
-        let admin = PgPool::connect(&cluster.url()).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}")))
-            .execute(&admin)
-            .await
-            .unwrap();
-        let url = cluster.url_of(database);
+    pub(crate) async fn with(flags: &[&str]) -> Self {
+        let url = database().await;
         let pipeline =
             Arguments::parse_from([&["test", "--database-url", &url], flags].concat()).pipeline;
         let recovery = Context::new(pipeline, None).unwrap();
@@ -101,7 +82,6 @@ impl World {
         let router = recovery::http::routes(recovery.clone(), &Tokens::parse(&entries).unwrap());
         let pool = recovery.pool().clone();
         Self {
-            _cluster: cluster,
             pool,
             recovery,
             router,

@@ -15,7 +15,8 @@ use runtime::consumer::{
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sandbox::broker::EmbeddedBroker;
-use std::time::{Duration, Instant};
+use sandbox::harness::wait_for;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -87,8 +88,7 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         health,
         shutdown.clone(),
     ));
-    let until = Instant::now() + DEADLINE;
-    loop {
+    wait_for(DEADLINE, async || {
         let kafka = kafka.clone();
         let next =
             tokio::task::spawn_blocking(move || committed(&kafka, "eventflow-validator", RAW))
@@ -96,11 +96,12 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
                 .unwrap()
                 .unwrap();
         if next.iter().filter_map(|(_, next)| *next).sum::<i64>() == 4 {
-            break;
+            Ok(())
+        } else {
+            Err(format!("the raw topic is read: {next:?}"))
         }
-        assert!(Instant::now() < until, "{next:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    })
+    .await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
 
@@ -156,21 +157,18 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
         health.clone(),
         shutdown.clone(),
     ));
-    let until = Instant::now() + DEADLINE;
-    while audited(&world).await.gaps > 0
-        || world
+    wait_for(DEADLINE, async || {
+        let audit = audited(&world).await;
+        let ahead = world
             .number("SELECT count(*) FROM audit_checkpoints WHERE reached_at IS NULL")
-            .await
-            > 0
-    {
-        assert!(
-            Instant::now() < until,
-            "{:?} {:?}",
-            audited(&world).await,
-            health.reasons()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+            .await;
+        if audit.gaps == 0 && ahead == 0 {
+            Ok(())
+        } else {
+            Err(format!("{audit:?} {ahead} {:?}", health.reasons()))
+        }
+    })
+    .await;
     shutdown.cancel();
     auditing.await.unwrap();
     let sound = audited(&world).await;

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_again_changes_nothing_and_a_zombie_loses() {
-    let world = world("again").await;
+    let world = world().await;
     let mut index = world.index();
     let all: Vec<Made> = (0..10)
         .map(|offset| ours(offset, RejectionCode::NotJson))
@@ -68,7 +68,7 @@ async fn what_is_read_again_changes_nothing_and_a_zombie_loses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
-    let world = world("replayed").await;
+    let world = world().await;
     let mut index = world.index();
     take(
         &mut index,

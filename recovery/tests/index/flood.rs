@@ -8,7 +8,7 @@ use recovery::query::stats;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_registry_is_not_waited_for() {
-    let world = world("framed").await;
+    let world = world().await;
     let framed: Vec<Made> = (0..100)
         .map(|offset| Made {
             value: Some([&[0, 0, 0, 0, 9][..], b"datum"].concat()),
@@ -28,7 +28,7 @@ async fn a_dead_registry_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_counted_exactly_and_random_event_types_stay_few_groups() {
-    let world = world("flood").await;
+    let world = world().await;
     let mut index = world.index();
     let codes = [
         RejectionCode::NotJson,

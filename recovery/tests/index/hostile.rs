@@ -11,7 +11,7 @@ use sqlx::Row as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_values_come_back_verbatim_and_change_nothing() {
-    let world = world("hostile").await;
+    let world = world().await;
     let hostile = [
         "'; DROP TABLE dead_letters; --",
         "\u{1b}[2J\u{1b}]0;owned\u{7}",
@@ -126,7 +126,7 @@ async fn hostile_values_come_back_verbatim_and_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_too_strange_to_be_indexed() {
-    let world = world("strange").await;
+    let world = world().await;
     let bare = |offset| Made {
         partition: 1,
         offset,
@@ -287,7 +287,7 @@ async fn any_headers_and_bytes_become_a_row_or_a_failure_of_one() {
         "__connect.errors.topic",
         "\u{0}\u{1b}",
     ];
-    let world = world("anything").await;
+    let world = world().await;
     let mut index = world.index();
     let bytes = || {
         prop_oneof![

@@ -12,7 +12,7 @@ struct Limits {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_original_of_an_edit_that_failed_again_is_kept_while_its_dead_letter_is_open() {
-    let world = world("originals").await;
+    let world = world().await;
     let mut index = world.index();
     take(&mut index, &[ours(1, RejectionCode::NotJson)]).unwrap();
     let again = ours(1, RejectionCode::AmountNotPositive)
@@ -58,7 +58,7 @@ async fn the_original_of_an_edit_that_failed_again_is_kept_while_its_dead_letter
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_a_patch_is_forgotten_after_a_month() {
-    let world = world("keys").await;
+    let world = world().await;
     let keys = "INSERT INTO done_once (key, asked, answer, at)
          SELECT n::text, '', '{}', now() - make_interval(days => n) FROM generate_series(28, 32, 2) n";
     sqlx::query(keys).execute(&world.pool).await.unwrap();

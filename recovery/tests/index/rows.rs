@@ -7,7 +7,7 @@ use recovery::query::detail;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_says_all_that_the_headers_say() {
-    let world = world("columns").await;
+    let world = world().await;
     take(
         &mut world.index(),
         &[ours(5, RejectionCode::InvalidAmount).with("ef.dlq.attempts", "3")],
@@ -69,7 +69,7 @@ async fn a_row_says_all_that_the_headers_say() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_observer_of_the_path_has_dead_letters_of_its_own() {
-    let world = world("observer").await;
+    let world = world().await;
     let persistence = ours(1, RejectionCode::Conflict)
         .at(2)
         .with("ef.dlq.stage", "persistence")
@@ -104,7 +104,7 @@ async fn an_observer_of_the_path_has_dead_letters_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_postgresql_refuses_is_indexed_without_its_texts() {
-    let world = world("refused").await;
+    let world = world().await;
     // Stands for whatever PostgreSQL may refuse one day.
     let refuse = "ALTER TABLE dead_letters ADD CONSTRAINT refused CHECK (event_id IS DISTINCT FROM 'evt-3' AND event_id IS DISTINCT FROM 'evt-7')";
     sqlx::query(refuse).execute(&world.pool).await.unwrap();

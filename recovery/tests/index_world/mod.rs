@@ -1,4 +1,4 @@
-//! A private database with recovery's schema, and dead letters made by hand.
+//! A database of its own for each test, with recovery's schema, and dead letters made by hand.
 
 #![allow(dead_code, clippy::unwrap_used, reason = "every test uses its part")]
 
@@ -8,9 +8,8 @@ use recovery::index::Index;
 use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::consumer::{Handler as _, Record, StageError};
 use runtime::kafka::KafkaArgs;
-use sandbox::postgres::PrivatePostgres;
+use sandbox::harness::database;
 use sqlx::PgPool;
-use std::sync::OnceLock;
 
 pub const DLQ: &str = "events.dlq.v1";
 
@@ -20,9 +19,6 @@ struct Cli {
     pipeline: PipelineArgs,
 }
 
-static POSTGRES: OnceLock<PrivatePostgres> = OnceLock::new();
-
-/// A database of its own in the one cluster of this test program.
 pub struct World {
     pub url: String,
     pub recovery: Context,
@@ -30,16 +26,8 @@ pub struct World {
 }
 
 /// `registry` is a URL; a port nobody listens on is a registry that is down.
-pub async fn world_with(name: &str, registry: &str, kafka: Option<KafkaArgs>) -> World {
-    let postgres = tokio::task::block_in_place(|| {
-        POSTGRES.get_or_init(|| PrivatePostgres::start(false).unwrap())
-    });
-    let admin = PgPool::connect(&postgres.url()).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&admin)
-        .await
-        .unwrap();
-    let url = postgres.url_of(name);
+pub async fn world_with(registry: &str, kafka: Option<KafkaArgs>) -> World {
+    let url = database().await;
     let cli = Cli::parse_from(["test", "--database-url", &url, "--registry-url", registry]);
     let recovery = Context::new(cli.pipeline, kafka).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
@@ -51,8 +39,8 @@ pub async fn world_with(name: &str, registry: &str, kafka: Option<KafkaArgs>) ->
     }
 }
 
-pub async fn world(name: &str) -> World {
-    world_with(name, "http://127.0.0.1:9", None).await
+pub async fn world() -> World {
+    world_with("http://127.0.0.1:9", None).await
 }
 
 impl World {

@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_are_what_counting_gives_after_anything() {
-    let world = world("counters").await;
+    let world = world().await;
     let runtime = tokio::runtime::Handle::current();
     let mut index = world.index();
     let mut offset = 0;

@@ -10,7 +10,7 @@ use recovery::query::export;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_is_verbatim_page_by_page() {
-    let from = filled("export_from").await;
+    let from = filled().await;
     let strange = Made {
         key: Some(vec![0, 255]),
         value: Some(vec![0, 1, 2, 0xff]),

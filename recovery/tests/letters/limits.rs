@@ -18,7 +18,7 @@ struct Cli {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_drop_values_of_resolved_ones_the_oldest_first_and_never_a_row() {
-    let world = filled("limits").await;
+    let world = filled().await;
     // Of the same value: another one would be kept while its dead letter is open.
     let copy = ours(0, RejectionCode::NotJson).at(900).with("copy", "yes");
     let copy = Made {

@@ -21,8 +21,8 @@ const CODES: [RejectionCode; 4] = [
 ];
 
 /// 600 dead letters of several codes, sources, types and states.
-async fn filled(name: &str) -> World {
-    let world = world(name).await;
+async fn filled() -> World {
+    let world = world().await;
     let batch: Vec<Made> = (0..600_i64)
         .map(|offset| {
             let made = ours(offset, CODES[usize::try_from(offset % 4).unwrap()])

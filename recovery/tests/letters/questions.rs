@@ -53,7 +53,7 @@ fn matches(selection: &Selection, letter: &DeadLetter) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_combination_of_filters_lists_what_a_model_lists() {
-    let world = filled("filters").await;
+    let world = filled().await;
     let everything = Selection {
         state: vec![
             DeadLetterState::Open,
@@ -167,7 +167,7 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_answer_says_when_the_last_one_was_resolved() {
-    let world = filled("empty").await;
+    let world = filled().await;
     let nothing = Selection {
         code: vec!["too_deep".to_owned()],
         ..Selection::default()
@@ -200,7 +200,7 @@ async fn an_empty_answer_says_when_the_last_one_was_resolved() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn words_that_take_too_long_are_refused_with_advice() {
-    let world = filled("slow").await;
+    let world = filled().await;
     let mut other = world.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *other)

@@ -16,11 +16,10 @@ use runtime::admin::OwnedRecord;
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use sandbox::broker::EmbeddedBroker;
-use sandbox::postgres::PrivatePostgres;
+use sandbox::harness::{database, wait_for};
 use sha2::{Digest, Sha256};
 use sqlx::{Executor, PgPool};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,25 +40,6 @@ pub struct World {
     pub recovery: Context,
     pub pool: PgPool,
     pub url: String,
-}
-
-/// The one cluster of this test binary.
-pub fn cluster() -> &'static PrivatePostgres {
-    static CLUSTER: OnceLock<PrivatePostgres> = OnceLock::new();
-    CLUSTER.get_or_init(|| PrivatePostgres::start(false).unwrap())
-}
-
-/// A database of its own.
-pub async fn database() -> String {
-    let cluster = cluster();
-    let name = format!("t{:016x}", fastrand::u64(..));
-    let admin = PgPool::connect(&cluster.url()).await.unwrap();
-    admin
-        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .await
-        .unwrap();
-    admin.close().await;
-    cluster.url_of(&name)
 }
 
 pub fn pipeline(url: &str, more: &[&str]) -> PipelineArgs {
@@ -234,16 +214,14 @@ impl World {
 
     /// The job, once `wanted` holds.
     pub async fn job_when(&self, id: &str, wanted: impl Fn(&Job) -> bool) -> Job {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Ok(job) = jobs::get(&self.recovery, id).await {
-                if wanted(&job) {
-                    return job;
-                }
-                assert!(Instant::now() < deadline, "{job:?}");
+        wait_for(DEADLINE, async || {
+            // In an outage of the database there is no answer.
+            match jobs::get(&self.recovery, id).await {
+                Ok(job) if wanted(&job) => Ok(job),
+                other => Err(format!("{other:?}")),
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        })
+        .await
     }
 }
 

@@ -6,6 +6,7 @@ use recovery::model::JobState;
 use recovery::replay::edit;
 use recovery::replay::jobs;
 use sandbox::broker::{Fault, Request};
+use sandbox::harness::until;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,10 +66,10 @@ async fn killed_with_all_in_the_topic_and_no_acknowledgement_seen_nothing_is_sen
         .await;
     runner.kill().await;
     world.broker.set_round_trip(Duration::ZERO);
-    let deadline = Instant::now() + DEADLINE;
-    while world.retried().len() < 21 {
-        assert!(Instant::now() < deadline, "{}", world.retried().len());
-    }
+    until("all are in the topic", DEADLINE, async || {
+        world.retried().len() >= 21
+    })
+    .await;
     let runner = world.start_runner();
     let job = world
         .job_when(&job.id, |job| {

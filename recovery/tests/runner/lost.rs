@@ -14,6 +14,7 @@ use runtime::consumer::{
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use sandbox::broker::EmbeddedBroker;
+use sandbox::harness::{database, wait_for};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,7 @@ async fn world_of_all_topics() -> World {
         (topics::DLQ, 1),
     ];
     let broker = EmbeddedBroker::start(&topics).unwrap();
-    let url = replay::database().await;
+    let url = database().await;
     let recovery =
         recovery::Context::new(replay::pipeline(&url, &[]), Some(broker.kafka())).unwrap();
     recovery::SCHEMA.migrate(recovery.pool()).await.unwrap();
@@ -193,8 +194,7 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
         Health::new(),
         shutdown.clone(),
     ));
-    let until = Instant::now() + DEADLINE;
-    loop {
+    wait_for(DEADLINE, async || {
         let kafka = kafka.clone();
         let next =
             tokio::task::spawn_blocking(move || committed(&kafka, VALIDATOR, RETRY_VALIDATOR))
@@ -202,11 +202,12 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
                 .unwrap()
                 .unwrap();
         if next == [(0, Some(1))] {
-            break;
+            Ok(())
+        } else {
+            Err(format!("the retry topic is read: {next:?}"))
         }
-        assert!(Instant::now() < until, "{next:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    })
+    .await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
     for read in [PERSISTENCE_READ, INDEX_READ] {

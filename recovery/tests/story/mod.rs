@@ -1,4 +1,4 @@
-//! A database of its own for each test, in one private cluster a test binary, with both schemas as the roles make them.
+//! A database of its own for each test, with both schemas as the roles make them.
 
 #![allow(
     dead_code,
@@ -9,16 +9,11 @@
 use clap::Parser;
 use recovery::{Context, PipelineArgs, SCHEMA};
 use runtime::kafka::KafkaArgs;
-use sandbox::postgres::PrivatePostgres;
-use sqlx::PgPool;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use sandbox::harness::database;
 use store::connect::Schema;
 
 pub(crate) const RAW: &str = contracts::kafka::topics::RAW;
 
-static CLUSTER: OnceLock<PrivatePostgres> = OnceLock::new();
-static DATABASES: AtomicU32 = AtomicU32::new(0);
 static PERSISTENCE: sqlx::migrate::Migrator = sqlx::migrate!("../persistence/migrations");
 
 #[derive(Parser)]
@@ -34,15 +29,7 @@ pub(crate) struct World {
 
 /// An empty database; with persistence's schema or without.
 pub(crate) async fn world(persistence: bool, kafka: Option<KafkaArgs>, options: &[&str]) -> World {
-    let cluster = CLUSTER.get_or_init(|| PrivatePostgres::start(false).unwrap());
-    let name = format!("story_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    let admin = PgPool::connect(&cluster.url()).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-        .execute(&admin)
-        .await
-        .unwrap();
-    admin.close().await;
-    let url = cluster.url_of(&name);
+    let url = database().await;
     let mut arguments = vec!["test", "--database-url", &url];
     arguments.extend(options);
     let pipeline = Cli::parse_from(arguments).pipeline;

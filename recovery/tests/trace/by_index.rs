@@ -3,6 +3,7 @@
 use crate::story;
 use crate::story::world;
 use recovery::query::trace;
+use sandbox::harness::wait_for;
 use sqlx::Row as _;
 use std::time::{Duration, Instant};
 
@@ -44,19 +45,19 @@ async fn a_story_is_found_by_index_alone() {
     }
     let took = started.elapsed();
     asking.pool().close().await;
-    let until = Instant::now() + Duration::from_secs(30);
-    let after = loop {
+    let after = wait_for(Duration::from_secs(30), async || {
         let after = sqlx::query(scans).fetch_all(&admin).await.unwrap();
         if after
             .iter()
             .zip(&before)
             .all(|(after, before)| after.get::<i64, _>(2) > before.get::<i64, _>(2))
         {
-            break after;
+            Ok(after)
+        } else {
+            Err("every table was read by an index".to_owned())
         }
-        assert!(Instant::now() < until, "every table was read by an index");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    })
+    .await;
     assert_eq!(after.len(), 7);
     for (after, before) in after.iter().zip(&before) {
         assert_eq!(
