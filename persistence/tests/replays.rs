@@ -12,9 +12,9 @@ use runtime::admin::{OwnedRecord, read_all};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
 use sandbox::broker::EmbeddedBroker;
-use sandbox::postgres::PrivatePostgres;
+use sandbox::harness::{database, wait_for};
 use sqlx::PgPool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +36,6 @@ struct World {
     health: Health,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
-    // Last, or its end would wait for connections.
-    _postgres: PrivatePostgres,
 }
 
 /// A registry that knows one schema.
@@ -64,13 +62,13 @@ impl World {
         let broker =
             EmbeddedBroker::start(&[(topics::VALIDATED, 1), (topics::DLQ, 1), (&retry, 1)])
                 .unwrap();
-        let postgres = PrivatePostgres::start(false).unwrap();
+        let url = database().await;
         let command = persistence::Config::augment_args(clap::Command::new("persistence"));
         let matches =
             command.get_matches_from(["persistence", "--registry-url", &registry().await]);
         let mut config = persistence::Config::from_arg_matches(&matches).unwrap();
         config.common.kafka = broker.kafka();
-        config.database.database_url = Secret::new(postgres.url());
+        config.database.database_url = Secret::new(url.as_str());
         let publisher = Publisher::new(
             &broker.kafka(),
             &PublisherSettings::stage("test"),
@@ -81,7 +79,7 @@ impl World {
         let (its_health, its_stop) = (health.clone(), stop.clone());
         let running =
             tokio::spawn(async move { persistence::consume(&config, its_health, its_stop).await });
-        let pool = PgPool::connect(&postgres.url()).await.unwrap();
+        let pool = PgPool::connect(&url).await.unwrap();
         let world = Self {
             broker,
             pool,
@@ -90,7 +88,6 @@ impl World {
             health,
             stop,
             running,
-            _postgres: postgres,
         };
         world.until("ready", async || world.health.is_ready()).await;
         world
@@ -120,15 +117,14 @@ impl World {
     }
 
     async fn until(&self, what: &str, done: impl AsyncFn() -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !done().await {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: not in time; {:?}",
-                self.health.reasons()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_for(DEADLINE, async || {
+            if done().await {
+                Ok(())
+            } else {
+                Err(format!("{what}; {:?}", self.health.reasons()))
+            }
+        })
+        .await;
     }
 
     /// Waits until the database's offset in the topic is there.

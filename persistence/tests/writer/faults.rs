@@ -1,8 +1,11 @@
 //! What is no fault of a row: lost partitions, gaps, outages, another cluster, a broken table.
 
-use crate::world::{Delivery, Member, delivery, world};
+use crate::world::{Delivery, Member, delivery, world, world_on};
 use persistence::writer::Writer;
 use runtime::health::Health;
+use sandbox::harness::until;
+use sandbox::postgres::PrivatePostgres;
+use std::time::Duration;
 use store::fate::Fate;
 use tokio_util::sync::CancellationToken;
 
@@ -55,28 +58,28 @@ async fn a_member_that_lost_its_partition_takes_the_true_offset_and_a_gap_ends_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_transient_and_another_cluster_is_refused() {
-    let mut world = world().await;
+    let postgres = PrivatePostgres::start(false).unwrap();
+    let world = world_on(postgres.url()).await;
     let mut member = Member::new(&world, &[0]).await;
     member.write(&[event(0, "a", "1")]).await;
-    if let Some(postgres) = world.postgres.take() {
-        postgres.stop_server().unwrap();
-        let error = world.positions(&[]).await.unwrap_err();
-        assert!(
-            !error.must_stop() && error.code() == "database_unavailable",
-            "{error:?}"
-        );
-        assert!(
-            !error.to_string().contains(&postgres.url()),
-            "no password in an error"
-        );
-        postgres.start_server().unwrap();
-        world.postgres = Some(postgres);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while world.positions(&[]).await.is_err() {
-            assert!(std::time::Instant::now() < deadline);
-        }
-        assert_eq!(member.write(&[event(1, "b", "1")]).await, [Fate::Stored]);
-    }
+    postgres.stop_server().unwrap();
+    let error = world.positions(&[]).await.unwrap_err();
+    assert!(
+        !error.must_stop() && error.code() == "database_unavailable",
+        "{error:?}"
+    );
+    assert!(
+        !error.to_string().contains(&postgres.url()),
+        "no password in an error"
+    );
+    postgres.start_server().unwrap();
+    until(
+        "the database is back",
+        Duration::from_secs(30),
+        async || world.positions(&[]).await.is_ok(),
+    )
+    .await;
+    assert_eq!(member.write(&[event(1, "b", "1")]).await, [Fate::Stored]);
     sqlx::query("UPDATE persistence.kafka_cluster SET cluster_id = 'another'")
         .execute(&world.pool)
         .await

@@ -7,9 +7,9 @@ use persistence::writer::{BatchRow, Writer};
 use runtime::consumer::{Record, StageError};
 use runtime::health::Health;
 use sandbox::broker::EmbeddedBroker;
-use sandbox::postgres::PrivatePostgres;
+use sandbox::harness::{database, wait_for};
 use sqlx::PgPool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use store::fate::{Fate, RecordedFate};
 use store::offsets::{self, BatchOffsets, Positions};
 use store::row::EventRow;
@@ -19,29 +19,21 @@ pub(crate) const TOPIC: &str = "events.validated.v1";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
-    pub(crate) postgres: Option<PrivatePostgres>,
     pub(crate) broker: EmbeddedBroker,
     pub(crate) url: Secret,
     pub(crate) store: Writer,
     pub(crate) pool: PgPool,
 }
 
-/// `EVENTFLOW_TEST_DATABASE_URL` must be an empty database: it is used as it is.
+/// With a database of its own.
 pub(crate) async fn world() -> World {
+    world_on(database().await).await
+}
+
+/// On this empty database.
+pub(crate) async fn world_on(url: String) -> World {
     let broker = EmbeddedBroker::start(&[(TOPIC, 2)]).unwrap();
-    let (postgres, url) = match std::env::var("EVENTFLOW_TEST_DATABASE_URL") {
-        Ok(url) => (None, url),
-        Err(_) => {
-            let postgres = PrivatePostgres::start(false).unwrap();
-            let url = postgres.url();
-            (Some(postgres), url)
-        }
-    };
     let pool = PgPool::connect(&url).await.unwrap();
-    sqlx::query("DROP SCHEMA IF EXISTS persistence CASCADE")
-        .execute(&pool)
-        .await
-        .unwrap();
     let url = Secret::new(url);
     let store = Writer::open(
         &url,
@@ -53,7 +45,6 @@ pub(crate) async fn world() -> World {
     .unwrap()
     .unwrap();
     World {
-        postgres,
         broker,
         url,
         store,
@@ -133,13 +124,13 @@ impl Member {
 
     /// One batch, retried while the database asks for it.
     pub(crate) async fn write(&mut self, batch: &[Delivery]) -> Vec<Fate> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            match self.try_write(batch).await {
-                Ok(fates) => return fates,
-                Err(error) => assert!(!error.must_stop() && Instant::now() < deadline, "{error:?}"),
-            }
-        }
+        wait_for(DEADLINE, async || {
+            self.try_write(batch).await.map_err(|error| {
+                assert!(!error.must_stop(), "{error:?}");
+                format!("{error:?}")
+            })
+        })
+        .await
     }
 
     pub(crate) async fn try_write(&mut self, batch: &[Delivery]) -> Result<Vec<Fate>, StageError> {
