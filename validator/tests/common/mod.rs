@@ -11,9 +11,10 @@ use runtime::admin::{OwnedRecord, committed, read_all};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
 use sandbox::broker::EmbeddedBroker;
+use sandbox::harness::wait_for;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -188,19 +189,18 @@ impl Stage {
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !done(self) {
+        wait_for(DEADLINE, async || {
+            if done(self) {
+                return Ok(());
+            }
             assert!(
                 !self.running.is_finished(),
                 "{what}: the stage ended by itself"
             );
-            assert!(
-                Instant::now() < deadline,
-                "{what}: not in time; not ready because {:?}",
-                self.health.reasons()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            let reasons = self.health.reasons();
+            Err(format!("{what}; not ready because {reasons:?}"))
+        })
+        .await;
     }
 
     /// Waits until `/ready` would say that the stage waits, in these words.
