@@ -7,8 +7,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use runtime::admin::{ends, read_range, watermarks};
 use runtime::kafka::KafkaArgs;
 use sandbox::broker::EmbeddedBroker;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use sandbox::harness::RealKafka;
 use std::time::Duration;
 
 const TOPIC: &str = "ranges";
@@ -88,44 +87,10 @@ fn a_range_is_read_to_its_end_or_to_the_topics() {
 /// neither.
 #[test]
 fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
-    let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT") else {
-        let why = "no Apache Kafka here; run script/test, which fetches it";
-        assert!(
-            std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
-            "may not be skipped: {why}"
-        );
-        std::io::stderr()
-            .write_all(format!("SKIPPED: markers_are_no_records: {why}\n").as_bytes())
-            .unwrap();
+    let Some(real) = RealKafka::start("markers_are_no_records", false) else {
         return;
     };
-    let directory = tempfile::Builder::new()
-        .prefix("eventflow-kafka-")
-        .tempdir()
-        .unwrap();
-    let call = |command: &[&str]| {
-        let mut run = Command::new(&script);
-        run.arg(command[0])
-            .arg("--dir")
-            .arg(directory.path())
-            .args(&command[1..])
-            .stdin(Stdio::null());
-        String::from_utf8(run.output().unwrap().stdout).unwrap()
-    };
-    struct Stop<F: Fn()>(F);
-    impl<F: Fn()> Drop for Stop<F> {
-        fn drop(&mut self) {
-            (self.0)();
-        }
-    }
-    let _stop = Stop(|| drop(call(&["stop", "--kill"])));
-    let printed = call(&["start"]);
-    let brokers = printed
-        .lines()
-        .find_map(|line| line.strip_prefix("BOOTSTRAP="))
-        .unwrap()
-        .to_owned();
-    let kafka = KafkaArgs::plaintext(&brokers);
+    let (brokers, kafka) = (real.get("BOOTSTRAP"), real.plain());
     let creating = runtime::admin::create_topics(&kafka, &[(TOPIC, 1)]);
     tokio::runtime::Runtime::new()
         .unwrap()
@@ -133,8 +98,8 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
         .unwrap();
 
     let (first, second) = (
-        producer(&brokers, Some("first")),
-        producer(&brokers, Some("second")),
+        producer(brokers, Some("first")),
+        producer(brokers, Some("second")),
     );
     first.begin_transaction().unwrap();
     send(&first, "a");
@@ -143,7 +108,7 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
     first.begin_transaction().unwrap();
     send(&first, "aborted");
     first.abort_transaction(DEADLINE).unwrap();
-    send(&producer(&brokers, None), "c");
+    send(&producer(brokers, None), "c");
     let expected: Vec<(i64, String)> = [(0, "a"), (1, "b"), (5, "c")]
         .map(|(offset, text)| (offset, text.to_owned()))
         .into();

@@ -14,9 +14,10 @@ use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use runtime::replay::Retry;
 use sandbox::broker::EmbeddedBroker;
+use sandbox::harness::wait_for;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -192,15 +193,14 @@ impl Stage {
     }
 
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !done(self) {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: not within {DEADLINE:?}; not ready because {:?}",
-                self.health.reasons()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_for(DEADLINE, async || {
+            if done(self) {
+                return Ok(());
+            }
+            let reasons = self.health.reasons();
+            Err(format!("{what}; not ready because {reasons:?}"))
+        })
+        .await;
     }
 
     pub(crate) async fn finish(&mut self) -> StageSummary {

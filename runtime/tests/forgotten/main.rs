@@ -9,6 +9,7 @@ use broker::{FakeBroker, TOPIC};
 use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
+use sandbox::harness;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -18,14 +19,7 @@ const OUTAGES: usize = 3;
 const KAFKA: &str = "kafka";
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let met = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, met)
-        .await
-        .unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"));
+    harness::until(what, DEADLINE, async || condition()).await;
 }
 
 fn kafka_is_fine(health: &Health) -> bool {

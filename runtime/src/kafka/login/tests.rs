@@ -9,8 +9,7 @@ use crate::kafka::{KafkaArgs, Security};
 use crate::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use sandbox::harness::RealKafka;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -33,85 +32,48 @@ pub(super) fn token_of() -> anyhow::Result<(String, i64)> {
     ))
 }
 
-#[test]
-fn every_client_logs_in_with_a_token() {
-    let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT") else {
-        let why = "no Apache Kafka here; run script/test, which fetches it";
-        assert!(
-            std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
-            "may not be skipped: {why}"
-        );
-        std::io::stderr()
-            .write_all(format!("SKIPPED: every_client_logs_in_with_a_token: {why}\n").as_bytes())
-            .unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_logs_in_with_a_token() {
+    let Some(real) = RealKafka::start("every_client_logs_in_with_a_token", true) else {
         return;
     };
-    let directory = tempfile::Builder::new()
-        .prefix("eventflow-kafka-")
-        .tempdir()
-        .unwrap();
-    let call = |command: &[&str]| {
-        let mut run = Command::new(&script);
-        run.arg(command[0])
-            .arg("--dir")
-            .arg(directory.path())
-            .args(&command[1..])
-            .stdin(Stdio::null());
-        String::from_utf8(run.output().unwrap().stdout).unwrap()
-    };
-    let printed = call(&["start", "--secure"]);
-    let get = |key: &str| {
-        printed
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{key}=")))
-            .unwrap()
-            .to_owned()
-    };
+    // Its own arguments are of the library that is built without its tests: another type.
     let (plain, mut kafka) = (
-        KafkaArgs::plaintext(get("BOOTSTRAP")),
-        KafkaArgs::plaintext(get("SASL_BOOTSTRAP")),
+        KafkaArgs::plaintext(real.get("BOOTSTRAP")),
+        KafkaArgs::plaintext(real.get("SASL_BOOTSTRAP")),
     );
     kafka.kafka_security = Security::AwsMskIam;
     // The text itself, as a task gets it that has no files.
-    kafka.kafka_ca = Some(std::fs::read_to_string(get("CA")).unwrap());
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        runtime.block_on(async {
-            admin::create_topics(&plain, &[(TOPIC, 1)]).await.unwrap();
-            assert!(
-                !admin::cluster_id(&kafka, DEADLINE)
-                    .await
-                    .unwrap()
-                    .is_empty()
-            );
-            let publisher =
-                Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
-            let record = OutRecord {
-                topic: TOPIC,
-                key: None,
-                value: Some(b"a"),
-                headers: RecordHeaders::new(0),
-            };
-            publisher.publish(record, DEADLINE).await.unwrap();
-            let read = tokio::task::spawn_blocking(move || {
-                assert_eq!(admin::ends(&kafka, TOPIC).unwrap(), [(0, 1)]);
-                assert_eq!(
-                    admin::committed(&kafka, "nobody-yet", TOPIC).unwrap(),
-                    [(0, None)]
-                );
-                let inspector = admin::Inspector::new(&kafka, DEADLINE).unwrap();
-                assert_eq!(inspector.ends(TOPIC).unwrap(), [(0, 1)].into());
-                admin::read_all(&kafka, TOPIC).unwrap()
-            });
-            assert_eq!(read.await.unwrap().len(), 1);
-        });
-    }));
-    call(&["stop", "--kill"]);
+    kafka.kafka_ca = Some(std::fs::read_to_string(real.get("CA")).unwrap());
+    admin::create_topics(&plain, &[(TOPIC, 1)]).await.unwrap();
+    assert!(
+        !admin::cluster_id(&kafka, DEADLINE)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let publisher =
+        Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let record = OutRecord {
+        topic: TOPIC,
+        key: None,
+        value: Some(b"a"),
+        headers: RecordHeaders::new(0),
+    };
+    publisher.publish(record, DEADLINE).await.unwrap();
+    let read = tokio::task::spawn_blocking(move || {
+        assert_eq!(admin::ends(&kafka, TOPIC).unwrap(), [(0, 1)]);
+        assert_eq!(
+            admin::committed(&kafka, "nobody-yet", TOPIC).unwrap(),
+            [(0, None)]
+        );
+        let inspector = admin::Inspector::new(&kafka, DEADLINE).unwrap();
+        assert_eq!(inspector.ends(TOPIC).unwrap(), [(0, 1)].into());
+        admin::read_all(&kafka, TOPIC).unwrap()
+    });
+    assert_eq!(read.await.unwrap().len(), 1);
     assert!(
         ASKED.load(Ordering::Relaxed) >= 6,
         "each client asked for a token of its own"
     );
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
 }
