@@ -13,67 +13,9 @@ use analytics::figures::MINUTE_MS;
 use common::{Schemas, framed, now_ms};
 use contracts::kafka::topics;
 use role::{Role, publish};
-use runtime::kafka::KafkaArgs;
+use sandbox::harness::RealKafka;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::Ordering;
-
-/// A broker of its own, stopped when dropped.
-struct Kafka {
-    script: PathBuf,
-    directory: tempfile::TempDir,
-    bootstrap: String,
-}
-
-impl Kafka {
-    /// None, said in one loud line, when this machine cannot run one.
-    fn start() -> Option<Self> {
-        let Some(script) = std::env::var_os("EVENTFLOW_TEST_KAFKA_SCRIPT").map(PathBuf::from)
-        else {
-            assert!(
-                std::env::var_os("EVENTFLOW_TEST_REQUIRE_ALL").is_none(),
-                "EVENTFLOW_TEST_KAFKA_SCRIPT is not set"
-            );
-            // Not println: the test harness would keep it to itself.
-            let line = b"SKIPPED: analytics on a real Kafka: run script/test, or set EVENTFLOW_TEST_KAFKA_SCRIPT\n";
-            std::io::stdout().write_all(line).unwrap();
-            return None;
-        };
-        let directory = tempfile::tempdir().unwrap();
-        let output = Command::new(&script)
-            .args(["start", "--dir"])
-            .arg(directory.path())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let bootstrap = text
-            .lines()
-            .find_map(|line| line.strip_prefix("BOOTSTRAP="))
-            .map(str::to_owned);
-        let bootstrap = bootstrap
-            .unwrap_or_else(|| panic!("no broker: {}", String::from_utf8_lossy(&output.stderr)));
-        Some(Self {
-            script,
-            directory,
-            bootstrap,
-        })
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        let stopped = Command::new(&self.script)
-            .args(["stop", "--kill", "--dir"])
-            .arg(self.directory.path())
-            .status();
-        assert!(
-            stopped.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "the broker did not stop"
-        );
-    }
-}
 
 /// The minutes with that many events.
 fn events_of(stats: &Value, events: u64) -> Vec<&Value> {
@@ -87,8 +29,10 @@ fn events_of(stats: &Value, events: u64) -> Vec<&Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_reads_the_hour_again_and_doubles_nothing() {
-    let Some(broker) = Kafka::start() else { return };
-    let kafka = KafkaArgs::plaintext(&broker.bootstrap);
+    let Some(broker) = RealKafka::start("a_restart_reads_the_hour_again", false) else {
+        return;
+    };
+    let kafka = broker.plain();
     runtime::admin::create_topics(&kafka, &[(topics::VALIDATED, 3), (topics::DLQ, 1)])
         .await
         .unwrap();

@@ -6,10 +6,11 @@ use contracts::kafka::topics;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
+use sandbox::harness::wait_for;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -46,15 +47,15 @@ impl Role {
 
     /// Asks until the answer is as wanted.
     pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
+        wait_for(Duration::from_secs(30), async || {
             let answer = self.get(path).await;
             if wanted(&answer) {
-                return answer;
+                Ok(answer)
+            } else {
+                Err(format!("{path} in the end: {answer}"))
             }
-            assert!(Instant::now() < deadline, "{path} in the end: {answer}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 
     /// The stats once that many records are read.
