@@ -4,6 +4,7 @@ use crate::world::{EVENT, PATH, SECRET, config, now, sign, world};
 use runtime::admin::read_all;
 use runtime::health::Health;
 use sandbox::broker::{EmbeddedBroker, Fault, Request as BrokerRequest};
+use sandbox::harness;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -20,13 +21,10 @@ async fn a_silent_broker_is_503_within_the_deadline_and_never_200() {
     );
     assert!(retry_after.is_some());
     world.broker.set_round_trip(Duration::ZERO);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while world.post(PATH, EVENT).await.0 != 200 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "accepts again once the broker answers"
-        );
-    }
+    until("accepts again once the broker answers", async || {
+        world.post(PATH, EVENT).await.0 == 200
+    })
+    .await;
 }
 
 /// Events handed to the Kafka client and not answered 200, in all tests of this process.
@@ -91,17 +89,14 @@ async fn a_client_that_failed_for_good_is_recreated_once_the_right_is_granted() 
             .iter()
             .any(|(_, reason)| reason.contains("ClusterAuthorizationFailed"))
     };
-    until("the missing right shows in /ready", || {
-        std::future::ready(denied())
-    })
-    .await;
+    until("the missing right shows in /ready", async || denied()).await;
     until("no 200 without it", async || {
         post(address).await == Some(503)
     })
     .await;
     broker.stop_failing();
     until("accepted again", async || post(address).await == Some(200)).await;
-    until("ready again", || std::future::ready(health.is_ready())).await;
+    until("ready again", async || health.is_ready()).await;
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(30), role)
         .await
@@ -111,15 +106,8 @@ async fn a_client_that_failed_for_good_is_recreated_once_the_right_is_granted() 
     assert_eq!(read_all(&broker.kafka(), "events.raw.v1").unwrap().len(), 1);
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while !done().await {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{what}: not within a minute"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+async fn until(what: &str, done: impl AsyncFnMut() -> bool) {
+    harness::until(what, Duration::from_secs(60), done).await;
 }
 
 /// The status of one signed webhook.
