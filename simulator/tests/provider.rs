@@ -195,11 +195,7 @@ async fn a_delivery_that_fails_is_502_with_attempts_and_last_status() {
     );
     assert_eq!(receiver.bodies().len(), 3);
 
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = sandbox::harness::free_address();
     let (status, answer) = authorize(
         config(&format!("http://{nobody}/x"), &["--max-attempts=2"]),
         &payment(),

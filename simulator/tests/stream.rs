@@ -4,14 +4,16 @@
 
 mod common;
 
-use common::{Receiver, SECRET, until};
+use common::{Receiver, SECRET};
 use contracts::Secret;
 use contracts::event::Catalog;
+use sandbox::harness::until;
 use serde_json::Value;
 use simulator::delivery::{Deliverer, DeliveryArgs};
 use simulator::event::{Expected, Fault, Rate};
 use simulator::stream::{SharedTotals, StreamSettings, StreamTotals, stream};
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Streams at least ten deliveries, all of that fault.
@@ -43,7 +45,10 @@ async fn streamed(fault: Fault) -> (StreamTotals, Vec<Value>, Receiver) {
     let (watched, stopping) = (shared.clone(), stop.clone());
     let streaming =
         tokio::spawn(async move { stream(&settings, &deliverer, shared, stopping).await });
-    until(fault.name(), || watched.lock().unwrap().sent >= 10).await;
+    until(fault.name(), Duration::from_secs(30), async || {
+        watched.lock().unwrap().sent >= 10
+    })
+    .await;
     stop.cancel();
     let tally = streaming.await.unwrap().unwrap();
     let lines = std::fs::read_to_string(journal.path()).unwrap();

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use contracts::Secret;
 use contracts::webhook::source::Sources;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 pub const SECRET: &str = "simulator-test-secret";
 
@@ -73,12 +73,4 @@ impl Receiver {
 
 pub fn problem(status: StatusCode, code: &str) -> Response {
     (status, axum::Json(serde_json::json!({"code": code}))).into_response()
-}
-
-pub async fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !reached() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
