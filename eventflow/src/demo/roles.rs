@@ -260,7 +260,7 @@ impl Roles {
             let is_started = tasks.health.iter().any(|(role, _)| role == name);
             anyhow::ensure!(
                 is_started,
-                "the demo does not start the stage {name}: add it to demo/roles.rs"
+                "the demo does not start the stage {name}: add it to eventflow/src/demo/roles.rs"
             );
         }
         Ok(Self {

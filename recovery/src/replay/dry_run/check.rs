@@ -49,7 +49,7 @@ pub(super) struct CheckedReplay<'l> {
 /// What would become of a replay, as far as no database is asked.
 pub(super) enum Expected<'r> {
     /// Persistence would make this row of it
-    Row(EventRow<'r>),
+    Row(Box<EventRow<'r>>),
     /// A stage beside the path would read it
     Processed,
     /// It would not be sent, or its stage would reject it
@@ -59,7 +59,7 @@ pub(super) enum Expected<'r> {
 impl<'r> Expected<'r> {
     pub(super) fn row(&self) -> Option<&EventRow<'r>> {
         match self {
-            Expected::Row(row) => Some(row),
+            Expected::Row(row) => Some(row.as_ref()),
             Expected::Processed | Expected::Fails(_) => None,
         }
     }
@@ -116,7 +116,7 @@ impl<'l> CheckedReplay<'l> {
                 }
             }
         };
-        Ok(row.map_or_else(Expected::Fails, Expected::Row))
+        Ok(row.map_or_else(Expected::Fails, |row| Expected::Row(Box::new(row))))
     }
 
     fn row_of<'r>(
