@@ -78,11 +78,14 @@ codes! {
     MissingField = "missing_field", "contract", "A required field is missing";
     WrongType = "wrong_type", "contract", "A field has the wrong JSON type";
     BlankField = "blank_field", "contract", "An id is empty or only white space";
+    NulCharacter = "nul_character", "contract", "A text contains U+0000, which cannot be stored";
+    UnpairedSurrogate = "unpaired_surrogate", "contract", "A string escapes half a character, so it is no text";
     TooLong = "too_long", "contract", "A field is longer than its contract allows";
     UnknownEventType = "unknown_event_type", "contract", "There is no contract for this event type";
     UnsupportedSchemaVersion = "unsupported_schema_version", "contract", "The contract is for another schema version";
     InvalidTimestamp = "invalid_timestamp", "contract", "A time is not RFC 3339";
     TimestampWithoutZone = "timestamp_without_zone", "contract", "A time has no zone";
+    TimeOutOfRange = "time_out_of_range", "contract", "A time is, in UTC, before the year 1 or after the year 9999";
     InvalidAmount = "invalid_amount", "contract", "The amount is not a decimal number";
     AmountNotPositive = "amount_not_positive", "contract", "The amount is zero or less";
     AmountTooPrecise = "amount_too_precise", "contract", "The amount has more fraction digits than its currency";

@@ -124,7 +124,7 @@ async fn a_dry_run_says_what_persistence_then_does() {
         Case(6, "twice", "7", false),
         Case(7, "twice", "7", false),
         Case(8, "twice", "8", false),
-        Case(9, "nul \\u0000", "5", false),
+        Case(9, "nul \u{7f}", "5", false), // U+0000, see `replay::NUL`
         Case(10, "checked", "1313", false),
         Case(11, "new too", "5", false),
     ];

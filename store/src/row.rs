@@ -77,7 +77,10 @@ impl<'a> EventRow<'a> {
         }
         Ok(Self {
             source,
-            entity_key: key.and_then(|key| std::str::from_utf8(key).ok()),
+            // A key that is no text PostgreSQL stores is no reason to refuse the row: it only cannot be found by it.
+            entity_key: key
+                .and_then(|key| std::str::from_utf8(key).ok())
+                .filter(|key| !key.contains('\0')),
             received_at,
             occurred_at: time_of_micros(event.occurred_at_micros)
                 .ok_or("its timestamp is outside the years that can be stored")?,

@@ -72,6 +72,7 @@ impl<'a> Validated<'a> {
             Slot::Missing
             | Slot::Number(_)
             | Slot::Boolean(_)
+            | Slot::BrokenText
             | Slot::Other
             | Slot::Long(_)
             | Slot::Decimal(_) => "",

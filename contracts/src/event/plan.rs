@@ -21,7 +21,9 @@ pub(crate) enum Slot<'a> {
     Number(&'a str),
     /// A JSON boolean
     Boolean(bool),
-    /// An object, an array, or a string that is no text: no rule takes it
+    /// A JSON string with half a surrogate pair: no rule takes it
+    BrokenText,
+    /// An object or an array: no rule takes it
     Other,
     /// After its rules: an integer, or a time in microseconds since the epoch
     Long(i64),
@@ -101,7 +103,7 @@ impl Plan {
                 push_long(branch, out);
             }
             match slot {
-                Slot::Missing | Slot::Other => {}
+                Slot::Missing | Slot::BrokenText | Slot::Other => {}
                 Slot::Text(text) => push_bytes(text.as_bytes(), out),
                 Slot::Number(text) => push_bytes(text.as_bytes(), out),
                 Slot::Boolean(value) => out.push(u8::from(*value)),

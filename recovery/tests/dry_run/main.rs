@@ -8,7 +8,7 @@ mod replay;
 
 use recovery::model::{DryRun, DryRunSample, Prediction};
 use recovery::replay::{dry_run, jobs};
-use replay::{Dead, PERSISTENCE, World, body, framed, registry, world};
+use replay::{Dead, NUL, PERSISTENCE, World, body, framed, registry, world};
 use sha2::{Digest, Sha256};
 
 /// A prediction and its code.
@@ -127,7 +127,7 @@ async fn what_each_dead_letter_would_come_to() {
         (
             9,
             PERSISTENCE,
-            framed(&body("a\\u0000b", "5")),
+            framed(&body(&format!("a{NUL}b"), "5")),
             predicted("fail", Some("row_refused")),
         ),
         (
@@ -230,15 +230,11 @@ async fn what_each_dead_letter_would_come_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_persistences_tables_refusals_are_found_all_the_same() {
-    let world = world(&[]).await;
+    let url = registry().await;
+    let world = world(&["--registry-url", &url]).await;
     let good = dead(&world, replay::VALIDATOR, 1, body("good", "5").as_bytes()).await;
-    let nul = dead(
-        &world,
-        replay::VALIDATOR,
-        2,
-        body("a\\u0000b", "5").as_bytes(),
-    )
-    .await;
+    let nul = framed(&body(&format!("a{NUL}b"), "5"));
+    let nul = dead(&world, PERSISTENCE, 2, &nul).await;
     let job = world.planned(&[good, nul], "k").await;
     let run = dry_run::dry_run(&world.recovery, "ann", &job.id)
         .await

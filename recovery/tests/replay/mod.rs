@@ -327,6 +327,9 @@ pub fn body(event_id: &str, amount: &str) -> String {
     )
 }
 
+/// In a text of [`framed`], stands for U+0000: a validator before this one published that, and PostgreSQL refuses it.
+pub const NUL: char = '\u{7f}';
+
 /// As the validator publishes it.
 pub fn framed(body: &str) -> Vec<u8> {
     let contracts = contracts::event::Catalog::builtin();
@@ -334,5 +337,10 @@ pub fn framed(body: &str) -> Vec<u8> {
     let mut value = Vec::new();
     contracts::avro::framing::frame(event.contract().schema_id.unwrap(), &mut value);
     event.encode(&mut value);
+    for byte in &mut value {
+        if char::from(*byte) == NUL {
+            *byte = 0;
+        }
+    }
     value
 }

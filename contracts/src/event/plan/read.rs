@@ -1,6 +1,6 @@
 //! From a body to slots: one pass over the JSON.
 
-use super::rules::{check_presence, check_rules};
+use super::rules::{BROKEN_TEXT, check_presence, check_rules};
 use super::{Kind, Object, Plan, Slot};
 use crate::json::{self, Name};
 use crate::{Rejection, RejectionCode};
@@ -37,8 +37,13 @@ pub(crate) fn event_type(text: &str) -> Result<Cow<'_, str>, Rejection> {
     let at = Some("/event_type".to_owned());
     let found = find_event_type(text)
         .ok_or_else(|| Rejection::new(RejectionCode::MissingField, at.clone(), "is required"))?;
-    json::text(found)
-        .ok_or_else(|| Rejection::new(RejectionCode::WrongType, at, "must be a string"))
+    json::text(found).ok_or_else(|| {
+        if found.get().starts_with('"') {
+            Rejection::new(RejectionCode::UnpairedSurrogate, at, BROKEN_TEXT)
+        } else {
+            Rejection::new(RejectionCode::WrongType, at, "must be a string")
+        }
+    })
 }
 
 fn not_json(error: &serde_json::Error) -> Rejection {
@@ -200,7 +205,7 @@ impl<'a> Visitor<'a> for Fill<'_, '_, 'a> {
 /// What a raw JSON value is, before any rule.
 fn slot(raw: &RawValue) -> Slot<'_> {
     match raw.get().as_bytes().first() {
-        Some(b'"') => json::text(raw).map_or(Slot::Other, Slot::Text),
+        Some(b'"') => json::text(raw).map_or(Slot::BrokenText, Slot::Text),
         Some(b't') => Slot::Boolean(true),
         Some(b'f') => Slot::Boolean(false),
         Some(b'n') | None => Slot::Missing,

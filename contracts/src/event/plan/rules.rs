@@ -3,8 +3,13 @@
 use super::{Kind, Object, Rule, Slot};
 use crate::event::money::{check_amount, minor_digits};
 use crate::{Rejection, RejectionCode};
-use time::OffsetDateTime;
+use std::borrow::Cow;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+/// What is wrong with a string that is no text.
+pub(super) const BROKEN_TEXT: &str =
+    "escapes one half of a surrogate pair without the other, so it is no text";
 
 pub(super) fn check_presence(object: &Object, slots: &[Slot<'_>]) -> Result<(), Rejection> {
     for field in &object.fields {
@@ -50,8 +55,21 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
             format!("must be {expected}"),
         ))
     };
-    if slots[at] == Slot::Missing {
-        return Ok(None);
+    match &slots[at] {
+        Slot::Missing => return Ok(None),
+        Slot::BrokenText => {
+            return reject(RejectionCode::UnpairedSurrogate, BROKEN_TEXT.to_owned());
+        }
+        // PostgreSQL stores no such text. JSON has the character only as an escape, so a borrowed text is without.
+        Slot::Text(Cow::Owned(text)) if text.contains('\0') => {
+            return reject(RejectionCode::NulCharacter, "contains U+0000".to_owned());
+        }
+        Slot::Text(_)
+        | Slot::Number(_)
+        | Slot::Boolean(_)
+        | Slot::Other
+        | Slot::Long(_)
+        | Slot::Decimal(_) => {}
     }
     match rule {
         Rule::Text {
@@ -106,6 +124,7 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
                 Slot::Text(text) => text,
                 Slot::Missing
                 | Slot::Boolean(_)
+                | Slot::BrokenText
                 | Slot::Other
                 | Slot::Long(_)
                 | Slot::Decimal(_) => {
@@ -117,6 +136,7 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
                 Slot::Missing
                 | Slot::Number(_)
                 | Slot::Boolean(_)
+                | Slot::BrokenText
                 | Slot::Other
                 | Slot::Long(_)
                 | Slot::Decimal(_) => None,
@@ -150,6 +170,7 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
             Slot::Missing
             | Slot::Text(_)
             | Slot::Number(_)
+            | Slot::BrokenText
             | Slot::Other
             | Slot::Long(_)
             | Slot::Decimal(_) => wrong("true or false"),
@@ -158,26 +179,31 @@ fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'
 }
 
 /// RFC 3339 with its zone, as microseconds since the epoch. Digits beyond microseconds are cut; a leap second (:60) counts as the second before.
+/// A time whose year in UTC is not 1 to 9999 is refused: it cannot be written as RFC 3339 again, and PostgreSQL has no year 0.
 fn parse_time(text: &str) -> Result<i64, Rejection> {
-    let parse = |text: &str| {
-        OffsetDateTime::parse(text, &Rfc3339)
-            .ok()
-            .and_then(|time| i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).ok())
-    };
-    let shown: String = text.chars().take(40).collect();
-    parse(text).ok_or_else(|| {
-        if !text.ends_with(['Z', 'z']) && parse(&format!("{text}Z")).is_some() {
-            Rejection::new(
-                RejectionCode::TimestampWithoutZone,
-                None,
-                format!("{shown:?} has no zone; end it with Z or an offset"),
-            )
+    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let shown = || text.chars().take(40).collect::<String>();
+    let reject = |code, detail| Err(Rejection::new(code, None, detail));
+    let Some(time) = parse(text) else {
+        return if !text.ends_with(['Z', 'z']) && parse(&format!("{text}Z")).is_some() {
+            let detail = format!("{:?} has no zone; end it with Z or an offset", shown());
+            reject(RejectionCode::TimestampWithoutZone, detail)
         } else {
-            Rejection::new(
-                RejectionCode::InvalidTimestamp,
-                None,
-                format!("{shown:?} is not RFC 3339, such as 2026-11-21T10:00:00Z"),
-            )
+            let detail = format!(
+                "{:?} is not RFC 3339, such as 2026-11-21T10:00:00Z",
+                shown()
+            );
+            reject(RejectionCode::InvalidTimestamp, detail)
+        };
+    };
+    let in_range = time
+        .checked_to_offset(UtcOffset::UTC)
+        .is_some_and(|time| (1..=9999).contains(&time.year()));
+    match i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)) {
+        Ok(micros) if in_range => Ok(micros),
+        Ok(_) | Err(_) => {
+            let detail = format!("{:?} is not in the years 1 to 9999, in UTC", shown());
+            reject(RejectionCode::TimeOutOfRange, detail)
         }
-    })
+    }
 }

@@ -43,6 +43,12 @@ fn remedy(code: C) -> Remedy {
         C::BlankField => {
             Remedy::Value("An id must not be blank: ask the vendor for the id that is meant.")
         }
+        C::NulCharacter => Remedy::Value(
+            "Remove the character U+0000 (\\u0000): PostgreSQL stores no text with it. Ask the vendor where it comes from.",
+        ),
+        C::UnpairedSurrogate => Remedy::Value(
+            "Half a character is left of the text, cut off in the middle: ask the vendor for the whole text.",
+        ),
         C::TooLong => Remedy::Value(
             "Shorten the value, or allow more in the contract (maxLength) and restart the validator.",
         ),
@@ -55,6 +61,9 @@ fn remedy(code: C) -> Remedy {
         C::InvalidTimestamp => {
             Remedy::Value("Write the time as RFC 3339, such as 2026-11-21T10:00:00Z.")
         }
+        C::TimeOutOfRange => Remedy::Value(
+            "No event happened then: ask the vendor for the right time. Times are in the years 1 to 9999, in UTC.",
+        ),
         C::TimestampWithoutZone => Remedy::Value(
             "Ask the vendor for the zone, then add it, such as Z or +02:00; do not guess.",
         ),
