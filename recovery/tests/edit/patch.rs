@@ -193,3 +193,31 @@ async fn what_the_database_cancels_for_its_length_is_to_be_narrowed_and_not_trie
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_would_fill_the_memory_is_refused() {
+    let world = world(&[]).await;
+    let id = dead(&world, VALIDATOR, 1, body("e1", "0").as_bytes()).await;
+    let one = Selection {
+        id: vec![id],
+        ..Selection::default()
+    };
+    // Forty copies of the payload into itself are a million million of it.
+    let doubled = |times: usize| {
+        let copies = (0..times)
+            .map(|n| json!({"op": "copy", "from": "/payload", "path": format!("/payload/{n}")}));
+        serde_json::Value::from_iter(copies).to_string()
+    };
+    for (times, reason) in [
+        (40, "more than 1000000 bytes after the patch"),
+        (101, "101 operations; at most 100 are allowed"),
+    ] {
+        let key = times.to_string();
+        let patch = doubled(times);
+        let refused = edit::patch(&world.recovery, "eve", &one, &patch, "", &key, true).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), "invalid_request");
+        assert!(refused.to_string().contains(reason), "{refused}");
+    }
+    assert_eq!(world.number("SELECT count(*) FROM edits").await, 0);
+}

@@ -11,10 +11,13 @@ use crate::model::{EditSummary, Selection};
 use crate::replay::jobs::within;
 use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::{PgConnection, QueryBuilder};
+use std::slice;
 
 /// Most dead letters of one patch: they are locked until it is through.
 const MAX_PATCHED: i64 = 100_000;
 const PAGE: usize = 100;
+/// Most operations of one patch: what fixes a value needs few.
+const MAX_OPERATIONS: usize = 100;
 
 pub(super) async fn patch(
     context: &Context,
@@ -33,6 +36,12 @@ pub(super) async fn patch(
             "not a JSON Patch (RFC 6902) such as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
         ))
     })?;
+    if patch.len() > MAX_OPERATIONS {
+        return Err(RecoveryError::Invalid(format!(
+            "the patch has {} operations; at most {MAX_OPERATIONS} are allowed",
+            patch.len()
+        )));
+    }
     let mut transaction = work(context.pool.begin()).await?;
     if let Some(answer) = within(idempotency.begin(&mut transaction)).await? {
         return Ok(answer);
@@ -89,24 +98,35 @@ async fn patched(
     let text = value::text(context, letter, letter.outgoing()).await?;
     let before = exact_json::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
     let mut document = before.clone();
-    json_patch::patch(&mut document, patch).map_err(|error| {
-        RecoveryError::Invalid(format!(
-            "dead letter {} cannot take the patch: {}",
-            letter.id,
-            clean(&error.to_string())
-        ))
-    })?;
+    for (index, operation) in patch.iter().enumerate() {
+        json_patch::patch(&mut document, slice::from_ref(operation)).map_err(|mut error| {
+            error.operation = index;
+            RecoveryError::Invalid(format!(
+                "dead letter {} cannot take the patch: {}",
+                letter.id,
+                clean(&error.to_string())
+            ))
+        })?;
+        // Each copy may double the document; every other operation adds no more than it brings with it.
+        if matches!(operation, json_patch::PatchOperation::Copy(_)) {
+            check_size(letter.id, &exact_json::write(&document))?;
+        }
+    }
     if document == before {
         return Ok(None);
     }
     let text = exact_json::write(&document);
+    check_size(letter.id, &text)?;
+    apply::change(context, letter, &text).await
+}
+
+fn check_size(letter: i64, text: &str) -> Result<(), RecoveryError> {
     if text.len() > MAX_BYTES {
         return Err(RecoveryError::Invalid(format!(
-            "dead letter {} would have more than {MAX_BYTES} bytes after the patch",
-            letter.id
+            "dead letter {letter} would have more than {MAX_BYTES} bytes after the patch"
         )));
     }
-    apply::change(context, letter, &text).await
+    Ok(())
 }
 
 /// The selection's open dead letters, locked.
