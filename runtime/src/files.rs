@@ -7,31 +7,42 @@ use contracts::pipeline::Pipeline;
 use contracts::webhook::source::Sources;
 use std::path::Path;
 
-/// Resolves a secret reference: `env:NAME` or `file:/path` (one trailing newline is dropped).
+/// Resolves a secret reference: `env:NAME` or `file:/path`. One line end after the secret is dropped (`\n` or `\r\n`), as editors and
+/// `echo` add it; any other control character is refused, since no vendor's secret has one and every signature would fail.
 ///
 /// # Errors
 /// A sentence naming the variable or file, never its content.
 pub fn resolve_secret(reference: &str) -> Result<Secret, String> {
     if let Some(name) = reference.strip_prefix("env:") {
         return match std::env::var(name) {
-            Ok(value) if !value.is_empty() => Ok(Secret::new(value)),
-            Ok(_) => Err(format!("environment variable {name} is empty")),
+            Ok(value) => secret_of(value.into_bytes())
+                .map_err(|problem| format!("environment variable {name} {problem}")),
             Err(_) => Err(format!("environment variable {name} is not set")),
         };
     }
     if let Some(path) = reference.strip_prefix("file:") {
-        let mut bytes = std::fs::read(path)
+        let bytes = std::fs::read(path)
             .map_err(|error| format!("cannot read secret file {path}: {error}"))?;
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-        }
-        return if bytes.is_empty() {
-            Err(format!("secret file {path} is empty"))
-        } else {
-            Ok(Secret::new(bytes))
-        };
+        return secret_of(bytes).map_err(|problem| format!("secret file {path} {problem}"));
     }
     Err("write env:NAME or file:/path, never the secret itself".to_owned())
+}
+
+fn secret_of(mut bytes: Vec<u8>) -> Result<Secret, String> {
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    match bytes.iter().position(u8::is_ascii_control) {
+        Some(at) => Err(format!(
+            "has a control character (byte {}): write the secret alone, on one line",
+            at + 1
+        )),
+        None if bytes.is_empty() => Err("is empty".to_owned()),
+        None => Ok(Secret::new(bytes)),
+    }
 }
 
 /// The sources of a file, or the built-in one with its secret; `None` when there is neither.
@@ -114,4 +125,40 @@ pub fn load_contracts(directory: Option<&Path>) -> Result<Catalog, ConfigError> 
         }
     }
     Catalog::compile(files).map_err(|error| bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_after_a_secret_is_dropped_and_other_control_characters_are_refused() {
+        for (content, secret) in [
+            (&b"key"[..], Ok(&b"key"[..])),
+            (b"key\n", Ok(b"key")),
+            (b"key\r\n", Ok(b"key")),
+            (b" k y ", Ok(b" k y ")),
+            (
+                "schl\u{fc}ssel\n".as_bytes(),
+                Ok("schl\u{fc}ssel".as_bytes()),
+            ),
+            (b"key\n\n", Err("byte 4")),
+            (b"key\r", Err("byte 4")),
+            (b"a\tb", Err("byte 2")),
+            (b"\n", Err("is empty")),
+            (b"", Err("is empty")),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), content).unwrap();
+            let resolved = resolve_secret(&format!("file:{}", file.path().display()));
+            match (resolved, secret) {
+                (Ok(resolved), Ok(secret)) => assert_eq!(resolved.expose(), secret),
+                (Err(problem), Err(reason)) => {
+                    assert!(problem.contains(reason), "{problem}");
+                    assert!(!problem.contains("key"), "{problem}");
+                }
+                (resolved, _) => panic!("{content:?}: {resolved:?}"),
+            }
+        }
+    }
 }

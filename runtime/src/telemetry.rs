@@ -3,7 +3,8 @@
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::{fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Latency buckets in seconds, from half a millisecond to five minutes.
 const SECONDS: &[f64] = &[
@@ -31,6 +32,8 @@ pub fn init_at(json: bool, default: &str) {
         Some(Ok(filter)) => filter.clone(),
         Some(Err(_)) | None => parse(default).expect("the default is a filter"),
     };
+    // It shows what it does not understand of a database's URL.
+    let filter = filter.with_target("sqlx_postgres::options", LevelFilter::OFF);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
         registry

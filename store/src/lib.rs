@@ -47,16 +47,33 @@ impl DatabaseArgs {
     /// # Errors
     /// Names the setting, and nothing of the URL, which may hold a password.
     pub fn check(&self) -> Result<(), ConfigError> {
+        let bad = |problem| Err(ConfigError::new("--database-url", problem));
         // The parser takes any scheme, and reads `me:secret@host` as one.
-        let url = self.database_url.expose();
-        if !(url.starts_with(b"postgres://") || url.starts_with(b"postgresql://")) {
-            return Err(ConfigError::new(
-                "--database-url",
-                "must begin with postgres://, as postgres://user:password@host:port/database",
+        let url = String::from_utf8_lossy(self.database_url.expose());
+        let schemes = ["postgres://", "postgresql://"];
+        let Some(rest) = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
+            return bad(
+                "must begin with postgres://, as postgres://user:password@host:port/database"
+                    .to_owned(),
+            );
+        };
+        if let Some(at) = misplaced(rest) {
+            let character = rest[at..].chars().next().unwrap_or_default();
+            return bad(format!(
+                "character {} ({character}) is part of a user name or password: percent-encode it there, as %{:02X} (an @ behind the host is written %40)",
+                url.len() - rest.len() + at + 1,
+                u32::from(character)
             ));
         }
         connect::options(&self.database_url, "").map(drop)
     }
+}
+
+/// Where the user name or password of a URL, which is given without its scheme, has a character that ends it for the parser: what follows
+/// would be taken for a host, a path or a parameter, and be shown as such.
+fn misplaced(rest: &str) -> Option<usize> {
+    let last = rest.rfind('@')?;
+    rest[..last].find(['/', '?', '#', '@'])
 }
 
 /// The database does not answer at all.
@@ -81,4 +98,38 @@ pub fn within<T>(
             .await
             .unwrap_or_else(|_| Err(silent()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_by_its_position_and_never_shown() {
+        for (url, problem) in [
+            ("postgres://u:pa/ss@host/db", Some("character 16 (/) ")),
+            ("postgres://u:12?ss=x@host/db", Some("character 16 (?) ")),
+            ("postgresql://u:pa#ss@host/db", Some("character 18 (#) ")),
+            ("postgres://u:pa@ss@host/db", Some("character 16 (@) ")),
+            ("postgres://u:pa%2Fss@host/db?sslmode=require", None),
+            ("postgres://u@host:5432/db", None),
+            ("postgres:///db?host=/run/postgresql", None),
+            ("u:pass@host", Some("must begin with postgres://")),
+        ] {
+            let database_url = Secret::new(url);
+            let checked = DatabaseArgs { database_url }.check();
+            match (checked, problem) {
+                (Ok(()), None) => {}
+                (Err(error), Some(problem)) => {
+                    let shown = error.to_string();
+                    assert!(shown.contains(problem), "{shown}");
+                    assert!(
+                        !shown.contains("ss@") && !shown.contains("pass@"),
+                        "{shown}"
+                    );
+                }
+                (checked, _) => panic!("{url}: {checked:?}"),
+            }
+        }
+    }
 }
