@@ -18,6 +18,7 @@
 
 mod batch;
 mod checks;
+mod commit_log;
 mod delivery;
 mod handler;
 mod membership;

@@ -3,6 +3,7 @@
 //! An assignment is only noted here. The loop takes it between batches, asks the handler where to start, and starts there.
 
 use super::checks;
+use super::commit_log::{CommitLine, CommitLog};
 use crate::health::Health;
 use crate::kafka;
 use crate::kafka::brokers::Brokers;
@@ -28,6 +29,7 @@ pub(super) struct GroupMembership {
     /// An assignment the loop has not taken yet.
     assigned: Mutex<Option<Vec<(String, i32)>>>,
     brokers: Brokers,
+    commits: Mutex<CommitLog>,
     /// The client was replaced: what it still reports counts no more.
     replaced: AtomicBool,
 }
@@ -40,6 +42,7 @@ impl GroupMembership {
             generation: AtomicU64::new(0),
             assigned: Mutex::default(),
             brokers: Brokers::default(),
+            commits: Mutex::default(),
             replaced: AtomicBool::new(false),
         }
     }
@@ -154,9 +157,17 @@ impl ConsumerContext for GroupMembership {
 
     /// A failed commit is only counted: the client retries it while what is stored is ahead of what is committed.
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        let mut log = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = log.note(result.is_ok(), Instant::now());
+        drop(log);
+        let stage = self.stage;
         if let Err(error) = result {
-            metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(1);
-            tracing::warn!(event = "offset_commit_failed", stage = self.stage, %error, "the client retries it");
+            metrics::counter!(names::COMMIT_FAILURES, "stage" => stage).increment(1);
+            if let Some(CommitLine::Failing(count)) = line {
+                tracing::warn!(event = "offset_commit_failed", stage, count, %error, "the client retries it");
+            }
+        } else if let Some(CommitLine::Recovered(count)) = line {
+            tracing::info!(event = "offset_commit_recovered", stage, failed = count);
         }
     }
 }
