@@ -148,10 +148,7 @@ mod tests {
             (b"\n", Err("is empty")),
             (b"", Err("is empty")),
         ] {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), content).unwrap();
-            let resolved = resolve_secret(&format!("file:{}", file.path().display()));
-            match (resolved, secret) {
+            match (secret_of(content.to_vec()), secret) {
                 (Ok(resolved), Ok(secret)) => assert_eq!(resolved.expose(), secret),
                 (Err(problem), Err(reason)) => {
                     assert!(problem.contains(reason), "{problem}");
