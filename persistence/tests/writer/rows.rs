@@ -1,6 +1,6 @@
 //! One row an event, whatever is delivered again; what cannot be a row holds the offset.
 
-use crate::world::{Delivery, Member, delivery, of_order, world};
+use crate::world::{Delivery, Member, NUL, delivery, of_order, world};
 use sqlx::Row as _;
 use store::fate::Fate;
 
@@ -136,8 +136,12 @@ async fn one_bad_row_in_a_batch_of_500_is_refused_alone() {
     let events: Vec<Delivery> = (0..500)
         .map(|number| {
             let (raw, id) = (format!("3:{number}"), format!("e{number}"));
-            let order = if number == 321 { "nul \u{0}" } else { "o" };
-            of_order(0, number, &raw, &id, order, "1")
+            let order = if number == 321 {
+                format!("nul {NUL}")
+            } else {
+                "o".to_owned()
+            };
+            of_order(0, number, &raw, &id, &order, "1")
         })
         .collect();
     let fates = member.write(&events).await;

@@ -66,6 +66,9 @@ pub(crate) fn delivery(partition: i32, offset: i64, raw: &str, id: &str, amount:
     of_order(partition, offset, raw, id, "o", amount)
 }
 
+/// In a text of [`of_order`], stands for U+0000: the validator lets none pass, an older one did, and PostgreSQL refuses it.
+pub(crate) const NUL: char = '\u{7f}';
+
 pub(crate) fn of_order(
     partition: i32,
     offset: i64,
@@ -81,6 +84,11 @@ pub(crate) fn of_order(
         .validate(body.to_string().as_bytes())
         .unwrap()
         .encode(&mut datum);
+    for byte in &mut datum {
+        if char::from(*byte) == NUL {
+            *byte = 0;
+        }
+    }
     Delivery {
         partition,
         offset,
