@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod answers;
+mod docs;
 mod listener;
 mod outages;
 mod settings;
