@@ -3,62 +3,24 @@
 //! An event belongs to the minute the edge received it in, which never changes however often it is re-published. Each partition's figures
 //! say which offsets they cover, and an offset is counted once. A restart forgets everything and reads the hour again from Kafka; a
 //! rebalance goes on where the figures end. So what is exposed is always what the log says, never a total of several runs.
-//! Memory is bounded by minutes, event types, ISO currencies and [`RECENT_RAW`], never by events.
+//! Memory is bounded by minutes, event types, kinds, ISO currencies and [`RECENT_EVENTS`], never by events.
 
 use contracts::event::money::{self, Decimal};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 /// Minutes kept, the current one included.
 pub(crate) const WINDOW_MINUTES: i64 = 60;
 /// Milliseconds of a minute.
 pub const MINUTE_MS: i64 = 60_000;
-/// Most event types counted separately; further ones are `other`. Validated records only ever name contracts, so this is a backstop.
-pub const MAX_EVENT_TYPES: usize = 64;
-/// Raw coordinates remembered a partition. What a validator publishes again after a crash is at most the batches it had not
-/// committed, so a second copy comes soon after the first.
-pub const RECENT_RAW: usize = 16_384;
-/// Name of event types and currencies that are not counted separately.
+/// Most event types counted separately, and most kinds; further ones are `other`. A contract bounds neither the types that are stored without
+/// one nor the kinds that its field says.
+pub const MAX_NAMES: usize = 64;
+/// Events remembered a partition, about 1 MiB. What a validator publishes again after a crash is at most the batches it had not committed,
+/// and what the edge's client or a vendor sends again comes soon after the first. A copy behind more events than this is counted again.
+pub const RECENT_EVENTS: usize = 16_384;
+/// Name of event types, kinds and currencies that are not counted separately, and of events without a kind.
 pub const OTHER: &str = "other";
-
-/// What an event says of a payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// `payment.authorized.*`
-    Authorized,
-    /// `payment.refunded.*`
-    Refunded,
-    /// Any other event type
-    Other,
-}
-
-impl Kind {
-    /// By the event type's name, so that a new version of a contract is of the same kind.
-    #[must_use]
-    pub fn of(event_type: &str) -> Self {
-        let is = |family: &str| {
-            event_type
-                .strip_prefix(family)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        if is("payment.authorized") {
-            Self::Authorized
-        } else if is("payment.refunded") {
-            Self::Refunded
-        } else {
-            Self::Other
-        }
-    }
-
-    /// Metric label.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Authorized => "authorized",
-            Self::Refunded => "refunded",
-            Self::Other => OTHER,
-        }
-    }
-}
 
 /// An active ISO 4217 currency, or none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,12 +60,14 @@ impl Currency {
 pub struct Observation<'a> {
     /// Partition of the validated record
     pub partition: i32,
-    /// Partition and offset of the raw record it was made from
-    pub raw: (i32, i64),
+    /// From [`Figures::event`]
+    pub event: u64,
     /// When the edge received it, milliseconds since the epoch
     pub received_at_ms: i64,
     /// From [`Figures::event_type`]
     pub event_type: usize,
+    /// From [`Figures::kind`]
+    pub kind: usize,
     /// Exact decimal text
     pub amount: Option<&'a str>,
     /// ISO 4217 code
@@ -115,7 +79,7 @@ pub struct Observation<'a> {
 pub enum Noted {
     /// It is in its minute's figures
     Counted,
-    /// Its raw record was counted before: the validator published it twice
+    /// The event was counted before: the vendor, the edge's client or the validator sent it twice
     Duplicate,
     /// It was received more than an hour ago, or in the future
     OutsideWindow,
@@ -137,8 +101,8 @@ pub struct Sum {
 pub struct Minute {
     /// Events by event type
     pub events: BTreeMap<usize, u64>,
-    /// Payments by kind and currency
-    pub sums: BTreeMap<(Kind, Currency), Sum>,
+    /// Amounts by kind and currency
+    pub sums: BTreeMap<(usize, Currency), Sum>,
 }
 
 impl Minute {
@@ -155,20 +119,12 @@ impl Minute {
         }
     }
 
-    pub(crate) fn of_kind(&self, kind: Kind) -> u64 {
+    pub(crate) fn of_kind(&self, kind: usize) -> u64 {
         self.sums
             .iter()
             .filter(|((of, _), _)| *of == kind)
             .map(|(_, sum)| sum.events)
             .sum()
-    }
-
-    /// Refunds per authorization; none without authorizations.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
-    pub fn refund_ratio(&self) -> Option<f64> {
-        let authorized = self.of_kind(Kind::Authorized);
-        (authorized > 0).then(|| self.of_kind(Kind::Refunded) as f64 / authorized as f64)
     }
 }
 
@@ -180,18 +136,18 @@ struct Partition {
     /// When the last record was read, milliseconds since the epoch
     touched_ms: i64,
     minutes: BTreeMap<i64, Minute>,
-    recent: HashSet<(i32, i64)>,
-    order: VecDeque<(i32, i64)>,
+    recent: HashSet<u64>,
+    order: VecDeque<u64>,
 }
 
 impl Partition {
-    /// True when these coordinates are not among the recent ones; then they are.
-    fn is_first(&mut self, raw: (i32, i64)) -> bool {
-        if !self.recent.insert(raw) {
+    /// True when this event is not among the recent ones; then it is.
+    fn is_first(&mut self, event: u64) -> bool {
+        if !self.recent.insert(event) {
             return false;
         }
-        self.order.push_back(raw);
-        if self.order.len() > RECENT_RAW
+        self.order.push_back(event);
+        if self.order.len() > RECENT_EVENTS
             && let Some(oldest) = self.order.pop_front()
         {
             self.recent.remove(&oldest);
@@ -211,12 +167,47 @@ pub struct Covered {
     pub next: i64,
 }
 
+/// Names as small numbers, up to [`MAX_NAMES`]; 0 is `other`.
+#[derive(Debug)]
+struct Names {
+    names: Vec<String>,
+    indices: HashMap<String, usize>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            names: vec![OTHER.to_owned()],
+            indices: HashMap::from([(OTHER.to_owned(), 0)]),
+        }
+    }
+}
+
+impl Names {
+    fn index(&mut self, name: &str) -> usize {
+        if let Some(index) = self.indices.get(name) {
+            return *index;
+        }
+        if self.names.len() > MAX_NAMES {
+            return 0;
+        }
+        self.names.push(name.to_owned());
+        self.indices.insert(name.to_owned(), self.names.len() - 1);
+        self.names.len() - 1
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.names.get(index).map_or(OTHER, String::as_str)
+    }
+}
+
 /// The last hour of the partitions this instance reads.
 #[derive(Debug, Default)]
 pub struct Figures {
-    names: Vec<String>,
-    indices: HashMap<String, usize>,
+    event_types: Names,
+    kinds: Names,
     partitions: BTreeMap<i32, Partition>,
+    hasher: RandomState,
 }
 
 impl Figures {
@@ -224,7 +215,6 @@ impl Figures {
     #[must_use]
     pub fn new<'a>(event_types: impl IntoIterator<Item = &'a str>) -> Self {
         let mut figures = Self::default();
-        figures.names.push(OTHER.to_owned());
         for name in event_types {
             figures.event_type(name);
         }
@@ -233,27 +223,42 @@ impl Figures {
 
     /// The index of an event type, for [`Observation`]; 0 is `other`.
     pub fn event_type(&mut self, name: &str) -> usize {
-        if let Some(index) = self.indices.get(name) {
-            return *index;
-        }
-        if self.names.len() > MAX_EVENT_TYPES {
-            return 0;
-        }
-        self.names.push(name.to_owned());
-        self.indices.insert(name.to_owned(), self.names.len() - 1);
-        self.names.len() - 1
+        self.event_types.index(name)
     }
 
-    /// The name at an index.
+    /// The index of what a contract says an event is (role `kind`), for [`Observation`]; 0 is `other`, and without a kind.
+    pub fn kind(&mut self, kind: Option<&str>) -> usize {
+        kind.map_or(0, |kind| self.kinds.index(kind))
+    }
+
+    /// Which event it is, for [`Observation`]: a hash by a key of this process, so that nobody can choose two ids with the same one.
     #[must_use]
-    pub fn name(&self, event_type: usize) -> &str {
-        self.names.get(event_type).map_or(OTHER, String::as_str)
+    pub fn event(&self, source: &str, event_id: &str) -> u64 {
+        self.hasher.hash_one((source, event_id))
+    }
+
+    /// The event type at an index.
+    #[must_use]
+    pub fn event_type_name(&self, index: usize) -> &str {
+        self.event_types.name(index)
+    }
+
+    /// The kind at an index.
+    #[must_use]
+    pub fn kind_name(&self, index: usize) -> &str {
+        self.kinds.name(index)
     }
 
     /// All event types counted separately so far, `other` first.
     #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.names
+    pub fn event_types(&self) -> &[String] {
+        &self.event_types.names
+    }
+
+    /// All kinds so far, `other` first.
+    #[must_use]
+    pub fn kinds(&self) -> &[String] {
+        &self.kinds.names
     }
 
     /// The partitions this instance reads from now on; figures of others are dropped, another instance exposes them. Returns where
@@ -292,9 +297,8 @@ impl Figures {
             seen.received_at_ms.div_euclid(MINUTE_MS),
             now_ms.div_euclid(MINUTE_MS),
         );
-        let kind = Kind::of(self.name(seen.event_type));
         let partition = self.partitions.entry(seen.partition).or_default();
-        if !partition.is_first(seen.raw) {
+        if !partition.is_first(seen.event) {
             return Noted::Duplicate;
         }
         // The edge's clock may be a little ahead of ours.
@@ -311,7 +315,7 @@ impl Figures {
         let figures = partition.minutes.entry(minute).or_default();
         *figures.events.entry(seen.event_type).or_default() += 1;
         let currency = Currency::of(seen.currency);
-        let sum = figures.sums.entry((kind, currency)).or_default();
+        let sum = figures.sums.entry((seen.kind, currency)).or_default();
         sum.events += 1;
         match seen.amount.and_then(|amount| currency.minor(amount)) {
             Some(minor) => sum.minor = sum.minor.saturating_add(minor),

@@ -25,7 +25,7 @@ pub struct Analytics {
 }
 
 /// An event, or the code of why the record cannot be read.
-type Read<'a> = Result<Event<'a>, &'static str>;
+type Read<'a> = Result<Option<Event<'a>>, &'static str>;
 
 impl Analytics {
     /// A stage that shares its figures.
@@ -44,12 +44,22 @@ impl Analytics {
         registry: &mut Registry,
         batch: &[Record<'a>],
     ) -> Result<Vec<Read<'a>>, StageError> {
+        let polled = Instant::now();
         let mut events = Vec::with_capacity(batch.len());
         for record in batch {
-            let framed = registry.decode(record.value()).await?;
+            // What is not wanted, and what was measured when it was stored.
+            let unmeasured = [headers::FILTERED, headers::REVALIDATES];
+            if unmeasured.iter().any(|name| record.header(name).is_some()) {
+                events.push(Ok(None));
+                continue;
+            }
+            let framed = match record.refused() {
+                None => registry.decode(record.value(), polled).await?,
+                Some(rejection) => Err(rejection),
+            };
             events.push(
                 framed
-                    .map(|framed| framed.event)
+                    .map(|framed| Some(framed.event))
                     .map_err(|rejection| rejection.code.code()),
             );
         }
@@ -68,7 +78,9 @@ impl Analytics {
                 continue;
             }
             match event {
-                Ok(event) => {
+                // Nobody wants it: it is in no figure.
+                Ok(None) => {}
+                Ok(Some(event)) => {
                     let event_type = figures.event_type(event.event_type);
                     let live = self
                         .assigned_ms
@@ -94,7 +106,7 @@ impl Analytics {
             }
         }
         for ((event_type, partition, phase), events) in processed {
-            let event_type = figures.name(event_type).to_owned();
+            let event_type = figures.event_type_name(event_type).to_owned();
             ::metrics::counter!(names::PROCESSED, "event_type" => event_type, "partition" => partition.to_string(), "phase" => phase)
                 .increment(events);
         }
@@ -116,6 +128,10 @@ fn count(
     ages: Option<&Ages>,
     now_ms: i64,
 ) {
+    // A record without was counted as an error, and is no event.
+    if record.raw().is_none() {
+        return;
+    }
     let received_at_ms = received_at_ms(record);
     if let Some(ages) = ages {
         ages.event.record(seconds(
@@ -124,11 +140,13 @@ fn count(
         ages.receipt
             .record(seconds(now_ms.saturating_sub(received_at_ms)));
     }
+    let source = record.header_text(headers::SOURCE).unwrap_or_default();
     let seen = Observation {
         partition: record.partition,
-        raw: record.raw().unwrap_or((record.partition, record.offset)),
+        event: figures.event(source, event.event_id),
         received_at_ms,
         event_type,
+        kind: figures.kind(event.kind.as_deref()),
         amount: event.amount.as_deref(),
         currency: event.currency.as_deref(),
     };

@@ -21,6 +21,7 @@ use contracts::event::Catalog;
 use figures::Figures;
 use handler::Analytics;
 use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
+use runtime::connection::Connection;
 use runtime::consumer::{self, BatchArgs};
 use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs};
@@ -90,6 +91,13 @@ impl Role for Config {
         Registry::new(&self.registry).map(drop)
     }
 
+    fn connections(&self) -> Vec<Connection> {
+        vec![
+            Connection::kafka(&self.common.kafka),
+            Connection::registry(&self.registry),
+        ]
+    }
+
     fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
         metrics::describe();
         let (config, figures) = (self.clone(), no_figures());
@@ -108,7 +116,7 @@ pub fn no_figures() -> Shared {
     Arc::new(Mutex::new(Figures::new(
         Catalog::builtin()
             .iter()
-            .map(|contract| contract.event_type.as_str()),
+            .map(|contract| contract.label.as_str()),
     )))
 }
 

@@ -1,6 +1,6 @@
 //! Names and meanings of this role's metrics, and the gauges of the last full minute.
 
-use crate::figures::{Currency, Figures, Kind, MINUTE_MS};
+use crate::figures::{Currency, Figures, MINUTE_MS};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use std::collections::BTreeSet;
 
@@ -12,9 +12,8 @@ pub(crate) const EVENT_AGE: &str = "eventflow_analytics_event_age_seconds";
 pub(crate) const RECEIVE_TO_PROCESS: &str = "eventflow_analytics_receive_to_process_seconds";
 pub(crate) const PROCESSING: &str = "eventflow_analytics_processing_duration_seconds";
 pub(crate) const LAST_MINUTE_EVENTS: &str = "eventflow_analytics_last_minute_events";
-pub(crate) const LAST_MINUTE_PAYMENTS: &str = "eventflow_analytics_last_minute_payments";
+pub(crate) const LAST_MINUTE_KINDS: &str = "eventflow_analytics_last_minute_events_by_kind";
 pub(crate) const LAST_MINUTE_AMOUNT: &str = "eventflow_analytics_last_minute_amount";
-pub(crate) const REFUND_RATIO: &str = "eventflow_analytics_last_minute_refund_ratio";
 
 /// Registers help texts and units.
 pub fn describe() {
@@ -28,7 +27,7 @@ pub fn describe() {
     );
     describe_counter!(
         DUPLICATES,
-        "Second copies of a raw record, left out of the per-minute figures"
+        "Further copies of an event (same source and event id) soon after the first, left out of the per-minute figures"
     );
     describe_counter!(
         OUTSIDE_WINDOW,
@@ -54,37 +53,32 @@ pub fn describe() {
         "Events received in the last full minute, by event type"
     );
     describe_gauge!(
-        LAST_MINUTE_PAYMENTS,
-        "Payments of the last full minute, by kind"
+        LAST_MINUTE_KINDS,
+        "Events received in the last full minute, by the kind that their contract says"
     );
     describe_gauge!(
         LAST_MINUTE_AMOUNT,
         "Amount of the last full minute, by kind and currency; Prometheus keeps floats, exact digits are at /api/stats"
-    );
-    describe_gauge!(
-        REFUND_RATIO,
-        "Refunds per authorization in the last full minute; 0 without authorizations"
     );
 }
 
 /// The gauges of the last full minute. It remembers which it has set, so that one without events falls to zero.
 #[derive(Debug, Default)]
 pub(crate) struct LastMinute {
-    amounts: BTreeSet<(Kind, Currency)>,
+    amounts: BTreeSet<(usize, Currency)>,
 }
 
 impl LastMinute {
     /// Sets every gauge to the minute that ended last.
     pub(crate) fn expose(&mut self, figures: &Figures, now_ms: i64) {
         let minute = figures.minute(now_ms.div_euclid(MINUTE_MS) - 1);
-        for (index, name) in figures.names().iter().enumerate() {
+        for (index, name) in figures.event_types().iter().enumerate() {
             let events = minute.events.get(&index).copied().unwrap_or(0);
             gauge!(LAST_MINUTE_EVENTS, "event_type" => name.clone()).set(count(events));
         }
-        for kind in [Kind::Authorized, Kind::Refunded, Kind::Other] {
-            gauge!(LAST_MINUTE_PAYMENTS, "kind" => kind.name()).set(count(minute.of_kind(kind)));
+        for (index, name) in figures.kinds().iter().enumerate() {
+            gauge!(LAST_MINUTE_KINDS, "kind" => name.clone()).set(count(minute.of_kind(index)));
         }
-        gauge!(REFUND_RATIO).set(minute.refund_ratio().unwrap_or(0.0));
         self.amounts.extend(minute.sums.keys());
         for key @ (kind, currency) in &self.amounts {
             let minor = minute.sums.get(key).map_or(0, |sum| sum.minor);
@@ -92,7 +86,7 @@ impl LastMinute {
                 .text(minor)
                 .and_then(|text| text.parse::<f64>().ok())
             {
-                gauge!(LAST_MINUTE_AMOUNT, "kind" => kind.name(), "currency" => currency.name().to_owned()).set(amount);
+                gauge!(LAST_MINUTE_AMOUNT, "kind" => figures.kind_name(*kind).to_owned(), "currency" => currency.name().to_owned()).set(amount);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `/api/stats`: the last hour for a person, minute by minute. Amounts are exact decimal text.
 
-use crate::figures::{Figures, Kind, MINUTE_MS, Minute, WINDOW_MINUTES};
+use crate::figures::{Figures, MINUTE_MS, Minute, WINDOW_MINUTES};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
@@ -51,19 +51,13 @@ pub struct EventTotals {
     pub events: u64,
     /// Events by event type
     pub by_event_type: BTreeMap<String, u64>,
-    /// Payments authorized
-    pub authorized: Side,
-    /// Payments refunded
-    pub refunded: Side,
-    /// Everything else
-    pub other: Side,
-    /// Refunds per authorization, by count; null without authorizations
-    pub refund_ratio: Option<f64>,
+    /// Events and amounts by kind, as their contracts say (role `kind`); `other` are those without
+    pub by_kind: BTreeMap<String, KindTotals>,
 }
 
-/// One kind of payment event.
+/// The events of one kind.
 #[derive(Debug, Default, Serialize, PartialEq, Eq)]
-pub struct Side {
+pub struct KindTotals {
     /// With and without an amount
     pub events: u64,
     /// Exact amounts by ISO 4217 currency
@@ -109,28 +103,27 @@ fn totals(figures: &Figures, minute: &Minute) -> EventTotals {
         by_event_type: minute
             .events
             .iter()
-            .map(|(index, events)| (figures.name(*index).to_owned(), *events))
+            .map(|(index, events)| (figures.event_type_name(*index).to_owned(), *events))
             .collect(),
-        authorized: side(minute, Kind::Authorized),
-        refunded: side(minute, Kind::Refunded),
-        other: side(minute, Kind::Other),
-        refund_ratio: minute.refund_ratio(),
+        by_kind: by_kind(figures, minute),
     }
 }
 
-fn side(minute: &Minute, kind: Kind) -> Side {
-    let mut side = Side::default();
-    for ((_, currency), sum) in minute.sums.iter().filter(|((of, _), _)| *of == kind) {
-        side.events += sum.events;
-        side.without_amount += sum.without_amount;
+fn by_kind(figures: &Figures, minute: &Minute) -> BTreeMap<String, KindTotals> {
+    let mut kinds: BTreeMap<String, KindTotals> = BTreeMap::new();
+    for ((kind, currency), sum) in &minute.sums {
+        let kind = figures.kind_name(*kind).to_owned();
+        let totals = kinds.entry(kind).or_default();
+        totals.events += sum.events;
+        totals.without_amount += sum.without_amount;
         if let Some(amount) = currency
             .text(sum.minor)
             .filter(|_| sum.events > sum.without_amount)
         {
-            side.amounts.insert(currency.name().to_owned(), amount);
+            totals.amounts.insert(currency.name().to_owned(), amount);
         }
     }
-    side
+    kinds
 }
 
 fn rfc3339(ms: i64) -> String {

@@ -1,21 +1,19 @@
-//! The figures, purely: exact amounts, minutes by receipt, each offset and each raw record once, bounded memory.
+//! The figures, purely: exact amounts, minutes by receipt, each offset and each event once, bounded memory.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on should fail here"
 )]
 
-use analytics::figures::{
-    Figures, Kind, MAX_EVENT_TYPES, MINUTE_MS, Noted, Observation, RECENT_RAW,
-};
-use analytics::stats::{Side, stats};
+use analytics::figures::{Figures, MAX_NAMES, MINUTE_MS, Noted, Observation, RECENT_EVENTS};
+use analytics::stats::{KindTotals, stats};
 
 /// 12:00:30 of some day.
 const NOW_MS: i64 = 1_767_355_230_000;
 const AUTHORIZED: &str = "payment.authorized.v1";
 const REFUNDED: &str = "payment.refunded.v1";
 
-/// Counts an event of partition 0 under the next raw offset.
+/// Counts a new event of partition 0 at the next offset.
 fn count(
     figures: &mut Figures,
     received_at_ms: i64,
@@ -25,20 +23,28 @@ fn count(
 ) -> Noted {
     let offset = figures.covered().first().map_or(0, |covered| covered.next);
     assert!(figures.begin(0, offset, NOW_MS));
+    let kind = match event_type {
+        AUTHORIZED => Some("authorized"),
+        REFUNDED => Some("refunded"),
+        _ => None,
+    };
+    let kind = figures.kind(kind);
     let event_type = figures.event_type(event_type);
     let seen = Observation {
         partition: 0,
-        raw: (0, offset),
+        event: figures.event("test", &offset.to_string()),
         received_at_ms,
         event_type,
+        kind,
         amount: Some(amount),
         currency: Some(currency),
     };
     figures.note(&seen, NOW_MS)
 }
 
-fn amounts(side: &Side) -> Vec<(&str, &str)> {
-    side.amounts
+fn amounts(totals: &KindTotals) -> Vec<(&str, &str)> {
+    totals
+        .amounts
         .iter()
         .map(|(currency, amount)| (currency.as_str(), amount.as_str()))
         .collect()
@@ -71,15 +77,15 @@ fn amounts_are_added_up_digit_for_digit() {
         ("KWD", "1.234"),
         ("USD", "1000000000000000000000000"),
     ];
-    assert_eq!(amounts(&total.authorized), exact);
-    assert_eq!(amounts(&total.refunded), [("EUR", "0.3")]);
-    assert_eq!(amounts(&total.other), [("EUR", "7.5")]);
+    assert_eq!(amounts(&total.by_kind["authorized"]), exact);
+    assert_eq!(amounts(&total.by_kind["refunded"]), [("EUR", "0.3")]);
+    assert_eq!(amounts(&total.by_kind["other"]), [("EUR", "7.5")]);
     assert_eq!(
         (
             total.events,
-            total.authorized.events,
-            total.refunded.events,
-            total.other.events
+            total.by_kind["authorized"].events,
+            total.by_kind["refunded"].events,
+            total.by_kind["other"].events
         ),
         (9, 7, 1, 1)
     );
@@ -110,28 +116,36 @@ fn what_cannot_be_added_up_is_counted_and_said() {
             Noted::Counted
         );
     }
-    let authorized = stats(&figures, NOW_MS).total.authorized;
+    let authorized = &stats(&figures, NOW_MS).total.by_kind["authorized"];
     assert_eq!((authorized.events, authorized.without_amount), (7, 6));
-    assert_eq!(amounts(&authorized), [("EUR", "1")]);
+    assert_eq!(amounts(authorized), [("EUR", "1")]);
 }
 
 #[test]
-fn the_refund_ratio_is_refunds_an_authorization() {
+fn kinds_are_the_words_of_the_contracts_as_far_as_they_are_bounded() {
     let mut figures = Figures::default();
-    count(&mut figures, NOW_MS, REFUNDED, "1", "EUR");
-    assert_eq!(stats(&figures, NOW_MS).total.refund_ratio, None);
-    for _ in 0..4 {
-        count(&mut figures, NOW_MS, AUTHORIZED, "1", "EUR");
+    let mut kinds = vec![None, Some("other".to_owned()), Some("booked".to_owned())];
+    kinds.extend((0..MAX_NAMES).map(|number| Some(format!("kind {number}"))));
+    for (offset, kind) in (0..).zip(&kinds) {
+        figures.begin(0, offset, NOW_MS);
+        let seen = Observation {
+            partition: 0,
+            event: figures.event("test", &offset.to_string()),
+            received_at_ms: NOW_MS,
+            event_type: figures.event_type(AUTHORIZED),
+            kind: figures.kind(kind.as_deref()),
+            amount: Some("1"),
+            currency: Some("EUR"),
+        };
+        assert_eq!(figures.note(&seen, NOW_MS), Noted::Counted);
     }
-    assert_eq!(stats(&figures, NOW_MS).total.refund_ratio, Some(0.25));
-    for (event_type, kind) in [
-        ("payment.authorized.v2", Kind::Authorized),
-        ("payment.refunded", Kind::Refunded),
-        ("payment.authorizedly.v1", Kind::Other),
-        ("other", Kind::Other),
-    ] {
-        assert_eq!(Kind::of(event_type), kind, "{event_type}");
-    }
+    let by_kind = stats(&figures, NOW_MS).total.by_kind;
+    assert_eq!(by_kind["booked"].events, 1);
+    assert_eq!(
+        by_kind["other"].events, 3,
+        "without, named so, one too many"
+    );
+    assert_eq!(by_kind.len(), MAX_NAMES + 1);
 }
 
 #[test]
@@ -189,11 +203,13 @@ fn minutes_are_forgotten_when_they_leave_the_window() {
         let now_ms = NOW_MS + minute * MINUTE_MS;
         figures.begin(0, minute, now_ms);
         let event_type = figures.event_type(AUTHORIZED);
+        let kind = figures.kind(Some("authorized"));
         let seen = Observation {
             partition: 0,
-            raw: (0, minute),
+            event: figures.event("test", &minute.to_string()),
             received_at_ms: now_ms,
             event_type,
+            kind,
             amount: None,
             currency: None,
         };
@@ -222,37 +238,35 @@ fn an_offset_is_covered_once_and_gaps_are_fine() {
 }
 
 #[test]
-fn a_raw_record_published_twice_counts_once_while_it_is_recent() {
+fn an_event_that_comes_twice_counts_once_while_it_is_recent() {
     let mut figures = Figures::default();
     let event_type = figures.event_type(AUTHORIZED);
-    let mut note = |raw| {
+    let kind = figures.kind(Some("authorized"));
+    let mut note = |source: &str, event_id: &str| {
         let seen = Observation {
             partition: 1,
-            raw,
+            event: figures.event(source, event_id),
             received_at_ms: NOW_MS,
             event_type,
+            kind,
             amount: Some("1"),
             currency: Some("EUR"),
         };
         figures.note(&seen, NOW_MS)
     };
-    assert_eq!(note((0, 7)), Noted::Counted);
-    assert_eq!(note((0, 7)), Noted::Duplicate);
+    assert_eq!(note("acme", "e-1"), Noted::Counted);
+    assert_eq!(note("acme", "e-1"), Noted::Duplicate);
     assert_eq!(
-        note((1, 7)),
+        note("other", "e-1"),
         Noted::Counted,
-        "another raw partition is another record"
+        "ids are the source's own"
     );
-    assert_eq!(
-        note((0, 3)),
-        Noted::Counted,
-        "raw offsets need not come in order"
-    );
-    for offset in 0..i64::try_from(RECENT_RAW).unwrap() {
-        note((9, offset));
+    assert_eq!(note("acme", "e-2"), Noted::Counted);
+    for event in 0..RECENT_EVENTS {
+        note("bulk", &event.to_string());
     }
     assert_eq!(
-        note((0, 7)),
+        note("acme", "e-1"),
         Noted::Counted,
         "memory is bounded: it is not recent any more"
     );
@@ -267,7 +281,7 @@ fn event_types_are_bounded() {
     }
     count(&mut figures, NOW_MS, AUTHORIZED, "1", "EUR");
     let by_event_type = stats(&figures, NOW_MS).total.by_event_type;
-    assert_eq!(figures.names().len(), MAX_EVENT_TYPES + 1);
+    assert_eq!(figures.event_types().len(), MAX_NAMES + 1);
     assert_eq!(by_event_type["other"], 500 - 62);
     assert_eq!(by_event_type[AUTHORIZED], 1);
     assert_eq!(by_event_type.values().sum::<u64>(), 501);

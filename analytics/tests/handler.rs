@@ -159,11 +159,15 @@ fn a_registry_that_is_down_is_waited_for_and_then_everything_counts_once() {
     assert!(all_done(&handle(&mut stage, &batch).unwrap()));
     let total = view(&figures).total;
     assert_eq!(
-        (total.events, total.authorized.events, total.refunded.events),
+        (
+            total.events,
+            total.by_kind["authorized"].events,
+            total.by_kind["refunded"].events
+        ),
         (41, 31, 10)
     );
-    assert_eq!(total.authorized.amounts["JOD"], "1.5");
-    assert_eq!(total.authorized.amounts["EUR"], "2.5");
+    assert_eq!(total.by_kind["authorized"].amounts["JOD"], "1.5");
+    assert_eq!(total.by_kind["authorized"].amounts["EUR"], "2.5");
 }
 
 #[test]
@@ -224,23 +228,20 @@ fn redelivery_and_rebalances_count_nothing_twice() {
 }
 
 #[test]
-fn a_raw_record_the_validator_published_twice_counts_once() {
+fn an_event_counts_once_whether_the_validator_published_it_twice_or_one_post_is_twice_in_the_raw_topic()
+ {
     let bench = Bench::new();
     let (mut stage, figures) = bench.stage();
-    let again = Given {
-        offset: 1,
-        ..given(0, 0, framed("payment.authorized.v1", "1", "EUR"))
+    let value = framed("payment.authorized.v1", "1", "EUR");
+    let published_twice = Given {
+        raw: "0:0".to_owned(),
+        ..given(0, 1, value.clone())
     };
-    handle(
-        &mut stage,
-        &[
-            given(0, 0, framed("payment.authorized.v1", "1", "EUR")),
-            again,
-        ],
-    )
-    .unwrap();
+    let appended_twice = given(0, 2, value.clone());
+    let batch = [given(0, 0, value), published_twice, appended_twice];
+    handle(&mut stage, &batch).unwrap();
     let view = view(&figures);
-    assert_eq!((view.total.events, view.partitions[0].next_offset), (1, 2));
+    assert_eq!((view.total.events, view.partitions[0].next_offset), (1, 3));
 }
 
 #[test]
@@ -248,8 +249,6 @@ fn what_cannot_be_read_is_an_error_counted_and_never_dead_lettered() {
     let bench = Bench::new();
     let (mut stage, figures) = bench.stage();
     let whole = framed("payment.authorized.v1", "1", "EUR");
-    let mut unknown = whole.clone();
-    unknown[4] = 99;
     let mut negative = whole.clone();
     negative[1] = 0xff;
     let truncated = whole[..whole.len() - 1].to_vec();
@@ -258,7 +257,6 @@ fn what_cannot_be_read_is_an_error_counted_and_never_dead_lettered() {
         Vec::new(),
         b"{}".to_vec(),
         whole[..4].to_vec(),
-        unknown,
         negative,
         truncated,
         too_long,
@@ -273,15 +271,30 @@ fn what_cannot_be_read_is_an_error_counted_and_never_dead_lettered() {
     let view = view(&figures);
     assert_eq!(
         (view.total.events, view.partitions[0].next_offset),
-        (1, 8),
+        (1, 7),
         "the good one is counted, all are passed"
     );
     let exposed = runtime::telemetry::metrics_handle().render();
     for line in [
         r#"eventflow_analytics_errors_total{code="bad_frame"} 3"#,
-        r#"eventflow_analytics_errors_total{code="unknown_schema_id"} 2"#,
+        r#"eventflow_analytics_errors_total{code="unknown_schema_id"} 1"#,
         r#"eventflow_analytics_errors_total{code="bad_datum"} 2"#,
     ] {
         assert!(exposed.contains(line), "{line}\n{exposed}");
     }
+}
+
+#[test]
+fn an_id_that_the_registry_does_not_have_is_waited_for_and_nothing_is_counted() {
+    let bench = Bench::new();
+    let (mut stage, figures) = bench.stage();
+    let whole = framed("payment.authorized.v1", "1", "EUR");
+    let mut unknown = whole.clone();
+    unknown[4] = 99;
+    let error = handle(&mut stage, &[given(0, 0, whole), given(0, 1, unknown)]).unwrap_err();
+    assert!(
+        !error.must_stop() && error.code() == "schema_not_found",
+        "{error}"
+    );
+    assert_eq!(view(&figures).total.events, 0);
 }

@@ -52,11 +52,11 @@ async fn published_events_show_in_the_stats_and_in_the_metrics_once_their_schema
     let stats = role.stats_of(30).await;
     assert_eq!(stats["total"]["events"], json!(29));
     assert_eq!(
-        stats["total"]["authorized"],
+        stats["total"]["by_kind"]["authorized"],
         json!({"events": 19, "amounts": {"EUR": "1.9"}, "without_amount": 0})
     );
     assert_eq!(
-        stats["total"]["refunded"],
+        stats["total"]["by_kind"]["refunded"],
         json!({"events": 10, "amounts": {"EUR": "1"}, "without_amount": 0})
     );
     let metrics = role

@@ -47,6 +47,7 @@ pub(crate) async fn answer_at_once(listen: SocketAddr) -> anyhow::Result<()> {
     let timeout = Duration::from_secs(5);
     let limits = Limits {
         header_timeout: timeout,
+        idle_timeout: Duration::from_secs(75),
         connections: 10_000,
         drain: timeout,
     };

@@ -9,6 +9,7 @@ mod edge;
 mod index;
 mod process;
 mod report;
+mod shapes;
 mod stages;
 mod whole;
 mod world;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 struct Cli {
     #[command(subcommand)]
     part: Option<Part>,
-    /// Run only these measurements, separated by commas: edge, validator, persistence, index, whole, latency, rest [default: all]
+    /// Run only these measurements, separated by commas: edge, validator, shapes, persistence, index, whole, latency, rest [default: all]
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// How often each measurement is repeated; the median is printed
@@ -92,6 +93,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<()> {
     }
     if wanted("validator") {
         stages::validator(cli.runs, cli.events).await?;
+    }
+    if wanted("shapes") {
+        shapes::measure(cli.runs, cli.events / 2).await?;
     }
     if wanted("persistence") {
         stages::persistence(cli.runs, cli.events).await?;

@@ -35,7 +35,7 @@ pub(crate) async fn validator(runs: usize, events: u64) -> anyhow::Result<()> {
 }
 
 /// From the first record in `topic` to the last.
-async fn drain(
+pub(crate) async fn drain(
     world: &World,
     topic: &'static str,
     events: u64,
@@ -55,7 +55,7 @@ async fn drain(
 }
 
 /// Columns of `events` that are given, in order.
-const COLUMNS: &str = "source, event_id, event_type, schema_version, entity_key, occurred_at, received_at, stored_at, amount, currency, \
+const COLUMNS: &str = "source, event_id, event_type, contract, entity_key, occurred_at, received_at, stored_at, amount, currency, \
                        payload, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset";
 
 /// Persistence against one COPY of the same rows into a table with the same indexes and constraints.

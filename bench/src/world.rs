@@ -17,9 +17,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(partitions: i32) -> anyhow::Result<Self> {
+        Self::with_contracts(partitions, &[]).await
+    }
+
+    /// `contracts` are the registry's flags.
+    pub(crate) async fn with_contracts(
+        partitions: i32,
+        contracts: &[String],
+    ) -> anyhow::Result<Self> {
         let mut broker = Process::part("broker", &[format!("--partitions={partitions}")])?;
         let kafka = KafkaArgs::plaintext(&broker.first_line()?);
-        let mut registry = Process::role("registry", &["--listen={address}".to_owned()])?;
+        let listen = ["--listen={address}".to_owned()];
+        let mut registry = Process::role("registry", &[&listen, contracts].concat())?;
         registry.until_ready().await?;
         Ok(Self {
             broker,
@@ -54,7 +63,14 @@ impl World {
     }
 
     pub(crate) fn validator(&self) -> anyhow::Result<Process> {
-        Process::role("validator", &self.flags(&[self.registry_flag()]))
+        self.validator_with(&[])
+    }
+
+    pub(crate) fn validator_with(&self, more: &[String]) -> anyhow::Result<Process> {
+        Process::role(
+            "validator",
+            &self.flags(&[&[self.registry_flag()], more].concat()),
+        )
     }
 
     pub(crate) fn persistence(&self, database_url: &str) -> anyhow::Result<Process> {

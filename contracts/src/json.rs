@@ -1,5 +1,11 @@
 //! JSON read without building a tree.
 
+mod canonical;
+mod ordered;
+
+pub(crate) use canonical::canonical;
+pub(crate) use ordered::Json;
+
 use crate::{Rejection, RejectionCode};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -14,6 +20,12 @@ const MAX_DEPTH: usize = 128;
 /// A field's name, borrowed where it has no escapes.
 #[derive(Deserialize)]
 pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+/// A JSON text over several lines, as people read it: its members in their order, its numbers digit for digit. What is no JSON stays as it is.
+#[must_use]
+pub fn pretty(text: &str) -> String {
+    Json::parse(text).map_or_else(|_| text.to_owned(), |json| json.pretty())
+}
 
 /// Refuses bodies nested deeper than 128 levels. Few bodies have so many brackets at all, so most are only counted.
 pub(crate) fn check_depth(body: &[u8]) -> Result<(), Rejection> {
@@ -105,6 +117,41 @@ pub fn push_text(text: &str, out: &mut String) {
     }
 }
 
+/// Appends a step to a JSON pointer (RFC 6901).
+pub(crate) fn push_token(token: &str, pointer: &mut String) {
+    pointer.push('/');
+    if token.contains(['~', '/']) {
+        pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(token);
+    }
+}
+
+/// An object's members in their order, none left out. For `deserialize_with`.
+pub(crate) fn members<'de, D, V>(deserializer: D) -> Result<Vec<(Cow<'de, str>, V)>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    struct Collect<V>(std::marker::PhantomData<V>);
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Collect<V> {
+        type Value = Vec<(Cow<'de, str>, V)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut members = Vec::new();
+            while let Some(Name(name)) = map.next_key()? {
+                members.push((name, map.next_value()?));
+            }
+            Ok(members)
+        }
+    }
+    deserializer.deserialize_map(Collect(std::marker::PhantomData))
+}
+
 /// Walks down a path, skipping what is beside it, and stops at its end.
 struct Seek<'p, 'de, S> {
     path: &'p [S],
@@ -168,7 +215,7 @@ impl<'de, S: AsRef<str>> Visitor<'de> for Seek<'_, 'de, S> {
 }
 
 /// An array index as RFC 6901 writes it: digits without leading zeros.
-fn index_of(token: &str) -> Option<usize> {
+pub(crate) fn index_of(token: &str) -> Option<usize> {
     let shape = token.bytes().all(|byte| byte.is_ascii_digit())
         && (token == "0" || !token.starts_with('0'));
     if shape { token.parse().ok() } else { None }

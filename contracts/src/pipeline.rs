@@ -17,6 +17,8 @@ pub struct Pipeline {
     pub raw: String,
     /// Topic of dead letters: stages with a retry topic write it, recovery reads it
     pub dead_letters: String,
+    /// Topic of refused requests: the edge writes it as well as it can, recovery reads it. No event's fate depends on it
+    pub rejections: String,
     /// In the order in which an event passes them
     pub stages: Vec<Stage>,
     /// The role that indexes dead letters and replays them
@@ -81,6 +83,8 @@ pub enum Offsets {
 pub struct Recovery {
     /// Consumer group of the index of dead letters
     pub group: String,
+    /// Consumer group of the index of refused requests
+    pub rejections_group: String,
 }
 
 /// A topic.
@@ -151,7 +155,11 @@ impl Pipeline {
                 return refuse(format!("{name}: a topic must have at least one partition"));
             }
         }
-        let mut taken = BTreeSet::from([self.recovery.group.as_str()]);
+        let groups = [&self.recovery.group, &self.recovery.rejections_group];
+        let mut taken: BTreeSet<_> = groups.map(String::as_str).into();
+        if taken.len() < groups.len() {
+            return refuse("recovery: group and rejections_group must be two groups".to_owned());
+        }
         for stage in &self.stages {
             let name = &stage.name;
             for topic in [&stage.reads]
@@ -169,7 +177,12 @@ impl Pipeline {
                     return refuse(format!("{name}: {own} is used twice; give each its own"));
                 }
             }
-            let common = [&self.raw, &self.dead_letters, &stage.reads];
+            let common = [
+                &self.raw,
+                &self.dead_letters,
+                &self.rejections,
+                &stage.reads,
+            ];
             if stage.retry.iter().chain(&stage.writes).any(|topic| {
                 common.contains(&topic)
                     || self.stages.iter().any(|other| {
@@ -181,13 +194,11 @@ impl Pipeline {
                 ));
             }
         }
-        if self.raw == self.dead_letters {
-            return refuse(format!(
-                "{}: raw and dead_letters must be two topics",
-                self.raw
-            ));
+        let own = [&self.raw, &self.dead_letters, &self.rejections];
+        if BTreeSet::from(own).len() < own.len() {
+            return refuse("raw, dead_letters and rejections must be three topics".to_owned());
         }
-        for topic in [&self.raw, &self.dead_letters] {
+        for topic in own {
             if !self.topics.contains_key(topic) {
                 return refuse(format!("{topic} is not one of the topics"));
             }
@@ -270,6 +281,7 @@ impl Pipeline {
         };
         rename(&mut self.raw);
         rename(&mut self.dead_letters);
+        rename(&mut self.rejections);
         for stage in &mut self.stages {
             rename(&mut stage.reads);
             stage
@@ -305,7 +317,7 @@ impl Pipeline {
             .collect()
     }
 
-    /// Who uses the topics, one a role, and what each may do. The edge can only add to the raw topic; a stage reads its topic and its own
+    /// Who uses the topics, one a role, and what each may do. The edge can only add to the raw topic and to that of refused requests; a stage reads its topic and its own
     /// retry topic; recovery reads all, and writes retry topics alone.
     #[must_use]
     pub fn principals(&self) -> BTreeMap<String, Principal> {
@@ -316,7 +328,7 @@ impl Pipeline {
                 .collect::<BTreeSet<_>>()
         };
         let producer = Principal {
-            write: set(&[&self.raw]),
+            write: set(&[&self.raw, &self.rejections]),
             ..Principal::default()
         };
         let stages = self.stages.iter().map(|stage| {
@@ -339,7 +351,7 @@ impl Pipeline {
         let read = |stage: &'_ Stage| stage.retry.clone();
         let recovery = Principal {
             write: self.stages.iter().filter_map(read).collect(),
-            read: [&self.raw, &self.dead_letters]
+            read: [&self.raw, &self.dead_letters, &self.rejections]
                 .into_iter()
                 .chain(
                     self.stages
@@ -348,7 +360,7 @@ impl Pipeline {
                 )
                 .cloned()
                 .collect(),
-            groups: set(&[&self.recovery.group]),
+            groups: set(&[&self.recovery.group, &self.recovery.rejections_group]),
             describe_groups: self
                 .stages
                 .iter()

@@ -53,10 +53,17 @@ macro_rules! codes {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            /// What kind of fault: `poison` (cannot be read), `contract` (breaks a rule), `conflict`, `refused` (by the database), `exhausted`.
+            /// What kind of fault: `poison` (cannot be read), `contract` (breaks a rule), `conflict`, `refused` (by the database), `exhausted`,
+            /// `unproven` (nobody knows yet that the vendor sent it now).
             #[must_use]
             pub fn disposition(self) -> &'static str {
                 match self { $(Self::$variant => $disposition,)* }
+            }
+
+            /// Whether it says that nobody knows yet who sent the record, and nothing of what is in it.
+            #[must_use]
+            pub fn is_unproven(self) -> bool {
+                self.disposition() == "unproven"
             }
 
             /// One line for people.
@@ -72,6 +79,9 @@ codes! {
     EmptyBody = "empty_body", "poison", "The record has no value";
     NotUtf8 = "not_utf8", "poison", "The body is not UTF-8";
     NotJson = "not_json", "poison", "The body is not JSON";
+    MalformedForm = "malformed_form", "poison", "The body is not the form that its source sends, or lacks the field with the event";
+    MalformedGzip = "malformed_gzip", "poison", "The compressed body cannot be unpacked within its source's limit";
+    NoItems = "no_items", "poison", "The body has no array of events where its source says";
     NotAnObject = "not_an_object", "poison", "The body is JSON, but not an object";
     TooDeep = "too_deep", "poison", "The JSON is nested more than 128 levels deep";
     DuplicateField = "duplicate_field", "contract", "A field appears more than once";
@@ -81,8 +91,13 @@ codes! {
     NulCharacter = "nul_character", "contract", "A text contains U+0000, which cannot be stored";
     UnpairedSurrogate = "unpaired_surrogate", "contract", "A string escapes half a character, so it is no text";
     TooLong = "too_long", "contract", "A field is longer than its contract allows";
+    TooShort = "too_short", "contract", "A field is shorter than its contract allows";
+    UnknownSource = "unknown_source", "contract", "The stage that validates does not know the source, so it cannot read its events";
+    NoEventType = "no_event_type", "contract", "Nothing is where the source's mapping says that the event type is";
+    NoEventId = "no_event_id", "contract", "Nothing is where the source's mapping says that the event id is";
+    NoEventTime = "no_event_time", "contract", "Nothing is where the source's mapping says that the time is";
     UnknownEventType = "unknown_event_type", "contract", "There is no contract for this event type";
-    UnsupportedSchemaVersion = "unsupported_schema_version", "contract", "The contract is for another schema version";
+    UnsupportedSchemaVersion = "unsupported_schema_version", "contract", "The event names another version than its contract has";
     InvalidTimestamp = "invalid_timestamp", "contract", "A time is not RFC 3339";
     TimestampWithoutZone = "timestamp_without_zone", "contract", "A time has no zone";
     TimeOutOfRange = "time_out_of_range", "contract", "A time is, in UTC, before the year 1 or after the year 9999";
@@ -92,10 +107,21 @@ codes! {
     AmountOutOfRange = "amount_out_of_range", "contract", "The amount has more digits than can be stored";
     UnknownCurrency = "unknown_currency", "contract", "The currency is not an uppercase ISO 4217 code";
     ValueNotAllowed = "value_not_allowed", "contract", "The value is not one of those allowed";
+    IntegerOutOfRange = "integer_out_of_range", "contract", "An integer has more bits than its contract's record";
+    NumberOutOfRange = "number_out_of_range", "contract", "A number has more digits, or a larger exponent, than can be kept or judged";
+    NumberTooSmall = "number_too_small", "contract", "A number is below its contract's minimum";
+    NumberTooLarge = "number_too_large", "contract", "A number is above its contract's maximum";
+    NotAMultiple = "not_a_multiple", "contract", "A number is no multiple of what its contract says";
+    InvalidFormat = "invalid_format", "contract", "A text is not of the format that its contract names";
+    UnknownField = "unknown_field", "contract", "A field is not in the contract, which allows no others";
+    SchemaViolation = "schema_violation", "contract", "A keyword of the contract that only jsonschema judges is not satisfied";
     BadFrame = "bad_frame", "poison", "The value is not in Confluent's wire format";
-    UnknownSchemaId = "unknown_schema_id", "poison", "The schema registry does not know the schema id";
+    UnknownSchemaId = "unknown_schema_id", "poison", "The schema id is none that a registry gives";
     BadDatum = "bad_datum", "poison", "The Avro does not fit its schema";
+    NoRawRecord = "no_raw_record", "poison", "Its ef.raw header is missing or names no raw record";
     Conflict = "conflict", "conflict", "The event id is stored with other content";
     RowRefused = "row_refused", "refused", "PostgreSQL refuses the row for its content";
+    Stale = "stale", "unproven", "Its signature matches, and it came outside its time window";
+    Unverified = "unverified", "unproven", "Its source is in onboarding, and its signature was not verified";
     ReplaysExhausted = "replays_exhausted", "exhausted", "It was replayed as often as allowed";
 }

@@ -4,7 +4,7 @@
 
 use contracts::Secret;
 use contracts::webhook::scheme::Scheme;
-use contracts::webhook::signature::{Key, SignatureError, Verifier};
+use contracts::webhook::signature::{Key, SignatureError, SignedRequest, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const NOW: i64 = 1_700_000_000;
@@ -97,12 +97,16 @@ fn a_base64_signature_that_is_not_the_canonical_text_of_a_whole_digest_is_malfor
         let verifier = verifier(algorithm);
         let good = verifier.sign(None, NOW, b"body", 0).remove(0).1;
         assert_eq!(good.len(), characters);
-        assert!(verifier.verify(&with(&good), b"body", NOW).is_ok());
+        assert!(
+            verifier
+                .verify(&SignedRequest::post(&with(&good), b"body"), NOW)
+                .is_ok()
+        );
         for (what, signature) in misspelled(&good) {
             // A case that changes nothing would prove nothing.
             assert_ne!(signature, good, "{algorithm}: {what}");
             assert_eq!(signature.len(), characters, "{algorithm}: {what}");
-            let verdict = verifier.verify(&with(&signature), b"body", NOW);
+            let verdict = verifier.verify(&SignedRequest::post(&with(&signature), b"body"), NOW);
             assert_eq!(
                 verdict,
                 Err(SignatureError::MalformedHeader),
@@ -143,7 +147,7 @@ fn one_misspelled_signature_spoils_a_list_that_also_has_the_right_one() {
                 .collect();
             given.insert("webhook-signature", HeaderValue::from_str(&list).unwrap());
             assert_eq!(
-                verifier.verify(&given, b"body", NOW),
+                verifier.verify(&SignedRequest::post(&given, b"body"), NOW),
                 Err(SignatureError::MalformedHeader),
                 "{what}: {list:?}"
             );

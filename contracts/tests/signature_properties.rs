@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use contracts::Secret;
-use contracts::webhook::scheme::Scheme;
-use contracts::webhook::signature::{Key, SignatureError, Verifier};
+use contracts::webhook::preset;
+use contracts::webhook::scheme::{Method, Scheme};
+use contracts::webhook::signature::{Key, SignatureError, SignedRequest, Verifier};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
@@ -15,9 +16,14 @@ fn schemes() -> Vec<Verifier> {
         r#"{"signature_header":"s","template":"{url}{body}","encoding":"base64","algorithm":"hmac-sha1"}"#,
         r#"{"signature_header":"s","template":"v0:{timestamp}:{body}","timestamp_header":"t","algorithm":"hmac-sha512"}"#,
     ];
-    let presets = Scheme::PRESETS
-        .map(|name| Scheme::preset(name).unwrap())
-        .into_iter();
+    let presets = preset::names()
+        .into_iter()
+        .map(|name| Scheme::preset(name).unwrap());
+    // The others cannot sign from headers alone, or do not sign the whole body: tests/vectors.rs has them.
+    let presets = presets.filter(|scheme| {
+        let whole = scheme.template.contains("{body}") && scheme.timestamp_pointer.is_none();
+        whole && scheme.algorithm.method() == Method::Mac
+    });
     let schemes = presets.chain(custom.map(|text| serde_json::from_str(text).unwrap()));
     let key = || Key {
         id: "k".to_owned(),
@@ -45,35 +51,37 @@ fn signed(verifier: &Verifier, at: i64, body: &[u8]) -> HeaderMap {
 
 proptest! {
     #[test]
-    fn what_is_signed_verifies_and_no_other_body_does(body in proptest::collection::vec(any::<u8>(), 0..200), at in 0_i64..4_000_000_000, bit in any::<prop::sample::Index>()) {
+    fn what_is_signed_verifies_and_no_other_body_does(body in proptest::collection::vec(any::<u8>(), 0..200), at in 1_000_000_000_i64..4_000_000_000, bit in any::<prop::sample::Index>()) {
         for verifier in schemes() {
             let given = signed(&verifier, at, &body);
             prop_assert!(verifier.precheck(&given).is_ok());
-            prop_assert_eq!(verifier.verify(&given, &body, at).unwrap().secret_id, "k");
+            prop_assert_eq!(verifier.verify(&SignedRequest::post(&given, &body), at).unwrap().secret_id, "k");
             let mut other = body.clone();
             if other.is_empty() { other.push(0) } else { let bit = bit.index(body.len() * 8); other[bit / 8] ^= 1 << (bit % 8); }
-            prop_assert_eq!(verifier.verify(&given, &other, at), Err(SignatureError::Mismatch));
+            prop_assert_eq!(verifier.verify(&SignedRequest::post(&given, &other), at), Err(SignatureError::Mismatch));
             let mut longer = body.clone();
             longer.push(b'\n');
-            prop_assert_eq!(verifier.verify(&given, &longer, at), Err(SignatureError::Mismatch));
+            prop_assert_eq!(verifier.verify(&SignedRequest::post(&given, &longer), at), Err(SignatureError::Mismatch));
         }
     }
 
-    /// Any bit of any header that is signed or is the signature. Only the case of hexadecimal carries no meaning.
+    /// Any bit of any header that is signed or is the signature.
     #[test]
     fn no_other_header_verifies(body in "[a-z]{0,20}", at in 1_000_000_000_i64..4_000_000_000, place in any::<prop::sample::Index>()) {
         for verifier in schemes() {
             let given = signed(&verifier, at, body.as_bytes());
-            for name in verifier.signature_headers().filter(|name| *name != "x-github-delivery") {
+            // Kept for whoever reads them, and not signed.
+            let unsigned = ["x-github-delivery", "x-pusher-key"];
+            let names = verifier.signature_headers().filter(|name| !unsigned.contains(&name.as_str()));
+            for name in names.filter(|name| given.contains_key(*name)) {
                 let mut bytes = given[name].as_bytes().to_vec();
                 let bit = place.index(bytes.len() * 8);
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 let Ok(flipped) = HeaderValue::from_bytes(&bytes) else { continue };
                 let mut other = given.clone();
                 other.insert(name.clone(), flipped);
-                let verdict = verifier.verify(&other, body.as_bytes(), at);
-                let case_only = bytes.eq_ignore_ascii_case(given[name].as_bytes());
-                prop_assert!(verdict.is_err() || case_only, "{}: {:?} for {:?}", name, other[name], given[name]);
+                let verdict = verifier.verify(&SignedRequest::post(&other, body.as_bytes()), at);
+                prop_assert!(verdict.is_err(), "{}: {:?} for {:?}", name, other[name], given[name]);
                 if let Err(error) = verdict {
                     prop_assert!(error == SignatureError::Mismatch || error.is_malformed(), "{:?}", error);
                 }
@@ -97,7 +105,7 @@ proptest! {
                 }
             }
             let quick = verifier.precheck(&given).map(drop);
-            let full = verifier.verify(&given, b"body", now);
+            let full = verifier.verify(&SignedRequest::post(&given, b"body"), now);
             prop_assert!(full.is_err());
             prop_assert_eq!(quick.is_err(), full.unwrap_err().is_malformed(), "what is refused by shape is refused before the body");
         }

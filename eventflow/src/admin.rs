@@ -3,7 +3,7 @@
 mod acls;
 mod cluster;
 mod topics;
-mod wire;
+mod views;
 
 use contracts::Secret;
 use runtime::config::ConfigError;
@@ -26,11 +26,14 @@ enum Work {
     /// Topics and access control lists (ACLs) of a cluster
     #[command(subcommand)]
     Topics(Box<Topics>),
+    /// Typed SQL views over the stored rows, one for each event type
+    #[command(subcommand)]
+    Views(views::Views),
     /// Migrate the schemas of persistence and recovery, and create a database login for each if their passwords are given
     #[command(
         after_help = "With the passwords given, connect as a user who may create users and schemas. The logins eventflow_persistence \
-                            and eventflow_recovery then own their schemas, and recovery may read persistence's views; the roles need no other \
-                            user. Run it again to change a password, and after an upgrade."
+                            and eventflow_recovery then own their tables, and recovery may read persistence's views; the roles need no other \
+                            user. The audit log belongs to eventflow_owner, which has no login: recovery may insert and read. Run it again to change a password, and after an upgrade."
     )]
     Migrate {
         #[command(flatten)]
@@ -75,6 +78,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             Topics::Apply(config) => topics::apply(&config).await?,
             Topics::Check(wanted) => topics::check(&wanted).await?,
         },
+        Work::Views(work) => views::run(work).await?,
         Work::Migrate {
             kafka,
             database,
@@ -135,6 +139,14 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
                 println!("{}\tup to date{}", schema.role, login.unwrap_or_default());
             }
             if recovery_password.is_some() {
+                let role = recovery::SCHEMA.role;
+                let (table, functions) =
+                    (recovery::audit_log::TABLE, recovery::audit_log::FUNCTIONS);
+                users.restrict(role, table, &functions).await?;
+                println!(
+                    "{role}.{table}\t{} may insert and read",
+                    store::connect::login(role)
+                );
                 users
                     .grant(
                         persistence::writer::SCHEMA.role,

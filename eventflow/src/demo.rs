@@ -1,15 +1,17 @@
 //! `eventflow demo`: every role in one process, an embedded broker, a private PostgreSQL, simulated vendors with faults, and at the end a
 //! table that accounts for every event.
 //!
-//! [`config`] its settings; [`roles`] starts everything; [`observer`] counts from outside what became of every event and makes of it a
+//! [`config`] its settings; [`vendors`] who sends what; [`roles`] starts everything; [`observer`] counts from outside what became of every event and makes of it a
 //! [`reconciliation`], which [`progress`] shows while it runs; [`walkthrough`] is the on-call session at the end.
 
+mod by_type;
 mod config;
 mod counters;
 mod observer;
 mod progress;
 mod reconciliation;
 mod roles;
+mod vendors;
 mod walkthrough;
 
 use anyhow::Context;
@@ -23,11 +25,19 @@ use roles::{Listeners, Roles};
 use runtime::config::ConfigError;
 use simulator::delivery::Deliverer;
 use simulator::event::{Fault, Rate};
-use simulator::stream::{self, StreamSettings};
+use simulator::stream::{self, StreamSettings, StreamTotals};
+use simulator::vendor;
+use simulator::vendor::stream::{VendorSettings, faults};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use vendors::Vendors;
 
+/// Share of most faults.
+const FAULT_SHARE: f64 = 0.01;
 /// How long the end waits for what is in flight.
 const DRAIN: Duration = Duration::from_secs(30);
 /// Without `--duration`: longer than anybody watches.
@@ -39,11 +49,17 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     runtime::telemetry::metrics_handle();
     config.check()?;
     let started = Instant::now();
+    let mut out = std::io::stdout();
+    if !config.json {
+        writeln!(out, "{}", starting(&config))?;
+    }
     let listeners = Listeners::bind(&config.ports).await?;
+    let mut vendors = Vendors::new(&config)?;
     let mut roles = Roles::start(
         config.kafka_brokers.as_deref(),
         config.database_url.clone(),
         listeners,
+        &vendors,
         &shutdown,
     )
     .await?;
@@ -51,7 +67,7 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         roles.kafka.clone(),
         &roles.database_url,
         roles.recovery_context.clone(),
-        TIMEOUT,
+        vendors.mappings()?,
         &shutdown,
     )
     .await;
@@ -59,17 +75,13 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
         observer.map_err(|error| ConfigError::new("--database-url", format!("{error:#}")))?;
     let ready = shutdown.run_until_cancelled(roles.ready()).await;
     ready.context(STOPPED)??;
-    let mut out = std::io::stdout();
     if !config.json {
-        write!(out, "{}", welcome(&roles, started.elapsed()))?;
+        write!(out, "{}", welcome(&roles, &vendors, started.elapsed()))?;
     }
 
     let (traffic, tally) = (CancellationToken::new(), stream::SharedTotals::default());
     let stop_traffic = traffic.clone().drop_guard();
-    let (settings, shared) = (traffic_of(&config), tally.clone());
-    let deliverer = Deliverer::new(&roles.delivery)?;
-    let streaming =
-        tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, traffic).await });
+    let streaming = send(&config, &roles, &mut vendors, &tally, &traffic)?;
     let end = tokio::time::sleep(config.duration.unwrap_or(FOREVER));
     tokio::pin!(end);
     observer.first_row_seconds = tokio::select! {
@@ -114,7 +126,9 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
             "\nThe traffic has stopped; waiting for what is in flight. Ctrl-C again stops at once."
         )?;
     }
-    streaming.await??;
+    for stream in streaming {
+        stream.await??;
+    }
     let reconciliation = settle(&observer, &tally).await?;
     let problems = roles.problems();
     if !config.json {
@@ -143,14 +157,93 @@ pub(crate) async fn run(config: Config, shutdown: CancellationToken) -> anyhow::
     Ok(())
 }
 
+/// What takes a while.
+fn starting(config: &Config) -> String {
+    let broker = config
+        .kafka_brokers
+        .as_ref()
+        .map_or("an embedded broker", |_| "the stages on your Kafka");
+    let database = config
+        .database_url
+        .as_ref()
+        .map_or("a private PostgreSQL", |_| "your PostgreSQL");
+    format!(
+        "starting {broker}, {database}, a schema registry, producer, validator, analytics, persistence, recovery and the vendors ..."
+    )
+}
+
+/// Starts the traffic: payments with every fault, and the other vendors as they sign and send again. Payments are as many as the others together.
+fn send(
+    config: &Config,
+    roles: &Roles,
+    vendors: &mut Vendors,
+    tally: &stream::SharedTotals,
+    traffic: &CancellationToken,
+) -> anyhow::Result<Vec<JoinHandle<anyhow::Result<StreamTotals>>>> {
+    let played = std::mem::take(&mut vendors.played);
+    let both = vendors.payments && !played.is_empty();
+    let rate = if both { config.rate / 2.0 } else { config.rate };
+    let mut streaming = Vec::new();
+    if vendors.payments {
+        let settings = StreamSettings {
+            rate,
+            ..payments(config)
+        };
+        let (deliverer, tally, traffic) = (
+            Deliverer::new(&roles.delivery)?,
+            tally.clone(),
+            traffic.clone(),
+        );
+        streaming.push(tokio::spawn(async move {
+            stream::stream(&settings, &deliverer, tally, traffic).await
+        }));
+    }
+    if !played.is_empty() {
+        let faults = if config.no_faults {
+            Vec::new()
+        } else {
+            faults(FAULT_SHARE)
+        };
+        let settings = VendorSettings {
+            url: roles.edge_url.clone(),
+            rate,
+            // Not the payments' own sequence.
+            seed: !config.seed,
+            faults,
+            concurrency: 256,
+            timeout: TIMEOUT,
+            retry_factor: config.retry_factor,
+            journal: None,
+        };
+        let (_, played) = watch::channel(Arc::new(played));
+        let (tally, traffic) = (tally.clone(), traffic.clone());
+        streaming.push(tokio::spawn(async move {
+            vendor::stream::stream(&settings, played, tally, traffic).await
+        }));
+    }
+    anyhow::ensure!(
+        !streaming.is_empty(),
+        "nobody sends anything: {}",
+        vendors.others.join("; ")
+    );
+    Ok(streaming)
+}
+
 /// Where to look and what to try.
-fn welcome(roles: &Roles, took: Duration) -> String {
+fn welcome(roles: &Roles, vendors: &Vendors, took: Duration) -> String {
     let mut text = format!(
         "EventFlow is up after {:.1} s. Look at:\n",
         took.as_secs_f64()
     );
     for (role, address, what) in &roles.addresses {
         text.push_str(&format!("  {role:<12} http://{address}  {what}\n"));
+    }
+    text.push_str(&format!(
+        "Vendors that post to it: {}\n",
+        vendors.names().join(", ")
+    ));
+    for other in &vendors.others {
+        text.push_str(&format!("  nobody plays {other}\n"));
     }
     text.push_str("Send something yourself; it is accounted for as \"from others\":\n");
     let payment =
@@ -172,9 +265,15 @@ fn welcome(roles: &Roles, took: Duration) -> String {
     text
 }
 
-/// The traffic of the demo's own vendors.
-fn traffic_of(config: &Config) -> StreamSettings {
-    let share = |fault| if fault == Fault::Burst { 0.002 } else { 0.01 };
+/// The demo's own payments.
+fn payments(config: &Config) -> StreamSettings {
+    let share = |fault| {
+        if fault == Fault::Burst {
+            0.002
+        } else {
+            FAULT_SHARE
+        }
+    };
     let faults = Fault::ALL
         .into_iter()
         .map(|fault| Rate {

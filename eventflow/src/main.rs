@@ -1,6 +1,7 @@
 //! EventFlow, one binary: `eventflow <role>` runs a role, `eventflow demo` runs them all, `eventflow admin` does the one-off work.
 
 mod admin;
+mod contracts;
 #[cfg(feature = "demo")]
 mod demo;
 mod healthcheck;
@@ -8,7 +9,10 @@ mod oncall;
 mod recovery_role;
 #[cfg(all(test, feature = "demo"))]
 mod reference;
+mod send;
+mod simulate;
 mod smoke;
+mod sources;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use runtime::config::ConfigError;
@@ -77,10 +81,16 @@ enum Command {
     Demo(demo::Config),
     /// Check that a running stack works: post valid, forged and broken webhooks, and verify what becomes of each
     Smoke(smoke::Config),
+    /// Sign a body with a source's secret and post it to the edge
+    Send(send::Config),
     /// Post webhooks at a given rate, and measure throughput and latency
     Load(load::LoadArgs),
-    /// One-off tasks: topics and ACLs, database schemas and logins
+    /// One-off tasks: topics and ACLs, database schemas and logins, SQL views
     Admin(admin::Config),
+    /// Look at sources (vendors) and presets, and try and verify requests, offline
+    Sources(sources::Config),
+    /// Write, check and compare contracts (event types)
+    Contracts(contracts::Config),
     /// Ask a role on this machine whether it is alive (/health), or ready (/ready)
     Healthcheck(healthcheck::Config),
 }
@@ -104,21 +114,21 @@ enum RoleCommand {
     /// Index dead letters, run replays, audit the fate of every webhook, and serve on-call's API
     #[command(after_help = SERVICE)]
     Recovery(recovery_role::RecoveryRole),
-    /// Simulate a payment provider that misbehaves
+    /// Simulate a payment provider that misbehaves, or any vendor (stream)
     Simulator(SimulatorRole),
     /// Serve the contracts' Avro schemas, compatible with Confluent's schema registry
     #[command(after_help = SERVICE)]
     Registry(registry::Config),
 }
 
-/// The role; `simulator load` is the old spelling of `load`.
+/// The role, and what plays vendors without being one; `simulator load` is the old spelling of `load`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 struct SimulatorRole {
     #[command(flatten)]
     role: simulator::Config,
     #[command(subcommand)]
-    old: Option<SimulatorWork>,
+    work: Option<SimulatorWork>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -126,6 +136,8 @@ enum SimulatorWork {
     /// Former spelling of eventflow load
     #[command(hide = true)]
     Load(load::LoadArgs),
+    Stream(simulate::StreamConfig),
+    Vendors(simulate::VendorsConfig),
 }
 
 impl RoleCommand {
@@ -148,9 +160,12 @@ impl RoleCommand {
                 work: Some(recovery_role::Work::Reindex),
             }) => recovery_role::reindex(role, shutdown).await,
             Self::Simulator(SimulatorRole {
-                old: Some(SimulatorWork::Load(args)),
-                ..
-            }) => load::run_and_print(&args, shutdown).await,
+                work: Some(work), ..
+            }) => match work {
+                SimulatorWork::Load(args) => load::run_and_print(&args, shutdown).await,
+                SimulatorWork::Stream(config) => simulate::run_stream(&config, shutdown).await,
+                SimulatorWork::Vendors(config) => simulate::write_vendors(&config),
+            },
             role => runtime::role::run(role.role(), shutdown).await,
         }
     }
@@ -173,8 +188,11 @@ impl Command {
             #[cfg(feature = "demo")]
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Smoke(config) => Ok(smoke::run(config).await?),
+            Self::Send(config) => send::run(&config).await,
             Self::Load(args) => load::run_and_print(&args, shutdown).await,
             Self::Admin(config) => admin::run(config, shutdown).await,
+            Self::Sources(config) => sources::run(config).await,
+            Self::Contracts(config) => contracts::run(config).await,
             Self::Healthcheck(config) => healthcheck::run(&config).await,
         }
     }
@@ -198,20 +216,25 @@ fn main() -> ExitCode {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
         }
         Command::Role(role) => runtime::telemetry::init(role.role().process().log_json),
-        Command::Load(_) | Command::Admin(_) | Command::Healthcheck(_) => {
+        Command::Send(_)
+        | Command::Load(_)
+        | Command::Admin(_)
+        | Command::Sources(_)
+        | Command::Contracts(_)
+        | Command::Healthcheck(_) => {
             runtime::telemetry::init(false);
         }
     }
     if let Command::Role(role) = &command
         && role.role().process().check
     {
-        return match role.role().check() {
-            Ok(()) => {
-                println!("configuration is fine");
-                ExitCode::SUCCESS
-            }
-            Err(error) => report(&error.into()),
-        };
+        if let Err(error) = role.role().check() {
+            return report(&error.into());
+        }
+        println!("configuration is fine");
+        if !role.role().process().connect {
+            return ExitCode::SUCCESS;
+        }
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -220,6 +243,17 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&error.into()),
     };
+    if let Command::Role(role) = &command
+        && role.role().process().connect
+    {
+        let all = runtime.block_on(runtime::role::connect(role.role()));
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        return if all {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         // On-call's commands and smoke have nothing to finish: a signal ends them, and a watched replay goes on without them.

@@ -1,4 +1,4 @@
-//! On-call's commands: `eventflow dlq`, `replay`, `trace`, `audit`, `explain`. Each is one or two requests to the recovery API ([`client`]):
+//! On-call's commands: `eventflow dlq`, `replay`, `revalidate`, `rejections`, `trace`, `audit`, `explain`. Each is one or two requests to the recovery API ([`client`]):
 //! that of a running role, or the same routes in this process on the database ([`connection`]). [`render`] prints the answers, [`text`] makes
 //! them safe for a terminal.
 
@@ -8,8 +8,10 @@ mod dlq;
 mod edit;
 mod error;
 mod jobs;
+mod rejections;
 mod render;
 mod replay;
+mod revalidate;
 mod table;
 mod text;
 mod trace;
@@ -21,9 +23,10 @@ pub(crate) use connection::{Api, DatabaseFlags, Origin, Target, Way};
 pub(crate) use error::{CommandError, Exit};
 use recovery::model::Selection;
 use std::io::{IsTerminal, Write};
+pub(crate) use table::TextTable;
 #[cfg(feature = "demo")]
 pub(crate) use text::quoted;
-pub(crate) use text::{count, line};
+pub(crate) use text::{count, line, when};
 use time::format_description::well_known::Rfc3339;
 
 /// At the end of every command's help.
@@ -40,6 +43,10 @@ pub(crate) enum Command {
     Dlq(dlq::Dlq),
     /// Replays: send dead letters again, to the stage in which they failed
     Replay(replay::Replay),
+    /// Stored events validated once more, after a contract was added: typed rows of what was stored whole
+    Revalidate(revalidate::Revalidate),
+    /// Refused requests: group, list, show and explain what the edge did not accept
+    Rejections(rejections::Rejections),
     /// Show every step of an event, by event id, entity key (payment id) or traceparent
     #[command(after_help = "Example: eventflow trace pay_4711")]
     Trace(trace::TraceArgs),
@@ -61,7 +68,15 @@ pub(crate) enum Command {
 
 /// Adds the exit codes to the long help of every on-call command: clap has no text that subcommands inherit.
 pub(crate) fn with_exit_codes(command: Clap) -> Clap {
-    let commands = ["dlq", "replay", "trace", "audit", "explain"];
+    let commands = [
+        "dlq",
+        "replay",
+        "revalidate",
+        "rejections",
+        "trace",
+        "audit",
+        "explain",
+    ];
     commands.into_iter().fold(command, |command, name| {
         command.mut_subcommand(name, |command| {
             add_exit_codes(command).mut_subcommands(add_exit_codes)
@@ -82,6 +97,8 @@ pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), Comman
     match command {
         Command::Dlq(dlq) => dlq::run(dlq).await,
         Command::Replay(replay) => replay::run(replay).await,
+        Command::Revalidate(revalidate) => revalidate::run(revalidate).await,
+        Command::Rejections(rejections) => rejections::run(rejections).await,
         Command::Trace(args) => trace::trace(args).await,
         Command::Audit(audit) => trace::audit(audit).await,
         Command::Explain(explain) => trace::explain(explain).await,

@@ -34,7 +34,8 @@ pub(crate) async fn reindex(
     let recovery = Context::new(role.pipeline, Some(role.common.kafka))?;
     let work = async {
         recovery::migrate_if_needed(&recovery).await?;
-        let who = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        let name = std::env::var("USER").ok();
+        let who = recovery::database_person(&recovery, name.as_deref()).await?;
         reindex::reindex(&recovery, &who, |found| {
             tracing::info!(event = "reindexing", ?found);
         })

@@ -1,4 +1,4 @@
-//! `docs/reference/` is written from the code: every code, metric, flag and route. The tests here fail when a page is stale;
+//! `docs/reference/` is written from the code: every code, metric, flag, route and preset. The tests here fail when a page is stale;
 //! `script/reference` runs them with `EVENTFLOW_WRITE_REFERENCE` set, and then they write the pages instead.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -7,6 +7,7 @@ mod codes;
 mod commands;
 mod documents;
 mod metrics;
+mod presets;
 mod routes;
 mod source;
 

@@ -7,13 +7,13 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 /// One event; the stand-ins below are overwritten. The hundreds of the amount are never 0, so that its width is fixed.
-const EVENT: &str = r#"{"event_id":"IIIIIIII-IIII-IIII-IIII-IIIIIIIIIIII","event_type":"payment.authorized.v1","schema_version":1,"source":"load","timestamp":"TTTT-TT-TTTTT:TT:TT.TTTT","payload":{"payment_id":"pay_PPPPPPPP-PPPP-PPPP-PPPP-PPPPPPPPPPPP","order_id":"ord_1","amount":AAA.AA,"currency":"EUR","provider_auth_id":"auth_1"}}"#;
+const EVENT: &str = r#"{"event_id":"IIIIIIII-IIII-IIII-IIII-IIIIIIIIIIII","event_type":"payment.authorized.v1","schema_version":1,"timestamp":"TTTT-TT-TTTTT:TT:TT.TTTT","payload":{"payment_id":"pay_PPPPPPPP-PPPP-PPPP-PPPP-PPPPPPPPPPPP","order_id":"ord_1","amount":AAA.AA,"currency":"EUR","provider_auth_id":"auth_1"}}"#;
 const ID_BYTES: usize = 36;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Builds the requests of one worker, all in the same two buffers.
-pub(super) struct Composer {
+pub(super) struct Payments {
     head: Vec<u8>,
     body: Vec<u8>,
     rng: fastrand::Rng,
@@ -27,7 +27,7 @@ pub(super) struct Composer {
     pub(super) ids: Vec<Uuid>,
 }
 
-impl Composer {
+impl Payments {
     pub(super) fn new(target: &Target) -> Self {
         let body = vec![EVENT; target.batch].join("\n").into_bytes();
         let kind = if target.batch > 1 {
@@ -97,7 +97,7 @@ impl Composer {
 mod tests {
     use super::*;
     use contracts::Secret;
-    use contracts::event::Catalog;
+    use contracts::event::{Catalog, Envelope};
     use simulator::delivery::signer;
 
     #[test]
@@ -110,8 +110,9 @@ mod tests {
             source: "w".into(),
             verifier,
             batch: 50,
+            vendors: Vec::new().into(),
         };
-        let mut composer = Composer::new(&target);
+        let mut composer = Payments::new(&target);
         let contracts = Catalog::builtin();
         let mut ids = std::collections::HashSet::new();
         for _ in 0..20 {
@@ -120,8 +121,10 @@ mod tests {
             let body = text.split_once("\r\n\r\n").unwrap().1;
             assert!(text.contains(&format!("content-length: {}\r\n", body.len())));
             for (line, id) in body.split('\n').zip(&composer.ids) {
-                let event = contracts.validate(line.as_bytes()).unwrap();
-                assert_eq!(event.event_id(), id.to_string());
+                let event = contracts
+                    .validate(Envelope::own(line.as_bytes()).unwrap())
+                    .unwrap();
+                assert_eq!(event.envelope().id, id.to_string());
                 assert!(line.contains(&format!("pay_{id}")) && ids.insert(*id));
             }
         }

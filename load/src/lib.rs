@@ -8,15 +8,17 @@
 //! more than the server measures itself.
 
 mod compose;
+mod vendors;
 mod wire;
 
-use compose::Composer;
+use compose::Payments;
 use contracts::Secret;
 use contracts::webhook::signature::Verifier;
 use hdrhistogram::Histogram;
 use runtime::config::{ConfigError, parse_positive_duration};
 use simulator::delivery::{signer, source_of};
 use simulator::journal::{Journal, Line};
+use simulator::vendor::{Played, Vendor};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -24,12 +26,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use vendors::Turns;
 use wire::Wire;
 
 /// The load, and its target.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
-    /// Webhook URL, http only; with --batch, requests go to its /batch
+    /// Webhook URL, http only; with --batch, requests go to its /batch; with --as, to the webhook URLs of the vendors at its host
     #[arg(
         long,
         env = "EVENTFLOW_WEBHOOK_URL",
@@ -37,7 +40,7 @@ pub struct LoadArgs {
         default_value = "http://localhost:8000/api/webhooks/payment-authorized"
     )]
     pub url: String,
-    /// Secret requests are signed with
+    /// Secret requests are signed with, unless --as says which vendors do
     #[arg(
         long,
         env = "EVENTFLOW_WEBHOOK_SIGNING_SECRET",
@@ -46,6 +49,9 @@ pub struct LoadArgs {
         default_value = "eventflow-local-secret"
     )]
     pub secret: Secret,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub played: Played,
     /// Requests per second, sent on schedule however slow the answers are (open loop)
     #[arg(long, default_value_t = 1000.0)]
     pub rate: f64,
@@ -139,6 +145,45 @@ struct Target {
     source: String,
     verifier: Verifier,
     batch: usize,
+    /// Who sends instead of the payments, in turn; none of them is the payments' source
+    vendors: Arc<Vec<Vendor>>,
+}
+
+/// The requests of one worker.
+enum Composer {
+    Payments(Payments),
+    Vendors(Turns),
+}
+
+impl Composer {
+    fn new(target: &Target) -> Self {
+        match target.vendors.is_empty() {
+            true => Self::Payments(Payments::new(target)),
+            false => Self::Vendors(Turns::new(target)),
+        }
+    }
+
+    /// Signs a request of fresh events, and counts them.
+    fn compose(&mut self, target: &Target) -> anyhow::Result<(&[u8], u64)> {
+        match self {
+            Self::Payments(payments) => {
+                payments.compose(target);
+                Ok((&payments.request, target.batch as u64))
+            }
+            Self::Vendors(turns) => turns.compose(target),
+        }
+    }
+
+    /// Calls this with source and id of each event of the last request.
+    fn each_event(&self, target: &Target, mut call: impl FnMut(&str, &str)) {
+        match self {
+            Self::Payments(payments) => {
+                let ids = payments.ids.iter();
+                ids.for_each(|id| call(&target.source, &id.to_string()));
+            }
+            Self::Vendors(turns) => turns.each_event(call),
+        }
+    }
 }
 
 /// What all workers share.
@@ -307,30 +352,27 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Counts> {
             continue;
         }
         counts.late.saturating_record(micros(now - due));
-        composer.compose(&run.target);
-        let status = wire.exchange(&composer.request).await;
+        let (request, events) = composer.compose(&run.target)?;
+        let status = wire.exchange(request).await;
         counts.latency.saturating_record(micros(due.elapsed()));
         let ok = matches!(status, Some(200..=299));
         if ok {
-            counts.accepted += run.target.batch as u64;
+            counts.accepted += events;
         }
         *counts.answers.entry(status).or_default() += 1;
         if let Some(journal) = &run.journal {
-            for id in &composer.ids {
-                let event_id = &id.to_string();
-                let (source, expected, statuses) =
-                    (&run.target.source, Line::expected(None), &[status]);
+            composer.each_event(&run.target, |source, event_id| {
                 journal.write(&Line {
                     event_id,
                     source,
                     fault: None,
-                    expected,
+                    expected: Line::expected(None),
                     ok,
                     attempts: 1,
-                    statuses,
+                    statuses: &[status],
                     code: None,
                 });
-            }
+            });
         }
     }
     Ok(counts)
@@ -371,6 +413,16 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
         return Err(ConfigError::new("--duration", "must be above 0"));
     }
     let verifier = signer(args.secret.clone())?;
+    let vendors = match args.played.is_asked() {
+        true if args.batch > 1 => {
+            return Err(ConfigError::new(
+                "--batch",
+                "vendors of --as send as their presets say; remove it",
+            ));
+        }
+        true => args.played.vendors()?.1,
+        false => Vec::new(),
+    };
     Ok(Target {
         host: address.clone(),
         address,
@@ -378,5 +430,6 @@ fn target(args: &LoadArgs) -> Result<Target, ConfigError> {
         source: source_of(&url),
         verifier,
         batch: args.batch,
+        vendors: Arc::new(vendors),
     })
 }

@@ -10,9 +10,11 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use common::{Receiver, SECRET, problem};
 use contracts::Secret;
+use contracts::webhook::signature::SignedRequest;
 use contracts::webhook::source::Sources;
 use load::{LoadArgs, run};
 use runtime::config::parse_duration;
+use simulator::vendor::{Folder, Played};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ fn args(url: &str) -> LoadArgs {
     LoadArgs {
         url: url.to_owned(),
         secret: Secret::new(SECRET),
+        played: Played::default(),
         rate: 1000.0,
         max: false,
         batch: 1,
@@ -71,7 +74,7 @@ async fn every_request_is_signed_every_id_unique_every_answer_counted() {
             .get("payment-authorized")
             .unwrap()
             .verifier
-            .verify(&headers, &body, now)
+            .verify(&SignedRequest::post(&headers, &body), now)
             .unwrap();
         for line in body.split(|byte| *byte == b'\n') {
             let event: serde_json::Value = serde_json::from_slice(line).unwrap();
@@ -191,4 +194,68 @@ async fn a_load_that_cannot_work_says_why() {
     assert_eq!(run(&good, cancelled).await.unwrap().requests, 0);
     assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
     assert!(parse_duration("soon").is_err());
+}
+
+#[tokio::test]
+async fn vendors_are_sent_in_turn_each_signed_as_it_signs() {
+    let files = tempfile::tempdir().unwrap();
+    let names = ["stripe", "github", "adyen", "discord"].map(str::to_owned);
+    let folder = Folder::of_presets(files.path(), &names).unwrap();
+    let resolve = |reference: &str| runtime::files::resolve_secret(reference);
+    let text = std::fs::read_to_string(folder.file()).unwrap();
+    let sources = std::sync::Arc::new(Sources::from_toml(&text, &resolve).unwrap());
+    let verify = axum::routing::post({
+        move |axum::extract::Path(source): axum::extract::Path<String>,
+              headers: axum::http::HeaderMap,
+              body: axum::body::Bytes| async move {
+            let now = runtime::clock::now_micros() / 1_000_000;
+            let verifier = &sources.get(&source).unwrap().verifier;
+            match verifier.verify(&SignedRequest::post(&headers, &body), now) {
+                Ok(_) => StatusCode::OK,
+                Err(_) => StatusCode::UNAUTHORIZED,
+            }
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let app = Router::new().route("/api/webhooks/{source}", verify);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let journal = tempfile::NamedTempFile::new().unwrap();
+    let wanted = LoadArgs {
+        max: true,
+        requests: Some(40),
+        connections: 1,
+        journal: Some(journal.path().to_owned()),
+        played: Played::of(&folder.file(), &["stripe", "adyen", "discord"]),
+        ..args(&url)
+    };
+    let report = run(&wanted, CancellationToken::new()).await.unwrap();
+    assert_eq!(report.answers, BTreeMap::from([("200".to_owned(), 40)]));
+    let lines = std::fs::read_to_string(journal.path()).unwrap();
+    let mut by_source: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| line[name].as_str().unwrap().to_owned();
+        assert!(
+            by_source
+                .entry(text("source"))
+                .or_default()
+                .insert(text("event_id")),
+            "{line}"
+        );
+    }
+    let sent: BTreeMap<&str, usize> = by_source
+        .iter()
+        .map(|(source, ids)| (source.as_str(), ids.len()))
+        .collect();
+    // Of 40 requests in turns of three, 13 or 14 are each one's; Adyen's have two events.
+    assert!(
+        sent["stripe"] >= 13 && sent["discord"] >= 13 && sent["adyen"] >= 26,
+        "{sent:?}"
+    );
+    assert_eq!(
+        report.events_accepted as usize,
+        sent.values().sum::<usize>()
+    );
+    assert_eq!(sent.len(), 3, "GitHub was not asked for");
 }

@@ -5,15 +5,21 @@
 //! continues at the database's offsets ([`handler`]). What PostgreSQL refuses for its content, and the same id with other content, is
 //! dead-lettered first; the offsets move past it after the dead letter is acknowledged.
 //!
+//! [`views`] shows the rows typed, a view for each contract.
+//!
 //! What a row is and what becomes of it is in [`store::row`] and [`store::fate`]: recovery's dry run asks there too.
 
+mod copies;
+pub mod filtered;
 pub mod handler;
 pub mod metrics;
 pub mod report;
 mod rows;
+pub mod views;
 pub mod writer;
 
 use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
+use runtime::connection::Connection;
 use runtime::consumer::{self, StageArgs};
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
@@ -81,6 +87,14 @@ impl Role for Config {
         Registry::new(&self.registry).map(drop)
     }
 
+    fn connections(&self) -> Vec<Connection> {
+        vec![
+            Connection::kafka(&self.common.kafka),
+            Connection::registry(&self.registry),
+            self.database.connection(self.name()),
+        ]
+    }
+
     fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
         metrics::describe();
         let config = self.clone();
@@ -123,7 +137,7 @@ pub async fn consume(
     );
     let settings = config
         .stage
-        .settings(kafka, &config.group, topics, Some(retry));
+        .settings(kafka, &config.group, topics, Some(retry), "persistence");
     consumer::run(settings, handler, Some(publisher.clone()), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;
     Ok(())

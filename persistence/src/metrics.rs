@@ -5,6 +5,9 @@ use metrics::{Unit, counter, describe_counter, describe_histogram};
 /// Rows inserted.
 pub const STORED: &str = "eventflow_persistence_events_stored_total";
 pub(crate) const DUPLICATES: &str = "eventflow_persistence_events_duplicate_total";
+pub(crate) const COPIES: &str = "eventflow_persistence_events_copied_total";
+pub(crate) const FILTERED: &str = "eventflow_persistence_events_filtered_total";
+pub(crate) const RETYPED: &str = "eventflow_persistence_rows_retyped_total";
 pub(crate) const CONFLICTS: &str = "eventflow_persistence_events_conflicting_total";
 pub(crate) const REFUSED: &str = "eventflow_persistence_rows_refused_total";
 pub(crate) const AGE_SECONDS: &str = "eventflow_persistence_webhook_to_row_seconds";
@@ -18,14 +21,25 @@ pub fn describe() {
         "Further deliveries of stored events, same content"
     );
     describe_counter!(
+        COPIES,
+        "Of the duplicates, signed bodies that came again under another id, which their signature does not cover"
+    );
+    describe_counter!(FILTERED, "Events that a rule of their source filters");
+    describe_counter!(
+        RETYPED,
+        "Rows of the generic contract or an older version, typed by a contract that says more"
+    );
+    describe_counter!(
         CONFLICTS,
         "Deliveries of a stored event's id with other content, dead-lettered"
     );
     describe_counter!(REFUSED, "Rows PostgreSQL refused, dead-lettered");
     // At zero: a series that begins with its first rows hides them from `increase`.
-    [STORED, DUPLICATES, CONFLICTS, REFUSED]
-        .into_iter()
-        .for_each(|name| counter!(name).increment(0));
+    [
+        STORED, DUPLICATES, COPIES, FILTERED, RETYPED, CONFLICTS, REFUSED,
+    ]
+    .into_iter()
+    .for_each(|name| counter!(name).increment(0));
     describe_histogram!(
         AGE_SECONDS,
         Unit::Seconds,

@@ -1,34 +1,48 @@
 //! A batch's rows in the database: inserted, or classified by what is there.
 
+use crate::copies;
 use sqlx::{FromRow, PgConnection};
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 use store::fate::{Fate, RawEvent, RawEvents, Stored, decide};
-use store::row::{EventRow, Insert, RawPosition};
+use store::refused::Refusals;
+use store::row::{EventRow, Insert, Outdone, RawPosition, Retype};
 
-static INSERT: LazyLock<Insert> = LazyLock::new(|| Insert::into_table("events"));
+pub(crate) static INSERT: LazyLock<Insert> = LazyLock::new(|| Insert::into_table("events"));
 
-/// Inserts what is new and decides the fate of the rest.
+static RETYPE: LazyLock<Retype> = LazyLock::new(|| Retype::in_table("events", "retyped"));
+
+/// Inserts what is new and not refused, and decides the fate of the rest.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
+    refusals: &Refusals,
 ) -> Result<Vec<Fate>, sqlx::Error> {
-    if !rows.iter().any(|row| row.replayed) {
-        return insert_all(connection, rows).await;
+    let mut fates: Vec<Option<Fate>> = refusals
+        .iter()
+        .map(|refusal| Some(Fate::Refused(refusal.as_ref()?.to_string())))
+        .collect();
+    if rows.iter().any(|row| row.replayed) {
+        // Replays beside live rows: those whose raw record is another event already are not inserted.
+        let mut events = raw_events(connection, rows).await?;
+        for (row, fate) in rows.iter().zip(&mut fates) {
+            let conflict = match fate {
+                Some(_) => events.conflict_of_refused(row),
+                None => events.conflict(row),
+            };
+            *fate = conflict.map(Fate::Conflict).or(fate.take());
+        }
     }
-    // Replays beside live rows: those whose raw record is another event already are not inserted.
-    let mut events = raw_events(connection, rows).await?;
-    let conflicts: Vec<Option<String>> = rows.iter().map(|row| events.conflict(row)).collect();
     let new: Vec<&EventRow<'_>> = rows
         .iter()
-        .zip(&conflicts)
-        .filter(|(_, conflict)| conflict.is_none())
+        .zip(&fates)
+        .filter(|(_, fate)| fate.is_none())
         .map(|(row, _)| *row)
         .collect();
-    let mut fates = insert_all(connection, &new).await?.into_iter();
-    Ok(conflicts
+    let mut inserted = copies::insert(connection, &new).await?.into_iter();
+    Ok(fates
         .into_iter()
-        .filter_map(|conflict| conflict.map(Fate::Conflict).or_else(|| fates.next()))
+        .filter_map(|fate| fate.or_else(|| inserted.next()))
         .collect())
 }
 
@@ -37,25 +51,26 @@ async fn raw_events(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
 ) -> Result<RawEvents, sqlx::Error> {
-    let replayed: Vec<RawPosition> = rows
+    let replayed: Vec<&RawPosition> = rows
         .iter()
         .filter(|row| row.replayed)
-        .map(|row| row.raw)
+        .map(|row| &row.raw)
         .collect();
     let found: Vec<RawEvent> = sqlx::query_as(
-        "SELECT f.raw_partition, f.raw_offset, f.source, f.event_id
-         FROM UNNEST($1::integer[], $2::bigint[]) AS batch (raw_partition, raw_offset)
-         JOIN event_fates f ON f.raw_partition = batch.raw_partition AND f.raw_offset = batch.raw_offset",
+        "SELECT f.raw_epoch, f.raw_partition, f.raw_offset, f.source, f.event_id
+         FROM UNNEST($1::integer[], $2::bigint[], $3::text[]) AS batch (raw_partition, raw_offset, raw_epoch)
+         JOIN event_fates f USING (raw_partition, raw_offset, raw_epoch)",
     )
-    .bind(replayed.iter().map(|raw| raw.0).collect::<Vec<_>>())
-    .bind(replayed.iter().map(|raw| raw.1).collect::<Vec<_>>())
+    .bind(replayed.iter().map(|raw| raw.partition).collect::<Vec<_>>())
+    .bind(replayed.iter().map(|raw| raw.offset).collect::<Vec<_>>())
+    .bind(replayed.iter().map(|raw| &*raw.epoch).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     Ok(RawEvents::known(found))
 }
 
 /// One statement inserts, one looks up what was there.
-async fn insert_all(
+pub(crate) async fn insert_all(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
 ) -> Result<Vec<Fate>, sqlx::Error> {
@@ -67,36 +82,87 @@ async fn insert_all(
         return Ok(vec![Fate::Stored; rows.len()]);
     }
     let existing = lookup(connection, rows).await?;
+    let mut differences = differences(connection, rows, &existing).await?;
     // Of the rows that are from our own raw records, the youngest are those just inserted. Asking the insert to return them would
     // cost every batch what only one with duplicates needs.
-    let mut ours: Vec<(i64, RawPosition)> = rows
+    let mut ours: Vec<(i64, &RawPosition)> = rows
         .iter()
         .filter_map(|row| {
             existing
                 .get(&row.key())
-                .filter(|(stored, _)| stored.raw == row.raw)
-                .map(|(_, seq)| (*seq, row.raw))
+                .filter(|stored| stored.raw == row.raw)
+                .map(|stored| (stored.seq, &row.raw))
         })
         .collect();
     ours.sort_unstable();
     ours.dedup();
-    let mut new: HashSet<RawPosition> = ours
+    let mut new: HashSet<&RawPosition> = ours
         .into_iter()
         .rev()
         .take(inserted)
         .map(|(_, raw)| raw)
         .collect();
-    rows.iter()
-        .map(|row| {
+    let fates = rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| {
             // Not inserted and not there: somebody deleted it between the two statements. Retried, it is inserted.
-            let (stored, _) = existing.get(&row.key()).ok_or(sqlx::Error::RowNotFound)?;
+            let found = existing.get(&row.key()).ok_or(sqlx::Error::RowNotFound)?;
+            let stored = Stored {
+                raw: found.raw.clone(),
+                differences: differences.remove(&index),
+                contract: found.contract.clone(),
+                edited: found.edited,
+            };
             // A raw record inserted here is stored once; its second copy in the same batch, like one of an earlier transaction, was before.
-            Ok(match decide(row, Some(stored)) {
+            Ok(match decide(row, Some(&stored)) {
                 Fate::StoredBefore if new.remove(&row.raw) => Fate::Stored,
                 fate => fate,
             })
         })
-        .collect()
+        .collect::<Result<Vec<Fate>, sqlx::Error>>()?;
+    retype(connection, rows, &existing, fates).await
+}
+
+/// Types rows by contracts that say more. Of several for one row, the one that says most; what comes too late changes nothing.
+async fn retype(
+    connection: &mut PgConnection,
+    rows: &[&EventRow<'_>],
+    existing: &Existing,
+    mut fates: Vec<Fate>,
+) -> Result<Vec<Fate>, sqlx::Error> {
+    let mut most: HashMap<i64, (usize, Outdone<'_>)> = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        let found = existing.get(&row.key());
+        let (Fate::Retyped, Some(found), Some(contract)) = (
+            &fates[index],
+            found,
+            found.and_then(|found| found.contract.as_deref()),
+        ) else {
+            continue;
+        };
+        let seq = found.seq;
+        let outdone = Outdone { seq, contract, row };
+        match most.get(&seq) {
+            Some((_, other)) if !row.says_more_than(other.row.contract) => {}
+            Some(_) | None => drop(most.insert(seq, (index, outdone))),
+        }
+    }
+    if most.is_empty() {
+        return Ok(fates);
+    }
+    let outdone: Vec<Outdone<'_>> = most.values().map(|(_, outdone)| *outdone).collect();
+    let changed = RETYPE.run(connection, &outdone).await?;
+    let changed: HashSet<usize> = changed
+        .iter()
+        .filter_map(|seq| most.get(seq).map(|(index, _)| *index))
+        .collect();
+    for (index, fate) in fates.iter_mut().enumerate() {
+        if *fate == Fate::Retyped && !changed.contains(&index) {
+            *fate = Fate::StoredBefore;
+        }
+    }
+    Ok(fates)
 }
 
 /// A stored row.
@@ -105,20 +171,22 @@ struct Found {
     source: String,
     event_id: String,
     content_hash: Vec<u8>,
-    raw_partition: i32,
-    raw_offset: i64,
+    contract: Option<String>,
+    edited: bool,
+    #[sqlx(flatten)]
+    raw: RawPosition,
     seq: i64,
 }
 
-/// Stored rows, and their number in the order of insertion, by (source, event id).
-type Existing = HashMap<(String, String), (Stored, i64)>;
+/// Stored rows by (source, event id).
+type Existing = HashMap<(String, String), Found>;
 
 async fn lookup(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
 ) -> Result<Existing, sqlx::Error> {
     let found: Vec<Found> = sqlx::query_as(
-        "SELECT e.source, e.event_id, e.content_hash, e.raw_partition, e.raw_offset, e.seq
+        "SELECT e.source, e.event_id, e.content_hash, e.contract, e.edited_by IS NOT NULL AS edited, e.raw_epoch, e.raw_partition, e.raw_offset, e.seq
          FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
          JOIN events e ON e.source = batch.source AND e.event_id = batch.event_id",
     )
@@ -130,35 +198,70 @@ async fn lookup(
     )
     .fetch_all(connection)
     .await?;
-    let entry = |row: Found| {
-        let stored = Stored {
-            content_hash: row.content_hash,
-            raw: (row.raw_partition, row.raw_offset),
-        };
-        ((row.source, row.event_id), (stored, row.seq))
-    };
+    let entry = |row: Found| ((row.source.clone(), row.event_id.clone()), row);
     Ok(found.into_iter().map(entry).collect())
 }
 
-/// Records further deliveries; returns those that were not recorded before.
+/// Contents looked at at once: each may be as large as a body.
+const CONTENTS_AT_ONCE: usize = 16;
+
+/// By index, the rows whose content differs from what is stored, and where. Only those with another hash are looked at.
+async fn differences(
+    connection: &mut PgConnection,
+    rows: &[&EventRow<'_>],
+    existing: &Existing,
+) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
+    let other_hash = |(_, row): &(usize, &&EventRow<'_>)| {
+        let stored = existing.get(&row.key());
+        stored.is_some_and(|stored| stored.content_hash != row.content_hash)
+    };
+    let suspects: Vec<(usize, &&EventRow<'_>)> =
+        rows.iter().enumerate().filter(other_hash).collect();
+    let mut differences = HashMap::new();
+    for suspects in suspects.chunks(CONTENTS_AT_ONCE) {
+        let seqs: Vec<i64> = suspects
+            .iter()
+            .filter_map(|(_, row)| existing.get(&row.key()).map(|stored| stored.seq))
+            .collect();
+        let contents: Vec<(i64, String, String)> =
+            sqlx::query_as("SELECT seq, event_type, payload::text FROM events WHERE seq = ANY($1)")
+                .bind(seqs)
+                .fetch_all(&mut *connection)
+                .await?;
+        for (index, row) in suspects {
+            let seq = existing.get(&row.key()).map(|stored| stored.seq);
+            let content = contents.iter().find(|(found, ..)| Some(*found) == seq);
+            let (_, event_type, payload) = content.ok_or(sqlx::Error::RowNotFound)?;
+            if let Some(found) = row.differences(event_type, payload) {
+                differences.insert(*index, found);
+            }
+        }
+    }
+    Ok(differences)
+}
+
+/// Records further deliveries, copies with the id under which their body is stored; returns those that were not recorded before.
 pub(crate) async fn record_duplicates(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
+    same_body_as: &[Option<&str>],
 ) -> Result<HashSet<RawPosition>, sqlx::Error> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
     let recorded: Vec<RawPosition> = sqlx::query_as(
-        "INSERT INTO duplicates (raw_partition, raw_offset, source, event_id, received_at)
-         SELECT * FROM UNNEST($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[])
+        "INSERT INTO duplicates (raw_partition, raw_offset, raw_epoch, source, event_id, received_at, same_body_as)
+         SELECT * FROM UNNEST($1::integer[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
          ON CONFLICT DO NOTHING
-         RETURNING raw_partition, raw_offset",
+         RETURNING raw_epoch, raw_partition, raw_offset",
     )
-    .bind(rows.iter().map(|row| row.raw.0).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.raw.1).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.raw.partition).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.raw.offset).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.raw.epoch).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.event.event_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.received_at).collect::<Vec<_>>())
+    .bind(same_body_as)
     .fetch_all(connection)
     .await?;
     Ok(recorded.into_iter().collect())

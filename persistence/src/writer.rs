@@ -1,5 +1,7 @@
 //! The database: one transaction a batch.
 
+use crate::copies::BODIES;
+use crate::filtered::{self, FilteredEvent};
 use crate::metrics as names;
 use crate::rows;
 use contracts::Secret;
@@ -8,11 +10,12 @@ use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use sqlx::postgres::PgPool;
 use std::time::Instant;
-use store::bisect;
 use store::connect::Schema;
+use store::copies;
 use store::fate::Fate;
 use store::fault::classify;
 use store::offsets::{self, BatchOffsets, BatchRecord, Positions};
+use store::refused;
 use store::row::EventRow;
 use tokio_util::sync::CancellationToken;
 
@@ -25,11 +28,16 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// What other roles may read of it.
-pub const VIEWS: [&str; 4] = [
+pub const VIEWS: [&str; 9] = [
     "event_fates",
     "stored_events",
     "duplicate_deliveries",
+    "filtered_events",
+    "retyped_events",
+    "known_bodies",
     "read_offsets",
+    "first_raw_topic",
+    "set_back",
 ];
 
 /// A row, and where its record is in the batch.
@@ -96,41 +104,60 @@ impl Writer {
         &self,
         group: &str,
         rows: &[BatchRow<'_>],
+        unwanted: &[FilteredEvent<'_>],
         mut offsets: BatchOffsets,
         positions: &Positions,
     ) -> Result<Written, StageError> {
         let started = Instant::now();
         let events: Vec<&EventRow<'_>> = rows.iter().map(|row| &row.event).collect();
-        let (mut transaction, parts) = bisect::apply(
+        let (mut transaction, fates) = refused::apply(
             &self.pool,
             &events,
-            |connection, rows| Box::pin(rows::insert(connection, rows)),
-            |_, _, refusal| {
-                Box::pin(std::future::ready(Ok(vec![Fate::Refused(
-                    refusal.to_string(),
-                )])))
-            },
+            |connection, rows| Box::pin(rows::INSERT.refusals(connection, rows)),
+            |connection, rows, refusals| Box::pin(rows::insert(connection, rows, refusals)),
         )
         .await?;
-        let fates: Vec<Fate> = parts.into_iter().flatten().collect();
         let mut duplicates = Vec::new();
         for (row, fate) in rows.iter().zip(&fates) {
             match fate {
                 Fate::Stored => offsets.count_stored(row.record),
-                Fate::StoredBefore => {}
-                Fate::Duplicate => duplicates.push(row),
+                Fate::StoredBefore | Fate::Retyped => {}
+                Fate::Duplicate => duplicates.push((row, None)),
+                Fate::Copy(first) => duplicates.push((row, Some(first.as_str()))),
                 Fate::Conflict(_) | Fate::Refused(_) => offsets.block_at(row.record),
             }
         }
-        let events: Vec<&EventRow<'_>> = duplicates.iter().map(|row| &row.event).collect();
-        let mut new = rows::record_duplicates(&mut transaction, &events)
+        let settled = rows.iter().zip(&fates).filter(|(_, fate)| match fate {
+            Fate::Stored | Fate::Duplicate | Fate::Copy(_) => true,
+            Fate::StoredBefore | Fate::Retyped | Fate::Conflict(_) | Fate::Refused(_) => false,
+        });
+        let settled: Vec<&EventRow<'_>> = settled.map(|(row, _)| &row.event).collect();
+        filtered::forget(&mut transaction, &settled)
             .await
             .map_err(classify)?;
-        let new_duplicates = new.len();
-        duplicates
+        let events: Vec<&EventRow<'_>> = duplicates.iter().map(|(row, _)| &row.event).collect();
+        let same_body_as: Vec<Option<&str>> = duplicates.iter().map(|(_, id)| *id).collect();
+        let mut new = rows::record_duplicates(&mut transaction, &events, &same_body_as)
+            .await
+            .map_err(classify)?;
+        let (mut new_duplicates, mut new_copies) = (0, 0);
+        for (row, same_body_as) in &duplicates {
+            if new.remove(&row.event.raw) {
+                offsets.count_duplicate(row.record);
+                match same_body_as {
+                    None => new_duplicates += 1,
+                    Some(_) => new_copies += 1,
+                }
+            }
+        }
+        let mut first = filtered::record(&mut transaction, unwanted)
+            .await
+            .map_err(classify)?;
+        let filtered = first.len();
+        unwanted
             .iter()
-            .filter(|row| new.remove(&row.event.raw))
-            .for_each(|row| offsets.count_duplicate(row.record));
+            .filter(|event| first.remove(&event.raw))
+            .for_each(|event| offsets.count_filtered(event.record));
         let moves = offsets.before_dead_letters();
         let moved = offsets::advance(&mut transaction, group, &moves, positions).await?;
         transaction.commit().await.map_err(classify)?;
@@ -138,7 +165,10 @@ impl Writer {
         let count =
             |wanted: fn(&Fate) -> bool| fates.iter().filter(|fate| wanted(fate)).count() as u64;
         metrics::counter!(names::STORED).increment(count(|fate| matches!(fate, Fate::Stored)));
-        metrics::counter!(names::DUPLICATES).increment(new_duplicates as u64);
+        metrics::counter!(names::DUPLICATES).increment(new_duplicates + new_copies);
+        metrics::counter!(names::COPIES).increment(new_copies);
+        metrics::counter!(names::FILTERED).increment(filtered as u64);
+        metrics::counter!(names::RETYPED).increment(count(|fate| matches!(fate, Fate::Retyped)));
         metrics::counter!(names::CONFLICTS)
             .increment(count(|fate| matches!(fate, Fate::Conflict(_))));
         metrics::counter!(names::REFUSED).increment(count(|fate| matches!(fate, Fate::Refused(_))));
@@ -147,6 +177,16 @@ impl Writer {
             offsets,
             moved,
         })
+    }
+
+    /// Forgets signed bodies that no vendor sends again.
+    ///
+    /// # Errors
+    /// [`StageError`]
+    pub async fn forget_bodies(&self) -> Result<(), StageError> {
+        let mut connection = self.pool.acquire().await.map_err(classify)?;
+        let forgotten = copies::forget(&mut connection, BODIES).await;
+        forgotten.map(drop).map_err(classify)
     }
 
     /// The dead letters of a written batch are acknowledged: moves the offsets to its end, counts them, and returns where they are now.

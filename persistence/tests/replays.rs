@@ -5,10 +5,10 @@
 use clap::{Args, FromArgMatches};
 use contracts::Secret;
 use contracts::avro::framing;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use contracts::kafka::headers::{self, dlq};
 use contracts::kafka::topics;
-use runtime::admin::{OwnedRecord, read_all};
+use runtime::admin::{OwnedRecord, committed, read_all};
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings};
 use sandbox::broker::EmbeddedBroker;
@@ -31,6 +31,7 @@ const REPLAYED: &[(&str, &[u8])] = &[(headers::REPLAY_ID, b"job"), (headers::REP
 struct World {
     broker: EmbeddedBroker,
     pool: PgPool,
+    url: String,
     retry: String,
     publisher: Publisher,
     health: Health,
@@ -41,7 +42,7 @@ struct World {
 /// A registry that knows one schema.
 async fn registry() -> String {
     let avsc = Catalog::builtin()
-        .get("payment.authorized.v1")
+        .contract("payment.authorized.v1")
         .unwrap()
         .record_avsc
         .clone();
@@ -63,6 +64,13 @@ impl World {
             EmbeddedBroker::start(&[(topics::VALIDATED, 1), (topics::DLQ, 1), (&retry, 1)])
                 .unwrap();
         let url = database().await;
+        let pool = PgPool::connect(&url).await.unwrap();
+        Self::start_on(broker, url, pool).await
+    }
+
+    /// With what an earlier one left.
+    async fn start_on(broker: EmbeddedBroker, url: String, pool: PgPool) -> Self {
+        let retry = topics::retry(persistence::GROUP);
         let command = persistence::Config::augment_args(clap::Command::new("persistence"));
         let matches =
             command.get_matches_from(["persistence", "--registry-url", &registry().await]);
@@ -79,10 +87,10 @@ impl World {
         let (its_health, its_stop) = (health.clone(), stop.clone());
         let running =
             tokio::spawn(async move { persistence::consume(&config, its_health, its_stop).await });
-        let pool = PgPool::connect(&url).await.unwrap();
         let world = Self {
             broker,
             pool,
+            url,
             retry,
             publisher,
             health,
@@ -93,18 +101,20 @@ impl World {
         world
     }
 
-    /// Publishes an event made from this raw record.
+    /// Publishes an event made from this raw record; of none, when it is empty.
     async fn send(&self, topic: &str, raw: &str, id: &str, amount: &str, more: &[(&str, &[u8])]) {
-        let body = serde_json::json!({"event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "s",
+        let body = serde_json::json!({"event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1,
             "timestamp": "2026-01-02T03:04:05Z", "payload": {"payment_id": "p", "order_id": "o", "amount": amount, "currency": "EUR", "provider_auth_id": "a"}});
         let mut value = Vec::new();
         framing::frame(1, &mut value);
         Catalog::builtin()
-            .validate(body.to_string().as_bytes())
+            .validate(Envelope::own(body.to_string().as_bytes()).unwrap())
             .unwrap()
             .encode(&mut value);
         let headers = [(headers::RAW, raw.as_bytes())]
             .into_iter()
+            .filter(|(_, raw)| !raw.is_empty())
+            .chain([(headers::SOURCE, &b"s"[..])])
             .chain(more.iter().copied())
             .collect();
         let record = OutRecord {
@@ -302,5 +312,124 @@ async fn a_record_replayed_too_often_is_not_stored_and_the_offset_moves_past_it(
         Some("6"),
         "the count is kept"
     );
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_record_is_dead_lettered_and_takes_no_raw_records_place() {
+    let world = World::start().await;
+    for (raw, id) in [("", "stray"), ("here", "unreadable"), ("0:0", "innocent")] {
+        world.send(topics::VALIDATED, raw, id, "1", &[]).await;
+    }
+    world.settled(topics::VALIDATED, 3).await;
+    assert_eq!(world.rows().await, (vec!["innocent 1 0:0".to_owned()], 0));
+    let dead: Vec<_> = world
+        .dead()
+        .iter()
+        .map(|letter| (letter.header(dlq::CODE), letter.header(headers::RAW)))
+        .collect();
+    let code = Some("no_raw_record".to_owned());
+    assert_eq!(
+        dead,
+        [(code.clone(), None), (code, Some("here".to_owned()))],
+        "what it came with, and no place of its own"
+    );
+    world.finish().await;
+}
+
+/// Ids of two topics that had the same name.
+const OLD: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+const NEW: &str = "AAAAAAAAAAAAAAAAAAAAAg";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_a_recreated_raw_topic_share_no_place_with_those_of_the_old_one() {
+    let world = World::start().await;
+    let validated = topics::VALIDATED;
+    for (raw, id) in [
+        (format!("3:5:{OLD}"), "a"),
+        (format!("3:5:{NEW}"), "b"),
+        // The same event, delivered once more to each topic, at the same offset.
+        (format!("3:6:{OLD}"), "a"),
+        (format!("3:6:{NEW}"), "a"),
+        // Made by version 0.1, which wrote no id: the topic the database began with.
+        ("3:5".to_owned(), "a"),
+    ] {
+        world.send(validated, &raw, id, "1", &[]).await;
+    }
+    world.settled(validated, 5).await;
+    // A right replay is none of the old topic's business; one that claims another event's raw record still is a conflict.
+    let replays = [(format!("3:7:{NEW}"), "c"), (format!("3:5:{NEW}"), "d")];
+    for (raw, id) in &replays {
+        world.send(&world.retry, raw, id, "1", REPLAYED).await;
+    }
+    world.settled(&world.retry, 2).await;
+    let expected = ["a 1 3:5", "b 1 3:5", "c 1 3:7"]
+        .map(str::to_owned)
+        .to_vec();
+    assert_eq!(world.rows().await, (expected, 2));
+    let dead = world.dead();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        dead[0].header(headers::RAW),
+        Some(format!("3:5:{NEW}")),
+        "{:?}",
+        dead[0].header(dlq::DETAIL)
+    );
+    let epochs: Vec<String> = sqlx::query_scalar(
+        "SELECT raw_epoch FROM persistence.event_fates ORDER BY raw_epoch, raw_offset, fate",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let new = format!("@{NEW}");
+    assert_eq!(epochs, ["", "", &new, &new, &new]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_set_back_is_noticed_without_a_record_and_noted_at_the_restart() {
+    let world = World::start().await;
+    for number in 0..3 {
+        let raw = format!("3:{number}");
+        world.send(topics::VALIDATED, &raw, &raw, "1", &[]).await;
+    }
+    world.settled(topics::VALIDATED, 3).await;
+    world
+        .until("committed", async || {
+            let kafka = world.broker.kafka();
+            let next = tokio::task::spawn_blocking(move || {
+                committed(&kafka, persistence::GROUP, topics::VALIDATED)
+            });
+            next.await.unwrap().unwrap() == [(0, Some(3))]
+        })
+        .await;
+    // As a restore does it: rows and offsets are those of before.
+    for statement in [
+        "DELETE FROM persistence.events WHERE raw_offset > 0",
+        "UPDATE persistence.consumer_offsets SET next_offset = 1",
+    ] {
+        sqlx::query(statement).execute(&world.pool).await.unwrap();
+    }
+    let World {
+        broker,
+        pool,
+        url,
+        running,
+        ..
+    } = world;
+    let ended = tokio::time::timeout(DEADLINE, running).await.unwrap();
+    let error = ended.unwrap().unwrap_err().to_string();
+    assert!(error.contains("offset_behind"), "{error}");
+    // The supervisor starts it again.
+    let world = World::start_on(broker, url, pool).await;
+    world.settled(topics::VALIDATED, 3).await;
+    let rows = ["3:0 1 3:0", "3:1 1 3:1", "3:2 1 3:2"].map(str::to_owned);
+    assert_eq!(world.rows().await, (rows.to_vec(), 0));
+    let noted: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT topic, next_offset, committed FROM persistence.set_back")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(noted, [(topics::VALIDATED.to_owned(), 1, 3)]);
     world.finish().await;
 }

@@ -10,11 +10,13 @@ use store::scratch;
 
 const EVENTS: &str = "persistence.events";
 
-/// Columns that an insert gives: name, type, and whether it must give them.
+/// Columns that an insert gives (`raw_epoch` has a default, and `schema_version` is there, only for what
+/// version 0.1 still inserts during an upgrade): name, type, and whether it must give them.
 async fn columns(connection: &mut PgConnection, table: &str) -> Vec<(String, String, bool)> {
     sqlx::query_as(
         "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute
-         WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attidentity = '' AND NOT atthasdef
+         WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attidentity = '' AND (NOT atthasdef OR attname = 'raw_epoch')
+           AND attname <> 'schema_version'
          ORDER BY attname",
     )
     .bind(table)

@@ -11,6 +11,7 @@ use runtime::publisher::PublishError;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use swagger_ui_redist::SwaggerUi;
 
 pub(crate) fn routes() -> Router<Arc<Edge>> {
@@ -49,13 +50,20 @@ fn of_publishing() -> Vec<ApiError> {
     vec![
         ApiError::EmptyBody,
         ApiError::BrokenBody,
+        ApiError::AmbiguousLength,
         ApiError::BodyTimeout,
+        ApiError::BodyTooSlow,
         ApiError::BodyTooLarge(256 << 10),
+        ApiError::PeerOverShare,
+        ApiError::BodyBudgetFull,
         ApiError::Overloaded,
         ApiError::Draining,
         PublishError::TooLarge.into(),
         PublishError::QueueFull.into(),
-        PublishError::NotAcknowledged(String::new()).into(),
+        ApiError::Publish {
+            error: PublishError::NotAcknowledged(String::new()),
+            waited: Duration::from_millis(4500),
+        },
         PublishError::Refused(String::new()).into(),
     ]
 }
@@ -70,10 +78,17 @@ fn of_webhooks() -> Vec<ApiError> {
         SignatureError::TooOld.into(),
         SignatureError::InFuture.into(),
         SignatureError::SecretExpired.into(),
-        ApiError::AmbiguousLength,
+        ApiError::SignedAsBatch,
+        ApiError::MalformedGzip,
         ApiError::UnknownSource,
         ApiError::UnsupportedEncoding,
         ApiError::OverQuota {
+            retry_after_seconds: 1,
+        },
+        ApiError::OverUnprovenQuota {
+            retry_after_seconds: 1,
+        },
+        ApiError::RepeatedTooOften {
             retry_after_seconds: 1,
         },
         ApiError::TooManyFailures {
@@ -83,9 +98,32 @@ fn of_webhooks() -> Vec<ApiError> {
     all
 }
 
+/// Also of the sources whose body has several events.
+fn of_one() -> Vec<ApiError> {
+    let mut all = of_webhooks();
+    all.extend([
+        ApiError::TooManyEvents(1000),
+        ApiError::EventTooLarge(256 << 10),
+    ]);
+    all
+}
+
+/// What a handshake by GET may be refused with.
+fn of_handshakes() -> Vec<ApiError> {
+    vec![
+        ApiError::NoHandshake,
+        ApiError::UnknownSource,
+        ApiError::MethodNotAllowed,
+        ApiError::OverQuota {
+            retry_after_seconds: 1,
+        },
+    ]
+}
+
 fn of_batches() -> Vec<ApiError> {
     let mut all = of_webhooks();
     all.extend([
+        ApiError::BatchesOff,
         ApiError::MalformedBatch("expected value at line 1 column 1".to_owned()),
         ApiError::TooManyEvents(1000),
         ApiError::EventTooLarge(256 << 10),
@@ -115,7 +153,10 @@ fn answers(accepted: &Value, errors: &[ApiError]) -> Value {
     let mut all = Map::new();
     all.insert(
         "200".to_owned(),
-        json!({"description": "Acknowledged by all in-sync replicas", "content": {"application/json": {"schema": accepted}}}),
+        json!({
+            "description": "Acknowledged by all in-sync replicas. A source with an `answer` of its own answers with that: 200, 202 or 204, its body \
+                and content type",
+            "content": {"application/json": {"schema": accepted}}}),
     );
     for (status, errors) in by_status {
         let codes: Vec<_> = errors.iter().map(|error| error.code()).collect();
@@ -141,6 +182,17 @@ fn answers(accepted: &Value, errors: &[ApiError]) -> Value {
         all.insert(status.to_string(), answer);
     }
     Value::Object(all)
+}
+
+/// The answers to a handshake by GET.
+fn handshake_answers() -> Value {
+    let mut all = answers(&json!({}), &of_handshakes());
+    let text = json!({"schema": {"type": "string"}});
+    let object = json!({"schema": {"type": "object"}});
+    all["200"] = json!({
+        "description": "The vendor's challenge, given back as the source describes",
+        "content": {"text/plain": text, "application/json": object}});
+    all
 }
 
 /// The OpenAPI 3.1 document.
@@ -171,7 +223,7 @@ pub fn document() -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "EventFlow", "version": env!("CARGO_PKG_VERSION"), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "Signed webhooks in. A 200 means the event is durable; every accepted event ends stored, duplicate or \
+            "description": "Signed webhooks in. A 200 means the event is durable; every accepted event ends stored, duplicate, filtered or \
                 dead-lettered. Everything else is a problem document (RFC 9457) with a stable `code`. After 429, 503 or no answer, send \
                 the same request again: duplicates are harmless."},
         "servers": [{"url": "/"}],
@@ -180,22 +232,38 @@ pub fn document() -> Value {
             {"name": "ingest", "description": "For trusted callers: an API key instead of a signature"},
             {"name": "operations", "description": "For load balancers"}],
         "paths": {
-            "/api/webhooks/{source}": {"post": {
+            "/api/webhooks/{source}": {"get": {
+                "tags": ["webhooks"], "operationId": "handshake", "summary": "Answer a vendor's handshake", "parameters": [parameters[0]],
+                "description": "For sources that describe one by GET (`[[source.handshake]]`); 405 for all others. A handshake by POST goes where \
+                    events go. No handshake is an event.",
+                "responses": handshake_answers()}, "post": {
                 "tags": ["webhooks"], "operationId": "receiveEvent", "summary": "Receive one signed event", "parameters": parameters,
                 "description": "Which headers carry the signature is the source's configuration; those of the built-in source are below. \
-                    An authentic body that breaks its contract is accepted too, and dead-lettered with its reason.",
-                "requestBody": body("Event"), "responses": answers(&one, &of_webhooks())}},
+                    An authentic body that breaks its contract is accepted too, and dead-lettered with its reason. So are, where the source says so, \
+                    an authentic one outside its time window, and, while the source is in onboarding, one that is not authentic. For a source \
+                    with `items` a body has several events, and the answer says how many.",
+                "requestBody": {"required": true, "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/Event"}},
+                    "application/x-www-form-urlencoded": {"schema": {"type": "object", "description": "For sources whose body is a form"}}}},
+                "responses": answers(&one, &of_one())}},
             "/api/webhooks/{source}/batch": {"post": {
                 "tags": ["webhooks"], "operationId": "receiveBatch", "summary": "Receive many events under one signature",
-                "parameters": parameters, "description": "200 only when every event is acknowledged; otherwise send all again.",
+                "parameters": parameters, "description": "For sources that say so (batches = true). The content type says how to read the body: \
+                    `application/x-ndjson` (also `application/jsonl`) is one JSON object a line, anything else a JSON array of objects. \
+                    200 only when every event is acknowledged; otherwise send all again.",
                 "requestBody": {"required": true, "content": {
                     "application/x-ndjson": {"schema": {"type": "string", "description": "One event a line"}},
                     "application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Event"}}}}},
                 "responses": answers(&many, &of_batches())}},
             "/api/ingest": {"post": {
-                "tags": ["ingest"], "operationId": "ingestPayment", "summary": "Receive a bare payment", "security": [{"apiKey": []}],
-                "description": "It becomes an event of the source `ingest` with a new id.",
-                "requestBody": body("Payment"), "responses": answers(&one, &of_ingest())}},
+                "tags": ["ingest"], "operationId": "ingest", "summary": "Receive a bare payload", "security": [{"apiKey": []}],
+                "description": "It becomes an event of the source `ingest`, with a new id and the event type that the sources file names (`[ingest]`).",
+                "requestBody": body("Payload"), "responses": answers(&one, &of_ingest())}},
+            "/api/ingest/{event_type}": {"post": {
+                "tags": ["ingest"], "operationId": "ingestOfType", "summary": "Receive a bare payload of this event type", "security": [{"apiKey": []}],
+                "description": "As `/api/ingest`.",
+                "parameters": [{"name": "event_type", "in": "path", "required": true, "schema": {"type": "string"}, "example": "payment.refunded.v1"}],
+                "requestBody": body("Payload"), "responses": answers(&one, &of_ingest())}},
             "/health": {"get": {
                 "tags": ["operations"], "operationId": "health", "summary": "Alive", "responses": {"200": {
                     "description": "Alive", "content": {"application/json": {"schema": {
@@ -207,14 +275,12 @@ pub fn document() -> Value {
         "components": {
             "securitySchemes": {"apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
             "schemas": {
-                "Payment": {"type": "object", "required": ["payment_id", "order_id", "amount", "currency"], "properties": {
-                    "payment_id": {"type": "string", "example": "pay_1"}, "order_id": {"type": "string", "example": "ord_1"},
-                    "amount": {"type": ["number", "string"], "description": "Taken digit for digit", "example": "49.90"},
-                    "currency": {"type": "string", "example": "EUR"}, "provider_auth_id": {"type": "string", "example": "auth_1"}}},
-                "Event": {"type": "object", "required": ["event_id", "event_type", "schema_version", "source", "timestamp", "payload"], "properties": {
+                "Payload": {"type": "object", "description": "What the contract of the event type describes; numbers are taken digit for digit", "example": {
+                    "payment_id": "pay_1", "order_id": "ord_1", "amount": "49.90", "currency": "EUR", "provider_auth_id": "auth_1"}},
+                "Event": {"type": "object", "required": ["event_id", "event_type", "timestamp", "payload"], "properties": {
                     "event_id": {"type": "string", "example": "evt_1"}, "event_type": {"type": "string", "example": "payment.authorized.v1"},
-                    "schema_version": {"type": "integer", "example": 1}, "source": {"type": "string", "example": "payment-provider"},
-                    "timestamp": {"type": "string", "format": "date-time"}, "payload": {"$ref": "#/components/schemas/Payment"}}},
+                    "schema_version": {"type": "integer", "example": 1, "description": "When it is there, it must be the version of the contract"},
+                    "timestamp": {"type": "string", "format": "date-time"}, "payload": {"$ref": "#/components/schemas/Payload"}}},
                 "Ready": {"type": "object", "required": ["ready", "reasons"], "properties": {
                     "ready": {"type": "boolean"}, "reasons": {"type": "array", "items": {"type": "object", "required": ["check", "reason"],
                         "properties": {"check": {"type": "string"}, "reason": {"type": "string"}}}}}},
@@ -249,7 +315,8 @@ mod tests {
         let errors = [
             of_batches(),
             of_ingest(),
-            vec![ApiError::NotFound, ApiError::MethodNotAllowed],
+            of_handshakes(),
+            vec![ApiError::NotFound],
         ]
         .concat();
         let known: BTreeSet<&str> = errors.iter().map(ApiError::code).collect();
@@ -282,7 +349,16 @@ mod tests {
         );
         let codes = &answers["429"]["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]
             ["code"]["enum"];
-        assert_eq!(codes, &json!(["over_quota", "too_many_failures"]));
+        assert_eq!(
+            codes,
+            &json!([
+                "peer_over_share",
+                "over_quota",
+                "over_unproven_quota",
+                "repeated_too_often",
+                "too_many_failures"
+            ])
+        );
         assert!(
             answers["429"]["headers"]["Retry-After"].is_object()
                 && answers["503"]["headers"]["Retry-After"].is_object()

@@ -1,13 +1,19 @@
 //! The events of one request: handed to the Kafka client, acknowledged, counted, answered.
 
+use crate::Edge;
 use crate::error::ApiError;
-use crate::{Edge, metrics};
+use crate::metrics::{self, SourceMeter};
+use axum::Json;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use contracts::webhook::source::Source;
 use runtime::publisher::{Batch, OutRecord, PublishError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The events of one request, from the Kafka client to their acknowledgements.
 pub(crate) struct Events<'a> {
     batch: Batch,
+    meter: &'a SourceMeter,
     unconfirmed: Unconfirmed<'a>,
 }
 
@@ -28,9 +34,15 @@ impl Drop for Unconfirmed<'_> {
 
 impl<'a> Events<'a> {
     /// At most `expected` events.
-    pub(crate) fn of(edge: &Edge, source: &'a str, expected: usize) -> Self {
+    pub(crate) fn of(
+        edge: &Edge,
+        source: &'a str,
+        meter: &'a SourceMeter,
+        expected: usize,
+    ) -> Self {
         Self {
             batch: edge.publisher.batch(expected),
+            meter,
             unconfirmed: Unconfirmed { source, events: 0 },
         }
     }
@@ -41,25 +53,42 @@ impl<'a> Events<'a> {
         Ok(())
     }
 
-    /// Waits for every acknowledgement.
-    pub(crate) async fn settle(self, edge: &Edge) -> Result<(), ApiError> {
+    /// Waits for every acknowledgement, as long as the vendor waits for the answer. The records stay with the Kafka client after that.
+    pub(crate) async fn settle(self, edge: &Edge, deadline: Duration) -> Result<(), ApiError> {
         let Self {
             batch,
+            meter,
             mut unconfirmed,
         } = self;
         let started = Instant::now();
-        let failed = batch.wait(edge.publish_deadline).await;
-        edge.meters.ack_seconds.record(started.elapsed());
+        let failed = batch.wait(deadline).await;
+        let waited = started.elapsed();
+        edge.meters.ack_seconds.record(waited);
         if let Some((_, error)) = failed.into_iter().next() {
-            return Err(error.into());
+            return Err(ApiError::Publish { error, waited });
         }
-        edge.meters
-            .accepted(unconfirmed.source, std::mem::take(&mut unconfirmed.events));
+        meter.accepted(std::mem::take(&mut unconfirmed.events));
         Ok(())
     }
 }
 
-/// The answer to what was accepted.
+/// The answer to what was accepted: the source's own, where it has one.
+pub(crate) fn success(source: &Source, accepted: Accepted<'_>) -> Response {
+    let Some(answer) = &source.answer else {
+        return Json(accepted).into_response();
+    };
+    let mut response = (answer.status, answer.body.clone()).into_response();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    if let Some(kind) = &answer.content_type {
+        headers.insert(header::CONTENT_TYPE, kind.clone());
+        let nosniff = HeaderValue::from_static("nosniff");
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    }
+    response
+}
+
+/// What was accepted.
 #[derive(serde::Serialize)]
 pub(crate) struct Accepted<'a> {
     status: &'static str,

@@ -1,35 +1,42 @@
-//! `POST /api/webhooks/{source}` and `/batch`: verify, publish, await the acknowledgement, answer.
+//! `/api/webhooks/{source}` and `/batch`: verify, publish, await the acknowledgement, answer.
 
-use crate::body::read_body;
+use crate::Edge;
+use crate::batch;
 use crate::error::ApiError;
-use crate::publishing::{Accepted, Events};
-use crate::{Edge, metrics};
-use axum::Json;
+use crate::handshake;
+use crate::proof::{Admitted, Proof};
+use crate::publishing::{Accepted, Events, success};
+use crate::reading::{Received, open, read};
+use crate::records::{Part, common_headers, publish};
+use crate::rejections::{Refused, name_of};
+use crate::repeats::{self, PostedTo};
+use crate::vendors::Vendors;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Request, header};
+use axum::http::request::Parts as Head;
+use axum::http::{Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::kafka::headers as h;
-use contracts::webhook::signature::SignatureVerdict;
+use contracts::webhook::body::Parts;
 use contracts::webhook::source::Source;
-use runtime::clock::now_micros;
-use runtime::publisher::{OutRecord, RecordHeaders};
-use serde_json::value::RawValue;
+use runtime::publisher::RecordHeaders;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Receives one event.
+/// Receives the event, or the events, of one body.
 pub(crate) async fn receive(
     State(edge): State<Arc<Edge>>,
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let started = Instant::now();
-    let result = receive_one(&edge, &name, request).await;
-    answer(&edge, &name, started, result)
+    let (started, vendors) = (Instant::now(), edge.vendors());
+    let (head, body) = request.into_parts();
+    let mut read = None;
+    let result = receive_one(&edge, &vendors, &name, (&head, body), &mut read).await;
+    let seen = (&head, read.as_deref());
+    answer(&edge, &vendors, &name, seen, started, result)
 }
 
 /// Receives many events under one signature. 200 only when every one is acknowledged.
@@ -38,26 +45,52 @@ pub(crate) async fn receive_batch(
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let started = Instant::now();
-    let result = receive_many(&edge, &name, request).await;
-    answer(&edge, &name, started, result)
+    let (started, vendors) = (Instant::now(), edge.vendors());
+    let (head, body) = request.into_parts();
+    let mut read = None;
+    let result = receive_many(&edge, &vendors, &name, (&head, body), &mut read).await;
+    let seen = (&head, read.as_deref());
+    answer(&edge, &vendors, &name, seen, started, result)
+}
+
+/// Another method than POST: a handshake of a source that is asked by GET, or refused.
+pub(crate) async fn other_method(
+    State(edge): State<Arc<Edge>>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (started, vendors) = (Instant::now(), edge.vendors());
+    let (head, _) = request.into_parts();
+    let result = handshake::by_get(&vendors, &name, &head);
+    let refused = result.is_err();
+    let seen = (&head, None);
+    let mut response = answer(&edge, &vendors, &name, seen, started, result);
+    if refused {
+        let source = vendors.sources.get(&name);
+        handshake::allow(source, response.headers_mut());
+    }
+    response
 }
 
 fn answer(
     edge: &Edge,
+    vendors: &Vendors,
     name: &str,
+    (head, body): (&Head, Option<&[u8]>),
     started: Instant,
     result: Result<Response, ApiError>,
 ) -> Response {
     edge.meters.request_seconds.record(started.elapsed());
     result.unwrap_or_else(|error| {
-        // Only configured names become labels: the path is the client's.
-        let source = edge
-            .sources
-            .get(name)
-            .map_or_else(|| "unknown".to_owned(), |source| source.name.clone());
-        ::metrics::counter!(metrics::REQUESTS, "source" => source, "code" => error.code())
-            .increment(1);
+        let source = vendors.sources.get(name);
+        let refused = Refused {
+            source,
+            name: name_of(source),
+            head,
+            body,
+            peer: edge.proxies.client(&head.extensions, &head.headers),
+        };
+        edge.refused(&refused, &error);
         tracing::debug!(event = "request_refused", code = error.code());
         error.into_response()
     })
@@ -65,212 +98,147 @@ fn answer(
 
 async fn receive_one(
     edge: &Edge,
+    vendors: &Vendors,
     name: &str,
-    request: Request<Body>,
+    (head, body): (&Head, Body),
+    read_body: &mut Option<Bytes>,
 ) -> Result<Response, ApiError> {
-    let source = edge.sources.get(name).ok_or(ApiError::UnknownSource)?;
-    let _permit = edge
-        .in_flight
-        .try_acquire()
-        .map_err(|_| ApiError::Overloaded)?;
-    let (headers, body) = read(edge, source, request, source.body_limit_bytes).await?;
-    let verdict = verify(edge, source, &headers, &body)?;
-    edge.quotas.admit(&source.name, 1)?;
-    let common = common_headers(source, &headers, &verdict);
-    let event_id = source.event_id.find(&headers, &body);
-    let mut events = Events::of(edge, &source.name, 1);
+    let source = vendors.sources.get(name).ok_or(ApiError::UnknownSource)?;
+    if let Some(answered) = handshake::unsigned_post(vendors, source, head) {
+        return answered;
+    }
+    let limit = match source.body.has_items() {
+        true => source.batch_limit_bytes,
+        false => source.body_limit_bytes,
+    };
+    let mut received = read(edge, vendors, source, (head, body), limit).await?;
+    *read_body = Some(received.body.clone());
+    let proof = Proof::of(vendors, source, &received.signed())?;
+    let admitted = proof.admit(edge, vendors, source, &mut received, PostedTo::Single)?;
+    let opened = open(source, &received.body, &mut received.charge)?;
+    let body = &received.body;
+    if let Proof::Verified(verdict) = &proof
+        && let Some(answered) =
+            handshake::signed(vendors, source, head, opened.as_deref(), verdict.secret_id)
+    {
+        return answered;
+    }
+    if source.body.has_items()
+        && let Some(plain) = &opened
+    {
+        match source.body.parts(plain, edge.batch_max_events) {
+            Parts::Events(events) => {
+                let request = (vendors, source, &received);
+                return publish_all(edge, request, &proof, admitted, &events).await;
+            }
+            Parts::TooMany => return Err(ApiError::TooManyEvents(edge.batch_max_events)),
+            // One record and no event: the validator says so.
+            Parts::None => {}
+        }
+    }
+    proof.admit_events(vendors, source, 1)?;
+    let common = common_headers(source, head, &proof);
+    let json = opened.as_deref().unwrap_or_default();
+    let event_id = source.event.id.locate(&head.headers, json);
+    let mut events = Events::of(edge, &source.name, vendors.meter(source), 1);
     publish(
         edge,
         source,
-        &headers,
+        &head.headers,
         common,
         &mut events,
-        &body,
-        event_id.as_deref(),
+        Part {
+            value: body,
+            json,
+            digest: admitted.body.as_ref().map(repeats::Body::digest),
+            item: 0,
+        },
+        event_id.as_ref(),
     )?;
-    events.settle(edge).await?;
-    Ok(Json(Accepted::one(&source.name, event_id.as_deref())).into_response())
+    events.settle(edge, edge.deadline_of(source)).await?;
+    proof.count(source, 1);
+    if let Some(seen) = admitted.body {
+        seen.accepted(true, Instant::now());
+    }
+    let event_id = event_id.map(|found| found.text);
+    Ok(success(
+        source,
+        Accepted::one(&source.name, event_id.as_deref()),
+    ))
 }
 
 async fn receive_many(
     edge: &Edge,
+    vendors: &Vendors,
     name: &str,
-    request: Request<Body>,
+    (head, body): (&Head, Body),
+    read_body: &mut Option<Bytes>,
 ) -> Result<Response, ApiError> {
-    let source = edge.sources.get(name).ok_or(ApiError::UnknownSource)?;
-    let _permit = edge
-        .in_flight
-        .try_acquire()
-        .map_err(|_| ApiError::Overloaded)?;
-    let (headers, body) = read(edge, source, request, source.batch_limit_bytes).await?;
-    let verdict = verify(edge, source, &headers, &body)?;
-    let events = split(&body)?;
+    let source = vendors.sources.get(name).ok_or(ApiError::UnknownSource)?;
+    if !source.batches {
+        return Err(ApiError::BatchesOff);
+    }
+    let limit = source.batch_limit_bytes;
+    let mut received = read(edge, vendors, source, (head, body), limit).await?;
+    *read_body = Some(received.body.clone());
+    let proof = Proof::of(vendors, source, &received.signed())?;
+    let admitted = proof.admit(edge, vendors, source, &mut received, PostedTo::Batch)?;
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let events = batch::split(content_type, &received.body)?;
     if events.len() > edge.batch_max_events {
         return Err(ApiError::TooManyEvents(edge.batch_max_events));
     }
+    let request = (vendors, source, &received);
+    publish_all(edge, request, &proof, admitted, &events).await
+}
+
+/// The events of one signed body, all or nothing.
+async fn publish_all(
+    edge: &Edge,
+    (vendors, source, received): (&Vendors, &Source, &Received<'_>),
+    proof: &Proof<'_>,
+    admitted: Admitted<'_>,
+    events: &[&[u8]],
+) -> Result<Response, ApiError> {
+    let Received { head, body, .. } = received;
     if events
         .iter()
         .any(|event| event.len() > source.body_limit_bytes)
     {
         return Err(ApiError::EventTooLarge(source.body_limit_bytes));
     }
-    edge.quotas.admit(&source.name, events.len())?;
+    // An empty array is a request of its own, too: it takes one.
+    proof.admit_events(vendors, source, events.len().max(1))?;
     // A part cannot be verified alone: each names the signed body it is a part of.
-    let whole = format!("sha256:{}", hex::encode(Sha256::digest(&body)));
-    let common = common_headers(source, &headers, &verdict).with(h::BATCH, Some(&whole));
-    let mut published = Events::of(edge, &source.name, events.len());
-    for event in &events {
-        let event_id = source.event_id.find(&headers, event);
+    let whole = format!("sha256:{}", hex::encode(Sha256::digest(body)));
+    let common: RecordHeaders = common_headers(source, head, proof).with(h::BATCH, Some(&whole));
+    let meter = vendors.meter(source);
+    let mut published = Events::of(edge, &source.name, meter, events.len());
+    let digest = admitted.body.as_ref().map(repeats::Body::digest);
+    for (item, event) in events.iter().copied().enumerate() {
+        let event_id = source.event.id.locate(&head.headers, event);
         publish(
             edge,
             source,
-            &headers,
+            &head.headers,
             common.clone(),
             &mut published,
-            event,
-            event_id.as_deref(),
+            Part {
+                value: event,
+                json: event,
+                digest,
+                item,
+            },
+            event_id.as_ref(),
         )?;
     }
-    published.settle(edge).await?;
-    Ok(Json(Accepted::many(&source.name, events.len())).into_response())
-}
-
-/// The cheap checks, then the body within its limits of size and time.
-async fn read(
-    edge: &Edge,
-    source: &Source,
-    request: Request<Body>,
-    limit: usize,
-) -> Result<(HeaderMap, Bytes), ApiError> {
-    let ambiguous = request
-        .extensions()
-        .get::<runtime::http::AmbiguousLength>()
-        .is_some_and(runtime::http::AmbiguousLength::seen);
-    let (parts, body) = request.into_parts();
-    let headers = parts.headers;
-    if ambiguous
-        || (headers.contains_key(header::CONTENT_LENGTH)
-            && headers.contains_key(header::TRANSFER_ENCODING))
-    {
-        return Err(ApiError::AmbiguousLength);
+    published.settle(edge, edge.deadline_of(source)).await?;
+    proof.count(source, events.len());
+    if let Some(seen) = admitted.body {
+        let is_the_body = events
+            .first()
+            .is_some_and(|first| *first == body.trim_ascii());
+        seen.accepted(is_the_body, Instant::now());
     }
-    if edge.shutdown.is_cancelled() {
-        return Err(ApiError::Draining);
-    }
-    if headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(ApiError::UnsupportedEncoding);
-    }
-    source
-        .verifier
-        .precheck(&headers)
-        .map_err(|error| edge.quotas.failed(&source.name, error.into()))?;
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        return Err(ApiError::BodyTooLarge(limit));
-    }
-    let body = read_body(edge, body, limit).await?;
-    Ok((headers, body))
-}
-
-fn verify<'a>(
-    edge: &'a Edge,
-    source: &'a Source,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<SignatureVerdict<'a>, ApiError> {
-    source
-        .verifier
-        .verify(headers, body, now_micros() / 1_000_000)
-        .map_err(|error| edge.quotas.failed(&source.name, error.into()))
-}
-
-/// NDJSON, or a JSON array, by its first byte. The parts are the body's own bytes.
-fn split(body: &[u8]) -> Result<Vec<&[u8]>, ApiError> {
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        let parts: Vec<&RawValue> = serde_json::from_slice(body)
-            .map_err(|error| ApiError::MalformedBatch(error.to_string()))?;
-        let parts: Vec<_> = parts
-            .into_iter()
-            .map(|part| part.get().as_bytes())
-            .collect();
-        return if parts.is_empty() {
-            Err(ApiError::EmptyBody)
-        } else {
-            Ok(parts)
-        };
-    }
-    let ends = memchr::memchr_iter(b'\n', body).chain([body.len()]);
-    let lines = ends.scan(0, |start, end| {
-        Some(&body[std::mem::replace(start, end)..end])
-    });
-    let lines: Vec<_> = lines
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty())
-        .collect();
-    if lines.is_empty() {
-        Err(ApiError::EmptyBody)
-    } else {
-        Ok(lines)
-    }
-}
-
-/// The headers that all records of one request have in common.
-fn common_headers(
-    source: &Source,
-    headers: &HeaderMap,
-    verdict: &SignatureVerdict<'_>,
-) -> RecordHeaders {
-    let traceparent = runtime::traceparent::carry_or_make(
-        headers
-            .get("traceparent")
-            .map(header::HeaderValue::as_bytes),
-    );
-    let mut common = RecordHeaders::new(12)
-        .with(h::SOURCE, Some(&source.name))
-        .with(h::RECEIVED_AT, Some(&now_micros().to_string()))
-        .with(h::SCHEME, Some(&source.scheme_name))
-        .with(h::SECRET_ID, Some(verdict.secret_id))
-        .with(h::TRACEPARENT, Some(&traceparent));
-    for name in source.verifier.signature_headers() {
-        if let Some(value) = headers.get(name) {
-            common = common.with(name.as_str(), Some(value));
-        }
-    }
-    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        common = common.with(h::CONTENT_TYPE, Some(content_type));
-    }
-    common
-}
-
-/// Hands one event to the Kafka client.
-fn publish(
-    edge: &Edge,
-    source: &Source,
-    headers: &HeaderMap,
-    common: RecordHeaders,
-    events: &mut Events<'_>,
-    body: &[u8],
-    event_id: Option<&str>,
-) -> Result<(), ApiError> {
-    let entity_key: Option<Cow<'_, str>> = source.entity_key.find(headers, body);
-    let headers = if event_id.is_some() {
-        common.with(h::EVENT_ID, event_id)
-    } else {
-        common
-    };
-    // Events of one entity keep their order; without a key a record goes to any partition, never to one hot one.
-    let key = entity_key.as_deref().or(event_id).map(str::as_bytes);
-    events.add(OutRecord {
-        topic: &edge.topic,
-        key,
-        value: Some(body),
-        headers,
-    })?;
-    Ok(())
+    Ok(success(source, Accepted::many(&source.name, events.len())))
 }

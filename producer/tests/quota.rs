@@ -35,19 +35,20 @@ struct World {
 /// What was answered: status, code (or `accepted`), and seconds to wait.
 type Answer = (u16, String, Option<u64>);
 
-/// Two sources: `small` may post `quota` events a second, `free` as many as it likes.
+/// Three sources: `small` may post `quota` events a second, `free` as many as it likes, and `silent` does not say how many.
 async fn world(quota: u32, failures_per_second: u32) -> World {
     let mut secret = tempfile::NamedTempFile::new().unwrap();
     secret.write_all(SECRET.as_bytes()).unwrap();
     let mut sources = tempfile::NamedTempFile::new().unwrap();
     for (name, quota) in [
         ("small", format!("quota_per_second = {quota}")),
-        ("free", String::new()),
+        ("free", "quota_per_second = \"unlimited\"".to_owned()),
+        ("silent", String::new()),
     ] {
         let from = secret.path().display();
         writeln!(
             sources,
-            "[[source]]\nname = \"{name}\"\nscheme = \"eventflow\"\nsecrets = [{{ id = \"k\", from = \"file:{from}\" }}]\nevent_id = \"/event_id\"\nentity_key = \"/event_id\"\n{quota}"
+            "[[source]]\nname = \"{name}\"\nscheme = \"eventflow\"\nsecrets = [{{ id = \"k\", from = \"file:{from}\" }}]\nevent = {{ entity = \"/event_id\" }}\nbatches = true\n{quota}"
         )
         .unwrap();
     }
@@ -240,7 +241,7 @@ async fn a_flood_of_bad_signatures_is_answered_from_its_own_bucket_and_leaves_th
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_of_a_batch_counts_and_a_batch_that_can_never_fit_is_not_told_to_wait() {
     let world = world(3, 50).await;
-    let batch = |events: usize| vec!["{}"; events].join("\n");
+    let batch = |events: usize| format!("[{}]", vec!["{}"; events].join(","));
     assert_eq!(
         world.post("small/batch", &batch(3), SECRET).await,
         (200, "accepted".to_owned(), None)
@@ -268,4 +269,32 @@ async fn every_event_of_a_batch_counts_and_a_batch_that_can_never_fit_is_not_tol
         (400, "too_many_events".to_owned(), None)
     );
     assert_eq!(world.records() % 3, 0, "all of a batch or nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_names_no_quota_has_one() {
+    let world = world(1, 50).await;
+    let most = contracts::webhook::source::DEFAULT_QUOTA_PER_SECOND as usize;
+    let batch = |events: usize| format!("[{}]", vec!["{}"; events].join(","));
+    let posts = |source: &'static str| {
+        let (world, body) = (&world, batch(1000));
+        async move { world.post(&format!("{source}/batch"), &body, SECRET).await }
+    };
+    let started = Instant::now();
+    let mut events = 0;
+    // A machine slow enough to refill the bucket between posts is asked again.
+    loop {
+        let (status, code, wait) = posts("silent").await;
+        if code == "over_quota" {
+            assert_eq!((status, wait.is_some()), (429, true));
+            break;
+        }
+        assert_eq!(status, 200, "{code}");
+        events += 1000;
+        assert!(started.elapsed() < DEADLINE, "{events} events");
+    }
+    let allowed = most as f64 * (1.0 + started.elapsed().as_secs_f64());
+    assert!(events as f64 <= allowed, "{events} of at most {allowed}");
+    assert!(events >= most, "all of the first second at once: {events}");
+    assert_eq!(posts("free").await.0, 200);
 }

@@ -10,6 +10,9 @@
 //! **What is examined** ([`classify`], [`pages`]): offsets from the frontier to a reached checkpoint, once, by pages of 100,000; then again
 //! the pages in which something changed since: a replay in progress, a dead letter resolved or discarded, an open dead letter whose record
 //! is now stored, an earlier finding. And each time the page longest not examined, so that a row somebody deleted is missed before long.
+//! A raw topic that was deleted and created again is another topic ([`crate::raw_topic`]). Of the old one, what was in it at the last look
+//! is examined to its end: what had no fate by then has none for ever.
+//!
 //! Every other query ([`report`]) is a sum over pages, or, for a range of time, the same examination without writing anything down.
 
 mod checkpoint;
@@ -23,6 +26,8 @@ pub use pages::{Examined, PAGE, Reading, examine_pages};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{Audit, Time};
+use crate::raw_topic;
+use crate::restored::Restored;
 use metrics::{Unit, describe_gauge};
 use runtime::health::Health;
 use std::time::Duration;
@@ -42,7 +47,10 @@ const FAST_POLL: Duration = Duration::from_millis(300);
 
 /// Registers help texts and units.
 pub(crate) fn describe() {
-    describe_gauge!(UNACCOUNTED, "Raw records without a fate, or with two");
+    describe_gauge!(
+        UNACCOUNTED,
+        "Raw records without a fate, or with two, and faults of the raw topic that an audit found"
+    );
     describe_gauge!(
         CHECKPOINT_AGE,
         Unit::Seconds,
@@ -57,13 +65,19 @@ pub(crate) fn describe() {
 /// Accounts for every raw record, `every` so often, until `shutdown`. Several instances may do so at once: one is enough, and they do not
 /// disturb each other. While Kafka or the database is down it waits, and reports that in `health`.
 pub async fn run(context: Context, every: Duration, health: Health, shutdown: CancellationToken) {
-    let mut pause = Duration::ZERO;
+    let (mut pause, mut restored) = (Duration::ZERO, Restored::default());
     while shutdown
         .run_until_cancelled(tokio::time::sleep(pause))
         .await
         .is_some()
     {
-        let Some(step) = shutdown.run_until_cancelled(step(&context)).await else {
+        let step = async {
+            let restored = restored.check(&context).await;
+            // The audit goes on all the same.
+            let step = step(&context).await;
+            restored.and(step)
+        };
+        let Some(step) = shutdown.run_until_cancelled(step).await else {
             return;
         };
         pause = match &step {
@@ -85,10 +99,11 @@ pub async fn audit(
     from: Option<Time>,
     to: Option<Time>,
 ) -> Result<Audit, RecoveryError> {
-    let topic = topic.unwrap_or(&context.pipeline.raw);
+    let now = report::topic_now(context).await?;
+    let (name, all) = topic.map_or((now.as_str(), true), |topic| (topic, topic == now));
     match (from, to) {
-        (None, None) => report::of_pages(context, topic).await,
-        _ => report::of_range(context, topic, from, to).await,
+        (None, None) => report::of_pages(context, name, all).await,
+        _ => report::of_range(context, name, from, to).await,
     }
 }
 
@@ -104,7 +119,11 @@ pub async fn audit_now(context: &Context, deadline: Duration) -> Result<Audit, R
             deadline.as_secs()
         ))
     };
-    let taken = tokio::time::timeout_at(until, Checkpoint::take(context)).await;
+    let taking = async {
+        let epoch = raw_topic::current_epoch(context).await?;
+        Checkpoint::take(context, &epoch).await
+    };
+    let taken = tokio::time::timeout_at(until, taking).await;
     let mut checkpoint = taken.map_err(|_| late("Kafka or the database does not answer"))??;
     let mut behind = "no offsets were read yet".to_owned();
     loop {
@@ -124,11 +143,12 @@ pub async fn audit_now(context: &Context, deadline: Duration) -> Result<Audit, R
 
 /// Advances the oldest pending checkpoint, or a new one, as far as it goes. True when it was reached.
 async fn step(context: &Context) -> Result<bool, RecoveryError> {
-    let topic = &context.pipeline.raw;
     let step = async {
-        let mut checkpoint = match Checkpoint::pending(context, topic).await? {
+        let epoch = raw_topic::current_epoch(context).await?;
+        let topic = raw_topic::name_of(context, &epoch);
+        let mut checkpoint = match Checkpoint::pending(context, &topic).await? {
             Some(checkpoint) => checkpoint,
-            None => Checkpoint::take(context).await?,
+            None => Checkpoint::take(context, &epoch).await?,
         };
         let behind = checkpoint.advance(context).await?;
         if let Some(behind) = &behind {
@@ -138,7 +158,7 @@ async fn step(context: &Context) -> Result<bool, RecoveryError> {
     };
     let step = step.await;
     // The gauges are true while a stage is behind, too.
-    report::measure(context, topic).await?;
+    report::measure(context).await?;
     step
 }
 

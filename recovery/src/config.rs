@@ -2,16 +2,18 @@
 
 mod renames;
 
+use crate::context::Vendors;
 use crate::http;
 use crate::index::retention;
+use crate::rejections::RejectionLimits;
 use crate::replay::policy;
 use contracts::Secret;
 use contracts::pipeline::Pipeline;
-use contracts::webhook::source::Sources;
 use renames::Renames;
 use runtime::config::{Common, ConfigError};
-use runtime::files::{load_pipeline, load_sources};
+use runtime::files::{load_mappings, load_pipeline, load_sources};
 use runtime::registry::{Registry, RegistryArgs};
+use runtime::reload::FilesRead;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use store::DatabaseArgs;
@@ -33,7 +35,8 @@ pub struct PipelineArgs {
     /// Directory of further event contracts, one folder per event type: the same as the validator's
     #[arg(long, env = "EVENTFLOW_CONTRACTS")]
     pub contracts: Option<PathBuf>,
-    /// TOML file of sources (vendors), the same as the producer's: eventflow trace verifies stored signatures with it; without it, none
+    /// TOML file of sources (vendors), the same as the producer's: what the validator reads is read with it, and eventflow trace verifies stored signatures; without it, the only
+    /// source is the built-in payment-authorized
     #[arg(long, env = "EVENTFLOW_SOURCES")]
     pub sources: Option<PathBuf>,
     /// Secret of the built-in source payment-authorized, the same as the producer's; used as --sources is
@@ -42,7 +45,8 @@ pub struct PipelineArgs {
     /// A replay, edit or discard of more dead letters than this must be confirmed (--yes)
     #[arg(long, env = "EVENTFLOW_CONFIRM_ABOVE", default_value_t = 100)]
     pub confirm_above: usize,
-    /// A replay that must be confirmed must also be approved by a second person
+    /// A replay of more than --confirm-above dead letters, without a filter, or of edited values must be approved by a second person, who neither
+    /// planned nor edited it; so must small ones of one person that come to more in 24 hours
     #[arg(long, env = "EVENTFLOW_REQUIRE_APPROVAL", default_value_t = false)]
     pub require_approval: bool,
     /// How often a record may be replayed: the same as the stages' --max-replays, for the dry run
@@ -59,7 +63,7 @@ impl PipelineArgs {
         self.database.check()?;
         self.pipeline()?;
         Registry::new(&self.registry)?;
-        self.load_sources()?;
+        self.load_vendors(&mut FilesRead::default())?;
         runtime::files::load_contracts(self.contracts.as_deref()).map(drop)
     }
 
@@ -73,11 +77,15 @@ impl PipelineArgs {
         Ok(pipeline)
     }
 
-    pub(crate) fn load_sources(&self) -> Result<Option<Sources>, ConfigError> {
-        load_sources(
+    pub(crate) fn load_vendors(&self, files: &mut FilesRead) -> Result<Vendors, ConfigError> {
+        let (file, secret) = (
             self.sources.as_deref(),
             self.webhook_signing_secret.as_ref(),
-        )
+        );
+        Ok(Vendors {
+            sources: load_sources(file, secret, files)?,
+            mappings: load_mappings(file, files)?,
+        })
     }
 }
 
@@ -112,6 +120,9 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub retention: retention::RetentionArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rejections: RejectionLimits,
 }
 
 impl Config {

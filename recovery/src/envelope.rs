@@ -1,4 +1,4 @@
-//! A decoded event as the JSON envelope its vendor sent: every decimal a string of its exact digits.
+//! A decoded event in EventFlow's own envelope, whatever its vendor sent: every decimal a string of its exact digits.
 
 use crate::model::time_of_micros;
 use contracts::avro::datum::Event;
@@ -17,13 +17,8 @@ pub(crate) fn lines(event: &Event<'_>) -> String {
 }
 
 /// Names and JSON of the envelope's fields, in their usual order.
-fn fields(event: &Event<'_>) -> [(&'static str, String); 6] {
+fn fields(event: &Event<'_>) -> [(&'static str, String); 4] {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    // A number in the contract, a text where a contract says so.
-    let version = event.schema_version.parse::<i64>().map_or_else(
-        |_| quoted(&event.schema_version),
-        |version| version.to_string(),
-    );
     let payload = if event.payload_json.is_empty() {
         "{}"
     } else {
@@ -32,8 +27,6 @@ fn fields(event: &Event<'_>) -> [(&'static str, String); 6] {
     [
         ("event_id", quoted(event.event_id)),
         ("event_type", quoted(event.event_type)),
-        ("schema_version", version),
-        ("source", quoted(event.source)),
         (
             "timestamp",
             quoted(&rfc3339(event.occurred_at_micros).unwrap_or_default()),

@@ -8,6 +8,7 @@ mod endpoints;
 mod input;
 pub mod openapi;
 pub mod problem;
+mod rejections;
 mod replays;
 mod role;
 mod server;

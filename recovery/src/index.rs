@@ -14,23 +14,34 @@ mod sniff;
 pub(crate) mod write;
 
 use crate::Config;
-use crate::context::Context;
-use crate::context::SCHEMA;
+use crate::context::{Context, SCHEMA, Vendors};
 use crate::metrics as names;
+use crate::raw_topic;
+use contracts::avro::framing;
+use contracts::event::HeaderValues;
+use contracts::kafka::headers::SOURCE;
 use contracts::pipeline::Pipeline;
 use groups::Groups;
 use row::{DeadLetterRecord, DeadLetterRow};
 use runtime::config::ConfigError;
-use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageError, Start};
+use runtime::consumer::{
+    self, Assigned, ConsumerSettings, Handler, Outcome, Record, StageError, Start,
+};
 use runtime::health::Health;
 use runtime::registry::Registry;
-use sniff::Schemas;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use runtime::reload::Live;
+use sniff::{Schemas, Sniffed};
+use sqlx::postgres::PgPool;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::connect::ACQUIRE;
 use store::offsets::{self, BatchOffsets, BatchRecord, Positions, TopicPartition};
-use store::{fault::classify, within};
+use store::parts::{Parts, place};
+use store::raw_topic::RawTopic;
+use store::servers::Servers;
+use store::{fault::classify, reach, within};
 use tokio_util::sync::CancellationToken;
 use write::{DlqPosition, Written};
 
@@ -40,24 +51,24 @@ pub(crate) struct Indexer {
     pool: PgPool,
     pipeline: Arc<Pipeline>,
     groups: Groups,
+    vendors: Live<Vendors>,
     schemas: Schemas,
+    raw_topic: RawTopic,
 }
 
 impl Indexer {
     /// With connections of its own: many API requests do not stop the index.
     pub(crate) fn new(context: &Context) -> Result<Self, ConfigError> {
-        let options = store::connect::options(&context.args.database.database_url, SCHEMA.role)?;
+        let servers = Servers::parse(&context.args.database.database_url, SCHEMA.role)?;
         // A batch stands in memory twice, for the insert and for the counters; what does not fit goes through temporary files.
-        let options = options.options([("work_mem", "64MB")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(2)
-            .acquire_timeout(Duration::from_secs(3))
-            .connect_lazy_with(options);
+        let pool = servers.with(&[("work_mem", "64MB")]).pool(2, ACQUIRE);
         Ok(Self {
             pool,
             pipeline: Arc::clone(&context.pipeline),
             groups: Groups::default(),
+            vendors: context.vendors.clone(),
             schemas: Schemas::new(Registry::new(&context.args.registry)?),
+            raw_topic: RawTopic::default(),
         })
     }
 
@@ -66,17 +77,36 @@ impl Indexer {
         dead: &[DeadLetterRecord<'a>],
         pipeline: &'a Pipeline,
     ) -> Result<Vec<DeadLetterRow<'a>>, StageError> {
+        if self.raw_topic.id().is_none()
+            && let Some(id) = dead.iter().find_map(DeadLetterRecord::raw_topic_id)
+        {
+            self.raw_topic = raw_topic::learn(&self.pool, Some(id)).await?;
+        }
         self.schemas
             .learn(dead.iter().filter_map(|dead| dead.value))
             .await;
+        // Its source knows where the type is, wherever that is; a value made of it has it in its own envelope.
+        let vendors = self.vendors.get();
+        let of_source = |dead: &DeadLetterRecord<'a>, value: &'a [u8]| {
+            let headers = dead.headers.as_slice();
+            let mapping = vendors.mappings.get(headers.one(SOURCE)?)?;
+            let opened = vendors.mappings.open(&headers, value).ok()?;
+            let found = mapping.event_type.find(headers, &opened)?;
+            Some(Cow::Owned(found.into_owned()))
+        };
         let sniffed = |dead: &DeadLetterRecord<'a>| {
-            dead.value
-                .map(|value| self.schemas.sniff(value))
-                .unwrap_or_default()
+            let Some(value) = dead.value else {
+                return Sniffed::default();
+            };
+            let mut sniffed = self.schemas.sniff(value);
+            if framing::unframe(value).is_err() {
+                sniffed.event_type = of_source(dead, value).or(sniffed.event_type);
+            }
+            sniffed
         };
         let mut rows: Vec<DeadLetterRow<'a>> = dead
             .iter()
-            .map(|dead| DeadLetterRow::new(dead, pipeline, sniffed(dead)))
+            .map(|dead| DeadLetterRow::new(dead, pipeline, &self.raw_topic, sniffed(dead)))
             .collect();
         self.groups.assign(&self.pool, &mut rows).await?;
         Ok(rows)
@@ -104,6 +134,10 @@ pub struct Index {
     runtime: tokio::runtime::Handle,
     /// The database's next offsets of what we are assigned; `None` where it has none yet.
     positions: Positions,
+    /// What Kafka says of it
+    assigned: Assigned,
+    /// How far the batch in hand is indexed.
+    parts: Parts<()>,
 }
 
 impl Index {
@@ -121,6 +155,8 @@ impl Index {
             group: group.to_owned(),
             runtime,
             positions: Positions::new(),
+            assigned: Assigned::default(),
+            parts: Parts::default(),
         })
     }
 
@@ -163,15 +199,30 @@ impl Handler for Index {
     }
 
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
-        let runtime = self.runtime.clone();
-        within(&runtime, self.settle(batch))?;
+        let (runtime, mut parts) = (self.runtime.clone(), std::mem::take(&mut self.parts));
+        let settled = runtime.block_on(parts.settle(batch, place, async |_, part| {
+            self.settle(part).await?;
+            Ok(vec![(); part.len()])
+        }));
+        self.parts = parts;
+        settled.map_err(|error| runtime.block_on(reach::explain(&self.indexer.pool, error)))?;
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
 
+    fn assigned(&mut self, assigned: &Assigned) {
+        self.assigned.clone_from(assigned);
+    }
+
+    fn look(&mut self) -> Result<(), StageError> {
+        let looking = offsets::check(&self.indexer.pool, &self.group, &self.positions);
+        within(&self.runtime, looking)
+    }
+
     fn positions(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Start>, StageError> {
-        let starts = offsets::starts(&self.indexer.pool, &self.group, partitions);
+        let starts = offsets::starts(&self.indexer.pool, &self.group, partitions, &self.assigned);
         let (positions, starts) = within(&self.runtime, starts)?;
         self.positions = positions;
+        self.parts.forget();
         Ok(starts)
     }
 }

@@ -6,7 +6,7 @@
 //! [`audit`] proves that nothing is missing, [`query`] tells about one event. [`http`] is all of it over HTTP.
 
 pub mod audit;
-mod audit_log;
+pub mod audit_log;
 mod barrier;
 mod config;
 mod context;
@@ -19,14 +19,18 @@ pub mod metrics;
 pub mod model;
 mod persistence_views;
 pub mod query;
+mod raw_topic;
+pub mod rejections;
 pub mod replay;
+mod restored;
 
 pub use config::{Config, PipelineArgs};
-pub use context::{Context, SCHEMA, migrate_if_needed};
+pub use context::{Context, SCHEMA, database_person, migrate_if_needed};
 
 use index::retention;
 use replay::{policy, runner};
 use runtime::config::{ConfigError, ProcessArgs, check_range};
+use runtime::connection::Connection;
 use runtime::health::Health;
 use runtime::publisher::{Publisher, PublisherSettings};
 use runtime::role::{Role, Service};
@@ -52,13 +56,28 @@ impl Role for Config {
         self.common.kafka.check()?;
         self.pipeline.check()?;
         self.retention.check()?;
+        self.rejections.check()?;
         check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
         self.load_policies()?;
         self.api.check(self.listen).map(drop)
     }
 
+    fn connections(&self) -> Vec<Connection> {
+        vec![
+            Connection::kafka(&self.common.kafka),
+            Connection::registry(&self.pipeline.registry),
+            self.pipeline.database.connection(self.name()),
+        ]
+    }
+
     fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
         let (config, tokens) = (self.clone(), self.api.check(self.listen)?);
+        if tokens.is_empty() {
+            tracing::warn!(
+                event = "no_tokens_configured",
+                "the API answers 503 to everybody; give a token with --api-token NAME:ROLE=env:VARIABLE. The index and the audit work without"
+            );
+        }
         Ok(Service::new(async move {
             let listener = runtime::ops::bind("--listen", config.listen).await?;
             serve(&config, &tokens, listener, health, shutdown).await
@@ -80,12 +99,15 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     metrics::describe();
     let policies = config.load_policies()?;
-    let recovery = Context::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?;
+    let kafka = Some(config.common.kafka.clone());
+    let (recovery, vendors) = Context::watched(config.pipeline.clone(), kafka.clone())?;
     // With connections and a registry of its own: no number of questions keeps the index or a replay waiting.
-    let router = http::routes(
-        Context::new(config.pipeline.clone(), Some(config.common.kafka.clone()))?,
-        tokens,
-    );
+    let asked = Context {
+        vendors: vendors.live(),
+        ..Context::new(config.pipeline.clone(), kafka)?
+    };
+    let router = http::routes(asked, tokens);
+    tokio::spawn(vendors.run(health.clone(), shutdown.clone()));
     let (args, end) = (config.api.clone(), shutdown.clone());
     // Before the database is there: its answer is then a sentence, not a refused connection.
     let api = tokio::spawn(async move { http::serve(listener, router, &args, end).await });
@@ -117,6 +139,11 @@ pub async fn serve(
         beside.spawn(retention::run(
             recovery.clone(),
             config.retention.clone(),
+            shutdown.clone(),
+        ));
+        beside.spawn(rejections::run(
+            config.clone(),
+            recovery.clone(),
             shutdown.clone(),
         ));
         if let Some(policies) = policies {

@@ -13,6 +13,8 @@ pub(crate) const OPEN: &str = "eventflow_recovery_dead_letters_open";
 pub(crate) const INDEX_BYTES: &str = "eventflow_recovery_index_bytes";
 pub(crate) const OVER_LIMIT: &str = "eventflow_recovery_index_over_limit";
 pub(crate) const DROPPED: &str = "eventflow_recovery_values_dropped_total";
+pub(crate) const REJECTIONS_UNREADABLE: &str = "eventflow_recovery_rejections_unreadable_total";
+pub(crate) const REJECTIONS_TRIMMED: &str = "eventflow_recovery_rejections_deleted_total";
 
 /// Registers help texts and units, those of the role's parts too.
 pub fn describe() {
@@ -29,10 +31,25 @@ pub fn describe() {
         SANITIZED,
         "Dead letters indexed without their texts, which PostgreSQL refused"
     );
+    describe_counter!(
+        REJECTIONS_UNREADABLE,
+        "Records of the topic of refused requests that are none, and were skipped"
+    );
+    describe_counter!(
+        REJECTIONS_TRIMMED,
+        "Refused requests that retention deleted"
+    );
     // At zero: a series that begins with its first dead letters hides them from `increase`.
-    [INDEXED, FAILED_AGAIN, COPIES, SANITIZED]
-        .into_iter()
-        .for_each(|name| counter!(name).increment(0));
+    [
+        INDEXED,
+        FAILED_AGAIN,
+        COPIES,
+        SANITIZED,
+        REJECTIONS_UNREADABLE,
+        REJECTIONS_TRIMMED,
+    ]
+    .into_iter()
+    .for_each(|name| counter!(name).increment(0));
     describe_histogram!(
         TRANSACTION_SECONDS,
         Unit::Seconds,

@@ -5,22 +5,27 @@ mod audit_log;
 mod dead_letter;
 mod explanation;
 mod group;
+mod rejection;
 mod replay;
 mod selection;
 mod text_enum;
 mod trace;
 
 pub use audit::{Audit, Finding, FindingKind};
-pub use audit_log::AuditLogEntry;
+pub use audit_log::{AuditLogCheck, AuditLogEntry, BrokenEntry};
 pub use dead_letter::{
     DeadLetter, DeadLetterDetail, DeadLetterPage, DeadLetterState, EarlierFailure, Edit,
     EditSummary, Format, Payload, Resolution,
 };
 pub use explanation::Explanation;
 pub use group::{DeadLetterGroup, IndexStats};
-pub use replay::{DryRun, DryRunSample, ItemState, Job, JobItem, JobState, Prediction};
+pub use rejection::{
+    RefusedRequestRow, RejectionDetail, RejectionExplanation, RejectionFilter, RejectionGroup,
+    RejectionPage,
+};
+pub use replay::{DryRun, DryRunSample, ItemState, Job, JobItem, JobKind, JobState, Prediction};
 pub use selection::{Selection, parse_time};
-pub use trace::{StepKind, Story, Trace, TraceFate, TraceStep};
+pub use trace::{StepKind, Timeline, Trace, TraceFate, TraceStep};
 
 /// A time, RFC 3339 in JSON.
 pub type Time = time::OffsetDateTime;

@@ -1,9 +1,10 @@
-//! Questions about dead letters and events. [`select`] turns a selection into SQL; [`list`], [`stats`], [`detail`] and [`export`] show
-//! what it selects; [`explain`] says what to do about one dead letter; [`trace`] tells the whole story of an event.
+//! Questions about dead letters and events. [`known`] refuses a mistyped filter, [`select`] turns a selection into SQL; [`list`], [`stats`], [`detail`] and [`export`] show
+//! what it selects; [`explain`] says what to do about one dead letter; [`trace`] tells the whole timeline of an event.
 
 pub mod detail;
 pub mod explain;
 pub mod export;
+pub(crate) mod known;
 pub mod list;
 mod payload;
 pub(crate) mod select;

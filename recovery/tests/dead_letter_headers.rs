@@ -6,6 +6,7 @@ use contracts::pipeline::Pipeline;
 use proptest::prelude::*;
 use recovery::index::dead_letter_headers::{DeadLetterHeaders, Header, RecordPosition, read};
 use recovery::model::Format;
+use store::raw_topic::RawTopic;
 
 const RAW: &str = "events.raw.v1";
 
@@ -136,7 +137,11 @@ fn our_headers_are_read_and_any_others_are_of_an_unknown_format() {
         ),
     ];
     for (name, headers, expected) in cases {
-        assert_eq!(read(&headers, &Pipeline::built_in()), expected, "{name}");
+        assert_eq!(
+            read(&headers, &Pipeline::built_in(), &RawTopic::default()),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -157,7 +162,7 @@ fn an_invalid_position_is_no_position() {
             ("__dlq.errors.offset", Some(offset)),
         ];
         assert_eq!(
-            read(&headers, &Pipeline::built_in()).origin,
+            read(&headers, &Pipeline::built_in(), &RawTopic::default()).origin,
             None,
             "{partition:?} {offset:?}"
         );
@@ -193,12 +198,57 @@ proptest! {
     ) {
         let headers: Vec<Header<'_>> = picked.iter().map(|(name, value)| (NAMES[*name], value.as_deref())).collect();
         let pipeline = Pipeline::built_in();
-        let failure = read(&headers, &pipeline);
+        let failure = read(&headers, &pipeline, &RawTopic::default());
         let ours = headers.iter().any(|(name, _)| ["ef.dlq.stage", "ef.dlq.code"].contains(name));
         prop_assert_eq!(failure.family, if ours { Format::Eventflow } else { Format::Unknown });
         prop_assert!(failure.replay_count >= 0);
         if let Some(origin) = failure.origin {
             prop_assert!(origin.partition >= 0 && origin.offset >= 0 && !origin.topic.is_empty());
         }
+    }
+}
+
+#[test]
+fn only_ef_raw_or_a_failure_in_the_raw_topic_itself_names_a_raw_record() {
+    const OURS: &str = "AAAAAAAAAAAAAAAAAAAAAQ";
+    let pipeline = Pipeline::built_in();
+    let origin = |raw: Option<&str>, failed_in: &str| {
+        let headers = [
+            ("ef.dlq.code", Some(&b"not_json"[..])),
+            ("ef.raw", raw.map(str::as_bytes)),
+            ("__dlq.errors.topic", Some(failed_in.as_bytes())),
+            ("__dlq.errors.partition", Some(b"1")),
+            ("__dlq.errors.offset", Some(b"2")),
+        ];
+        let read = read(&headers, &pipeline, &RawTopic::known(OURS));
+        let origin = read.origin.unwrap();
+        format!("{}:{}:{}", origin.topic, origin.partition, origin.offset)
+    };
+    let raw = &*pipeline.raw;
+    for (header, failed_in, expected) in [
+        (Some("3:4"), "events.validated.v1", "events.raw.v1:3:4"),
+        (
+            Some("3:4:AAAAAAAAAAAAAAAAAAAAAQ"),
+            "events.validated.v1",
+            "events.raw.v1:3:4",
+        ),
+        (
+            Some("3:4:AAAAAAAAAAAAAAAAAAAAAg"),
+            raw,
+            "events.raw.v1@AAAAAAAAAAAAAAAAAAAAAg:3:4",
+        ),
+        (None, raw, "events.raw.v1:1:2"),
+        (None, "events.validated.v1", "events.validated.v1:1:2"),
+        (
+            Some("here"),
+            "events.validated.v1",
+            "events.validated.v1:1:2",
+        ),
+    ] {
+        assert_eq!(
+            origin(header, failed_in),
+            expected,
+            "{header:?} {failed_in}"
+        );
     }
 }

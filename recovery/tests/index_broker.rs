@@ -6,7 +6,7 @@
 mod index_world;
 
 use clap::Parser as _;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use contracts::{Rejection, RejectionCode};
 use index_world::{DLQ, World, world_with};
 use recovery::index;
@@ -15,7 +15,7 @@ use recovery::model::{DeadLetterState, Payload, Resolution, Selection};
 use recovery::query::detail;
 use recovery::query::list;
 use recovery::query::stats;
-use runtime::consumer::{self, Handler, Outcome, Record, StageArgs, StageError};
+use runtime::consumer::{self, ConsumerSettings, Handler, Outcome, Record, StageArgs, StageError};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
@@ -72,7 +72,16 @@ struct Stage {
 
 fn start_stage(kafka: &KafkaArgs, shutdown: &CancellationToken) -> JoinHandle<anyhow::Result<()>> {
     let stage = Stage::parse_from(["test", "--breaker=off"]).stage;
-    let settings = stage.settings(kafka, "eventflow-validator", vec![RAW.to_owned()], None);
+    let settings = ConsumerSettings {
+        raw_topic: Some(RAW.to_owned()),
+        ..stage.settings(
+            kafka,
+            "eventflow-validator",
+            vec![RAW.to_owned()],
+            None,
+            "test",
+        )
+    };
     let (kafka, shutdown) = (kafka.clone(), shutdown.clone());
     tokio::spawn(async move {
         let publisher = Publisher::new(
@@ -134,7 +143,7 @@ async fn publish(
 /// A registry that knows one schema.
 async fn registry() -> (String, String) {
     let avsc = Catalog::builtin()
-        .get("payment.authorized.v1")
+        .contract("payment.authorized.v1")
         .unwrap()
         .record_avsc
         .clone();
@@ -150,7 +159,7 @@ async fn registry() -> (String, String) {
 }
 
 fn valid_body() -> String {
-    serde_json::json!({"event_id": "evt-avro", "event_type": "payment.authorized.v1", "schema_version": 1, "source": "s",
+    serde_json::json!({"event_id": "evt-avro", "event_type": "payment.authorized.v1", "schema_version": 1,
         "timestamp": "2026-01-02T03:04:05.000006Z", "payload": {"payment_id": "p", "order_id": "o", "amount": "12.34", "currency": "EUR",
         "provider_auth_id": "a"}})
     .to_string()
@@ -187,7 +196,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     let mut framed = Vec::new();
     contracts::avro::framing::frame(7, &mut framed);
     Catalog::builtin()
-        .validate(valid_body().as_bytes())
+        .validate(Envelope::own(valid_body().as_bytes()).unwrap())
         .unwrap()
         .encode(&mut framed);
     let headers = RecordHeaders::new(4).with("__connect.errors.connector.name", Some("sink"));
@@ -258,7 +267,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
     let mut again = Vec::new();
     contracts::avro::framing::frame(7, &mut again);
     Catalog::builtin()
-        .validate(text.as_bytes())
+        .validate(Envelope::own(text.as_bytes()).unwrap())
         .unwrap()
         .encode(&mut again);
     assert_eq!(again, framed, "the envelope it was made from");
@@ -283,9 +292,9 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
 
     // The database is lost; persistence, in it, knows that two of the events were stored after replays the lost index knew of.
     let lost = world_with(&registry, Some(kafka.clone())).await;
-    let options =
-        store::connect::options(&contracts::Secret::new(lost.url.clone()), "persistence").unwrap();
-    let persistence = sqlx::PgPool::connect_with(options).await.unwrap();
+    let servers =
+        store::servers::Servers::parse(&contracts::Secret::new(lost.url.clone()), "persistence");
+    let persistence = servers.unwrap().pool(2, store::DEADLINE);
     sqlx::query("CREATE SCHEMA persistence")
         .execute(&persistence)
         .await
@@ -301,7 +310,7 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
             .await
             .unwrap();
     sqlx::query(
-        "INSERT INTO events (source, event_id, event_type, schema_version, occurred_at, payload, content_hash, schema_id, raw_partition, raw_offset)
+        "INSERT INTO events (source, event_id, event_type, contract, occurred_at, payload, content_hash, schema_id, raw_partition, raw_offset)
          VALUES ('s', 'e', 't', '1', now(), '{}', '', 1, $1, $2)",
     )
     .bind(raw[0].0)

@@ -69,7 +69,7 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
         .await
         .unwrap()
         .into_iter()
-        .map(|item| item.letter)
+        .filter_map(|item| item.letter)
         .collect();
     assert_eq!(items, ids[1..], "the oldest first");
     let hashes = world.number("SELECT count(*) FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id WHERE i.value_sha256 = sha256(d.value)");
@@ -318,6 +318,136 @@ async fn many_or_no_filter_needs_confirmation_and_where_required_a_second_person
         .map(|(_, action)| action)
         .collect();
     assert_eq!(log, ["replay.plan", "replay.approve", "replay.apply"]);
+}
+
+/// An edit of a dead letter, as one is stored.
+async fn edited(world: &World, id: i64, who: &str) {
+    let edit = "WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, $2, '{}', '[]') RETURNING id)
+         UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1";
+    sqlx::query(edit)
+        .bind(id)
+        .bind(who)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_value_needs_somebody_who_neither_edited_nor_planned() {
+    let world = world(&["--require-approval"]).await;
+    let ids = world.many(3).await;
+    let recovery = &world.recovery;
+    edited(&world, ids[0], "cat").await;
+    // A later edit may hold what an earlier one changed.
+    edited(&world, ids[0], "eve").await;
+    // What came back of an edited replay is still what a person wrote.
+    sqlx::query("UPDATE dead_letters SET replay_count = 1, headers = '[[\"ef.edited_by\",\"dan\"]]' WHERE id = $1")
+        .bind(ids[1])
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    for (letters, needed) in [(&ids[..1], true), (&ids[1..2], true), (&ids[2..], false)] {
+        let job = world.planned(letters, &format!("{letters:?}")).await;
+        assert_eq!(
+            (job.needs_confirmation, job.needs_approval),
+            (false, needed)
+        );
+        let applied = jobs::apply(recovery, "ann", &job.id, None, true).await;
+        if needed {
+            let refused = applied.unwrap_err();
+            assert_eq!(refused.code(), "needs_approval");
+            assert!(refused.to_string().contains("edited values"), "{refused}");
+        } else {
+            assert_eq!(applied.unwrap().state, JobState::Running);
+        }
+    }
+    let job = world.planned(&ids[1..2], "by dan").await;
+    let refused = jobs::approve(recovery, "dan", &job.id).await.unwrap_err();
+    assert!(refused.to_string().contains("edited by dan"), "{refused}");
+    let job = world.planned(&ids[..1], "approved").await;
+    for (who, says) in [
+        ("ann", "planned by ann"),
+        ("eve", "edited by eve"),
+        ("cat", "edited by cat"),
+        ("eve (as bob)", "edited by eve"),
+        ("eventflow_recovery (as bob)", "login of your own"),
+    ] {
+        let refused = jobs::approve(recovery, who, &job.id).await.unwrap_err();
+        assert_eq!(refused.code(), "wrong_state", "{who}");
+        assert!(refused.to_string().contains(says), "{who}: {refused}");
+    }
+    jobs::approve(recovery, "bob", &job.id).await.unwrap();
+    let applied = jobs::apply(recovery, "ann", &job.id, None, true).await;
+    assert_eq!(applied.unwrap().state, JobState::Running);
+    // A login that many have says nothing of who planned.
+    let selection = Selection {
+        id: vec![ids[0]],
+        ..Selection::default()
+    };
+    let who = "eventflow_recovery (as ann)";
+    let job = jobs::plan(recovery, who, &selection, "", "shared", None)
+        .await
+        .unwrap();
+    let refused = jobs::approve(recovery, "bob", &job.id).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("does not say by whom"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_replays_of_one_person_add_up_and_those_of_another_do_not() {
+    let world = world(&["--confirm-above", "5", "--require-approval"]).await;
+    let ids = world.many(9).await;
+    let recovery = &world.recovery;
+    let apply = async |job: &Job| jobs::apply(recovery, "ann", &job.id, None, true).await;
+    let first = world.planned(&ids[..3], "first").await;
+    // Both are small, and neither is started: only what is started counts.
+    let second = world.planned(&ids[3..6], "second").await;
+    assert!(!first.needs_approval && !second.needs_approval);
+    let both = futures([&first, &second].into_iter().map(apply)).await;
+    let refused: Vec<_> = both
+        .iter()
+        .filter_map(|answer| answer.as_ref().err())
+        .collect();
+    assert_eq!(
+        refused.len(),
+        1,
+        "of two at once, one is too much: {both:?}"
+    );
+    assert_eq!(refused[0].code(), "needs_approval");
+    assert!(
+        refused[0]
+            .to_string()
+            .contains("of ann in 24 hours come to 6 dead letters, more than 5"),
+        "{}",
+        refused[0]
+    );
+    let third = world.planned(&ids[6..8], "third").await;
+    assert!(!third.needs_approval, "three and two are five");
+    apply(&third).await.unwrap();
+    let fourth = world.planned(&ids[8..], "fourth").await;
+    assert!(fourth.needs_approval);
+    let selection = Selection {
+        id: vec![ids[8]],
+        ..Selection::default()
+    };
+    let other = jobs::plan(recovery, "bob", &selection, "", "of bob", None).await;
+    assert!(!other.unwrap().needs_approval);
+    // What somebody approved does not count, nor what is a day old.
+    jobs::approve(recovery, "bob", &third.id).await.unwrap();
+    assert!(
+        !jobs::get(recovery, &fourth.id)
+            .await
+            .unwrap()
+            .needs_approval
+    );
+    sqlx::query("UPDATE replay_jobs SET started_at = started_at - interval '25 hours'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let all = world.planned(&ids[..5], "fifth").await;
+    assert!(!all.needs_approval);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! <https://docs.confluent.io/platform/current/schema-registry/develop/api.html>.
 
 use crate::metrics;
-use crate::subjects::{Parsed, Subject, Version};
+use crate::subjects::{Subject, Version};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use contracts::event::AvroSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -36,6 +37,12 @@ pub fn app(subjects: Vec<Subject>) -> Router {
             get(version_schema),
         )
         .route(
+            "/subjects/{subject}/versions/{version}/referencedby",
+            get(referenced_by),
+        )
+        .route("/contexts", get(|| async { Confluent(json!(["."])) }))
+        .route("/schemas", get(all))
+        .route(
             "/schemas/types",
             get(|| async { Confluent(json!(["AVRO"])) }),
         )
@@ -56,6 +63,10 @@ pub fn app(subjects: Vec<Subject>) -> Router {
         .route(
             "/compatibility/subjects/{subject}/versions/{version}",
             post(compatible),
+        )
+        .route(
+            "/compatibility/subjects/{subject}/versions",
+            post(compatible_with_all),
         )
         .fallback(|| async { Problem::NoEndpoint })
         .method_not_allowed_fallback(|| async { Problem::NoMethod })
@@ -168,7 +179,7 @@ struct Given {
 }
 
 /// The schema a client sent.
-fn given(body: Body) -> Result<Parsed, Problem> {
+fn given(body: Body) -> Result<AvroSchema, Problem> {
     let body =
         body.map_err(|rejection| Problem::BadBody(rejection.status(), rejection.body_text()))?;
     let given: Given = serde_json::from_slice(&body).map_err(|error| {
@@ -190,7 +201,7 @@ fn given(body: Body) -> Result<Parsed, Problem> {
             "references are not supported: a contract's schema stands alone".to_owned(),
         ));
     }
-    Parsed::new(&given.schema.unwrap_or_default()).map_err(Problem::BadSchema)
+    AvroSchema::new(&given.schema.unwrap_or_default()).map_err(Problem::BadSchema)
 }
 
 fn find<'a>(subjects: &'a [Subject], name: &str) -> Result<&'a Subject, Problem> {
@@ -200,66 +211,60 @@ fn find<'a>(subjects: &'a [Subject], name: &str) -> Result<&'a Subject, Problem>
         .ok_or_else(|| Problem::NoSubject(name.to_owned()))
 }
 
-/// A version and its number; `latest` and -1 are the newest.
+/// A version; `latest` and -1 are the newest.
 fn find_version<'a>(
     subjects: &'a [Subject],
     name: &str,
     version: &str,
-) -> Result<(usize, &'a Version), Problem> {
-    let requested: Option<usize> = match version {
+) -> Result<&'a Version, Problem> {
+    let requested: Option<u32> = match version {
         "latest" | "-1" => None,
         number => match number.parse::<i32>() {
-            Ok(number) if number > 0 => usize::try_from(number).ok(),
+            Ok(number) if number > 0 => u32::try_from(number).ok(),
             Ok(_) | Err(_) => return Err(Problem::BadVersion(version.to_owned())),
         },
     };
     let versions = &find(subjects, name)?.versions;
-    let number = requested.unwrap_or(versions.len());
-    versions
-        .get(number - 1)
-        .map(|found| (number, found))
-        .ok_or_else(|| Problem::NoVersion(version.to_owned()))
+    match requested {
+        None => versions.last(),
+        Some(number) => versions.iter().find(|version| version.number == number),
+    }
+    .ok_or_else(|| Problem::NoVersion(version.to_owned()))
 }
 
-fn find_id<'a>(
-    subjects: &'a [Subject],
-    id: &str,
-) -> Result<(&'a Subject, usize, &'a Version), Problem> {
-    let numbered = |subject: &'a Subject| {
+fn find_id<'a>(subjects: &'a [Subject], id: &str) -> Result<(&'a Subject, &'a Version), Problem> {
+    let versions = |subject: &'a Subject| {
         subject
             .versions
             .iter()
-            .enumerate()
-            .map(move |(place, version)| (subject, place + 1, version))
+            .map(move |version| (subject, version))
     };
     let id: i32 = id.parse().map_err(|_| Problem::NoEndpoint)?;
     subjects
         .iter()
-        .flat_map(numbered)
-        .find(|(_, _, version)| version.id == id)
+        .flat_map(versions)
+        .find(|(_, version)| version.id == id)
         .ok_or_else(|| Problem::NoSchema(id.to_string()))
 }
 
 /// The version whose schema is this one, however it is written.
-fn find_same<'a>(subject: &'a Subject, schema: &Parsed) -> Option<(usize, &'a Version)> {
+fn find_same<'a>(subject: &'a Subject, schema: &AvroSchema) -> Option<&'a Version> {
     subject
         .versions
         .iter()
-        .enumerate()
-        .find(|(_, version)| version.schema.is_same_as(schema))
-        .map(|(place, version)| (place + 1, version))
+        .find(|version| version.schema.is_same_as(schema))
 }
 
-fn described(subject: &str, number: usize, version: &Version) -> Confluent {
-    Confluent(
-        json!({"subject": subject, "version": number, "id": version.id, "schema": version.avsc}),
-    )
+fn description(subject: &str, version: &Version) -> Value {
+    json!({"subject": subject, "version": version.number, "id": version.id, "schema": version.avsc, "schemaType": "AVRO"})
 }
 
 #[derive(Deserialize)]
 struct ListQuery {
     #[serde(rename = "subjectPrefix", default)]
     prefix: String,
+    #[serde(rename = "latestOnly", default, deserialize_with = "truth")]
+    latest_only: bool,
 }
 
 async fn list(State(subjects): Subjects, Query(query): Query<ListQuery>) -> Confluent {
@@ -273,22 +278,24 @@ async fn list(State(subjects): Subjects, Query(query): Query<ListQuery>) -> Conf
 }
 
 async fn versions(State(subjects): Subjects, Path(name): Path<String>) -> Answer {
-    find(&subjects, &name).map(|subject| Confluent((1..=subject.versions.len()).collect()))
+    find(&subjects, &name).map(|subject| {
+        let numbers = subject.versions.iter().map(|version| version.number);
+        Confluent(numbers.collect())
+    })
 }
 
 async fn version(
     State(subjects): Subjects,
     Path((name, version)): Path<(String, String)>,
 ) -> Answer {
-    find_version(&subjects, &name, &version)
-        .map(|(number, version)| described(&name, number, version))
+    find_version(&subjects, &name, &version).map(|version| Confluent(description(&name, version)))
 }
 
 async fn version_schema(
     State(subjects): Subjects,
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    find_version(&subjects, &name, &version).map(|(_, version)| bare(version))
+    find_version(&subjects, &name, &version).map(bare)
 }
 
 fn bare(version: &Version) -> Response {
@@ -299,9 +306,9 @@ fn bare(version: &Version) -> Response {
 async fn look_up(State(subjects): Subjects, Path(name): Path<String>, body: Body) -> Answer {
     let subject = find(&subjects, &name)?;
     let schema = given(body)?;
-    let (number, version) = find_same(subject, &schema)
+    let version = find_same(subject, &schema)
         .ok_or_else(|| Problem::NoSchema(format!("of that text under '{name}'")))?;
-    Ok(described(&name, number, version))
+    Ok(Confluent(description(&name, version)))
 }
 
 /// The pinned id of a schema this registry has; nothing is ever added.
@@ -312,10 +319,11 @@ async fn register(State(subjects): Subjects, Path(name): Path<String>, body: Bod
             "subject '{name}' does not exist and cannot be added"
         )));
     };
-    if let Some((_, version)) = find_same(subject, &schema) {
+    if let Some(version) = find_same(subject, &schema) {
         return Ok(Confluent(json!({"id": version.id})));
     }
-    let (number, latest) = find_version(&subjects, &name, "latest")?;
+    let latest = find_version(&subjects, &name, "latest")?;
+    let number = latest.number;
     Err(match schema.can_read(&latest.schema) {
         Ok(()) => Problem::ReadOnly(format!(
             "the schema is compatible with version {number} of '{name}', but cannot be added"
@@ -327,24 +335,24 @@ async fn register(State(subjects): Subjects, Path(name): Path<String>, body: Bod
 }
 
 async fn schema(State(subjects): Subjects, Path(id): Path<String>) -> Answer {
-    find_id(&subjects, &id).map(|(_, _, version)| Confluent(json!({"schema": version.avsc})))
+    find_id(&subjects, &id).map(|(_, version)| Confluent(json!({"schema": version.avsc})))
 }
 
 async fn bare_schema(
     State(subjects): Subjects,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    find_id(&subjects, &id).map(|(_, _, version)| bare(version))
+    find_id(&subjects, &id).map(|(_, version)| bare(version))
 }
 
 async fn schema_versions(State(subjects): Subjects, Path(id): Path<String>) -> Answer {
-    find_id(&subjects, &id).map(|(subject, number, _)| {
-        Confluent(json!([{"subject": subject.name, "version": number}]))
+    find_id(&subjects, &id).map(|(subject, version)| {
+        Confluent(json!([{"subject": subject.name, "version": version.number}]))
     })
 }
 
 async fn schema_subjects(State(subjects): Subjects, Path(id): Path<String>) -> Answer {
-    find_id(&subjects, &id).map(|(subject, _, _)| Confluent(json!([subject.name])))
+    find_id(&subjects, &id).map(|(subject, _)| Confluent(json!([subject.name])))
 }
 
 async fn config(State(subjects): Subjects, Path(name): Path<String>) -> Answer {
@@ -357,8 +365,13 @@ async fn mode(State(subjects): Subjects, Path(name): Path<String>) -> Answer {
 
 #[derive(Deserialize)]
 struct CompatibleQuery {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "truth")]
     verbose: bool,
+}
+
+/// true or false in any letters: Confluent's Python client writes `True`. Anything else is false, as Confluent's registry has it.
+fn truth<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    String::deserialize(deserializer).map(|word| word.eq_ignore_ascii_case("true"))
 }
 
 /// Whether consumers with this schema can read what was written with that version.
@@ -368,11 +381,61 @@ async fn compatible(
     Query(query): Query<CompatibleQuery>,
     body: Body,
 ) -> Answer {
-    let (_, version) = find_version(&subjects, &name, &version)?;
-    let verdict = given(body)?.can_read(&version.schema);
-    let mut answer = json!({"is_compatible": verdict.is_ok()});
+    let version = find_version(&subjects, &name, &version)?;
+    Ok(verdict(
+        &given(body)?,
+        std::slice::from_ref(version),
+        &query,
+    ))
+}
+
+/// The same of all versions.
+async fn compatible_with_all(
+    State(subjects): Subjects,
+    Path(name): Path<String>,
+    Query(query): Query<CompatibleQuery>,
+    body: Body,
+) -> Answer {
+    let versions = &find(&subjects, &name)?.versions;
+    Ok(verdict(&given(body)?, versions, &query))
+}
+
+fn verdict(schema: &AvroSchema, versions: &[Version], query: &CompatibleQuery) -> Confluent {
+    let problems: Vec<String> = versions
+        .iter()
+        .filter_map(|version| {
+            let why = schema.can_read(&version.schema).err()?;
+            Some(format!("version {}: {why}", version.number))
+        })
+        .collect();
+    let mut answer = json!({"is_compatible": problems.is_empty()});
     if query.verbose {
-        answer["messages"] = verdict.err().into_iter().collect();
+        answer["messages"] = problems.into();
     }
-    Ok(Confluent(answer))
+    Confluent(answer)
+}
+
+/// All schemas, in all versions.
+async fn all(State(subjects): Subjects, Query(query): Query<ListQuery>) -> Confluent {
+    let wanted = subjects
+        .iter()
+        .filter(|subject| subject.name.starts_with(&query.prefix));
+    let described = wanted.flat_map(|subject| {
+        let oldest = if query.latest_only {
+            subject.versions.len() - 1
+        } else {
+            0
+        };
+        let versions = subject.versions[oldest..].iter();
+        versions.map(|version| description(&subject.name, version))
+    });
+    Confluent(described.collect())
+}
+
+/// What refers to a version: nothing, since a contract's schema stands alone.
+async fn referenced_by(
+    State(subjects): Subjects,
+    Path((name, version)): Path<(String, String)>,
+) -> Answer {
+    find_version(&subjects, &name, &version).map(|_| Confluent(json!([])))
 }

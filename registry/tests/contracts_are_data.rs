@@ -25,7 +25,7 @@ fn with_field(field: Value) -> String {
 
 /// Parsing Canonical Form cannot tell it from the contract's; whoever mixed them up would read amounts 100 times too large.
 fn at_another_scale() -> String {
-    changed(|schema| schema["fields"][5]["type"]["fields"][2]["type"]["scale"] = json!(2))
+    changed(|schema| schema["fields"][3]["type"]["fields"][2]["type"]["scale"] = json!(2))
 }
 
 #[tokio::test]
@@ -33,7 +33,8 @@ async fn a_schema_is_known_by_its_meaning_not_its_spelling() {
     let spaced = avsc("payment.authorized.v1").replace('\n', "   ");
     let reordered = changed(|schema| {
         let fields = schema["fields"].take();
-        *schema = json!({"fields": fields, "name": "eventflow.payment.PaymentAuthorizedV1", "type": "record"});
+        let meaning = schema["x-eventflow"].take();
+        *schema = json!({"x-eventflow": meaning, "fields": fields, "name": "eventflow.payment.PaymentAuthorized", "type": "record"});
     });
     for known in [avsc("payment.authorized.v1"), spaced, reordered] {
         let (status, _, answer) = ask(
@@ -43,7 +44,7 @@ async fn a_schema_is_known_by_its_meaning_not_its_spelling() {
             Some(&posted(&known)),
         )
         .await;
-        assert_eq!((status, answer), (200, json!({"id": 1})), "{known}");
+        assert_eq!((status, answer), (200, json!({"id": 3})), "{known}");
         let (status, _, answer) = ask(
             builtin(),
             "POST",
@@ -53,7 +54,7 @@ async fn a_schema_is_known_by_its_meaning_not_its_spelling() {
         .await;
         assert_eq!(
             (status, &answer["id"], &answer["version"]),
-            (200, &json!(1), &json!(1)),
+            (200, &json!(3), &json!(1)),
             "{known}"
         );
     }
@@ -74,17 +75,17 @@ async fn only_backward_compatible_schemas_pass_and_none_is_added() {
         ),
         (
             "a field dropped",
-            changed(|schema| drop(schema["fields"].as_array_mut().unwrap().remove(3))),
+            changed(|schema| drop(schema["fields"].as_array_mut().unwrap().remove(1))),
             true,
         ),
         (
-            "int widened to long",
-            changed(|schema| schema["fields"][2]["type"] = json!("long")),
+            "a text made nullable",
+            changed(|schema| schema["fields"][1]["type"] = json!(["null", "string"])),
             true,
         ),
         (
             "long narrowed to int",
-            changed(|schema| schema["fields"][4]["type"] = json!("int")),
+            changed(|schema| schema["fields"][2]["type"] = json!("int")),
             false,
         ),
         (
@@ -137,20 +138,17 @@ async fn only_backward_compatible_schemas_pass_and_none_is_added() {
     }
 }
 
-/// The built-in contract under another event type, with this record and id.
+/// The next version of the built-in contract, with this record and id.
 fn further(record_avsc: String, schema_id: Option<i32>) -> ContractFiles {
     let authorized = Catalog::builtin_files()
         .into_iter()
-        .find(|files| files.event_type == "payment.authorized.v1")
+        .find(|files| files.name == "payment.authorized")
         .unwrap();
-    let schema_json = authorized
-        .schema_json
-        .replace("payment.authorized.v1", "payment.authorized.v2");
     ContractFiles {
-        event_type: "payment.authorized.v2".to_owned(),
-        schema_json,
-        record_avsc,
+        version: 2,
+        record_avsc: Some(record_avsc),
         schema_id,
+        ..authorized
     }
 }
 
@@ -164,7 +162,14 @@ fn with_further(record_avsc: String, schema_id: Option<i32>) -> Result<Vec<Subje
 
 #[tokio::test]
 async fn contracts_of_one_record_name_are_versions_of_one_subject() {
-    let widened = changed(|schema| schema["fields"][2]["type"] = json!("long"));
+    let widened = changed(|schema| {
+        let fields = schema["fields"][3]["type"]["fields"].as_array_mut();
+        let order = fields.unwrap().remove(1);
+        assert_eq!(order["name"], "order_id");
+        let optional = json!({"name": "order_id", "type": ["null", "string"]});
+        let fields = schema["fields"][3]["type"]["fields"].as_array_mut();
+        fields.unwrap().insert(1, optional);
+    });
     let two = || with_further(widened.clone(), Some(7)).unwrap();
     let (_, _, versions) = ask(two(), "GET", &format!("/subjects/{SUBJECT}/versions"), None).await;
     assert_eq!(versions, json!([1, 2]));
@@ -185,27 +190,78 @@ async fn contracts_of_one_record_name_are_versions_of_one_subject() {
         Some(&posted(&avsc("payment.authorized.v1"))),
     )
     .await;
-    assert_eq!(old, json!({"id": 1}), "the first version keeps its id");
+    assert_eq!(old, json!({"id": 3}), "the first version keeps its id");
 }
 
 #[test]
 fn contracts_that_cannot_be_served_stop_the_boot_with_a_sentence() {
-    let other =
-        || avsc("payment.authorized.v1").replace("PaymentAuthorizedV1", "PaymentAuthorizedV2");
+    let same = || avsc("payment.authorized.v1");
     let sentence = |avsc: String, id| with_further(avsc, id).unwrap_err();
-    let unpinned = sentence(other(), None);
+    let unpinned = sentence(same(), None);
     assert!(
         unpinned.contains("payment.authorized.v2") && unpinned.contains("schema-id"),
         "{unpinned}"
     );
-    assert!(sentence(other(), Some(0)).contains("1 or more"));
+    assert!(sentence(same(), Some(0)).contains("1 or more"));
     assert!(
-        sentence(other(), Some(1)).contains("payment.authorized.v1"),
+        sentence(same(), Some(3)).contains("payment.authorized.v1"),
         "an id that is taken names its owner"
     );
     let incompatible = sentence(at_another_scale(), Some(7));
     assert!(
-        incompatible.contains("backward compatible"),
+        incompatible.contains("cannot read what payment.authorized.v1 wrote"),
         "{incompatible}"
     );
+    let renamed = same().replace("PaymentAuthorized", "PaymentAuthorizedV2");
+    assert!(sentence(renamed, Some(7)).contains("one record name"));
+    let elsewhere = ContractFiles {
+        name: "payment.else".to_owned(),
+        version: 1,
+        ..further(same(), Some(7))
+    };
+    let contracts =
+        Catalog::compile(Catalog::builtin_files().into_iter().chain([elsewhere])).unwrap();
+    let taken = subjects(&contracts, "t").unwrap_err().to_string();
+    assert!(
+        taken.contains("payment.authorized") && taken.contains("payment.else"),
+        "{taken}"
+    );
+}
+
+#[tokio::test]
+async fn a_schema_is_compared_with_one_version_or_with_all() {
+    let next = with_field(json!({"name": "note", "type": ["null", "string"], "default": null}));
+    let two = || with_further(avsc("payment.authorized.v1"), Some(7)).unwrap();
+    for (version, schema, compatible, problems) in [
+        ("/1", &next, true, 0),
+        ("/latest", &next, true, 0),
+        ("", &next, true, 0),
+        ("", &at_another_scale(), false, 2),
+        ("/2", &at_another_scale(), false, 1),
+    ] {
+        let path = format!(
+            "/compatibility/subjects/{SUBJECT}/versions{version}?normalize=False&verbose=True"
+        );
+        let (status, _, answer) = ask(two(), "POST", &path, Some(&posted(schema))).await;
+        assert_eq!(
+            (status, &answer["is_compatible"]),
+            (200, &json!(compatible)),
+            "{path}"
+        );
+        assert_eq!(
+            answer["messages"].as_array().unwrap().len(),
+            problems,
+            "{answer}"
+        );
+    }
+    let (_, _, all) = ask(two(), "GET", "/schemas?subjectPrefix=events", None).await;
+    let (_, _, latest) = ask(two(), "GET", "/schemas?latestOnly=true", None).await;
+    let versions = |list: &Value| -> Vec<Value> {
+        let list = list.as_array().unwrap().iter();
+        list.filter(|one| one["subject"] == SUBJECT)
+            .map(|one| json!([one["version"], one["id"]]))
+            .collect()
+    };
+    assert_eq!(versions(&all), [json!([1, 3]), json!([2, 7])]);
+    assert_eq!(versions(&latest), [json!([2, 7])]);
 }

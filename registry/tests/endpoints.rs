@@ -13,12 +13,15 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn reading_answers_what_is_pinned() {
     let authorized = avsc("payment.authorized.v1");
-    let refunded = "events.validated.v1-eventflow.payment.PaymentRefundedV1";
-    let whole = json!({"subject": SUBJECT, "version": 1, "id": 1, "schema": authorized});
+    let refunded = "events.validated.v1-eventflow.payment.PaymentRefunded";
+    let whole = json!({"subject": SUBJECT, "version": 1, "id": 3, "schema": authorized, "schemaType": "AVRO"});
     let bare: Value = serde_json::from_str(&authorized).unwrap();
     for (path, expected) in [
         ("/".to_owned(), json!({})),
-        ("/subjects".to_owned(), json!([SUBJECT, refunded])),
+        (
+            "/subjects".to_owned(),
+            json!(["events.validated.v1-eventflow.Any", SUBJECT, refunded]),
+        ),
         (
             "/subjects?subjectPrefix=events.validated.v1-eventflow.payment.PaymentR".to_owned(),
             json!([refunded]),
@@ -34,18 +37,23 @@ async fn reading_answers_what_is_pinned() {
             format!("/subjects/{SUBJECT}/versions/latest/schema"),
             bare.clone(),
         ),
-        ("/schemas/ids/1".to_owned(), json!({"schema": authorized})),
+        ("/schemas/ids/3".to_owned(), json!({"schema": authorized})),
         (
-            "/schemas/ids/1?deleted=true".to_owned(),
+            "/schemas/ids/3?deleted=true".to_owned(),
             json!({"schema": authorized}),
         ),
-        ("/schemas/ids/1/schema".to_owned(), bare),
+        ("/schemas/ids/3/schema".to_owned(), bare),
         (
-            "/schemas/ids/1/versions".to_owned(),
+            "/schemas/ids/3/versions".to_owned(),
             json!([{"subject": SUBJECT, "version": 1}]),
         ),
-        ("/schemas/ids/2/subjects".to_owned(), json!([refunded])),
+        ("/schemas/ids/4/subjects".to_owned(), json!([refunded])),
         ("/schemas/types".to_owned(), json!(["AVRO"])),
+        ("/contexts".to_owned(), json!(["."])),
+        (
+            format!("/subjects/{SUBJECT}/versions/1/referencedby"),
+            json!([]),
+        ),
         (
             "/config".to_owned(),
             json!({"compatibilityLevel": "BACKWARD"}),

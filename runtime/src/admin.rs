@@ -1,10 +1,16 @@
 //! One-off work on a cluster: topics, its identity, and reading a topic's state from outside.
 
+pub mod batches;
 mod inspect;
 mod read;
+mod topic_ids;
+mod topic_setting;
+pub mod wire;
 
 pub use inspect::{Inspector, Readers};
-pub use read::{OwnedRecord, Tail, read_all, read_range};
+pub use read::{OwnedRecord, Picked, Tail, read_all, read_at, read_range};
+pub use topic_ids::{TopicIds, TopicIdsReader};
+pub use topic_setting::topic_setting;
 
 use crate::kafka::{KafkaArgs, Login};
 use anyhow::Context;

@@ -17,6 +17,9 @@ pub struct ProcessArgs {
     /// Check the configuration, report what is wrong with it, and exit
     #[arg(long, default_value_t = false)]
     pub check: bool,
+    /// With --check: also connect to everything the role uses, and report what cannot be reached (exit code 1)
+    #[arg(long, default_value_t = false, requires = "check")]
+    pub connect: bool,
 }
 
 /// Settings of every role that uses Kafka.

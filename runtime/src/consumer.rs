@@ -17,10 +17,12 @@
 //! commit, and its new owner reads it again.
 
 mod batch;
+mod breaker_report;
 mod checks;
 mod commit_log;
 mod delivery;
 mod handler;
+mod incarnation;
 mod membership;
 mod run;
 mod settings;
@@ -30,7 +32,7 @@ mod topic_probe;
 mod waiting;
 
 pub use crate::record::Record;
-pub use handler::{Forward, Handler, Outcome, StageError, Start};
+pub use handler::{Assigned, Forward, Handler, Outcome, StageError, Start};
 pub use settings::{
     BatchArgs, COMMIT_EVERY, ConsumerSettings, DeadLetterArgs, DeadLetterSettings, StageArgs,
     Switch,
@@ -38,9 +40,9 @@ pub use settings::{
 
 use crate::breaker::Breaker;
 use crate::health::Health;
-use crate::kafka::brokers::FORGOTTEN;
 use crate::publisher::Publisher;
 use delivery::Delivery;
+use incarnation::Incarnations;
 use membership::{GroupConsumer, GroupMembership};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::Consumer;
@@ -74,10 +76,9 @@ pub async fn run<H: Handler + 'static>(
     health: Health,
     shutdown: CancellationToken,
 ) -> anyhow::Result<StageSummary> {
-    health.set(
+    health.starts(
         checks::MEMBERSHIP,
-        Err("the group has not assigned partitions to this instance yet; that takes a few seconds. If it lasts, check that Kafka is reachable"
-            .to_owned()),
+        "the group has not assigned partitions to this instance yet; that takes a few seconds. If it lasts, check that Kafka is reachable",
     );
     health.started();
     let runtime = tokio::runtime::Handle::current();
@@ -121,15 +122,16 @@ fn consume<H: Handler>(
     let mut breaker = settings
         .dead_letters
         .as_ref()
-        .and_then(|dead_letters| dead_letters.breaker)
-        .map(Breaker::new);
-    let delivery = Delivery::new(settings, stage, publisher, runtime);
+        .map(|dead_letters| Breaker::new(dead_letters.breaker, &dead_letters.rules));
+    let delivery = Delivery::new(settings, stage, publisher, runtime.clone());
+    let mut incarnations = Incarnations::new(settings, runtime);
     let mut summary = StageSummary::default();
     loop {
+        incarnations.forget();
         let membership = GroupMembership::new(health.clone(), stage);
         let consumer = GroupConsumer::from_config_and_context(&config, membership)?;
         consumer.subscribe(&settings.all_topics().collect::<Vec<_>>())?;
-        run::Loop {
+        let replace = run::Loop {
             stage,
             handler: &mut handler,
             source: Source::new(&consumer, settings, stage, health.clone(), shutdown.clone()),
@@ -137,25 +139,22 @@ fn consume<H: Handler>(
             breaker: &mut breaker,
             delivery: &delivery,
             retry: settings.retry.as_ref(),
+            raw_topic: settings.raw_topic.as_deref(),
+            incarnations: &mut incarnations,
             piece_records: settings.piece_records,
             health: health.clone(),
             shutdown: shutdown.clone(),
         }
         .run(&mut summary)?;
-        if !consumer.context().has_forgotten_brokers() {
+        let Some(reason) = replace else {
             return Ok(summary);
-        }
-        tracing::error!(
-            event = "kafka_client_failed",
-            stage,
-            reason = FORGOTTEN,
-            "replaced"
-        );
+        };
+        tracing::error!(event = "kafka_client_failed", stage, reason, "replaced");
         abandon(consumer)?;
         if shutdown.is_cancelled() {
             return Ok(summary);
         }
-        health.set(checks::MEMBERSHIP, Err(FORGOTTEN.to_owned()));
+        health.set(checks::MEMBERSHIP, Err(reason));
     }
 }
 

@@ -31,11 +31,10 @@ pub(crate) fn headers(
             headers = headers.with(key, value);
         }
     }
-    if record.header(h::RAW).is_none() && !record.is_replay() {
-        headers = headers.with(
-            h::RAW,
-            Some(&format!("{}:{}", record.partition, record.offset)),
-        );
+    if record.header(h::RAW).is_none()
+        && let Some(raw) = record.raw()
+    {
+        headers = headers.with(h::RAW, Some(&raw.to_string()));
     }
     let now = author.now_micros.to_string();
     let first = record.header_text(dlq::FIRST_FAILED_AT).unwrap_or(&now);
@@ -77,11 +76,9 @@ pub(crate) fn forwarded(record: &Record<'_>, more: usize) -> RecordHeaders {
             raw = value;
         }
     }
-    match raw {
-        Some(raw) => headers.with(h::RAW, Some(raw)),
-        None => headers.with(
-            h::RAW,
-            Some(&format!("{}:{}", record.partition, record.offset)),
-        ),
+    match (raw, record.raw()) {
+        (Some(raw), _) => headers.with(h::RAW, Some(raw)),
+        (None, Some(raw)) => headers.with(h::RAW, Some(&raw.to_string())),
+        (None, None) => headers,
     }
 }

@@ -9,7 +9,16 @@ const START: &str = "start";
 /// The checks of one role. Cheap to clone; all clones are the same checks.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    checks: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+    checks: Arc<Mutex<BTreeMap<&'static str, Option<Failing>>>>,
+    warnings: Arc<Mutex<BTreeMap<&'static str, String>>>,
+}
+
+/// Why a check fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failing {
+    reason: String,
+    /// Part of every start, so not worth a line in the log
+    is_start: bool,
 }
 
 impl Health {
@@ -22,10 +31,19 @@ impl Health {
     /// For a role that is starting: not ready before [`started`](Self::started), when its own checks are there.
     #[must_use]
     pub fn starting() -> Self {
-        let checks = BTreeMap::from([(START, Some("starting".to_owned()))]);
-        Self {
-            checks: Arc::new(Mutex::new(checks)),
-        }
+        let health = Self::default();
+        health.starts(START, "starting");
+        health
+    }
+
+    /// Fails a check until the start has come that far: without a line in the log, since every start does that.
+    pub(crate) fn starts(&self, check: &'static str, reason: &str) {
+        let failing = Failing {
+            reason: reason.to_owned(),
+            is_start: true,
+        };
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.insert(check, Some(failing));
     }
 
     /// From here on the role's own checks decide.
@@ -35,17 +53,53 @@ impl Health {
 
     /// Sets one check. A change is logged once, at the moment it happens.
     pub fn set(&self, check: &'static str, state: Result<(), String>) {
-        let state = state.err();
+        let state = state.err().map(|reason| Failing {
+            reason,
+            is_start: false,
+        });
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = checks.insert(check, state.clone());
+        let before = checks.insert(check, state.clone()).flatten();
+        let is_ready = checks.values().all(Option::is_none);
         drop(checks);
-        match (before.flatten(), state) {
-            (was, Some(reason)) if was.as_ref() != Some(&reason) => {
-                tracing::warn!(event = "check_failing", check, reason);
+        match (&before, state) {
+            (was, Some(now)) if was.as_ref() != Some(&now) => {
+                tracing::warn!(event = "check_failing", check, reason = now.reason);
             }
-            (Some(was), None) => tracing::info!(event = "check_recovered", check, was),
+            (Some(was), None) if !was.is_start => {
+                tracing::info!(event = "check_recovered", check, was = was.reason);
+            }
             (_, _) => {}
         }
+        if before.is_some() && is_ready {
+            tracing::info!(event = "ready");
+        }
+    }
+
+    /// Says what somebody must put right although the role can do its job, or that it was put right. A change is logged once.
+    pub fn warn(&self, check: &'static str, problem: Option<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = warnings.remove(check);
+        if let Some(now) = &problem {
+            warnings.insert(check, now.clone());
+        }
+        drop(warnings);
+        match (before, problem) {
+            (was, Some(now)) if was.as_ref() != Some(&now) => {
+                tracing::warn!(event = "warning", check, reason = now);
+            }
+            (Some(was), None) => tracing::info!(event = "warning_over", check, was),
+            (_, _) => {}
+        }
+    }
+
+    /// The warnings, in name order.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<(&'static str, String)> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings
+            .iter()
+            .map(|(check, reason)| (*check, reason.clone()))
+            .collect()
     }
 
     /// True when no check fails.
@@ -67,11 +121,14 @@ impl Health {
 
     /// True while this check fails.
     pub(crate) fn is_failing(&self, check: &'static str) -> bool {
-        self.checks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(check)
-            .is_some_and(Option::is_some)
+        self.reason(check).is_some()
+    }
+
+    /// Why this check fails.
+    pub(crate) fn reason(&self, check: &'static str) -> Option<String> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = checks.get(check)?.as_ref()?;
+        Some(failing.reason.clone())
     }
 
     /// The failing checks with their reasons, in name order.
@@ -80,7 +137,7 @@ impl Health {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks
             .iter()
-            .filter_map(|(check, reason)| Some((*check, reason.clone()?)))
+            .filter_map(|(check, failing)| Some((*check, failing.as_ref()?.reason.clone())))
             .collect()
     }
 }
@@ -98,5 +155,15 @@ mod tests {
         assert_eq!(health.reasons(), [("kafka", "down".to_owned())]);
         health.set("kafka", Ok(()));
         assert!(health.is_ready());
+    }
+
+    #[test]
+    fn a_warning_leaves_the_role_ready() {
+        let health = Health::new();
+        health.warn("sources", Some("line 3: bad".to_owned()));
+        assert_eq!(health.warnings(), [("sources", "line 3: bad".to_owned())]);
+        assert!(health.is_ready());
+        health.warn("sources", None);
+        assert_eq!(health.warnings(), []);
     }
 }

@@ -38,7 +38,10 @@ pub fn routes(health: Health) -> Router {
             "/health",
             get(|| async { Json(serde_json::json!({"status": "alive"})) }),
         )
-        .route("/ready", get(move || async move { ready_answer(&ready) }))
+        .route(
+            "/ready",
+            get(move || async move { answer(&ready, &ready.warnings()) }),
+        )
         .route(
             "/metrics",
             get(move || async move {
@@ -51,24 +54,30 @@ pub fn routes(health: Health) -> Router {
         )
 }
 
-/// 200 when ready, else 503 with every failing check and its reason.
+/// 200 when ready, else 503 with every failing check and its reason. Without the warnings, which name files and are nothing for strangers.
 #[must_use]
 pub fn ready_answer(health: &Health) -> Response {
+    answer(health, &[])
+}
+
+/// As [`ready_answer`], with the warnings if there are any.
+fn answer(health: &Health, warnings: &[(&'static str, String)]) -> Response {
     let reasons = health.reasons();
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let reasons: Vec<_> = reasons
-        .into_iter()
-        .map(|(check, reason)| serde_json::json!({"check": check, "reason": reason}))
-        .collect();
-    (
-        status,
-        Json(serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons})),
-    )
-        .into_response()
+    let list = |all: &[(&'static str, String)]| -> Vec<_> {
+        all.iter()
+            .map(|(check, reason)| serde_json::json!({"check": check, "reason": reason}))
+            .collect()
+    };
+    let mut body = serde_json::json!({"ready": reasons.is_empty(), "reasons": list(&reasons)});
+    if !warnings.is_empty() {
+        body["warnings"] = list(warnings).into();
+    }
+    (status, Json(body)).into_response()
 }
 
 /// Binds the address, or names the setting to change.
@@ -84,9 +93,10 @@ pub async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Con
     })
 }
 
-/// For probes, scrapes and the registry's clients. A kept connection may be idle between two scrapes.
+/// For probes, scrapes and the registry's clients. A kept connection may be idle between two scrapes, a minute apart.
 const LIMITS: Limits = Limits {
-    header_timeout: Duration::from_secs(60),
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
     connections: 1024,
     drain: Duration::from_secs(3),
 };

@@ -6,30 +6,34 @@
 
 mod batch;
 mod error;
+mod leaders;
+mod progress;
+mod watch;
 
 pub use batch::{Batch, OutRecord, RecordHeaders};
 pub use error::PublishError;
 
 use crate::health::Health;
-use crate::kafka::brokers::{Brokers, FORGOTTEN};
+use crate::kafka::brokers::Brokers;
 use crate::kafka::{self, KafkaArgs};
 use crate::metrics as names;
+use progress::Progress;
 use rdkafka::ClientConfig;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{Producer, ThreadedProducer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Bounds of a publisher.
 #[derive(Debug, Clone)]
 pub struct PublisherSettings {
     /// Named in the broker's logs: `eventflow-<client_id>`
     pub client_id: String,
-    /// How long librdkafka keeps trying one record before it reports failure
+    /// How long librdkafka keeps trying one record before it reports failure. Longer than any fail-over of Kafka: when it ends, librdkafka
+    /// numbers the records behind it again, and one that was appended without an acknowledgement may be there twice
     pub record_timeout: Duration,
     /// Records held (queued and in flight) before `add` answers queue-full
     pub queue_records: usize,
@@ -55,6 +59,7 @@ impl PublisherSettings {
 
 struct Reports {
     health: Health,
+    progress: Arc<Progress>,
     /// True once the broker gave this producer its id: before, a first send takes half a second.
     warm: AtomicBool,
     brokers: Brokers,
@@ -90,7 +95,10 @@ impl ClientContext for Reports {
                 clippy::cast_precision_loss,
                 reason = "a gauge; the queue is bounded far below 2^52"
             )]
-            metrics::gauge!(names::PUBLISH_QUEUE).set(stats.msg_cnt as f64);
+            {
+                metrics::gauge!(names::PUBLISH_QUEUE).set(stats.msg_cnt as f64);
+                metrics::gauge!(names::UNCONFIRMED).set(self.progress.unconfirmed() as f64);
+            }
             if stats.eos.is_some_and(|eos| eos.idemp_state == "Assigned") {
                 self.warm.store(true, Ordering::Release);
             }
@@ -107,6 +115,7 @@ pub struct Publisher {
     client: Arc<RwLock<Arc<Client>>>,
     config: ClientConfig,
     health: Health,
+    progress: Arc<Progress>,
     published: metrics::Counter,
 }
 
@@ -149,10 +158,11 @@ impl Publisher {
             // Java's partitioner, so that both agree on the partition of a key.
             .set("partitioner", "murmur2_random")
             .set("statistics.interval.ms", "250")
-            // A lost request is retried within the record's own deadline.
+            // A lost request is retried within the record's own time-out, under the same number: the broker appends it once.
             .set("retry.backoff.ms", "50")
             .set("topic.metadata.refresh.interval.ms", "30000");
-        let client = Arc::new(RwLock::new(Arc::new(connect(&config, health)?)));
+        let progress = Arc::new(Progress::new());
+        let client = Arc::new(RwLock::new(Arc::new(connect(&config, health, &progress)?)));
         // The recorder first: a handle made before it counts into the void.
         crate::telemetry::metrics_handle();
         let published = metrics::counter!(names::PUBLISHED, "client" => settings.client_id.clone());
@@ -164,6 +174,7 @@ impl Publisher {
             client,
             config,
             health: health.clone(),
+            progress,
             published,
         })
     }
@@ -197,97 +208,16 @@ impl Publisher {
         }
     }
 
-    /// Asks the broker for the topic's metadata; clears or sets nothing.
-    ///
-    /// # Errors
-    /// The reason the topic cannot be published to.
-    async fn probe(&self, topic: &str, deadline: Duration) -> Result<(), String> {
-        let (client, name) = (self.client(), topic.to_owned());
-        let asked = tokio::task::spawn_blocking(move || {
-            let metadata = client
-                .client()
-                .fetch_metadata(Some(&name), deadline)
-                .map_err(|error| {
-                    format!(
-                        "{}: no broker answers for topic {name}; check that the cluster is up and reachable",
-                        kafka::code_of(&error)
-                    )
-                })?;
-            match metadata
-                .topics()
-                .first()
-                .map(|topic| topic.error().map(RDKafkaErrorCode::from))
-            {
-                Some(None) => Ok(()),
-                Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(format!(
-                    "TopicAuthorizationFailed: {}",
-                    kafka::missing_acl(&format!("to use topic {name}"))
-                )),
-                Some(Some(error)) => Err(format!(
-                    "topic {name}: {error:?}; create it with `eventflow admin topics apply`"
-                )),
-                None => Err(format!(
-                    "topic {name} is unknown; create it with `eventflow admin topics apply`"
-                )),
-            }
-        });
-        asked.await.unwrap_or_else(|error| Err(error.to_string()))
-    }
-
-    /// Keeps the `kafka` check up to date until `shutdown`: while it fails, queries the broker every second and clears it once it answers.
-    /// A client that cannot recover is replaced: what it held was reported as not acknowledged, and once the ACL or cluster is fixed no
-    /// restart is needed.
-    pub async fn watch(self, topic: String, shutdown: CancellationToken) {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Some(reason) = self.client_failure() {
-                tracing::error!(event = "kafka_client_failed", reason, "replaced");
-                self.health.fail_if_fine(kafka::CHECK, reason);
-                self.replace().await;
-                continue;
-            }
-            let failing = || self.health.is_failing(kafka::CHECK);
-            if failing() {
-                let probe = self.probe(&topic, Duration::from_secs(2)).await;
-                if probe.is_err() && failing() {
-                    continue;
-                }
-                if probe.is_err() || self.is_warm() {
-                    self.health.set(kafka::CHECK, probe);
-                }
-            }
-        }
-    }
-
-    /// Why the client will never publish again.
-    fn client_failure(&self) -> Option<String> {
-        let client = self.client();
-        let forgotten = || client.context().brokers.are_forgotten(Instant::now());
-        match client.client().fatal_error() {
-            Some((code, reason)) => Some(format!("{code:?}: {reason}")),
-            None => forgotten().then(|| FORGOTTEN.to_owned()),
-        }
-    }
-
-    async fn replace(&self) {
-        let fresh = match connect(&self.config, &self.health) {
-            Ok(client) => Arc::new(client),
-            Err(error) => return tracing::error!(event = "kafka_client_refused", %error),
-        };
-        let failed = std::mem::replace(
-            &mut *self.client.write().unwrap_or_else(PoisonError::into_inner),
-            fresh,
-        );
-        // Its end waits for its threads.
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(failed)).await {
-            tracing::error!(event = "kafka_client_end", %error);
-        }
-    }
-
     /// True once the broker gave this producer its id.
     #[must_use]
     pub fn is_warm(&self) -> bool {
         self.client().context().warm.load(Ordering::Acquire)
+    }
+
+    /// Records queued or in flight that nobody waits for any more: they may still be acknowledged.
+    #[must_use]
+    pub fn unconfirmed(&self) -> u64 {
+        self.progress.unconfirmed()
     }
 
     /// Records queued or in flight.
@@ -328,9 +258,14 @@ impl Publisher {
     }
 }
 
-fn connect(config: &ClientConfig, health: &Health) -> anyhow::Result<Client> {
+fn connect(
+    config: &ClientConfig,
+    health: &Health,
+    progress: &Arc<Progress>,
+) -> anyhow::Result<Client> {
     let reports = Reports {
         health: health.clone(),
+        progress: Arc::clone(progress),
         warm: AtomicBool::new(false),
         brokers: Brokers::default(),
     };

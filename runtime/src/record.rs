@@ -1,5 +1,6 @@
 //! A consumed record: Kafka's own buffers, borrowed.
 
+use contracts::kafka::headers::{RAW, RawCoordinates};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 
@@ -19,8 +20,17 @@ pub struct Record<'a> {
     /// Value; `None` is Kafka's null
     pub payload: Option<&'a [u8]>,
     headers: HeadersOf<'a>,
-    /// Of a record of the group's retry topic: how often it may have been replayed
-    pub(crate) replay_limit: Option<u32>,
+    read_from: ReadFrom<'a>,
+}
+
+/// What kind of topic a record was read from.
+#[derive(Debug, Clone, Copy)]
+enum ReadFrom<'a> {
+    /// The raw topic, with its id where that is known: the record is a raw record itself
+    Raw(Option<&'a str>),
+    /// The group's retry topic: how often the record may have been replayed
+    Retry(u32),
+    Other,
 }
 
 #[derive(Clone, Copy)]
@@ -32,6 +42,17 @@ enum HeadersOf<'a> {
 impl std::fmt::Debug for HeadersOf<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("headers")
+    }
+}
+
+impl<'a> contracts::event::HeaderValues<'a> for &Record<'a> {
+    fn one(&self, name: &str) -> Option<&'a str> {
+        let mut values = self.headers().filter(|(other, _)| *other == name);
+        let (_, value) = values.next()?;
+        match values.next() {
+            Some(_) => None,
+            None => std::str::from_utf8(value?).ok(),
+        }
     }
 }
 
@@ -55,14 +76,23 @@ impl<'a> Record<'a> {
             key,
             payload,
             headers: HeadersOf::Given(headers),
-            replay_limit: None,
+            read_from: ReadFrom::Other,
         }
     }
 
     /// The same record, of the group's retry topic.
     pub(crate) fn as_replay(self, limit: u32) -> Self {
         Self {
-            replay_limit: Some(limit),
+            read_from: ReadFrom::Retry(limit),
+            ..self
+        }
+    }
+
+    /// The same record, of the raw topic with this id (`None`: not known).
+    #[must_use]
+    pub fn as_raw(self, topic_id: Option<&'a str>) -> Self {
+        Self {
+            read_from: ReadFrom::Raw(topic_id),
             ..self
         }
     }
@@ -70,7 +100,15 @@ impl<'a> Record<'a> {
     /// Whether it was read from the group's retry topic.
     #[must_use]
     pub fn is_replay(&self) -> bool {
-        self.replay_limit.is_some()
+        self.replay_limit().is_some()
+    }
+
+    /// Of a record of the group's retry topic: how often it may have been replayed.
+    pub(crate) fn replay_limit(&self) -> Option<u32> {
+        match self.read_from {
+            ReadFrom::Retry(limit) => Some(limit),
+            ReadFrom::Raw(_) | ReadFrom::Other => None,
+        }
     }
 
     pub(crate) fn of(message: &'a BorrowedMessage<'_>) -> Self {
@@ -82,7 +120,7 @@ impl<'a> Record<'a> {
             key: message.key(),
             payload: message.payload(),
             headers: HeadersOf::Client(message.headers()),
-            replay_limit: None,
+            read_from: ReadFrom::Other,
         }
     }
 
@@ -119,13 +157,18 @@ impl<'a> Record<'a> {
         client.chain(given.iter().map(|(key, value)| (*key, Some(*value))))
     }
 
-    /// Coordinates of the raw record this one was made from: its `ef.raw` header, or where it is itself when it has none.
-    /// `None` when the header has no coordinates, and for a replay without it: nothing in a retry topic is a raw record.
+    /// The raw record this one was made from: its `ef.raw` header, or, only in the raw topic, itself. `None` when the header is unreadable,
+    /// or is missing elsewhere: its own place there would be taken for that of an innocent raw record.
     #[must_use]
-    pub fn raw(&self) -> Option<(i32, i64)> {
-        let Some(text) = self.header(contracts::kafka::headers::RAW) else {
-            return (!self.is_replay()).then_some((self.partition, self.offset));
-        };
-        contracts::kafka::headers::raw_position(text)
+    pub fn raw(&self) -> Option<RawCoordinates<'a>> {
+        match (self.header(RAW), self.read_from) {
+            (Some(value), _) => RawCoordinates::parse(value),
+            (None, ReadFrom::Raw(topic_id)) => Some(RawCoordinates {
+                topic_id,
+                partition: self.partition,
+                offset: self.offset,
+            }),
+            (None, ReadFrom::Retry(_) | ReadFrom::Other) => None,
+        }
     }
 }

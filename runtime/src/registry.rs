@@ -6,7 +6,7 @@
 use crate::config::ConfigError;
 use crate::consumer::StageError;
 use crate::http_client;
-use contracts::avro::datum::{Decoder, Event};
+use contracts::avro::datum::{DatumError, Decoder, Event};
 use contracts::avro::framing;
 use contracts::{Rejection, RejectionCode, Secret};
 use reqwest::StatusCode;
@@ -17,7 +17,7 @@ use schema_registry_converter::schema_registry_common::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where the schema registry is.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,11 +66,15 @@ pub enum RegistryError {
     /// The registry is down, refuses us, or answers something else than a schema: wait
     #[error("schema registry: {0}")]
     Unavailable(String),
-    /// The registry answered that it has no such schema id
-    #[error("the schema registry has no schema {0}")]
+    /// The registry answered that it has no such schema id: it is another one, was restored, or lags behind
+    #[error(
+        "the schema registry has no schema {0}, which a record names: restore it, or point --registry-url at the one the validator uses"
+    )]
     UnknownId(i32),
     /// The schema exists and is not one of ours
-    #[error("schema {id} cannot be used: {problem}")]
+    #[error(
+        "schema {id} of the schema registry cannot be used: {problem}; point --registry-url at the one the validator uses"
+    )]
     Unusable {
         /// Schema id
         id: i32,
@@ -85,9 +89,16 @@ impl RegistryError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "registry_unavailable",
-            Self::UnknownId(_) => "unknown_schema_id",
+            Self::UnknownId(_) => "schema_not_found",
             Self::Unusable { .. } => "unusable_schema",
         }
+    }
+}
+
+/// Nothing that a registry answers is a record's fault: the validator wrote the record with a schema that was there.
+impl From<RegistryError> for StageError {
+    fn from(error: RegistryError) -> Self {
+        Self::wait(error.code(), error)
     }
 }
 
@@ -96,12 +107,33 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// The registry's own code for an id it does not have, in the body of a 404. A proxy's 404 page has none.
 const SCHEMA_NOT_FOUND: i64 = 40403;
 
-/// A client of the registry. What it learned is kept: ids never change their meaning.
+/// Between two readings of one schema. Who must know sooner whether it changed waits so long.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// A client of the registry. What it learned is kept, until a record does not fit it.
 pub struct Registry {
     settings: SrSettings,
     client: reqwest::Client,
     args: RegistryArgs,
-    decoders: HashMap<i32, Arc<Decoder>>,
+    decoders: HashMap<i32, Known>,
+}
+
+/// A schema as it was read.
+struct Known {
+    schema: String,
+    decoder: Arc<Decoder>,
+    /// What it was before it changed: records of both may be in a topic
+    before: Option<Arc<Decoder>>,
+    read_at: Instant,
+}
+
+impl Known {
+    fn decode<'a>(&self, datum: &'a [u8]) -> Result<Event<'a>, DatumError> {
+        self.decoder.decode(datum).or_else(|problem| {
+            let before = self.before.as_ref().map(|before| before.decode(datum));
+            before.and_then(Result::ok).ok_or(problem)
+        })
+    }
 }
 
 /// The answer to `GET /schemas/ids/{id}`.
@@ -121,8 +153,6 @@ struct RegistryRefusal {
 pub struct Framed<'a> {
     /// The writer's schema: its id in the schema registry
     pub schema_id: i32,
-    /// The Avro
-    pub datum: &'a [u8],
     /// The event it holds
     pub event: Event<'a>,
 }
@@ -204,21 +234,53 @@ impl Registry {
     /// The decoder of a schema id, looked up once.
     ///
     /// # Errors
-    /// [`RegistryError`]; only `UnknownId` and `Unusable` are a record's fault.
+    /// [`RegistryError`]
     pub async fn decoder(&mut self, id: i32) -> Result<Arc<Decoder>, RegistryError> {
-        if let Some(decoder) = self.decoders.get(&id) {
-            return Ok(Arc::clone(decoder));
+        Ok(Arc::clone(&self.known(id, None).await?.decoder))
+    }
+
+    /// A schema; where an instant is given, read since then, but at most once a second.
+    async fn known(&mut self, id: i32, since: Option<Instant>) -> Result<&Known, RegistryError> {
+        let (fresh, again_at) = match self.decoders.get(&id) {
+            Some(known) => (
+                since.is_none_or(|since| known.read_at >= since),
+                Some(known.read_at + READ_AGAIN),
+            ),
+            None => (false, None),
+        };
+        if !fresh {
+            if let Some(again_at) = again_at {
+                tokio::time::sleep_until(again_at.into()).await;
+            }
+            self.read(id).await?;
         }
-        // No registry gives out a negative id.
-        u32::try_from(id).map_err(|_| RegistryError::UnknownId(id))?;
+        self.decoders.get(&id).ok_or(RegistryError::UnknownId(id))
+    }
+
+    /// Reads a schema from the registry.
+    async fn read(&mut self, id: i32) -> Result<(), RegistryError> {
+        // It is as it was at this time at the earliest.
+        let read_at = Instant::now();
         let schema = self.look_up(id).await?;
+        if let Some(known) = self.decoders.get_mut(&id)
+            && known.schema == schema
+        {
+            known.read_at = read_at;
+            return Ok(());
+        }
         let decoder = Decoder::new(&schema).map_err(|problem| RegistryError::Unusable {
             id,
             problem: problem.to_string(),
         })?;
-        let decoder = Arc::new(decoder);
-        self.decoders.insert(id, Arc::clone(&decoder));
-        Ok(decoder)
+        let before = self.decoders.remove(&id).map(|known| known.decoder);
+        let known = Known {
+            schema,
+            decoder: Arc::new(decoder),
+            before,
+            read_at,
+        };
+        self.decoders.insert(id, known);
+        Ok(())
     }
 
     /// A deleted schema is found too: records written with it are still there.
@@ -254,40 +316,36 @@ impl Registry {
 
     /// Reads a framed value, or rejects it: what every stage behind the validator does first, and a dry run too.
     ///
+    /// `polled` is when the record was there at the latest. A record that does not fit its schema is rejected only by a schema that was read
+    /// after that: a contract may have changed under the same id. With the batch's time a batch of broken records reads a schema once.
+    ///
     /// # Errors
-    /// [`StageError`] while the registry does not answer: the record is not at fault then.
+    /// [`RegistryError`]: the record is not at fault.
     pub async fn decode<'a>(
         &mut self,
         value: &'a [u8],
-    ) -> Result<Result<Framed<'a>, Rejection>, StageError> {
+        polled: Instant,
+    ) -> Result<Result<Framed<'a>, Rejection>, RegistryError> {
         let (schema_id, datum) = match framing::unframe(value) {
             Ok(framed) => framed,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let decoder = match self.decoder(schema_id).await {
-            Ok(decoder) => decoder,
-            Err(error @ RegistryError::Unavailable(_)) => {
-                return Err(StageError::wait(error.code(), error));
-            }
-            Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
-                return Ok(Err(Rejection::new(
-                    RejectionCode::UnknownSchemaId,
-                    None,
-                    error.to_string(),
-                )));
-            }
-        };
-        let bad = |problem: contracts::avro::datum::DatumError| {
-            Rejection::new(RejectionCode::BadDatum, None, problem.to_string())
-        };
-        Ok(decoder
+        if schema_id < 1 {
+            return Ok(Err(Rejection::new(
+                RejectionCode::UnknownSchemaId,
+                None,
+                format!("{schema_id} is no schema id that a registry gives: they begin at 1"),
+            )));
+        }
+        let framed = |event| Framed { schema_id, event };
+        if let Ok(event) = self.known(schema_id, None).await?.decode(datum) {
+            return Ok(Ok(framed(event)));
+        }
+        let known = self.known(schema_id, Some(polled)).await?;
+        Ok(known
             .decode(datum)
-            .map(|event| Framed {
-                schema_id,
-                datum,
-                event,
-            })
-            .map_err(bad))
+            .map(framed)
+            .map_err(|problem| Rejection::new(RejectionCode::BadDatum, None, problem.to_string())))
     }
 }
 

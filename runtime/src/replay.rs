@@ -64,20 +64,20 @@ impl RetryArgs {
 }
 
 impl Record<'_> {
-    /// The loop guard: why a replay is not handled once more. Every stage with a retry topic asks it before anything else; of other
-    /// records it checks nothing.
+    /// Why a record is not handled: every stage asks this before anything else. Nobody can say which raw record it was made from, so that
+    /// it has no fate to give; or it is a replay that came too often.
     ///
-    /// The highest of several counts is taken, and one that is no number is as good as exhausted: whoever replays the record next could
+    /// Of replays, the highest of several counts is taken, and one that is no number is as good as exhausted: whoever replays the record next could
     /// not raise it, so it would come back for ever. No count at all is a record someone put there by hand; the next replay counts from 0.
     #[must_use]
-    pub fn refused_replay(&self) -> Option<Rejection> {
-        let limit = self.replay_limit?;
+    pub fn refused(&self) -> Option<Rejection> {
         if self.raw().is_none() {
-            // Its own place would be taken for that of a raw record, and that record would have two fates.
-            return Some(exhausted(format!(
-                "its {RAW} header names no raw record; discard it"
-            )));
+            let detail = format!(
+                "its {RAW} header is missing or names no raw record: it is no event of this pipeline; find who wrote it, and discard it"
+            );
+            return Some(Rejection::new(RejectionCode::NoRawRecord, None, detail));
         }
+        let limit = self.replay_limit()?;
         let mut count = 0;
         for (_, value) in self.headers().filter(|(name, _)| *name == REPLAY_COUNT) {
             let text = String::from_utf8_lossy(value.unwrap_or_default());
@@ -93,6 +93,15 @@ impl Record<'_> {
         (count > limit).then(|| {
             exhausted(format!("replayed {count} times, and at most {limit} are allowed: raise --max-replays and replay it, or discard it"))
         })
+    }
+}
+
+impl Record<'_> {
+    /// Why a raw record that its edge could not prove, or a replay of one, is not looked at. Only the stage that reads raw records asks: what it
+    /// passes on has passed.
+    #[must_use]
+    pub fn unproven(&self) -> Option<Rejection> {
+        contracts::webhook::unproven::refused(self.headers(), self.is_replay())
     }
 }
 
@@ -128,11 +137,11 @@ mod tests {
                 .collect();
             let record = Record::new("t", 0, 0, 0, None, None, &headers);
             assert_eq!(
-                record.refused_replay(),
+                record.refused(),
                 None,
-                "not of a retry topic: not checked"
+                "not of a retry topic: counts are not checked"
             );
-            let refused = record.as_replay(5).refused_replay();
+            let refused = record.as_replay(5).refused();
             assert_eq!(
                 refused.is_some(),
                 expected.is_some(),
@@ -157,28 +166,27 @@ mod tests {
                 &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]
             )
             .as_replay(0)
-            .refused_replay()
+            .refused()
             .is_some()
         );
     }
 
     #[test]
-    fn a_replay_that_names_no_raw_record_never_takes_the_place_of_one() {
-        for headers in [&[][..], &[(RAW, &b"here"[..])]] {
-            let record = Record::new("t", 3, 4, 0, None, None, headers).as_replay(5);
-            let refused = record.refused_replay();
-            assert!(
-                refused
-                    .as_ref()
-                    .is_some_and(|refused| refused.detail.contains(RAW)),
-                "{refused:?}"
-            );
-            assert_eq!(record.raw(), None);
+    fn only_a_record_of_the_raw_topic_stands_for_itself() {
+        let id = "pWt5kqO-QF6tq_Yk0xyzAA";
+        for headers in [&[][..], &[(RAW, &b"here"[..])], &[(RAW, &b"3:4:"[..])]] {
+            let record = Record::new("t", 3, 4, 0, None, None, headers);
+            for record in [record, record.as_replay(5)] {
+                let refused = record.refused().map(|refused| refused.code);
+                assert_eq!(refused, Some(RejectionCode::NoRawRecord), "{headers:?}");
+                assert_eq!(record.raw(), None);
+            }
         }
-        assert_eq!(
-            Record::new("t", 3, 4, 0, None, None, &[]).raw(),
-            Some((3, 4)),
-            "of the raw topic itself"
-        );
+        let raw = Record::new("t", 3, 4, 0, None, None, &[]).as_raw(Some(id));
+        assert_eq!(raw.refused(), None);
+        assert_eq!(raw.raw().unwrap().to_string(), format!("3:4:{id}"));
+        let made = [(RAW, &b"7:8"[..])];
+        let made = Record::new("t", 3, 4, 0, None, None, &made);
+        assert_eq!(made.raw().unwrap().to_string(), "7:8");
     }
 }

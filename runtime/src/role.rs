@@ -1,6 +1,7 @@
 //! The life of a role: checked, its operations endpoints up, its work until it is asked to stop, its endpoints down.
 
 use crate::config::{ConfigError, ProcessArgs};
+use crate::connection::Connection;
 use crate::health::Health;
 use crate::{ops, telemetry};
 use axum::Router;
@@ -15,7 +16,7 @@ pub trait Role: Sync {
     /// As typed on the command line.
     fn name(&self) -> &'static str;
 
-    /// `--log-json` and `--check`.
+    /// `--log-json`, `--check` and `--connect`.
     fn process(&self) -> &ProcessArgs;
 
     /// Where `/health`, `/ready` and `/metrics` are served, and the flag that sets it.
@@ -26,6 +27,11 @@ pub trait Role: Sync {
     /// # Errors
     /// Names the setting.
     fn check(&self) -> Result<(), ConfigError>;
+
+    /// What it must reach to do its job.
+    fn connections(&self) -> Vec<Connection> {
+        Vec::new()
+    }
 
     /// Prepares the work; it begins when it is polled and ends at `shutdown`, or with what it cannot survive.
     ///
@@ -60,6 +66,22 @@ impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service").finish_non_exhaustive()
     }
+}
+
+/// Connects to everything the role uses and says of each whether that worked; false when anything did not.
+pub async fn connect(role: &dyn Role) -> bool {
+    let mut all = true;
+    for connection in role.connections() {
+        let (name, place) = (connection.name, connection.place.clone());
+        match connection.attempt().await {
+            Ok(()) => println!("ok      {name} at {place}"),
+            Err(problem) => {
+                println!("failed  {name} at {place}: {problem}");
+                all = false;
+            }
+        }
+    }
+    all
 }
 
 /// Runs a role until `shutdown`.

@@ -34,6 +34,10 @@ pub fn init_at(json: bool, default: &str) {
     };
     // It shows what it does not understand of a database's URL.
     let filter = filter.with_target("sqlx_postgres::options", LevelFilter::OFF);
+    // Of each connection it closes; `/ready` and our own log say what is wrong with the database.
+    let filter = filter.with_target("sqlx_core::pool", LevelFilter::OFF);
+    // PostgreSQL's notes about what exists already, at every start.
+    let filter = filter.with_target("sqlx::postgres::notice", LevelFilter::WARN);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
         registry

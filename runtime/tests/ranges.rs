@@ -4,6 +4,7 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use runtime::admin::batches::of_transactions;
 use runtime::admin::{ends, read_range, watermarks};
 use runtime::kafka::KafkaArgs;
 use sandbox::broker::EmbeddedBroker;
@@ -122,6 +123,11 @@ fn markers_are_no_records_and_an_open_transaction_hides_no_end() {
         (vec![], 5),
         "nothing is there, and that is certain"
     );
+    let covered = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(of_transactions(&kafka, TOPIC, 0, 2..6))
+        .unwrap();
+    assert_eq!(covered, [2..3, 3..4, 4..5], "5 is a record like any other");
 
     second.begin_transaction().unwrap();
     send(&second, "open");

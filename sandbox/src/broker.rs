@@ -22,7 +22,7 @@ pub struct EmbeddedBroker {
 
 /// Requests a broker can fail.
 #[derive(Debug, Clone, Copy)]
-pub enum Request {
+pub enum BrokerRequest {
     /// Publishing
     Produce,
     /// Committing offsets
@@ -35,7 +35,7 @@ pub enum Request {
     InitProducerId,
 }
 
-impl Request {
+impl BrokerRequest {
     const ALL: [Self; 5] = [
         Self::Produce,
         Self::OffsetCommit,
@@ -57,7 +57,7 @@ impl Request {
 
 /// Errors it can answer.
 #[derive(Debug, Clone, Copy)]
-pub enum Fault {
+pub enum BrokerFault {
     /// Retriable: too few replicas
     NotEnoughReplicas,
     /// Retriable: the request timed out
@@ -129,23 +129,29 @@ impl EmbeddedBroker {
     }
 
     /// The next requests of that kind, one each, are answered with these errors.
-    pub fn fail(&self, request: Request, faults: Vec<Fault>) {
+    pub fn fail(&self, request: BrokerRequest, faults: Vec<BrokerFault>) {
         self.send(move |cluster| {
             let errors: Vec<_> = faults
                 .iter()
                 .map(|fault| match fault {
-                    Fault::NotEnoughReplicas => {
+                    BrokerFault::NotEnoughReplicas => {
                         RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS
                     }
-                    Fault::RequestTimedOut => RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-                    Fault::TopicAuthorizationFailed => {
+                    BrokerFault::RequestTimedOut => {
+                        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT
+                    }
+                    BrokerFault::TopicAuthorizationFailed => {
                         RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
                     }
-                    Fault::RecordTooLarge => RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-                    Fault::ClusterAuthorizationFailed => {
+                    BrokerFault::RecordTooLarge => {
+                        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+                    }
+                    BrokerFault::ClusterAuthorizationFailed => {
                         RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
                     }
-                    Fault::FencedInstanceId => RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
+                    BrokerFault::FencedInstanceId => {
+                        RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
+                    }
                 })
                 .collect();
             cluster.request_errors(request.key(), &errors);
@@ -155,7 +161,7 @@ impl EmbeddedBroker {
     /// Takes back the errors not yet answered.
     pub fn stop_failing(&self) {
         self.send(|cluster| {
-            for request in Request::ALL {
+            for request in BrokerRequest::ALL {
                 cluster.clear_request_errors(request.key());
             }
         });
@@ -184,13 +190,22 @@ impl EmbeddedBroker {
         });
     }
 
+    /// Returns once it is done: the next request meets the broker as it was told to be.
     fn send(
         &self,
         command: impl FnOnce(&MockCluster<'static, rdkafka::producer::DefaultProducerContext>)
         + Send
         + 'static,
     ) {
-        if self.commands.send(Box::new(command)).is_err() {
+        let (carried_out, done) = mpsc::channel();
+        let command: Command = Box::new(move |cluster| {
+            command(cluster);
+            if carried_out.send(()).is_err() {
+                tracing::error!(event = "embedded_broker_late");
+            }
+        });
+        let sent = self.commands.send(command).is_ok();
+        if !sent || done.recv_timeout(Duration::from_secs(10)).is_err() {
             tracing::error!(event = "embedded_broker_gone");
         }
     }

@@ -8,7 +8,7 @@
 
 mod real_kafka;
 
-pub use real_kafka::RealKafka;
+pub use real_kafka::{RealCluster, RealKafka};
 
 use crate::postgres::PrivatePostgres;
 use runtime::kafka::KafkaArgs;

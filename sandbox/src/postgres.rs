@@ -68,6 +68,73 @@ impl PrivatePostgres {
     /// # Errors
     /// [`PostgresError`], which says what to install.
     pub fn start(durable: bool) -> Result<Self, PostgresError> {
+        let cluster = Self::prepare(uuid::Uuid::new_v4().simple().to_string())?;
+        let password_file = cluster.directory.path().join("password");
+        std::fs::write(&password_file, &cluster.password)?;
+        if let Some((uid, gid)) = cluster.programs.user {
+            std::os::unix::fs::chown(&password_file, Some(uid), Some(gid))?;
+        }
+        cluster.programs.run("initdb", |command| {
+            command.args([
+                "--no-sync",
+                "--auth=scram-sha-256",
+                "--username=eventflow",
+                "--encoding=UTF8",
+                "--locale=C",
+            ]);
+            command
+                .arg("--pwfile")
+                .arg(&password_file)
+                .arg("-D")
+                .arg(cluster.data());
+        })?;
+        std::fs::remove_file(&password_file)?;
+        let durability = if durable {
+            ""
+        } else {
+            "fsync = off\nfull_page_writes = off\n"
+        };
+        cluster.configure(&format!(
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nshared_buffers = 128MB\nmax_wal_size = 2GB\nmax_connections = 60\n{durability}"
+        ))?;
+        cluster.start_server()?;
+        Ok(cluster)
+    }
+
+    /// A standby that follows this cluster, read-only until [`Self::promote`]. User and password are the same.
+    ///
+    /// # Errors
+    /// [`PostgresError`]
+    pub fn start_standby(&self) -> Result<Self, PostgresError> {
+        let standby = Self::prepare(self.password.clone())?;
+        standby.programs.run("pg_basebackup", |command| {
+            command
+                .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
+                .arg(format!("--port={}", self.port))
+                .args(["--host=127.0.0.1", "--username=eventflow", "-D"])
+                .arg(standby.data())
+                .env("PGPASSWORD", &self.password);
+        })?;
+        standby.configure("")?;
+        standby.start_server()?;
+        Ok(standby)
+    }
+
+    /// Makes a standby a primary of its own.
+    ///
+    /// # Errors
+    /// What `pg_ctl` said.
+    pub fn promote(&self) -> Result<(), PostgresError> {
+        self.programs.run("pg_ctl", |command| {
+            command
+                .args(["promote", "-w", "-t", "30", "-s"])
+                .arg("-D")
+                .arg(self.data());
+        })
+    }
+
+    /// A directory and a port, without a cluster.
+    fn prepare(password: String) -> Result<Self, PostgresError> {
         let programs = find_programs().ok_or(PostgresError::NotInstalled)?;
         let directory = tempfile::Builder::new()
             .prefix("eventflow-postgres-")
@@ -81,48 +148,30 @@ impl PrivatePostgres {
             home: directory.path().to_owned(),
             user,
         };
-        let cluster = Self {
+        Ok(Self {
             _watcher: Watcher::start(&programs)?,
             programs,
             directory,
             port: free_port()?,
-            password: uuid::Uuid::new_v4().simple().to_string(),
-        };
-        let password_file = cluster.directory.path().join("password");
-        std::fs::write(&password_file, &cluster.password)?;
-        if let Some((uid, gid)) = user {
-            std::os::unix::fs::chown(&password_file, Some(uid), Some(gid))?;
-        }
-        let data = cluster.data();
-        cluster.programs.run("initdb", |command| {
-            command.args([
-                "--no-sync",
-                "--auth=scram-sha-256",
-                "--username=eventflow",
-                "--encoding=UTF8",
-                "--locale=C",
-            ]);
-            command
-                .arg("--pwfile")
-                .arg(&password_file)
-                .arg("-D")
-                .arg(&data);
-        })?;
-        std::fs::remove_file(&password_file)?;
-        let durability = if durable {
-            ""
-        } else {
-            "fsync = off\nfull_page_writes = off\n"
-        };
-        let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nshared_buffers = 128MB\nmax_wal_size = 2GB\nmax_connections = 60\n{durability}",
-            cluster.port
-        );
-        let file = data.join("postgresql.conf");
+            password,
+        })
+    }
+
+    /// Adds settings to the cluster's own, and its port; the last of a name wins.
+    fn configure(&self, settings: &str) -> Result<(), PostgresError> {
+        let file = self.data().join("postgresql.conf");
         let existing = std::fs::read_to_string(&file)?;
-        std::fs::write(&file, format!("{existing}\n{settings}"))?;
-        cluster.start_server()?;
-        Ok(cluster)
+        std::fs::write(
+            &file,
+            format!("{existing}\n{settings}port = {}\n", self.port),
+        )?;
+        Ok(())
+    }
+
+    /// `host:port` of the server, as in its URLs.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// URL of the database `postgres`, as its superuser. Holds a password.
@@ -135,8 +184,9 @@ impl PrivatePostgres {
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
         format!(
-            "postgres://eventflow:{}@127.0.0.1:{}/{database}?sslmode=disable",
-            self.password, self.port
+            "postgres://eventflow:{}@{}/{database}?sslmode=disable",
+            self.password,
+            self.address()
         )
     }
 

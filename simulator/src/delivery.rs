@@ -104,6 +104,61 @@ pub fn signer(secret: Secret) -> Result<Verifier, ConfigError> {
     .map_err(|error| bad(error.to_string()))
 }
 
+/// A client that posts as vendors do; `timeout` bounds an attempt.
+pub(crate) fn client(timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    runtime::http_client::builder()
+        .timeout(timeout)
+        .no_proxy()
+        // A redirected POST becomes a GET, and its 200 would pass for an acceptance.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
+/// What an answer says.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) message: String,
+    /// The problem document's code
+    pub(crate) code: Option<String>,
+}
+
+impl Answer {
+    pub(crate) async fn read(response: reqwest::Response, now: i64) -> Self {
+        let header = response.headers().get("retry-after");
+        let header = header.and_then(|value| value.to_str().ok());
+        let retry_after = header.and_then(|value| parse_retry_after(value, now));
+        let status = response.status().as_u16();
+        let message = response.text().await.unwrap_or_default();
+        let body = serde_json::from_str::<serde_json::Value>(&message).ok();
+        let code = body.and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
+        Self {
+            status,
+            retry_after,
+            message,
+            code,
+        }
+    }
+}
+
+/// Counts an attempt, by what came back.
+pub(crate) fn note_attempt(status: Option<u16>, started: Instant) {
+    ::metrics::histogram!(metrics::WEBHOOK_LATENCY).record(started.elapsed());
+    let (result, class) = class_of(status);
+    ::metrics::counter!(metrics::WEBHOOK_ATTEMPTS, "result" => result, "status_class" => class)
+        .increment(1);
+}
+
+fn class_of(status: Option<u16>) -> (&'static str, &'static str) {
+    match status {
+        Some(200..=299) => ("success", "2xx"),
+        Some(400..=499) => ("http_error", "4xx"),
+        Some(500..=599) => ("http_error", "5xx"),
+        Some(_) => ("http_error", "other"),
+        None => ("network_error", "n/a"),
+    }
+}
+
 impl Deliverer {
     /// Connections are kept and shared by clones.
     ///
@@ -133,12 +188,7 @@ impl Deliverer {
                 "must be above 0 and below 3600",
             ));
         }
-        let client = runtime::http_client::builder()
-            .timeout(Duration::from_secs_f64(args.webhook_timeout_seconds))
-            .no_proxy()
-            // A redirected POST becomes a GET, and its 200 would pass for an acceptance.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
+        let client = client(Duration::from_secs_f64(args.webhook_timeout_seconds))
             .map_err(|error| ConfigError::new("--webhook-url", error.to_string()))?;
         let verifier = signer(args.webhook_signing_secret.clone())?.into();
         let impostor = signer(Secret::new("not the provider's secret"))?.into();
@@ -177,16 +227,9 @@ impl Deliverer {
             delivered.attempts += 1;
             let started = Instant::now();
             let (status, retry_after) = self.attempt(event, fault, &mut delivered).await;
-            ::metrics::histogram!(metrics::WEBHOOK_LATENCY).record(started.elapsed());
+            note_attempt(status, started);
             delivered.statuses.push(status);
-            let (result, class) = match status {
-                Some(200..=299) => ("success", "2xx"),
-                Some(400..=499) => ("http_error", "4xx"),
-                Some(500..=599) => ("http_error", "5xx"),
-                Some(_) => ("http_error", "other"),
-                None => ("network_error", "n/a"),
-            };
-            ::metrics::counter!(metrics::WEBHOOK_ATTEMPTS, "result" => result, "status_class" => class).increment(1);
+            let (result, class) = class_of(status);
             delivered.ok = result == "success";
             // A refusal of what we sent on purpose will not change; everything else a provider retries.
             let hopeless =
@@ -250,17 +293,10 @@ impl Deliverer {
                 (None, None)
             }
             Ok(response) => {
-                let status = response.status().as_u16();
-                let header = response
-                    .headers()
-                    .get("retry-after")
-                    .and_then(|value| value.to_str().ok().map(str::to_owned));
-                let retry_after = header.and_then(|value| parse_retry_after(&value, now));
-                delivered.message = response.text().await.unwrap_or_default();
-                delivered.code = serde_json::from_str::<serde_json::Value>(&delivered.message)
-                    .ok()
-                    .and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
-                (Some(status), retry_after)
+                let answer = Answer::read(response, now).await;
+                delivered.message = answer.message;
+                delivered.code = answer.code;
+                (Some(answer.status), answer.retry_after)
             }
         }
     }
@@ -297,7 +333,12 @@ fn parse_retry_after(value: &str, now: i64) -> Option<Duration> {
 
 /// Seconds since the epoch.
 pub(crate) fn unix_seconds() -> i64 {
-    runtime::clock::now_micros() / 1_000_000
+    unix_micros() / 1_000_000
+}
+
+/// Microseconds since the epoch.
+pub(crate) fn unix_micros() -> i64 {
+    runtime::clock::now_micros()
 }
 
 #[cfg(test)]

@@ -242,7 +242,7 @@ pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut
         text(amount)
     };
     let mut body = format!(
-        r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"source":"external-payment-simulator","timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
+        r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
         text(&payment.payment_id),
         text(order),
         text(currency),
@@ -259,7 +259,7 @@ pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::event::Catalog;
+    use contracts::event::{Catalog, Envelope};
 
     fn payment() -> Payment {
         Payment {
@@ -280,8 +280,8 @@ mod tests {
                 1_700_000_000_000_000,
                 &mut Rng::with_seed(1),
             );
-            let code = contracts
-                .validate(&event.body)
+            let code = Envelope::own(&event.body)
+                .and_then(|envelope| contracts.validate(envelope))
                 .err()
                 .map(|rejection| rejection.code.code());
             match fault.expected() {
@@ -303,7 +303,12 @@ mod tests {
                 1_700_000_000_000_000,
                 &mut Rng::with_seed(1),
             );
-            assert!(contracts.validate(&event.body).is_ok(), "{amount}");
+            assert!(
+                contracts
+                    .validate(Envelope::own(&event.body).unwrap())
+                    .is_ok(),
+                "{amount}"
+            );
         }
     }
 

@@ -8,6 +8,7 @@ pub mod event;
 pub mod journal;
 pub mod metrics;
 pub mod stream;
+pub mod vendor;
 
 use axum::extract::State;
 use axum::http::StatusCode;

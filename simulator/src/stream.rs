@@ -52,6 +52,42 @@ pub struct StreamTotals {
     pub unsure_attempts: u64,
     /// Faults injected
     pub faults: BTreeMap<String, u64>,
+    /// Events in accepted deliveries: a delivery may have several
+    pub events_accepted: u64,
+    /// Attempts after the first
+    pub resent: u64,
+    /// Deliveries given up because too many waited to be sent again
+    pub given_up: u64,
+    /// The same by source
+    pub by_source: BTreeMap<String, SourceTotals>,
+}
+
+/// What was sent to one source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SourceTotals {
+    /// Deliveries begun
+    pub sent: u64,
+    /// Deliveries answered 2xx at last
+    pub accepted: u64,
+    /// Events in them
+    pub events_accepted: u64,
+    /// Deliveries refused at last
+    pub refused: u64,
+    /// Deliveries that ended without an answer
+    pub unanswered: u64,
+}
+
+/// How one delivery ended.
+#[derive(Debug)]
+pub(crate) struct Ended<'a> {
+    pub(crate) source: &'a str,
+    /// Events in it
+    pub(crate) events: u64,
+    pub(crate) ok: bool,
+    /// Status of each attempt; none where no answer came
+    pub(crate) statuses: &'a [Option<u16>],
+    /// The problem document's code of the last answer
+    pub(crate) code: Option<&'a str>,
 }
 
 /// Shared with whoever observes the stream.
@@ -103,9 +139,18 @@ pub async fn stream(
             deliveries.spawn(async move {
                 for step in plan {
                     tokio::time::sleep(step.pause).await;
-                    note_sent(&totals, step.fault);
+                    note_sent(&totals, deliverer.source(), step.fault);
                     let delivered = deliverer.deliver(&step.event, step.fault, &mut rng).await;
-                    note_answer(&totals, &delivered);
+                    note_answer(
+                        &totals,
+                        &Ended {
+                            source: deliverer.source(),
+                            events: 1,
+                            ok: delivered.ok,
+                            statuses: &delivered.statuses,
+                            code: delivered.code.as_deref(),
+                        },
+                    );
                     if let Some(journal) = &journal {
                         journal.write(&line(deliverer.source(), &step, &delivered));
                     }
@@ -138,7 +183,7 @@ struct Step {
     pause: Duration,
 }
 
-fn choose(faults: &[Rate], rng: &mut fastrand::Rng) -> Option<Fault> {
+pub(crate) fn choose(faults: &[Rate], rng: &mut fastrand::Rng) -> Option<Fault> {
     let mut draw = rng.f64();
     faults
         .iter()
@@ -207,40 +252,45 @@ fn plan(
     }
 }
 
-fn note_sent(totals: &SharedTotals, fault: Option<Fault>) {
+pub(crate) fn note_sent(totals: &SharedTotals, source: &str, fault: Option<Fault>) {
     let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
     totals.sent += 1;
+    totals.by_source.entry(source.to_owned()).or_default().sent += 1;
     if let Some(fault) = fault {
         *totals.faults.entry(fault.name().to_owned()).or_default() += 1;
         metrics::count_fault(fault);
     }
 }
 
-fn note_answer(totals: &SharedTotals, delivered: &Delivered) {
-    let result = if delivered.ok { "accepted" } else { "failed" };
+pub(crate) fn note_answer(totals: &SharedTotals, ended: &Ended<'_>) {
+    let result = if ended.ok { "accepted" } else { "failed" };
     ::metrics::counter!(metrics::AUTO_STREAM_EVENTS, "result" => result).increment(1);
     let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
     // A 503 or no answer leaves open whether the broker has the record; a 4xx does not.
-    totals.unsure_attempts += delivered
+    totals.unsure_attempts += ended
         .statuses
         .iter()
         .filter(|status| status.is_none_or(|status| status >= 500))
         .count() as u64;
-    if delivered.ok {
+    totals.resent += (ended.statuses.len() as u64).saturating_sub(1);
+    if ended.ok {
         totals.accepted += 1;
         totals.answers_2xx += 1;
-    } else if delivered.statuses.last().is_some_and(Option::is_some) {
-        *totals
-            .refused
-            .entry(
-                delivered
-                    .code
-                    .clone()
-                    .unwrap_or_else(|| "unknown".to_owned()),
-            )
-            .or_default() += 1;
+        totals.events_accepted += ended.events;
+    } else if ended.statuses.last().is_some_and(Option::is_some) {
+        let code = ended.code.unwrap_or("unknown").to_owned();
+        *totals.refused.entry(code).or_default() += 1;
     } else {
         totals.unanswered += 1;
+    }
+    let of_source = totals.by_source.entry(ended.source.to_owned()).or_default();
+    match (ended.ok, ended.statuses.last()) {
+        (true, _) => {
+            of_source.accepted += 1;
+            of_source.events_accepted += ended.events;
+        }
+        (false, Some(Some(_))) => of_source.refused += 1,
+        (false, _) => of_source.unanswered += 1,
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use clap::Parser;
 use common::{Receiver, SECRET, problem};
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use runtime::health::Health;
 use runtime::role::Role;
 use serde_json::{Value, json};
@@ -115,10 +115,9 @@ async fn an_authorized_payment_is_announced_once_signed_and_digit_for_digit() {
     assert_eq!(bodies.len(), 1);
     assert!(String::from_utf8_lossy(&bodies[0]).contains(r#""amount":12345678901.23,"#));
     let contracts = Catalog::builtin();
-    assert_eq!(
-        Some(contracts.validate(&bodies[0]).unwrap().event_id()),
-        answer["event_id"].as_str()
-    );
+    let event = contracts.validate(Envelope::own(&bodies[0]).unwrap());
+    let event = event.unwrap();
+    assert_eq!(Some(&*event.envelope().id), answer["event_id"].as_str());
 }
 
 #[tokio::test]
@@ -148,8 +147,10 @@ async fn a_forced_corruption_is_one_of_the_four_and_breaks_its_rule() {
         .into_iter()
         .find(|fault| answer["corruption_mode"] == fault.name())
         .unwrap();
-    let rejection = Catalog::builtin()
-        .validate(&receiver.bodies()[0])
+    let contracts = Catalog::builtin();
+    let bodies = receiver.bodies();
+    let rejection = Envelope::own(&bodies[0])
+        .and_then(|envelope| contracts.validate(envelope))
         .err()
         .unwrap();
     assert_eq!(

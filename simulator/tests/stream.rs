@@ -6,7 +6,7 @@ mod common;
 
 use common::{Receiver, SECRET};
 use contracts::Secret;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use sandbox::harness::until;
 use serde_json::Value;
 use simulator::delivery::{Deliverer, DeliveryArgs};
@@ -109,13 +109,15 @@ async fn each_fault_does_what_it_says() {
         );
 
         let got = receiver.got();
-        let verdicts = got.iter().map(|(_, body)| contracts.validate(body));
+        let verdicts = got
+            .iter()
+            .map(|(_, body)| Envelope::own(body).and_then(|envelope| contracts.validate(envelope)));
         match fault {
             Fault::Duplicate | Fault::Conflicting => {
                 let mut by_id: HashMap<String, Vec<&[u8]>> = HashMap::new();
                 for (verdict, (_, body)) in verdicts.zip(&got) {
                     by_id
-                        .entry(verdict.unwrap().event_id().to_owned())
+                        .entry(verdict.unwrap().envelope().id.clone().into_owned())
                         .or_default()
                         .push(body);
                 }

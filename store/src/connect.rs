@@ -1,6 +1,8 @@
 //! From a URL to a usable schema.
 
 use crate::fault::{classify, sqlstate};
+use crate::reach::reach;
+use crate::servers::Servers;
 use crate::{CHECK, DEADLINE, silent};
 use contracts::Secret;
 use runtime::backoff::Backoff;
@@ -9,39 +11,18 @@ use runtime::consumer::StageError;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use std::str::FromStr;
-use std::time::Duration;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-
-/// Parses the URL for a role whose schema has the role's name; nothing connects.
-///
-/// # Errors
-/// [`ConfigError`] without the URL's content, which may hold a password.
-pub fn options(url: &Secret, role: &str) -> Result<PgConnectOptions, ConfigError> {
-    let bad = |problem: &str| {
-        ConfigError::new(
-            "--database-url",
-            format!("{problem}; expected postgres://user:password@host:port/database?sslmode=..."),
-        )
-    };
-    let text = std::str::from_utf8(url.expose()).map_err(|_| bad("not UTF-8"))?;
-    let options = PgConnectOptions::from_str(text).map_err(|_| bad("not a PostgreSQL URL"))?;
-    Ok(options
-        .application_name(&format!("eventflow-{role}"))
-        .options([
-            ("search_path", role),
-            ("statement_timeout", "20s"),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "60s"),
-        ]))
-}
 
 /// The name a role logs in by, when it has a login of its own ([`crate::users`]).
 #[must_use]
 pub fn login(role: &str) -> String {
     ["eventflow", role].join("_")
 }
+
+/// Longest a connection is waited for.
+pub const ACQUIRE: Duration = Duration::from_secs(3);
 
 /// A role's part of the database: its name is that of its schema, and these are its migrations.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +39,7 @@ impl Schema {
     /// # Errors
     /// [`ConfigError`]
     pub fn pool(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
-        Ok(pool(options(url, self.role)?, connections))
+        Ok(Servers::parse(url, self.role)?.pool(connections, ACQUIRE))
     }
 
     /// The same, acting as the role's own login, which then owns what is made.
@@ -66,10 +47,8 @@ impl Schema {
     /// # Errors
     /// [`ConfigError`]
     pub fn pool_as_its_user(&self, url: &Secret, connections: u32) -> Result<PgPool, ConfigError> {
-        Ok(pool(
-            options(url, self.role)?.options([("role", login(self.role))]),
-            connections,
-        ))
+        let servers = Servers::parse(url, self.role)?.with(&[("role", &login(self.role))]);
+        Ok(servers.pool(connections, ACQUIRE))
     }
 
     /// Makes the pool usable: migrates, and makes sure the database's offsets are of this Kafka cluster. Waits, visibly, while either is
@@ -85,6 +64,8 @@ impl Schema {
         shutdown: &CancellationToken,
     ) -> anyhow::Result<bool> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        let mut remind = Backoff::new(Duration::from_secs(10), Duration::from_secs(600));
+        let (mut again, mut until) = (Instant::now(), remind.next_delay());
         loop {
             match shutdown
                 .run_until_cancelled(self.prepare(pool, kafka))
@@ -96,7 +77,14 @@ impl Schema {
                     return Ok(true);
                 }
                 Some(Err(error)) if error.must_stop() => return Err(error.into()),
-                Some(Err(error)) => health.set(CHECK, Err(error.to_string())),
+                Some(Err(error)) => {
+                    health.set(CHECK, Err(error.to_string()));
+                    // The health says each reason once; who looks at the log later sees none.
+                    if again.elapsed() >= until {
+                        tracing::warn!(event = "still_waiting", role = self.role, %error);
+                        (again, until) = (Instant::now(), remind.next_delay());
+                    }
+                }
             }
             if shutdown
                 .run_until_cancelled(tokio::time::sleep(backoff.next_delay()))
@@ -109,6 +97,7 @@ impl Schema {
     }
 
     async fn prepare(&self, pool: &PgPool, kafka: &KafkaArgs) -> Result<(), StageError> {
+        reach(&pool.connect_options(), true).await?;
         let cluster = runtime::admin::cluster_id(kafka, Duration::from_secs(3)).await;
         let cluster = cluster.map_err(|error| StageError::wait("kafka_unavailable", error))?;
         self.migrate(pool).await?;
@@ -180,11 +169,4 @@ impl Schema {
         }
         Ok(())
     }
-}
-
-fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(3))
-        .connect_lazy_with(options)
 }

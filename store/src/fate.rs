@@ -10,15 +10,19 @@ pub enum Fate {
     Stored,
     /// This very raw record is stored already
     StoredBefore,
+    /// This very raw record is stored under a contract that says less: its row is typed by this one
+    Retyped,
     /// Its event is stored, from another raw record with the same content
     Duplicate,
+    /// Its signed body is stored already, under this other id, which the signature does not cover: somebody sent it once more
+    Copy(String),
     /// Its event is stored with other content, or its raw record is another event: a sentence
     Conflict(String),
     /// PostgreSQL refuses its content: a sentence
     Refused(String),
 }
 
-/// The fate of a raw record that came to a row or to a recorded duplicate, as the column `fate` of persistence's view `event_fates` has it.
+/// The fate of a raw record that is no dead letter, as the column `fate` of persistence's view `event_fates` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum RecordedFate {
@@ -26,6 +30,8 @@ pub enum RecordedFate {
     Stored,
     /// A further delivery of an event that has a row
     Duplicate,
+    /// A rule of its source says that it is not wanted
+    Filtered,
 }
 
 impl RecordedFate {
@@ -35,6 +41,7 @@ impl RecordedFate {
         match self {
             Self::Stored => "stored",
             Self::Duplicate => "duplicate",
+            Self::Filtered => "filtered",
         }
     }
 }
@@ -42,33 +49,63 @@ impl RecordedFate {
 /// What is stored of a row's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// SHA-256 of its Avro
-    pub content_hash: Vec<u8>,
     /// The raw record it was made from
     pub raw: RawPosition,
+    /// Pointers to where its content differs from the row's, as far as they are known; `None`: it is the same content
+    pub differences: Option<Vec<String>>,
+    /// The contract that its row has; `None` in rows of version 0.1
+    pub contract: Option<String>,
+    /// Its row is not what its raw record says, but what a person made of it
+    pub edited: bool,
 }
 
 /// The fate of a row of whose event this is stored; `None` when it is new.
 ///
 /// An edit is a person's: what is stored may be its raw record's own content, or another edit's. Otherwise the same raw record is the same
-/// event, though a later contract may encode it differently.
+/// event, though a later contract may encode it differently: by one that says more its row is typed again, unless it is an edit. Never by one that
+/// says less, so that whoever is late turns nothing back.
 #[must_use]
 pub fn decide(row: &EventRow<'_>, stored: Option<&Stored>) -> Fate {
-    let Some(Stored { content_hash, raw }) = stored else {
+    let Some(stored) = stored else {
         return Fate::Stored;
     };
-    let same_content = content_hash == &row.content_hash;
-    match (*raw == row.raw, same_content) {
-        (true, false) if row.edited => Fate::Conflict(format!(
-            "raw record {}:{} is stored with other content than this edit of it",
-            raw.0, raw.1
+    let Stored {
+        raw, differences, ..
+    } = stored;
+    match (*raw == row.raw, differences) {
+        (true, Some(pointers)) if row.edited_by.is_some() => Fate::Conflict(format!(
+            "raw record {raw} is stored with other content than this edit of it{}",
+            named(pointers)
         )),
+        (true, _)
+            if row.edited_by.is_none()
+                && !stored.edited
+                && row.says_more_than(stored.contract.as_deref()) =>
+        {
+            Fate::Retyped
+        }
         (true, _) => Fate::StoredBefore,
-        (false, true) => Fate::Duplicate,
-        (false, false) => Fate::Conflict(format!(
-            "event {} of source {} is stored with other content, from raw record {}:{}",
-            row.event.event_id, row.source, raw.0, raw.1
+        (false, None) => Fate::Duplicate,
+        (false, Some(pointers)) => Fate::Conflict(format!(
+            "event {} of source {} is stored with other content, from raw record {raw}{}",
+            row.event.event_id,
+            row.source,
+            named(pointers)
         )),
+    }
+}
+
+/// Most pointers that a conflict names.
+const MAX_NAMED: usize = 5;
+
+/// What differs. The values are not named: who may read a detail need not be allowed to read the payload.
+fn named(pointers: &[String]) -> String {
+    let shown = pointers.iter().take(MAX_NAMED).map(String::as_str);
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match pointers.len() {
+        0 => String::new(),
+        1..=MAX_NAMED => format!("; different: {shown}"),
+        all => format!("; different: {shown} and {} more", all - MAX_NAMED),
     }
 }
 
@@ -79,21 +116,28 @@ pub struct RawEvents(HashMap<RawPosition, (String, String)>);
 impl RawEvents {
     /// As the database knows them.
     pub fn known(events: impl IntoIterator<Item = RawEvent>) -> Self {
-        let entry = |event: RawEvent| {
-            let raw = (event.raw_partition, event.raw_offset);
-            (raw, (event.source, event.event_id))
-        };
+        let entry = |event: RawEvent| (event.raw, (event.source, event.event_id));
         Self(events.into_iter().map(entry).collect())
     }
 
     /// Why a row may not be inserted: it is a replay, and its raw record is another event already. An edit may change a record's id, and one
     /// raw record must not become two rows by it. Rows that are no replays are never refused here.
     pub fn conflict(&mut self, row: &EventRow<'_>) -> Option<String> {
-        let (source, id) = self.0.entry(row.raw).or_insert_with(|| row.key());
+        let conflict = self.conflict_of_refused(row);
+        self.0.entry(row.raw.clone()).or_insert_with(|| row.key());
+        conflict
+    }
+
+    /// As [`Self::conflict`], for a row PostgreSQL refuses: its raw record does not become its event.
+    #[must_use]
+    pub fn conflict_of_refused(&self, row: &EventRow<'_>) -> Option<String> {
+        let (source, id) = self.0.get(&row.raw)?;
         let same = source == row.source && id == row.event.event_id;
-        let (partition, offset) = row.raw;
         (row.replayed && !same).then(|| {
-            format!("raw record {partition}:{offset} is event {id} of source {source} already")
+            format!(
+                "raw record {} is event {id} of source {source} already",
+                row.raw
+            )
         })
     }
 }
@@ -102,8 +146,8 @@ impl RawEvents {
 #[derive(Debug, Clone, sqlx::FromRow)]
 #[allow(missing_docs, reason = "columns of the view event_fates")]
 pub struct RawEvent {
-    pub raw_partition: i32,
-    pub raw_offset: i64,
+    #[sqlx(flatten)]
+    pub raw: RawPosition,
     pub source: String,
     pub event_id: String,
 }

@@ -1,24 +1,34 @@
-//! PostgreSQL as the roles that write to it use it: [`connect`] reaches it and brings a role's own schema up to date, [`users`] gives each
+//! PostgreSQL as the roles that write to it use it: [`servers`] finds the one to write to, [`reach`] says why there is none, [`connect`]
+//! brings a role's own schema up to date, [`users`] gives each
 //! role a login of its own, [`fault`] says whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores
-//! what was read, [`bisect`] finds the row of a batch that PostgreSQL refuses.
+//! what was read, [`refused`] finds the rows of a batch that PostgreSQL refuses, [`parts`] makes the next attempt smaller after a time-out.
 //!
 //! The row of an event is here too, once for the role that stores it and the one that predicts what would be stored: [`row`] makes and inserts
 //! it, [`fate`] decides what becomes of it, [`scratch`] is a table to try it in.
 //!
+//! [`raw_topic`] tells a topic from another that had its name before.
+//!
 //! Every role has a schema of its own and writes nowhere else; what others may read are views in it.
 
-pub mod bisect;
 pub mod connect;
+pub mod copies;
 pub mod fate;
 pub mod fault;
 pub mod offsets;
+pub mod parts;
+pub mod raw_topic;
+pub mod reach;
+pub mod refused;
 pub mod row;
 pub mod scratch;
+pub mod servers;
 pub mod users;
 
 use contracts::Secret;
 use runtime::config::ConfigError;
+use runtime::connection::Connection;
 use runtime::consumer::StageError;
+use servers::Servers;
 use std::time::Duration;
 
 /// Health check of the database.
@@ -30,13 +40,15 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How to reach PostgreSQL.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DatabaseArgs {
-    /// PostgreSQL URL; for TLS, add its parameters sslmode, sslrootcert, sslcert and sslkey
+    /// PostgreSQL URL, as postgres://user:password@host:port/database; several servers, of which one is the primary, as host:port,host:port.
+    /// For TLS, add its parameters sslmode, sslrootcert, sslcert and sslkey
     #[arg(
         help_heading = "Database",
         long,
         env = "EVENTFLOW_DATABASE_URL",
         hide_env_values = true,
-        default_value = "postgres://eventflow@127.0.0.1:5432/eventflow"
+        default_value = "",
+        hide_default_value = true
     )]
     pub database_url: Secret,
 }
@@ -50,6 +62,9 @@ impl DatabaseArgs {
         let bad = |problem| Err(ConfigError::new("--database-url", problem));
         // The parser takes any scheme, and reads `me:secret@host` as one.
         let url = String::from_utf8_lossy(self.database_url.expose());
+        if url.is_empty() {
+            return Servers::parse(&self.database_url, "").map(drop);
+        }
         let schemes = ["postgres://", "postgresql://"];
         let Some(rest) = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
             return bad(
@@ -65,7 +80,20 @@ impl DatabaseArgs {
                 u32::from(character)
             ));
         }
-        connect::options(&self.database_url, "").map(drop)
+        Servers::parse(&self.database_url, "").map(drop)
+    }
+
+    /// PostgreSQL, as `--check --connect` tries it for a role: a server that can be written to must answer.
+    #[must_use]
+    pub fn connection(&self, role: &str) -> Connection {
+        let servers = Servers::parse(&self.database_url, role);
+        let place = servers
+            .as_ref()
+            .map_or_else(|_| String::new(), Servers::describe);
+        Connection::new("PostgreSQL", place, async move {
+            let servers = servers.map_err(|error| error.to_string())?;
+            servers.reach().await
+        })
     }
 }
 
@@ -76,13 +104,21 @@ fn misplaced(rest: &str) -> Option<usize> {
     rest[..last].find(['/', '?', '#', '@'])
 }
 
+/// Code of a wait for a database that is silent or too slow.
+pub const TIMEOUT: &str = "database_timeout";
+
+/// A wait with the code [`TIMEOUT`].
+pub(crate) fn timed_out(reason: impl std::fmt::Display) -> StageError {
+    StageError::wait("database_timeout", reason)
+}
+
 /// The database does not answer at all.
 #[must_use]
 pub fn silent() -> StageError {
-    StageError::wait(
-        "database_timeout",
-        format!("PostgreSQL did not answer within {} s", DEADLINE.as_secs()),
-    )
+    timed_out(format!(
+        "PostgreSQL did not answer within {} s",
+        DEADLINE.as_secs()
+    ))
 }
 
 /// Runs database work to its end, or to [`DEADLINE`], from a stage's own thread.

@@ -1,8 +1,11 @@
 //! Offsets: where the group goes on reading, moved in the transaction that stores, by compare-and-set.
 
+mod start;
+
+pub use start::{check, starts};
+
 use crate::fault::classify;
-use runtime::consumer::{Record, StageError, Start};
-use sqlx::postgres::PgPool;
+use runtime::consumer::{Record, StageError};
 use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 
@@ -24,6 +27,7 @@ struct Span {
     blocked_at: Option<i64>,
     stored: i64,
     duplicates: i64,
+    filtered: i64,
     dead_letters: i64,
 }
 
@@ -59,6 +63,7 @@ impl BatchOffsets {
             blocked_at: None,
             stored: 0,
             duplicates: 0,
+            filtered: 0,
             dead_letters: 0,
         });
         let span = self.0.len() - 1;
@@ -82,6 +87,11 @@ impl BatchOffsets {
         self.0[record.span].duplicates += 1;
     }
 
+    /// Counts a record as filtered that was not known before.
+    pub fn count_filtered(&mut self, record: BatchRecord) {
+        self.0[record.span].filtered += 1;
+    }
+
     /// Whether a record of the batch must be dead-lettered.
     #[must_use]
     pub fn has_dead_letters(&self) -> bool {
@@ -95,6 +105,7 @@ impl BatchOffsets {
             to: span.blocked_at.unwrap_or(span.next),
             stored: span.stored,
             duplicates: span.duplicates,
+            filtered: span.filtered,
             dead_letters: 0,
         };
         self.0.iter().map(step).collect()
@@ -107,6 +118,7 @@ impl BatchOffsets {
             to: span.next,
             stored: 0,
             duplicates: 0,
+            filtered: 0,
             dead_letters: span.dead_letters,
         };
         self.0
@@ -124,6 +136,7 @@ pub struct Move<'a> {
     to: i64,
     stored: i64,
     duplicates: i64,
+    filtered: i64,
     dead_letters: i64,
 }
 
@@ -135,24 +148,12 @@ struct NextOffset {
     next_offset: i64,
 }
 
-/// The database's next offsets of these partitions, and where to start reading them, in their order.
-///
-/// # Errors
-/// [`StageError`]
-pub async fn starts(
-    pool: &PgPool,
-    group: &str,
-    partitions: &[TopicPartition],
-) -> Result<(Positions, Vec<Start>), StageError> {
-    let mut connection = pool.acquire().await.map_err(classify)?;
-    let positions = read(&mut connection, group, partitions).await?;
-    // A database without offsets starts at the oldest record there is: the group's commits mean rows of some other database.
-    let start = |partition| {
-        let next: Option<i64> = positions.get(partition).copied().flatten();
-        next.map_or(Start::Beginning, Start::Offset)
-    };
-    let starts = partitions.iter().map(start).collect();
-    Ok((positions, starts))
+fn set_back((topic, partition): &TopicPartition, database: Option<i64>) -> StageError {
+    let back = database.map_or_else(|| "none".to_owned(), |next| next.to_string());
+    let reason = format!(
+        "the database's offset of {topic}:{partition} was set back to {back}; restart the process to read from there"
+    );
+    StageError::stop("offset_behind", reason)
 }
 
 async fn read(
@@ -240,11 +241,7 @@ pub async fn advance(
                 next
             );
             if database.is_none_or(|database| database < *first) {
-                let back = database.map_or_else(|| "none".to_owned(), |next| next.to_string());
-                let reason = format!(
-                    "the database's offset of {topic}:{partition} was set back to {back}; restart the process to read from there"
-                );
-                return Err(StageError::stop("offset_behind", reason));
+                return Err(set_back(&step.span.partition, *database));
             }
             from[index] = *database;
         }
@@ -266,18 +263,18 @@ async fn step(
         return Ok(Vec::new());
     }
     let statement = if new {
-        "INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset, stored, duplicate, dead_lettered)
-         SELECT $1, topic, partition, next_offset, stored, duplicate, dead_lettered
-         FROM UNNEST($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
-              AS step (topic, partition, expected, next_offset, stored, duplicate, dead_lettered)
+        "INSERT INTO consumer_offsets (consumer_group, topic, partition, next_offset, stored, duplicate, filtered, dead_lettered)
+         SELECT $1, topic, partition, next_offset, stored, duplicate, filtered, dead_lettered
+         FROM UNNEST($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+              AS step (topic, partition, expected, next_offset, stored, duplicate, filtered, dead_lettered)
          ON CONFLICT DO NOTHING
          RETURNING topic, partition, next_offset"
     } else {
         "UPDATE consumer_offsets o
          SET next_offset = step.next_offset, stored = o.stored + step.stored, duplicate = o.duplicate + step.duplicate,
-             dead_lettered = o.dead_lettered + step.dead_lettered, moved_at = clock_timestamp()
-         FROM UNNEST($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
-              AS step (topic, partition, expected, next_offset, stored, duplicate, dead_lettered)
+             filtered = o.filtered + step.filtered, dead_lettered = o.dead_lettered + step.dead_lettered, moved_at = clock_timestamp()
+         FROM UNNEST($2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+              AS step (topic, partition, expected, next_offset, stored, duplicate, filtered, dead_lettered)
          WHERE o.consumer_group = $1 AND o.topic = step.topic AND o.partition = step.partition AND o.next_offset = step.expected
          RETURNING o.topic, o.partition, o.next_offset"
     };
@@ -299,6 +296,7 @@ async fn step(
         ))
         .bind(column!(|step, _from| step.stored))
         .bind(column!(|step, _from| step.duplicates))
+        .bind(column!(|step, _from| step.filtered))
         // An offset that is already past them has counted them.
         .bind(column!(
             |step, from| if from.is_some_and(|from| from >= step.to) {

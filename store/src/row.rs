@@ -2,22 +2,60 @@
 //!
 //! A new column is one line in [`columns`] and a migration of the role that owns the table.
 
+use crate::refused::{self, Cell, Refusals};
+use contracts::avro::content;
 use contracts::avro::datum::Event;
-use contracts::kafka::headers;
-use sha2::{Digest, Sha256};
+use contracts::kafka::headers::{self, SignedBody};
+use contracts::{Rejection, RejectionCode};
+use serde_json::Value;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, Row};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// Partition and offset in the topic of raw events.
-pub type RawPosition = (i32, i64);
+/// Where a raw record is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, FromRow)]
+pub struct RawPosition {
+    /// Which topic of that name: empty, or as [`crate::raw_topic`] says
+    #[sqlx(rename = "raw_epoch")]
+    pub epoch: String,
+    /// Its partition
+    #[sqlx(rename = "raw_partition")]
+    pub partition: i32,
+    /// Its offset there
+    #[sqlx(rename = "raw_offset")]
+    pub offset: i64,
+}
+
+impl RawPosition {
+    /// In the topic that the database began with.
+    #[must_use]
+    pub fn new(partition: i32, offset: i64) -> Self {
+        Self {
+            epoch: String::new(),
+            partition,
+            offset,
+        }
+    }
+
+    /// Partition and offset, whichever topic of that name it is.
+    #[must_use]
+    pub fn place(&self) -> (i32, i64) {
+        (self.partition, self.offset)
+    }
+}
+
+impl std::fmt::Display for RawPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}{}", self.partition, self.offset, self.epoch)
+    }
+}
 
 /// A validated event, ready to be a row of the table `events`. Borrowed from the record it was made of.
 #[derive(Debug)]
 pub struct EventRow<'a> {
-    /// Name of the source, by header, else as the event says
+    /// Name of the source
     pub source: &'a str,
     /// The record's key; `None` when it is null or not UTF-8
     pub entity_key: Option<&'a str>,
@@ -27,70 +65,90 @@ pub struct EventRow<'a> {
     pub occurred_at: OffsetDateTime,
     secret_id: Option<&'a str>,
     trace_id: Option<&'a str>,
+    /// The contract it satisfies, with its version; `None` in records of version 0.1, where the event type names it
+    pub contract: Option<&'a str>,
     schema_id: i32,
-    /// SHA-256 of the event's Avro: the same content has the same
+    /// [`content::hash`]; rows that older versions stored have the SHA-256 of the event's Avro
     pub content_hash: [u8; 32],
     /// The raw record it was made from
     pub raw: RawPosition,
     /// It came by a replay, of whichever stage
     pub replayed: bool,
-    /// Edited before its replay: its content need not be that of its raw record
-    pub edited: bool,
+    /// Who edited it before its replay: its content need not be that of its raw record
+    pub edited_by: Option<&'a str>,
+    /// The signed body that it came in, where its id is not signed: another delivery of it under another id is a copy. None of an edit, which
+    /// nobody signed
+    pub signed_body: Option<SignedBody>,
     /// What the event says
     pub event: Event<'a>,
 }
 
 impl<'a> EventRow<'a> {
-    /// Makes the row of a record from its parts; `raw` are the coordinates its `ef.raw` header names, `datum` is the event's Avro.
+    /// Makes the row of a record from its parts; `raw` is the raw record its `ef.raw` header names.
     ///
     /// # Errors
-    /// What cannot be a row: a raw record that is not named, or a time no calendar has.
+    /// What cannot be a row: `unknown_source`, or `bad_datum` for a time no calendar has.
     pub fn new(
         headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
         key: Option<&'a [u8]>,
-        raw: Option<RawPosition>,
+        raw: RawPosition,
         schema_id: i32,
-        datum: &[u8],
         event: Event<'a>,
-    ) -> Result<Self, &'static str> {
-        let (mut source, mut received_at, mut secret_id, mut trace_id) =
-            (event.source, None, None, None);
-        let (mut replayed, mut edited) = (false, false);
+    ) -> Result<Self, Rejection> {
+        let (mut source, mut received_at, mut secret_id, mut trace_id) = (None, None, None, None);
+        let (mut contract, mut signed_body) = (None, None);
+        let (mut replayed, mut edited_by) = (false, None);
         // One walk: looking a header up by its name walks them all.
         for (name, value) in headers {
             match (
                 name,
                 value.and_then(|bytes| std::str::from_utf8(bytes).ok()),
             ) {
-                (headers::SOURCE, Some(text)) => source = text,
+                (headers::SOURCE, Some(text)) => source = Some(text),
+                (headers::CONTRACT, Some(text)) => contract = Some(text),
                 (headers::RECEIVED_AT, Some(text)) => {
                     received_at = text.parse().ok().and_then(time_of_micros);
                 }
+                (headers::SIGNED_BODY, Some(text)) => signed_body = SignedBody::parse(text),
                 (headers::SECRET_ID, Some(text)) => secret_id = Some(text),
                 (headers::TRACEPARENT, Some(text)) => {
                     trace_id = runtime::traceparent::trace_id(text);
                 }
                 (headers::REPLAY_ID | headers::REPLAY_COUNT, _) => replayed = true,
-                (headers::EDITED_BY, _) => (replayed, edited) = (true, true),
+                (headers::EDITED_BY, who) => {
+                    // The name is for people; that it was edited counts, whatever the bytes are.
+                    let who = who.filter(|who| !who.contains('\0'));
+                    (replayed, edited_by) = (true, Some(who.unwrap_or("(unreadable)")));
+                }
                 (_, _) => {}
             }
         }
+        let refuse = |code, detail| Rejection::new(code, None, detail);
         Ok(Self {
-            source,
+            source: source.ok_or_else(|| {
+                refuse(
+                    RejectionCode::UnknownSource,
+                    "the record has no ef.source header",
+                )
+            })?,
             // A key that is no text PostgreSQL stores is no reason to refuse the row: it only cannot be found by it.
             entity_key: key
                 .and_then(|key| std::str::from_utf8(key).ok())
                 .filter(|key| !key.contains('\0')),
             received_at,
-            occurred_at: time_of_micros(event.occurred_at_micros)
-                .ok_or("its timestamp is outside the years that can be stored")?,
+            occurred_at: time_of_micros(event.occurred_at_micros).ok_or_else(|| {
+                let detail = "its timestamp is outside the years that can be stored";
+                refuse(RejectionCode::BadDatum, detail)
+            })?,
+            contract,
             secret_id,
             trace_id,
             schema_id,
-            content_hash: Sha256::digest(datum).into(),
-            raw: raw.ok_or("its ef.raw header names no raw record")?,
+            content_hash: content::hash(&event),
+            raw,
             replayed,
-            edited,
+            edited_by,
+            signed_body: signed_body.filter(|_| edited_by.is_none()),
             event,
         })
     }
@@ -101,6 +159,24 @@ impl<'a> EventRow<'a> {
         (self.source.to_owned(), self.event.event_id.to_owned())
     }
 
+    /// How its content differs from what is stored of its event, when that is another hash. The hash is a hint: the payload decides.
+    #[must_use]
+    pub fn differences(
+        &self,
+        stored_event_type: &str,
+        stored_payload: &str,
+    ) -> Option<Vec<String>> {
+        let found = content::differences(stored_event_type, stored_payload, &self.event);
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// Whether its contract says more than the one that its row has.
+    #[must_use]
+    pub fn says_more_than(&self, stored: Option<&str>) -> bool {
+        let both = self.contract.zip(stored);
+        both.is_some_and(|(contract, stored)| contracts::event::says_more(contract, stored))
+    }
+
     /// Seconds from the edge's receipt until `now`, when the edge recorded it.
     #[must_use]
     pub fn age_seconds(&self, now: OffsetDateTime) -> Option<f64> {
@@ -109,7 +185,9 @@ impl<'a> EventRow<'a> {
     }
 }
 
-fn time_of_micros(micros: i64) -> Option<OffsetDateTime> {
+/// Microseconds since the epoch as a time; `None` outside the calendar.
+#[must_use]
+pub fn time_of_micros(micros: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
 }
 
@@ -137,6 +215,11 @@ macro_rules! columns {
             sqlx::query(AssertSqlSafe(Arc::clone(statement)))
                 $(.bind(rows.iter().map(|$row| $value).collect::<Vec<_>>()))+
         }
+
+        fn document(row: &EventRow<'_>) -> Value {
+            let fields = [$((stringify!($name).to_owned(), { let $row = row; Cell::json($value) })),+];
+            Value::Object(fields.into_iter().collect())
+        }
     };
 }
 
@@ -144,7 +227,7 @@ columns! {
     source: text => text NOT NULL, |row| row.source;
     event_id: text => text NOT NULL, |row| row.event.event_id;
     event_type: text => text NOT NULL, |row| row.event.event_type;
-    schema_version: text => text NOT NULL, |row| &*row.event.schema_version;
+    contract: text => text, |row| row.contract;
     entity_key: text => text, |row| row.entity_key;
     occurred_at: timestamptz => timestamptz NOT NULL, |row| row.occurred_at;
     received_at: timestamptz => timestamptz, |row| row.received_at;
@@ -155,48 +238,157 @@ columns! {
     schema_id: integer => integer NOT NULL, |row| row.schema_id;
     secret_id: text => text, |row| row.secret_id;
     trace_id: text => text, |row| row.trace_id;
-    raw_partition: integer => integer NOT NULL, |row| row.raw.0;
-    raw_offset: bigint => bigint NOT NULL, |row| row.raw.1;
+    raw_partition: integer => integer NOT NULL, |row| row.raw.partition;
+    raw_offset: bigint => bigint NOT NULL, |row| row.raw.offset;
+    raw_epoch: text => text NOT NULL, |row| &*row.raw.epoch;
+    edited_by: text => text, |row| row.edited_by;
+}
+
+/// A text for each column, with its index, as a list.
+fn list(text: &dyn Fn(usize, &Column) -> String) -> String {
+    let all = COLUMNS.iter().enumerate();
+    all.map(|(index, column)| text(index, column))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Inserts rows into a table, all in one statement; rows whose (source, event id) is there already are left out.
 #[derive(Debug, Clone)]
-pub struct Insert(Arc<str>);
+pub struct Insert {
+    statement: Arc<str>,
+    /// The same for one row, which is JSON
+    trial: Arc<str>,
+}
 
 impl Insert {
     /// Into this table, which has the columns and a unique index on (source, event id).
     #[must_use]
     pub fn into_table(table: &'static str) -> Self {
-        let list = |text: &dyn Fn(usize, &Column) -> String| {
-            let all = COLUMNS.iter().enumerate();
-            all.map(|(index, column)| text(index, column))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
         let names = list(&|_, column| column.name.to_owned());
         let values = list(&|_, column| match column.sent == column.kept {
             true => column.name.to_owned(),
             false => format!("{}::{}", column.name, column.kept),
         });
         let arrays = list(&|index, column| format!("${}::{}[]", index + 1, column.sent));
-        let statement = format!(
-            "INSERT INTO {table} ({names}) SELECT {values} FROM UNNEST({arrays}) AS batch ({names}) \
-             ON CONFLICT (source, event_id) DO NOTHING"
-        );
-        Self(statement.into())
+        let typed = list(&|_, column| [column.name, column.sent].join(" "));
+        let from = |rows: String| -> Arc<str> {
+            let statement = format!(
+                "INSERT INTO {table} ({names}) SELECT {values} FROM {rows} ON CONFLICT (source, event_id) DO NOTHING"
+            );
+            statement.into()
+        };
+        Self {
+            statement: from(format!("UNNEST({arrays}) AS batch ({names})")),
+            trial: from(format!("json_to_record($1::json) AS batch ({typed})")),
+        }
     }
 
     /// Answers how many rows were inserted.
     ///
     /// # Errors
-    /// Those of the statement: one row PostgreSQL refuses refuses all ([`crate::bisect`] finds it).
+    /// Those of the statement: one row PostgreSQL refuses refuses all ([`Self::refusals`] finds it).
     pub async fn run(
         &self,
         connection: &mut PgConnection,
         rows: &[&EventRow<'_>],
     ) -> Result<usize, sqlx::Error> {
-        let inserted = bind(&self.0, rows).execute(connection).await?;
+        let inserted = bind(&self.statement, rows).execute(connection).await?;
         Ok(usize::try_from(inserted.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    /// Of each row, why PostgreSQL refuses it; nothing is inserted.
+    ///
+    /// # Errors
+    /// As [`refused::refusals`].
+    pub async fn refusals(
+        &self,
+        connection: &mut PgConnection,
+        rows: &[&EventRow<'_>],
+    ) -> Result<Refusals, sqlx::Error> {
+        let rows: Vec<Value> = rows.iter().map(|row| document(row)).collect();
+        refused::refusals(connection, &self.trial, &rows).await
+    }
+}
+
+/// The columns that mapping and contract decide. The others are the delivery's.
+const TYPED: [&str; 9] = [
+    "event_type",
+    "contract",
+    "entity_key",
+    "occurred_at",
+    "amount",
+    "currency",
+    "payload",
+    "content_hash",
+    "schema_id",
+];
+
+/// Gives rows what a contract that says more makes of them, all in one statement.
+#[derive(Debug, Clone)]
+pub struct Retype(Arc<str>);
+
+/// A row of the table that is typed again.
+#[derive(Debug, Clone, Copy)]
+pub struct Outdone<'r> {
+    /// Its number in the table
+    pub seq: i64,
+    /// The contract that it has
+    pub contract: &'r str,
+    /// What it becomes
+    pub row: &'r EventRow<'r>,
+}
+
+impl Retype {
+    /// In this table, which has the columns and a number `seq` of each row; what was changed goes to the table `history`.
+    #[must_use]
+    pub fn in_table(table: &'static str, history: &'static str) -> Self {
+        let names = list(&|_, column| column.name.to_owned());
+        let arrays = list(&|index, column| format!("${}::{}[]", index + 1, column.sent));
+        let typed = COLUMNS.iter().filter(|column| TYPED.contains(&column.name));
+        let set = typed.map(|column| format!("{0} = b.{0}::{1}", column.name, column.kept));
+        let set = set.collect::<Vec<_>>().join(", ");
+        let (seqs, contracts) = (COLUMNS.len() + 1, COLUMNS.len() + 2);
+        // Locked in one order, so that two of them do not wait for each other in a circle; a row that another has changed since is left alone.
+        let statement = format!(
+            "WITH batch AS (SELECT * FROM UNNEST({arrays}, ${seqs}::bigint[], ${contracts}::text[]) AS batch ({names}, seq, outdone)),
+             locked AS (SELECT e.seq FROM {table} e JOIN batch b ON b.seq = e.seq AND b.outdone = e.contract ORDER BY e.seq FOR UPDATE OF e),
+             changed AS (UPDATE {table} e SET {set} FROM batch b JOIN locked USING (seq) WHERE e.seq = b.seq
+                         RETURNING e.seq, e.source, e.event_id, e.raw_partition, e.raw_offset, e.raw_epoch, b.outdone, e.contract),
+             noted AS (INSERT INTO {history} (raw_partition, raw_offset, raw_epoch, source, event_id, contract_before, contract)
+                       SELECT raw_partition, raw_offset, raw_epoch, source, event_id, outdone, contract FROM changed
+                       ON CONFLICT (raw_partition, raw_offset, raw_epoch, contract)
+                       DO UPDATE SET contract_before = excluded.contract_before, retyped_at = clock_timestamp())
+             SELECT seq FROM changed"
+        );
+        Self(statement.into())
+    }
+
+    /// Answers the numbers of the rows that were changed. Each row is here once.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn run(
+        &self,
+        connection: &mut PgConnection,
+        outdone: &[Outdone<'_>],
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        let rows: Vec<&EventRow<'_>> = outdone.iter().map(|outdone| outdone.row).collect();
+        let changed = bind(&self.0, &rows)
+            .bind(
+                outdone
+                    .iter()
+                    .map(|outdone| outdone.seq)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                outdone
+                    .iter()
+                    .map(|outdone| outdone.contract)
+                    .collect::<Vec<_>>(),
+            )
+            .fetch_all(connection)
+            .await?;
+        changed.iter().map(|row| row.try_get("seq")).collect()
     }
 }
 

@@ -9,12 +9,13 @@ mod replays;
 use axum::http::StatusCode;
 use common::{EDGE_HEADERS, Stage, authorized};
 use contracts::avro::framing;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use contracts::kafka::headers::{self, dlq};
 use contracts::kafka::topics;
-use runtime::admin::OwnedRecord;
-use sandbox::broker::{Fault, Request};
+use runtime::admin::{OwnedRecord, TopicIdsReader};
+use sandbox::broker::{BrokerFault, BrokerRequest};
 use std::collections::HashMap;
+use std::time::Duration;
 
 fn owned(headers: &[(&str, &[u8])]) -> Vec<(String, Option<Vec<u8>>)> {
     headers
@@ -25,9 +26,8 @@ fn owned(headers: &[(&str, &[u8])]) -> Vec<(String, Option<Vec<u8>>)> {
 
 /// The raw record that says it is the origin of `made`.
 fn origin<'a>(made: &OwnedRecord, raw: &'a [OwnedRecord]) -> &'a OwnedRecord {
-    let text = made.header(headers::RAW).unwrap();
     raw.iter()
-        .find(|raw| format!("{}:{}", raw.partition, raw.offset) == text)
+        .find(|raw| Some((raw.partition, raw.offset)) == made.raw())
         .unwrap()
 }
 
@@ -54,8 +54,14 @@ async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_head
         (raw.len(), made.len(), stage.read(topics::DLQ).len()),
         (20, 20, 0)
     );
+    let raw_topic = TopicIdsReader::new(&stage.broker.kafka(), [topics::RAW.to_owned()])
+        .read(Duration::from_secs(10))
+        .await
+        .unwrap()
+        .remove(topics::RAW)
+        .unwrap();
     let contracts = Catalog::builtin();
-    let id = stage.schemas.id("eventflow.payment.PaymentAuthorizedV1");
+    let id = stage.schemas.id("eventflow.payment.PaymentAuthorized");
     let mut origins = Vec::new();
     for record in &made {
         let raw = origin(record, &raw);
@@ -68,7 +74,7 @@ async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_head
         assert_eq!(schema_id, id, "the id the registry gave");
         let mut expected = Vec::new();
         contracts
-            .validate(raw.value.as_deref().unwrap())
+            .validate(Envelope::own(raw.value.as_deref().unwrap()).unwrap())
             .unwrap()
             .encode(&mut expected);
         assert_eq!(datum, expected);
@@ -84,8 +90,10 @@ async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_head
         });
         carried.push((
             headers::RAW.to_owned(),
-            Some(format!("{}:{}", raw.partition, raw.offset).into_bytes()),
+            Some(format!("{}:{}:{raw_topic}", raw.partition, raw.offset).into_bytes()),
         ));
+        let contract = b"payment.authorized.v1".to_vec();
+        carried.push((headers::CONTRACT.to_owned(), Some(contract)));
         assert_eq!(record.headers, carried);
     }
     origins.sort_unstable();
@@ -95,11 +103,14 @@ async fn a_sound_record_becomes_framed_avro_with_its_key_its_origin_and_the_head
         stage.schemas.registered.lock().unwrap()[usize::try_from(id - 41).unwrap()].clone();
     assert_eq!(
         subject,
-        "events.validated.v1-eventflow.payment.PaymentAuthorizedV1"
+        "events.validated.v1-eventflow.payment.PaymentAuthorized"
     );
     assert_eq!(
         avsc,
-        contracts.get("payment.authorized.v1").unwrap().record_avsc
+        contracts
+            .contract("payment.authorized.v1")
+            .unwrap()
+            .record_avsc
     );
     stage.finish().await;
 }
@@ -144,22 +155,41 @@ fn broken() -> Vec<(Option<Vec<u8>>, String)> {
             "unsupported_schema_version",
         ),
         (Some(b"[]".to_vec()), "not_an_object"),
+        (
+            Some(sound.replace("event_id", "id").into_bytes()),
+            "no_event_id",
+        ),
+        (
+            Some(sound.replace("event_type", "type").into_bytes()),
+            "no_event_type",
+        ),
+        (
+            Some(sound.replace("timestamp", "time").into_bytes()),
+            "no_event_time",
+        ),
+        (
+            Some(sound.replace("payload", "data").into_bytes()),
+            "missing_field",
+        ),
     ];
     let mut all: Vec<(Option<Vec<u8>>, String)> = cases
         .drain(..)
         .map(|(body, code)| (body, code.to_owned()))
         .collect();
     let events = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/events");
-    for event_type in std::fs::read_dir(events).unwrap() {
-        for example in
-            std::fs::read_dir(event_type.unwrap().path().join("examples/invalid")).unwrap()
-        {
+    for contract in std::fs::read_dir(events).unwrap() {
+        let contract = contract.unwrap();
+        let examples = contract.path().join("v1/examples/invalid");
+        for example in std::fs::read_dir(examples).unwrap() {
             let path = example.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            all.push((
-                Some(std::fs::read(&path).unwrap()),
-                name.split("--").next().unwrap().to_owned(),
-            ));
+            let payload = std::fs::read_to_string(&path).unwrap();
+            let body = format!(
+                r#"{{"event_id":"e","event_type":{:?},"timestamp":"2026-01-02T03:04:05Z","payload":{payload}}}"#,
+                contract.file_name()
+            );
+            let code = name.split("--").next().unwrap().to_owned();
+            all.push((Some(body.into_bytes()), code));
         }
     }
     assert!(all.len() > 40, "the examples were found");
@@ -296,7 +326,10 @@ async fn whatever_a_broken_registry_answers_nothing_is_dead_lettered_and_nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_broker_refuses_the_validated_topic_nothing_is_dead_lettered_and_nothing_is_committed()
  {
-    for fault in [Fault::TopicAuthorizationFailed, Fault::RecordTooLarge] {
+    for fault in [
+        BrokerFault::TopicAuthorizationFailed,
+        BrokerFault::RecordTooLarge,
+    ] {
         // Held by the registry, so that the records are in the raw topic before the broker begins to refuse.
         let stage = Stage::start(&[], Some((StatusCode::SERVICE_UNAVAILABLE, ""))).await;
         let sound = authorized("e-1");
@@ -304,9 +337,9 @@ async fn while_the_broker_refuses_the_validated_topic_nothing_is_dead_lettered_a
             .send(&[Some(&sound), Some(&sound), Some(&sound)])
             .await;
         stage.until_it_waits("registry_unavailable").await;
-        stage.broker.fail(Request::Produce, vec![fault; 1000]);
+        stage.broker.fail(BrokerRequest::Produce, vec![fault; 1000]);
         *stage.schemas.broken.lock().unwrap() = None;
-        let code = if matches!(fault, Fault::RecordTooLarge) {
+        let code = if matches!(fault, BrokerFault::RecordTooLarge) {
             "record_too_large"
         } else {
             "publish_refused"

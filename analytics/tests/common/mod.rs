@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use contracts::avro::framing;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::SystemTime;
 
 /// The contracts' schemas by id, over real HTTP.
@@ -55,18 +55,22 @@ async fn schema(State(down): State<Arc<AtomicBool>>, Path(id): Path<i32>) -> Res
     }
 }
 
-/// A framed event.
+/// A framed event with an id of its own.
 pub(crate) fn framed(event_type: &str, amount: &str, currency: &str) -> Vec<u8> {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let event_id = format!("evt-{:08}", MADE.fetch_add(1, Ordering::Relaxed));
     let contracts = Catalog::builtin();
     let body = json!({
-        "event_id": "evt", "event_type": event_type, "schema_version": 1, "source": "test", "timestamp": "2026-01-02T03:04:05Z",
+        "event_id": event_id, "event_type": event_type, "schema_version": 1, "source": "test", "timestamp": "2026-01-02T03:04:05Z",
         "payload": {
             "payment_id": "pay", "order_id": "ord", "refund_id": "ref", "provider_auth_id": "auth", "reason": null,
             "amount": amount, "currency": currency,
         },
     })
     .to_string();
-    let validated = contracts.validate(body.as_bytes()).unwrap();
+    let validated = contracts
+        .validate(Envelope::own(body.as_bytes()).unwrap())
+        .unwrap();
     let mut value = Vec::new();
     framing::frame(validated.contract().schema_id.unwrap(), &mut value);
     validated.encode(&mut value);

@@ -1,116 +1,51 @@
-//! Contracts are data: an event type is a folder with `schema.json` (what a vendor must send) and `record.avsc` (what consumers get).
+//! Contracts are data: an event type is a folder with its versions, each with `schema.json` (what a payload must be) and `record.avsc` (what
+//! consumers get).
 //!
-//! [`Catalog::compile`] turns both into one flat plan, once at start; [`Catalog::validate`] then reads a body in one pass into a slot
-//! a field, checks the rules, and [`Validated::encode`] writes the Avro. No tree is built and no float is touched.
+//! [`Catalog::compile`] turns both into a plan, once at start, and checks that each version's consumers can read what the one before wrote.
 
-use crate::event::plan::{self, Plan, Slot};
-use crate::{Rejection, RejectionCode};
+use super::compatibility::check_versions;
+use super::contract::Contract;
 use include_dir::{Dir, include_dir};
 use std::collections::HashMap;
 
 static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/events");
 
-/// A contract that cannot be used. Names the event type and the field.
+/// A contract that cannot be used. Names the contract and the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ContractError(pub String);
 
-/// The files of one event type.
+/// The files of one version of a contract.
 #[derive(Debug, Clone)]
 pub struct ContractFiles {
-    /// The folder's name
-    pub event_type: String,
-    /// JSON Schema 2020-12
+    /// The name of its folder
+    pub name: String,
+    /// The number of its folder `v<N>`
+    pub version: u32,
+    /// JSON Schema 2020-12, of the payload
     pub schema_json: String,
-    /// Avro record
-    pub record_avsc: String,
+    /// Avro record; without one it is derived from the schema
+    pub record_avsc: Option<String>,
     /// Pinned id for `eventflow registry`
     pub schema_id: Option<i32>,
 }
 
-/// One event type, compiled.
-#[derive(Debug)]
-pub struct Contract {
-    /// What an envelope's `event_type` must be to be checked against it
-    pub event_type: String,
-    /// JSON Schema as written
-    pub schema_json: String,
-    /// Avro record as written
-    pub record_avsc: String,
-    /// The Avro record's full name
-    pub record_name: String,
-    /// Pinned id
-    pub schema_id: Option<i32>,
-    plan: Plan,
-}
-
-/// All event types.
+/// All contracts, in all versions.
 #[derive(Debug)]
 pub struct Catalog {
-    by_type: HashMap<String, Contract>,
-}
-
-/// A body that satisfies its contract.
-#[derive(Debug)]
-pub struct Validated<'a> {
-    contract: &'a Contract,
-    slots: Vec<Slot<'a>>,
-}
-
-impl<'a> Validated<'a> {
-    /// The contract it satisfies.
-    #[must_use]
-    pub fn contract(&self) -> &'a Contract {
-        self.contract
-    }
-
-    /// The envelope's `event_id`, verbatim.
-    #[must_use]
-    pub fn event_id(&self) -> &str {
-        match &self.slots[self.contract.plan.event_id] {
-            Slot::Text(text) => text,
-            Slot::Missing
-            | Slot::Number(_)
-            | Slot::Boolean(_)
-            | Slot::BrokenText
-            | Slot::Other
-            | Slot::Long(_)
-            | Slot::Decimal(_) => "",
-        }
-    }
-
-    /// Appends the Avro datum, without a frame.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        self.contract.plan.encode(&self.slots, out);
-    }
+    contracts: Vec<Contract>,
+    /// Indexes by name, the newest version first
+    by_name: HashMap<String, Vec<usize>>,
 }
 
 impl Catalog {
-    /// The files of the built-in event types.
-    ///
-    /// # Panics
-    /// Never: they are compiled in, and a test reads them.
+    /// The files of the built-in contracts.
     #[must_use]
     pub fn builtin_files() -> Vec<ContractFiles> {
-        let text = |path: std::path::PathBuf| {
-            BUILTIN
-                .get_file(path)
-                .and_then(|file| file.contents_utf8())
-                .map(str::to_owned)
-        };
-        BUILTIN
-            .dirs()
-            .map(|folder| ContractFiles {
-                event_type: folder.path().to_string_lossy().into_owned(),
-                schema_json: text(folder.path().join("schema.json")).unwrap_or_default(),
-                record_avsc: text(folder.path().join("record.avsc")).unwrap_or_default(),
-                schema_id: text(folder.path().join("schema-id"))
-                    .and_then(|id| id.trim().parse().ok()),
-            })
-            .collect()
+        files_in(&BUILTIN)
     }
 
-    /// The built-in event types.
+    /// The built-in contracts.
     ///
     /// # Panics
     /// Never: a test compiles them.
@@ -120,103 +55,143 @@ impl Catalog {
             .unwrap_or_else(|error| panic!("built-in contracts: {error}"))
     }
 
-    /// Compiles event types.
+    /// Compiles contracts.
     ///
     /// # Errors
-    /// [`ContractError`] for an unknown keyword, a schema and record that do not match, or an event type or schema id that appears twice.
+    /// [`ContractError`] for a rule that cannot be applied, a schema and record that do not match, or a contract or schema id that appears
+    /// twice. It names the contract, the file, the field, the keyword, and what to do.
     pub fn compile(files: impl IntoIterator<Item = ContractFiles>) -> Result<Self, ContractError> {
-        let mut by_type: HashMap<String, Contract> = HashMap::new();
-        for files in files {
-            let event_type = files.event_type.clone();
-            let bad = |problem: String| ContractError(format!("contract {event_type}: {problem}"));
-            let (plan, record_name) =
-                plan::compile(&files.event_type, &files.schema_json, &files.record_avsc)
-                    .map_err(bad)?;
-            if let Some(id) = files.schema_id
-                && let Some(other) = by_type.values().find(|other| other.schema_id == Some(id))
+        let mut contracts: Vec<Contract> = Vec::new();
+        for ContractFiles {
+            name,
+            version,
+            schema_json,
+            record_avsc,
+            schema_id,
+        } in files
+        {
+            let label = format!("{name}.v{version}");
+            let bad = |problem: String| ContractError(format!("contract {label}: {problem}"));
+            if name.is_empty() || pinned(&name).is_some() {
+                return Err(bad(
+                    "its folder must have a name that does not end in a version (.v1); versions are the folders in it".to_owned(),
+                ));
+            }
+            if version == 0 {
+                return Err(bad("versions begin with 1; name its folder v1".to_owned()));
+            }
+            if let Some(id) = schema_id
+                && let Some(other) = contracts.iter().find(|other| other.schema_id == Some(id))
             {
                 return Err(bad(format!(
                     "schema id {id} is used by {} too; give each its own",
-                    other.event_type
+                    other.label
                 )));
             }
-            let ContractFiles {
-                event_type: name,
-                schema_json,
-                record_avsc,
-                schema_id,
-            } = files;
-            let contract = Contract {
-                event_type: name.clone(),
-                schema_json,
-                record_avsc,
-                record_name,
-                schema_id,
-                plan,
-            };
-            if by_type.insert(name, contract).is_some() {
+            if contracts.iter().any(|other| other.label == label) {
                 return Err(bad("appears twice; remove one of its folders".to_owned()));
             }
+            let index = contracts.len();
+            let files = ContractFiles {
+                name,
+                version,
+                schema_json,
+                record_avsc,
+                schema_id,
+            };
+            contracts.push(Contract::compile(files, index).map_err(bad)?);
         }
-        Ok(Self { by_type })
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for contract in &contracts {
+            let indexes = by_name.entry(contract.name.clone()).or_default();
+            indexes.push(contract.index);
+            indexes.sort_by_key(|&index| std::cmp::Reverse(contracts[index].version));
+        }
+        for versions in by_name.values() {
+            let oldest_first = versions.iter().rev().map(|index| &contracts[*index]);
+            check_versions(oldest_first).map_err(ContractError)?;
+        }
+        Ok(Self { contracts, by_name })
     }
 
-    /// All event types, in no order.
+    /// All contracts in all versions, by their index.
     pub fn iter(&self) -> impl Iterator<Item = &Contract> {
-        self.by_type.values()
+        self.contracts.iter()
     }
 
-    /// The contract of an event type; `None` when there is none.
+    /// Names these contracts: others have another digest. Hexadecimal, 16 characters.
     #[must_use]
-    pub fn get(&self, event_type: &str) -> Option<&Contract> {
-        self.by_type.get(event_type)
+    pub fn digest(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut contracts: Vec<&Contract> = self.iter().collect();
+        contracts.sort_unstable_by_key(|contract| &contract.label);
+        let mut digest = Sha256::new();
+        for contract in contracts {
+            let Contract {
+                label,
+                schema_json,
+                record_avsc,
+                ..
+            } = contract;
+            for text in [label, schema_json, record_avsc] {
+                digest.update((text.len() as u64).to_be_bytes());
+                digest.update(text);
+            }
+        }
+        hex::encode(&digest.finalize()[..8])
     }
 
-    /// Checks a body against the contract its `event_type` names.
-    ///
-    /// # Errors
-    /// The first rule it breaks: syntax first, then the envelope, then the payload in the schema's order.
-    pub fn validate<'a>(&'a self, body: &'a [u8]) -> Result<Validated<'a>, Rejection> {
-        if body.is_empty() {
-            return Err(Rejection::new(
-                RejectionCode::EmptyBody,
-                None,
-                "the record has no value",
-            ));
-        }
-        let text = std::str::from_utf8(body).map_err(|error| {
-            Rejection::new(
-                RejectionCode::NotUtf8,
-                None,
-                format!("byte {} is not UTF-8", error.valid_up_to()),
-            )
-        })?;
-        crate::json::check_depth(body)?;
-        let Some(contract) =
-            plan::sniff_event_type(text).and_then(|event_type| self.by_type.get(&*event_type))
-        else {
-            let event_type = plan::event_type(text)?;
-            let shown: String = event_type.chars().take(100).collect();
-            let detail = format!("no contract for {shown:?}");
-            return Err(Rejection::new(
-                RejectionCode::UnknownEventType,
-                Some("/event_type".to_owned()),
-                detail,
-            ));
+    /// The contract of this name, in its newest version; with `.v<N>` after the name, in that version. `None` when there is none.
+    #[must_use]
+    pub fn contract(&self, name: &str) -> Option<&Contract> {
+        let index = match (self.by_name.get(name), pinned(name)) {
+            (Some(versions), _) => versions.first(),
+            (None, Some((name, version))) => self
+                .by_name
+                .get(name)?
+                .iter()
+                .find(|&&index| self.contracts[index].version == version),
+            (None, None) => None,
         };
-        let slots = contract.plan.read(text)?;
-        Ok(Validated { contract, slots })
+        index.map(|&index| &self.contracts[index])
     }
 }
 
-/// Whether consumers of `new` can read what was written with `old`: what a changed contract must keep.
-///
-/// # Errors
-/// What breaks.
-pub fn backward_compatible(old_avsc: &str, new_avsc: &str) -> Result<(), String> {
-    use apache_avro::{Schema, schema_compatibility::SchemaCompatibility};
-    let parse = |text: &str| Schema::parse_str(text).map_err(|error| error.to_string());
-    SchemaCompatibility::can_read(&parse(old_avsc)?, &parse(new_avsc)?)
-        .map(drop)
-        .map_err(|error| error.to_string())
+/// The contracts in a folder that is compiled in: `<name>/v<N>`.
+pub(crate) fn files_in(folder: &Dir<'_>) -> Vec<ContractFiles> {
+    let versions = folder.dirs().flat_map(Dir::dirs);
+    versions
+        .map(|version| {
+            let part = |component: Option<&std::ffi::OsStr>| {
+                component.unwrap_or_default().to_string_lossy().into_owned()
+            };
+            let path = version.path();
+            let text = |name: &str| {
+                let file = version.get_file(path.join(name))?;
+                file.contents_utf8().map(str::to_owned)
+            };
+            ContractFiles {
+                name: part(path.parent().and_then(std::path::Path::file_name)),
+                version: version_of(&part(path.file_name())).unwrap_or_default(),
+                schema_json: text("schema.json").unwrap_or_default(),
+                record_avsc: text("record.avsc"),
+                schema_id: text("schema-id").and_then(|id| id.trim().parse().ok()),
+            }
+        })
+        .collect()
+}
+
+/// Name and version of a name that pins a version: `payment.authorized.v1`.
+#[must_use]
+pub fn pinned(name: &str) -> Option<(&str, u32)> {
+    let (name, version) = name.rsplit_once('.')?;
+    Some((name, version_of(version)?))
+}
+
+/// The number in `v1`, the name of a version's folder.
+#[must_use]
+pub fn version_of(folder: &str) -> Option<u32> {
+    let digits = folder.strip_prefix('v')?;
+    let shape = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    if shape { digits.parse().ok() } else { None }
 }

@@ -6,6 +6,8 @@ pub const RAW: &str = "events.raw.v1";
 pub const VALIDATED: &str = "events.validated.v1";
 /// Records that failed by their own fault, verbatim.
 pub const DLQ: &str = "events.dlq.v1";
+/// Requests that the edge refused, as JSON ([`RefusedRequest`](crate::webhook::refused::RefusedRequest)).
+pub const REJECTIONS: &str = "events.rejections.v1";
 
 /// Where replays for one consuming group go.
 #[must_use]

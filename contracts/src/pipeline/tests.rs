@@ -12,7 +12,13 @@ fn names(set: &BTreeSet<String>) -> Vec<&str> {
 fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work() {
     let built_in = Pipeline::built_in();
     let retries = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
-    let wanted: BTreeSet<&str> = [topics::RAW, topics::VALIDATED, topics::DLQ]
+    let own = [
+        topics::RAW,
+        topics::VALIDATED,
+        topics::DLQ,
+        topics::REJECTIONS,
+    ];
+    let wanted: BTreeSet<&str> = own
         .into_iter()
         .chain(retries.iter().map(String::as_str))
         .collect();
@@ -31,8 +37,9 @@ fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work
     let principals = built_in.principals();
     let may = |who: &str| &principals[who];
     let (own, other) = (&retries[0], &retries[1]);
-    // The edge can only add to the raw topic; only the validator says what is valid; a retry topic is read by its own stage alone.
-    assert_eq!(names(&may("producer").write), [topics::RAW]);
+    // The edge can only add to its two topics; only the validator says what is valid; a retry topic is read by its own stage alone.
+    let edge = [topics::RAW, topics::REJECTIONS];
+    assert_eq!(names(&may("producer").write), edge);
     assert!(may("producer").read.is_empty());
     let writers = |topic: &str| {
         principals
@@ -42,6 +49,7 @@ fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work
             .collect::<Vec<_>>()
     };
     assert_eq!(writers(topics::RAW), ["producer"]);
+    assert_eq!(writers(topics::REJECTIONS), ["producer"]);
     assert_eq!(writers(topics::VALIDATED), ["validator"]);
     // Analytics dead-letters nothing, and may write nothing.
     assert_eq!(writers(topics::DLQ), ["persistence", "validator"]);
@@ -50,6 +58,12 @@ fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work
     assert_eq!(writers(other), ["recovery"]);
     assert!(!may("persistence").read.contains(own) && !may("validator").read.contains(other));
     assert!(!may("persistence").read.contains(topics::RAW));
+    let rejections: Vec<_> = principals
+        .iter()
+        .filter(|(_, principal)| principal.read.contains(topics::REJECTIONS))
+        .map(|(who, _)| who.as_str())
+        .collect();
+    assert_eq!(rejections, ["recovery"]);
     let describes = names(&may("recovery").describe_groups);
     assert_eq!(describes, ["eventflow-persistence", "eventflow-validator"]);
 }
@@ -61,7 +75,7 @@ fn what_cannot_be_meant_is_refused() {
         change(&mut pipeline);
         pipeline.check().unwrap_err().to_string()
     };
-    let cases: [(Change<'_>, &str); 7] = [
+    let cases: [(Change<'_>, &str); 10] = [
         (
             &|p| p.topics.get_mut(topics::RAW).unwrap().partitions = 0,
             "events.raw.v1: a topic must have at least one partition",
@@ -81,6 +95,18 @@ fn what_cannot_be_meant_is_refused() {
         (
             &|p| p.stages[0].retry = Some(p.dead_letters.clone()),
             "validator: its retry topic and the topics it writes must be its own",
+        ),
+        (
+            &|p| p.stages[0].retry = Some(p.rejections.clone()),
+            "validator: its retry topic and the topics it writes must be its own",
+        ),
+        (
+            &|p| p.rejections = p.raw.clone(),
+            "raw, dead_letters and rejections must be three topics",
+        ),
+        (
+            &|p| p.recovery.rejections_group = p.recovery.group.clone(),
+            "group and rejections_group must be two groups",
         ),
         (
             &|p| p.stages[0].on_path = false,

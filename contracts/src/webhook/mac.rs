@@ -1,8 +1,6 @@
 //! Keyed hashing: a MAC state that is keyed once and cloned for each use, and digests that live on the stack.
 
 use super::scheme::{Algorithm, Encoding};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -22,12 +20,17 @@ pub(crate) enum Keyed {
 }
 
 impl Keyed {
-    /// Keys the algorithm; `None` when it cannot use such a key.
+    /// Keys the algorithm; `None` when it is no MAC or cannot use such a key.
     pub(crate) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         Some(match algorithm {
             Algorithm::HmacSha256 => Self::Sha256(KeyInit::new_from_slice(key).ok()?),
             Algorithm::HmacSha512 => Self::Sha512(KeyInit::new_from_slice(key).ok()?),
             Algorithm::HmacSha1 => Self::Sha1(KeyInit::new_from_slice(key).ok()?),
+            Algorithm::Ed25519
+            | Algorithm::EcdsaP256Sha256
+            | Algorithm::RsaSha256
+            | Algorithm::Token
+            | Algorithm::Basic => return None,
         })
     }
 
@@ -76,26 +79,16 @@ impl Digest {
 
     /// Reads the text form of a digest of exactly `length` bytes; `None` for any other length or alphabet.
     pub(crate) fn decode(encoded: &str, encoding: Encoding, length: usize) -> Option<Self> {
+        if encoded.len() != encoding.characters(length) {
+            return None;
+        }
         let mut bytes = [0; DECODE_BYTES];
-        let written = match encoding {
-            Encoding::Hex if encoded.len() == length * 2 => {
-                hex::decode_to_slice(encoded, &mut bytes[..length])
-                    .ok()
-                    .map(|()| length)?
-            }
-            Encoding::Base64 if encoded.len() == length.div_ceil(3) * 4 => {
-                STANDARD.decode_slice(encoded, &mut bytes).ok()?
-            }
-            Encoding::Hex | Encoding::Base64 => return None,
-        };
+        let written = encoding.decode_slice(encoded, &mut bytes)?;
         (written == length).then(|| Self::new(&bytes[..length]))
     }
 
     /// The text form.
     pub(crate) fn encode(&self, encoding: Encoding) -> String {
-        match encoding {
-            Encoding::Hex => hex::encode(self.as_slice()),
-            Encoding::Base64 => STANDARD.encode(self.as_slice()),
-        }
+        encoding.encode(self.as_slice())
     }
 }

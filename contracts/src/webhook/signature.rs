@@ -1,27 +1,32 @@
 //! Signing and verifying, over the raw bytes, before anything is parsed. One type does both; `now` is an argument.
 
 mod compile;
+mod present;
+mod sign;
+mod signed;
 
 pub use compile::{Key, SchemeError};
+pub use present::Presented;
+pub use sign::VendorKey;
 
-use super::mac::{Digest, Keyed};
-use super::scheme::Scheme;
-use super::template::{Filling, Template};
+use super::credential::Credential;
+use super::scheme::{Method, Scheme};
+use super::template::{Part, Template};
 use http::{HeaderMap, HeaderName};
-use subtle::Choice;
+use serde_json::value::RawValue;
 
-/// Most signatures checked in one header.
+/// Most signatures checked in one request; also most items of one body that have a signature each.
 const MAX_SIGNATURES: usize = 16;
-/// Longest id, in bytes.
-const MAX_ID_BYTES: usize = 256;
+/// Most items of one body that have a signature each.
+const MAX_ITEMS: usize = 256;
 
 /// Why a request is not authentic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// A signature, timestamp or id header is missing
+    /// A signature, timestamp or id is missing, where the scheme has them in a header or in the body
     #[error("a signature header is missing")]
     MissingHeader,
-    /// One of them appears more than once
+    /// One of them appears more than once, or under two names with different values
     #[error("a signature header appears more than once")]
     DuplicateHeader,
     /// One of them cannot be what it should be: wrong length, wrong alphabet, no number
@@ -66,6 +71,32 @@ impl SignatureError {
     }
 }
 
+/// A request as it was received: whatever a vendor may have signed.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedRequest<'r> {
+    /// Its method in capitals
+    pub method: &'r str,
+    /// Its query as received, without the question mark
+    pub query: Option<&'r str>,
+    /// Its headers
+    pub headers: &'r HeaderMap,
+    /// Its body, before anything is decoded
+    pub body: &'r [u8],
+}
+
+impl<'r> SignedRequest<'r> {
+    /// A POST without a query, which most webhooks are.
+    #[must_use]
+    pub fn post(headers: &'r HeaderMap, body: &'r [u8]) -> Self {
+        Self {
+            method: "POST",
+            query: None,
+            headers,
+            body,
+        }
+    }
+}
+
 /// A request is authentic: by which secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureVerdict<'a> {
@@ -77,34 +108,35 @@ pub struct SignatureVerdict<'a> {
     pub id: Option<String>,
 }
 
-/// What a request presents, checked by shape only.
-#[derive(Debug)]
-pub struct Presented<'h> {
-    id: Option<&'h str>,
-    /// The raw text received: the signed string is built from it, never from the number.
-    timestamp_text: Option<&'h str>,
-    timestamp: Option<i64>,
-    signatures: Vec<Digest>,
-}
-
 struct ReadyKey {
     id: String,
     not_after: Option<i64>,
-    /// Keyed once; cloned for each use.
-    keyed: Keyed,
+    credential: Credential,
 }
 
 /// A scheme with its keys, compiled.
 pub struct Verifier {
     scheme: Scheme,
     template: Template,
-    /// What an id may not contain.
-    id_borders: Vec<String>,
     public_url: String,
     keys: Vec<ReadyKey>,
-    signature_header: HeaderName,
-    timestamp_header: Option<HeaderName>,
-    id_header: Option<HeaderName>,
+    places: Places,
+}
+
+/// Where a request has what the scheme needs.
+struct Places {
+    /// Each with its aliases; empty where the signature is in the body
+    signatures: Vec<Vec<HeaderName>>,
+    signature_pointer: Option<Vec<String>>,
+    /// Aliases of one header, as are those of the id
+    timestamp: Vec<HeaderName>,
+    timestamp_pointer: Option<Vec<String>>,
+    id: Vec<HeaderName>,
+    required: Vec<(HeaderName, String)>,
+    certificate: Option<HeaderName>,
+    items: Option<Vec<String>>,
+    /// The characters of a number, where nothing but its length is a border to what is signed beside it
+    timestamp_length: Option<usize>,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -118,126 +150,179 @@ impl std::fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// The headers to keep with the body, so that it can be verified again later.
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// The headers to keep with the body, so that it can be verified again later. A token's header is not among them: it is the secret.
     pub fn signature_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        [&self.id_header, &self.timestamp_header]
-            .into_iter()
+        let is_secret = self.scheme.algorithm.method() == Method::Token;
+        let signatures = self.places.signatures.iter().flatten();
+        let signed = self.template.parts().filter_map(|(part, _)| match part {
+            Part::Header(name) => Some(name),
+            _ => None,
+        });
+        self.places
+            .id
+            .iter()
+            .chain(&self.places.timestamp)
+            .chain(signatures.filter(move |_| !is_secret))
+            .chain(self.places.required.iter().map(|(name, _)| name))
+            .chain(&self.places.certificate)
+            .chain(signed)
+    }
+
+    /// The ids of its secrets, and the Unix seconds until which each verifies.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, Option<i64>)> {
+        self.keys.iter().map(|key| (key.id.as_str(), key.not_after))
+    }
+
+    /// The headers that hold a secret and must never be kept, logged or shown.
+    pub fn secret_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let is_secret = self.scheme.algorithm.method() == Method::Token;
+        self.places
+            .signatures
+            .iter()
             .flatten()
-            .chain([&self.signature_header])
+            .filter(move |_| is_secret)
     }
 
-    /// Checks presence and shape, before the body is read: no MAC is computed for what cannot match.
-    ///
-    /// # Errors
-    /// One of the malformed [`SignatureError`]s.
-    pub fn precheck<'h>(&self, headers: &'h HeaderMap) -> Result<Presented<'h>, SignatureError> {
-        let signature = single(headers, &self.signature_header)?;
-        let id = match &self.id_header {
-            Some(name) => Some(single(headers, name)?),
-            None => None,
-        };
-        let unusable = |id: &str| {
-            id.is_empty()
-                || id.len() > MAX_ID_BYTES
-                || self
-                    .id_borders
-                    .iter()
-                    .any(|border| id.contains(border.as_str()))
-        };
-        if id.is_some_and(unusable) {
-            return Err(SignatureError::MalformedHeader);
-        }
-        let mut timestamp_text = match &self.timestamp_header {
-            Some(name) => Some(single(headers, name)?),
-            None => None,
-        };
-        let mut signatures = Vec::with_capacity(1);
-        match self.scheme.separator {
-            None => {
-                let encoded = signature
-                    .strip_prefix(&self.scheme.prefix)
-                    .ok_or(SignatureError::MalformedHeader)?;
-                signatures.push(self.decode(encoded)?);
-            }
-            Some(separator) => {
-                for item in signature
-                    .split(separator)
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty())
-                {
-                    if let Some(text) = self
-                        .scheme
-                        .timestamp_prefix
-                        .as_deref()
-                        .and_then(|prefix| item.strip_prefix(prefix))
-                    {
-                        if timestamp_text.replace(text).is_some() {
-                            return Err(SignatureError::DuplicateHeader);
-                        }
-                    } else if let Some(encoded) = item.strip_prefix(&self.scheme.prefix) {
-                        signatures.push(self.decode(encoded)?);
-                    }
-                    if signatures.len() > MAX_SIGNATURES {
-                        return Err(SignatureError::MalformedHeader);
-                    }
-                }
-            }
-        }
-        if signatures.is_empty() {
-            return Err(SignatureError::MalformedHeader);
-        }
-        let timestamp = match timestamp_text {
-            None if self.scheme.timestamp_prefix.is_some() => {
-                return Err(SignatureError::MissingHeader);
-            }
-            None => None,
-            Some(text) => Some(parse_timestamp(text).ok_or(SignatureError::MalformedHeader)?),
-        };
-        Ok(Presented {
-            id,
-            timestamp_text,
-            timestamp,
-            signatures,
-        })
+    /// Whether the query of a request is signed, so that it must be kept to verify the request again.
+    #[must_use]
+    pub fn signs_query(&self) -> bool {
+        self.template.has(&Part::Url) && !self.public_url.contains('?')
     }
 
-    /// Verifies the body. Freshness is checked only after the signature matched, so that it cannot be probed without a secret.
+    /// The ids of its secrets.
+    pub fn secret_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
+    /// Whether the signature covers this header.
+    #[must_use]
+    pub fn signs(&self, header: &HeaderName) -> bool {
+        (self.places.id.contains(header) && self.template.has(&Part::Id))
+            || (self.places.timestamp.contains(header) && self.template.has(&Part::Timestamp))
+            || self.template.has(&Part::Header(header.clone()))
+    }
+
+    /// Whether the signature fixes every byte of the body. A CRC does not, and neither does a form without what separates its fields.
+    #[must_use]
+    pub fn signs_body(&self) -> bool {
+        self.template.has(&Part::Body) || self.template.has(&Part::BodySha256)
+    }
+
+    /// Whether the signature covers this place in the body, by the reference tokens of its JSON pointer.
+    #[must_use]
+    pub fn signs_pointer(&self, path: &[String]) -> bool {
+        let field = |any| Part::Json {
+            path: path.to_vec(),
+            any,
+        };
+        let is_time = self.places.timestamp_pointer.as_deref() == Some(path);
+        self.signs_body()
+            || self.template.has(&field(false))
+            || self.template.has(&field(true))
+            || (is_time && self.template.has(&Part::Timestamp))
+    }
+
+    /// Whether the signature covers the time it was made at.
+    #[must_use]
+    pub fn signs_time(&self) -> bool {
+        let in_body = |path: &Vec<String>| self.signs_pointer(path);
+        self.template.has(&Part::Timestamp)
+            || self.places.timestamp_pointer.as_ref().is_some_and(in_body)
+    }
+
+    /// Verifies a request: its shape, then its signature, then its time. Freshness is checked only after the signature matched, so that it
+    /// cannot be probed without a secret.
     ///
     /// # Errors
     /// [`SignatureError`]
     pub fn verify(
         &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: i64,
+        request: &SignedRequest<'_>,
+        now_seconds: i64,
     ) -> Result<SignatureVerdict<'_>, SignatureError> {
-        let presented = self.precheck(headers)?;
+        let presented = self.precheck(request.headers)?;
+        let Some(path) = &self.places.items else {
+            return self.verify_part(request, request.body, presented, now_seconds);
+        };
+        let mut first = None;
+        for item in items(path, request.body)? {
+            let verdict = self.verify_part(
+                request,
+                item.get().as_bytes(),
+                presented.clone(),
+                now_seconds,
+            )?;
+            first.get_or_insert(verdict);
+        }
+        first.ok_or(SignatureError::MissingHeader)
+    }
+
+    /// Whose secret it is, of a request that [`verify`](Self::verify) refuses with [`SignatureError::SecretExpired`]; `None` of any other.
+    #[must_use]
+    pub fn expired_secret(&self, request: &SignedRequest<'_>, now_seconds: i64) -> Option<&str> {
+        let presented = self.precheck(request.headers).ok()?;
+        let expired = |part: &[u8]| {
+            let key = self.matching(request, part, &mut presented.clone(), now_seconds);
+            key.ok().filter(|key| is_expired(key, now_seconds))
+        };
+        let key = match &self.places.items {
+            None => expired(request.body),
+            Some(path) => {
+                let items = items(path, request.body).ok()?;
+                items
+                    .into_iter()
+                    .find_map(|item| expired(item.get().as_bytes()))
+            }
+        };
+        key.map(|key| key.id.as_str())
+    }
+
+    /// The key that the part is signed with: of several, the first that has not expired.
+    fn matching(
+        &self,
+        request: &SignedRequest<'_>,
+        part: &[u8],
+        presented: &mut Presented<'_>,
+        now_seconds: i64,
+    ) -> Result<&ReadyKey, SignatureError> {
+        let form = self.form(request)?;
+        self.read_body(part, form.as_deref(), presented)?;
+        let signed = self.signed(request, part, form.as_deref(), presented)?;
         let mut matching = None;
         for key in &self.keys {
-            let digest = self.mac(key, presented.id, presented.timestamp_text, body);
-            // No early exit: which of several signatures matched does not show in the time taken.
-            let matches = presented
-                .signatures
-                .iter()
-                .fold(Choice::from(0), |found, signature| {
-                    found | signature.ct_eq(&digest)
-                });
-            if bool::from(matches) {
+            if key.credential.matches(&signed, &presented.signatures) {
                 matching = Some(key);
-                if !is_expired(key, now) {
+                if !is_expired(key, now_seconds) {
                     break;
                 }
             }
         }
-        let key = matching.ok_or(SignatureError::Mismatch)?;
-        if is_expired(key, now) {
+        matching.ok_or(SignatureError::Mismatch)
+    }
+
+    /// Verifies the body, or one item of it that has a signature of its own.
+    fn verify_part(
+        &self,
+        request: &SignedRequest<'_>,
+        part: &[u8],
+        mut presented: Presented<'_>,
+        now_seconds: i64,
+    ) -> Result<SignatureVerdict<'_>, SignatureError> {
+        let key = self.matching(request, part, &mut presented, now_seconds)?;
+        if is_expired(key, now_seconds) {
             return Err(SignatureError::SecretExpired);
         }
         if let (Some(freshness), Some(timestamp)) = (self.scheme.freshness, presented.timestamp) {
-            if timestamp < now.saturating_sub(i64::from(freshness.past_seconds)) {
+            if timestamp < now_seconds.saturating_sub(i64::from(freshness.past_seconds)) {
                 return Err(SignatureError::TooOld);
             }
-            if timestamp > now.saturating_add(i64::from(freshness.future_seconds)) {
+            if timestamp > now_seconds.saturating_add(i64::from(freshness.future_seconds)) {
                 return Err(SignatureError::InFuture);
             }
         }
@@ -247,87 +332,20 @@ impl Verifier {
             id: presented.id.map(str::to_owned),
         })
     }
-
-    /// Signs a body with one of the keys and returns the headers to send.
-    ///
-    /// # Panics
-    /// When there is no key of that index.
-    #[must_use]
-    pub fn sign(
-        &self,
-        id: Option<&str>,
-        timestamp: i64,
-        body: &[u8],
-        key_index: usize,
-    ) -> Vec<(String, String)> {
-        let timestamp = timestamp.to_string();
-        let digest = self.mac(&self.keys[key_index], id, Some(&timestamp), body);
-        let encoded = digest.encode(self.scheme.encoding);
-        let mut signature = format!("{}{encoded}", self.scheme.prefix);
-        if let (Some(prefix), Some(separator)) =
-            (&self.scheme.timestamp_prefix, self.scheme.separator)
-        {
-            signature = format!("{prefix}{timestamp}{separator}{signature}");
-        }
-        let mut headers = Vec::with_capacity(3);
-        if let (Some(name), Some(id)) = (&self.scheme.id_header, id) {
-            headers.push((name.clone(), id.to_owned()));
-        }
-        if let Some(name) = &self.scheme.timestamp_header {
-            headers.push((name.clone(), timestamp));
-        }
-        headers.push((self.scheme.signature_header.clone(), signature));
-        headers
-    }
-
-    fn mac(
-        &self,
-        key: &ReadyKey,
-        id: Option<&str>,
-        timestamp: Option<&str>,
-        body: &[u8],
-    ) -> Digest {
-        let mut mac = key.keyed.clone();
-        let (id, timestamp) = (id.unwrap_or_default(), timestamp.unwrap_or_default());
-        self.template.feed(
-            &mut mac,
-            &Filling {
-                id,
-                timestamp,
-                url: &self.public_url,
-                body,
-            },
-        );
-        mac.finish()
-    }
-
-    /// Decodes a signature of exactly the digest's length.
-    fn decode(&self, encoded: &str) -> Result<Digest, SignatureError> {
-        Digest::decode(
-            encoded,
-            self.scheme.encoding,
-            self.scheme.algorithm.digest_bytes(),
-        )
-        .ok_or(SignatureError::MalformedHeader)
-    }
 }
 
-fn is_expired(key: &ReadyKey, now: i64) -> bool {
-    key.not_after.is_some_and(|not_after| now > not_after)
-}
-
-/// The one value of a header, as visible ASCII.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, SignatureError> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or(SignatureError::MissingHeader)?;
-    if values.next().is_some() {
-        return Err(SignatureError::DuplicateHeader);
+/// The items of a body that have a signature each.
+fn items<'b>(path: &[String], body: &'b [u8]) -> Result<Vec<&'b RawValue>, SignatureError> {
+    let items = signed::find(path, body).ok_or(SignatureError::MissingHeader)?;
+    let items: Vec<&RawValue> =
+        serde_json::from_str(items.get()).map_err(|_| SignatureError::MalformedHeader)?;
+    if items.len() > MAX_ITEMS {
+        return Err(SignatureError::MalformedHeader);
     }
-    value.to_str().map_err(|_| SignatureError::MalformedHeader)
+    Ok(items)
 }
 
-/// Unix seconds in decimal digits, nothing else.
-fn parse_timestamp(text: &str) -> Option<i64> {
-    let shape = (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    if shape { text.parse().ok() } else { None }
+fn is_expired(key: &ReadyKey, now_seconds: i64) -> bool {
+    key.not_after
+        .is_some_and(|not_after| now_seconds > not_after)
 }

@@ -1,7 +1,7 @@
 //! Requests that are not authentic, or no longer.
 
 use crate::common::{NOW, custom, headers, key, signed, verifier};
-use contracts::webhook::signature::{SignatureError, Verifier};
+use contracts::webhook::signature::{SignatureError, SignedRequest, Verifier};
 use http::HeaderValue;
 
 #[test]
@@ -50,7 +50,7 @@ fn every_fault_has_its_own_error() {
         (with("01700000000", &signature), Mismatch),
     ] {
         assert_eq!(
-            verifier.verify(&given, b"body", NOW),
+            verifier.verify(&SignedRequest::post(&given, b"body"), NOW),
             Err(expected),
             "{given:?}"
         );
@@ -62,13 +62,18 @@ fn every_fault_has_its_own_error() {
         (NOW - 301, Some(SignatureError::InFuture)),
     ] {
         assert_eq!(
-            verifier.verify(&good, b"body", now).err(),
+            verifier
+                .verify(&SignedRequest::post(&good, b"body"), now)
+                .err(),
             expected,
             "{now}"
         );
     }
     assert_eq!(
-        verifier.verify(&with(&stamp, &flipped), b"body", NOW + 9999),
+        verifier.verify(
+            &SignedRequest::post(&with(&stamp, &flipped), b"body"),
+            NOW + 9999
+        ),
         Err(Mismatch),
         "freshness cannot be probed without the secret"
     );
@@ -86,7 +91,10 @@ fn secrets_rotate_and_the_verdict_says_which_one_matched() {
     );
     let verdict = |index| {
         verifier
-            .verify(&signed(&verifier, NOW, b"b", index), b"b", NOW)
+            .verify(
+                &SignedRequest::post(&signed(&verifier, NOW, b"b", index), b"b"),
+                NOW,
+            )
             .map(|verdict| verdict.secret_id.to_owned())
     };
     assert_eq!(verdict(0), Ok("new".to_owned()));
@@ -124,7 +132,9 @@ fn of_several_signatures_one_must_match() {
             HeaderValue::from_str(&signatures).unwrap(),
         );
         assert_eq!(
-            verifier.verify(&given, b"b", NOW).err(),
+            verifier
+                .verify(&SignedRequest::post(&given, b"b"), NOW)
+                .err(),
             expected,
             "{signatures:?}"
         );
@@ -142,14 +152,14 @@ fn any_signature_header_twice_is_refused_even_when_both_are_equal() {
         let mut twice = good.clone();
         twice.append(name, good[name].clone());
         assert_eq!(
-            verifier.verify(&twice, b"b", NOW),
+            verifier.verify(&SignedRequest::post(&twice, b"b"), NOW),
             Err(SignatureError::DuplicateHeader),
             "{name}"
         );
         let mut without = good.clone();
         without.remove(name);
         assert_eq!(
-            verifier.verify(&without, b"b", NOW),
+            verifier.verify(&SignedRequest::post(&without, b"b"), NOW),
             Err(SignatureError::MissingHeader),
             "{name}"
         );
@@ -164,7 +174,7 @@ fn any_signature_header_twice_is_refused_even_when_both_are_equal() {
         .to_owned();
     let twice = headers(&[("x-signature", &format!("t={NOW},{signature}"))]);
     assert_eq!(
-        stripe.verify(&twice, b"b", NOW),
+        stripe.verify(&SignedRequest::post(&twice, b"b"), NOW),
         Err(SignatureError::DuplicateHeader)
     );
 }
@@ -183,7 +193,7 @@ fn an_id_cannot_move_the_border_to_what_is_next_to_it() {
     );
     given.insert("webhook-timestamp", HeaderValue::from_static("1700000001"));
     assert_eq!(
-        verifier.verify(&given, b"rest", NOW),
+        verifier.verify(&SignedRequest::post(&given, b"rest"), NOW),
         Err(SignatureError::MalformedHeader)
     );
     for id in ["", &"x".repeat(257)] {

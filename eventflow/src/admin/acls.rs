@@ -1,12 +1,12 @@
 //! A cluster's access control lists, compared with what the pipeline's principals need and brought to it.
 
-use super::wire::{Connection, check};
 use anyhow::Context;
 use contracts::pipeline::Pipeline;
 use kafka_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use kafka_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use kafka_protocol::messages::describe_acls_request::DescribeAclsRequest;
 use kafka_protocol::protocol::StrBytes;
+use runtime::admin::wire::{Connection, check};
 use runtime::kafka::{KafkaArgs, Security};
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,7 +1,6 @@
 //! A cluster's topics, over one connection: as they are, and changing them. (librdkafka's Rust binding cannot change one setting and
 //! leave the others, nor log in to a cluster with IAM for this.)
 
-use super::wire::{Connection, check};
 use anyhow::Context;
 use contracts::pipeline::Topic;
 use kafka_protocol::messages::create_partitions_request::{
@@ -19,6 +18,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use runtime::admin::wire::{Connection, DEADLINE, check};
 use runtime::kafka::KafkaArgs;
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Connects to the controller: with KRaft any broker passes changes on and calls itself one, before it was one of them.
     pub(super) async fn open(kafka: &KafkaArgs) -> anyhow::Result<Self> {
-        let mut connection = Connection::open(kafka).await?;
+        let mut connection = Connection::open(kafka, DEADLINE).await?;
         let answer = connection
             .ask(
                 &MetadataRequest::default().with_topics(Some(vec![])),
@@ -66,11 +66,11 @@ impl Cluster {
         if let Some(controller) = controller.filter(|controller| controller.node_id != BrokerId(-1))
         {
             let brokers = format!("{}:{}", controller.host, controller.port);
-            connection = Connection::open(&KafkaArgs {
+            let controller = KafkaArgs {
                 kafka_brokers: brokers,
                 ..kafka.clone()
-            })
-            .await?;
+            };
+            connection = Connection::open(&controller, DEADLINE).await?;
         }
         Ok(Self { connection })
     }

@@ -91,6 +91,17 @@ impl Difference {
         }
         found
     }
+
+    /// Whether `apply` makes it go away.
+    fn is_applied(&self) -> bool {
+        match self {
+            Self::Missing
+            | Self::MorePartitions(_)
+            | Self::Setting(..)
+            | Self::LosingSetting(..) => true,
+            Self::FewerPartitions(_) | Self::FewerCopies(_) => false,
+        }
+    }
 }
 
 /// Whether a setting's new value makes the cluster delete records that its present one keeps.
@@ -113,7 +124,7 @@ impl fmt::Display for Difference {
             Self::MorePartitions(now) => write!(f, "has {now} partitions"),
             Self::FewerPartitions(now) => write!(
                 f,
-                "has {now} partitions, and Kafka cannot remove partitions: create a new topic"
+                "has {now} partitions, and Kafka cannot remove partitions: write {now} into the pipeline's file"
             ),
             Self::FewerCopies(now) => write!(
                 f,
@@ -304,10 +315,12 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
     let now = cluster
         .topics(pipeline.topics.keys().map(String::as_str))
         .await?;
-    let mut drift = 0;
+    let (mut fixable, mut others) = (0, 0);
     for (name, topic) in &pipeline.topics {
         let differences = Difference::of(topic, wanted.replication, now.get(name));
-        drift += differences.len();
+        let applied = differences.iter().filter(|it| it.is_applied()).count();
+        fixable += applied;
+        others += differences.len() - applied;
         for difference in &differences {
             let should = match difference {
                 Difference::Missing
@@ -331,12 +344,18 @@ pub(super) async fn check(wanted: &Wanted) -> anyhow::Result<()> {
             println!("{name}\tin sync");
         }
     }
-    drift += wanted.acls(cluster, &pipeline).await?.report();
-    anyhow::ensure!(
-        drift == 0,
-        "{drift} differences; fix them with `eventflow admin topics apply`"
-    );
-    Ok(())
+    fixable += wanted.acls(cluster, &pipeline).await?.report();
+    match (fixable, others) {
+        (0, 0) => Ok(()),
+        (_, 0) => {
+            anyhow::bail!("{fixable} differences; fix them with `eventflow admin topics apply`")
+        }
+        (0, _) => anyhow::bail!("{others} differences, which only you can fix as said above"),
+        (_, _) => anyhow::bail!(
+            "{} differences; first fix those that `eventflow admin topics apply` cannot, as said above ({others}), then run it",
+            fixable + others
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use clap::Args;
 use contracts::Secret;
 use runtime::config::ConfigError;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long real brokers and a real database may take to answer.
@@ -27,6 +28,19 @@ pub(crate) struct Config {
     /// Seed of the simulated traffic
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
+    /// TOML file of sources to play instead of the demo's own vendors. A secret that it names and that is not there is made; the source
+    /// payment-authorized is added, unless the file has it
+    #[arg(long, env = "EVENTFLOW_SOURCES")]
+    pub(super) sources: Option<PathBuf>,
+    /// Directory of further event contracts; their valid examples are sent by the sources whose events they can be
+    #[arg(long, env = "EVENTFLOW_CONTRACTS")]
+    pub(super) contracts: Option<PathBuf>,
+    /// Play a pack instead: its sources, contracts and requests. film: a film production; commerce: tickets, orders and payments
+    #[arg(long, conflicts_with_all = ["sources", "contracts"])]
+    pub(super) pack: Option<String>,
+    /// Divides the vendors' waits before they send again: 600 makes ten minutes a second
+    #[arg(long, default_value_t = 600.0)]
+    pub(super) retry_factor: f64,
     /// Print only the final table, as JSON
     #[arg(long, default_value_t = false)]
     pub(super) json: bool,
@@ -89,6 +103,12 @@ impl Config {
             return Err(ConfigError::new(
                 "--rate",
                 "must be between 0.1 and 1000000",
+            ));
+        }
+        if !(1.0..=1e6).contains(&self.retry_factor) {
+            return Err(ConfigError::new(
+                "--retry-factor",
+                "must be between 1 and 1000000",
             ));
         }
         match &self.database_url {

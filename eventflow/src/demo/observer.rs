@@ -1,22 +1,23 @@
 //! Observes a run from outside: reads the topics and the database, and what the vendors and the edge counted.
 
-use super::config::STOPPED;
+use super::by_type::{ByType, Fates};
+use super::config::{STOPPED, TIMEOUT};
 use super::counters::Counters;
 use super::reconciliation::Reconciliation;
 use anyhow::Context as _;
 use contracts::Secret;
+use contracts::event::Mappings;
 use contracts::kafka::headers;
 use contracts::kafka::topics;
 use persistence::report::Summary;
 use persistence::writer::Writer;
 use recovery::Context;
-use runtime::admin::{Tail, watermarks};
+use runtime::admin::{OwnedRecord, Tail, watermarks};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use simulator::stream::{SharedTotals, StreamTotals};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use store::fate::RecordedFate;
 use tokio_util::sync::CancellationToken;
 
@@ -39,23 +40,43 @@ pub(super) struct Observer {
 /// The dead letters read so far; shared with the thread that reads on, which continues when an observation is cancelled.
 struct DeadLetters {
     tail: Tail,
-    /// Code of every dead-lettered raw record: one dead-lettered twice, after a crash, has still one fate
-    codes: HashMap<RawPosition, String>,
+    /// How events are read, to know their types
+    mappings: Mappings,
+    /// Every dead-lettered raw record: one dead-lettered twice, after a crash, has still one fate
+    letters: HashMap<RawPosition, DeadLetter>,
+}
+
+/// What the tables say of a dead letter.
+#[derive(Debug, Clone, Default)]
+struct DeadLetter {
+    code: String,
+    source: String,
+    /// Where it can be read
+    event_type: Option<String>,
 }
 
 impl DeadLetters {
-    fn read(&mut self) -> anyhow::Result<HashMap<RawPosition, String>> {
+    fn read(&mut self) -> anyhow::Result<HashMap<RawPosition, DeadLetter>> {
         for record in self.tail.read()? {
-            let raw = record.header(headers::RAW).unwrap_or_default();
-            let raw = raw.split_once(':').and_then(|(partition, offset)| {
-                Some((partition.parse().ok()?, offset.parse().ok()?))
-            });
+            let raw = record.raw();
             let raw = raw.with_context(|| format!("a dead letter without {}", headers::RAW))?;
-            self.codes
-                .insert(raw, record.header(headers::dlq::CODE).unwrap_or_default());
+            let letter = DeadLetter {
+                code: record.header(headers::dlq::CODE).unwrap_or_default(),
+                source: record.header(headers::SOURCE).unwrap_or_default(),
+                event_type: type_of(&self.mappings, &record),
+            };
+            self.letters.insert(raw, letter);
         }
-        Ok(self.codes.clone())
+        Ok(self.letters.clone())
     }
+}
+
+/// The event type of a record, as its source's mapping finds it.
+fn type_of(mappings: &Mappings, record: &OwnedRecord) -> Option<String> {
+    let (headers, value) = (&record.headers[..], record.value.as_deref()?);
+    let opened = mappings.open(&headers, value).ok()?;
+    let envelope = mappings.find(headers, &opened).ok()?;
+    Some(envelope.event_type.into_owned())
 }
 
 #[derive(Debug, Default)]
@@ -63,19 +84,20 @@ struct Counts {
     /// Next offset of every partition
     raw: BTreeMap<i32, i64>,
     validated: i64,
-    dead: HashMap<RawPosition, String>,
+    dead: HashMap<RawPosition, DeadLetter>,
     summary: Summary,
 }
 
 impl Observer {
-    /// Waits for the database, at most `timeout`; why it is not usable is then the error.
+    /// Waits for the database, a bounded time; why it is not usable is then the error.
     pub(super) async fn open(
         kafka: KafkaArgs,
         database_url: &Secret,
         recovery: Context,
-        timeout: Duration,
+        mappings: Mappings,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
+        let timeout = TIMEOUT;
         let health = Health::new();
         let Ok(store) = tokio::time::timeout(
             timeout,
@@ -88,10 +110,10 @@ impl Observer {
                 .into_iter()
                 .next()
                 .map_or_else(|| "no answer".to_owned(), |(_, reason)| reason);
-            let options = store::connect::options(database_url, "demo")?;
-            let (host, port) = (options.get_host(), options.get_port());
+            let servers = store::servers::Servers::parse(database_url, "demo")?;
+            let place = servers.describe();
             anyhow::bail!(
-                "no usable PostgreSQL at {host}:{port} within {} s; is it running, and are user, password and database right? ({reason})",
+                "no usable PostgreSQL at {place} within {} s; is it running, and are user, password and database right? ({reason})",
                 timeout.as_secs()
             );
         };
@@ -108,7 +130,8 @@ impl Observer {
             before: Counts::default(),
             dead_letters: Arc::new(Mutex::new(DeadLetters {
                 tail,
-                codes: HashMap::new(),
+                mappings,
+                letters: HashMap::new(),
             })),
             first_row_seconds: None,
         };
@@ -160,6 +183,9 @@ impl Observer {
             unanswered,
             unsure_attempts,
             faults,
+            events_accepted,
+            resent,
+            by_source,
             ..
         } = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let raw_records = now
@@ -168,12 +194,13 @@ impl Observer {
             .map(|(partition, high)| high - self.before(*partition))
             .sum();
         let mut dead_letters_by_code = BTreeMap::new();
-        for (_, code) in now.dead.iter().filter(|(raw, _)| self.is_ours(**raw)) {
-            *dead_letters_by_code.entry(code.clone()).or_default() += 1_u64;
+        for (_, letter) in now.dead.iter().filter(|(raw, _)| self.is_ours(**raw)) {
+            *dead_letters_by_code.entry(letter.code.clone()).or_default() += 1_u64;
         }
         let dead_lettered = i64::try_from(dead_letters_by_code.values().sum::<u64>())?;
         let stored = now.summary.stored - self.before.summary.stored;
         let duplicates = now.summary.duplicates - self.before.summary.duplicates;
+        let filtered = now.summary.filtered - self.before.summary.filtered;
         Ok(Reconciliation {
             sent,
             accepted,
@@ -181,17 +208,22 @@ impl Observer {
             unanswered,
             unsure_attempts,
             faults_injected: faults,
+            events_accepted,
+            resent,
+            sent_by: by_source,
             edge_accepted,
             edge_unconfirmed: counters.sum(producer::metrics::UNCONFIRMED),
-            accepted_from_others: edge_accepted.saturating_sub(accepted),
+            accepted_from_others: edge_accepted.saturating_sub(events_accepted),
             raw_records,
             validated_records: now.validated - self.before.validated,
             stored,
             duplicates,
+            filtered,
             dead_lettered,
             dead_letters_by_code,
-            in_flight: raw_records - stored - duplicates - dead_lettered,
+            in_flight: raw_records - stored - duplicates - filtered - dead_lettered,
             with_two_fates: 0,
+            by_type: None,
             p50_ms: now.summary.p50_seconds.map(|seconds| seconds * 1000.0),
             p99_ms: now.summary.p99_seconds.map(|seconds| seconds * 1000.0),
             first_row_seconds: self.first_row_seconds,
@@ -205,33 +237,49 @@ impl Observer {
         mut reconciliation: Reconciliation,
     ) -> anyhow::Result<Reconciliation> {
         let mut fates: HashMap<RawPosition, u32> = HashMap::new();
-        (reconciliation.stored, reconciliation.duplicates) = (0, 0);
+        let mut by_type = ByType::default();
+        (
+            reconciliation.stored,
+            reconciliation.duplicates,
+            reconciliation.filtered,
+        ) = (0, 0, 0);
         for fate in self
             .store
             .fates()
             .await?
             .into_iter()
-            .filter(|fate| self.is_ours(fate.raw()))
+            .filter(|fate| self.is_ours(fate.raw.place()))
         {
-            *fates.entry(fate.raw()).or_default() += 1;
-            *match fate.fate {
-                RecordedFate::Stored => &mut reconciliation.stored,
-                RecordedFate::Duplicate => &mut reconciliation.duplicates,
-            } += 1;
+            *fates.entry(fate.raw.place()).or_default() += 1;
+            let mut one = Fates::default();
+            let (total, of_type) = match fate.fate {
+                RecordedFate::Stored => (&mut reconciliation.stored, &mut one.stored),
+                RecordedFate::Duplicate => (&mut reconciliation.duplicates, &mut one.duplicate),
+                RecordedFate::Filtered => (&mut reconciliation.filtered, &mut one.filtered),
+            };
+            *total += 1;
+            *of_type += 1;
+            by_type.add(&fate.source, fate.event_type.as_deref(), one);
         }
         let mut dead = self
             .dead_letters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .codes
+            .letters
             .clone();
         recovery::audit::resolved(&self.recovery)
             .await?
             .iter()
             .for_each(|raw| drop(dead.remove(raw)));
-        for raw in dead.keys().filter(|raw| self.is_ours(**raw)) {
+        for (raw, letter) in dead.iter().filter(|(raw, _)| self.is_ours(**raw)) {
             *fates.entry(*raw).or_default() += 1;
+            let one = Fates {
+                dead_lettered: 1,
+                ..Fates::default()
+            };
+            by_type.add(&letter.source, letter.event_type.as_deref(), one);
         }
+        reconciliation.by_type = Some(by_type);
         reconciliation.in_flight = reconciliation.raw_records - i64::try_from(fates.len())?;
         reconciliation.with_two_fates = fates.values().filter(|count| **count > 1).count() as u64;
         Ok(reconciliation)

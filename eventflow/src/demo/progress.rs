@@ -86,7 +86,7 @@ fn milliseconds(value: Option<f64>) -> String {
 
 fn line(reconciliation: &Reconciliation) -> String {
     format!(
-        "sent {} accepted {} others {} refused {} validated {} stored {} duplicates {} dead letters {} in flight {} p50 {} p99 {}",
+        "sent {} accepted {} others {} refused {} validated {} stored {} duplicates {} filtered {} dead letters {} in flight {} p50 {} p99 {}",
         reconciliation.sent,
         reconciliation.accepted,
         reconciliation.accepted_from_others,
@@ -94,6 +94,7 @@ fn line(reconciliation: &Reconciliation) -> String {
         reconciliation.validated_records,
         reconciliation.stored,
         reconciliation.duplicates,
+        reconciliation.filtered,
         reconciliation.dead_lettered,
         in_flight(reconciliation),
         milliseconds(reconciliation.p50_ms),
@@ -115,6 +116,7 @@ fn table(reconciliation: &Reconciliation) -> Vec<String> {
         ("validated", reconciliation.validated_records.to_string()),
         ("stored", reconciliation.stored.to_string()),
         ("duplicates", reconciliation.duplicates.to_string()),
+        ("filtered", reconciliation.filtered.to_string()),
         ("dead letters", reconciliation.dead_lettered.to_string()),
         ("in flight", in_flight(reconciliation).to_string()),
         ("webhook to row p50", milliseconds(reconciliation.p50_ms)),

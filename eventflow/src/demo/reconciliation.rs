@@ -1,6 +1,8 @@
 //! The reconciliation of a run: what was sent, what was accepted, and the fate of every accepted event.
 
+use super::by_type::{ByType, Fates};
 use contracts::kafka::topics;
+use simulator::stream::SourceTotals;
 use std::collections::BTreeMap;
 
 /// All counts at one time, from three independent sources: the demo's own vendors (what they sent and were answered), the edge (what it
@@ -15,6 +17,12 @@ pub(super) struct Reconciliation {
     /// Attempts that may have been accepted though the vendor saw no 200
     pub(super) unsure_attempts: u64,
     pub(super) faults_injected: BTreeMap<String, u64>,
+    /// Events in what was accepted: a webhook may have several
+    pub(super) events_accepted: u64,
+    /// Attempts after the first
+    pub(super) resent: u64,
+    /// The same by source
+    pub(super) sent_by: BTreeMap<String, SourceTotals>,
     /// By the edge
     pub(super) edge_accepted: u64,
     /// Handed to Kafka, not answered 200: in the topic or not
@@ -26,11 +34,14 @@ pub(super) struct Reconciliation {
     pub(super) validated_records: i64,
     pub(super) stored: i64,
     pub(super) duplicates: i64,
+    pub(super) filtered: i64,
     pub(super) dead_lettered: i64,
     pub(super) dead_letters_by_code: BTreeMap<String, u64>,
     pub(super) in_flight: i64,
     /// Raw records with more than one fate; known at the end
     pub(super) with_two_fates: u64,
+    /// The fates by source and event type; known at the end
+    pub(super) by_type: Option<ByType>,
     pub(super) p50_ms: Option<f64>,
     pub(super) p99_ms: Option<f64>,
     /// From the start of the process
@@ -58,8 +69,8 @@ impl Reconciliation {
         line("+ accepted (200 after the ack)", self.accepted.to_string());
         line("", String::new());
         line(
-            "accepted from the demo's vendors",
-            self.accepted.to_string(),
+            "events in what was accepted",
+            self.events_accepted.to_string(),
         );
         line(
             "+ accepted from others",
@@ -76,17 +87,49 @@ impl Reconciliation {
         line("", String::new());
         line("= stored", self.stored.to_string());
         line("+ duplicate", self.duplicates.to_string());
+        line("+ filtered", self.filtered.to_string());
         line("+ dead-lettered", self.dead_lettered.to_string());
         for (code, count) in &self.dead_letters_by_code {
             line(&format!("    {code}"), count.to_string());
         }
         line("+ unaccounted for", self.in_flight.to_string());
+        out.push_str(&self.sent_by());
+        if let Some(by_type) = &self.by_type {
+            out.push_str(&by_type.table());
+        }
         let conclusion = if self.faults().is_empty() {
             "every accepted webhook has exactly one fate"
         } else {
             "RECONCILIATION FAILED"
         };
         out.push_str(&format!("\n  {conclusion}\n"));
+        out
+    }
+
+    /// Who sent what, and what was answered.
+    fn sent_by(&self) -> String {
+        let mut out = format!(
+            "\n  {:<24}{:>9}{:>9}{:>12}{:>10}\n",
+            "sent by", "sent", "refused", "unanswered", "accepted"
+        );
+        for (source, totals) in &self.sent_by {
+            let SourceTotals {
+                sent,
+                accepted,
+                refused,
+                unanswered,
+                ..
+            } = totals;
+            out.push_str(&format!(
+                "  {source:<24}{sent:>9}{refused:>9}{unanswered:>12}{accepted:>10}\n"
+            ));
+        }
+        if self.resent > 0 {
+            out.push_str(&format!(
+                "  sent again {} times, as each vendor does\n",
+                self.resent
+            ));
+        }
         out
     }
 
@@ -100,6 +143,7 @@ impl Reconciliation {
             unsure_attempts,
             edge_accepted,
             edge_unconfirmed,
+            events_accepted,
             ..
         } = self;
         let raw = u64::try_from(self.raw_records).unwrap_or(0);
@@ -107,9 +151,36 @@ impl Reconciliation {
         if *sent != refused + unanswered + accepted {
             faults.push(format!("sent {sent} is not refused {refused} + unanswered {unanswered} + accepted {accepted}"));
         }
-        if accepted + self.accepted_from_others != *edge_accepted {
+        if events_accepted + self.accepted_from_others != *edge_accepted {
             faults.push(format!(
-                "the vendors saw {accepted} answers 200, but the edge accepted only {edge_accepted}"
+                "the vendors saw {events_accepted} events accepted, but the edge accepted only {edge_accepted}"
+            ));
+        }
+        let by_source = self.sent_by.values().fold((0, 0, 0, 0, 0), |sum, one| {
+            (
+                sum.0 + one.sent,
+                sum.1 + one.refused,
+                sum.2 + one.unanswered,
+                sum.3 + one.accepted,
+                sum.4 + one.events_accepted,
+            )
+        });
+        if by_source != (*sent, refused, *unanswered, *accepted, *events_accepted) {
+            faults.push(format!(
+                "the sums by source are {by_source:?}, not those of all"
+            ));
+        }
+        let all = Fates {
+            stored: self.stored,
+            duplicate: self.duplicates,
+            filtered: self.filtered,
+            dead_lettered: self.dead_lettered,
+        };
+        if let Some(sum) = self.by_type.as_ref().map(ByType::sum)
+            && sum != all
+        {
+            faults.push(format!(
+                "the fates by source and type are {sum:?}, not {all:?}"
             ));
         }
         if raw < *edge_accepted {
@@ -135,7 +206,7 @@ impl Reconciliation {
                 self.dead_lettered
             ));
         }
-        let fates = self.stored + self.duplicates + self.dead_lettered;
+        let fates = self.stored + self.duplicates + self.filtered + self.dead_lettered;
         if fates != self.raw_records {
             faults.push(format!(
                 "{} records are in {raw_topic}, but {fates} fates are known",
@@ -159,7 +230,32 @@ impl Reconciliation {
 mod tests {
     use super::*;
 
+    fn of_source(
+        sent: u64,
+        refused: u64,
+        unanswered: u64,
+        accepted: u64,
+        events_accepted: u64,
+    ) -> SourceTotals {
+        SourceTotals {
+            sent,
+            accepted,
+            events_accepted,
+            refused,
+            unanswered,
+        }
+    }
+
     fn sound() -> Reconciliation {
+        let mut by_type = ByType::default();
+        let fates = |stored, duplicate, dead_lettered| Fates {
+            stored,
+            duplicate,
+            dead_lettered,
+            filtered: 0,
+        };
+        by_type.add("adyen", Some("AUTHORISATION"), fates(20, 2, 0));
+        by_type.add("stripe", None, fates(101, 10, 10));
         Reconciliation {
             sent: 110,
             refused: BTreeMap::from([
@@ -168,13 +264,19 @@ mod tests {
             ]),
             unanswered: 1,
             accepted: 100,
+            events_accepted: 101,
+            sent_by: BTreeMap::from([
+                ("adyen".to_owned(), of_source(10, 2, 0, 8, 9)),
+                ("stripe".to_owned(), of_source(100, 7, 1, 92, 92)),
+            ]),
             unsure_attempts: 2,
-            edge_accepted: 140,
+            edge_accepted: 141,
             edge_unconfirmed: 3,
             accepted_from_others: 40,
-            raw_records: 142,
-            stored: 120,
+            raw_records: 143,
+            stored: 121,
             duplicates: 12,
+            by_type: Some(by_type),
             dead_lettered: 10,
             dead_letters_by_code: BTreeMap::from([
                 ("not_json".to_owned(), 4),
@@ -194,20 +296,20 @@ mod tests {
     #[test]
     fn every_planted_imbalance_is_a_fault() {
         type Plant = fn(&mut Reconciliation);
-        let planted: [(&str, Plant); 11] = [
+        let planted: [(&str, Plant); 14] = [
             ("a record lost from the raw topic", |reconciliation| {
-                (reconciliation.raw_records, reconciliation.stored) = (139, 117);
+                (reconciliation.raw_records, reconciliation.stored) = (140, 118);
             }),
             (
                 "a record lost between raw topic and fate",
                 |reconciliation| {
-                    (reconciliation.stored, reconciliation.in_flight) = (119, 1);
+                    (reconciliation.stored, reconciliation.in_flight) = (120, 1);
                 },
             ),
             (
                 "a record lost and not counted as in flight",
                 |reconciliation| {
-                    reconciliation.stored = 119;
+                    reconciliation.stored = 120;
                 },
             ),
             (
@@ -218,14 +320,13 @@ mod tests {
                 (reconciliation.duplicates, reconciliation.in_flight) = (13, -1);
             }),
             ("a record without a 200 to anybody", |reconciliation| {
-                (reconciliation.raw_records, reconciliation.stored) = (144, 122);
+                (reconciliation.raw_records, reconciliation.stored) = (145, 123);
             }),
             ("a 200 the edge never gave", |reconciliation| {
                 (
-                    reconciliation.accepted,
-                    reconciliation.sent,
+                    reconciliation.events_accepted,
                     reconciliation.accepted_from_others,
-                ) = (141, 151, 0);
+                ) = (142, 0);
             }),
             ("a delivery without a result", |reconciliation| {
                 reconciliation.sent = 111;
@@ -241,6 +342,21 @@ mod tests {
                     .dead_letters_by_code
                     .entry("not_json".to_owned())
                     .or_default() -= 1;
+            }),
+            ("an event that no source sent", |reconciliation| {
+                reconciliation.sent_by.remove("adyen");
+            }),
+            ("a second event that was not counted", |reconciliation| {
+                reconciliation.events_accepted = 100;
+            }),
+            ("a fate of no source", |reconciliation| {
+                let fates = Fates {
+                    stored: 1,
+                    ..Fates::default()
+                };
+                if let Some(by_type) = &mut reconciliation.by_type {
+                    by_type.add("nobody", None, fates);
+                }
             }),
             (
                 "a delivery without an answer that was never tried",

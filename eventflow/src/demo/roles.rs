@@ -1,6 +1,7 @@
 //! Every role in this process, on an embedded broker and a private PostgreSQL or on those it is given.
 
-use super::config::{PortArgs, SECRET, STOPPED, TIMEOUT, TOKEN};
+use super::config::{PortArgs, STOPPED, TIMEOUT, TOKEN};
+use super::vendors::{PAYMENTS, Vendors};
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
 use contracts::Secret;
@@ -61,6 +62,8 @@ pub(super) struct Roles {
     /// Role, address, and what is served there
     pub(super) addresses: Vec<(&'static str, SocketAddr, &'static str)>,
     pub(super) simulator_address: SocketAddr,
+    /// Base URL of the producer
+    pub(super) edge_url: String,
     pub(super) recovery_address: SocketAddr,
     /// Recovery's queries, straight on its database
     pub(super) recovery_context: Context,
@@ -110,6 +113,7 @@ impl Roles {
         brokers: Option<&str>,
         database_url: Option<Secret>,
         listeners: Listeners,
+        vendors: &Vendors,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (broker, kafka) = shutdown
@@ -131,7 +135,7 @@ impl Roles {
             (
                 "producer",
                 listeners.producer.local_addr()?,
-                "POST /api/webhooks/payment-authorized, /docs, /ready",
+                "POST /api/webhooks/SOURCE, /docs, /ready",
             ),
             (
                 "validator",
@@ -161,6 +165,8 @@ impl Roles {
             listeners.simulator.local_addr()?,
         );
         let registry_flag = format!("--registry-url=http://{}", listeners.registry.local_addr()?);
+        let payments_secret =
+            String::from_utf8_lossy(vendors.payments_secret.expose()).into_owned();
         let flags = |more: &[&str]| {
             let brokers = format!("--kafka-brokers={}", kafka.kafka_brokers);
             let settings = kafka
@@ -175,22 +181,28 @@ impl Roles {
                 .collect::<Vec<_>>()
         };
 
-        let settings: registry::Config = parse(&["demo".to_owned()])?;
+        let registry_flags = ["demo".to_owned()]
+            .into_iter()
+            .chain(vendors.contract_flags());
+        let settings: registry::Config = parse(&registry_flags.collect::<Vec<_>>())?;
         let end = stop.clone();
         tasks.spawn("registry", async move {
             role::serve(&settings, listeners.registry, Health::starting(), end).await
         });
 
-        let settings: producer::Config = parse(&flags(&[
-            &format!("--webhook-signing-secret={SECRET}"),
-            "--ingest-api-key=demo",
-        ]))?;
+        let (sources, with_contracts) = (vendors.flags(false), vendors.flags(true));
+        let also = |of_vendors: &[String], more: &[&str]| {
+            let mut all = flags(more);
+            all.extend_from_slice(of_vendors);
+            all
+        };
+        let settings: producer::Config = parse(&also(&sources, &["--ingest-api-key=demo"]))?;
         let (health, end) = (tasks.health("producer"), stop.clone());
         tasks.spawn("producer", async move {
             producer::serve(&settings, listeners.producer, health, end).await
         });
 
-        let settings: validator::Config = parse(&flags(&[&registry_flag]))?;
+        let settings: validator::Config = parse(&also(&with_contracts, &[&registry_flag]))?;
         let (health, end) = (tasks.health("validator"), stop.clone());
         tasks.spawn("validator", async move {
             role::serve(&settings, listeners.validator, health, end).await
@@ -203,8 +215,8 @@ impl Roles {
             role::serve(&settings, listeners.analytics, health, end).await
         });
 
-        let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/payment-authorized");
-        let secret_flag = format!("--webhook-signing-secret={SECRET}");
+        let webhook_flag = format!("--webhook-url=http://{edge}/api/webhooks/{PAYMENTS}");
+        let secret_flag = format!("--webhook-signing-secret={payments_secret}");
         let settings: simulator::Config = parse(
             &[
                 "demo",
@@ -243,12 +255,10 @@ impl Roles {
             role::serve(&settings, listeners.persistence, health, end).await
         });
 
-        let settings: recovery::Config = parse(&flags(&[
-            &registry_flag,
-            &url_flag,
-            &secret_flag,
-            "--audit-seconds=2",
-        ]))?;
+        let settings: recovery::Config = parse(&also(
+            &with_contracts,
+            &[&registry_flag, &url_flag, "--audit-seconds=2"],
+        ))?;
         let recovery_context = Context::new(settings.pipeline.clone(), None)?;
         let tokens = Tokens::one("demo", TokenRole::Operator, Secret::new(TOKEN));
         let (health, end) = (tasks.health("recovery"), tasks.stop.clone());
@@ -270,6 +280,7 @@ impl Roles {
             database_url,
             addresses,
             simulator_address: simulator,
+            edge_url: format!("http://{edge}"),
             recovery_address,
             recovery_context,
             delivery,

@@ -3,6 +3,7 @@
 //! Every command runs this program once more against recovery's API, as a person at a terminal would.
 
 use super::config::TOKEN;
+use super::vendors::PAYMENTS;
 use crate::oncall::quoted;
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -17,22 +18,26 @@ const INDEXED: Duration = Duration::from_secs(20);
 /// Longest a command may take.
 const COMMAND: Duration = Duration::from_secs(60);
 
-/// Codes whose mistake can be fixed by asking the vendor: the code, the patch, the reason.
-const FIXES: [(&str, &str, &str); 3] = [
+/// Codes whose mistake can be fixed by asking the vendor: the code, the patch, the reason, and whether the same value is true for all of a group. An
+/// id is not: it belongs to one event.
+const FIXES: [(&str, &str, &str, bool); 3] = [
     (
         "missing_field",
         r#"[{"op":"add","path":"/payload/provider_auth_id","value":"auth_from_vendor"}]"#,
         "the vendor supplied the missing id",
+        false,
     ),
     (
         "blank_field",
         r#"[{"op":"replace","path":"/payload/order_id","value":"ord_from_vendor"}]"#,
         "the vendor supplied the order id",
+        false,
     ),
     (
         "unknown_currency",
         r#"[{"op":"replace","path":"/payload/currency","value":"USD"}]"#,
         "the vendor confirms that all of these are US dollars",
+        true,
     ),
 ];
 
@@ -62,38 +67,38 @@ pub(super) async fn run(recovery: SocketAddr, silent: bool) -> anyhow::Result<Wa
         .print("\nThe dead letters are indexed. What on-call does about them (docs/ON-CALL.md):")?;
     shell.show(&["dlq", "groups"]).await?;
     let groups = shell.query(&["dlq", "groups"]).await?;
-    let found = FIXES.iter().find_map(|(code, patch, reason)| {
-        let group = groups["groups"]
-            .as_array()?
-            .iter()
-            .find(|group| group["code"] == *code && group["open"].as_i64() > Some(0))?;
-        Some((
-            code,
-            patch,
-            reason,
-            group["id"].to_string(),
-            group["sample"].to_string(),
-        ))
+    let found = FIXES.iter().find_map(|(code, patch, reason, is_of_all)| {
+        let group = groups["groups"].as_array()?.iter().find(|group| {
+            let is_ours = group["source"] == PAYMENTS && group["code"] == *code;
+            is_ours && group["open"].as_i64() > Some(0)
+        })?;
+        let sample = group["sample"].to_string();
+        let which = match is_of_all {
+            true => ["--group".to_owned(), group["id"].to_string()],
+            false => ["--id".to_owned(), sample.clone()],
+        };
+        Some((code, patch, reason, which, sample))
     });
     let mut walkthrough = Walkthrough::default();
-    if let Some((code, patch, reason, group, sample)) = found {
+    if let Some((code, patch, reason, which, sample)) = found {
+        let [flag, number] = &which;
         shell.show(&["explain", &sample]).await?;
         shell
             .show(&[
-                "dlq", "edit", "--group", &group, "--patch", patch, "--reason", reason, "--yes",
+                "dlq", "edit", flag, number, "--patch", patch, "--reason", reason, "--yes",
             ])
             .await?;
         shell
-            .show(&["replay", "plan", "--group", &group, "--reason", reason])
+            .show(&["replay", "plan", flag, number, "--reason", reason])
             .await?;
-        let history = shell.query(&["replay", "history", "--limit", "1"]).await?;
+        let history = shell.query(&["replay", "ls", "--limit", "1"]).await?;
         let job = history["replays"][0]["id"]
             .as_str()
             .context("no replay was planned")?
             .to_owned();
         shell.show(&["replay", "dry-run", &job]).await?;
         shell.show(&["replay", "apply", &job, "--yes"]).await?;
-        shell.show(&["dlq", "ls", "--group", &group]).await?;
+        shell.show(&["dlq", "ls", flag, number]).await?;
         walkthrough.fixed = Some((*code).to_owned());
         walkthrough.replay = shell.query(&["replay", "status", &job]).await?;
     } else {

@@ -46,10 +46,8 @@ impl Client {
         match target {
             Target::Api(api) => Self::api(&api),
             Target::Database { pipeline, name } => {
-                let name = name
-                    .or_else(|| std::env::var("USER").ok())
-                    .filter(|name| !name.trim().is_empty());
-                Self::database(*pipeline, &name.unwrap_or_else(|| "somebody".to_owned())).await
+                let name = name.or_else(|| std::env::var("USER").ok());
+                Self::database(*pipeline, name.as_deref()).await
             }
         }
     }
@@ -108,9 +106,11 @@ impl Client {
         Ok(Self::Api { http, url, token })
     }
 
-    async fn database(pipeline: PipelineArgs, name: &str) -> Result<Self, CommandError> {
+    async fn database(pipeline: PipelineArgs, name: Option<&str>) -> Result<Self, CommandError> {
         let usage = |error: ConfigError| CommandError::usage(error.to_string());
         pipeline.check().map_err(usage)?;
+        let reachable = pipeline.database.connection("recovery").attempt().await;
+        reachable.map_err(CommandError::failed)?;
         let recovery = Context::new(pipeline, None).map_err(usage)?;
         let unreachable = |error: String| {
             CommandError::failed(format!(
@@ -120,10 +120,13 @@ impl Client {
         recovery::migrate_if_needed(&recovery)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
+        let name = recovery::database_person(&recovery, name)
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
         let token = Secret::new(uuid::Uuid::new_v4().to_string());
         let router = recovery::http::routes(
             recovery,
-            &Tokens::one(name, TokenRole::Operator, token.clone()),
+            &Tokens::one(&name, TokenRole::Operator, token.clone()),
         );
         Ok(Self::Database { router, token })
     }

@@ -55,7 +55,8 @@ pub(crate) struct Connection {
     /// Work directly on the database of --database-url or EVENTFLOW_DATABASE_URL, without a running role; --database-url implies it
     #[arg(long, alias = "direct", global = true, help_heading = REACHED)]
     database: bool,
-    /// Your name in the audit log when working on the database [default: $USER]
+    /// Your name in the audit log when working on the database, beside your database login, which alone counts for an approval
+    /// [default: $USER]
     #[arg(long = "as", value_name = "NAME", global = true, help_heading = REACHED)]
     name: Option<String>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use super::edit::{self, EditArgs};
 use super::error::CommandError;
 use super::{confirm, note, print, print_bytes, print_json, query, render, with_ids};
 use axum::http::Method;
-use recovery::model::Selection;
+use recovery::model::{AuditLogCheck, Selection};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -65,6 +65,22 @@ enum Work {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Say that the vendor sent unverified dead letters, with a reason: only then can they be replayed
+    #[command(
+        after_help = "Example: eventflow dlq genuine 17 18 --reason \"both are in the vendor's delivery log\""
+    )]
+    Genuine {
+        /// Numbers of dead letters
+        letters: Vec<i64>,
+        #[command(flatten)]
+        selection: Selection,
+        /// How you know, kept with each dead letter and in the audit log
+        #[arg(long)]
+        reason: String,
+        /// Say so without asking for confirmation, however many are selected
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Write dead letters as JSON lines, with value, key and headers verbatim
     #[command(after_help = "Example: eventflow dlq export --group 3 --to letters.jsonl")]
     Export {
@@ -74,12 +90,16 @@ enum Work {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Show the audit log: who did what, when and why
+    /// Show the audit log: who did what, when and why; or check that nobody changed it
     #[command(
         alias = "log",
-        after_help = "Example: eventflow dlq audit-log --letter 17"
+        after_help = "Examples: eventflow dlq audit-log --letter 17\n          eventflow dlq audit-log --verify"
     )]
     AuditLog {
+        /// Check that every entry is as it was written; exit 1, naming the first that is not. The number and hash of the last entry are printed:
+        /// compare them with what the role logged
+        #[arg(long, conflicts_with_all = ["letter", "job", "limit"])]
+        verify: bool,
         /// Only entries about this dead letter
         #[arg(long, value_name = "NUMBER")]
         letter: Option<i64>,
@@ -132,10 +152,22 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), CommandErro
             yes,
         } => {
             let selection = with_ids(selection, letters);
-            discard(&client, &selection, &reason, yes, as_json).await
+            decide(&client, &DISCARD, &selection, &reason, yes, as_json).await
+        }
+        Work::Genuine {
+            letters,
+            selection,
+            reason,
+            yes,
+        } => {
+            let selection = with_ids(selection, letters);
+            decide(&client, &GENUINE, &selection, &reason, yes, as_json).await
         }
         Work::Export { selection, to } => export(&client, &selection, to).await,
-        Work::AuditLog { letter, job, limit } => {
+        Work::AuditLog { verify: true, .. } => verify(&client, as_json).await,
+        Work::AuditLog {
+            letter, job, limit, ..
+        } => {
             let parameters = [
                 ("letter", letter.map(|letter| letter.to_string())),
                 ("job", job),
@@ -150,9 +182,54 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), CommandErro
     }
 }
 
+/// Follows the chain of the audit log.
+async fn verify(client: &Client, as_json: bool) -> Result<(), CommandError> {
+    let text = client.get("/api/v1/log/verify", &[]).await?;
+    let check: AuditLogCheck = read(&text)?;
+    if as_json {
+        print_json(&text)?;
+    } else {
+        print(&render::log_check(&check))?;
+    }
+    match check.broken {
+        None => Ok(()),
+        Some(broken) => Err(CommandError::failed(format!(
+            "entry {} of the audit log: {}; keep the database as it is, and call the owner of EventFlow",
+            broken.seq, broken.problem
+        ))),
+    }
+}
+
+/// What a person decides of a selection.
+struct Decision {
+    path: &'static str,
+    question: &'static str,
+    /// Of the answer: how many
+    field: &'static str,
+    none: &'static str,
+    done: &'static str,
+}
+
+const DISCARD: Decision = Decision {
+    path: "/api/v1/dead-letters/discard",
+    question: "Discard them?",
+    field: "discarded",
+    none: "nothing to discard: none of them is open\n",
+    done: "discarded",
+};
+
+const GENUINE: Decision = Decision {
+    path: "/api/v1/dead-letters/genuine",
+    question: "Call them genuine?",
+    field: "genuine",
+    none: "nothing to say: none of them is open, unverified and without somebody's word\n",
+    done: "called genuine:",
+};
+
 /// When the API wants confirmation, a person at a terminal is asked; a script gets exit code 3.
-async fn discard(
+async fn decide(
     client: &Client,
+    decision: &Decision,
     selection: &Selection,
     reason: &str,
     yes: bool,
@@ -161,7 +238,7 @@ async fn discard(
     let send = |yes: bool| {
         client_post(
             client,
-            "/api/v1/dead-letters/discard",
+            decision.path,
             json!({"selection": selection, "reason": reason, "yes": yes}),
         )
     };
@@ -169,7 +246,7 @@ async fn discard(
     if let Err(error) = &answer
         && error.is("needs_confirmation")
         && !yes
-        && confirm(&format!("{error}. Discard them?"))?
+        && confirm(&format!("{error}. {}", decision.question))?
     {
         answer = send(true).await;
     }
@@ -178,10 +255,11 @@ async fn discard(
         return print_json(&text);
     }
     let answer: Value = read(&text)?;
-    match answer["discarded"].as_i64().unwrap_or_default() {
-        0 => print("nothing to discard: none of them is open\n"),
+    match answer[decision.field].as_i64().unwrap_or_default() {
+        0 => print(decision.none),
         number => print(&format!(
-            "discarded {}\n",
+            "{} {}\n",
+            decision.done,
             super::text::count(number, "dead letter")
         )),
     }

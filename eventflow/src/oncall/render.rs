@@ -5,8 +5,8 @@ use super::error::CommandError;
 use super::table::TextTable;
 use super::text::{age, count, lines, moment, pretty, put, when};
 use recovery::model::{
-    AuditLogEntry, DeadLetter, DeadLetterDetail, DeadLetterGroup, DeadLetterPage, IndexStats,
-    Payload, Selection,
+    AuditLogCheck, AuditLogEntry, DeadLetter, DeadLetterDetail, DeadLetterGroup, DeadLetterPage,
+    IndexStats, Payload, Selection,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -250,6 +250,10 @@ fn facts(out: &mut String, letter: &DeadLetter, detail: &DeadLetterDetail) {
             .edited
             .then(|| "a replay sends the edited value; the original is below".to_owned()),
     );
+    fact("unproven", letter.unproven.clone());
+    let reason = letter.genuine_reason.as_deref().unwrap_or_default();
+    let said = |who: &String| format!("said by {who}: {reason}");
+    fact("genuine", letter.genuine_by.as_ref().map(said));
     fact("trace", detail.trace_id.clone());
     fact("version", detail.service_version.clone());
     fact("key", detail.key.clone());
@@ -332,6 +336,21 @@ fn totals(out: &mut String, title: &str, sums: &BTreeMap<String, i64>) {
             ),
         );
     }
+}
+
+pub(super) fn log_check(check: &AuditLogCheck) -> String {
+    let mut out = String::new();
+    put(
+        &mut out,
+        &format!(
+            "{} of the audit log as written",
+            count(check.entries, "row")
+        ),
+    );
+    if let (Some(seq), Some(hash)) = (check.seq, &check.hash) {
+        put(&mut out, &format!("last: {seq} {hash}"));
+    }
+    out
 }
 
 #[derive(Deserialize)]

@@ -1,17 +1,17 @@
 //! `eventflow replay`: its commands; [`apply`] is the longest of them.
 
-mod apply;
+pub(super) mod apply;
 
 use super::client::{Client, encoded, read};
 use super::connection::Connection;
 use super::error::CommandError;
-use super::jobs::{dry_run_text, history_text, job_text};
+use super::jobs::{dry_run_text, job_text, list_text, named};
 use super::table::TextTable;
 use super::watch::{self, End, has_failed};
 use super::{note, print, print_json, with_ids};
 use apply::Start;
 use axum::http::Method;
-use recovery::model::{Job, JobItem, JobState, Selection};
+use recovery::model::{Job, JobItem, JobKind, JobState, Selection};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -105,8 +105,11 @@ enum Work {
         job: String,
     },
     /// List replays, newest first
-    #[command(after_help = "Example: eventflow replay history --limit 5")]
-    History {
+    #[command(
+        alias = "history",
+        after_help = "Example: eventflow replay ls --limit 5"
+    )]
+    Ls {
         /// Maximum replays to list
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -185,14 +188,14 @@ pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Comma
         Work::Status {
             job, items, limit, ..
         } => return status(&client, &job, items.then_some(limit), as_json).await,
-        Work::History { limit } => {
+        Work::Ls { limit } => {
             let text = client
                 .get("/api/v1/replays", &[("limit", limit.to_string())])
                 .await?;
             return if as_json {
                 print_json(&text)
             } else {
-                print(&history_text(&text)?)
+                print(&list_text(&text)?)
             };
         }
     };
@@ -203,7 +206,7 @@ pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Comma
     }
 }
 
-fn path(job: &str, what: &str) -> String {
+pub(super) fn path(job: &str, what: &str) -> String {
     format!("/api/v1/replays/{}{what}", encoded(job))
 }
 
@@ -213,10 +216,21 @@ async fn plan(
     reason: &str,
     key: Option<String>,
 ) -> Result<String, CommandError> {
+    plan_at(client, "/api/v1/replays", selection, reason, key).await
+}
+
+/// Plans a job of whichever kind this place plans.
+pub(super) async fn plan_at(
+    client: &Client,
+    place: &str,
+    selection: &Selection,
+    reason: &str,
+    key: Option<String>,
+) -> Result<String, CommandError> {
     let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let body = json!({"selection": selection, "reason": reason}).to_string();
     client
-        .open(Method::POST, "/api/v1/replays", Some(&key), Some(body))
+        .open(Method::POST, place, Some(&key), Some(body))
         .await?
         .text()
         .await
@@ -256,9 +270,13 @@ fn check_items(job: &Job) -> Result<(), CommandError> {
     if !has_failed(job) {
         return Ok(());
     }
-    let id = &job.id;
+    let (id, again) = match job.kind {
+        JobKind::Replay => (&job.id, " again"),
+        JobKind::Revalidation => (&job.id, ""),
+    };
     Err(CommandError::failed(format!(
-        "items of replay {id} failed again; list them: eventflow replay status {id} --items"
+        "items of {} {id} failed{again}; list them: eventflow replay status {id} --items",
+        job.kind
     )))
 }
 
@@ -291,12 +309,16 @@ async fn status(
         return check_items(&job);
     }
     let Items { items } = read(&text)?;
-    let mut rows = TextTable::new(&["LETTER", "STATE", "CODE", "PREDICTED", "EVENT", "DETAIL"]);
+    let item = match job.kind {
+        JobKind::Replay => "LETTER",
+        JobKind::Revalidation => "RAW RECORD",
+    };
+    let mut rows = TextTable::new(&[item, "STATE", "CODE", "PREDICTED", "EVENT", "DETAIL"]);
     for item in items {
         let detail = item.detail.or(item.would_detail).unwrap_or_default();
         let code = item.code.or(item.would_code).unwrap_or_default();
         rows.add(&[
-            item.letter.to_string(),
+            named(item.letter, item.raw.as_deref()),
             item.state.to_string(),
             code,
             item.would

@@ -78,7 +78,9 @@ impl TextTable {
 /// States and outcomes, in whatever column they stand.
 fn colour(word: &str) -> Option<Color> {
     match word {
-        "open" | "failed" | "fail" | "gap" | "double_fate" => Some(Color::Red),
+        "open" | "failed" | "fail" | "gap" | "double_fate" | "end_behind" | "compacted" => {
+            Some(Color::Red)
+        }
         "replaying" | "running" | "paused" | "sending" | "sent" | "planned" => Some(Color::Yellow),
         "resolved" | "stored" | "processed" | "store" | "process" | "finished" => {
             Some(Color::Green)

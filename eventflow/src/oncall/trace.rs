@@ -56,18 +56,18 @@ pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(
     }
     let trace: model::Trace = read(&text)?;
     let mut out = String::new();
-    for story in &trace.stories {
-        let id = story
+    for timeline in &trace.timelines {
+        let id = timeline
             .event_id
             .as_deref()
             .unwrap_or("(no readable event id)");
-        put(&mut out, &format!("event {id}: {}", story.fate));
+        put(&mut out, &format!("event {id}: {}", timeline.fate));
         let facts = [
-            ("source", &story.source),
-            ("entity key", &story.entity_key),
-            ("trace", &story.trace_id),
-            ("signature", &story.signature),
-            ("verified again", &story.verified_again),
+            ("source", &timeline.source),
+            ("entity key", &timeline.entity_key),
+            ("trace", &timeline.trace_id),
+            ("signature", &timeline.signature),
+            ("verified again", &timeline.verified_again),
         ];
         for (name, value) in facts {
             if let Some(value) = value {
@@ -75,7 +75,7 @@ pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(
             }
         }
         let mut rows = TextTable::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
-        for step in &story.steps {
+        for step in &timeline.steps {
             rows.add(&[
                 moment(step.at),
                 after(step.delay_seconds),
@@ -93,7 +93,7 @@ pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(
             "more events match than are shown; give one event id",
         );
     }
-    if trace.stories.is_empty() {
+    if trace.timelines.is_empty() {
         put(
             &mut out,
             &format!(
@@ -146,8 +146,17 @@ pub(super) async fn audit(
             count(audit.gaps, "gap"),
             count(audit.double_fates, "double fate"),
         );
+        let of_topic = |finding: &&model::Finding| match finding.kind {
+            model::FindingKind::Gap | model::FindingKind::DoubleFate => false,
+            model::FindingKind::EndBehind | model::FindingKind::Compacted => true,
+        };
+        let of_topic = audit.findings.iter().filter(of_topic).count();
+        let faults = match i64::try_from(of_topic).unwrap_or(i64::MAX) {
+            0 => String::new(),
+            faults => format!(" and {} of the topic", count(faults, "fault")),
+        };
         return Err(CommandError::failed(format!(
-            "{gaps} and {doubles} in {}; keep the topics and the database as they are, and call the owner of EventFlow",
+            "{gaps} and {doubles}{faults} in {}; keep the topics and the database as they are, and call the owner of EventFlow",
             audit.topic
         )));
     }
@@ -172,6 +181,7 @@ fn audit_text(audit: &model::Audit) -> String {
     let mut fate = |name: &str, number: i64| put(&mut out, &format!("  {number:>10}  {name}"));
     fate("stored", audit.stored);
     fate("duplicate", audit.duplicate);
+    fate("filtered", audit.filtered);
     for (state, number) in &audit.dead_lettered {
         fate(&format!("dead-lettered, {state}"), *number);
     }
@@ -185,6 +195,17 @@ fn audit_text(audit: &model::Audit) -> String {
         audit.gaps,
     );
     fate("with two fates", audit.double_fates);
+    for (number, what) in [
+        (audit.absent, "offsets without a record: of transactions"),
+        (
+            audit.unseen,
+            "offsets gone before the first audit: nothing is known of them",
+        ),
+    ] {
+        if number > 0 {
+            fate(what, number);
+        }
+    }
     let mut rows = TextTable::new(&["PARTITION", "FIRST OFFSET", "AUDITED UP TO", "END OFFSET"]);
     for (partition, first, next, end) in &audit.partitions {
         rows.add(&[
@@ -205,7 +226,10 @@ fn audit_text(audit: &model::Audit) -> String {
             "not audited yet: start the recovery role (eventflow recovery), or add --now",
         ),
     }
-    if audit.checkpoint_age_seconds.is_some() && audit.gaps + audit.double_fates == 0 {
+    if audit.checkpoint_age_seconds.is_some()
+        && audit.gaps + audit.double_fates == 0
+        && audit.findings.is_empty()
+    {
         let all = if audit.in_flight == 0 {
             "every record"
         } else {

@@ -101,6 +101,8 @@ pub(super) fn done(job: &Job) -> i64 {
     [
         ItemState::Stored,
         ItemState::Duplicate,
+        ItemState::Filtered,
+        ItemState::Retyped,
         ItemState::Processed,
         ItemState::Failed,
         ItemState::Skipped,
@@ -120,6 +122,8 @@ pub(super) fn progress(job: &Job) -> String {
     let mut parts: Vec<String> = [
         ItemState::Stored,
         ItemState::Duplicate,
+        ItemState::Filtered,
+        ItemState::Retyped,
         ItemState::Processed,
         ItemState::Failed,
         ItemState::Skipped,

@@ -3,6 +3,7 @@
 use super::source::{self, codes_in, first_literals};
 use super::{code, page, table};
 use axum::response::IntoResponse;
+use contracts::webhook::diagnose::Mistake;
 use contracts::webhook::signature::SignatureError;
 use contracts::{Rejection, RejectionCode};
 use producer::error::ApiError as EdgeError;
@@ -20,6 +21,7 @@ fn codes_page_has_every_code_there_is() {
          the word in logs.\n",
     );
     text += &edge();
+    text += &mistakes();
     text += &rejections();
     text += &waits_and_stops();
     text += &api();
@@ -48,11 +50,16 @@ fn edge_errors() -> Vec<EdgeError> {
         PublishError::Refused(text()),
         PublishError::TooLarge,
     ];
+    let waited = std::time::Duration::from_millis(4500);
     let others = [
+        EdgeError::BatchesOff,
         EdgeError::EmptyBody,
         EdgeError::BrokenBody,
         EdgeError::AmbiguousLength,
         EdgeError::MalformedBatch("expected value at line 1 column 1".to_owned()),
+        EdgeError::MalformedGzip,
+        EdgeError::NoHandshake,
+        EdgeError::SignedAsBatch,
         EdgeError::TooManyEvents(1000),
         EdgeError::MalformedPayload,
         EdgeError::BadApiKey,
@@ -61,15 +68,24 @@ fn edge_errors() -> Vec<EdgeError> {
         EdgeError::NotFound,
         EdgeError::MethodNotAllowed,
         EdgeError::BodyTimeout,
+        EdgeError::BodyTooSlow,
         EdgeError::BodyTooLarge(256 << 10),
         EdgeError::EventTooLarge(256 << 10),
         EdgeError::UnsupportedEncoding,
         EdgeError::OverQuota {
             retry_after_seconds: 1,
         },
+        EdgeError::OverUnprovenQuota {
+            retry_after_seconds: 1,
+        },
+        EdgeError::RepeatedTooOften {
+            retry_after_seconds: 1,
+        },
         EdgeError::TooManyFailures {
             retry_after_seconds: 1,
         },
+        EdgeError::PeerOverShare,
+        EdgeError::BodyBudgetFull,
         EdgeError::Overloaded,
         EdgeError::Draining,
     ];
@@ -77,7 +93,7 @@ fn edge_errors() -> Vec<EdgeError> {
         .map(EdgeError::Signature)
         .into_iter()
         .chain(others)
-        .chain(publishing.map(EdgeError::Publish))
+        .chain(publishing.map(|error| EdgeError::Publish { error, waited }))
         .collect()
 }
 
@@ -117,6 +133,20 @@ fn edge() -> String {
 fn public_detail(error: &EdgeError) -> String {
     let problem = error.problem();
     problem["detail"].as_str().unwrap().to_owned()
+}
+
+fn mistakes() -> String {
+    let rows = Mistake::ALL.iter().map(|mistake| {
+        vec![
+            code(mistake.code()),
+            mistake.meaning().to_owned(),
+            mistake.advice().to_owned(),
+        ]
+    });
+    format!(
+        "\n## Why a signature failed\n\n`eventflow rejections explain` names the one that fits a refused request.\n\n{}",
+        table(&["code", "meaning", "what to do"], rows)
+    )
 }
 
 fn rejections() -> String {
@@ -204,11 +234,11 @@ fn api() -> String {
 
 fn items() -> String {
     let known: BTreeSet<_> = ITEM_CODES.iter().map(|(name, _)| *name).collect();
-    // Every code an item is skipped or failed with is a literal of the runner, or the publisher's.
+    // Every code an item is skipped or failed with is a literal of replays, or the publisher's.
     for (name, _) in ITEM_CODES {
         let literal = format!("\"{name}\"");
         let used = source::files().iter().any(|(path, text)| {
-            (path.starts_with("recovery/src/replay/runner/")
+            (path.starts_with("recovery/src/replay/") && !path.ends_with("/codes.rs")
                 || path == "runtime/src/publisher/error.rs")
                 && text.contains(&literal)
         });
@@ -223,20 +253,32 @@ fn items() -> String {
         .iter()
         .map(|(name, meaning)| vec![code(name), (*meaning).to_owned()]);
     format!(
-        "\n## Items of a replay\n\nAn item that failed again in its stage has the code of the rejection.\n\n{}",
+        "\n## Items of a replay\n\nAn item that failed again in its stage, and an event of a revalidation that a contract refuses, has the code of the rejection.\n\n{}",
         table(&["code", "meaning"], rows)
     )
 }
 
 /// Codes of waits and stops with their meaning.
-const WAITS_AND_STOPS: [(&str, &str); 18] = [
+const WAITS_AND_STOPS: [(&str, &str); 23] = [
     (
         "bad_configuration",
         "A setting is wrong; the last line names it",
     ),
     (
+        "database_encoding",
+        "The database is not in UTF-8, so some texts could not be stored; use one that is",
+    ),
+    (
         "database_error",
         "PostgreSQL refused a statement, or its answer was not as expected, and a retry cannot fix it; the reason says what",
+    ),
+    (
+        "database_pooler",
+        "A pooler such as pgbouncer is in between and drops a connection's settings; connect to PostgreSQL itself",
+    ),
+    (
+        "database_read_only",
+        "The server only reads: a standby, or a primary that was replaced; the role continues when it reaches the primary",
     ),
     (
         "database_schema",
@@ -244,7 +286,7 @@ const WAITS_AND_STOPS: [(&str, &str); 18] = [
     ),
     (
         "database_timeout",
-        "PostgreSQL accepted the connection and does not answer",
+        "PostgreSQL does not answer, or needs too long for a statement or a lock; the next attempt is for half as many records",
     ),
     (
         "database_unavailable",
@@ -276,6 +318,10 @@ const WAITS_AND_STOPS: [(&str, &str); 18] = [
         "The database holds the offsets of another Kafka cluster; the reason says what to do",
     ),
     (
+        "other_raw_topic",
+        "Persistence's rows and recovery's index began with different raw topics of the same name; the reason says what to do",
+    ),
+    (
         "postgresql_failed",
         "A program of the demo's private PostgreSQL failed",
     ),
@@ -293,8 +339,12 @@ const WAITS_AND_STOPS: [(&str, &str); 18] = [
     ),
     ("row_vanished", "A row was deleted while a batch was stored"),
     (
+        "schema_not_found",
+        "The registry has no schema with the id that a record names: it is another registry, was restored, or lags behind",
+    ),
+    (
         "unusable_schema",
-        "The registry's schema with the record's id is not one of EventFlow's",
+        "The registry's schema with the id that a record names is not one of EventFlow's: it is another registry",
     ),
 ];
 
@@ -307,6 +357,7 @@ fn waits_and_stops() -> String {
         .collect();
     let read = [
         "contracts/src/rejection.rs",
+        "contracts/src/webhook/diagnose/mistake.rs",
         "contracts/src/webhook/signature.rs",
         "producer/src/error.rs",
         "recovery/src/error.rs",
@@ -340,19 +391,6 @@ fn waits_and_stops() -> String {
         ("the demo ends, exit code 2", "sandbox/src/postgres.rs"),
     ] {
         for name in codes_in(file) {
-            // A schema that cannot be used is the record's fault; analytics only counts it.
-            if RejectionCode::ALL
-                .iter()
-                .any(|rejection| rejection.code() == name)
-            {
-                continue;
-            }
-            let happens = match name.as_str() {
-                "unusable_schema" => {
-                    "persistence dead-letters the record as `unknown_schema_id`; analytics counts it"
-                }
-                _ => happens,
-            };
             known.insert((happens, name));
         }
     }

@@ -108,7 +108,8 @@ fn commands(
         .collect();
     let all = rows(command, |_| true);
     // A command that only groups others has nothing of its own to say.
-    let is_printed = subcommands.is_empty() || name == "eventflow recovery";
+    let is_printed =
+        subcommands.is_empty() || ["eventflow recovery", "eventflow simulator"].contains(&name);
     if is_printed {
         let about = command.get_about().map(ToString::to_string);
         *text += &format!("\n## {name}\n\n{}.\n", about.unwrap_or_default());

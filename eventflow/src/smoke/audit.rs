@@ -62,7 +62,7 @@ impl Fates {
                     );
                 }
             };
-            if audit.gaps + audit.double_fates > 0 {
+            if audit.gaps + audit.double_fates > 0 || !audit.findings.is_empty() {
                 return Audited::Failed(findings(&audit));
             }
             let in_flight = count(audit.in_flight, "record");

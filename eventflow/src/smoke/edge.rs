@@ -203,11 +203,17 @@ impl Edge {
         })
     }
 
-    /// Many under one signature.
+    /// Many under one signature; none of them where the source sends no batches.
     pub(super) async fn accept_batch(&self, events: Vec<Event>) -> Result<Posted, String> {
-        let lines: Vec<&str> = events.iter().map(|event| event.body.as_str()).collect();
-        let lines = lines.join("\n");
-        let answer = self.post("/batch", &lines, &lines, 0).await?;
+        let bodies: Vec<&str> = events.iter().map(|event| event.body.as_str()).collect();
+        let array = format!("[{}]", bodies.join(","));
+        let answer = self.post("/batch", &array, &array, 0).await?;
+        if code(&answer) == Some("batches_off") {
+            return Ok(Posted {
+                events: Vec::new(),
+                took: answer.took,
+            });
+        }
         expect(&answer, StatusCode::OK, None)?;
         match answer.body["accepted"].as_u64() {
             Some(accepted) if accepted == events.len() as u64 => Ok(Posted {
@@ -360,9 +366,8 @@ fn expect(answer: &Answer, status: StatusCode, wanted: Option<&str>) -> Result<(
         "missing_signature_header" | "malformed_signature_header" => {
             "this source's signature scheme must be eventflow"
         }
-        "over_quota" | "too_many_failures" | "overloaded" | "draining" => {
-            "the edge is busy: retry later"
-        }
+        "over_quota" | "too_many_failures" | "peer_over_share" | "body_budget_full"
+        | "overloaded" | "draining" => "the edge is busy: retry later",
         "too_many_events" => "give a smaller --batch",
         word if word.starts_with("publish_") => {
             "the edge cannot publish: check its /ready, then Kafka"

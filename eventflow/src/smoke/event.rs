@@ -84,7 +84,7 @@ impl Run {
 
     fn make(&self, id: String, payment: String, whole: bool) -> Event {
         let mut event = serde_json::json!({
-            "event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "eventflow-smoke",
+            "event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1,
             "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
             "payload": {"payment_id": payment, "order_id": self.name, "amount": "0.01", "currency": "EUR"},
         });
@@ -109,18 +109,22 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contracts::event::Catalog;
+    use contracts::event::{Catalog, Envelope};
 
     #[test]
     fn events_are_sound_but_for_the_one_that_is_broken_on_purpose() {
         let (run, contracts) = (Run::new(), Catalog::builtin());
         for event in run.batch(3).into_iter().chain([run.event("accepted-1")]) {
             assert!(
-                contracts.validate(event.body.as_bytes()).is_ok(),
+                contracts
+                    .validate(Envelope::own(event.body.as_bytes()).unwrap())
+                    .is_ok(),
                 "{event:?}"
             );
             assert!(
-                contracts.validate(event.tampered().as_bytes()).is_ok(),
+                contracts
+                    .validate(Envelope::own(event.tampered().as_bytes()).unwrap())
+                    .is_ok(),
                 "only its signature is wrong"
             );
             let changed = event
@@ -131,8 +135,9 @@ mod tests {
                 .count();
             assert_eq!((changed, event.body.len()), (1, event.tampered().len()));
         }
-        let rejection = contracts
-            .validate(run.broken("corrupted").body.as_bytes())
+        let broken = run.broken("corrupted");
+        let rejection = Envelope::own(broken.body.as_bytes())
+            .and_then(|envelope| contracts.validate(envelope))
             .err();
         assert_eq!(
             rejection.map(|rejection| rejection.code.code()),

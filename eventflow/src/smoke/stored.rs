@@ -1,7 +1,7 @@
 //! Whether an event is stored, as its trace says.
 
 use crate::oncall::{Client, CommandError, read};
-use recovery::model::{StepKind, Story, Trace};
+use recovery::model::{StepKind, Timeline, Trace};
 use std::time::Duration;
 
 /// An event that is one row.
@@ -40,25 +40,25 @@ pub(super) async fn trace(client: &Client, key: &str) -> Result<Trace, CommandEr
     )
 }
 
-fn stories<'t>(trace: &'t Trace, id: &str) -> impl Iterator<Item = &'t Story> {
+fn timelines<'t>(trace: &'t Trace, id: &str) -> impl Iterator<Item = &'t Timeline> {
     trace
-        .stories
+        .timelines
         .iter()
-        .filter(move |story| story.event_id.as_deref() == Some(id))
+        .filter(move |timeline| timeline.event_id.as_deref() == Some(id))
 }
 
 /// Whether an event is known to have been delivered again.
 pub(super) fn has_duplicate(trace: &Trace, id: &str) -> bool {
-    stories(trace, id)
-        .flat_map(|story| &story.steps)
+    timelines(trace, id)
+        .flat_map(|timeline| &timeline.steps)
         .any(|step| step.what == StepKind::Duplicate)
 }
 
 /// Whether an event is one row.
 pub(super) fn stored_event(trace: &Trace, id: &str) -> Lookup<StoredEvent> {
     let steps_of = |what: StepKind| {
-        stories(trace, id)
-            .flat_map(|story| &story.steps)
+        timelines(trace, id)
+            .flat_map(|timeline| &timeline.steps)
             .filter(move |step| step.what == what)
             .collect::<Vec<_>>()
     };
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use recovery::model::{Time, TraceFate, TraceStep};
 
-    fn story(id: &str, steps: &[(&str, i64)]) -> Story {
+    fn timeline(id: &str, steps: &[(&str, i64)]) -> Timeline {
         let steps = steps.iter().map(|(what, at)| TraceStep {
             at: Time::UNIX_EPOCH + time::Duration::milliseconds(*at),
             what: what.parse().unwrap(),
@@ -103,7 +103,7 @@ mod tests {
         let (entity_key, trace_id, signature) = (None, None, None);
         let (source, verified_again) = (Some("payment-authorized".to_owned()), None);
         let fate = TraceFate::InFlight;
-        Story {
+        Timeline {
             event_id: Some(id.to_owned()),
             source,
             entity_key,
@@ -115,11 +115,11 @@ mod tests {
         }
     }
 
-    fn outcome(stories: Vec<Story>) -> Result<Option<StoredEvent>, String> {
+    fn outcome(timelines: Vec<Timeline>) -> Result<Option<StoredEvent>, String> {
         match stored_event(
             &Trace {
                 asked: "a".to_owned(),
-                stories,
+                timelines,
                 truncated: false,
             },
             "a",
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn a_row_is_one_row_of_this_event_and_no_dead_letter() {
         assert_eq!(outcome(Vec::new()), Ok(None));
-        assert_eq!(outcome(vec![story("a", &[("received", 5)])]), Ok(None));
+        assert_eq!(outcome(vec![timeline("a", &[("received", 5)])]), Ok(None));
         assert_eq!(
-            outcome(vec![story("b", &[("received", 5), ("stored", 8)])]),
+            outcome(vec![timeline("b", &[("received", 5), ("stored", 8)])]),
             Ok(None),
             "another event's"
         );
@@ -143,7 +143,7 @@ mod tests {
             took: Some(Duration::from_millis(3)),
             positions: vec![(2, 5), (2, 9)],
         };
-        let again = story(
+        let again = timeline(
             "a",
             &[
                 ("received", 5),
@@ -154,18 +154,21 @@ mod tests {
         );
         assert_eq!(outcome(vec![again]), Ok(Some(known)));
         assert_eq!(
-            outcome(vec![story("a", &[("stored", 8)])]),
+            outcome(vec![timeline("a", &[("stored", 8)])]),
             Ok(Some(StoredEvent {
                 took: None,
                 positions: Vec::new()
             }))
         );
         let two = outcome(vec![
-            story("a", &[("stored", 8)]),
-            story("a", &[("stored", 9)]),
+            timeline("a", &[("stored", 8)]),
+            timeline("a", &[("stored", 9)]),
         ]);
         assert!(two.is_err_and(|text| text.contains("2 rows")));
-        let dead = outcome(vec![story("a", &[("received", 5), ("dead_lettered", 6)])]);
+        let dead = outcome(vec![timeline(
+            "a",
+            &[("received", 5), ("dead_lettered", 6)],
+        )]);
         assert!(dead.is_err_and(|text| text.contains("unknown_event_type")));
     }
 }

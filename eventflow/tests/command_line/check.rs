@@ -7,7 +7,10 @@ fn a_fine_configuration_says_so_and_exits_0_for_every_role() {
     for role in ROLES {
         let (code, output) = eventflow(
             &[role, "--check"],
-            &[("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "a-secret")],
+            &[
+                ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "a-secret"),
+                ("EVENTFLOW_DATABASE_URL", "postgres://me@127.0.0.1/db"),
+            ],
         );
         assert_eq!(
             (code, output.as_str()),
@@ -103,7 +106,7 @@ pub(crate) fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static s
                 &["--publish-deadline-ms", "99999999999"],
                 "--publish-deadline-ms",
             ),
-            (&["--linger-ms", "1500"], "--linger-ms"),
+            (&["--linger-ms", "4500"], "--linger-ms"),
             (&["--header-timeout-ms", "0"], "--header-timeout-ms"),
             (&["--body-timeout-ms", "0"], "--body-timeout-ms"),
             (&["--batch-max-events", "0"], "--batch-max-events"),
@@ -138,6 +141,14 @@ pub(crate) fn bad_values(role: &str) -> Vec<(&'static [&'static str], &'static s
             ),
             (&["--max-replays", "4294967296"], "--max-replays"),
             (&["--database-url", "no url"], "--database-url"),
+            (&["--database-url", ""], "EVENTFLOW_DATABASE_URL"),
+            (
+                &[
+                    "--database-url",
+                    "postgres://one,two/d?target_session_attrs=standby",
+                ],
+                "target_session_attrs",
+            ),
             (
                 &["--database-url", "mysql://u:p@127.0.0.1/d"],
                 "--database-url",
@@ -197,7 +208,10 @@ fn a_bad_value_exits_2_and_names_the_setting_for_every_role() {
             .into_iter()
             .chain([(&["--no-such-flag"][..], "--no-such-flag")])
         {
-            let environment = [("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "a-secret")];
+            let environment = [
+                ("EVENTFLOW_WEBHOOK_SIGNING_SECRET", "a-secret"),
+                ("EVENTFLOW_DATABASE_URL", "postgres://me@127.0.0.1/db"),
+            ];
             let (code, output) = eventflow(&[&[role, "--check"], flags].concat(), &environment);
             if code != Some(2) || !output.contains(named) || output.contains("is fine") {
                 wrong.push(format!("{role} {flags:?}: exit {code:?}, {output}"));

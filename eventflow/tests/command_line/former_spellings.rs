@@ -3,13 +3,14 @@
 use crate::eventflow;
 
 /// The command, its former spelling as typed, and the flag or command that replaced it.
-const FORMER: [(&[&str], &[&str], &str); 9] = [
+const FORMER: [(&[&str], &[&str], &str); 10] = [
     (&["demo"], &["--for", "1s"], "--duration"),
     (&["demo"], &["--kafka", "127.0.0.1:1"], "--kafka-brokers"),
     (&["dlq", "ls"], &["--direct"], "--database"),
     (&["audit"], &["--direct"], "--database"),
     (&["smoke"], &["--direct"], "--database"),
     (&["dlq"], &["log"], "audit-log"),
+    (&["replay"], &["history"], "ls"),
     (
         &["admin", "topics", "apply"],
         &["--lose-data"],
@@ -62,13 +63,18 @@ fn a_former_variable_is_read_when_the_new_one_is_not_set() {
 fn the_breaker_is_turned_off_by_name_and_its_former_flags_still_work() {
     // Role, flags, environment
     type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+    const DATABASE: &[&str] = &["--database-url=postgres://me@127.0.0.1/db"];
     let fine: [Case<'_>; 6] = [
         ("validator", &["--breaker", "off"], &[]),
         ("validator", &["--breaker-share", "2"], &[]),
-        ("persistence", &[], &[("EVENTFLOW_BREAKER_SHARE", "0.9")]),
         (
             "persistence",
-            &[],
+            DATABASE,
+            &[("EVENTFLOW_BREAKER_SHARE", "0.9")],
+        ),
+        (
+            "persistence",
+            DATABASE,
             &[
                 ("EVENTFLOW_MAX_DEAD_LETTER_RATIO", "0.9"),
                 ("EVENTFLOW_BREAKER_SHARE", "nonsense"),

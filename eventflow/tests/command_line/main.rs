@@ -3,10 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod check;
+mod connect;
+mod contracts;
 mod former_spellings;
 mod help;
 mod one_off;
+mod packs;
 mod secrets;
+mod send;
+mod simulator;
+mod sources;
+mod vendor;
+mod views;
 
 use std::process::{Command, Stdio};
 

@@ -18,7 +18,8 @@ fn a_migration_that_cannot_be_made_is_not_taken_for_one() {
     assert!(
         code == Some(1)
             && output.contains("persistence is not migrated within 5 s: ")
-            && output.contains("Kafka"),
+            && output.contains("127.0.0.1:1, database db")
+            && output.contains("refused"),
         "{output}"
     );
 }

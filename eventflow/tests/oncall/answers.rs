@@ -21,7 +21,7 @@ async fn an_empty_index_says_so_and_what_to_try() {
         );
         assert!(run(&["dlq", "stats"]).await.starts_with("0 open"));
         assert!(
-            run(&["replay", "history"])
+            run(&["replay", "ls"])
                 .await
                 .contains("nothing was replayed")
         );

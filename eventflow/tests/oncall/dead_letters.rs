@@ -154,7 +154,7 @@ async fn a_value_is_edited_in_an_editor_or_by_a_word_and_refused_while_broken() 
         .fetch_all(&world.pool)
         .await
         .unwrap();
-    assert_eq!(who, ["anna", "dora", "anna"]);
+    assert_eq!(who, ["anna", "eventflow (as dora)", "anna"]);
     world
         .run(Way::Api, &["dlq", "edit", "1", "2"])
         .await
@@ -209,4 +209,42 @@ async fn dead_letters_travel_as_lines_and_are_discarded_for_a_reason() {
             answer
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unverified_dead_letters_are_called_genuine_with_a_reason_and_only_then_replayed() {
+    let world = World::new().await;
+    let ids = world.dead_letters("unverified", 2).await;
+    sqlx::query("UPDATE dead_letters SET unproven = 'unverified'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let (one, other) = (ids[0].to_string(), ids[1].to_string());
+    for way in WAYS {
+        let plan = world
+            .run(way, &["replay", "plan", "--id", &one, "--id", &other])
+            .await;
+        plan.fails(1, "eventflow dlq genuine");
+        let unreasoned = world.run(way, &["dlq", "genuine", &one]).await;
+        assert_eq!(unreasoned.code, Some(2));
+    }
+    let genuine = ["dlq", "genuine", &one, "--reason", "in the vendor's log"];
+    for answer in [
+        "called genuine: 1 dead letter\n",
+        "nothing to say: none of them is open, unverified and without somebody's word\n",
+    ] {
+        assert_eq!(world.run(Way::Api, &genuine).await.done(), answer);
+    }
+    for way in WAYS {
+        let shown = world.run(way, &["dlq", "show", &one]).await.done();
+        assert!(shown.contains("unproven       unverified"), "{shown}");
+        assert!(shown.contains("in the vendor's log"), "{shown}");
+        let still = world.run(way, &["replay", "plan", "--id", &other]).await;
+        still.fails(1, "eventflow dlq genuine");
+    }
+    let planned = world
+        .run(Way::Api, &["replay", "plan", "--id", &one])
+        .await
+        .done();
+    assert!(planned.contains("1 dead letter"), "{planned}");
 }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod dead_letters;
+mod mistakes;
 mod replays;
 mod terminal;
 mod world;

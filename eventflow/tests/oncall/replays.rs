@@ -36,7 +36,7 @@ async fn a_replay_is_planned_tried_and_started_only_when_it_is_meant() {
     assert_eq!(
         json(
             &world
-                .run(Way::Api, &["replay", "history", "--json"])
+                .run(Way::Api, &["replay", "ls", "--json"])
                 .await
                 .done()
         )["replays"]
@@ -63,7 +63,7 @@ async fn a_replay_is_planned_tried_and_started_only_when_it_is_meant() {
     );
     let job = json(
         &world
-            .run(Way::Api, &["replay", "history", "--limit", "1", "--json"])
+            .run(Way::Api, &["replay", "ls", "--limit", "1", "--json"])
             .await
             .done(),
     )["replays"][0]["id"]
@@ -121,6 +121,97 @@ async fn a_replay_is_planned_tried_and_started_only_when_it_is_meant() {
             .await
             .done()
             .contains("dora")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_the_database_a_second_person_is_a_second_login_and_not_a_second_name() {
+    let world = World::new().await;
+    let id = world.dead_letters("amount_not_positive", 1).await[0].to_string();
+    // A login of its own; in the cluster that other tests share.
+    sqlx::query("CREATE ROLE second_person SUPERUSER LOGIN PASSWORD 'of-the-second'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let (_, place) = world.database_url.split_once('@').unwrap();
+    let second = format!("postgres://second_person:of-the-second@{place}");
+    let person = async |name: &str, url: &str, arguments: &[&str]| {
+        let mut command = world.command(Way::Database, arguments);
+        command
+            .args(["--as", name])
+            .env("EVENTFLOW_DATABASE_URL", url);
+        crate::world::output_of(command).await
+    };
+    let url = &world.database_url;
+    let planned = person("alice", url, &["replay", "plan", &id, "--json"]).await;
+    let planned = json(&planned.done());
+    assert_eq!(planned["created_by"], "eventflow (as alice)");
+    let approve = [
+        "replay",
+        "approve",
+        planned["id"].as_str().unwrap(),
+        "--json",
+    ];
+    person("bob", url, &approve)
+        .await
+        .fails(1, "planned by eventflow (as alice)");
+    let approved = person("bob", &second, &approve).await;
+    assert_eq!(
+        json(&approved.done())["approved_by"],
+        "second_person (as bob)"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_log_that_somebody_changed_is_found_by_its_first_such_entry() {
+    let world = World::new().await;
+    let ids = world.dead_letters("amount_not_positive", 5).await;
+    let verify = ["dlq", "audit-log", "--verify"];
+    for way in WAYS {
+        let empty = world.run(way, &verify).await.done();
+        assert_eq!(empty, "0 rows of the audit log as written\n");
+    }
+    for id in &ids {
+        let discard = [
+            "dlq",
+            "discard",
+            &id.to_string(),
+            "--reason",
+            "größer, a \"test\"",
+        ];
+        world.run(Way::Api, &discard).await.done();
+    }
+    let entries = world.run(Way::Api, &["dlq", "audit-log", "--json"]).await;
+    let newest = json(&entries.done())["entries"][0].clone();
+    for way in WAYS {
+        let whole = world.run(way, &verify).await.done();
+        assert_eq!(
+            whole,
+            format!(
+                "5 rows of the audit log as written\nlast: 5 {}\n",
+                newest["hash"].as_str().unwrap()
+            )
+        );
+    }
+    // Who owns the table, or a superuser, can.
+    sqlx::raw_sql(
+        "GRANT UPDATE ON audit_log TO CURRENT_USER; ALTER TABLE audit_log DISABLE TRIGGER append_only;
+         UPDATE audit_log SET who = 'alice' WHERE seq = 3; ALTER TABLE audit_log ENABLE TRIGGER append_only",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    for way in WAYS {
+        let broken = world.run(way, &verify).await;
+        broken.fails(1, "entry 3 of the audit log: it is not as it was written");
+        assert!(broken.out.starts_with("2 rows"), "{broken:?}");
+    }
+    let broken = world
+        .run(Way::Api, &[&verify[..], &["--json"]].concat())
+        .await;
+    assert_eq!(
+        (broken.code, &json(&broken.out)["broken"]["seq"]),
+        (Some(1), &3.into())
     );
 }
 

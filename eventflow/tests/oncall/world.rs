@@ -45,15 +45,20 @@ pub(crate) struct CommandOutput {
 impl World {
     pub(crate) async fn new() -> Self {
         let database_url = sandbox::harness::database().await;
-        let recovery = Context::new(
-            Arguments::parse_from(["test", "--database-url", &database_url]).pipeline,
-            None,
-        )
-        .unwrap();
-        SCHEMA.migrate(recovery.pool()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "a-token-of-an-operator-0123\n").unwrap();
+        let sources = folder.path().join("sources.toml");
+        let source = format!(
+            "[[source]]\nname = \"payment-provider\"\nscheme = \"eventflow\"\nevent = {{ entity = \"/payload/payment_id\" }}\n\
+             secrets = [{{ id = \"one\", from = \"file:{}\" }}]\n",
+            file.display()
+        );
+        std::fs::write(&sources, source).unwrap();
+        let arguments = ["test", "--database-url", &database_url, "--sources"].map(str::to_owned);
+        let arguments = arguments.into_iter().chain([sources.display().to_string()]);
+        let recovery = Context::new(Arguments::parse_from(arguments).pipeline, None).unwrap();
+        SCHEMA.migrate(recovery.pool()).await.unwrap();
         let tokens = Tokens::parse(&[format!("anna:operator=file:{}", file.display())]).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api_url = format!("http://{}", listener.local_addr().unwrap());
@@ -115,8 +120,10 @@ impl World {
                 .env("EVENTFLOW_RECOVERY_URL", &self.api_url)
                 .env("EVENTFLOW_RECOVERY_TOKEN", "a-token-of-an-operator-0123"),
             Way::Database => command
-                .args(["--database", "--as", "dora"])
-                .env("EVENTFLOW_DATABASE_URL", &self.database_url),
+                .arg("--database")
+                .env("USER", "dora")
+                .env("EVENTFLOW_DATABASE_URL", &self.database_url)
+                .env("EVENTFLOW_SOURCES", self.folder.path().join("sources.toml")),
         };
         command
     }

@@ -1,38 +1,32 @@
 //! An event type that is a folder and nothing else, from the webhook to its row.
 
 use crate::post::{authorized, client, post};
-use crate::world::{SECRET, World, embedded};
+use crate::world::{DEADLINE, SECRET, World, embedded};
 use contracts::kafka::headers;
 use contracts::kafka::topics;
 use runtime::admin::read_all;
+use sandbox::harness::wait_for;
 use serde_json::{Value, json};
 
 /// A contract like none of the built-in ones: other fields, an enumeration, an optional text, no payment.
 pub(crate) fn write_contract(
     directory: &std::path::Path,
-    event_type: &str,
+    label: &str,
     record: &str,
     schema_id: u32,
 ) {
-    let folder = directory.join(event_type);
-    std::fs::create_dir(&folder).unwrap();
+    let (name, version) = label.rsplit_once('.').unwrap();
+    let folder = directory.join(name).join(version);
+    std::fs::create_dir_all(&folder).unwrap();
     let text = json!({"type": "string", "x-eventflow": "id"});
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
-        "required": ["event_id", "event_type", "schema_version", "source", "timestamp", "payload"],
+        "required": ["invoice_id", "amount", "currency", "channel"],
         "properties": {
-            "event_id": text, "event_type": {"type": "string", "const": event_type},
-            "schema_version": {"type": "integer", "const": 3}, "source": text,
-            "timestamp": {"type": "string", "format": "date-time"},
-            "payload": {
-                "type": "object", "required": ["invoice_id", "amount", "currency", "channel"],
-                "properties": {
-                    "invoice_id": text, "currency": {"type": "string", "x-eventflow": "currency"},
-                    "amount": {"type": ["number", "string"], "x-eventflow": "amount"},
-                    "channel": {"type": "string", "enum": ["card", "transfer"]},
-                    "remark": {"type": "string", "maxLength": 20},
-                },
-            },
+            "invoice_id": text, "currency": {"type": "string", "x-eventflow": "currency"},
+            "amount": {"type": ["number", "string"], "x-eventflow": "amount"},
+            "channel": {"type": "string", "enum": ["card", "transfer"]},
+            "remark": {"type": "string", "maxLength": 20},
         },
     });
     let amount = json!({"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 4});
@@ -41,9 +35,8 @@ pub(crate) fn write_contract(
         {"name": "channel", "type": "string"}, {"name": "remark", "type": ["null", "string"], "default": null},
     ]});
     let record = json!({"type": "record", "name": record, "namespace": "test", "fields": [
-        {"name": "event_id", "type": "string"}, {"name": "event_type", "type": "string"}, {"name": "schema_version", "type": "int"},
-        {"name": "source", "type": "string"}, {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-        {"name": "payload", "type": payload},
+        {"name": "event_id", "type": "string"}, {"name": "event_type", "type": "string"}, {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "payload", "type": payload}, {"name": "rest", "type": ["null", "string"], "default": null},
     ]});
     for (file, text) in [
         ("schema.json", schema.to_string()),
@@ -56,7 +49,7 @@ pub(crate) fn write_contract(
 
 pub(crate) fn settled(event_id: &str, change: impl Fn(&mut Value)) -> String {
     let mut event = json!({
-        "event_id": event_id, "event_type": "invoice.settled.v3", "schema_version": 3, "source": "test",
+        "event_id": event_id, "event_type": "invoice.settled.v3", "schema_version": 3,
         "timestamp": "2026-01-02T03:04:05Z",
         "payload": {"invoice_id": "inv-1", "amount": "1234567890.05", "currency": "EUR", "channel": "card"},
     });
@@ -123,13 +116,127 @@ async fn an_event_type_that_is_only_a_folder_goes_from_the_webhook_to_its_row() 
     assert!(text.contains(r#""amount":1234567890.05"#), "{text}");
     let row: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
+        (&row["event_type"], &row["contract"], &row["schema_id"]),
         (
-            &row["event_type"],
-            &row["schema_version"],
-            &row["schema_id"]
-        ),
-        (&json!("invoice.settled.v3"), &json!("3"), &json!(77))
+            &json!("invoice.settled.v3"),
+            &json!("invoice.settled.v3"),
+            &json!(77)
+        )
     );
     let payload = json!({"invoice_id": "inv-1", "amount": "1234567890.05", "currency": "EUR", "channel": "card", "remark": "thank you"});
     assert_eq!(row["payload"], payload);
+}
+
+/// An event type in its versions up to `newest`; the second has one field more, which is optional.
+fn versions(newest: u32) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for version in 1..=newest {
+        let folder = directory.path().join(format!("order.placed/v{version}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut schema = json!({"type": "object", "required": ["order_id"], "properties": {
+            "order_id": {"type": "string", "x-eventflow": "entity"},
+            "lines": {"type": "array", "items": {"type": "object", "properties": {"sku": {"type": "string"}}}},
+        }});
+        if version > 1 {
+            schema["properties"]["note"] = json!({"type": "string"});
+        }
+        std::fs::write(folder.join("schema.json"), schema.to_string()).unwrap();
+        std::fs::write(folder.join("schema-id"), format!("{}\n", 80 + version)).unwrap();
+    }
+    directory
+}
+
+fn placed(event_id: &str) -> String {
+    json!({
+        "event_id": event_id, "event_type": "order.placed", "timestamp": "2026-01-02T03:04:05Z",
+        "payload": {"order_id": event_id, "note": "n", "lines": [{"sku": "a", "count": 2}]},
+    })
+    .to_string()
+}
+
+/// Rows of both versions are alike, and no record is a dead letter.
+async fn all_stored(world: &World, kafka: &runtime::kafka::KafkaArgs, ids: &[&str]) {
+    let (fates, stored) = world.account().await;
+    assert_eq!(fates, [("stored".to_owned(), ids.len())].into());
+    assert_eq!(stored, ids.iter().map(|id| (*id).to_owned()).collect());
+    let validated = read_all(kafka, topics::VALIDATED).unwrap();
+    let written: std::collections::BTreeSet<u8> = validated
+        .iter()
+        .map(|record| record.value.as_deref().unwrap()[4])
+        .collect();
+    assert_eq!(written, [81, 82].into(), "both versions are in the topic");
+    for id in ids {
+        let row: Value = serde_json::from_str(&world.row(id).await).unwrap();
+        let payload = json!({"order_id": id, "note": "n", "lines": [{"sku": "a", "count": 2}]});
+        assert_eq!(row["payload"], payload);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compatible_version_is_rolled_out_to_the_validator_last_without_a_dead_letter() {
+    let (old, new) = (versions(1), versions(2));
+    let (broker, flags) = embedded();
+    let mut world = World::on(broker.kafka(), flags);
+    world.contracts = Some(new.path().display().to_string());
+    let _registry = world.role("registry", &[]);
+    world.contracts = Some(old.path().display().to_string());
+    let roles = ["producer", "persistence"].map(|role| world.role(role, &[]));
+    let before = world.role("validator", &[]);
+    for role in roles.iter().chain([&before]) {
+        role.until_ready().await;
+    }
+    let client = client();
+    post(&client, &world.edge, placed("o-1"), SECRET)
+        .await
+        .unwrap();
+    all_settled(&world, 1).await;
+    world.contracts = Some(new.path().display().to_string());
+    let after = world.role("validator", &[]);
+    after.until_ready().await;
+    before.kill();
+    post(&client, &world.edge, placed("o-2"), SECRET)
+        .await
+        .unwrap();
+    all_stored(&world, &broker.kafka(), &["o-1", "o-2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compatible_version_is_rolled_out_to_the_validator_first_without_a_dead_letter() {
+    let (old, new) = (versions(1), versions(2));
+    let (broker, flags) = embedded();
+    let mut world = World::on(broker.kafka(), flags);
+    world.contracts = Some(old.path().display().to_string());
+    let registry = world.role("registry", &[]);
+    let roles = ["producer", "persistence"].map(|role| world.role(role, &[]));
+    let before = world.role("validator", &[]);
+    for role in roles.iter().chain([&before]) {
+        role.until_ready().await;
+    }
+    let client = client();
+    post(&client, &world.edge, placed("o-1"), SECRET)
+        .await
+        .unwrap();
+    all_settled(&world, 1).await;
+    before.kill();
+    // The registry does not have the new version yet: its validator waits, and what comes stays in the topic.
+    world.contracts = Some(new.path().display().to_string());
+    let after = world.role("validator", &[]);
+    post(&client, &world.edge, placed("o-2"), SECRET)
+        .await
+        .unwrap();
+    wait_for(DEADLINE, async || match after.ask("/ready").await {
+        Some((503, answer)) if answer.contains("registry_unavailable") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    registry.kill();
+    let _registry = world.role("registry", &[]);
+    after.until_ready().await;
+    all_stored(&world, &broker.kafka(), &["o-1", "o-2"]).await;
+}
+
+/// So many events have their fate.
+async fn all_settled(world: &World, count: usize) {
+    let (fates, _) = world.account().await;
+    assert_eq!(fates.values().sum::<usize>(), count);
 }

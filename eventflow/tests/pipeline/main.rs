@@ -3,10 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod acknowledgements;
+mod attacks;
 mod compose;
 mod contracts;
 mod embedded;
+mod filtered;
+mod grown;
+mod headers;
+mod members;
 mod new_stage;
+mod onboarding;
 mod oncall;
 mod post;
 mod real;
@@ -15,12 +22,18 @@ mod recovery_audit;
 mod recovery_deploys;
 mod recovery_embedded;
 mod recovery_waits;
+mod rejections;
 #[path = "../smoke/report.rs"]
 mod report;
 mod retry;
+mod revalidated;
 mod rights;
+mod rotation;
 mod secrets;
 mod secure;
 mod shutdown;
 mod smoke;
+mod strangers;
+mod unsigned;
+mod vendors;
 mod world;

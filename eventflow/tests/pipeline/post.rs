@@ -20,7 +20,13 @@ pub(crate) fn authorized(event_id: &str) -> String {
 
 /// A client with a timeout of ten seconds.
 pub(crate) fn client() -> reqwest::Client {
+    client_from(None)
+}
+
+/// The same, from an address of its own.
+pub(crate) fn client_from(address: Option<std::net::IpAddr>) -> reqwest::Client {
     runtime::http_client::builder()
+        .local_address(address)
         .timeout(Duration::from_secs(10))
         .no_proxy()
         .build()
@@ -57,12 +63,8 @@ pub(crate) async fn post_all(edge: &str, events: &[String]) {
     }
 }
 
-async fn post_to(
-    client: &reqwest::Client,
-    url: &str,
-    body: String,
-    secret: &str,
-) -> Result<(u16, serde_json::Value), reqwest::Error> {
+/// The signature headers of the built-in scheme, of now.
+pub(crate) fn signature(body: &str, secret: &str) -> Vec<(String, String)> {
     let key = Key {
         id: "k".to_owned(),
         secret: Secret::new(secret),
@@ -73,8 +75,17 @@ async fn post_to(
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
         .as_secs();
+    verifier.sign(None, i64::try_from(now).unwrap(), body.as_bytes(), 0)
+}
+
+pub(crate) async fn post_to(
+    client: &reqwest::Client,
+    url: &str,
+    body: String,
+    secret: &str,
+) -> Result<(u16, serde_json::Value), reqwest::Error> {
     let mut request = client.post(url);
-    for (name, value) in verifier.sign(None, i64::try_from(now).unwrap(), body.as_bytes(), 0) {
+    for (name, value) in signature(&body, secret) {
         request = request.header(name, value);
     }
     let response = request

@@ -1,12 +1,12 @@
 //! 20,000 events of all kinds on a real Apache Kafka, while processes are killed, the broker stops and a second member joins.
 
 use crate::secure::{load, until_reason};
-use crate::world::{RealKafka, SECRET, World};
+use crate::world::{DEADLINE, RealKafka, SECRET, World};
+use sandbox::harness::until;
 use simulator::delivery::{Deliverer, DeliveryArgs};
 use simulator::event::{Fault, Rate};
 use simulator::stream::{self, StreamSettings};
 use std::collections::HashSet;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 fn deliverer(edge: &str) -> Deliverer {
@@ -66,10 +66,11 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
     let streaming =
         tokio::spawn(async move { stream::stream(&settings, &deliverer, shared, stopping).await });
     let reached = async |count: u64| {
-        while sent(&tally) < count {
+        until(&format!("{count} are sent"), DEADLINE, async || {
             assert!(!streaming.is_finished());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            sent(&tally) >= count
+        })
+        .await;
     };
 
     reached(1_500).await;

@@ -4,7 +4,7 @@
 use crate::contracts::settled;
 use crate::contracts::write_contract;
 use crate::oncall::{items, until};
-use crate::post::post_all;
+use crate::post::{authorized, post_all};
 use crate::recovery::topic;
 use crate::recovery_waits::{Pipeline, REFUNDED, SETTLED, many};
 use crate::secure::until_reason;
@@ -12,10 +12,31 @@ use contracts::kafka::topics;
 use serde_json::json;
 use std::path::Path;
 
+/// The contract of the deploy that forgets another.
+const OTHER: &str = "invoice.other.v1";
+
 /// A deploy that forgot a contract: the breaker holds live events, and with them what is replayed.
 pub(crate) async fn the_breaker_is_open_for_live_events(pipeline: &mut Pipeline) {
+    let calm = many(1, authorized, "calm");
+    post_all(&pipeline.world.edge, &calm).await;
+    let admin = pipeline.world.admin.clone();
+    until("the source is fine, and the group knows it", async || {
+        let admin = admin.clone();
+        let committed = tokio::task::spawn_blocking(move || {
+            runtime::admin::committed(&admin, validator::GROUP, topics::RAW).unwrap()
+        });
+        let committed = committed.await.unwrap();
+        committed
+            .into_iter()
+            .filter_map(|(_, next)| next)
+            .sum::<i64>()
+            == 601
+    })
+    .await;
+    write_contract(pipeline.contracts.path(), OTHER, "InvoiceOther", 76);
+    pipeline.deploy(&["--breaker-window", "1"], &[]).await;
     let oncall = &pipeline.oncall;
-    // One rejected live record would open it. Sixty rejected replays do not.
+    // One rejected live record opens it now. Sixty rejected replays do not.
     let job = oncall.plan(&["--event-type", SETTLED]).await;
     let hopeless = oncall
         .types(

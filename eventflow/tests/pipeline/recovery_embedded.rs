@@ -65,7 +65,9 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_fixed_is_discarded_with_
     faults(&world).await;
     // One event with two contents, at least.
     let other = authorized("twice").replace("1.50", "9.99");
-    post_all(&world.edge, &[authorized("twice"), other, broken("fix-me")]).await;
+    let nameless = authorized("nameless").replace(r#""payment_id":"#, r#""pay_id":"#);
+    let events = [authorized("twice"), other, broken("fix-me"), nameless];
+    post_all(&world.edge, &events).await;
     let oncall = OnCall::of(&world).await;
 
     // The index has what the topics have, code by code.
@@ -119,6 +121,7 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_fixed_is_discarded_with_
     }
 
     one_is_fixed_by_its_number(&oncall).await;
+    one_is_found_by_the_payment_id_that_it_lacked(&oncall).await;
     a_conflict_is_discarded(&oncall).await;
 
     let audit = oncall.audit().await;
@@ -131,10 +134,10 @@ async fn every_fault_is_in_the_index_and_what_cannot_be_fixed_is_discarded_with_
     );
     assert_eq!(
         (audit["stored"].as_i64(), audit["duplicate"].as_i64()),
-        (Some(count("stored") + 1), Some(count("duplicate"))),
+        (Some(count("stored") + 2), Some(count("duplicate"))),
         "{audit}"
     );
-    let open = dead.values().sum::<i64>() - 2;
+    let open = dead.values().sum::<i64>() - 3;
     assert_eq!(
         (
             &audit["dead_lettered"]["open"],
@@ -188,10 +191,35 @@ async fn one_is_fixed_by_its_number(oncall: &OnCall) {
         "{done:?}"
     );
     assert_eq!(letter(oncall, "fix-me").await["state"], "resolved");
-    let story = oncall.types("boris", &["trace", "fix-me"]).await;
+    let traced = oncall.types("boris", &["trace", "fix-me"]).await;
     assert!(
-        story.code == Some(0) && story.out.contains("event fix-me: stored"),
-        "{story:?}"
+        traced.code == Some(0) && traced.out.contains("event fix-me: stored"),
+        "{traced:?}"
+    );
+}
+
+async fn one_is_found_by_the_payment_id_that_it_lacked(oncall: &OnCall) {
+    let id = letter(oncall, "nameless").await["id"].to_string();
+    let set = "/payload/payment_id=pay-of-the-nameless";
+    oncall.json(&["dlq", "edit", &id, "--set", set]).await;
+    let done = oncall
+        .types("anna", &["replay", "apply", &id, "--yes"])
+        .await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let traced = oncall.json(&["trace", "pay-of-the-nameless"]).await;
+    let timeline = &traced["stories"][0];
+    assert_eq!(
+        (
+            &timeline["event_id"],
+            &timeline["fate"],
+            &timeline["entity_key"]
+        ),
+        (
+            &"nameless".into(),
+            &"stored".into(),
+            &"pay-of-the-nameless".into()
+        ),
+        "{traced}"
     );
 }
 

@@ -127,7 +127,6 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         })
         .await;
     }
-    let raw = letter.header(headers::RAW).unwrap();
     let fate = store
         .fates()
         .await
@@ -136,11 +135,8 @@ async fn without_retry_topics_live_records_go_on_and_ready_says_how_to_make_them
         .find(|fate| fate.event_id == "broken")
         .unwrap();
     assert_eq!(
-        (
-            format!("{}:{}", fate.raw().0, fate.raw().1),
-            fate.fate.as_str()
-        ),
-        (raw, "stored")
+        (Some(fate.raw.place()), fate.fate.as_str()),
+        (letter.raw(), "stored")
     );
     for role in [producer, validator, persistence] {
         let log = role.log();

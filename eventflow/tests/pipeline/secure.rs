@@ -10,6 +10,7 @@ pub(crate) async fn load(world: &World, requests: u64) -> load::LoadReport {
     let args = LoadArgs {
         url: format!("http://{}/api/webhooks/payment-authorized", world.edge),
         secret: contracts::Secret::new(SECRET),
+        played: simulator::vendor::Played::default(),
         rate: 500.0,
         max: false,
         batch: 1,

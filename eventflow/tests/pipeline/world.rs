@@ -66,6 +66,16 @@ impl Role {
         }
     }
 
+    /// The most memory it had resident at any time.
+    pub(crate) fn peak_memory_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        peak.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -251,6 +261,13 @@ impl World {
         }
     }
 
+    /// A file of sources with this text.
+    pub(crate) fn sources(&self, text: &str) -> PathBuf {
+        let path = self.logs.path().join("sources.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     pub(crate) async fn store(&self) -> Writer {
         let url = Secret::new(self.postgres.url());
         Writer::open(
@@ -293,21 +310,17 @@ impl World {
             let mut ids = std::collections::HashSet::new();
             for fate in store.fates().await.unwrap() {
                 fates
-                    .entry(fate.raw())
+                    .entry(fate.raw.place())
                     .or_default()
                     .push(fate.fate.as_str().to_owned());
                 ids.insert(fate.event_id);
             }
             for record in &dead {
-                let text = record.header(headers::RAW).unwrap();
-                let (partition, offset) = text.split_once(':').unwrap();
                 let fate = format!(
                     "dead_lettered {}",
                     record.header(headers::dlq::CODE).unwrap()
                 );
-                let all = fates
-                    .entry((partition.parse().unwrap(), offset.parse().unwrap()))
-                    .or_default();
+                let all = fates.entry(record.raw().unwrap()).or_default();
                 // A crash between the dead letter's acknowledgement and the commit makes a second copy of the same verdict.
                 if !all.contains(&fate) {
                     all.push(fate);
@@ -325,10 +338,9 @@ impl World {
                 }
                 assert_eq!(fates.len(), raw.len(), "no fate without its raw record");
                 for record in &dead {
-                    let text = record.header(headers::RAW).unwrap();
                     let original = raw
                         .iter()
-                        .find(|raw| format!("{}:{}", raw.partition, raw.offset) == text)
+                        .find(|raw| Some((raw.partition, raw.offset)) == record.raw())
                         .unwrap();
                     if record.header(headers::dlq::STAGE).as_deref() == Some("validator") {
                         assert_eq!(

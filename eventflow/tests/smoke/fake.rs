@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use contracts::Secret;
 use contracts::webhook::scheme::Scheme;
-use contracts::webhook::signature::{Key, SignatureError, Verifier};
+use contracts::webhook::signature::{Key, SignatureError, SignedRequest, Verifier};
 use recovery::http::{ApiArgs, serve};
 use sandbox::harness::free_address;
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ enum Flaw {
     OtherId,
     /// It takes half of a batch
     HalfBatch,
+    /// Its source sends no batches
+    NoBatches,
     /// It says why it is not ready
     NotReady,
     /// The first two answers to each webhook are 503
@@ -55,7 +57,10 @@ fn accepts(flaw: Flaw, asked: &AtomicU32, headers: &HeaderMap, body: &Bytes) -> 
     };
     let verifier = Verifier::new(Scheme::preset("eventflow").unwrap(), vec![key], None).unwrap();
     let verdict = verifier
-        .verify(headers, body, runtime::clock::now_micros() / 1_000_000)
+        .verify(
+            &SignedRequest::post(headers, body),
+            runtime::clock::now_micros() / 1_000_000,
+        )
         .map(drop);
     match (flaw, verdict) {
         (Flaw::Redirects, _) => {
@@ -68,13 +73,14 @@ fn accepts(flaw: Flaw, asked: &AtomicU32, headers: &HeaderMap, body: &Bytes) -> 
         (Flaw::Credulous, _) | (Flaw::Timeless, Err(SignatureError::TooOld)) | (_, Ok(())) => {}
         (_, Err(error)) => return refusal(401, error.code()),
     }
-    let lines = std::str::from_utf8(body).unwrap().lines().count();
-    let event: Option<Value> = serde_json::from_slice(body).ok();
-    axum::Json(match (flaw, event) {
-        (Flaw::HalfBatch, None) => json!({"status": "accepted", "accepted": lines / 2}),
-        (_, None) => json!({"status": "accepted", "accepted": lines}),
-        (Flaw::OtherId, Some(_)) => json!({"status": "accepted", "event_id": "another"}),
-        (_, Some(event)) => json!({"status": "accepted", "event_id": event["event_id"]}),
+    axum::Json(match (flaw, serde_json::from_slice(body).unwrap()) {
+        (Flaw::NoBatches, Value::Array(_)) => return refusal(403, "batches_off"),
+        (Flaw::HalfBatch, Value::Array(events)) => {
+            json!({"status": "accepted", "accepted": events.len() / 2})
+        }
+        (_, Value::Array(events)) => json!({"status": "accepted", "accepted": events.len()}),
+        (Flaw::OtherId, _) => json!({"status": "accepted", "event_id": "another"}),
+        (_, event) => json!({"status": "accepted", "event_id": event["event_id"]}),
     })
     .into_response()
 }
@@ -178,6 +184,13 @@ async fn every_check_of_the_edge_can_fail_and_says_what_to_do() {
             ),
             "batch",
             "did not accept 20 events",
+        ),
+        (
+            Flaw::NoBatches,
+            0,
+            format!("{accepted}, tampered passed, stale passed, {UNSEEN}"),
+            "batch",
+            "sends no batches",
         ),
         (
             Flaw::OnlyWebhooks,

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod content;
+mod copies;
 mod faults;
 mod partitions;
+mod retyped;
 mod rows;
 mod world;

@@ -2,16 +2,19 @@
 
 use contracts::Secret;
 use contracts::avro::datum::Decoder;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
+use contracts::kafka::headers::SignedBody;
 use persistence::writer::{BatchRow, Writer};
-use runtime::consumer::{Record, StageError};
+use runtime::consumer::{Assigned, Record, StageError};
 use runtime::health::Health;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::harness::{database, wait_for};
 use sqlx::PgPool;
+use std::sync::Arc;
 use std::time::Duration;
 use store::fate::{Fate, RecordedFate};
 use store::offsets::{self, BatchOffsets, Positions};
+use store::raw_topic::RawTopic;
 use store::row::EventRow;
 use tokio_util::sync::CancellationToken;
 
@@ -58,9 +61,17 @@ pub(crate) struct Delivery {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) raw: String,
-    datum: Vec<u8>,
-    edited: bool,
+    pub(crate) datum: Vec<u8>,
+    pub(crate) edited: bool,
+    /// Its contract and what reads it; that of the member where it says none
+    pub(crate) contract: Option<(String, Arc<Decoder>)>,
+    /// The header of a body whose id is not signed
+    pub(crate) signed_body: Option<String>,
+    pub(crate) received_at: i64,
 }
+
+/// When records were received, unless they say another time: microseconds since the epoch.
+pub(crate) const RECEIVED_AT: i64 = 1_700_000_000_000_000;
 
 pub(crate) fn delivery(partition: i32, offset: i64, raw: &str, id: &str, amount: &str) -> Delivery {
     of_order(partition, offset, raw, id, "o", amount)
@@ -77,24 +88,87 @@ pub(crate) fn of_order(
     order: &str,
     amount: &str,
 ) -> Delivery {
-    let body = serde_json::json!({"event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "s",
+    let body = serde_json::json!({"event_id": id, "event_type": "payment.authorized.v1", "schema_version": 1,
         "timestamp": "2026-01-02T03:04:05.000006Z", "payload": {"payment_id": "p", "order_id": order, "amount": amount, "currency": "CLF", "provider_auth_id": "a"}});
-    let mut datum = Vec::new();
-    Catalog::builtin()
-        .validate(body.to_string().as_bytes())
-        .unwrap()
-        .encode(&mut datum);
-    for byte in &mut datum {
+    let mut delivery = of_body(offset, &Catalog::builtin(), &body);
+    for byte in &mut delivery.datum {
         if char::from(*byte) == NUL {
             *byte = 0;
         }
     }
     Delivery {
         partition,
+        raw: raw.to_owned(),
+        ..delivery
+    }
+}
+
+/// A record of partition 0, made of a body by its contract, from a raw record of the same offset.
+pub(crate) fn of_body(offset: i64, contracts: &Catalog, body: &serde_json::Value) -> Delivery {
+    let mut datum = Vec::new();
+    contracts
+        .validate(Envelope::own(body.to_string().as_bytes()).unwrap())
+        .unwrap()
+        .encode(&mut datum);
+    Delivery {
+        partition: 0,
+        offset,
+        raw: format!("3:{offset}"),
+        datum,
+        edited: false,
+        contract: None,
+        signed_body: None,
+        received_at: RECEIVED_AT,
+    }
+}
+
+/// A record of partition 0, made of a body by this contract, from this raw record.
+pub(crate) fn of_contract(
+    offset: i64,
+    raw: &str,
+    contracts: &Catalog,
+    label: &str,
+    body: &serde_json::Value,
+) -> Delivery {
+    let contract = contracts.contract(label).unwrap();
+    let mut datum = Vec::new();
+    contract
+        .validate(Envelope::own(body.to_string().as_bytes()).unwrap())
+        .unwrap()
+        .encode(&mut datum);
+    let decoder = Decoder::new(&contract.record_avsc).unwrap();
+    Delivery {
+        partition: 0,
         offset,
         raw: raw.to_owned(),
         datum,
         edited: false,
+        contract: Some((contract.label.clone(), Arc::new(decoder))),
+        signed_body: None,
+        received_at: RECEIVED_AT,
+    }
+}
+
+/// The same in a signed body, received so many seconds later; its vendor sends again for an hour.
+pub(crate) fn in_body(body: u8, item: i32, later: i64, delivery: Delivery) -> Delivery {
+    let received_at = RECEIVED_AT + later * 1_000_000;
+    let signed_body = SignedBody {
+        until_micros: received_at + 3_600_000_000,
+        item,
+        digest: [body; 32],
+    };
+    Delivery {
+        signed_body: Some(signed_body.to_string()),
+        received_at,
+        ..delivery
+    }
+}
+
+/// The same as somebody's edit.
+pub(crate) fn edited(delivery: Delivery) -> Delivery {
+    Delivery {
+        edited: true,
+        ..delivery
     }
 }
 
@@ -117,11 +191,23 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) async fn new(world: &World, partitions: &[i32]) -> Self {
-        let avsc = &Catalog::builtin()
-            .get("payment.authorized.v1")
-            .unwrap()
-            .record_avsc
-            .clone();
+        Self::reading(
+            world,
+            partitions,
+            &Catalog::builtin(),
+            "payment.authorized.v1",
+        )
+        .await
+    }
+
+    /// One that reads what this contract writes.
+    pub(crate) async fn reading(
+        world: &World,
+        partitions: &[i32],
+        contracts: &Catalog,
+        event_type: &str,
+    ) -> Self {
+        let avsc = &contracts.contract(event_type).unwrap().record_avsc;
         Self {
             store: world.store.clone(),
             decoder: Decoder::new(avsc).unwrap(),
@@ -142,9 +228,14 @@ impl Member {
     }
 
     pub(crate) async fn try_write(&mut self, batch: &[Delivery]) -> Result<Vec<Fate>, StageError> {
-        let headers: Vec<[(&str, &[u8]); 5]> = batch
+        let received: Vec<String> = batch
             .iter()
-            .map(|delivery| {
+            .map(|delivery| delivery.received_at.to_string())
+            .collect();
+        let headers: Vec<[(&str, &[u8]); 7]> = batch
+            .iter()
+            .zip(&received)
+            .map(|(delivery, received)| {
                 let trace: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
                 let last = if delivery.edited {
                     "ef.edited_by"
@@ -154,14 +245,23 @@ impl Member {
                 [
                     ("ef.source", &b"acme"[..]),
                     ("ef.raw", delivery.raw.as_bytes()),
-                    ("ef.received_at", b"1700000000000000"),
+                    ("ef.received_at", received.as_bytes()),
                     ("traceparent", trace),
                     (last, b"ann"),
+                    match &delivery.contract {
+                        Some((label, _)) => ("ef.contract", label.as_bytes()),
+                        None => ("x-other", b""),
+                    },
+                    match &delivery.signed_body {
+                        Some(body) => ("ef.signed_body", body.as_bytes()),
+                        None => ("x-other", b""),
+                    },
                 ]
             })
             .collect();
         let mut offsets = BatchOffsets::default();
         let mut rows = Vec::new();
+        let raw_topic = RawTopic::default();
         for (delivery, headers) in batch.iter().zip(&headers) {
             let datum = &delivery.datum;
             let record = Record::new(
@@ -173,16 +273,24 @@ impl Member {
                 Some(datum),
                 headers,
             );
-            let event = self.decoder.decode(datum).unwrap();
+            let contract = delivery.contract.as_ref();
+            let decoder = contract.map_or(&self.decoder, |(_, decoder)| decoder);
+            let event = decoder.decode(datum).unwrap();
             rows.push(BatchRow {
-                event: EventRow::new(record.headers(), record.key, record.raw(), 1, datum, event)
-                    .unwrap(),
+                event: EventRow::new(
+                    record.headers(),
+                    record.key,
+                    raw_topic.position(record.raw().unwrap()),
+                    1,
+                    event,
+                )
+                .unwrap(),
                 record: offsets.include(&record),
             });
         }
         let written = self
             .store
-            .write("g", &rows, offsets, &self.positions)
+            .write("g", &rows, &[], offsets, &self.positions)
             .await?;
         self.positions.extend(written.moved);
         self.offsets = written.offsets;
@@ -198,7 +306,7 @@ impl World {
             .map(|partition| (TOPIC.to_owned(), *partition))
             .collect();
         let pool = persistence::writer::SCHEMA.pool(&self.url, 1).unwrap();
-        let (positions, _) = offsets::starts(&pool, "g", &partitions).await?;
+        let (positions, _) = offsets::starts(&pool, "g", &partitions, &Assigned::default()).await?;
         Ok(positions)
     }
 
@@ -224,7 +332,7 @@ impl World {
             .unwrap()
             .into_iter()
             .filter(|fate| fate.event_id == id);
-        let mut fates: Vec<_> = all.map(|fate| (fate.raw(), fate.fate)).collect();
+        let mut fates: Vec<_> = all.map(|fate| (fate.raw.place(), fate.fate)).collect();
         fates.sort();
         fates
     }

@@ -3,7 +3,7 @@
 use crate::world::{EVENT, PATH, SECRET, config, now, sign, world};
 use runtime::admin::read_all;
 use runtime::health::Health;
-use sandbox::broker::{EmbeddedBroker, Fault, Request as BrokerRequest};
+use sandbox::broker::{BrokerFault, BrokerRequest, EmbeddedBroker};
 use sandbox::harness;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,11 +20,59 @@ async fn a_silent_broker_is_503_within_the_deadline_and_never_200() {
         "{body}"
     );
     assert!(retry_after.is_some());
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("within 0.3 s"), "{detail}");
+    assert_eq!(world.publisher.unconfirmed(), 1, "it may still arrive");
     world.broker.set_round_trip(Duration::ZERO);
+    let mut posts = 1;
     until("accepts again once the broker answers", async || {
+        posts += 1;
         world.post(PATH, EVENT).await.0 == 200
     })
     .await;
+    until("what was unconfirmed is acknowledged", async || {
+        world.publisher.unconfirmed() == 0
+    })
+    .await;
+    let records = read_all(&world.broker.kafka(), "events.raw.v1").unwrap();
+    assert_eq!(records.len(), posts, "each post is there once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_whose_publishes_all_fail_is_not_ready_until_one_succeeds() {
+    let broker = EmbeddedBroker::start(&[("events.raw.v1", 2)]).unwrap();
+    let config = config(&[
+        &format!("--kafka-brokers={}", broker.kafka().kafka_brokers),
+        "--publish-deadline-ms=300",
+    ]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (health, shutdown) = (Health::new(), CancellationToken::new());
+    let address = listener.local_addr().unwrap();
+    let (serving, checks, stop) = (config.clone(), health.clone(), shutdown.clone());
+    let role = tokio::spawn(async move { producer::serve(&serving, listener, checks, stop).await });
+    until("ready", async || {
+        post(address).await == Some(200) && health.is_ready()
+    })
+    .await;
+    broker.fail(
+        BrokerRequest::Produce,
+        vec![BrokerFault::NotEnoughReplicas; 10_000],
+    );
+    // One request is enough: the broker is not asked for its metadata only, which it still has.
+    assert_eq!(post(address).await, Some(503));
+    let reason = harness::wait_for(Duration::from_secs(60), async || {
+        let failing = health.reasons().into_iter().next();
+        failing.ok_or_else(|| "still ready".to_owned())
+    })
+    .await;
+    assert_eq!(reason.0, "kafka");
+    assert!(reason.1.starts_with("not_acknowledged: "), "{reason:?}");
+    // No further request: the record that waits is the probe.
+    broker.stop_failing();
+    until("ready again", async || health.is_ready()).await;
+    assert_eq!(post(address).await, Some(200));
+    shutdown.cancel();
+    role.await.unwrap().unwrap();
 }
 
 /// Events handed to the Kafka client and not answered 200, in all tests of this process.
@@ -75,7 +123,7 @@ async fn a_client_that_failed_for_good_is_recreated_once_the_right_is_granted() 
     let broker = EmbeddedBroker::start(&[("events.raw.v1", 1)]).unwrap();
     broker.fail(
         BrokerRequest::InitProducerId,
-        vec![Fault::ClusterAuthorizationFailed; 100],
+        vec![BrokerFault::ClusterAuthorizationFailed; 100],
     );
     let config = config(&[&format!("--kafka-brokers={}", broker.kafka().kafka_brokers)]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -68,11 +68,20 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn world(flags: &[&str], queue_records: usize) -> World {
-    let broker = EmbeddedBroker::start(&[("events.raw.v1", 2)]).unwrap();
+    let broker = EmbeddedBroker::start(&[("events.raw.v1", 2), ("events.rejections.v1", 2)]);
+    world_on(broker.unwrap(), flags, queue_records).await
+}
+
+/// On a broker that has the topics. Refused requests go to the broker that the flags name.
+pub(crate) async fn world_on(
+    broker: EmbeddedBroker,
+    flags: &[&str],
+    queue_records: usize,
+) -> World {
     let (health, shutdown) = (Health::new(), CancellationToken::new());
     let config = config(flags);
     let settings = PublisherSettings {
-        record_timeout: Duration::from_millis(config.publish_deadline_ms),
+        record_timeout: Duration::from_secs(60),
         queue_records,
         ..PublisherSettings::stage("test")
     };

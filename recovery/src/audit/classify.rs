@@ -2,7 +2,6 @@
 
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::kafka;
 use crate::persistence_views;
 use sqlx::FromRow;
 use sqlx::postgres::PgPool;
@@ -19,6 +18,7 @@ const MAX_DISTANCE: i64 = 1000;
 pub(super) struct Fates {
     pub(super) stored: i64,
     pub(super) duplicate: i64,
+    pub(super) filtered: i64,
     pub(super) open: i64,
     pub(super) replaying: i64,
     pub(super) discarded: i64,
@@ -29,6 +29,7 @@ pub(super) struct Fates {
 }
 
 const NO_FATE: &str = "not stored, not dead-lettered";
+const REMOVED: &str = "not stored, not dead-lettered, and Kafka removed it from the topic, which it does only by compaction: set cleanup.policy=delete";
 
 /// For a statement over many rows: room to hash them, no time lost on compiling it or on starting helpers, and time to end.
 pub(super) async fn large(
@@ -49,6 +50,7 @@ pub(super) async fn large(
 struct Classified {
     stored: i64,
     duplicate: i64,
+    filtered: i64,
     open: i64,
     replaying: i64,
     discarded: i64,
@@ -87,12 +89,14 @@ pub(super) async fn classify(
     .bind(partition)
     .bind(range.start)
     .bind(range.end)
+    .bind(&context.pipeline.raw)
     .fetch_one(&mut *transaction)
     .await?;
     transaction.commit().await?;
     Ok(Fates {
         stored: row.stored,
         duplicate: row.duplicate,
+        filtered: row.filtered,
         open: row.open,
         replaying: row.replaying,
         discarded: row.discarded,
@@ -128,26 +132,46 @@ pub(super) async fn classify_with_kafka(
         .filter(|(_, why)| *why == NO_FATE)
         .map(|(offset, _)| *offset)
         .collect();
-    if unknown.is_empty() || context.kafka.is_none() {
+    let (false, Some(kafka)) = (unknown.is_empty(), &context.kafka) else {
         return Ok(fates);
-    }
-    let name = topic.to_owned();
-    let absent = kafka::query(context, move |kafka| {
+    };
+    let name = context.pipeline.raw.clone();
+    let absent = crate::kafka::query(context, move |kafka| {
         absent_in_kafka(kafka, &name, partition, &unknown)
     })
     .await;
     // An outage does not hide a gap: Kafka is queried again next time.
     let Ok(absent) = absent else { return Ok(fates) };
-    if absent.is_empty() {
+    let (Some(&first), Some(&last)) = (absent.first(), absent.last()) else {
         return Ok(fates);
-    }
+    };
+    let Ok(of_transactions) = runtime::admin::batches::of_transactions(
+        kafka,
+        &context.pipeline.raw,
+        partition,
+        first..last + 1,
+    )
+    .await
+    else {
+        return Ok(fates);
+    };
+    // No record is owed a fate where a transaction has its marker, or was aborted. The edge has none; any other hole was a record.
+    let (absent, removed): (Vec<i64>, Vec<i64>) = absent
+        .into_iter()
+        .partition(|offset| of_transactions.iter().any(|range| range.contains(offset)));
     sqlx::query("INSERT INTO audit_absent SELECT $1, $2, o FROM UNNEST($3::bigint[]) o ON CONFLICT DO NOTHING")
         .bind(topic)
         .bind(partition)
         .bind(absent)
         .execute(&context.pool)
         .await?;
-    classify(context, topic, partition, range).await
+    let mut fates = classify(context, topic, partition, range).await?;
+    for (offset, why) in &mut fates.gaps {
+        if removed.contains(offset) {
+            *why = REMOVED;
+        }
+    }
+    Ok(fates)
 }
 
 /// Those of the offsets at which Kafka, which still has their neighbourhood, holds no record.

@@ -1,6 +1,6 @@
 //! Offsets classified by pages: each once when it is settled, and again when something about its page changed.
 
-use super::classify::{Fates, classify_with_kafka, large};
+use super::classify::{Fates, classify, classify_with_kafka, large};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::persistence_views;
@@ -45,19 +45,75 @@ pub async fn examine_pages(
     topic: &str,
     readings: &[Reading],
 ) -> Result<Examined, RecoveryError> {
+    examine(context, topic, readings, true).await
+}
+
+/// Examines raw topics that were deleted, to the end they had when they were last looked at: `now` is the one that Kafka has instead.
+///
+/// # Errors
+/// As [`examine_pages`].
+pub(super) async fn examine_ended(context: &Context, now: &str) -> Result<(), RecoveryError> {
+    let frontiers: Vec<(String, i32, i64, i64)> = sqlx::query_as(
+        "SELECT topic, partition, next_offset, high FROM audit_frontier WHERE of_raw_topic(topic, $1) AND topic <> $2 ORDER BY topic",
+    )
+    .bind(&context.pipeline.raw)
+    .bind(now)
+    .fetch_all(&context.pool)
+    .await?;
+    for of_topic in frontiers.chunk_by(|one, other| one.0 == other.0) {
+        let readings: Vec<Reading> = of_topic
+            .iter()
+            .map(|&(_, partition, next, high)| Reading {
+                partition,
+                low: next,
+                settled: high,
+                high,
+            })
+            .collect();
+        examine(context, &of_topic[0].0, &readings, false).await?;
+    }
+    Ok(())
+}
+
+async fn examine(
+    context: &Context,
+    topic: &str,
+    readings: &[Reading],
+    in_kafka: bool,
+) -> Result<Examined, RecoveryError> {
     let mut examined = Examined::default();
     for (partition, range) in pages_again(context, topic).await? {
         examined.again += range.end - range.start;
-        examine_again(context, topic, partition, range).await?;
+        examine_again(context, topic, partition, range, in_kafka).await?;
     }
     for reading in readings {
-        examined.new += extend(context, topic, *reading).await?;
+        examined.new += extend(context, topic, *reading, in_kafka).await?;
     }
     Ok(examined)
 }
 
+/// Asks Kafka about what has no fate, where the topic is still there.
+async fn fates(
+    context: &Context,
+    topic: &str,
+    partition: i32,
+    range: &Range<i64>,
+    in_kafka: bool,
+) -> Result<Fates, RecoveryError> {
+    if in_kafka {
+        classify_with_kafka(context, topic, partition, range).await
+    } else {
+        classify(context, topic, partition, range).await
+    }
+}
+
 /// From the frontier to the settled offset, page by page.
-async fn extend(context: &Context, topic: &str, reading: Reading) -> Result<i64, RecoveryError> {
+async fn extend(
+    context: &Context,
+    topic: &str,
+    reading: Reading,
+    in_kafka: bool,
+) -> Result<i64, RecoveryError> {
     let Reading {
         partition,
         low,
@@ -79,7 +135,7 @@ async fn extend(context: &Context, topic: &str, reading: Reading) -> Result<i64,
     let from = frontier;
     while frontier < settled {
         let range = frontier..settled.min((frontier / PAGE + 1) * PAGE);
-        let fates = classify_with_kafka(context, topic, partition, &range).await?;
+        let fates = fates(context, topic, partition, &range, in_kafka).await?;
         let mut transaction = context.pool.begin().await?;
         let moved =
             sqlx::query("UPDATE audit_frontier SET next_offset = $4 WHERE topic = $1 AND partition = $2 AND next_offset = $3")
@@ -105,8 +161,9 @@ async fn examine_again(
     topic: &str,
     partition: i32,
     range: Range<i64>,
+    in_kafka: bool,
 ) -> Result<(), RecoveryError> {
-    let fates = classify_with_kafka(context, topic, partition, &range).await?;
+    let fates = fates(context, topic, partition, &range, in_kafka).await?;
     let mut transaction = context.pool.begin().await?;
     write_page(&mut transaction, topic, partition, &range, &fates, false).await?;
     Ok(transaction.commit().await?)
@@ -123,17 +180,18 @@ async fn write_page(
 ) -> Result<(), RecoveryError> {
     let statement = if new {
         "INSERT INTO audit_pages AS p (topic, partition, page, next_offset, stored, duplicate, open, replaying, discarded, absent, gap,
-                                       double_fate)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                                       double_fate, filtered)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (topic, partition, page) DO UPDATE
          SET next_offset = excluded.next_offset, stored = p.stored + excluded.stored, duplicate = p.duplicate + excluded.duplicate,
              open = p.open + excluded.open, replaying = p.replaying + excluded.replaying, discarded = p.discarded + excluded.discarded,
-             absent = p.absent + excluded.absent, gap = p.gap + excluded.gap, double_fate = p.double_fate + excluded.double_fate"
+             absent = p.absent + excluded.absent, gap = p.gap + excluded.gap, double_fate = p.double_fate + excluded.double_fate,
+             filtered = p.filtered + excluded.filtered"
     } else {
         // Grown meanwhile by another instance: that page is examined again next time.
         "UPDATE audit_pages
          SET stored = $5, duplicate = $6, open = $7, replaying = $8, discarded = $9, absent = $10, gap = $11, double_fate = $12,
-             examined_at = clock_timestamp()
+             filtered = $13, examined_at = clock_timestamp()
          WHERE topic = $1 AND partition = $2 AND page = $3 AND next_offset = $4"
     };
     let count = |found: &[(i64, &str)]| i64::try_from(found.len()).unwrap_or(i64::MAX);
@@ -150,6 +208,7 @@ async fn write_page(
         .bind(fates.absent)
         .bind(count(&fates.gaps))
         .bind(count(&fates.doubles))
+        .bind(fates.filtered)
         .execute(&mut *connection)
         .await?;
     if written.rows_affected() == 0 {
@@ -204,6 +263,7 @@ async fn pages_again(
     .bind(topic)
     .bind(PAGE)
     .bind(PAGES_AGAIN)
+    .bind(&context.pipeline.raw)
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;

@@ -29,29 +29,51 @@ struct Frontier {
 struct Sums {
     stored: i64,
     duplicate: i64,
+    filtered: i64,
     open: i64,
     replaying: i64,
     discarded: i64,
+    absent: i64,
     gap: i64,
     double_fate: i64,
 }
 
-/// Of everything.
-pub(super) async fn of_pages(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
+/// What the raw topic that was last looked at is called.
+pub(super) async fn topic_now(context: &Context) -> Result<String, RecoveryError> {
+    let last: Option<String> = sqlx::query_scalar(
+        "SELECT topic FROM audit_checkpoints WHERE of_raw_topic(topic, $1) ORDER BY id DESC LIMIT 1",
+    )
+    .bind(&context.pipeline.raw)
+    .fetch_optional(&context.pool)
+    .await?;
+    Ok(last.unwrap_or_else(|| context.pipeline.raw.clone()))
+}
+
+/// Of everything; `all`: with the topics that had its name before.
+pub(super) async fn of_pages(
+    context: &Context,
+    topic: &str,
+    all: bool,
+) -> Result<Audit, RecoveryError> {
     let mut audit = empty(context, topic).await?;
     let frontiers = frontiers(context, topic).await?;
     let sums: Sums = sqlx::query_as(
         "SELECT coalesce(sum(stored), 0)::bigint AS stored, coalesce(sum(duplicate), 0)::bigint AS duplicate,
+                coalesce(sum(filtered), 0)::bigint AS filtered,
                 coalesce(sum(open), 0)::bigint AS open, coalesce(sum(replaying), 0)::bigint AS replaying,
-                coalesce(sum(discarded), 0)::bigint AS discarded, coalesce(sum(gap), 0)::bigint AS gap,
+                coalesce(sum(discarded), 0)::bigint AS discarded, coalesce(sum(absent), 0)::bigint AS absent, coalesce(sum(gap), 0)::bigint AS gap,
                 coalesce(sum(double_fate), 0)::bigint AS double_fate
-         FROM audit_pages WHERE topic = $1",
+         FROM audit_pages WHERE topic = $1 OR $2 AND of_raw_topic(topic, $3)",
     )
     .bind(topic)
+    .bind(all)
+    .bind(&context.pipeline.raw)
     .fetch_one(&context.pool)
     .await?;
-    (audit.stored, audit.duplicate) = (sums.stored, sums.duplicate);
+    (audit.stored, audit.duplicate, audit.filtered) = (sums.stored, sums.duplicate, sums.filtered);
     (audit.gaps, audit.double_fates) = (sums.gap, sums.double_fate);
+    audit.absent = sums.absent;
+    audit.unseen = frontiers.iter().map(|frontier| frontier.first).sum();
     audit.dead_lettered = dead_lettered(sums.open, sums.replaying, sums.discarded);
     audit.in_flight = frontiers
         .iter()
@@ -62,11 +84,15 @@ pub(super) async fn of_pages(context: &Context, topic: &str) -> Result<Audit, Re
         .map(|f| (f.partition, f.first, f.next, f.high))
         .collect();
     let rows: Vec<(i32, i64, FindingKind, String)> = sqlx::query_as(
-        "SELECT partition, \"offset\", kind, detail FROM audit_findings
-         WHERE topic = $1 AND healed_at IS NULL ORDER BY partition, \"offset\" LIMIT $2",
+        "SELECT partition, \"offset\", kind, CASE topic WHEN $1 THEN detail ELSE detail || ' (of the deleted topic ' || topic || ')' END
+         FROM audit_findings
+         WHERE (topic = $1 OR $3 AND of_raw_topic(topic, $4)) AND healed_at IS NULL
+         ORDER BY topic <> $1, topic, partition, \"offset\", kind LIMIT $2",
     )
     .bind(topic)
     .bind(i64::try_from(LISTED).unwrap_or(i64::MAX))
+    .bind(all)
+    .bind(&context.pipeline.raw)
     .fetch_all(&context.pool)
     .await?;
     for (partition, offset, kind, detail) in rows {
@@ -129,14 +155,15 @@ pub(super) async fn of_range(
 }
 
 /// Sets the gauges.
-pub(super) async fn measure(context: &Context, topic: &str) -> Result<(), RecoveryError> {
+pub(super) async fn measure(context: &Context) -> Result<(), RecoveryError> {
     let (unaccounted, in_flight, age): (f64, f64, Option<f64>) = sqlx::query_as(
-        "SELECT (SELECT coalesce(sum(gap + double_fate), 0)::float8 FROM audit_pages WHERE topic = $1),
-                (SELECT coalesce(sum(greatest(high - next_offset, 0)), 0)::float8 FROM audit_frontier WHERE topic = $1),
+        "SELECT (SELECT coalesce(sum(gap + double_fate), 0) FROM audit_pages WHERE of_raw_topic(topic, $1))::float8
+                + (SELECT count(*) FROM audit_findings WHERE of_raw_topic(topic, $1) AND healed_at IS NULL AND kind IN ('end_behind', 'compacted')),
+                (SELECT coalesce(sum(greatest(high - next_offset, 0)), 0)::float8 FROM audit_frontier WHERE of_raw_topic(topic, $1)),
                 (SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM audit_checkpoints
-                 WHERE topic = $1 AND reached_at IS NOT NULL)",
+                 WHERE of_raw_topic(topic, $1) AND reached_at IS NOT NULL)",
     )
-    .bind(topic)
+    .bind(&context.pipeline.raw)
     .fetch_one(&context.pool)
     .await?;
     metrics::gauge!(UNACCOUNTED).set(unaccounted);
@@ -155,7 +182,7 @@ async fn empty(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
     .bind(topic)
     .fetch_one(&context.pool)
     .await?;
-    if !known && topic != context.pipeline.raw {
+    if !known && topic_now(context).await? != topic {
         return Err(RecoveryError::NotFound(format!(
             "topic {topic:?} was never audited; the raw topic is {}",
             context.pipeline.raw
@@ -168,8 +195,11 @@ async fn empty(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
         records: 0,
         stored: 0,
         duplicate: 0,
+        filtered: 0,
         dead_lettered: BTreeMap::new(),
         in_flight: 0,
+        unseen: 0,
+        absent: 0,
         gaps: 0,
         double_fates: 0,
         findings: Vec::new(),
@@ -234,6 +264,8 @@ fn dead_lettered(open: i64, replaying: i64, discarded: i64) -> BTreeMap<DeadLett
 fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
     audit.stored += fates.stored;
     audit.duplicate += fates.duplicate;
+    audit.filtered += fates.filtered;
+    audit.absent += fates.absent;
     for (state, count) in dead_lettered(fates.open, fates.replaying, fates.discarded) {
         *audit.dead_lettered.entry(state).or_default() += count;
     }
@@ -264,5 +296,6 @@ fn add(audit: &mut Audit, partition: i32, fates: &Fates) {
 /// Records are those that have a fate, or miss one; offsets without a record are none.
 fn add_up(audit: &mut Audit) {
     let dead: i64 = audit.dead_lettered.values().sum();
-    audit.records = audit.stored + audit.duplicate + dead + audit.gaps + audit.double_fates;
+    audit.records =
+        audit.stored + audit.duplicate + audit.filtered + dead + audit.gaps + audit.double_fates;
 }

@@ -134,9 +134,10 @@ pub(super) async fn patch(
     ))
 }
 
+/// What a person decides of a selection.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Discard {
+pub(super) struct Decided {
     selection: Selection,
     reason: String,
     #[serde(default)]
@@ -147,13 +148,27 @@ pub(super) async fn discard(
     State(context): State<Context>,
     who: Who,
     query: Query,
-    Body(asked): Body<Discard>,
+    Body(asked): Body<Decided>,
 ) -> Answer<Value> {
     query.end()?;
     without_nul("reason", &asked.reason)?;
     clean(&asked.selection)?;
     Ok(Json(
         json!({"discarded": edit::discard(&context, &who.0, &asked.selection, &asked.reason, asked.yes).await?}),
+    ))
+}
+
+pub(super) async fn genuine(
+    State(context): State<Context>,
+    who: Who,
+    query: Query,
+    Body(asked): Body<Decided>,
+) -> Answer<Value> {
+    query.end()?;
+    without_nul("reason", &asked.reason)?;
+    clean(&asked.selection)?;
+    Ok(Json(
+        json!({"genuine": edit::genuine(&context, &who.0, &asked.selection, &asked.reason, asked.yes).await?}),
     ))
 }
 

@@ -2,7 +2,7 @@
 
 use super::input::SELECTION;
 use super::role::TokenRole::{self, Operator, Viewer};
-use super::{dead_letters, replays};
+use super::{dead_letters, rejections, replays};
 use crate::context::Context;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post, put};
@@ -113,6 +113,15 @@ pub(super) fn all() -> Vec<Endpoint> {
         .body("Discard")
         .slow()
         .at(Method::POST, post(dead_letters::discard)),
+        change(
+            "/api/v1/dead-letters/genuine",
+            "callDeadLettersGenuine",
+            "Genuine",
+            "Say that the vendor sent the open unverified ones of a selection, with a reason; only then can they be replayed",
+        )
+        .body("Vouch")
+        .slow()
+        .at(Method::POST, post(dead_letters::genuine)),
         read("/api/v1/export", "exportDeadLetters", "Lines", "A selection as JSON lines, value, key and headers verbatim")
             .words(&SELECTION)
             .at(Method::GET, get(dead_letters::export)),
@@ -125,7 +134,16 @@ pub(super) fn all() -> Vec<Endpoint> {
         .body("Plan")
         .slow()
         .at(Method::POST, post(replays::plan)),
-        read("/api/v1/replays", "listReplays", "Jobs", "Replays, the newest first")
+        change(
+            "/api/v1/revalidations",
+            "planRevalidation",
+            "Job",
+            "Plan a revalidation of stored events, selected by source, event_type, since, until and limit: a job as a replay is. Needs Idempotency-Key",
+        )
+        .body("Plan")
+        .slow()
+        .at(Method::POST, post(replays::plan_revalidation)),
+        read("/api/v1/replays", "listReplays", "Jobs", "Replays and revalidations, the newest first")
             .words(&["limit"])
             .at(Method::GET, get(replays::history)),
         read("/api/v1/replays/{id}", "showReplay", "Job", "One replay and its progress").at(Method::GET, get(replays::show)),
@@ -148,6 +166,20 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/log", "auditLog", "Log", "Who did what, when and why, the newest first")
             .words(&["job", "letter", "limit"])
             .at(Method::GET, get(replays::log)),
+        read("/api/v1/log/verify", "verifyAuditLog", "LogCheck", "Whether the audit log is as it was written: its chain of hashes, followed once more")
+            .slow()
+            .at(Method::GET, get(replays::verify_log)),
+        read("/api/v1/rejections", "listRejections", "Rejections", "Requests that the edge refused, a sample of them, the newest first")
+            .words(&rejections::FILTER)
+            .words(&["before"])
+            .at(Method::GET, get(rejections::list)),
+        read("/api/v1/rejection-groups", "listRejectionGroups", "RejectionGroups", "Refused requests by source and code, the most refused first")
+            .words(&rejections::FILTER)
+            .at(Method::GET, get(rejections::groups)),
+        read("/api/v1/rejections/{id}", "showRejection", "RejectionDetail", "Everything that is kept of one refused request")
+            .at(Method::GET, get(rejections::show)),
+        read("/api/v1/rejections/{id}/explain", "explainRejection", "RejectionExplanation", "Why it was refused: which known mistake fits its signature, and what to do")
+            .at(Method::GET, get(rejections::explain)),
         read("/api/v1/trace", "trace", "Trace", "What happened to an event id, entity key or traceparent")
             .words(&["q"])
             .at(Method::GET, get(dead_letters::trace)),
@@ -164,7 +196,7 @@ pub(super) fn all() -> Vec<Endpoint> {
 }
 
 /// What is taken and answered, field by field: a name, its type, and `?` when it may be null. `Name*` is a list of a schema's.
-const SCHEMAS: [(&str, &str); 25] = [
+const SCHEMAS: [(&str, &str); 34] = [
     (
         "Letters",
         "letters Letter*, total integer?, last_settled_at time?",
@@ -173,14 +205,15 @@ const SCHEMAS: [(&str, &str); 25] = [
         "Letter",
         "id integer, state string, group integer, stage string, code string, source string, event_type string, event_id string?, \
          entity_key string?, detail string, consumer_group string, disposition string, attempts integer, replay_count integer, \
-         first_failed_at time, last_failed_at time, origin string, edited boolean, job string?, resolution string?, reason string?",
+         first_failed_at time, last_failed_at time, origin string, edited boolean, job string?, resolution string?, reason string?, \
+         unproven string?, genuine_by string?, genuine_reason string?",
     ),
     (
         "LetterDetail",
         "id integer, state string, group integer, stage string, code string, source string, event_type string, event_id string?, \
          entity_key string?, detail string, consumer_group string, disposition string, attempts integer, replay_count integer, \
          first_failed_at time, last_failed_at time, origin string, edited boolean, job string?, resolution string?, reason string?, \
-         family string, trace_id string?, dlq array, key string?, value object, value_sha256 string?, headers array, \
+         unproven string?, genuine_by string?, genuine_reason string?, family string, trace_id string?, dlq array, key string?, value object, value_sha256 string?, headers array, \
          service_version string?, failures Failure*, edits Edit*",
     ),
     (
@@ -210,9 +243,10 @@ const SCHEMAS: [(&str, &str); 25] = [
     ("Value", "text string"),
     ("Edited", "changed integer, unchanged integer"),
     ("Discarded", "discarded integer"),
+    ("Genuine", "genuine integer"),
     (
         "Job",
-        "id string, state string, selection Selection, reason string, created_by string, created_at time, policy string?, \
+        "id string, kind string, state string, selection Selection, reason string, created_by string, created_at time, policy string?, \
          approved_by string?, needs_confirmation boolean, needs_approval boolean, rate number, blocked string?, started_at time?, \
          finished_at time?, items integer, by_state object, by_code object, eta_seconds number?, no_role boolean",
     ),
@@ -220,26 +254,33 @@ const SCHEMAS: [(&str, &str); 25] = [
     ("Items", "items Item*"),
     (
         "Item",
-        "letter integer, event_id string?, state string, code string?, detail string?, would string?, would_code string?, \
+        "letter integer?, raw string?, event_id string?, state string, code string?, detail string?, would string?, would_code string?, \
          would_detail string?",
     ),
     (
         "DryRun",
-        "job string, would_store integer, would_be_duplicate integer, would_process integer, would_fail integer, would_fail_by_code object, \
+        "job string, kind string, would_store integer, would_be_duplicate integer, would_be_filtered integer, would_retype integer, would_be_unchanged integer, would_process integer, would_fail integer, would_fail_by_code object, \
          samples DryRunItem*",
     ),
     (
         "DryRunItem",
-        "letter integer, would string, code string?, detail string?, row any, diff any",
+        "letter integer?, raw string?, event_id string?, would string, code string?, detail string?, row any, diff any",
     ),
     ("Log", "entries LogEntry*"),
     (
-        "LogEntry",
-        "at time, who string, action string, job string?, letter integer?, reason string, counts any",
+        "LogCheck",
+        "entries integer, seq integer?, hash string?, broken object?",
     ),
-    ("Trace", "asked string, stories Story*, truncated boolean"),
     (
-        "Story",
+        "LogEntry",
+        "seq integer, hash string, at time, who string, action string, job string?, letter integer?, reason string, counts any",
+    ),
+    (
+        "Trace",
+        "asked string, stories Timeline*, truncated boolean",
+    ),
+    (
+        "Timeline",
         "event_id string?, source string?, entity_key string?, trace_id string?, fate string, steps Step*, signature string?, \
          verified_again string?",
     ),
@@ -247,10 +288,33 @@ const SCHEMAS: [(&str, &str); 25] = [
         "Step",
         "at time, what string, place string, detail string, delay_seconds number",
     ),
+    ("Rejections", "rejections Rejection*"),
+    (
+        "Rejection",
+        "id integer, at time, source string, code string, status integer, detail string, scheme string?, peer string, user_agent string?, \
+         skew_seconds integer?, body_bytes integer?, body_sha256 string?, trace_id string?, left_out integer, captured boolean",
+    ),
+    (
+        "RejectionDetail",
+        "id integer, at time, source string, code string, status integer, detail string, scheme string?, peer string, user_agent string?, \
+         skew_seconds integer?, body_bytes integer?, body_sha256 string?, trace_id string?, left_out integer, captured boolean, \
+         parts SignaturePart*, captured_until time?, method string?, query string?, headers array, body string?, body_base64 string?",
+    ),
+    ("SignaturePart", "header string, times integer"),
+    ("RejectionGroups", "groups RejectionGroup*"),
+    (
+        "RejectionGroup",
+        "source string, code string, kept integer, refused integer, peers integer, first_seen time, last_seen time, sample integer",
+    ),
+    (
+        "RejectionExplanation",
+        "rejection integer, source string, code string, detail string, mistake string?, meaning string?, shown_by string?, certain boolean, \
+         tried array, limits array, next array",
+    ),
     (
         "Audit",
-        "topic string, at time, partitions array, records integer, stored integer, duplicate integer, dead_lettered object, \
-         in_flight integer, gaps integer, double_fates integer, findings Finding*, checkpoint_age_seconds number?",
+        "topic string, at time, partitions array, records integer, stored integer, duplicate integer, filtered integer, dead_lettered object, \
+         in_flight integer, unseen integer, absent integer, gaps integer, double_fates integer, findings Finding*, checkpoint_age_seconds number?",
     ),
     (
         "Finding",
@@ -271,8 +335,10 @@ pub(super) fn schemas() -> Value {
                 "contains": {"type": "string"}, "limit": {"type": "integer", "minimum": 0}}},
         "NewValue": request(&["text"], &json!({"text": {"type": "string"}, "reason": {"type": "string"}})),
         "Patch": request(&["selection", "patch"], &json!({"selection": reference("Selection"), "reason": {"type": "string"},
-            "patch": {"type": "array", "description": "RFC 6902"}, "yes": {"type": "boolean"}})),
+            "patch": {"type": "array", "description": "RFC 6902"},
+            "yes": {"type": "boolean", "description": "However many are selected, and although one id is written into several"}})),
         "Discard": request(&["selection", "reason"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}, "yes": {"type": "boolean"}})),
+        "Vouch": request(&["selection", "reason"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}, "yes": {"type": "boolean"}})),
         "Plan": request(&["selection"], &json!({"selection": reference("Selection"), "reason": {"type": "string"}})),
         "Apply": request(&[], &json!({"rate": {"type": ["number", "null"], "description": "Records a second"}, "yes": {"type": "boolean"}})),
         "Lines": {"type": "string", "description": "One dead letter per line, JSON"},

@@ -1,13 +1,14 @@
-//! Replays over HTTP: planned, tried, applied, approved, paused, stopped, listed. And the audit log.
+//! Replays and revalidations over HTTP: planned, tried, applied, approved, paused, stopped, listed. And the audit log.
 
 use super::dead_letters::clean;
 use super::input::{Body, Key, Named, Query, without_nul};
 use super::problem::ApiProblem;
 use super::tokens::Who;
+use crate::audit_log;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{DryRun, ItemState, Job, Selection};
-use crate::replay::{dry_run, jobs};
+use crate::model::{AuditLogCheck, DryRun, ItemState, Job, Selection};
+use crate::replay::{dry_run, jobs, revalidation};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -38,6 +39,15 @@ pub(super) struct Plan {
     reason: String,
 }
 
+impl Plan {
+    fn checked(self, query: Query) -> Result<Self, ApiProblem> {
+        query.end()?;
+        without_nul("reason", &self.reason)?;
+        clean(&self.selection)?;
+        Ok(self)
+    }
+}
+
 pub(super) async fn plan(
     State(context): State<Context>,
     who: Who,
@@ -45,20 +55,21 @@ pub(super) async fn plan(
     Key(key): Key,
     Body(asked): Body<Plan>,
 ) -> Answer<Job> {
-    query.end()?;
-    without_nul("reason", &asked.reason)?;
-    clean(&asked.selection)?;
-    Ok(Json(
-        jobs::plan(
-            &context,
-            &who.0,
-            &asked.selection,
-            &asked.reason,
-            &key,
-            None,
-        )
-        .await?,
-    ))
+    let Plan { selection, reason } = asked.checked(query)?;
+    let job = jobs::plan(&context, &who.0, &selection, &reason, &key, None).await?;
+    Ok(Json(job))
+}
+
+pub(super) async fn plan_revalidation(
+    State(context): State<Context>,
+    who: Who,
+    query: Query,
+    Key(key): Key,
+    Body(asked): Body<Plan>,
+) -> Answer<Job> {
+    let Plan { selection, reason } = asked.checked(query)?;
+    let job = revalidation::plan(&context, &who.0, &selection, &reason, &key).await?;
+    Ok(Json(job))
 }
 
 pub(super) async fn dry_run(
@@ -172,6 +183,14 @@ pub(super) async fn history(State(context): State<Context>, mut query: Query) ->
     Ok(Json(
         json!({"replays": jobs::history(&context, limit).await?}),
     ))
+}
+
+pub(super) async fn verify_log(
+    State(context): State<Context>,
+    query: Query,
+) -> Answer<AuditLogCheck> {
+    query.end()?;
+    Ok(Json(audit_log::verify(&context).await?))
 }
 
 pub(super) async fn log(State(context): State<Context>, mut query: Query) -> Answer<Value> {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// For people and their scripts: more connections than this are a mistake.
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
     connections: 256,
     drain: Duration::from_secs(10),
 };

@@ -6,6 +6,7 @@ use crate::model::Format;
 use contracts::kafka::headers::{self as h, dlq};
 use contracts::pipeline::Pipeline;
 use std::borrow::Cow;
+use store::raw_topic::RawTopic;
 
 /// Name and value of one header; none is Kafka's null.
 pub type Header<'a> = (&'a str, Option<&'a [u8]>);
@@ -59,11 +60,15 @@ pub struct DeadLetterHeaders<'a> {
 
 /// Reads headers, whatever they are.
 #[must_use]
-pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> DeadLetterHeaders<'a> {
+pub fn read<'a>(
+    headers: &[Header<'a>],
+    pipeline: &'a Pipeline,
+    raw_topic: &RawTopic,
+) -> DeadLetterHeaders<'a> {
     let has = |wanted: fn(&str) -> bool| headers.iter().any(|(name, _)| wanted(name));
     let headers = HeaderLookup(headers);
     if has(|name| name == dlq::CODE || name == dlq::STAGE) {
-        ours(&headers, pipeline)
+        ours(&headers, pipeline, raw_topic)
     } else {
         DeadLetterHeaders {
             family: Format::Unknown,
@@ -77,17 +82,24 @@ pub fn read<'a>(headers: &[Header<'a>], pipeline: &'a Pipeline) -> DeadLetterHea
     }
 }
 
-fn ours<'a>(headers: &HeaderLookup<'_, 'a>, pipeline: &'a Pipeline) -> DeadLetterHeaders<'a> {
+fn ours<'a>(
+    headers: &HeaderLookup<'_, 'a>,
+    pipeline: &'a Pipeline,
+    raw_topic: &RawTopic,
+) -> DeadLetterHeaders<'a> {
     let stage = headers.text(dlq::STAGE).unwrap_or_default();
     let group = headers.text(dlq::GROUP).unwrap_or_default();
     let failed = headers.position([dlq::ERRORS_TOPIC, dlq::ERRORS_PARTITION, dlq::ERRORS_OFFSET]);
-    let raw = headers.text(h::RAW).and_then(|text| {
-        let (partition, offset) = text.split_once(':')?;
-        RecordPosition::new(
-            pipeline.raw.as_str().into(),
-            partition.parse().ok()?,
-            offset.parse().ok()?,
-        )
+    let raw = headers.last(h::RAW).and_then(|value| {
+        let raw = raw_topic.position(h::RawCoordinates::parse(value)?);
+        Some(RecordPosition {
+            topic: match &*raw.epoch {
+                "" => pipeline.raw.as_str().into(),
+                epoch => [&pipeline.raw, epoch].concat().into(),
+            },
+            partition: raw.partition,
+            offset: raw.offset,
+        })
     });
     // The stages on the path that every event takes together give it one fate; others have a dead letter of their own of it.
     let on_path = pipeline

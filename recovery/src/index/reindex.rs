@@ -14,6 +14,7 @@ use runtime::admin::{OwnedRecord, Tail};
 use runtime::consumer::StageError;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use store::parts::Parts;
 use tokio::sync::mpsc;
 
 /// Records and bytes written at once. As many again may wait to be.
@@ -58,16 +59,13 @@ pub async fn reindex(
     let (batches, mut inbox) = mpsc::channel::<Vec<OwnedRecord>>(1);
     let from = topic.clone();
     let reading = tokio::task::spawn_blocking(move || read(&kafka, &from, &batches));
-    let mut found = Reindexed::default();
+    let (mut found, mut parts) = (Reindexed::default(), Parts::default());
     while let Some(batch) = inbox.recv().await {
         let dead: Vec<DeadLetterRecord<'_>> = batch
             .iter()
             .map(|record| DeadLetterRecord::owned(&topic, record))
             .collect();
-        let written = index_with_retries(&mut indexer, &dead).await?;
-        found.records += batch.len() as u64;
-        found.new += written.new.len() as u64;
-        found.further += (written.again.len() + written.copies.len()) as u64;
+        index_with_retries(&mut indexer, &mut parts, &dead, &mut found).await?;
         progress(&found);
     }
     let read = reading
@@ -78,7 +76,7 @@ pub async fn reindex(
             "{topic} cannot be read to its end: {error:#}; run it again"
         ))
     })?;
-    found.resolved = mark_resolved(context).await?;
+    found.resolved = mark_resolved(context, "reindex").await?;
     progress(&found);
     let counts = serde_json::to_value(found).unwrap_or_default();
     let mut connection = context.pool.acquire().await?;
@@ -96,7 +94,7 @@ pub async fn reindex(
 }
 
 /// Marks open dead letters resolved whose events are stored.
-async fn mark_resolved(context: &Context) -> Result<u64, RecoveryError> {
+pub(crate) async fn mark_resolved(context: &Context, by: &str) -> Result<u64, RecoveryError> {
     let persistence = persistence_views::is_there(&context.pool).await?;
     let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM dead_letters")
         .fetch_one(&context.pool)
@@ -107,6 +105,7 @@ async fn mark_resolved(context: &Context) -> Result<u64, RecoveryError> {
             .bind(from)
             .bind(from + MARK_BATCH)
             .bind(&context.pipeline.raw)
+            .bind(by)
             .execute(&context.pool)
             .await?
             .rows_affected();
@@ -145,20 +144,27 @@ fn read(
 
 async fn index_with_retries(
     indexer: &mut Indexer,
+    parts: &mut Parts<()>,
     dead: &[DeadLetterRecord<'_>],
-) -> Result<crate::index::write::Written, StageError> {
+    found: &mut Reindexed,
+) -> Result<(), StageError> {
+    let place = |dead: &DeadLetterRecord<'_>| (dead.topic.to_owned(), dead.partition, dead.offset);
     let mut retries = 0;
     loop {
-        let indexed = tokio::time::timeout(store::DEADLINE, indexer.index(dead))
-            .await
-            .unwrap_or_else(|_| Err(store::silent()));
-        match indexed {
+        let indexed = parts.settle(dead, place, async |_, part| {
+            let written = indexer.index(part).await?;
+            found.records += part.len() as u64;
+            found.new += written.new.len() as u64;
+            found.further += (written.again.len() + written.copies.len()) as u64;
+            Ok(vec![(); part.len()])
+        });
+        match indexed.await {
             Err(error) if !error.must_stop() && retries < RETRIES => {
                 tracing::warn!(event = "reindex_waits", %error);
                 retries += 1;
                 tokio::time::sleep(PAUSE).await;
             }
-            other => return other,
+            other => return other.map(drop),
         }
     }
 }

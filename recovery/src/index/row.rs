@@ -8,10 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::json::push_text;
 use contracts::kafka::headers as h;
 use contracts::pipeline::Pipeline;
+use contracts::webhook::unproven::Unproven;
 use runtime::admin::OwnedRecord;
 use runtime::consumer::Record;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
+use store::raw_topic::RawTopic;
 
 /// Longest text in an index, in bytes: PostgreSQL refuses an index entry above a third of a page.
 pub(crate) const NAME_BYTES: usize = 500;
@@ -54,6 +56,14 @@ impl<'a> DeadLetterRecord<'a> {
             value: payload,
             headers: record.headers().collect(),
         }
+    }
+
+    /// The raw topic its `ef.raw` names, by its id.
+    pub(crate) fn raw_topic_id(&self) -> Option<&'a str> {
+        let named = self.headers.iter().filter(|(name, _)| *name == h::RAW);
+        named
+            .filter_map(|(_, value)| h::RawCoordinates::parse((*value)?))
+            .find_map(|raw| raw.topic_id)
     }
 
     pub(crate) fn owned(topic: &'a str, record: &'a OwnedRecord) -> Self {
@@ -110,15 +120,17 @@ pub(crate) struct DeadLetterRow<'a> {
     pub(crate) value_sha256: Option<Vec<u8>>,
     /// JSON: `[[name, text or null or {"base64": ...}], ...]`
     pub(crate) headers: String,
+    pub(crate) unproven: Option<Unproven>,
 }
 
 impl<'a> DeadLetterRow<'a> {
     pub(crate) fn new(
         dead: &DeadLetterRecord<'a>,
         pipeline: &'a Pipeline,
+        raw_topic: &RawTopic,
         sniffed: Sniffed<'a>,
     ) -> Self {
-        let headers = dead_letter_headers::read(&dead.headers, pipeline);
+        let headers = dead_letter_headers::read(&dead.headers, pipeline, raw_topic);
         let DeadLetterHeaders {
             family,
             stage,
@@ -195,10 +207,7 @@ impl<'a> DeadLetterRow<'a> {
                 .map(Cow::Borrowed)
                 .or(sniffed.event_id)
                 .map(|id| name(id, NAME_BYTES)),
-            entity_key: dead
-                .key
-                .and_then(|key| std::str::from_utf8(key).ok())
-                .map(|key| name(key.into(), NAME_BYTES)),
+            entity_key: entity_key(dead.key),
             trace_id: text(h::TRACEPARENT)
                 .and_then(runtime::traceparent::trace_id)
                 .map(Cow::Borrowed),
@@ -207,6 +216,7 @@ impl<'a> DeadLetterRow<'a> {
             value_bytes: dead.value.map(length),
             value_sha256: dead.value.map(|value| Sha256::digest(value).to_vec()),
             headers: json(&dead.headers),
+            unproven: Unproven::of(dead.headers.iter().copied()),
         }
     }
 
@@ -258,6 +268,12 @@ impl<'a> DeadLetterRow<'a> {
             ..self.clone()
         }
     }
+}
+
+/// What a dead letter is found by, of the key of its record.
+pub(crate) fn entity_key(key: Option<&[u8]>) -> Option<Cow<'_, str>> {
+    let key = std::str::from_utf8(key?).ok()?;
+    Some(name(key.into(), NAME_BYTES))
 }
 
 fn length(bytes: &[u8]) -> i32 {

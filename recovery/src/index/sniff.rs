@@ -162,7 +162,7 @@ impl Schemas {
         Sniffed {
             event_id: text(event.event_id),
             event_type: text(event.event_type),
-            source: text(event.source),
+            source: None,
         }
     }
 }

@@ -3,13 +3,15 @@
 use super::row::DeadLetterRow;
 use crate::metrics as names;
 use crate::replay::state::FAIL_AGAIN;
+use contracts::webhook::unproven::Unproven;
 use runtime::consumer::StageError;
+use serde_json::Value;
 use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::query::Query;
 use sqlx::{FromRow, PgConnection, Postgres, Transaction};
 use std::collections::{HashMap, HashSet};
-use store::bisect;
 use store::fault::{classify, is_row_fault, sqlstate};
+use store::refused::{self, Cell, Refusal, Refusals};
 
 /// Partition and offset in the dead-letter topic.
 pub(crate) type DlqPosition = (i32, i64);
@@ -28,13 +30,6 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    fn add(&mut self, other: Self) {
-        self.new.extend(other.new);
-        self.again.extend(other.again);
-        self.copies.extend(other.copies);
-        self.sanitized += other.sanitized;
-    }
-
     pub(crate) fn count(&self) {
         metrics::counter!(names::INDEXED).increment(self.new.len() as u64);
         metrics::counter!(names::FAILED_AGAIN).increment(self.again.len() as u64);
@@ -45,7 +40,7 @@ impl Written {
 
 /// Writes rows in a transaction that is left open, for whatever must be committed with them.
 ///
-/// A row PostgreSQL refuses for its content is found by halving, and written without its texts: nothing is too broken to be indexed.
+/// A row PostgreSQL refuses for its content is written without its texts: nothing is too broken to be indexed.
 pub(crate) async fn write<'p>(
     pool: &'p PgPool,
     rows: &[DeadLetterRow<'_>],
@@ -53,16 +48,18 @@ pub(crate) async fn write<'p>(
     if let Some(flood) = write_new(pool, rows).await? {
         return Ok(flood);
     }
-    let (transaction, parts) = bisect::apply(
+    refused::apply(
         pool,
         rows,
-        |connection, rows| Box::pin(apply(connection, rows)),
-        |connection, row, refusal| Box::pin(apply_sanitized(connection, row, refusal.message)),
+        |connection, rows| {
+            Box::pin(async move {
+                let rows: Vec<Value> = rows.iter().map(document).collect();
+                refused::refusals(connection, INSERT_ONE, &rows).await
+            })
+        },
+        |connection, rows, refusals| Box::pin(apply_readable(connection, rows, refusals)),
     )
-    .await?;
-    let mut written = Written::default();
-    parts.into_iter().for_each(|part| written.add(part));
-    Ok((transaction, written))
+    .await
 }
 
 /// Nearly every batch is new through and through, and costs a third less without the question what of it is there. None when it is not so.
@@ -93,21 +90,33 @@ async fn write_new<'p>(
     }
 }
 
-/// A row PostgreSQL refuses, without its texts.
-async fn apply_sanitized(
+/// Applies rows, those that PostgreSQL refuses without their texts.
+async fn apply_readable(
     connection: &mut PgConnection,
-    row: &DeadLetterRow<'_>,
-    problem: String,
+    rows: &[DeadLetterRow<'_>],
+    refusals: &Refusals,
 ) -> Result<Written, sqlx::Error> {
-    tracing::warn!(
-        event = "row_sanitized",
-        partition = row.dlq.0,
-        offset = row.dlq.1,
-        problem
-    );
-    let written = apply(connection, &[row.plain(&problem)]).await?;
+    if refusals.iter().all(Option::is_none) {
+        return apply(connection, rows).await;
+    }
+    let (mut readable, mut sanitized) = (Vec::with_capacity(rows.len()), 0);
+    for (row, refusal) in rows.iter().zip(refusals) {
+        let Some(Refusal { message, .. }) = refusal else {
+            readable.push(row.clone());
+            continue;
+        };
+        tracing::warn!(
+            event = "row_sanitized",
+            partition = row.dlq.0,
+            offset = row.dlq.1,
+            problem = message
+        );
+        readable.push(row.plain(message));
+        sanitized += 1;
+    }
+    let written = apply(connection, &readable).await?;
     Ok(Written {
-        sanitized: 1,
+        sanitized,
         ..written
     })
 }
@@ -117,7 +126,7 @@ macro_rules! columns {
     () => {
         "group_id, origin_topic, origin_partition, origin_offset, origin_group, family, dlq_partition, dlq_offset, consumer_group, \
          failed_topic, failed_partition, failed_offset, detail, disposition, attempts, replay_count, first_failed_at, last_failed_at, \
-         received_at, service_version, event_id, entity_key, trace_id, key, value, value_bytes, value_sha256, headers, kept_bytes"
+         received_at, service_version, event_id, entity_key, trace_id, key, value, value_bytes, value_sha256, headers, kept_bytes, unproven"
     };
 }
 
@@ -127,10 +136,21 @@ macro_rules! batch {
             "UNNEST($1::bigint[], $2::text[], $3::integer[], $4::bigint[], $5::text[], $6::text[], $7::integer[], $8::bigint[], $9::text[], \
              $10::text[], $11::integer[], $12::bigint[], $13::text[], $14::text[], $15::integer[], $16::integer[], $17::timestamptz[], \
              $18::timestamptz[], $19::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bytea[], $25::bytea[], \
-             $26::integer[], $27::bytea[], $28::text[], $29::integer[]) AS b (",
+             $26::integer[], $27::bytea[], $28::text[], $29::integer[], $30::text[]) AS b (",
             columns!(),
             ")"
         )
+    };
+}
+
+/// The batch of one row, which is JSON.
+macro_rules! one {
+    () => {
+        "json_to_record($1::json) AS b (group_id bigint, origin_topic text, origin_partition integer, origin_offset bigint, origin_group text, \
+         family text, dlq_partition integer, dlq_offset bigint, consumer_group text, failed_topic text, failed_partition integer, \
+         failed_offset bigint, detail text, disposition text, attempts integer, replay_count integer, first_failed_at timestamptz, \
+         last_failed_at timestamptz, received_at timestamptz, service_version text, event_id text, entity_key text, trace_id text, key bytea, \
+         value bytea, value_bytes integer, value_sha256 bytea, headers text, kept_bytes integer, unproven text)"
     };
 }
 
@@ -141,26 +161,27 @@ macro_rules! same_origin {
     };
 }
 
-macro_rules! insert {
-    () => {
+macro_rules! insert_from {
+    ($rows:ident) => {
         concat!(
             "INSERT INTO dead_letters (",
             columns!(),
             ") SELECT group_id, origin_topic, origin_partition, origin_offset, origin_group, family, dlq_partition, dlq_offset, \
              consumer_group, failed_topic, failed_partition, failed_offset, detail, disposition, attempts, replay_count, first_failed_at, \
              last_failed_at, received_at, service_version, event_id, entity_key, trace_id, key, value, value_bytes, value_sha256, \
-             headers::json, kept_bytes FROM ",
-            batch!()
+             headers::json, kept_bytes, unproven FROM ",
+            $rows!()
         )
     };
 }
 
 /// For a batch of which nothing is there: a flood.
-const INSERT_NEW: &str = insert!();
+const INSERT_NEW: &str = insert_from!(batch);
 const INSERT: &str = concat!(
-    insert!(),
+    insert_from!(batch),
     " ON CONFLICT DO NOTHING RETURNING dlq_partition, dlq_offset"
 );
+const INSERT_ONE: &str = concat!(insert_from!(one), " ON CONFLICT DO NOTHING");
 
 /// Rows that will be changed are locked before groups are, as by everyone else who changes dead letters.
 const LOCK: &str = concat!(
@@ -191,7 +212,7 @@ const REPLACE: &str = concat!(
          last_failed_at = b.last_failed_at, service_version = b.service_version, event_id = coalesce(b.event_id, d.event_id),
          entity_key = coalesce(b.entity_key, d.entity_key), trace_id = coalesce(b.trace_id, d.trace_id), key = b.key, value = b.value,
          value_bytes = b.value_bytes, value_sha256 = b.value_sha256, headers = b.headers::json, kept_bytes = b.kept_bytes,
-         dropped_at = NULL, edit_id = NULL,
+         unproven = coalesce(b.unproven, d.unproven), dropped_at = NULL, edit_id = NULL,
          state = CASE WHEN d.state IN ('resolved', 'discarded') THEN d.state ELSE 'open' END
      FROM ",
     batch!(),
@@ -215,51 +236,51 @@ const KEEP_COPIES: &str = concat!(
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-fn bind<'q>(statement: &'static str, rows: &[&DeadLetterRow<'_>]) -> Statement<'q> {
-    macro_rules! column {
-        (|$row:ident| $value:expr) => {
-            rows.iter().map(|$row| $value).collect::<Vec<_>>()
-        };
-    }
-    sqlx::query(statement)
-        .bind(column!(|row| row.group_id))
-        .bind(column!(|row| &*row.origin.topic))
-        .bind(column!(|row| row.origin.partition))
-        .bind(column!(|row| row.origin.offset))
-        .bind(column!(|row| &*row.origin_group))
-        .bind(column!(|row| row.family))
-        .bind(column!(|row| row.dlq.0))
-        .bind(column!(|row| row.dlq.1))
-        .bind(column!(|row| &*row.consumer_group))
-        .bind(column!(|row| row
-            .failed
-            .as_ref()
-            .map(|failed| &*failed.topic)))
-        .bind(column!(|row| row
-            .failed
-            .as_ref()
-            .map(|failed| failed.partition)))
-        .bind(column!(|row| row
-            .failed
-            .as_ref()
-            .map(|failed| failed.offset)))
-        .bind(column!(|row| &*row.detail))
-        .bind(column!(|row| &*row.disposition))
-        .bind(column!(|row| row.attempts))
-        .bind(column!(|row| row.replay_count))
-        .bind(column!(|row| row.first_failed_at))
-        .bind(column!(|row| row.last_failed_at))
-        .bind(column!(|row| row.received_at))
-        .bind(column!(|row| row.service_version.as_deref()))
-        .bind(column!(|row| row.event_id.as_deref()))
-        .bind(column!(|row| row.entity_key.as_deref()))
-        .bind(column!(|row| row.trace_id.as_deref()))
-        .bind(column!(|row| row.key.as_deref()))
-        .bind(column!(|row| row.value.as_deref()))
-        .bind(column!(|row| row.value_bytes))
-        .bind(column!(|row| row.value_sha256.as_deref()))
-        .bind(column!(|row| row.headers.as_str()))
-        .bind(column!(|row| row.kept_bytes()))
+macro_rules! values {
+    ($($name:ident: |$row:ident| $value:expr;)+) => {
+        fn bind<'q>(statement: &'static str, rows: &[&DeadLetterRow<'_>]) -> Statement<'q> {
+            sqlx::query(statement)$(.bind(rows.iter().map(|$row| $value).collect::<Vec<_>>()))+
+        }
+
+        /// The row as [`INSERT_ONE`] takes it.
+        fn document(row: &DeadLetterRow<'_>) -> Value {
+            let fields = [$((stringify!($name).to_owned(), { let $row = row; Cell::json($value) })),+];
+            Value::Object(fields.into_iter().collect())
+        }
+    };
+}
+
+values! {
+    group_id: |row| row.group_id;
+    origin_topic: |row| &*row.origin.topic;
+    origin_partition: |row| row.origin.partition;
+    origin_offset: |row| row.origin.offset;
+    origin_group: |row| &*row.origin_group;
+    family: |row| row.family.as_str();
+    dlq_partition: |row| row.dlq.0;
+    dlq_offset: |row| row.dlq.1;
+    consumer_group: |row| &*row.consumer_group;
+    failed_topic: |row| row.failed.as_ref().map(|failed| &*failed.topic);
+    failed_partition: |row| row.failed.as_ref().map(|failed| failed.partition);
+    failed_offset: |row| row.failed.as_ref().map(|failed| failed.offset);
+    detail: |row| &*row.detail;
+    disposition: |row| &*row.disposition;
+    attempts: |row| row.attempts;
+    replay_count: |row| row.replay_count;
+    first_failed_at: |row| row.first_failed_at;
+    last_failed_at: |row| row.last_failed_at;
+    received_at: |row| row.received_at;
+    service_version: |row| row.service_version.as_deref();
+    event_id: |row| row.event_id.as_deref();
+    entity_key: |row| row.entity_key.as_deref();
+    trace_id: |row| row.trace_id.as_deref();
+    key: |row| row.key.as_deref();
+    value: |row| row.value.as_deref();
+    value_bytes: |row| row.value_bytes;
+    value_sha256: |row| row.value_sha256.as_deref();
+    headers: |row| row.headers.as_str();
+    kept_bytes: |row| row.kept_bytes();
+    unproven: |row| row.unproven.map(Unproven::as_str);
 }
 
 async fn apply(

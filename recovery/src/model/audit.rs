@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 text_enum! {
-    /// What is wrong with a raw record.
+    /// What is wrong with a raw record, or with its topic.
     FindingKind {
         /// It has no fate
         Gap = "gap",
         /// It has two
         DoubleFate = "double_fate",
+        /// Its partition ends before an offset that was accounted for
+        EndBehind = "end_behind",
+        /// Of the topic as a whole: Kafka may remove records before anybody has read them
+        Compacted = "compacted",
     }
 }
 
@@ -27,9 +31,17 @@ pub struct Audit {
     pub records: i64,
     pub stored: i64,
     pub duplicate: i64,
+    #[serde(default)]
+    pub filtered: i64,
     /// By state
     pub dead_lettered: BTreeMap<DeadLetterState, i64>,
     pub in_flight: i64,
+    /// Offsets that were gone from the topic when the audit first looked at it: nothing is known of them
+    #[serde(default)]
+    pub unseen: i64,
+    /// Offsets without a record: markers and aborted records of transactions
+    #[serde(default)]
+    pub absent: i64,
     pub gaps: i64,
     pub double_fates: i64,
     /// The first hundred

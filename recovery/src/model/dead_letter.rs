@@ -73,6 +73,12 @@ pub struct DeadLetter {
     /// Once resolved
     pub resolution: Option<Resolution>,
     pub reason: Option<String>,
+    /// What its edge could not prove: stale or unverified
+    pub unproven: Option<String>,
+    /// Who said that the vendor sent it although it was not verified
+    pub genuine_by: Option<String>,
+    /// How they know
+    pub genuine_reason: Option<String>,
 }
 
 /// A value's bytes as people can read them.

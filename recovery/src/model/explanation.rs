@@ -13,7 +13,7 @@ pub struct Explanation {
     pub meaning: String,
     /// What the stage said
     pub detail: String,
-    /// Where in the JSON, as a pointer; what is there; the rule it breaks
+    /// Where in the JSON, as a pointer; what is there, or the object that lacks it, bounded; the rule it breaks
     pub pointer: Option<String>,
     pub value: Option<String>,
     pub rule: Option<String>,

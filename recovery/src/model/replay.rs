@@ -6,6 +6,27 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 text_enum! {
+    /// What a job sends.
+    JobKind {
+        /// Dead letters, to the stage that failed
+        Replay = "replay",
+        /// Raw records of stored events, to be validated by today's contracts
+        Revalidation = "revalidation",
+    }
+}
+
+impl JobKind {
+    /// One of its items, in words.
+    #[must_use]
+    pub fn item(self) -> &'static str {
+        match self {
+            Self::Replay => "dead letter",
+            Self::Revalidation => "event",
+        }
+    }
+}
+
+text_enum! {
     /// Where a replay stands.
     JobState {
         /// Its dead letters are frozen; nothing is sent
@@ -34,6 +55,10 @@ text_enum! {
         Stored = "stored",
         /// Its event was stored before
         Duplicate = "duplicate",
+        /// A rule of its source says that it is not wanted
+        Filtered = "filtered",
+        /// Its row is typed by another contract now
+        Retyped = "retyped",
         /// A stage beside the path to a row has read it, and it is no dead letter again
         Processed = "processed",
         /// A dead letter again, or impossible to send
@@ -50,6 +75,12 @@ text_enum! {
         Store = "store",
         /// The same content as a row
         Duplicate = "duplicate",
+        /// A rule of its source would filter it
+        Filter = "filter",
+        /// Its row would be typed by a contract that says more
+        Retype = "retype",
+        /// Its row would stay as it is
+        Unchanged = "unchanged",
         /// A stage beside the path to a row can read it; only a replay shows whether it takes it
         Process = "process",
         /// A dead letter again
@@ -57,12 +88,15 @@ text_enum! {
     }
 }
 
-/// A replay.
+/// A replay or a revalidation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Job {
     pub id: String,
+    #[serde(default = "of_dead_letters")]
+    pub kind: JobKind,
     pub state: JobState,
+    /// Of a revalidation: of stored events, by source, event type and when the edge received them
     pub selection: Selection,
     pub reason: String,
     pub created_by: String,
@@ -90,11 +124,20 @@ pub struct Job {
     pub no_role: bool,
 }
 
-/// One dead letter of a replay.
+/// What all jobs of an older role are.
+fn of_dead_letters() -> JobKind {
+    JobKind::Replay
+}
+
+/// One dead letter of a replay, or one event of a revalidation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 #[allow(missing_docs)]
 pub struct JobItem {
-    pub letter: i64,
+    /// Of a replay
+    pub letter: Option<i64>,
+    /// Of a revalidation: the raw record, `partition:offset`
+    #[serde(default)]
+    pub raw: Option<String>,
     pub event_id: Option<String>,
     pub state: ItemState,
     pub code: Option<String>,
@@ -110,8 +153,18 @@ pub struct JobItem {
 #[allow(missing_docs)]
 pub struct DryRun {
     pub job: String,
+    #[serde(default = "of_dead_letters")]
+    pub kind: JobKind,
     pub would_store: i64,
     pub would_be_duplicate: i64,
+    #[serde(default)]
+    pub would_be_filtered: i64,
+    /// Rows that would be typed by a contract that says more
+    #[serde(default)]
+    pub would_retype: i64,
+    /// Rows that would stay as they are
+    #[serde(default)]
+    pub would_be_unchanged: i64,
     #[serde(default)]
     pub would_process: i64,
     pub would_fail: i64,
@@ -125,7 +178,14 @@ pub struct DryRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct DryRunSample {
-    pub letter: i64,
+    /// Of a replay
+    pub letter: Option<i64>,
+    /// Of a revalidation: the raw record, `partition:offset`
+    #[serde(default)]
+    pub raw: Option<String>,
+    /// Of a revalidation
+    #[serde(default)]
+    pub event_id: Option<String>,
     pub would: Prediction,
     pub code: Option<String>,
     pub detail: Option<String>,

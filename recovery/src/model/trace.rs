@@ -1,4 +1,4 @@
-//! The story of one event.
+//! The timeline of one event.
 
 use super::text_enum::text_enum;
 use super::{DeadLetterState, Time};
@@ -15,18 +15,24 @@ text_enum! {
         DeadLettered = "dead_lettered",
         /// A person changed the value of its dead letter
         Edited = "edited",
+        /// A person said that the vendor sent it although it was not verified
+        Genuine = "genuine",
         /// Its dead letter was sent back
         Replayed = "replayed",
         /// It is a row
         Stored = "stored",
+        /// Its row was given what another contract makes of it
+        Retyped = "retyped",
         /// The same content came again
         Duplicate = "duplicate",
+        /// A rule of its source filtered it
+        Filtered = "filtered",
         /// A person discarded its dead letter
         Discarded = "discarded",
     }
 }
 
-/// What became of an event. In JSON its text: `stored`, `duplicate`, `dead_lettered (open)`, `in_flight`.
+/// What became of an event. In JSON its text: `stored`, `duplicate`, `filtered`, `dead_lettered (open)`, `in_flight`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum TraceFate {
@@ -34,6 +40,8 @@ pub enum TraceFate {
     Stored,
     /// Only a further delivery of what is a row
     Duplicate,
+    /// A rule of its source says that it is not wanted
+    Filtered,
     /// A dead letter, in this state
     DeadLettered(DeadLetterState),
     /// None of these yet
@@ -45,6 +53,7 @@ impl std::fmt::Display for TraceFate {
         match self {
             Self::Stored => f.write_str("stored"),
             Self::Duplicate => f.write_str("duplicate"),
+            Self::Filtered => f.write_str("filtered"),
             Self::DeadLettered(state) => write!(f, "dead_lettered ({state})"),
             Self::InFlight => f.write_str("in_flight"),
         }
@@ -67,6 +76,7 @@ impl TryFrom<String> for TraceFate {
         match (text.as_str(), state) {
             ("stored", _) => Ok(Self::Stored),
             ("duplicate", _) => Ok(Self::Duplicate),
+            ("filtered", _) => Ok(Self::Filtered),
             ("in_flight", _) => Ok(Self::InFlight),
             (_, Some(state)) => state.parse().map(Self::DeadLettered),
             (_, None) => Err(format!("{text:?} is not the fate of an event")),
@@ -74,7 +84,7 @@ impl TryFrom<String> for TraceFate {
     }
 }
 
-/// One step in the story of an event.
+/// One step in the timeline of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct TraceStep {
@@ -88,10 +98,10 @@ pub struct TraceStep {
     pub delay_seconds: f64,
 }
 
-/// The story of one event.
+/// The timeline of one event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct Story {
+pub struct Timeline {
     pub event_id: Option<String>,
     pub source: Option<String>,
     pub entity_key: Option<String>,
@@ -108,7 +118,8 @@ pub struct Story {
 #[allow(missing_docs)]
 pub struct Trace {
     pub asked: String,
-    pub stories: Vec<Story>,
+    #[serde(rename = "stories")]
+    pub timelines: Vec<Timeline>,
     /// There are more than are listed
     pub truncated: bool,
 }

@@ -1,7 +1,7 @@
 //! Dead letters as JSON lines, verbatim: evidence, or a hand-over to whoever can fix their cause.
 
 use super::list::MAX_PAGE;
-use super::select;
+use super::{known, select};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, Resolution, Selection, Time};
@@ -118,6 +118,7 @@ pub async fn export(
     selection: &Selection,
     before: Option<i64>,
 ) -> Result<(Vec<String>, Option<i64>), RecoveryError> {
+    known::check(context, selection).await?;
     let limit = selection.limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
     let mut connection = context.pool.acquire().await?;
     let ids = select::page(&mut connection, selection, before, limit)

@@ -1,6 +1,6 @@
 //! Dead letters in pages, and the groups they form.
 
-use super::select;
+use super::{known, select};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetter, DeadLetterGroup, DeadLetterPage, Selection};
@@ -16,7 +16,7 @@ macro_rules! columns {
         "d.id, d.state, d.group_id AS \"group\", g.stage, g.code, g.source, g.event_type, d.event_id, d.entity_key, d.detail, \
          d.consumer_group, d.disposition, d.attempts, d.replay_count, d.first_failed_at, d.last_failed_at, \
          d.origin_topic || ':' || d.origin_partition || ':' || d.origin_offset AS origin, d.edit_id IS NOT NULL AS edited, \
-         d.job_id AS job, d.resolution, d.reason"
+         d.job_id AS job, d.resolution, d.reason, d.unproven, d.genuine_by, d.genuine_reason"
     };
 }
 pub(super) use columns;
@@ -30,6 +30,7 @@ pub async fn dead_letters(
     selection: &Selection,
     before: Option<i64>,
 ) -> Result<DeadLetterPage, RecoveryError> {
+    known::check(context, selection).await?;
     let limit = selection.limit.unwrap_or(PAGE).min(MAX_PAGE);
     let mut connection = context.pool.acquire().await?;
     let page = select::page(&mut connection, selection, before, limit).await?;
@@ -67,6 +68,7 @@ pub async fn groups(
     context: &Context,
     selection: &Selection,
 ) -> Result<Vec<DeadLetterGroup>, RecoveryError> {
+    known::check(context, selection).await?;
     let limit = i64::from(selection.limit.unwrap_or(MAX_PAGE));
     let mut query = QueryBuilder::new(
         "SELECT g.id, g.stage, g.code, g.source, g.event_type, g.open, g.replaying, g.resolved, g.discarded, g.first_seen, \

@@ -5,7 +5,6 @@ use crate::envelope;
 use crate::model::Payload;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use contracts::avro::framing;
 use std::time::Duration;
 
 /// Longest wait for the registry; then the bytes are shown as they are.
@@ -20,10 +19,12 @@ pub(super) async fn payload(
     let Some(value) = value else {
         return bytes.map_or(Payload::Null, |bytes| Payload::Dropped { bytes });
     };
-    if let Ok((schema_id, datum)) = framing::unframe(value)
-        && let Some(text) = decoded(context, schema_id, datum).await
+    if let Ok(Ok(Ok(framed))) = tokio::time::timeout(REGISTRY_TIMEOUT, context.decode(value)).await
     {
-        return Payload::Avro { schema_id, text };
+        return Payload::Avro {
+            schema_id: framed.schema_id,
+            text: envelope::compact(&framed.event),
+        };
     }
     match printable(value) {
         Some(text) => Payload::Text {
@@ -33,14 +34,6 @@ pub(super) async fn payload(
             base64: STANDARD.encode(value),
         },
     }
-}
-
-async fn decoded(context: &Context, schema_id: i32, datum: &[u8]) -> Option<String> {
-    let decoder = async { context.registry.lock().await.decoder(schema_id).await.ok() };
-    let decoder = tokio::time::timeout(REGISTRY_TIMEOUT, decoder)
-        .await
-        .ok()??;
-    Some(envelope::compact(&decoder.decode(datum).ok()?))
 }
 
 /// The text that bytes are. A text with NUL is no text to a terminal or a browser.

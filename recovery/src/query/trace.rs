@@ -1,25 +1,26 @@
-//! The story of one event: every step it took through topics and tables, in the order of time.
+//! The timeline of one event: every step it took through topics and tables, in the order of time.
 //!
 //! What is asked for is looked up by index in rows, further deliveries and dead letters ([`find`]); what belongs together (the same source
-//! and event id, or the same raw record) is one story ([`parts`]), shown as one time line ([`story`]), and the stored bytes are verified
+//! and event id, or the same raw record) is one timeline ([`parts`], [`timeline`]), and the stored bytes are verified
 //! once more ([`signature`]).
 
 mod find;
 mod parts;
 mod signature;
-mod story;
+mod timeline;
 
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::Trace;
 use find::Asked;
 use std::time::Duration;
+use store::row::RawPosition;
 
-/// Most stories of one answer.
-const STORIES: usize = 20;
-/// Raw records that are read from Kafka, for the first stories.
+/// Most timelines of one answer.
+const TIMELINES: usize = 20;
+/// Raw records that are read from Kafka, for the first timelines.
 const RAW_RECORDS: usize = 5;
-/// Longest wait for them: the rest of the story is in the database.
+/// Longest wait for them: the rest of the timeline is in the database.
 const KAFKA_DEADLINE: Duration = Duration::from_secs(3);
 /// Longest thing to ask for, in bytes: no id is longer.
 const ASKED_BYTES: usize = 1024;
@@ -44,8 +45,8 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
         )));
     }
     let mut parts = parts::group(context, found);
-    let truncated = more || parts.len() > STORIES;
-    parts.truncate(STORIES);
+    let truncated = more || parts.len() > TIMELINES;
+    parts.truncate(TIMELINES);
     let raw = signature::raw_records(
         context,
         parts
@@ -63,14 +64,26 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
             .collect(),
     )
     .await?;
-    let mut stories: Vec<_> = parts
+    let rows = parts.iter().filter_map(|parts| parts.row.as_ref());
+    let rows: Vec<RawPosition> = rows.map(|row| row.raw.clone()).collect();
+    let retypings = find::retypings(context, &rows).await?;
+    for retyping in retypings {
+        let of = |parts: &&mut parts::Parts| {
+            let row = parts.row.as_ref();
+            row.is_some_and(|row| row.raw == retyping.raw)
+        };
+        if let Some(parts) = parts.iter_mut().find(of) {
+            parts.retypings.push(retyping);
+        }
+    }
+    let mut timelines: Vec<_> = parts
         .iter()
-        .map(|parts| story::build(context, parts, &raw, &history))
+        .map(|parts| timeline::build(context, parts, &raw, &history))
         .collect();
-    stories.sort_by_key(|story| story.steps.first().map(|step| step.at));
+    timelines.sort_by_key(|timeline| timeline.steps.first().map(|step| step.at));
     Ok(Trace {
         asked: asked.to_owned(),
-        stories,
+        timelines,
         truncated,
     })
 }

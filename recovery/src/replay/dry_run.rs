@@ -11,13 +11,15 @@ mod shown;
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{DryRun, DryRunSample, Prediction};
+use crate::model::{DryRun, DryRunSample, JobKind, Prediction};
 use crate::replay::jobs::{unknown, within};
+use crate::replay::revalidation::{self, Named};
 use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use check::CheckedReplay;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 use std::collections::{BTreeMap, HashMap};
+use store::copies::{BodyKey, key_of};
 use store::fate::Stored;
 use store::row::{EventRow, RawPosition};
 
@@ -47,6 +49,18 @@ pub(crate) struct DryRunOutcome {
 }
 
 impl DryRunOutcome {
+    fn filtered(letter: &ReplayLetter, rule: &str) -> Self {
+        Self {
+            letter: letter.id,
+            would: Prediction::Filter,
+            code: letter.revalidates.is_some().then_some("filtered"),
+            pointer: None,
+            detail: Some(format!("its source filters it, by {rule:?}")),
+            row: None,
+            diff: None,
+        }
+    }
+
     fn processed(letter: &ReplayLetter) -> Self {
         Self {
             letter: letter.id,
@@ -77,19 +91,37 @@ impl DryRunOutcome {
 /// Events of this selection that would be stored, by the SHA-256 of (source, event id): a selection may have a million. What comes after one
 /// is its duplicate, or in conflict with it.
 #[derive(Debug, Default)]
-struct Seen(HashMap<[u8; 32], (RawPosition, [u8; 32])>);
+struct Seen {
+    events: HashMap<[u8; 32], (RawPosition, [u8; 32])>,
+    /// Of those whose ids are not signed, the signed bodies and the ids
+    bodies: HashMap<BodyKey, String>,
+}
 
 impl Seen {
     fn first(&self, row: &EventRow<'_>) -> Option<Stored> {
-        let (raw, content_hash) = self.0.get(&event_hash(row))?;
+        let (raw, content_hash) = self.events.get(&event_hash(row))?;
         Some(Stored {
-            content_hash: content_hash.to_vec(),
-            raw: *raw,
+            raw: raw.clone(),
+            // Its payload is not kept.
+            differences: (*content_hash != row.content_hash).then(Vec::new),
+            contract: None,
+            edited: false,
         })
     }
 
     fn insert(&mut self, row: &EventRow<'_>) {
-        self.0.insert(event_hash(row), (row.raw, row.content_hash));
+        let event = (row.raw.clone(), row.content_hash);
+        self.events.insert(event_hash(row), event);
+        if let Some(key) = key_of(row) {
+            let id = row.event.event_id.to_owned();
+            self.bodies.entry(key).or_insert(id);
+        }
+    }
+
+    /// The other id under which its signed body would be stored.
+    fn body(&self, row: &EventRow<'_>) -> Option<String> {
+        let first = self.bodies.get(&key_of(row)?)?;
+        (first != row.event.event_id).then(|| first.clone())
     }
 }
 
@@ -122,6 +154,18 @@ pub(crate) async fn outcomes(
     Ok(outcomes)
 }
 
+/// As [`outcomes`], of what is loaded.
+pub(crate) async fn outcomes_of(
+    context: &Context,
+    letters: &[ReplayLetter],
+) -> Result<Vec<DryRunOutcome>, RecoveryError> {
+    let mut all = Vec::with_capacity(letters.len());
+    for letters in letters.chunks(LOADED_AT_ONCE) {
+        all.extend(outcomes_after(context, letters, &mut Seen::default()).await?);
+    }
+    Ok(all)
+}
+
 async fn outcomes_after(
     context: &Context,
     letters: &[ReplayLetter],
@@ -146,17 +190,19 @@ pub async fn dry_run(context: &Context, who: &str, job: &str) -> Result<DryRun, 
     if job.contains('\0') {
         return Err(unknown(job));
     }
-    let known = within(async {
-        let known = sqlx::query_scalar("SELECT EXISTS (SELECT FROM replay_jobs WHERE id = $1)");
-        Ok(known.bind(job).fetch_one(&context.pool).await?)
+    let kind = within(async {
+        let kind = sqlx::query_scalar("SELECT kind FROM replay_jobs WHERE id = $1");
+        Ok(kind.bind(job).fetch_optional(&context.pool).await?)
     });
-    if !known.await? {
-        return Err(unknown(job));
-    }
+    let kind: JobKind = kind.await?.ok_or_else(|| unknown(job))?;
     let mut run = DryRun {
         job: job.to_owned(),
+        kind,
         would_store: 0,
         would_be_duplicate: 0,
+        would_be_filtered: 0,
+        would_retype: 0,
+        would_be_unchanged: 0,
         would_process: 0,
         would_fail: 0,
         would_fail_by_code: BTreeMap::new(),
@@ -164,17 +210,28 @@ pub async fn dry_run(context: &Context, who: &str, job: &str) -> Result<DryRun, 
     };
     let (mut seen, mut sampled, mut after) = (Seen::default(), BTreeMap::<_, usize>::new(), 0);
     loop {
-        let (letters, last) = within(page(context, job, after)).await?;
+        let (outcomes, named, last) = match kind {
+            JobKind::Replay => {
+                let (letters, last) = within(page(context, job, after)).await?;
+                let outcomes = outcomes_after(context, &letters, &mut seen).await?;
+                (outcomes, HashMap::new(), last)
+            }
+            JobKind::Revalidation => {
+                let most = usize::try_from(PAGE).unwrap_or_default();
+                let mut page = revalidation::page(context, job, after, most).await?;
+                let outcomes = revalidation::outcomes(context, &mut page).await?;
+                (outcomes, page.named, page.last)
+            }
+        };
         let Some(last) = last else { break };
         after = last;
-        let outcomes = outcomes_after(context, &letters, &mut seen).await?;
         within(save_outcomes(context, job, &outcomes)).await?;
         for outcome in outcomes {
             count(&mut run, &outcome);
             let samples = sampled.entry((outcome.would, outcome.code)).or_default();
             if *samples < SAMPLES && run.samples.len() < MAX_SAMPLES {
                 *samples += 1;
-                run.samples.push(item(outcome));
+                run.samples.push(sample(outcome, &named));
             }
         }
     }
@@ -185,7 +242,7 @@ pub async fn dry_run(context: &Context, who: &str, job: &str) -> Result<DryRun, 
             .execute(&mut *transaction)
             .await?;
         let counts =
-            serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "process": run.would_process, "fail": run.would_fail});
+            serde_json::json!({"store": run.would_store, "duplicate": run.would_be_duplicate, "filter": run.would_be_filtered, "retype": run.would_retype, "unchanged": run.would_be_unchanged, "process": run.would_process, "fail": run.would_fail});
         let entry = Entry { who, action: "replay.dry_run", job: Some(job), counts, ..Entry::default() };
         audit_log::write(&mut transaction, entry).await?;
         Ok(transaction.commit().await?)
@@ -260,6 +317,9 @@ fn count(run: &mut DryRun, outcome: &DryRunOutcome) {
     match outcome.would {
         Prediction::Store => run.would_store += 1,
         Prediction::Duplicate => run.would_be_duplicate += 1,
+        Prediction::Filter => run.would_be_filtered += 1,
+        Prediction::Retype => run.would_retype += 1,
+        Prediction::Unchanged => run.would_be_unchanged += 1,
         Prediction::Process => run.would_process += 1,
         Prediction::Fail => {
             run.would_fail += 1;
@@ -269,9 +329,12 @@ fn count(run: &mut DryRun, outcome: &DryRunOutcome) {
     }
 }
 
-fn item(outcome: DryRunOutcome) -> DryRunSample {
+fn sample(outcome: DryRunOutcome, named: &HashMap<i64, Named>) -> DryRunSample {
+    let named = named.get(&outcome.letter);
     DryRunSample {
-        letter: outcome.letter,
+        letter: (outcome.letter > 0).then_some(outcome.letter),
+        raw: named.map(|named| named.raw.clone()),
+        event_id: named.map(|named| named.event_id.clone()),
         would: outcome.would,
         code: outcome.code.map(str::to_owned),
         detail: outcome.detail,

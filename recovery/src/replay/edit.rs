@@ -1,13 +1,15 @@
-//! A dead letter's value changed by a person, checked before it is taken; the original stays. And dead letters discarded.
+//! A dead letter's value changed by a person, checked before it is taken; the original stays. And dead letters discarded, or said to be genuine.
 //!
 //! An edit fixes a value; it does not make another event of it. Where the original says which event it is (its event id, and its source
 //! when no `ef.source` header says it), the edited value must say the same: under another id the vendor's next delivery would be stored
 //! beside it, one event twice (P5), and a replay would no longer be the same replay (P8). An id that is itself at fault may be changed.
 
 mod apply;
-mod discard;
+mod decision;
 mod exact_json;
 mod idempotency;
+mod ids;
+mod key;
 mod patch;
 mod selected;
 mod value;
@@ -17,6 +19,7 @@ use crate::error::RecoveryError;
 use crate::model::{EditSummary, Selection};
 use crate::query::no_such_dead_letter;
 use crate::replay::jobs::within;
+use decision::{DISCARD, GENUINE};
 use sqlx::Connection;
 
 /// Longest edited value: the largest record a Kafka client sends by default.
@@ -124,5 +127,22 @@ pub async fn discard(
     reason: &str,
     yes: bool,
 ) -> Result<u64, RecoveryError> {
-    discard::discard(context, &apply::Author { who, reason }, selection, yes).await
+    let author = apply::Author { who, reason };
+    DISCARD.carry_out(context, &author, selection, yes).await
+}
+
+/// Says that the open unverified dead letters of a selection are genuine, in parts: each is done and logged as it is said. Returns how many;
+/// those that are verified, or were said to be genuine before, stay as they are.
+///
+/// # Errors
+/// [`RecoveryError`]
+pub async fn genuine(
+    context: &Context,
+    who: &str,
+    selection: &Selection,
+    reason: &str,
+    yes: bool,
+) -> Result<u64, RecoveryError> {
+    let author = apply::Author { who, reason };
+    GENUINE.carry_out(context, &author, selection, yes).await
 }

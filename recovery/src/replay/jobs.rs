@@ -9,7 +9,7 @@ mod show;
 
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{AuditLogEntry, ItemState, Job, JobItem, Selection};
+use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobKind, Selection};
 
 /// Most dead letters of one job.
 const MAX_ITEMS: i64 = 1_000_000;
@@ -39,9 +39,24 @@ pub async fn plan(
     key: &str,
     policy: Option<&str>,
 ) -> Result<Job, RecoveryError> {
+    let kind = JobKind::Replay;
+    plan_kind(context, kind, who, selection, reason, key, policy).await
+}
+
+/// As [`plan`], of either kind.
+pub(crate) async fn plan_kind(
+    context: &Context,
+    kind: JobKind,
+    who: &str,
+    selection: &Selection,
+    reason: &str,
+    key: &str,
+    policy: Option<&str>,
+) -> Result<Job, RecoveryError> {
     let id = plan::plan(
         context,
         &plan::Wanted {
+            kind,
             who,
             selection,
             reason,
@@ -150,6 +165,6 @@ pub async fn audit_log(
 pub(crate) fn unknown(job: &str) -> RecoveryError {
     let shown: String = job.chars().filter(|c| !c.is_control()).take(40).collect();
     RecoveryError::NotFound(format!(
-        "there is no replay {shown}; `eventflow replay history` lists them"
+        "there is no replay {shown}; `eventflow replay ls` lists them"
     ))
 }

@@ -141,7 +141,10 @@ impl Policies {
             }
             let never = [
                 RejectionCode::ReplaysExhausted.code(),
+                RejectionCode::NoRawRecord.code(),
                 RejectionCode::Conflict.code(),
+                RejectionCode::Stale.code(),
+                RejectionCode::Unverified.code(),
             ];
             if let Some(code) = policy
                 .codes

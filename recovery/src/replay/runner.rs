@@ -17,6 +17,7 @@ mod stalled;
 
 pub(crate) use destination::no_destination;
 
+use crate::config::PipelineArgs;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::replay::jobs::within;
@@ -67,8 +68,8 @@ pub(crate) struct ClaimContext<'a> {
     pub(crate) job: &'a str,
     pub(crate) instance: &'a str,
     pub(crate) pipeline: &'a Pipeline,
-    /// A job that must be confirmed needs a second person too
-    pub(crate) require_approval: bool,
+    /// Whether and when a second person must agree
+    pub(crate) args: &'a PipelineArgs,
 }
 
 /// What every running job needs.

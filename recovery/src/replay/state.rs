@@ -13,6 +13,8 @@
 //! | `sending` → `pending` | `replaying` → `open` | it is not in the retry topic after all | [`release`] |
 //! | `sending` → `failed` | `replaying` → `open` | too large for the broker | [`refuse`] |
 //! | `sent` → `stored`, `duplicate` | `replaying` → `resolved` | persistence has it | [`resolve`] |
+//! | `sent` → `retyped` | it has none | its row has another contract | [`retyped`] |
+//! | `sent` → `failed` | it has none | its stages have read it, and its row is as it was | [`not_retyped`] |
 //! | `sent` → `processed` | `replaying` → `resolved` | a stage beside the path read past it | [`resolve`] |
 //! | `sent` → `failed` | `replaying` → `open` | it was lost on its way | [`lose`] |
 //! | `sending`, `sent` → `failed` | `replaying` → `open` | it is a dead letter again | [`FAIL_AGAIN`], by the index |
@@ -20,7 +22,8 @@
 //! Dead letters are locked before their items, and in the order of their numbers; a statement changes only what is in the state it expects,
 //! so whoever comes second changes nothing. Each runs in its caller's transaction.
 
-use crate::model::{ItemState, JobState};
+use crate::model::{ItemState, JobState, Time};
+use crate::persistence_views;
 use sqlx::{FromRow, PgConnection};
 
 /// Items that are resolved together, as columns.
@@ -39,10 +42,6 @@ impl Settled {
         self.letters.push(letter);
         self.outcomes.push(outcome);
         self.who.push(who);
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.letters.len() as u64
     }
 }
 
@@ -251,6 +250,32 @@ pub(crate) async fn resolve(
     .map(drop)
 }
 
+/// Events of revalidations that were sent, and whose rows have another contract now; at most `most`. Answers how many.
+pub(crate) async fn retyped(connection: &mut PgConnection, most: i64) -> Result<u64, sqlx::Error> {
+    let settled = sqlx::query(persistence_views::RETYPED_ITEMS).bind(most);
+    Ok(settled.execute(connection).await?.rows_affected())
+}
+
+/// Code of an event whose row stayed as it was.
+const NOT_RETYPED: &str = "not_retyped";
+const NOT_RETYPED_DETAIL: &str = "its stages have read it, and its row is as it was: they have other contracts or sources than recovery, or it was lost on its way; give all \
+    roles the same, and plan it again";
+
+/// Events of revalidations that were sent until then, and whose rows stayed as they were although everything sent has been read; at most `most`.
+/// Answers how many.
+pub(crate) async fn not_retyped(
+    connection: &mut PgConnection,
+    until: Time,
+    most: i64,
+) -> Result<u64, sqlx::Error> {
+    let settled = sqlx::query(persistence_views::NOT_RETYPED_ITEMS)
+        .bind(until)
+        .bind(most)
+        .bind(NOT_RETYPED)
+        .bind(NOT_RETYPED_DETAIL);
+    Ok(settled.execute(connection).await?.rows_affected())
+}
+
 /// Code of an item that was lost.
 const LOST: &str = "replay_lost";
 const LOST_DETAIL: &str = "it was sent, and its stage has read past it without storing or rejecting it: deleted by retention, the retry topic recreated, or the group set ahead; replay it again";
@@ -298,6 +323,6 @@ mod tests {
             .map(|state| format!("'{state}'"))
             .collect();
         let check = format!("CHECK (state IN ({}))", allowed.join(", "));
-        assert!(include_str!("../../migrations/0005_barrier.sql").contains(&check));
+        assert!(include_str!("../../migrations/0027_revalidations.sql").contains(&check));
     }
 }

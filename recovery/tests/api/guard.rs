@@ -27,7 +27,7 @@ fn least(operation: &Value) -> String {
         Some(name) if name.ends_with("/Patch") => {
             json!({"selection": {"id": [1]}, "patch": []}).to_string()
         }
-        Some(name) if name.ends_with("/Discard") => {
+        Some(name) if name.ends_with("/Discard") || name.ends_with("/Vouch") => {
             json!({"selection": {"id": [1]}, "reason": "r"}).to_string()
         }
         Some(name) if name.ends_with("/Plan") => json!({"selection": {"id": [1]}}).to_string(),
@@ -131,6 +131,10 @@ async fn hostile_words_are_refused_or_looked_for_and_never_run() {
         ("/api/v1/dead-letters?before=x", "bad_value"),
         ("/api/v1/dead-letters/1%3BDROP", "bad_value"),
         ("/api/v1/dead-letters/99999999999999999999", "bad_value"),
+        (
+            "/api/v1/dead-letters?code=%27%20OR%201%3D1--",
+            "invalid_request",
+        ),
         ("/api/v1/replays/%00", "bad_value"),
         ("/api/v1/replays?limit=0", "bad_value"),
         ("/api/v1/trace", "bad_value"),
@@ -148,7 +152,7 @@ async fn hostile_words_are_refused_or_looked_for_and_never_run() {
         "contains=%27%3B%20DROP%20TABLE",
         "contains=%3Cscript%3E",
         "contains=%5C%25_",
-        "code=%27%20OR%201%3D1--",
+        "event_type=%27%20OR%201%3D1--",
     ] {
         let found = world
             .ask(

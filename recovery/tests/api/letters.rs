@@ -75,7 +75,7 @@ async fn an_export_is_json_lines_up_to_its_limit() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_explained_and_an_event_has_its_story() {
+async fn a_dead_letter_is_explained_and_an_event_has_its_timeline() {
     let world = World::new().await;
     let id = world.dead_letters("amount_not_positive", 1).await[0];
     let explained = world
@@ -95,14 +95,14 @@ async fn a_dead_letter_is_explained_and_an_event_has_its_story() {
         .ask("viewer", "GET", "/api/v1/dead-letters/999999/explain", "")
         .await
         .refuses(404, "not_found");
-    let story = documented(
+    let timeline = documented(
         &world
             .ask("viewer", "GET", "/api/v1/trace?q=evt_1", "")
             .await,
         "/api/v1/trace",
         "get",
     );
-    assert_eq!(story["stories"][0]["event_id"], "evt_1");
+    assert_eq!(timeline["stories"][0]["event_id"], "evt_1");
     world
         .ask("viewer", "GET", "/api/v1/trace?q=evt_nobody_sent", "")
         .await

@@ -27,7 +27,7 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
         (again.is_done()["id"].clone(), Some("olga"))
     );
     assert_eq!(world.count("SELECT count(*) FROM replay_jobs").await, 1);
-    let nothing = json!({"selection": {"code": ["no_such_code"]}}).to_string();
+    let nothing = json!({"selection": {"code": ["not_utf8"]}}).to_string();
     planned("other", &nothing).await.refuses(404, "not_found");
     let job = first["id"].as_str().unwrap();
     let change = async |what: &str| {
@@ -108,6 +108,16 @@ async fn a_replay_is_planned_once_a_key_and_every_change_may_be_sent_again() {
             .iter()
             .all(|entry| entry["who"] == "olga"),
         "{log}"
+    );
+    let check = documented(
+        &get("/api/v1/log/verify").await,
+        "/api/v1/log/verify",
+        "get",
+    );
+    let newest = &log["entries"][0];
+    assert_eq!(
+        check,
+        json!({"entries": newest["seq"], "seq": newest["seq"], "hash": newest["hash"], "broken": null})
     );
     for path in ["/api/v1/replays/nope", "/api/v1/replays/nope/items"] {
         get(path).await.refuses(404, "not_found");

@@ -110,7 +110,7 @@ impl World {
         .bind(group)
         .bind(HOSTILE)
         .bind(body.as_bytes())
-        .bind(serde_json::json!([["ef.source", "payment-provider"], ["x-note", HOSTILE], ["null", null]]).to_string())
+        .bind(serde_json::json!([["ef.source", "payment-authorized"], ["x-note", HOSTILE], ["null", null]]).to_string())
         .bind(many)
         .fetch_all(&self.pool)
         .await

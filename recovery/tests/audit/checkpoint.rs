@@ -1,6 +1,6 @@
 //! A checkpoint on a real broker: it waits for every stage, then accounts for every record.
 
-use crate::story::{RAW, World, world};
+use crate::timeline::{RAW, World, world};
 use crate::{audited, found};
 use bytes::Bytes;
 use contracts::kafka::topics;
@@ -9,8 +9,8 @@ use recovery::audit::audit_now;
 use recovery::model::DeadLetterState;
 use runtime::admin::committed;
 use runtime::consumer::{
-    self, BatchArgs, DeadLetterArgs, Forward, Handler, Outcome, Record, StageArgs, StageError,
-    Switch,
+    self, BatchArgs, ConsumerSettings, DeadLetterArgs, Forward, Handler, Outcome, Record,
+    StageArgs, StageError, Switch,
 };
 use runtime::health::Health;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
@@ -91,10 +91,20 @@ async fn a_checkpoint_waits_for_every_stage_and_then_accounts_for_every_record()
             breaker: Switch::Off,
             max_dead_letter_ratio: 1.0,
             breaker_window: 10,
+            breaker_hold_minutes: 1,
             topic_dlq: topics::DLQ.into(),
         },
     };
-    let settings = stage.settings(&kafka, "eventflow-validator", vec![RAW.to_owned()], None);
+    let settings = ConsumerSettings {
+        raw_topic: Some(RAW.to_owned()),
+        ..stage.settings(
+            &kafka,
+            "eventflow-validator",
+            vec![RAW.to_owned()],
+            None,
+            "test",
+        )
+    };
     let running = tokio::spawn(consumer::run(
         settings,
         Halves,

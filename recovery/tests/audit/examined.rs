@@ -1,6 +1,6 @@
 //! What is examined: new records, changed pages, and a range of time.
 
-use crate::story::{RAW, world};
+use crate::timeline::{RAW, world};
 use crate::{audited, examine, found};
 use recovery::audit::{self, Examined, PAGE, Reading, examine_pages};
 

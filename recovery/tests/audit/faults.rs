@@ -1,6 +1,6 @@
 //! Planted faults, each listed by its coordinates.
 
-use crate::story::world;
+use crate::timeline::world;
 use crate::{audited, audited_by_record, examine, found};
 use recovery::audit;
 use recovery::model::DeadLetterState;

@@ -1,6 +1,6 @@
 //! Random histories against a naive model.
 
-use crate::story::world;
+use crate::timeline::world;
 use crate::{audited, audited_by_record, examine, found};
 use proptest::prelude::*;
 use recovery::model::DeadLetterState;

@@ -6,12 +6,14 @@ mod checkpoint;
 mod examined;
 mod faults;
 mod history;
-#[path = "../story/mod.rs"]
-mod story;
+mod holes;
+mod recreated;
+#[path = "../timeline/mod.rs"]
+mod timeline;
 
 use recovery::audit::{self, Examined, Reading, examine_pages};
 use recovery::model::Audit;
-use story::{RAW, World};
+use timeline::{RAW, World};
 
 async fn examine(world: &World, settled: &[(i32, i64)]) -> Examined {
     let readings: Vec<Reading> = settled

@@ -6,6 +6,8 @@ mod conflicts;
 #[path = "../replay/mod.rs"]
 mod replay;
 
+use contracts::avro::datum::Decoder;
+use contracts::event::Catalog;
 use recovery::model::{DryRun, DryRunSample, Prediction};
 use recovery::replay::{dry_run, jobs};
 use replay::{Dead, NUL, PERSISTENCE, World, body, framed, registry, world};
@@ -19,14 +21,17 @@ fn predictions(run: &DryRun, ids: &[i64]) -> Vec<Predicted> {
     let of = |id: &i64| {
         run.samples
             .iter()
-            .find(|item| item.letter == *id)
+            .find(|item| item.letter == Some(*id))
             .map(|item| (item.would, item.code.clone()))
     };
     ids.iter().map(|id| of(id).unwrap()).collect()
 }
 
 fn sample(run: &DryRun, id: i64) -> &DryRunSample {
-    run.samples.iter().find(|item| item.letter == id).unwrap()
+    run.samples
+        .iter()
+        .find(|item| item.letter == Some(id))
+        .unwrap()
 }
 
 fn predicted(would: &str, code: Option<&str>) -> Predicted {
@@ -46,17 +51,22 @@ async fn dead(world: &World, group: &str, offset: i64, value: &[u8]) -> i64 {
 
 /// A row of persistence's.
 async fn store(world: &World, event_id: &str, amount: &str, raw: (i32, i64)) {
-    let text = body(event_id, amount);
+    let framed = framed(&body(event_id, amount));
+    let contracts = Catalog::builtin();
+    let contract = contracts.contract("payment.authorized.v1").unwrap();
+    let decoder = Decoder::new(&contract.record_avsc).unwrap();
     sqlx::query(
-        "INSERT INTO persistence.events (source, event_id, event_type, schema_version, occurred_at, amount, currency, payload, content_hash,
+        "INSERT INTO persistence.events (source, event_id, event_type, contract, occurred_at, amount, currency, payload, content_hash,
              schema_id, raw_partition, raw_offset)
-         VALUES ('acme', $1, 'payment.authorized.v1', '1', '2026-01-02T03:04:05Z', $2::text::numeric, 'EUR', '{}', $3, 1, $4, $5)",
+         VALUES ('acme', $1, 'payment.authorized.v1', '1', '2026-01-02T03:04:05Z', $2::text::numeric, 'EUR', $6::jsonb, $3, 1, $4, $5)",
     )
     .bind(event_id)
     .bind(amount)
-    .bind(Sha256::digest(&framed(&text)[5..]).to_vec())
+    // As older versions hashed it.
+    .bind(Sha256::digest(&framed[5..]).to_vec())
     .bind(raw.0)
     .bind(raw.1)
+    .bind(decoder.decode(&framed[5..]).unwrap().payload_json)
     .execute(&world.pool)
     .await
     .unwrap();
@@ -116,12 +126,12 @@ async fn what_each_dead_letter_would_come_to() {
             7,
             PERSISTENCE,
             unknown,
-            predicted("fail", Some("unknown_schema_id")),
+            predicted("fail", Some("schema_not_found")),
         ),
         (
             8,
             PERSISTENCE,
-            vec![0, 0, 0, 0, 1, 7],
+            vec![0, 0, 0, 0, 3, 7],
             predicted("fail", Some("bad_datum")),
         ),
         (

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod discard;
+mod genuine;
+mod key;
 mod one;
 mod patch;
 #[path = "../replay/mod.rs"]

@@ -100,7 +100,7 @@ async fn an_edit_never_makes_another_event_but_may_fix_an_invalid_event_id() {
             .unwrap(),
         ONE
     );
-    // The source is identity only where no header says it.
+    // Without its source nobody knows how to read it.
     let text = body("e5", "0").replace("\"s\"", "\"t\"");
     let plain = world
         .dead(&Dead {
@@ -115,7 +115,7 @@ async fn an_edit_never_makes_another_event_but_may_fix_an_invalid_event_id() {
             .await
             .unwrap_err()
             .code(),
-        "invalid_request"
+        "still_broken"
     );
     let headed = dead(&world, VALIDATOR, 6, text.as_bytes()).await;
     assert_eq!(
@@ -137,9 +137,9 @@ async fn framed_avro_is_edited_as_its_envelope_and_framed_again() {
         (
             &document["event_id"],
             &document["payload"]["amount"],
-            &document["schema_version"]
+            &document["event_type"]
         ),
-        (&json!("e1"), &json!("5"), &json!(1))
+        (&json!("e1"), &json!("5"), &json!("payment.authorized.v1"))
     );
     assert_eq!(
         edit::edit(&world.recovery, "eve", id, &text, "")
@@ -248,5 +248,36 @@ async fn only_open_dead_letters_that_can_be_replayed_are_edited() {
             .unwrap_err()
             .code(),
         "invalid_request"
+    );
+}
+
+/// A person edits the event, not how the vendor wrote it down; the raw value stays the signed bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_a_form_is_edited_as_the_json_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = crate::replay::sources_file(folder.path(), "\"/payload/payment_id\"");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace(
+        "name = \"acme\"\n",
+        "name = \"acme\"\nbody = \"form:payload\"\n",
+    );
+    std::fs::write(&file, text).unwrap();
+    let world = world(&["--sources", &file]).await;
+    let (bad, good) = (body("e1", "-5"), body("e1", "5"));
+    let escaped: String = bad.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let form = format!("payload={escaped}");
+    let id = dead(&world, VALIDATOR, 1, form.as_bytes()).await;
+    let context = &world.recovery;
+    assert_eq!(edit::editable_text(context, id).await.unwrap(), bad);
+    let same = edit::edit(context, "eve", id, &bad, "").await.unwrap();
+    assert_eq!(same, SAME, "what is there already is no edit");
+    let one = edit::edit(context, "eve", id, &good, "typo").await.unwrap();
+    assert_eq!(one, ONE);
+    assert_eq!(current(&world, id).await.unwrap(), good.as_bytes());
+    assert_eq!(edit::editable_text(context, id).await.unwrap(), good);
+    let patch = world.text("SELECT patch::text FROM edits").await.unwrap();
+    assert_eq!(
+        patch,
+        r#"[{"op":"replace","path":"/payload/amount","value":5}]"#
     );
 }

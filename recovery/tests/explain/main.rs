@@ -4,13 +4,13 @@
 
 mod codes;
 mod conflict;
-#[path = "../story/mod.rs"]
-mod story;
+#[path = "../timeline/mod.rs"]
+mod timeline;
 mod values;
 
 use recovery::model::Explanation;
 use recovery::query::explain;
-use story::{RAW, World};
+use timeline::{RAW, World};
 
 /// A dead letter as the index makes it; answers its number.
 async fn dead(world: &World, stage: &str, code: &str, detail: &str, value: Option<&[u8]>) -> i64 {
@@ -19,7 +19,7 @@ async fn dead(world: &World, stage: &str, code: &str, detail: &str, value: Optio
                     ON CONFLICT (stage, code, source, event_type) DO UPDATE SET code = excluded.code RETURNING id)
          INSERT INTO dead_letters (group_id, origin_topic, origin_partition, origin_offset, family, dlq_partition, dlq_offset, consumer_group,
              detail, disposition, attempts, first_failed_at, last_failed_at, headers, value, value_bytes)
-         SELECT id, $3, 0, (SELECT count(*) FROM dead_letters), 'eventflow', 0, 0, 'eventflow-' || $1, $4, 'contract', 1, now(), now(), '[]', $5,
+         SELECT id, $3, 0, (SELECT count(*) FROM dead_letters), 'eventflow', 0, 0, 'eventflow-' || $1, $4, 'contract', 1, now(), now(), '[[\"ef.source\",\"payment-authorized\"]]', $5,
              length($5) FROM g RETURNING id",
     )
     .bind(stage)

@@ -1,6 +1,6 @@
 //! What the value is today: fixed, resolved, hostile, or gone.
 
-use crate::story::world;
+use crate::timeline::world;
 use crate::{body, dead, explained};
 
 #[tokio::test(flavor = "multi_thread")]

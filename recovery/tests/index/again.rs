@@ -182,3 +182,35 @@ async fn a_replay_that_fails_again_replaces_the_verdict_and_a_copy_does_not() {
     );
     world.assert_counters().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_of_a_recreated_raw_topic_is_no_copy_of_an_old_one() {
+    let world = world().await;
+    let mut index = world.index();
+    let of = |offset: i64, raw: &str| ours(offset, RejectionCode::NotJson).with("ef.raw", raw);
+    let (old, new) = ("2:0:AAAAAAAAAAAAAAAAAAAAAQ", "2:0:AAAAAAAAAAAAAAAAAAAAAg");
+    take(&mut index, &[of(0, old)]).unwrap();
+    sqlx::query("UPDATE dead_letters SET state = 'discarded'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    // The same coordinates, and once more each: also without an id, as version 0.1 wrote them.
+    take(&mut index, &[of(1, new), of(2, new), of(3, "2:0")]).unwrap();
+    // Another process has learned nothing yet.
+    take(&mut world.index(), &[of(4, old)]).unwrap();
+    let letters: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT d.origin_topic, d.state, (SELECT count(*) FROM failures f WHERE f.dead_letter_id = d.id) FROM dead_letters d ORDER BY d.id",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    let expected = [
+        ("events.raw.v1".to_owned(), "discarded".to_owned(), 2),
+        (
+            "events.raw.v1@AAAAAAAAAAAAAAAAAAAAAg".to_owned(),
+            "open".to_owned(),
+            1,
+        ),
+    ];
+    assert_eq!(letters, expected);
+}

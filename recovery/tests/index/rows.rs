@@ -1,9 +1,12 @@
 //! What a row says, whose it is, and what is left of one that PostgreSQL refuses.
 
-use crate::index_world::{Made, body, ours, take, world};
+use crate::index_world::{Made, body, ours, take, world, world_at};
 use contracts::RejectionCode;
 use recovery::model::Payload;
 use recovery::query::detail;
+use sandbox::harness::{cluster, database};
+use sandbox::proxy::Proxy;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_says_all_that_the_headers_say() {
@@ -137,4 +140,47 @@ async fn a_row_postgresql_refuses_is_indexed_without_its_texts() {
     );
     assert_eq!(detail.letter.code, "not_json");
     world.assert_counters().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_of_4000_dead_letters_are_refused_at_5_ms_a_round_trip_and_all_are_indexed() {
+    let (server, half_a_round_trip) = (cluster().address(), Duration::from_micros(2500));
+    let proxy = Proxy::start(&server, half_a_round_trip).await.unwrap();
+    let url = database().await.replace(&server, &proxy.address());
+    let world = world_at(url, "http://127.0.0.1:9", None).await;
+    let refuse = "ALTER TABLE dead_letters ADD CONSTRAINT refused CHECK (event_id NOT LIKE '%0' AND event_id NOT LIKE '%5' AND replay_count < 9)";
+    sqlx::query(refuse).execute(&world.pool).await.unwrap();
+    let batch: Vec<Made> = (0..4000)
+        .map(|number| {
+            // Every tenth is another copy of the one before.
+            let raw = number - i64::from(number % 10 == 9);
+            let id = if number % 2 == 0 { "0" } else { "1" };
+            ours(raw, RejectionCode::NotJson)
+                .at(number)
+                .with("ef.event_id", format!("evt-{raw}-{id}"))
+        })
+        .collect();
+    let mut index = world.index();
+    take(&mut index, &batch).unwrap();
+    assert_eq!(
+        world.number("SELECT count(*) FROM dead_letters").await,
+        3600
+    );
+    assert_eq!(world.number("SELECT count(*) FROM failures").await, 400);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM dead_letters WHERE event_id IS NULL")
+            .await,
+        2000
+    );
+    assert_eq!(
+        world
+            .number("SELECT next_offset FROM consumer_offsets")
+            .await,
+        4000
+    );
+    world.assert_counters().await;
+    // What is read again changes nothing.
+    take(&mut index, &batch).unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM failures").await, 400);
 }

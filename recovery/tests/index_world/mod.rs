@@ -27,7 +27,11 @@ pub struct World {
 
 /// `registry` is a URL; a port nobody listens on is a registry that is down.
 pub async fn world_with(registry: &str, kafka: Option<KafkaArgs>) -> World {
-    let url = database().await;
+    world_at(database().await, registry, kafka).await
+}
+
+/// On this empty database.
+pub async fn world_at(url: String, registry: &str, kafka: Option<KafkaArgs>) -> World {
     let cli = Cli::parse_from(["test", "--database-url", &url, "--registry-url", registry]);
     let recovery = Context::new(cli.pipeline, kafka).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();

@@ -97,7 +97,7 @@ async fn every_combination_of_filters_lists_what_a_model_lists() {
             stage: one(
                 pick(13, 5) == 0,
                 if pick(14, 4) == 0 {
-                    "nobody"
+                    "analytics"
                 } else {
                     "validator"
                 }

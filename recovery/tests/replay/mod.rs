@@ -49,10 +49,35 @@ pub fn pipeline(url: &str, more: &[&str]) -> PipelineArgs {
     Cli::parse_from(all).pipeline
 }
 
+/// The source `acme` as a file; `entity_key` as TOML.
+pub fn sources_file(folder: &std::path::Path, entity: &str) -> String {
+    let (file, secret) = (folder.join("sources.toml"), folder.join("secret"));
+    std::fs::write(&secret, "a secret of acme").unwrap();
+    let source = format!(
+        "[[source]]\nname = \"acme\"\nscheme = \"eventflow\"\nevent = {{ entity = {entity} }}\n\
+         secrets = [{{ id = \"one\", from = \"file:{}\" }}]\n",
+        secret.display()
+    );
+    std::fs::write(&file, source).unwrap();
+    file.display().to_string()
+}
+
+/// With the source `acme`, whose events are about payments.
 pub async fn world(more: &[&str]) -> World {
-    let broker = EmbeddedBroker::start(&[(RETRY_VALIDATOR, 3), (RETRY_PERSISTENCE, 3)]).unwrap();
+    let broker = EmbeddedBroker::start(&[
+        (RETRY_VALIDATOR, 3),
+        (RETRY_PERSISTENCE, 3),
+        (contracts::kafka::topics::RAW, 1),
+    ])
+    .unwrap();
     let url = database().await;
-    let recovery = Context::new(pipeline(&url, more), Some(broker.kafka())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sources = sources_file(folder.path(), "\"/payload/payment_id\"");
+    let mut flags = more.to_vec();
+    if !flags.contains(&"--sources") {
+        flags.extend(["--sources", &sources]);
+    }
+    let recovery = Context::new(pipeline(&url, &flags), Some(broker.kafka())).unwrap();
     SCHEMA.migrate(recovery.pool()).await.unwrap();
     let pool = recovery.pool().clone();
     World {
@@ -181,7 +206,7 @@ impl World {
                 "INSERT INTO persistence.duplicates (raw_partition, raw_offset, source, event_id) VALUES ($1, $2, 'acme', 'e' || $2)
                  ON CONFLICT DO NOTHING"
             } else {
-                "INSERT INTO persistence.events (source, event_id, event_type, schema_version, occurred_at, payload, content_hash, schema_id,
+                "INSERT INTO persistence.events (source, event_id, event_type, contract, occurred_at, payload, content_hash, schema_id,
                      raw_partition, raw_offset)
                  VALUES ('acme', 'e' || $2, 't', '1', now(), '{}', 'h', 1, $1, $2) ON CONFLICT DO NOTHING"
             };
@@ -235,6 +260,7 @@ pub fn count(job: &Job, state: &str) -> i64 {
 pub struct Runner {
     pub task: JoinHandle<()>,
     pub health: Health,
+    publisher: Publisher,
     stop: CancellationToken,
 }
 
@@ -252,7 +278,7 @@ pub fn start_runner(recovery: &Context, broker: &EmbeddedBroker, grace: Duration
     };
     let running = recovery::replay::runner::run_with(
         recovery.clone(),
-        publisher,
+        publisher.clone(),
         health.clone(),
         stop.clone(),
         settings,
@@ -260,6 +286,7 @@ pub fn start_runner(recovery: &Context, broker: &EmbeddedBroker, grace: Duration
     Runner {
         task: tokio::spawn(running),
         health,
+        publisher,
         stop,
     }
 }
@@ -269,6 +296,14 @@ impl Runner {
     pub async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.is_err_and(|error| error.is_cancelled()));
+    }
+
+    /// Killed, and what it had handed to its client is in the topic or given up before the next one starts: the grace, which tests take
+    /// short, stands for longer than a record may be on its way, and a busy machine makes that longer than any short grace.
+    pub async fn kill_and_settle(self) {
+        let publisher = self.publisher.clone();
+        self.kill().await;
+        assert_eq!(publisher.drain(DEADLINE).await, 0, "nothing is on its way");
     }
 
     pub async fn end(self) {
@@ -333,7 +368,9 @@ pub const NUL: char = '\u{7f}';
 /// As the validator publishes it.
 pub fn framed(body: &str) -> Vec<u8> {
     let contracts = contracts::event::Catalog::builtin();
-    let event = contracts.validate(body.as_bytes()).unwrap();
+    let event = contracts
+        .validate(contracts::event::Envelope::own(body.as_bytes()).unwrap())
+        .unwrap();
     let mut value = Vec::new();
     contracts::avro::framing::frame(event.contract().schema_id.unwrap(), &mut value);
     event.encode(&mut value);

@@ -4,7 +4,7 @@ use crate::replay::{Dead, count, world};
 use crate::{all_sent, copies, once_each};
 use recovery::model::JobState;
 use recovery::replay::jobs;
-use sandbox::broker::{Fault, Request};
+use sandbox::broker::{BrokerFault, BrokerRequest};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_outage_in_the_middle_is_waited_for_and_seen_in_the_job() {
@@ -90,7 +90,7 @@ async fn what_the_broker_finds_too_large_fails_alone_and_stays_open() {
     // Three that travel together and are refused as a whole: each is tried alone, and goes through.
     world
         .broker
-        .fail(Request::Produce, vec![Fault::RecordTooLarge]);
+        .fail(BrokerRequest::Produce, vec![BrokerFault::RecordTooLarge]);
     let more = [60, 61, 62];
     let mut ids = Vec::new();
     for offset in more {
@@ -114,9 +114,10 @@ async fn what_the_broker_finds_too_large_fails_alone_and_stays_open() {
 async fn a_missing_right_blocks_the_job_and_once_granted_it_goes_on() {
     let world = world(&[]).await;
     let ids = world.many(3).await;
-    world
-        .broker
-        .fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
+    world.broker.fail(
+        BrokerRequest::Produce,
+        vec![BrokerFault::TopicAuthorizationFailed; 200],
+    );
     let runner = world.start_runner();
     let job = world.applied(&ids, 1000.0).await;
     let blocked = world

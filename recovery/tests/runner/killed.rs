@@ -5,7 +5,7 @@ use crate::{all_sent, copies, once_each};
 use recovery::model::JobState;
 use recovery::replay::edit;
 use recovery::replay::jobs;
-use sandbox::broker::{Fault, Request};
+use sandbox::broker::{BrokerFault, BrokerRequest};
 use sandbox::harness::until;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,10 @@ async fn killed_between_claim_and_acknowledgement_with_nothing_in_the_topic_all_
  {
     let world = world(&[]).await;
     let ids = world.many(20).await;
-    world
-        .broker
-        .fail(Request::Produce, vec![Fault::NotEnoughReplicas; 1000]);
+    world.broker.fail(
+        BrokerRequest::Produce,
+        vec![BrokerFault::NotEnoughReplicas; 1000],
+    );
     let runner = world.start_runner();
     let job = world.applied(&ids, 1000.0).await;
     world
@@ -100,7 +101,7 @@ async fn killed_anywhere_again_and_again_nothing_is_lost_and_nothing_is_sent_twi
             runner.end().await;
             break;
         }
-        runner.kill().await;
+        runner.kill_and_settle().await;
         kills += 1;
         assert!(Instant::now() < deadline, "seed {seed}: {now:?}");
     }
@@ -154,7 +155,7 @@ async fn whatever_people_and_crashes_do_no_dead_letter_is_twice_in_the_topic_and
             _ if !runners.is_empty() => {
                 runners
                     .swap_remove(random.usize(..runners.len()))
-                    .kill()
+                    .kill_and_settle()
                     .await;
             }
             _ => {}

@@ -25,6 +25,7 @@ async fn world_of_all_topics() -> World {
         (RETRY_PERSISTENCE, 1),
         (topics::VALIDATED, 1),
         (topics::DLQ, 1),
+        (topics::RAW, 1),
     ];
     let broker = EmbeddedBroker::start(&topics).unwrap();
     let url = database().await;
@@ -73,6 +74,56 @@ impl Handler for Silent {
     fn handle(&mut self, batch: &[Record<'_>]) -> Result<Vec<Outcome>, StageError> {
         Ok(batch.iter().map(|_| Outcome::Done).collect())
     }
+}
+
+/// The validator reads its retry topic, which has one record, and forwards nothing.
+async fn read_by_a_silent_validator(world: &World) {
+    let (shutdown, kafka) = (CancellationToken::new(), world.broker.kafka());
+    let stage = StageArgs {
+        batch: BatchArgs {
+            batch_records: 100,
+            batch_age_ms: 2,
+        },
+        dead_letters: DeadLetterArgs {
+            breaker: Switch::Off,
+            max_dead_letter_ratio: 1.0,
+            breaker_window: 10,
+            breaker_hold_minutes: 1,
+            topic_dlq: topics::DLQ.into(),
+        },
+    };
+    let settings = stage.settings(
+        &kafka,
+        VALIDATOR,
+        vec![RETRY_VALIDATOR.to_owned()],
+        None,
+        "test",
+    );
+    let publisher =
+        Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
+    let running = tokio::spawn(consumer::run(
+        settings,
+        Silent,
+        Some(publisher),
+        Health::new(),
+        shutdown.clone(),
+    ));
+    wait_for(DEADLINE, async || {
+        let kafka = kafka.clone();
+        let next =
+            tokio::task::spawn_blocking(move || committed(&kafka, VALIDATOR, RETRY_VALIDATOR))
+                .await
+                .unwrap()
+                .unwrap();
+        if next == [(0, Some(1))] {
+            Ok(())
+        } else {
+            Err(format!("the retry topic is read: {next:?}"))
+        }
+    })
+    .await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
 }
 
 const SENT_LONG_AGO: &str =
@@ -171,45 +222,7 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
     let job = world.applied(&ids, 1000.0).await;
     world.job_when(&job.id, all_sent(1)).await;
     change(&world, SENT_LONG_AGO).await;
-    let (shutdown, kafka) = (CancellationToken::new(), world.broker.kafka());
-    let stage = StageArgs {
-        batch: BatchArgs {
-            batch_records: 100,
-            batch_age_ms: 2,
-        },
-        dead_letters: DeadLetterArgs {
-            breaker: Switch::Off,
-            max_dead_letter_ratio: 1.0,
-            breaker_window: 10,
-            topic_dlq: topics::DLQ.into(),
-        },
-    };
-    let settings = stage.settings(&kafka, VALIDATOR, vec![RETRY_VALIDATOR.to_owned()], None);
-    let publisher =
-        Publisher::new(&kafka, &PublisherSettings::stage("test"), &Health::new()).unwrap();
-    let running = tokio::spawn(consumer::run(
-        settings,
-        Silent,
-        Some(publisher),
-        Health::new(),
-        shutdown.clone(),
-    ));
-    wait_for(DEADLINE, async || {
-        let kafka = kafka.clone();
-        let next =
-            tokio::task::spawn_blocking(move || committed(&kafka, VALIDATOR, RETRY_VALIDATOR))
-                .await
-                .unwrap()
-                .unwrap();
-        if next == [(0, Some(1))] {
-            Ok(())
-        } else {
-            Err(format!("the retry topic is read: {next:?}"))
-        }
-    })
-    .await;
-    shutdown.cancel();
-    running.await.unwrap().unwrap();
+    read_by_a_silent_validator(&world).await;
     for read in [PERSISTENCE_READ, INDEX_READ] {
         let until = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
@@ -226,5 +239,62 @@ async fn a_replay_to_the_validator_is_lost_only_when_persistence_and_the_index_h
         .job_when(&job.id, |job| job.state == JobState::Finished)
         .await;
     assert_eq!(job.by_code["replay_lost"], 1);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_row_stays_as_it_was_although_its_stages_have_read_it_is_not_retyped() {
+    let world = world_of_all_topics().await;
+    for topic in [topics::DLQ, topics::VALIDATED] {
+        publish(&world, topic).await;
+    }
+    let settings = PublisherSettings::stage("test");
+    let publisher = Publisher::new(&world.broker.kafka(), &settings, &Health::new()).unwrap();
+    let body = replay::body("e0", "1");
+    let record = OutRecord {
+        topic: topics::RAW,
+        key: None,
+        value: Some(body.as_bytes()),
+        headers: RecordHeaders::new(1).with(
+            contracts::kafka::headers::SOURCE,
+            Some("payment-authorized"),
+        ),
+    };
+    publisher.publish(record, DEADLINE).await.unwrap();
+    change(
+        &world,
+        "INSERT INTO persistence.events (source, event_id, event_type, contract, occurred_at, payload, content_hash, schema_id, raw_partition, raw_offset)
+         VALUES ('payment-authorized', 'e0', 'payment.authorized.v1', 'any.v1', now(), '{}', 'h', 1, 0, 0)",
+    )
+    .await;
+    let runner = world.start_runner();
+    let selection = recovery::model::Selection {
+        source: vec!["payment-authorized".to_owned()],
+        ..Default::default()
+    };
+    let plan = recovery::replay::revalidation::plan;
+    let job = plan(&world.recovery, "ann", &selection, "", "key")
+        .await
+        .unwrap();
+    jobs::apply(&world.recovery, "ann", &job.id, Some(100.0), true)
+        .await
+        .unwrap();
+    world.job_when(&job.id, all_sent(1)).await;
+    change(&world, SENT_LONG_AGO).await;
+    read_by_a_silent_validator(&world).await;
+    for read in [PERSISTENCE_READ, INDEX_READ] {
+        let now = jobs::get(&world.recovery, &job.id).await.unwrap();
+        assert_eq!(count(&now, "sent"), 1, "before {read}");
+        change(&world, read).await;
+    }
+    let job = world
+        .job_when(&job.id, |job| job.state == JobState::Finished)
+        .await;
+    assert_eq!(job.by_code["not_retyped"], 1, "{job:?}");
+    // Planned again, it is sent again.
+    let job = plan(&world.recovery, "ann", &selection, "", "again")
+        .await
+        .unwrap();
+    assert_eq!(job.items, 1);
     runner.end().await;
 }

@@ -141,3 +141,45 @@ async fn what_was_applied_past_the_second_person_waits_for_that_persons_approval
     runner.end().await;
     assert_eq!(copies(&world), once_each(0..2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_value_and_many_small_replays_wait_at_the_role_whatever_applied_them() {
+    let world = world(&["--confirm-above", "3", "--require-approval"]).await;
+    let ids = world.many(5).await;
+    let edit = "WITH e AS (INSERT INTO edits (dead_letter_id, edited_by, value, patch) VALUES ($1, 'eve', '{}', '[]') RETURNING id)
+         UPDATE dead_letters SET edit_id = e.id FROM e WHERE dead_letters.id = $1";
+    sqlx::query(edit)
+        .bind(ids[0])
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let lax = recovery::Context::new(replay::pipeline(&world.url, &[]), None).unwrap();
+    let mut jobs_applied = Vec::new();
+    for letters in [&ids[..1], &ids[1..3], &ids[3..]] {
+        let job = world.planned(letters, &format!("{letters:?}")).await;
+        jobs::apply(&lax, "ann", &job.id, Some(1000.0), true)
+            .await
+            .unwrap();
+        jobs_applied.push(job.id);
+    }
+    let runner = world.start_runner();
+    // With the first, which waits, the second comes to three.
+    world.job_when(&jobs_applied[1], all_sent(2)).await;
+    for (job, why) in [(0, "edited values"), (2, "come to 5 dead letters")] {
+        let blocked = world
+            .job_when(&jobs_applied[job], |job| job.blocked.is_some())
+            .await;
+        assert!(
+            blocked.blocked.as_deref().unwrap().contains(why),
+            "{blocked:?}"
+        );
+    }
+    for job in [0, 2] {
+        jobs::approve(&world.recovery, "bob", &jobs_applied[job])
+            .await
+            .unwrap();
+    }
+    world.job_when(&jobs_applied[0], all_sent(1)).await;
+    world.job_when(&jobs_applied[2], all_sent(2)).await;
+    runner.end().await;
+}

@@ -1,7 +1,7 @@
-//! Stories kept apart, bounded, and shown without persistence.
+//! Timelines kept apart, bounded, and shown without persistence.
 
-use crate::story;
-use crate::story::world;
+use crate::timeline;
+use crate::timeline::world;
 use crate::traced;
 use recovery::error::RecoveryError;
 use recovery::model::{StepKind, TraceFate};
@@ -12,33 +12,33 @@ async fn stories_are_kept_apart_bounded_and_shown_without_persistence() {
     let world = world(true, None, &[]).await;
     for (source, partition) in [("acme", 0), ("globex", 1)] {
         world.run(format!(
-            "INSERT INTO persistence.events (source, event_id, event_type, schema_version, entity_key, occurred_at, payload, content_hash, schema_id, raw_partition, raw_offset)
+            "INSERT INTO persistence.events (source, event_id, event_type, contract, entity_key, occurred_at, payload, content_hash, schema_id, raw_partition, raw_offset)
              SELECT '{source}', 'same-' || o, 't', '1', 'pay-{source}', now(), '{{}}', '', 1, {partition}, o FROM generate_series(0, 14) o"
         )).await;
     }
     let trace = traced(&world, "same-3").await;
     assert_eq!(
-        (trace.stories.len(), trace.truncated),
+        (trace.timelines.len(), trace.truncated),
         (2, false),
         "one id of two vendors is two events"
     );
     let trace = traced(&world, "pay-acme").await;
-    assert_eq!((trace.stories.len(), trace.truncated), (15, false));
+    assert_eq!((trace.timelines.len(), trace.truncated), (15, false));
     world
         .run("UPDATE persistence.events SET entity_key = 'busy'")
         .await;
     let trace = traced(&world, "busy").await;
-    assert_eq!((trace.stories.len(), trace.truncated), (20, true));
+    assert_eq!((trace.timelines.len(), trace.truncated), (20, true));
 
-    // A conflict: another raw record with the same event id belongs to the same story; the event is stored.
+    // A conflict: another raw record with the same event id belongs to the same timeline; the event is stored.
     world.letter(0, 100, "open").await;
     world.run("UPDATE dead_letters SET event_id = 'same-3'; UPDATE groups SET source = 'globex', stage = 'persistence', code = 'conflict'").await;
     let trace = traced(&world, "same-3").await;
     let with_letter: Vec<_> = trace
-        .stories
+        .timelines
         .iter()
-        .filter(|story| {
-            story
+        .filter(|timeline| {
+            timeline
                 .steps
                 .iter()
                 .any(|step| step.what == StepKind::DeadLettered)
@@ -64,14 +64,14 @@ async fn stories_are_kept_apart_bounded_and_shown_without_persistence() {
         Err(RecoveryError::NotFound(_))
     ));
 
-    let bare = story::world(false, None, &[]).await;
+    let bare = timeline::world(false, None, &[]).await;
     bare.letter(0, 0, "discarded").await;
     bare.run("UPDATE dead_letters SET event_id = 'e', settled_at = clock_timestamp(), settled_by = 'ada', reason = 'a test'")
         .await;
-    let story = traced(&bare, "e").await.stories.remove(0);
-    assert_eq!(story.fate.to_string(), "dead_lettered (discarded)");
+    let timeline = traced(&bare, "e").await.timelines.remove(0);
+    assert_eq!(timeline.fate.to_string(), "dead_lettered (discarded)");
     assert_eq!(
-        story
+        timeline
             .steps
             .last()
             .map(|step| (step.what.as_str(), step.detail.as_str())),

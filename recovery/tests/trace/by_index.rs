@@ -1,7 +1,7 @@
-//! A story is found by index alone.
+//! A timeline is found by index alone.
 
-use crate::story;
-use crate::story::world;
+use crate::timeline;
+use crate::timeline::world;
 use recovery::query::trace;
 use sandbox::harness::wait_for;
 use sqlx::Row as _;
@@ -15,7 +15,7 @@ const T7: &str = "3685708fd594a6861aa73f181e657dc5";
 async fn a_story_is_found_by_index_alone() {
     let world = world(true, None, &[]).await;
     world.run(
-        "INSERT INTO persistence.events (source, event_id, event_type, schema_version, entity_key, occurred_at, payload, content_hash, schema_id, trace_id, raw_partition, raw_offset)
+        "INSERT INTO persistence.events (source, event_id, event_type, contract, entity_key, occurred_at, payload, content_hash, schema_id, trace_id, raw_partition, raw_offset)
          SELECT 's', md5('e' || o), 't', '1', 'pay-' || o / 2, now(), '{}', '', 1, md5('t' || o), 0, o FROM generate_series(0, 49999) o;
          INSERT INTO persistence.duplicates (raw_partition, raw_offset, source, event_id) SELECT 1, o, 's', md5('e' || o) FROM generate_series(0, 49999) o;
          INSERT INTO groups (stage, code, source, event_type) VALUES ('persistence', 'conflict', 's', '');
@@ -34,12 +34,15 @@ async fn a_story_is_found_by_index_alone() {
     // The connections that loaded report what they did when they end.
     world.recovery.pool().close().await;
     let before = sqlx::query(scans).fetch_all(&admin).await.unwrap();
-    let asking = story::again(&world.url);
+    let asking = timeline::again(&world.url);
     let started = Instant::now();
     for asked in [E7, "pay-77", T7] {
         let trace = trace::trace(&asking, asked).await.unwrap();
         assert!(
-            trace.stories.iter().any(|story| story.steps.len() >= 5),
+            trace
+                .timelines
+                .iter()
+                .any(|timeline| timeline.steps.len() >= 5),
             "{trace:?}"
         );
     }

@@ -1,9 +1,9 @@
-//! The whole story, whatever it is asked by, and its bytes verified again.
+//! The whole timeline, whatever it is asked by, and its bytes verified again.
 
-use crate::story::{RAW, World, world};
+use crate::timeline::{RAW, World, world};
 use crate::traced;
 use contracts::kafka::headers as h;
-use recovery::model::{Story, TraceFate};
+use recovery::model::{Timeline, TraceFate};
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
@@ -25,7 +25,7 @@ impl Vendors {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("secret"), secret).unwrap();
         let toml = format!(
-            "[[source]]\nname = \"acme\"\nscheme = \"eventflow\"\nsecrets = [{{ id = \"2026-11\", from = \"file:{}\" }}]\nevent_id = \"/event_id\"\nentity_key = \"/payload/payment_id\"\n",
+            "[[source]]\nname = \"acme\"\nscheme = \"eventflow\"\nsecrets = [{{ id = \"2026-11\", from = \"file:{}\" }}]\nevent = {{ entity = \"/payload/payment_id\" }}\n",
             directory.path().join("secret").display()
         );
         std::fs::write(directory.path().join("sources.toml"), toml).unwrap();
@@ -123,7 +123,7 @@ async fn a_long_story(world: &World, headers: &[(String, String)]) {
                  SELECT 'job-a', id, 0, 'failed', 'invalid_amount', 1, to_timestamp({RECEIVED} + 99), 1 FROM dead_letters;
              INSERT INTO replay_items (job_id, dead_letter_id, position, state, replay_count, sent_at, edit_id)
                  SELECT 'job-b', id, 0, 'stored', 2, to_timestamp({RECEIVED} + 199), 1 FROM dead_letters;
-             INSERT INTO persistence.events (source, event_id, event_type, schema_version, entity_key, occurred_at, received_at, stored_at,
+             INSERT INTO persistence.events (source, event_id, event_type, contract, entity_key, occurred_at, received_at, stored_at,
                  payload, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset)
              VALUES ('acme', 'e-1', 'payment.authorized.v1', '1', 'pay-1', now(), to_timestamp({RECEIVED}), to_timestamp({RECEIVED} + 200), '{{}}', '',
                  1, '2026-11', '{TRACE}', 0, 0);
@@ -133,8 +133,8 @@ async fn a_long_story(world: &World, headers: &[(String, String)]) {
         .await;
 }
 
-fn whats(story: &Story) -> Vec<(&str, &str)> {
-    story
+fn whats(timeline: &Timeline) -> Vec<(&str, &str)> {
+    timeline
         .steps
         .iter()
         .map(|step| (step.what.as_str(), step.place.as_str()))
@@ -158,7 +158,7 @@ const WHATS: [(&str, &str); 11] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_story_is_found_whatever_it_is_asked_by_and_its_bytes_verify_again() {
     let vendors = Vendors::with("s3cret");
-    // The broker stamps records with its own time, which is after this story's: published comes last here.
+    // The broker stamps records with its own time, which is after this timeline's: published comes last here.
     let broker = EmbeddedBroker::start(&[(RAW, 1)]).unwrap();
     let headers = edge_headers("s3cret");
     publish(&broker.kafka(), &headers, BODY).await;
@@ -167,36 +167,36 @@ async fn the_whole_story_is_found_whatever_it_is_asked_by_and_its_bytes_verify_a
     for asked in ["e-1", "pay-1", TRACE, TRACEPARENT, "  e-1 "] {
         let trace = traced(&world, asked).await;
         assert_eq!(
-            (trace.stories.len(), trace.truncated),
+            (trace.timelines.len(), trace.truncated),
             (1, false),
             "{asked}"
         );
-        let story = &trace.stories[0];
+        let timeline = &trace.timelines[0];
         // Whether "published" is before or after depends on today's date.
         let mut expected = WHATS.to_vec();
         expected.sort_by_key(|(what, _)| *what == "published");
-        let mut steps = whats(story);
+        let mut steps = whats(timeline);
         steps.sort_by_key(|(what, _)| *what == "published");
         assert_eq!(steps, expected, "{asked}");
         assert_eq!(
             (
-                story.fate,
-                story.event_id.as_deref(),
-                story.source.as_deref()
+                timeline.fate,
+                timeline.event_id.as_deref(),
+                timeline.source.as_deref()
             ),
             (TraceFate::Stored, Some("e-1"), Some("acme"))
         );
-        let total: f64 = story.steps.iter().map(|step| step.delay_seconds).sum();
-        let span = story.steps.last().unwrap().at - story.steps[0].at;
+        let total: f64 = timeline.steps.iter().map(|step| step.delay_seconds).sum();
+        let span = timeline.steps.last().unwrap().at - timeline.steps[0].at;
         assert!(
             (total - span.as_seconds_f64()).abs() < 0.001
-                && story.steps.iter().all(|step| step.delay_seconds >= 0.0)
+                && timeline.steps.iter().all(|step| step.delay_seconds >= 0.0)
         );
         assert_eq!(
-            story.signature.as_deref(),
+            timeline.signature.as_deref(),
             Some("scheme eventflow, secret 2026-11 of source acme")
         );
-        let verdict = story.verified_again.as_deref().unwrap();
+        let verdict = timeline.verified_again.as_deref().unwrap();
         assert!(
             verdict.starts_with("verified: ") && verdict.contains("edited"),
             "{verdict}"
@@ -208,13 +208,26 @@ async fn the_whole_story_is_found_whatever_it_is_asked_by_and_its_bytes_verify_a
             "{text}"
         );
         assert!(
-            !story
+            !timeline
                 .steps
                 .iter()
                 .any(|step| step.detail.contains('\u{1b}')),
             "a terminal would take that for a command"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_signature_does_not_cover_is_marked() {
+    let world = world(true, None, &[]).await;
+    let mut headers = edge_headers("s3cret");
+    headers.push((h::UNSIGNED.to_owned(), "event_id,time".to_owned()));
+    a_long_story(&world, &headers).await;
+    let timeline = traced(&world, "e-1").await.timelines.remove(0);
+    assert_eq!(
+        timeline.signature.as_deref(),
+        Some("scheme eventflow, secret 2026-11 of source acme; NOT signed: event_id, time")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +253,7 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
         a_long_story(&world, &headers).await;
         let verdict = traced(&world, "e-1")
             .await
-            .stories
+            .timelines
             .remove(0)
             .verified_again
             .unwrap();
@@ -253,7 +266,7 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
         world.run(of_a_batch).await;
         let verdict = traced(&world, "e-1")
             .await
-            .stories
+            .timelines
             .remove(0)
             .verified_again
             .unwrap();
@@ -263,7 +276,7 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
             .await;
         let verdict = traced(&world, "e-1")
             .await
-            .stories
+            .timelines
             .remove(0)
             .verified_again
             .unwrap();
@@ -279,7 +292,7 @@ async fn without_kafka_the_dead_letters_own_bytes_are_verified_and_every_doubt_i
     world.run("UPDATE dead_letters SET value = convert_to('{\"event_id\":\"e-1\",\"amount\":\"1000000\"}', 'UTF8')").await;
     let verdict = traced(&world, "e-1")
         .await
-        .stories
+        .timelines
         .remove(0)
         .verified_again
         .unwrap();

@@ -8,7 +8,7 @@ use registry::{Subject, app, subjects};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-pub(crate) const SUBJECT: &str = "events.validated.v1-eventflow.payment.PaymentAuthorizedV1";
+pub(crate) const SUBJECT: &str = "events.validated.v1-eventflow.payment.PaymentAuthorized";
 
 pub(crate) fn builtin() -> Vec<Subject> {
     subjects(&Catalog::builtin(), contracts::kafka::topics::VALIDATED).unwrap()
@@ -16,7 +16,7 @@ pub(crate) fn builtin() -> Vec<Subject> {
 
 pub(crate) fn avsc(event_type: &str) -> String {
     Catalog::builtin()
-        .get(event_type)
+        .contract(event_type)
         .unwrap()
         .record_avsc
         .clone()

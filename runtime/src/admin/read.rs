@@ -2,6 +2,7 @@
 
 use super::{AdminConsumer, DEADLINE, connect, inspector, inspector_config, partitions};
 use crate::kafka::KafkaArgs;
+use contracts::kafka::headers::{RAW, RawCoordinates};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -38,6 +39,13 @@ impl OwnedRecord {
                 .map(|(key, value)| (key.to_owned(), value.map(<[u8]>::to_vec)))
                 .collect(),
         }
+    }
+
+    /// Partition and offset of the raw record that its `ef.raw` names.
+    #[must_use]
+    pub fn raw(&self) -> Option<(i32, i64)> {
+        let value = self.header(RAW)?;
+        RawCoordinates::parse(value.as_bytes()).map(|raw| (raw.partition, raw.offset))
     }
 
     /// The first header of that name, as text.
@@ -241,6 +249,77 @@ pub fn read_range(
             return Ok((records, next));
         }
     }
+}
+
+/// Records found at given offsets.
+#[derive(Debug, Default)]
+pub struct Picked {
+    /// In the order of their offsets
+    pub records: Vec<OwnedRecord>,
+    /// How many of the offsets were looked at: those of them without a record have none any more
+    pub looked_at: usize,
+}
+
+/// Offsets that are skipped by reading on; over more, the client seeks.
+const READ_ON: i64 = 1000;
+
+/// The records that a partition has at these offsets, which ascend. It stops once their values have so many bytes, after at least one.
+///
+/// # Errors
+/// When the topic is unknown, or reading makes no progress for the deadline.
+pub fn read_at(
+    kafka: &KafkaArgs,
+    topic: &str,
+    partition: i32,
+    offsets: &[i64],
+    bytes: usize,
+) -> anyhow::Result<Picked> {
+    let mut config = inspector_config(kafka);
+    config.set("enable.partition.eof", "true");
+    let consumer = connect(&config)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+    let (mut picked, mut held) = (Picked::default(), 0);
+    // Where the consumer reads on, and the last record it gave: it may lie behind the offset that was looked for.
+    let (mut next, mut last): (Option<i64>, Option<OwnedRecord>) = (None, None);
+    for &offset in offsets {
+        if held >= bytes {
+            break;
+        }
+        picked.looked_at += 1;
+        if offset < low || offset >= high {
+            continue;
+        }
+        if next.is_none_or(|next| offset.saturating_sub(next) > READ_ON) {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+            consumer.assign(&list)?;
+            last = None;
+        }
+        let deadline = std::time::Instant::now() + DEADLINE;
+        while last.as_ref().is_none_or(|last| last.offset < offset) {
+            anyhow::ensure!(
+                std::time::Instant::now() < deadline,
+                "reading {topic}:{partition} at {offset} makes no progress"
+            );
+            match consumer.poll(Duration::from_millis(100)) {
+                None => {}
+                Some(Ok(message)) => {
+                    let record = crate::record::Record::of(&message);
+                    next = Some(record.offset + 1);
+                    last = Some(OwnedRecord::of(&record));
+                }
+                // Nothing that can be read lies between: markers of transactions, or what was aborted.
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) if is_connectivity(&error) => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+        if let Some(record) = last.take_if(|last| last.offset == offset) {
+            held += record.value.as_ref().map_or(0, Vec::len);
+            picked.records.push(record);
+        }
+    }
+    Ok(picked)
 }
 
 fn is_connectivity(error: &KafkaError) -> bool {

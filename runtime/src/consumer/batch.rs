@@ -1,6 +1,8 @@
 //! A batch of records in hand.
 
 use super::Record;
+use super::incarnation::commit_note;
+use crate::admin::TopicIds;
 use crate::clock::now_micros;
 use crate::metrics as names;
 use crate::replay::Retry;
@@ -8,6 +10,7 @@ use rdkafka::Message;
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::Duration;
 
 /// Polled records, in the order of each partition.
 pub(super) struct Batch<'c> {
@@ -36,12 +39,25 @@ impl<'c> Batch<'c> {
         self.messages.len()
     }
 
-    /// The records, those of the retry topic as replays.
-    pub(super) fn records(&self, retry: Option<&Retry>) -> Vec<Record<'_>> {
+    pub(super) fn messages(&self) -> &[BorrowedMessage<'c>] {
+        &self.messages
+    }
+
+    /// The records, those of the retry topic as replays, those of the raw topic as raw records.
+    pub(super) fn records<'b>(
+        &'b self,
+        retry: Option<&Retry>,
+        raw_topic: Option<&str>,
+        ids: &'b TopicIds,
+    ) -> Vec<Record<'b>> {
+        let raw_id = raw_topic
+            .and_then(|topic| ids.get(topic))
+            .map(String::as_str);
         let record = |message| {
             let record = Record::of(message);
             match retry {
                 Some(retry) if retry.topic == record.topic => record.as_replay(retry.max_replays),
+                Some(_) | None if raw_topic == Some(record.topic) => record.as_raw(raw_id),
                 Some(_) | None => record,
             }
         };
@@ -56,8 +72,12 @@ impl<'c> Batch<'c> {
         }
     }
 
-    /// The offset after the last record of each partition.
-    pub(super) fn next_offsets(&self) -> KafkaResult<TopicPartitionList> {
+    /// The offset after the last record of each partition, each with this note, and which topic of that name it belongs to.
+    pub(super) fn next_offsets(
+        &self,
+        ids: &TopicIds,
+        note: &str,
+    ) -> KafkaResult<TopicPartitionList> {
         let mut ends: Vec<(&str, i32, i64)> = Vec::new();
         for message in &self.messages {
             let next = message.offset() + 1;
@@ -70,19 +90,27 @@ impl<'c> Batch<'c> {
         }
         let mut list = TopicPartitionList::with_capacity(ends.len());
         for (topic, partition, next) in ends {
-            list.add_partition_offset(topic, partition, Offset::Offset(next))?;
+            let mut element = list.add_partition(topic, partition);
+            element.set_offset(Offset::Offset(next))?;
+            element.set_metadata(commit_note(ids.get(topic), note));
         }
         Ok(list)
     }
 }
 
 impl Held {
+    /// How old the oldest record in hand is; zero without a time.
+    pub(super) fn age(self) -> Duration {
+        let age_ms = self
+            .oldest_ms
+            .map_or(0, |oldest| now_micros() / 1000 - oldest);
+        Duration::from_millis(age_ms.try_into().unwrap_or(0))
+    }
+
     /// Sets the time lag to the age of the oldest record in hand.
     pub(super) fn report_lag(self, stage: &'static str) {
-        if let Some(oldest_ms) = self.oldest_ms {
-            #[expect(clippy::cast_precision_loss, reason = "seconds for a gauge")]
-            let lag = (now_micros() / 1000 - oldest_ms).max(0) as f64 / 1000.0;
-            metrics::gauge!(names::LAG_SECONDS, "stage" => stage).set(lag);
+        if self.oldest_ms.is_some() {
+            metrics::gauge!(names::LAG_SECONDS, "stage" => stage).set(self.age().as_secs_f64());
         }
     }
 }

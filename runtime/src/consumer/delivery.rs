@@ -6,6 +6,9 @@ use crate::dead_letter;
 use crate::publisher::{self, OutRecord, PublishError, Publisher};
 use std::time::{Duration, Instant};
 
+/// Longest wait for acknowledgements without a poll.
+const SLICE: Duration = Duration::from_secs(1);
+
 /// Publishes what the outcomes of a stage ask for.
 pub(super) struct Delivery {
     stage: &'static str,
@@ -37,6 +40,7 @@ pub(super) struct InFlight {
     refused: Vec<(Made, PublishError)>,
     /// Not acknowledged in time: to be sent again
     resend: Vec<Made>,
+    awaited_since: Option<Instant>,
 }
 
 struct PublishedBatch {
@@ -88,7 +92,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// Waits for every acknowledgement. Called again after an error, it first sends again what is missing, and only that.
+    /// Waits for every acknowledgement, a second at most: between two calls the loop polls, and stays in its group. Called again after an
+    /// error, it first sends again what is missing, and only that.
     pub(super) fn await_acks(
         &self,
         in_flight: &mut InFlight,
@@ -97,13 +102,19 @@ impl Delivery {
         for made in std::mem::take(&mut in_flight.resend) {
             self.send_one(in_flight, made, handled)?;
         }
-        let until = Instant::now() + self.deadline;
+        let now = Instant::now();
+        let since = *in_flight.awaited_since.get_or_insert(now);
+        if !self.settle_within(in_flight, SLICE) && since.elapsed() < self.deadline {
+            // The same words each time: a text that changes would be logged each time.
+            let error = PublishError::NotAcknowledged("still waiting".to_owned());
+            return Err(StageError::wait(error.code(), error));
+        }
+        in_flight.awaited_since = None;
         let mut failed = std::mem::take(&mut in_flight.refused);
         let mut sent = failed.len();
         for PublishedBatch { batch, made, .. } in in_flight.batches.drain(..) {
             sent += made.len();
-            let left = until.saturating_duration_since(Instant::now());
-            let missing = self.runtime.block_on(batch.wait(left));
+            let missing = self.runtime.block_on(batch.wait(Duration::ZERO));
             failed.extend(
                 missing
                     .into_iter()
@@ -120,6 +131,14 @@ impl Delivery {
         in_flight.resend.sort_unstable();
         in_flight.capacity = in_flight.resend.len();
         Err(error)
+    }
+
+    fn settle_within(&self, in_flight: &mut InFlight, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        in_flight.batches.iter_mut().all(|published| {
+            let left = until.saturating_duration_since(Instant::now());
+            self.runtime.block_on(published.batch.settles_within(left))
+        })
     }
 
     /// False: there is no such record.
@@ -156,7 +175,7 @@ impl Delivery {
                 for (name, value) in &forward.headers {
                     headers = headers.with(name, Some(value));
                 }
-                (&*forward.topic, Some(&*forward.value), headers)
+                (&*forward.topic, forward.value.as_deref(), headers)
             }
             Outcome::Reject(rejection) if which == 0 => {
                 let Some(topic) = &self.dead_letter_topic else {
@@ -193,6 +212,7 @@ impl InFlight {
             capacity: records,
             refused: Vec::new(),
             resend: Vec::new(),
+            awaited_since: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! What a stage is to the loop: the trait it implements, and the values it answers with.
 
 use super::Record;
+use crate::admin::TopicIds;
 use bytes::Bytes;
 use contracts::Rejection;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a stage does with records. The loop is the only caller.
@@ -11,8 +13,8 @@ pub trait Handler: Send {
     fn stage(&self) -> &'static str;
 
     /// Settles a batch, or a piece of one: exactly one outcome for each record, in order. Called again with the same records after a [`StageError`],
-    /// so a handler must not do twice what it did once. A stage with a retry topic asks [`Record::refused_replay`] before anything else: a
-    /// record that came back too often is rejected by it, not handled. Every wait inside has a deadline well below `max.poll.interval.ms`.
+    /// so a handler must not do twice what it did once. Every stage asks [`Record::refused`] before anything else: a record that belongs to
+    /// no raw record, or came back too often, is rejected by it, not handled. Every wait inside has a deadline well below `max.poll.interval.ms`.
     ///
     /// # Errors
     /// [`StageError`] when a dependency, not a record, is at fault. No record of the batch is settled then.
@@ -26,6 +28,18 @@ pub trait Handler: Send {
         Ok(())
     }
 
+    /// What Kafka knows of the assignment that [`positions`](Self::positions) is asked about next.
+    fn assigned(&mut self, _assigned: &Assigned) {}
+
+    /// Called every few seconds between batches, also when there is nothing to read: whether what the handler keeps elsewhere is still as it
+    /// left it.
+    ///
+    /// # Errors
+    /// [`StageError`]; called again after a wait.
+    fn look(&mut self) -> Result<(), StageError> {
+        Ok(())
+    }
+
     /// Where to start on newly assigned partitions, one answer for each, in order.
     ///
     /// # Errors
@@ -33,6 +47,15 @@ pub trait Handler: Send {
     fn positions(&mut self, partitions: &[(String, i32)]) -> Result<Vec<Start>, StageError> {
         Ok(vec![Start::Committed; partitions.len()])
     }
+}
+
+/// What Kafka knows of a stage's topics and of what its group has read of them.
+#[derive(Debug, Clone, Default)]
+pub struct Assigned {
+    /// Ids of the topics, where the broker gives them any
+    pub topic_ids: TopicIds,
+    /// The group's committed next offsets in these topics, by topic and partition; not those in a topic that had the same name before
+    pub committed: BTreeMap<(String, i32), i64>,
 }
 
 /// What becomes of one record.
@@ -51,8 +74,8 @@ pub enum Outcome {
 pub struct Forward {
     /// Topic it is published to
     pub topic: Arc<str>,
-    /// Published verbatim
-    pub value: Bytes,
+    /// Published verbatim; `None` is Kafka's null
+    pub value: Option<Bytes>,
     /// Headers beside those that still apply
     pub headers: Vec<(&'static str, String)>,
 }
@@ -63,7 +86,7 @@ impl Forward {
     pub fn new(topic: &Arc<str>, value: Bytes) -> Self {
         Self {
             topic: Arc::clone(topic),
-            value,
+            value: Some(value),
             headers: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use crate::kafka;
 use crate::kafka::brokers::Brokers;
 use crate::metrics as names;
 use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
@@ -24,7 +24,7 @@ pub(super) type GroupConsumer = BaseConsumer<GroupMembership>;
 pub(super) struct GroupMembership {
     health: Health,
     stage: &'static str,
-    /// Counts every assignment and revocation: a batch from before the latest is no longer ours.
+    /// Counts what makes a batch from before it no longer wholly ours: every revocation and, where one revokes everything, every assignment.
     generation: AtomicU64,
     /// An assignment the loop has not taken yet.
     assigned: Mutex<Option<Vec<(String, i32)>>>,
@@ -78,9 +78,26 @@ impl GroupMembership {
         self.replaced.load(Ordering::Acquire)
     }
 
+    /// Sets the gauge to how many partitions are ours.
+    pub(super) fn report_partitions(&self, consumer: &GroupConsumer) {
+        if let Ok(assignment) = consumer.assignment() {
+            #[expect(clippy::cast_precision_loss, reason = "a count of partitions")]
+            metrics::gauge!(names::PARTITIONS, "stage" => self.stage)
+                .set(assignment.count() as f64);
+        }
+    }
+
     fn set_assigned(&self, partitions: Option<Vec<(String, i32)>>) {
         *self.assigned.lock().unwrap_or_else(PoisonError::into_inner) = partitions;
     }
+}
+
+/// True where a rebalance leaves a member the partitions that stay its own: under the consumer protocol (KIP-848).
+pub(super) fn keeps_others(consumer: &GroupConsumer) -> bool {
+    matches!(
+        consumer.rebalance_protocol(),
+        RebalanceProtocol::Cooperative
+    )
 }
 
 impl ClientContext for GroupMembership {
@@ -124,7 +141,10 @@ impl ConsumerContext for GroupMembership {
             .iter()
             .map(|element| (element.topic().to_owned(), element.partition()))
             .collect();
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        let keeps_others = keeps_others(consumer);
+        if err != RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS || !keeps_others {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             tracing::info!(
                 event = "partitions_assigned",
@@ -149,8 +169,13 @@ impl ConsumerContext for GroupMembership {
             count = partitions.len(),
             lost
         );
-        metrics::gauge!(names::PARTITIONS, "stage" => self.stage).set(0.0);
-        if let Err(error) = consumer.unassign() {
+        let unassigned = if keeps_others {
+            consumer.incremental_unassign(list)
+        } else {
+            consumer.unassign()
+        };
+        self.report_partitions(consumer);
+        if let Err(error) = unassigned {
             tracing::error!(event = "unassign_failed", stage = self.stage, %error);
         }
     }

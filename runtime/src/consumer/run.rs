@@ -1,54 +1,85 @@
 //! The loop: collect a batch, settle it, store its offsets. The parts are composed here and nowhere else.
 
 use super::batch::{Batch, Held};
+use super::breaker_report::report;
 use super::delivery::{Delivery, Handled, InFlight};
+use super::incarnation::Incarnations;
 use super::source::Source;
-use super::start::start_offsets;
+use super::start::{committed, start_offsets};
 use super::waiting::{Blocked, Interrupted, Waiting};
-use super::{Handler, Outcome, Record, StageError, StageSummary, checks};
+use super::{Assigned, Handler, Outcome, Record, StageError, StageSummary, checks};
 use crate::breaker::Breaker;
+use crate::clock::now_micros;
 use crate::health::Health;
+use crate::kafka::brokers::FORGOTTEN;
 use crate::metrics as names;
 use crate::replay::Retry;
+use contracts::Rejection;
+use contracts::kafka::headers;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+/// How often the handler is asked to look.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Loop<'c, H> {
     pub(super) stage: &'static str,
     pub(super) handler: &'c mut H,
     pub(super) source: Source<'c>,
     pub(super) waiting: Waiting,
-    /// `None`: off
+    /// `None`: the stage dead-letters nothing
     pub(super) breaker: &'c mut Option<Breaker>,
     pub(super) delivery: &'c Delivery,
     pub(super) retry: Option<&'c Retry>,
+    pub(super) raw_topic: Option<&'c str>,
+    pub(super) incarnations: &'c mut Incarnations,
     pub(super) piece_records: usize,
     pub(super) health: Health,
     pub(super) shutdown: CancellationToken,
 }
 
 impl<H: Handler> Loop<'_, H> {
-    /// Until shutdown, or until the client must be replaced. An error leaves the current batch uncommitted.
-    pub(super) fn run(mut self, summary: &mut StageSummary) -> anyhow::Result<()> {
+    /// Until shutdown, or until the client must be replaced: then it says why. An error leaves the current batch uncommitted.
+    pub(super) fn run(mut self, summary: &mut StageSummary) -> anyhow::Result<Option<String>> {
         // From the start, at zero: a series that begins with its first failure hides it from `increase`.
         metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(0);
+        if self.breaker.is_some() {
+            metrics::counter!(names::BREAKER_RELEASES, "stage" => self.stage).increment(0);
+        }
+        let mut look_at = Instant::now() + LOOK_EVERY;
         while self.source.may_continue() {
             self.start_assigned()?;
             self.source.probe_topics();
+            if let Some(topic) = self.incarnations.recreated() {
+                return Ok(Some(format!(
+                    "topic {topic} was deleted and created again; it is read from its beginning"
+                )));
+            }
+            if look_at <= Instant::now() {
+                self.look()?;
+                look_at = Instant::now() + LOOK_EVERY;
+            }
             if !self.delivery.publishes() {
                 self.source.note_connection();
             }
             let Some(batch) = self.source.next_batch()? else {
                 continue;
             };
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             match self.settle(&batch, summary) {
                 Ok(()) => {
-                    self.source.store_offsets(&batch)?;
+                    let note = self
+                        .breaker
+                        .as_ref()
+                        .map(|breaker| breaker.note(Instant::now(), now_micros()));
+                    let (ids, note) = (self.incarnations.ids(), note.unwrap_or_default());
+                    self.source.store_offsets(&batch, ids, &note)?;
                     metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage)
                         .record(started.elapsed());
                 }
                 Err(Interrupted::Failed(error)) => return Err(error),
                 Err(Interrupted::Released) => {
+                    self.source.read_again(&batch)?;
                     tracing::warn!(
                         event = "batch_released",
                         stage = self.stage,
@@ -61,28 +92,59 @@ impl<H: Handler> Loop<'_, H> {
                 }
             }
         }
-        Ok(())
+        Ok(self.source.lost_brokers().then(|| FORGOTTEN.to_owned()))
+    }
+
+    /// Asks the handler whether all is as it left it; waits while it cannot say.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let (held, handler) = (self.source.held_nothing(), &mut *self.handler);
+        let looked = self.waiting.until_ok(&mut self.source, held, |attempt| {
+            handler.look()?;
+            Ok(attempt)
+        });
+        match looked {
+            Ok(1) => Ok(()),
+            // Nothing was in hand but what came early.
+            Err(Interrupted::Released) => self.source.read_again(&Batch::new(Vec::new(), 0)),
+            Ok(_) => {
+                self.waiting.clear();
+                Ok(())
+            }
+            Err(Interrupted::Failed(error)) => Err(error),
+        }
     }
 
     /// Answers new assignments: asks the handler where to start, and starts there.
     fn start_assigned(&mut self) -> anyhow::Result<()> {
-        while let Some(assignment) = self.source.take_assignment() {
-            let (consumer, partitions) = (self.source.consumer(), &assignment.partitions);
-            let handler = &mut *self.handler;
+        while let Some(assignment) = self.source.take_assignment()? {
+            let (consumer, partitions) = (self.source.consumer(), &assignment.all);
+            let (handler, incarnations) = (&mut *self.handler, &mut *self.incarnations);
+            let keeps_others = self.source.keeps_others();
             let starts = self
                 .waiting
                 .until_ok(&mut self.source, assignment.held, |_| {
+                    let topic_ids = incarnations.note_assignment(keeps_others)?.clone();
+                    let (committed, notes) = committed(consumer, partitions, &topic_ids)?;
+                    let assigned = Assigned {
+                        topic_ids,
+                        committed,
+                    };
+                    handler.assigned(&assigned);
                     let starts = handler.positions(partitions)?;
-                    Ok(start_offsets(consumer, partitions, &starts)?)
+                    let starts = start_offsets(consumer, partitions, &starts, &assigned.committed)?;
+                    Ok((starts, notes))
                 });
             match starts {
-                Ok(starts) if self.source.may_settle(assignment.held) => {
+                Ok((starts, notes)) if self.source.may_settle(assignment.held) => {
+                    if let Some(breaker) = self.breaker.as_mut() {
+                        breaker.compare(notes.iter().map(String::as_str));
+                    }
                     self.source.start(&starts)?;
-                    #[expect(clippy::cast_precision_loss, reason = "a count of partitions")]
-                    metrics::gauge!(names::PARTITIONS, "stage" => self.stage)
-                        .set(starts.count() as f64);
                 }
-                Ok(_) | Err(Interrupted::Released) => continue,
+                Ok(_) | Err(Interrupted::Released) => {
+                    self.source.read_again(&Batch::new(Vec::new(), 0))?;
+                    continue;
+                }
                 Err(Interrupted::Failed(error)) => return Err(error),
             }
             // Whatever was wrong was with the partitions of before.
@@ -100,7 +162,9 @@ impl<H: Handler> Loop<'_, H> {
 
     /// Brings every record of the batch to its outcome, acknowledged.
     fn settle(&mut self, batch: &Batch<'_>, summary: &mut StageSummary) -> Result<(), Interrupted> {
-        let records = batch.records(self.retry);
+        // The records borrow them, and the ids of an assignment stay while a batch of it is in hand.
+        let ids = self.incarnations.ids().clone();
+        let records = batch.records(self.retry, self.raw_topic, &ids);
         let held = batch.held(&records);
         held.report_lag(self.stage);
         self.count_consumed(records.len());
@@ -142,23 +206,35 @@ impl<H: Handler> Loop<'_, H> {
         held: Held,
     ) -> Result<(Vec<Outcome>, u32), Interrupted> {
         let Self {
-            handler, breaker, ..
+            handler,
+            breaker,
+            stage,
+            ..
         } = self;
         self.waiting.until_ok(&mut self.source, held, |attempt| {
-            let outcomes = handler.handle(piece)?;
+            let mut outcomes = handler.handle(piece)?;
             if outcomes.len() != piece.len() {
                 return Err(Blocked::Stage(StageError::stop(
                     "handler_contract",
                     "the handler must answer one outcome for each record",
                 )));
             }
+            spare_revalidated(stage, piece, &mut outcomes);
             if let Some(breaker) = breaker.as_mut() {
-                // Replays failed before, so failing again says nothing about a deploy: they neither open the breaker nor close it.
+                // Replays failed before, so failing again says nothing about a deploy: they neither open the breaker nor close it. What came
+                // without proof says nothing either, and strangers could open it.
                 let live = outcomes
                     .iter()
                     .zip(piece)
-                    .filter(|(_, record)| !record.is_replay());
-                breaker.admit(live.map(|(outcome, _)| outcome.rejection()))?;
+                    .filter(|(outcome, record)| {
+                        let unproven = |rejection: &Rejection| rejection.code.is_unproven();
+                        !record.is_replay() && !outcome.rejection().is_some_and(unproven)
+                    })
+                    .map(|(outcome, record)| {
+                        let source = record.header_text(headers::SOURCE).unwrap_or_default();
+                        (source, outcome.rejection())
+                    });
+                report(stage, &breaker.admit(Instant::now(), held.age(), live)?);
             }
             Ok((outcomes, attempt))
         })
@@ -192,6 +268,22 @@ impl<H: Handler> Loop<'_, H> {
         ] {
             metrics::counter!(names::RECORDS_SETTLED, "stage" => self.stage, "outcome" => outcome)
                 .increment(records);
+        }
+    }
+}
+
+/// What a revalidation sends is a copy of an event that is stored: rejected, it stays what it is in the database. A dead letter would be a
+/// second fate. The job that sent it finds its row as it was, and says so.
+fn spare_revalidated(stage: &'static str, records: &[Record<'_>], outcomes: &mut [Outcome]) {
+    for (record, outcome) in records.iter().zip(outcomes) {
+        if let Outcome::Reject(rejection) = outcome
+            && record.header(headers::REVALIDATES).is_some()
+        {
+            let code = rejection.code.code();
+            metrics::counter!(names::REVALIDATIONS_REFUSED, "stage" => stage, "code" => code)
+                .increment(1);
+            tracing::warn!(event = "revalidation_refused", stage, code, detail = %rejection, raw = ?record.raw(), "its row stays as it is");
+            *outcome = Outcome::Done;
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct ConsumerSettings {
     pub group: String,
     /// Topics read
     pub topics: Vec<String>,
+    /// The one of them that is the raw topic: its records are raw records themselves
+    pub raw_topic: Option<String>,
     /// Read beside them: the topic of replays for this group alone
     pub retry: Option<Retry>,
     /// Where rejected records go; `None` for a stage that rejects nothing
@@ -47,8 +49,10 @@ pub struct ConsumerSettings {
 pub struct DeadLetterSettings {
     /// The dead-letter topic
     pub topic: String,
-    /// `None`: any share of the records may be dead-lettered
-    pub breaker: Option<BreakerSettings>,
+    /// When a source is reported, and the stage held
+    pub breaker: BreakerSettings,
+    /// Names what records are judged by, such as the version and the contracts: another name means that they changed. Without white space
+    pub rules: String,
 }
 
 impl ConsumerSettings {
@@ -59,6 +63,7 @@ impl ConsumerSettings {
             kafka: kafka.clone(),
             group: group.to_owned(),
             topics,
+            raw_topic: None,
             retry: None,
             dead_letters: None,
             batch_records: 4000,
@@ -89,22 +94,31 @@ impl ConsumerSettings {
             ("enable.auto.offset.store", "false"),
             // An offset that is out of range is a loss a person must see, never a silent jump.
             ("auto.offset.reset", "error"),
-            // Eager: a rebalance revokes everything, so a batch is either wholly ours or released.
-            ("partition.assignment.strategy", "range"),
             ("check.crcs", "true"),
             ("statistics.interval.ms", STATISTICS_MS),
             ("isolation.level", "read_committed"),
+            // New partitions of a topic that grew are found within this time. The default is five minutes.
+            ("topic.metadata.refresh.interval.ms", "10000"),
             // The default sleeps a second whenever the local queue is full.
             ("fetch.queue.backoff.ms", "10"),
+            // A partition whose leader moved is fetched from the new one after this. The default is half a second.
+            ("fetch.error.backoff.ms", "100"),
             ("queued.max.messages.kbytes", "32768"),
         ];
         for (name, value) in fixed {
             config.set(name, value);
         }
-        for (name, value) in [
-            ("session.timeout.ms", "10000"),
-            ("max.poll.interval.ms", "120000"),
-        ] {
+        // Under the consumer protocol (KIP-848) these are the broker's, and the client refuses them.
+        let classic = [
+            // Eager: a rebalance revokes everything, so a batch is either wholly ours or released.
+            ("partition.assignment.strategy", "range"),
+            // The shortest that brokers allow by default: for as long the others wait for a member that was killed.
+            ("session.timeout.ms", "6000"),
+            ("heartbeat.interval.ms", "2000"),
+        ];
+        let is_classic = config.get("group.protocol") != Some("consumer");
+        let defaults = classic.into_iter().filter(|_| is_classic);
+        for (name, value) in defaults.chain([("max.poll.interval.ms", "120000")]) {
             if config.get(name).is_none() {
                 config.set(name, value);
             }
@@ -179,10 +193,11 @@ pub enum Switch {
 /// Flags of a stage that rejects records.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeadLetterArgs {
-    /// Hold the stage, which then dead-letters nothing, while more than --max-dead-letter-ratio of the recent records would be dead-lettered
+    /// Hold the stage, which then dead-letters nothing, while the fault is likely ours: most sources went over --max-dead-letter-ratio at about
+    /// the same time, or all that were fine before a deploy. One source never holds it
     #[arg(long, env = "EVENTFLOW_BREAKER", value_enum, default_value_t = Switch::On)]
     pub breaker: Switch,
-    /// Highest share of recent records that may be dead-lettered before the breaker opens (0 to 1)
+    /// Highest share of a source's latest records that may be dead-lettered (0 to 1); a source over it is reported
     #[arg(
         long,
         alias = "breaker-share",
@@ -190,9 +205,12 @@ pub struct DeadLetterArgs {
         default_value_t = ratio_by_its_former_name(),
     )]
     pub max_dead_letter_ratio: f64,
-    /// How many recent records the breaker counts
+    /// How many of a source's latest records are counted; it is judged once a tenth of them are there
     #[arg(long, env = "EVENTFLOW_BREAKER_WINDOW", default_value_t = 200)]
     pub breaker_window: usize,
+    /// Longest time, in minutes, that the breaker holds the stage; then its records are dead-lettered. Records older than a day are not held
+    #[arg(long, env = "EVENTFLOW_BREAKER_HOLD_MINUTES", default_value_t = 60)]
+    pub breaker_hold_minutes: u64,
     /// Dead-letter topic
     #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::kafka::topics::DLQ)]
     pub topic_dlq: String,
@@ -213,6 +231,11 @@ impl DeadLetterArgs {
             self.breaker_window as u64,
             1..=1_000_000,
         )?;
+        check_range(
+            "--breaker-hold-minutes",
+            self.breaker_hold_minutes,
+            1..=1440,
+        )?;
         if self.max_dead_letter_ratio.is_nan() || self.max_dead_letter_ratio < 0.0 {
             return Err(ConfigError::new(
                 "--max-dead-letter-ratio",
@@ -223,14 +246,16 @@ impl DeadLetterArgs {
     }
 
     /// A ratio above 1 turns the breaker off, as `--breaker-share 2` did.
-    fn settings(&self) -> DeadLetterSettings {
-        let is_on = self.breaker == Switch::On && self.max_dead_letter_ratio <= 1.0;
+    fn settings(&self, rules: &str) -> DeadLetterSettings {
         DeadLetterSettings {
             topic: self.topic_dlq.clone(),
-            breaker: is_on.then_some(BreakerSettings {
+            breaker: BreakerSettings {
+                may_hold: self.breaker == Switch::On && self.max_dead_letter_ratio <= 1.0,
                 max_ratio: self.max_dead_letter_ratio,
                 window: self.breaker_window,
-            }),
+                longest_hold: Duration::from_secs(self.breaker_hold_minutes * 60),
+            },
+            rules: format!("{}-{rules}", env!("CARGO_PKG_VERSION")),
         }
     }
 }
@@ -256,7 +281,8 @@ impl StageArgs {
         self.dead_letters.check()
     }
 
-    /// Settings of a stage that reads `topics` as `group`, and its replays from `retry`.
+    /// Settings of a stage that reads `topics` as `group`, and its replays from `retry`. `rules` names what it judges records by, beside this
+    /// version of the program.
     #[must_use]
     pub fn settings(
         &self,
@@ -264,10 +290,11 @@ impl StageArgs {
         group: &str,
         topics: Vec<String>,
         retry: Option<Retry>,
+        rules: &str,
     ) -> ConsumerSettings {
         ConsumerSettings {
             retry,
-            dead_letters: Some(self.dead_letters.settings()),
+            dead_letters: Some(self.dead_letters.settings(rules)),
             ..self.batch.settings(kafka, group, topics)
         }
     }

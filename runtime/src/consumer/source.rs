@@ -1,19 +1,23 @@
 //! The records of the assigned partitions: polled in batches, and kept waiting while a batch cannot go on.
 
 use super::batch::{Batch, Held};
-use super::membership::GroupConsumer;
+use super::membership::{GroupConsumer, keeps_others};
 use super::topic_probe::TopicProbe;
 use super::{ConsumerSettings, checks};
+use crate::admin::TopicIds;
 use crate::health::Health;
 use crate::kafka;
 use crate::metrics as names;
+use rdkafka::Message;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// Longest wait until the client has gone back; it asks no broker for that.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often `poll` returns when there is nothing to read.
 const IDLE_POLL: Duration = Duration::from_millis(50);
 
@@ -31,9 +35,10 @@ pub(super) struct Source<'c> {
     topics: TopicProbe,
 }
 
-/// Partitions the group gave this instance, and that it has not started on.
+/// What the group gave this instance.
 pub(super) struct Assignment {
-    pub(super) partitions: Vec<(String, i32)>,
+    /// Every partition that is this instance's now: those it has not started on, and those it keeps
+    pub(super) all: Vec<(String, i32)>,
     /// Released once they are revoked again
     pub(super) held: Held,
 }
@@ -64,21 +69,83 @@ impl<'c> Source<'c> {
     }
 
     /// An assignment that came with the last `poll`.
-    pub(super) fn take_assignment(&mut self) -> Option<Assignment> {
-        let partitions = self.consumer.context().take_assigned()?;
-        self.early.clear();
-        let held = Held {
-            generation: self.consumer.context().generation(),
-            oldest_ms: None,
+    pub(super) fn take_assignment(&mut self) -> anyhow::Result<Option<Assignment>> {
+        let Some(mut all) = self.consumer.context().take_assigned() else {
+            return Ok(None);
         };
-        Some(Assignment { partitions, held })
+        if self.keeps_others() {
+            let kept = self.consumer.assignment()?;
+            let kept = kept.elements();
+            all.extend(
+                kept.iter()
+                    .map(|element| (element.topic().to_owned(), element.partition())),
+            );
+        } else {
+            self.early.clear();
+        }
+        let held = self.held_nothing();
+        Ok(Some(Assignment { all, held }))
     }
 
-    /// Reads from these offsets on.
+    /// Whether partitions that are read already are kept at an assignment of others.
+    pub(super) fn keeps_others(&self) -> bool {
+        keeps_others(self.consumer)
+    }
+
+    /// The present assignment, without a record in hand.
+    pub(super) fn held_nothing(&self) -> Held {
+        Held {
+            generation: self.consumer.context().generation(),
+            oldest_ms: None,
+        }
+    }
+
+    /// Reads from these offsets on; partitions that are read already go on where they are.
     pub(super) fn start(&self, offsets: &TopicPartitionList) -> anyhow::Result<()> {
-        self.consumer.assign(offsets)?;
+        if keeps_others(self.consumer) {
+            let kept = self.consumer.assignment()?;
+            let mut new = TopicPartitionList::new();
+            for element in offsets.elements() {
+                let (topic, partition) = (element.topic(), element.partition());
+                if kept.find_partition(topic, partition).is_none() {
+                    new.add_partition_offset(topic, partition, element.offset())?;
+                }
+            }
+            self.consumer.incremental_assign(&new)?;
+        } else {
+            self.consumer.assign(offsets)?;
+        }
         // A partition that was lost while the stage waited is still paused in the client when it comes back.
         self.consumer.resume(offsets)?;
+        self.consumer.context().report_partitions(self.consumer);
+        Ok(())
+    }
+
+    /// A batch was released: what it holds of partitions that are still ours is read again, with what came after it. Where a rebalance
+    /// revokes everything there is nothing to do, since every partition is started again.
+    pub(super) fn read_again(&mut self, batch: &Batch<'_>) -> anyhow::Result<()> {
+        let early = std::mem::take(&mut self.early);
+        if !keeps_others(self.consumer) || !self.may_continue() {
+            return Ok(());
+        }
+        let ours = self.consumer.assignment()?;
+        let mut first = TopicPartitionList::new();
+        for message in batch.messages().iter().chain(&early) {
+            let (topic, partition) = (message.topic(), message.partition());
+            // Each partition's records are in order.
+            if ours.find_partition(topic, partition).is_some()
+                && first.find_partition(topic, partition).is_none()
+            {
+                first.add_partition_offset(topic, partition, Offset::Offset(message.offset()))?;
+            }
+        }
+        if first.count() > 0 {
+            let sought = self.consumer.seek_partitions(first, SEEK_TIMEOUT)?;
+            for element in sought.elements() {
+                element.error()?;
+            }
+        }
+        self.consumer.resume(&ours)?;
         Ok(())
     }
 
@@ -95,8 +162,8 @@ impl<'c> Source<'c> {
         let generation = self.consumer.context().generation();
         let messages = self.collect()?;
         if self.consumer.context().generation() != generation {
-            // These records belong to the partitions' new owner.
-            self.early.clear();
+            // Some of these records belong to another member now.
+            self.read_again(&Batch::new(messages, generation))?;
             return Ok(None);
         }
         if messages.is_empty() {
@@ -157,8 +224,6 @@ impl<'c> Source<'c> {
             }
         }
         if !self.may_settle(held) {
-            // What came early comes after what is released: it must be read again too.
-            self.early.clear();
             return Ok(false);
         }
         self.consumer.resume(&assignment)?;
@@ -172,7 +237,12 @@ impl<'c> Source<'c> {
 
     /// False once the stage is ending, or the client must be replaced.
     pub(super) fn may_continue(&self) -> bool {
-        !self.shutdown.is_cancelled() && !self.consumer.context().has_forgotten_brokers()
+        !self.shutdown.is_cancelled() && !self.lost_brokers()
+    }
+
+    /// True when the client will not connect again: it must be replaced.
+    pub(super) fn lost_brokers(&self) -> bool {
+        self.consumer.context().has_forgotten_brokers()
     }
 
     /// Clears the `kafka` check once a broker is connected again. For a stage whose only client is the consumer: a publisher does it itself.
@@ -182,9 +252,14 @@ impl<'c> Source<'c> {
         }
     }
 
-    /// Stores the offsets after a settled batch, for the client to commit.
-    pub(super) fn store_offsets(&self, batch: &Batch<'_>) -> anyhow::Result<()> {
-        if let Err(error) = self.consumer.store_offsets(&batch.next_offsets()?) {
+    /// Stores the offsets after a settled batch, for the client to commit with this note.
+    pub(super) fn store_offsets(
+        &self,
+        batch: &Batch<'_>,
+        ids: &TopicIds,
+        note: &str,
+    ) -> anyhow::Result<()> {
+        if let Err(error) = self.consumer.store_offsets(&batch.next_offsets(ids, note)?) {
             // The client stores nothing for partitions it has lost: their new owner reads the batch again.
             metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(1);
             tracing::warn!(event = "offset_store_failed", stage = self.stage, %error);

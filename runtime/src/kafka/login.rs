@@ -2,6 +2,7 @@
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
+use rdkafka::error::KafkaError;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +30,11 @@ impl ClientContext for Login {
         let token = token();
         self.answered.store(true, Ordering::Release);
         token
+    }
+
+    /// Every call answers with its own error. What else is reported, such as the end of a partition, is routine.
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(event = "kafka_client_notice", %error, reason);
     }
 }
 

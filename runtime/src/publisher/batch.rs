@@ -3,9 +3,10 @@
 use super::error::{PublishError, classify};
 use super::{Client, Reports};
 use crate::metrics as names;
+use rdkafka::Message;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,10 +53,17 @@ pub struct OutRecord<'a> {
     pub headers: RecordHeaders,
 }
 
+/// No delivery report yet, and somebody waits for it.
+const AWAITED: u8 = 0;
+/// No delivery report yet, and nobody waits any more: the record may be in Kafka or not.
+const UNCONFIRMED: u8 = 1;
+const ACKNOWLEDGED: u8 = 2;
+const FAILED: u8 = 3;
+
 /// What the records of one batch share.
 struct BatchState {
     /// By index in the batch.
-    acknowledged: Box<[AtomicBool]>,
+    records: Box<[AtomicU8]>,
     failures: Mutex<Vec<(usize, PublishError)>>,
     /// Records without a delivery report, plus one while the batch is open.
     remaining: AtomicUsize,
@@ -84,12 +92,21 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = Box<Receipt>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
-        match result {
-            Ok(_) => receipt.state.acknowledged[receipt.index].store(true, Ordering::Release),
-            Err((error, _)) => receipt
-                .state
-                .failures()
-                .push((receipt.index, classify(error))),
+        let state = match result {
+            Ok(_) => {
+                self.progress.acknowledged();
+                ACKNOWLEDGED
+            }
+            Err((error, message)) => {
+                let error = classify(error);
+                self.progress.failed(&error, message.topic());
+                receipt.state.failures().push((receipt.index, error));
+                FAILED
+            }
+        };
+        let before = receipt.state.records[receipt.index].swap(state, Ordering::AcqRel);
+        if before == UNCONFIRMED {
+            self.progress.reported();
         }
         receipt.state.finish_one();
     }
@@ -101,6 +118,8 @@ pub struct Batch {
     published: metrics::Counter,
     state: Arc<BatchState>,
     records: usize,
+    /// Further records may be added
+    is_open: bool,
 }
 
 impl std::fmt::Debug for Batch {
@@ -114,7 +133,7 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     pub(super) fn new(client: Arc<Client>, published: metrics::Counter, capacity: usize) -> Self {
         let state = BatchState {
-            acknowledged: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
+            records: (0..capacity).map(|_| AtomicU8::new(AWAITED)).collect(),
             failures: Mutex::default(),
             remaining: AtomicUsize::new(1),
             settled: Notify::new(),
@@ -124,6 +143,7 @@ impl Batch {
             published,
             state: Arc::new(state),
             records: 0,
+            is_open: true,
         }
     }
 
@@ -132,7 +152,7 @@ impl Batch {
     /// # Errors
     /// [`PublishError::QueueFull`] at once when the publisher's bound, or the batch's own, is reached. The record is then not part of the batch.
     pub fn add(&mut self, record: OutRecord<'_>) -> Result<(), PublishError> {
-        if self.records == self.state.acknowledged.len() {
+        if self.records == self.state.records.len() {
             return Err(PublishError::QueueFull);
         }
         self.state.remaining.fetch_add(1, Ordering::AcqRel);
@@ -152,31 +172,38 @@ impl Batch {
             Err((error, _)) => {
                 self.state.finish_one();
                 let error = classify(&error);
+                self.client.context().progress.failed(&error, record.topic);
                 metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
                 Err(error)
             }
         }
     }
 
-    /// Waits for every acknowledgement. Returns the records (by their index in the batch) that are not known to be in Kafka: none is success.
-    /// At the deadline those without a report count as not acknowledged; the client goes on with them in the background.
-    pub async fn wait(self, deadline: Duration) -> Vec<(usize, PublishError)> {
-        self.state.finish_one();
+    /// Waits until every record is acknowledged or failed; false when that takes longer. No record may be added any more.
+    pub async fn settles_within(&mut self, wait: Duration) -> bool {
+        if std::mem::take(&mut self.is_open) {
+            self.state.finish_one();
+        }
         let settled = async {
             while self.state.remaining.load(Ordering::Acquire) > 0 {
                 self.state.settled.notified().await;
             }
         };
-        let in_time = tokio::time::timeout(deadline, settled).await.is_ok();
+        tokio::time::timeout(wait, settled).await.is_ok()
+    }
+
+    /// Waits for every acknowledgement. Returns the records (by their index in the batch) that are not known to be in Kafka: none is success.
+    /// The deadline only ends the waiting: those without a report count as not acknowledged, and the client goes on with them in the
+    /// background, until their own time-out.
+    pub async fn wait(mut self, deadline: Duration) -> Vec<(usize, PublishError)> {
+        let in_time = self.settles_within(deadline).await;
+        let mut silent = if in_time { Vec::new() } else { self.leave() };
         // A copy: after the deadline further reports may still arrive.
         let mut failed = self.state.failures().clone();
-        if !in_time {
-            let silent = |index: &usize| {
-                !self.state.acknowledged[*index].load(Ordering::Acquire)
-                    && !failed.iter().any(|(known, _)| known == index)
-            };
-            let silent: Vec<_> = (0..self.records).filter(silent).collect();
+        silent.retain(|index| failed.iter().all(|(known, _)| known != index));
+        if !silent.is_empty() {
             let error = PublishError::NotAcknowledged("no acknowledgement in time".to_owned());
+            self.client.context().progress.failed(&error, "");
             failed.extend(silent.into_iter().map(|index| (index, error.clone())));
         }
         self.published
@@ -185,5 +212,32 @@ impl Batch {
             metrics::counter!(names::PUBLISH_FAILURES, "code" => error.code()).increment(1);
         }
         failed
+    }
+
+    /// Nobody waits any more: the records without a delivery report, by their index, are unconfirmed until theirs comes.
+    fn leave(&self) -> Vec<usize> {
+        let progress = &self.client.context().progress;
+        let is_silent = |index: &usize| {
+            let record = &self.state.records[*index];
+            if record.load(Ordering::Acquire) != AWAITED {
+                return false;
+            }
+            // Counted before it is marked: its report may come at once.
+            progress.left();
+            let left = record
+                .compare_exchange(AWAITED, UNCONFIRMED, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
+            if !left {
+                progress.reported();
+            }
+            left
+        };
+        (0..self.records).filter(is_silent).collect()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod holding;
 mod outcomes;
 mod retry;
 mod settling;

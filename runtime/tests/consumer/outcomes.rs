@@ -5,7 +5,7 @@ use bytes::Bytes;
 use contracts::kafka::headers;
 use contracts::{Rejection, RejectionCode};
 use runtime::consumer::{Forward, Handler, Outcome, Record, StageError};
-use sandbox::broker::{Fault, Request};
+use sandbox::broker::{BrokerFault, BrokerRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -52,7 +52,7 @@ fn reject(_: &Record<'_>) -> Outcome {
 fn fan_out(record: &Record<'_>) -> Outcome {
     let to = |topic: &str| Forward {
         topic: topic.into(),
-        value: Bytes::copy_from_slice(record.value()),
+        value: Some(Bytes::copy_from_slice(record.value())),
         headers: vec![("x-copy", format!("of {topic}"))],
     };
     Outcome::Forward(vec![to("out"), to("second")])
@@ -142,7 +142,7 @@ async fn a_record_forwarded_to_two_topics_is_in_both_in_order_when_its_offset_is
         for (offset, record) in records.iter().enumerate() {
             let header = |name| record.header(name);
             assert_eq!(header("x-copy"), Some(format!("of {topic}")));
-            assert_eq!(header(headers::RAW), Some(format!("0:{offset}")));
+            assert_eq!(record.raw(), Some((0, i64::try_from(offset).unwrap())));
             assert_eq!(header(headers::SOURCE).as_deref(), Some("s"));
         }
     }
@@ -167,9 +167,10 @@ async fn when_one_of_two_acknowledgements_fails_only_that_record_is_sent_again()
         .until("handled", |_| maker.asked.load(Ordering::SeqCst) > asked)
         .await;
     // Each topic's record is a request of its own: the first is refused.
-    stage
-        .broker
-        .fail(Request::Produce, vec![Fault::TopicAuthorizationFailed]);
+    stage.broker.fail(
+        BrokerRequest::Produce,
+        vec![BrokerFault::TopicAuthorizationFailed],
+    );
     maker.waits.store(false, Ordering::SeqCst);
     stage
         .until("committed", |stage| stage.committed() == 2)

@@ -1,12 +1,15 @@
 //! Good records, bad ones and outages; members that come and go.
 
-use crate::world::{DEADLINE, NO_BREAKER, Stage};
+use crate::world::{DEADLINE, NO_BREAKER, Sorter, Stage};
 use contracts::kafka::headers::{self, dlq};
 use runtime::admin::read_all;
-use runtime::breaker::BreakerSettings;
-use runtime::consumer::{StageSummary, Start};
-use sandbox::broker::{Fault, Request};
+use runtime::consumer::{self, ConsumerSettings, StageSummary, Start};
+use runtime::health::Health;
+use runtime::publisher::{Publisher, PublisherSettings};
+use sandbox::broker::{BrokerFault, BrokerRequest};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_record_among_good_ones_is_dead_lettered_unchanged_and_the_rest_goes_on() {
@@ -60,9 +63,10 @@ async fn while_the_dead_letter_topic_refuses_the_offset_does_not_move() {
         .await;
     let warm = stage.count("out");
     stage.send(&["bad"]).await;
-    stage
-        .broker
-        .fail(Request::Produce, vec![Fault::TopicAuthorizationFailed; 200]);
+    stage.broker.fail(
+        BrokerRequest::Produce,
+        vec![BrokerFault::TopicAuthorizationFailed; 200],
+    );
     stage.send_ignoring_acks(&["bad two"]).await;
     stage
         .until("the refusal shows in /ready", |stage| {
@@ -149,41 +153,6 @@ async fn stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_deploy_trips_the_breaker_and_does_not_drain_the_topic() {
-    let mut stage = Stage::start(Some(BreakerSettings {
-        max_ratio: 0.5,
-        window: 20,
-    }))
-    .await;
-    stage.send(&vec!["bad"; 300]).await;
-    stage
-        .until("the breaker opens", |stage| {
-            stage
-                .health
-                .reasons()
-                .iter()
-                .any(|(check, _)| *check == "breaker")
-        })
-        .await;
-    let asked = stage.sorter.asked.load(Ordering::SeqCst);
-    stage
-        .until("it looks again", |stage| {
-            stage.sorter.asked.load(Ordering::SeqCst) > asked + 1
-        })
-        .await;
-    assert!(stage.count("dead") < 20, "{}", stage.count("dead"));
-    let report = stage.finish().await;
-    assert!(report.dead_lettered < 20 && stage.committed() < 20);
-    stage.run(NO_BREAKER);
-    stage
-        .until("a person let them through", |stage| {
-            stage.committed() == 300
-        })
-        .await;
-    stage.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_second_member_takes_over_and_no_record_is_lost_or_forwarded_twice() {
     let mut stage = Stage::start(NO_BREAKER).await;
     let values: Vec<String> = (0..400).map(|number| number.to_string()).collect();
@@ -220,8 +189,8 @@ async fn a_commit_that_fails_is_made_again_without_another_record() {
         .until("assigned", |stage| stage.committed() == 1)
         .await;
     stage.broker.fail(
-        Request::OffsetCommit,
-        vec![Fault::TopicAuthorizationFailed; 3],
+        BrokerRequest::OffsetCommit,
+        vec![BrokerFault::TopicAuthorizationFailed; 3],
     );
     stage.send(&["one"]).await;
     stage
@@ -318,9 +287,10 @@ async fn a_fatal_error_of_the_client_ends_the_stage() {
     stage
         .until("assigned again", |stage| stage.committed() == 2)
         .await;
-    stage
-        .broker
-        .fail(Request::Heartbeat, vec![Fault::FencedInstanceId; 3]);
+    stage.broker.fail(
+        BrokerRequest::Heartbeat,
+        vec![BrokerFault::FencedInstanceId; 3],
+    );
     let ended = tokio::time::timeout(DEADLINE, stage.running.take().unwrap())
         .await
         .unwrap()
@@ -331,4 +301,55 @@ async fn a_fatal_error_of_the_client_ends_the_stage() {
             .to_string()
             .contains("fatal consumer error")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_acknowledgements_are_missing_a_stage_stays_a_member_that_gives_partitions_up() {
+    let mut stage = Stage::prepare(&[("in", 2), ("out", 2), ("dead", 1)], None);
+    stage.send(&["one", "bad", "two"]).await;
+    stage.broker.fail(
+        BrokerRequest::Produce,
+        vec![BrokerFault::NotEnoughReplicas; 100_000],
+    );
+    // Longer than the test: only polls in between let the group go on.
+    let forever = Duration::from_secs(300);
+    let patient = PublisherSettings {
+        record_timeout: forever,
+        ..PublisherSettings::stage("patient")
+    };
+    let patient = Publisher::new(&stage.kafka, &patient, &stage.health).unwrap();
+    let settings = ConsumerSettings {
+        publish_deadline: forever,
+        ..stage.settings(NO_BREAKER)
+    };
+    stage.run_with(settings.clone(), stage.sorter.clone(), Some(patient));
+    stage
+        .until("the first waits for acknowledgements", |stage| {
+            stage.sorter.asked.load(Ordering::SeqCst) > 0
+        })
+        .await;
+    let (health, stop) = (Health::new(), CancellationToken::new());
+    let publisher = Some(stage.publisher.clone());
+    let second = consumer::run(
+        settings,
+        Sorter::default(),
+        publisher,
+        health.clone(),
+        stop.clone(),
+    );
+    let second = tokio::spawn(second);
+    stage
+        .until("the second has partitions", |_| {
+            let reasons = health.reasons();
+            !reasons.iter().any(|(check, _)| *check == "consumer")
+        })
+        .await;
+    assert_eq!(stage.committed(), 0);
+    stage.broker.stop_failing();
+    stage
+        .until("all is settled", |stage| stage.committed() == 3)
+        .await;
+    stop.cancel();
+    second.await.unwrap().unwrap();
+    stage.finish().await;
 }

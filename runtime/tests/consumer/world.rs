@@ -22,7 +22,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
-pub(crate) const NO_BREAKER: Option<BreakerSettings> = None;
+/// Opens on the second bad record of each of two sources, and holds for an hour.
+pub(crate) const BREAKER: BreakerSettings = BreakerSettings {
+    may_hold: true,
+    max_ratio: 0.5,
+    window: 20,
+    longest_hold: Duration::from_secs(3600),
+};
+pub(crate) const NO_BREAKER: BreakerSettings = BreakerSettings {
+    may_hold: false,
+    ..BREAKER
+};
 
 /// Rejects values that begin with `bad`, forwards the rest; waits while its dependency is down.
 #[derive(Clone, Default)]
@@ -49,7 +59,7 @@ impl Handler for Sorter {
             .unwrap()
             .extend(batch.iter().map(|record| (record.partition, record.offset)));
         let outcome = |record: &Record<'_>| {
-            if let Some(rejection) = record.refused_replay() {
+            if let Some(rejection) = record.refused().or_else(|| record.unproven()) {
                 Outcome::Reject(rejection)
             } else if record.value().starts_with(b"bad") {
                 Outcome::Reject(Rejection::new(RejectionCode::NotJson, None, "said so"))
@@ -82,14 +92,14 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn start(breaker: Option<BreakerSettings>) -> Self {
+    pub(crate) async fn start(breaker: BreakerSettings) -> Self {
         Self::start_on(&[("in", 2), ("out", 2), ("dead", 1)], None, breaker).await
     }
 
     pub(crate) async fn start_on(
         topics: &[(&str, i32)],
         retry: Option<Retry>,
-        breaker: Option<BreakerSettings>,
+        breaker: BreakerSettings,
     ) -> Self {
         let mut stage = Self::prepare(topics, retry);
         stage.run(breaker);
@@ -119,20 +129,22 @@ impl Stage {
         }
     }
 
-    pub(crate) fn run(&mut self, breaker: Option<BreakerSettings>) {
+    pub(crate) fn run(&mut self, breaker: BreakerSettings) {
         let (settings, sorter) = (self.settings(breaker), self.sorter.clone());
         self.run_with(settings, sorter, Some(self.publisher.clone()));
     }
 
-    pub(crate) fn settings(&self, breaker: Option<BreakerSettings>) -> ConsumerSettings {
+    pub(crate) fn settings(&self, breaker: BreakerSettings) -> ConsumerSettings {
         ConsumerSettings {
             kafka: self.kafka.clone(),
             group: "g".to_owned(),
             topics: vec!["in".to_owned()],
+            raw_topic: Some("in".to_owned()),
             retry: self.retry.clone(),
             dead_letters: Some(DeadLetterSettings {
                 topic: "dead".to_owned(),
                 breaker,
+                rules: "first".to_owned(),
             }),
             batch_records: 100,
             piece_records: 7,
@@ -160,9 +172,22 @@ impl Stage {
     }
 
     pub(crate) async fn send_to(&self, topic: &str, values: &[&str], more: &[(&str, &[u8])]) {
+        self.send_from("s", topic, values, more).await;
+    }
+
+    pub(crate) async fn send_from(
+        &self,
+        source: &str,
+        topic: &str,
+        values: &[&str],
+        more: &[(&str, &[u8])],
+    ) {
         let mut batch = self.publisher.batch(values.len());
         for value in values {
-            let headers = [(headers::SOURCE, &b"s"[..]), ("x-signature", b"\x01\xff")];
+            let headers = [
+                (headers::SOURCE, source.as_bytes()),
+                ("x-signature", b"\x01\xff"),
+            ];
             let headers = headers.into_iter().chain(more.iter().copied()).collect();
             batch
                 .add(OutRecord {
@@ -174,6 +199,27 @@ impl Stage {
                 .unwrap();
         }
         assert_eq!(batch.wait(DEADLINE).await, vec![]);
+    }
+
+    /// Why the breaker holds the stage, while it does.
+    pub(crate) fn held(&self) -> Option<String> {
+        let reasons = self.health.reasons().into_iter();
+        reasons
+            .filter(|(check, _)| *check == "breaker")
+            .map(|(_, reason)| reason)
+            .next()
+    }
+
+    /// Waits until the breaker holds the stage and has looked again; why it does.
+    pub(crate) async fn until_held(&self) -> String {
+        self.until("the breaker opens", |stage| stage.held().is_some())
+            .await;
+        let asked = self.sorter.asked.load(Ordering::SeqCst);
+        self.until("it looks again", |stage| {
+            stage.sorter.asked.load(Ordering::SeqCst) > asked + 1
+        })
+        .await;
+        self.held().unwrap()
     }
 
     pub(crate) fn read(&self, topic: &str) -> Vec<OwnedRecord> {

@@ -3,9 +3,14 @@
 use runtime::kafka::KafkaArgs;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// Longest start of a cluster's brokers, once their controllers run.
+const START: Duration = Duration::from_secs(120);
 
 /// A real Apache Kafka, killed when dropped. Started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the pipeline.
 pub struct RealKafka {
@@ -13,6 +18,8 @@ pub struct RealKafka {
     /// Its files
     pub directory: TempDir,
     env: HashMap<String, String>,
+    /// Of a cluster of several
+    cluster_id: Option<String>,
 }
 
 impl RealKafka {
@@ -58,6 +65,7 @@ impl RealKafka {
             script,
             directory,
             env: HashMap::new(),
+            cluster_id: None,
         })
     }
 
@@ -85,13 +93,17 @@ impl RealKafka {
             .map(|address| address.rsplit_once(':').unwrap().1)
             .collect::<Vec<_>>()
             .join(",");
-        self.call(&[
+        let mut command = vec![
             "start",
             "--properties",
             file.to_str().unwrap(),
             "--listens",
             &ports,
-        ]);
+        ];
+        if let Some(id) = &self.cluster_id {
+            command.extend(["--cluster", id]);
+        }
+        self.call(&command);
     }
 
     /// One of Kafka's own programs.
@@ -146,6 +158,93 @@ impl RealKafka {
     /// Starts it again: same data, same ports.
     pub fn restart(&self) {
         self.call(&["restart"]);
+    }
+
+    /// SIGSTOP: its connections stay open, and nothing answers on them.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Goes on after [`Self::pause`].
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.directory.path().join("pid")).unwrap();
+        let sent = Command::new("kill").args([signal, pid.trim()]).status();
+        assert!(sent.unwrap().success(), "kill {signal} {pid}");
+    }
+}
+
+/// Three brokers, each a controller too, that keep everything three times; two copies acknowledge. Killed when dropped.
+pub struct RealCluster {
+    /// In the order of their ids, from 1
+    pub brokers: Vec<RealKafka>,
+    bootstrap: String,
+}
+
+impl RealCluster {
+    /// As [`RealKafka::start`].
+    #[must_use]
+    pub async fn start(test: &str) -> Option<Self> {
+        let address = super::free_address;
+        let addresses: Vec<_> = (0..3).map(|_| (address(), address())).collect();
+        let voters: Vec<_> = (1..)
+            .zip(&addresses)
+            .map(|(id, (_, controller))| format!("{id}@{controller}"))
+            .collect();
+        let mut brokers = Vec::new();
+        for _ in &addresses {
+            let mut broker = RealKafka::prepare(test)?;
+            broker.cluster_id = Some("EventFlowTestCluster1w".to_owned());
+            brokers.push(broker);
+        }
+        for ((id, broker), (listener, controller)) in (1..).zip(&brokers).zip(&addresses) {
+            let mut properties: BTreeMap<String, String> = [
+                ("process.roles", "broker,controller"),
+                ("controller.listener.names", "CONTROLLER"),
+                ("inter.broker.listener.name", "PLAIN"),
+                (
+                    "listener.security.protocol.map",
+                    "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                ),
+                ("auto.create.topics.enable", "false"),
+                ("default.replication.factor", "3"),
+                ("min.insync.replicas", "2"),
+                ("offsets.topic.num.partitions", "8"),
+                ("group.initial.rebalance.delay.ms", "0"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+            let data = broker.directory.path().join("data");
+            properties.extend([
+                ("node.id".to_owned(), id.to_string()),
+                ("controller.quorum.voters".to_owned(), voters.join(",")),
+                (
+                    "listeners".to_owned(),
+                    format!("PLAIN://{listener},CONTROLLER://{controller}"),
+                ),
+                ("log.dirs".to_owned(), data.display().to_string()),
+            ]);
+            // The first brokers listen only once most controllers are there.
+            broker.start_with(&properties, &[controller]);
+        }
+        for (listener, _) in &addresses {
+            super::until("a broker listens", START, async || {
+                TcpStream::connect(listener).is_ok()
+            })
+            .await;
+        }
+        let listeners = addresses.iter().map(|(listener, _)| listener.as_str());
+        let bootstrap = listeners.collect::<Vec<_>>().join(",");
+        Some(Self { brokers, bootstrap })
+    }
+
+    /// All of its brokers.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 }
 

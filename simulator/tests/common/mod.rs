@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use contracts::Secret;
+use contracts::webhook::signature::SignedRequest;
 use contracts::webhook::source::Sources;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -54,7 +55,10 @@ impl Receiver {
                 .unwrap()
                 .as_secs();
             let verifier = &sources.get("payment-authorized").unwrap().verifier;
-            match verifier.verify(headers, body, i64::try_from(now).unwrap()) {
+            match verifier.verify(
+                &SignedRequest::post(headers, body),
+                i64::try_from(now).unwrap(),
+            ) {
                 Ok(_) => StatusCode::OK.into_response(),
                 Err(error) => problem(StatusCode::UNAUTHORIZED, error.code()),
             }

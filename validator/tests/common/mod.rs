@@ -22,7 +22,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The headers the edge gives a record, and two more that are not carried on.
 pub(crate) const EDGE_HEADERS: [(&str, &[u8]); 9] = [
-    (headers::SOURCE, b"acme"),
+    (headers::SOURCE, b"payment-authorized"),
     (headers::EVENT_ID, b"e-1"),
     (headers::RECEIVED_AT, b"1700000000000000"),
     (headers::SCHEME, b"eventflow"),
@@ -156,6 +156,20 @@ impl Stage {
         assert_eq!(batch.wait(DEADLINE).await, vec![]);
     }
 
+    /// Publishes a raw record with further headers.
+    pub(crate) async fn send_marked(&self, value: &[u8], more: &[(&str, &[u8])]) {
+        let record = OutRecord {
+            topic: topics::RAW,
+            key: Some(b"pay"),
+            value: Some(value),
+            headers: EDGE_HEADERS
+                .into_iter()
+                .chain(more.iter().copied())
+                .collect(),
+        };
+        self.publisher.publish(record, DEADLINE).await.unwrap();
+    }
+
     /// Publishes a replay of this raw record, as recovery does: with all of its headers, and those given.
     pub(crate) async fn replay(
         &self,
@@ -228,7 +242,7 @@ impl Stage {
 /// A sound event with this id.
 pub(crate) fn authorized(event_id: &str) -> Vec<u8> {
     json!({
-        "event_id": event_id, "event_type": "payment.authorized.v1", "schema_version": 1, "source": "acme",
+        "event_id": event_id, "event_type": "payment.authorized.v1", "schema_version": 1,
         "timestamp": "2026-01-02T03:04:05.000006Z",
         "payload": {
             "payment_id": "pay", "order_id": "ord", "provider_auth_id": "auth", "amount": "12345678901.2345", "currency": "CLF",

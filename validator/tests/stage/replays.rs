@@ -1,8 +1,8 @@
 //! Replays come by the group's own retry topic, and are validated once more like any record.
 
-use crate::common::{Stage, authorized};
+use crate::common::{EDGE_HEADERS, Stage, authorized};
 use contracts::avro::framing;
-use contracts::event::Catalog;
+use contracts::event::{Catalog, Envelope};
 use contracts::kafka::headers::{self, dlq};
 use contracts::kafka::topics;
 use runtime::admin::committed;
@@ -52,7 +52,7 @@ async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_reco
         .unwrap();
     for (name, value) in [
         (headers::RAW, "5:77"),
-        (headers::SOURCE, "acme"),
+        (headers::SOURCE, "payment-authorized"),
         (headers::RECEIVED_AT, "1700000000000000"),
         (headers::REPLAY_ID, "job-1"),
         (headers::REPLAY_COUNT, "1"),
@@ -78,7 +78,7 @@ async fn a_replay_is_validated_once_more_and_forwarded_as_made_from_its_raw_reco
     let (_, datum) = framing::unframe(record.value.as_deref().unwrap()).unwrap();
     let mut expected = Vec::new();
     Catalog::builtin()
-        .validate(&fixed)
+        .validate(Envelope::own(&fixed).unwrap())
         .unwrap()
         .encode(&mut expected);
     assert_eq!(datum, expected);
@@ -168,5 +168,128 @@ async fn a_replay_that_fails_again_is_dead_lettered_with_its_count_and_one_too_m
             "one verdict"
         );
     }
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_without_proof_is_dead_lettered_before_its_contract_and_passes_as_a_replay_by_name()
+ {
+    let stage = Stage::start(&[], None).await;
+    let unproven = |word: &'static str| (headers::UNPROVEN, word.as_bytes());
+    let why = (headers::SIGNATURE_ERROR, &b"signature_mismatch"[..]);
+    let genuine = (headers::GENUINE_BY, &b"ann"[..]);
+    // Not even JSON: who sent it is asked first. And a name in a raw record is nobody's word.
+    stage
+        .send_marked(b"not json", &[unproven("unverified"), why])
+        .await;
+    stage
+        .send_marked(
+            &authorized("forged"),
+            &[unproven("unverified"), why, genuine],
+        )
+        .await;
+    stage
+        .send_marked(&authorized("late"), &[unproven("stale"), why])
+        .await;
+    stage
+        .until("three dead letters", |stage| {
+            stage.read(topics::DLQ).len() == 3
+        })
+        .await;
+    let replay = async |id: &str, raw: &str, more: &[(&str, &[u8])]| {
+        let all = [&replayed(b"1")[..], more].concat();
+        stage
+            .replay(validator::GROUP, &authorized(id), raw, &all)
+            .await;
+    };
+    replay("forged", "0:1", &[unproven("unverified")]).await;
+    replay("vouched", "0:2", &[unproven("unverified"), genuine]).await;
+    replay("late", "0:3", &[unproven("stale")]).await;
+    stage
+        .until("two pass and one does not", |stage| {
+            stage.read(topics::VALIDATED).len() == 2 && stage.read(topics::DLQ).len() == 4
+        })
+        .await;
+    let mut codes: Vec<_> = stage
+        .read(topics::DLQ)
+        .iter()
+        .map(|letter| {
+            assert_eq!(letter.header(dlq::DISPOSITION).as_deref(), Some("unproven"));
+            assert!(letter.header(headers::UNPROVEN).is_some(), "{letter:?}");
+            letter.header(dlq::CODE).unwrap()
+        })
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["stale", "unverified", "unverified", "unverified"]);
+    // Which of them it is goes with the event.
+    let mut passed: Vec<_> = stage
+        .read(topics::VALIDATED)
+        .iter()
+        .map(|made| {
+            (
+                made.header(headers::UNPROVEN),
+                made.header(headers::GENUINE_BY),
+            )
+        })
+        .collect();
+    passed.sort_unstable();
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        passed,
+        [(text("stale"), None), (text("unverified"), text("ann"))]
+    );
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_new_in_the_file_is_read_without_a_restart_and_a_bad_file_changes_nothing()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sources.toml");
+    let write = |names: &[&str]| {
+        let entry = |name: &&str| {
+            format!(
+                "[[source]]\nname = \"{name}\"\nscheme = \"eventflow\"\nsecrets = [{{ id = \"k\", from = \"env:NOT_READ_HERE\" }}]\n"
+            )
+        };
+        std::fs::write(&file, names.iter().map(entry).collect::<String>()).unwrap();
+    };
+    write(&["other"]);
+    let stage = Stage::start(&["--sources", file.to_str().unwrap()], None).await;
+    stage.send(&[Some(&authorized("too-soon"))]).await;
+    stage
+        .until("it is not known yet", |stage| {
+            let letters = stage.read(topics::DLQ);
+            letters
+                .iter()
+                .any(|letter| letter.header(dlq::CODE).as_deref() == Some("unknown_source"))
+        })
+        .await;
+    std::fs::write(&file, "[[source]]\nname = ").unwrap();
+    stage
+        .until("it says so", |stage| {
+            let warnings = stage.health.warnings();
+            warnings
+                .iter()
+                .any(|(check, why)| *check == "sources" && why.contains("line 2"))
+        })
+        .await;
+    let name = EDGE_HEADERS
+        .iter()
+        .find(|(name, _)| *name == headers::SOURCE);
+    let name = std::str::from_utf8(name.unwrap().1).unwrap();
+    write(&["other", name]);
+    stage
+        .until("the file is read", |stage| {
+            stage.health.warnings().is_empty()
+        })
+        .await;
+    stage.send(&[Some(&authorized("known"))]).await;
+    stage
+        .until("it is forwarded", |stage| {
+            stage.read(topics::VALIDATED).len() == 1
+        })
+        .await;
+    assert_eq!(stage.read(topics::DLQ).len(), 1);
     stage.finish().await;
 }

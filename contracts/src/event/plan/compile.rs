@@ -1,358 +1,389 @@
-//! From `schema.json` and `record.avsc` to a plan.
-//!
-//! The schema may use: `type`, `properties`, `required`, `const`, `enum`, `maxLength` (in bytes), `minLength` (above 0: not blank),
-//! `format: date-time`, and for what JSON Schema cannot express, `x-eventflow`: `id` (not blank), `currency` (ISO 4217), `amount` (exact
-//! decimal in the currency beside it). Any other keyword that would restrict a value is refused: a rule that is written must be applied.
+//! From a payload's schema and its Avro record to a plan, or a sentence that says why there is none.
 
-use super::{Field, Kind, Object, Plan, Rule, Write};
-use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, RecordSchema};
-use serde_json::Value;
+mod mark;
+mod scalars;
 
-const NOTES: &[&str] = &[
-    "$schema",
-    "$id",
-    "title",
-    "description",
-    "examples",
-    "$comment",
-    "additionalProperties",
-];
+use super::{Field, Node, Object, Plan, Rule, Shape, Write};
+use crate::avro::datum::Decoder;
+use crate::event::Role;
+use crate::event::derive;
+use crate::event::schema::{self, Case, Schema, TextKind, TextSchema};
+use apache_avro::Schema as Avro;
+use apache_avro::schema::{DecimalSchema, InnerDecimalSchema, RecordSchema, UuidSchema};
+use std::collections::HashMap;
 
-/// Compiles; returns the plan and the Avro record's full name.
+/// A contract, compiled.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) plan: Plan,
+    /// What only jsonschema can judge
+    pub(crate) judge: Option<super::Judge>,
+    /// The keywords it judges, with their pointers
+    pub(crate) slow_keywords: Vec<String>,
+    /// The Avro record's full name
+    pub(crate) record_name: String,
+    /// The record, with the roles of its fields as attributes
+    pub(crate) record_avsc: String,
+}
+
+/// The fields of every record, in this order: `payload` has what the contract declares, `rest` what it does not.
+const ENVELOPE: &[&str] = &["event_id", "event_type", "timestamp", "payload", "rest"];
+
+/// Compiles a contract's files. Without a record it is derived from the schema.
+///
+/// # Errors
+/// A sentence that names the file, the place, and what to do.
 pub(crate) fn compile(
-    event_type: &str,
+    name: &str,
     schema_json: &str,
-    record_avsc: &str,
-) -> Result<(Plan, String), String> {
-    let schema: Value =
-        serde_json::from_str(schema_json).map_err(|error| format!("schema.json: {error}"))?;
-    let avro = Schema::parse_str(record_avsc).map_err(|error| format!("record.avsc: {error}"))?;
-    let Schema::Record(record) = &avro else {
-        return Err("record.avsc: not a record".to_owned());
+    record_avsc: Option<&str>,
+) -> Result<Compiled, String> {
+    let payload = schema::read(schema_json)?;
+    let written = match record_avsc {
+        Some(text) => {
+            serde_json::from_str(text).map_err(|error| format!("record.avsc: {error}"))?
+        }
+        None => derive::record(name, &payload.schema),
     };
-    let mut compiler = Compiler {
-        event_type,
-        slots: 0,
-        writes: Vec::new(),
-        paths: Vec::new(),
-    };
-    let root = compiler.object(&schema, Some(record), "")?;
-    compiler.order(record, "")?;
-    let event_id = compiler
-        .slot_of("/event_id")
-        .ok_or("schema.json: /event_id is missing; every contract has it")?;
-    for needed in ["/event_type", "/schema_version", "/timestamp", "/source"] {
-        compiler
-            .slot_of(needed)
-            .ok_or_else(|| format!("schema.json: {needed} is missing; every contract has it"))?;
-    }
-    let plan = Plan {
-        root,
-        slots: compiler.slots,
-        writes: compiler.writes,
-        event_id,
-    };
-    Ok((plan, record.name.fullname(None)))
-}
-
-/// Most fields of one object: those seen are bits of one integer.
-const MAX_FIELDS: usize = 64;
-
-struct Compiler<'c> {
-    event_type: &'c str,
-    slots: usize,
-    writes: Vec<Write>,
-    /// Every value's pointer, slot, and whether it is required all the way up
-    paths: Vec<(String, usize, bool)>,
-}
-
-impl Compiler<'_> {
-    fn slot_of(&self, pointer: &str) -> Option<usize> {
-        self.paths
+    let avro = Avro::parse(&written).map_err(|error| format!("record.avsc: {error}"))?;
+    let record = check_envelope(&avro)?;
+    let payload_avro = record.fields.iter().find(|field| field.name == "payload");
+    let mut compiler = Compiler::default();
+    compiler.name_types(&avro, None);
+    let root = compiler.root(payload.schema, payload_avro.map(|field| &field.schema))?;
+    let record_avsc = compiler.marked(written, payload.kind.as_deref());
+    // What is written must be readable.
+    Decoder::new(&record_avsc).map_err(|error| format!("record.avsc: {error}"))?;
+    let judge = payload.slow.as_ref().map(super::Judge::new).transpose()?;
+    Ok(Compiled {
+        plan: Plan { root },
+        judge,
+        slow_keywords: payload
+            .slow_keywords
             .iter()
-            .find(|(path, ..)| path == pointer)
-            .map(|(_, slot, _)| *slot)
+            .map(ToString::to_string)
+            .collect(),
+        record_name: record.name.fullname(None),
+        record_avsc,
+    })
+}
+
+/// The record has the fields that consumers find by name.
+fn check_envelope(avro: &Avro) -> Result<&RecordSchema, String> {
+    let Avro::Record(record) = avro else {
+        return Err("record.avsc: is not a record; make it one".to_owned());
+    };
+    let names: Vec<&str> = record
+        .fields
+        .iter()
+        .map(|field| field.name.as_str())
+        .collect();
+    let fits = |name: &str, schema: &Avro| match name {
+        "timestamp" => matches!(schema, Avro::TimestampMicros),
+        "payload" => matches!(schema, Avro::Record(_)),
+        "rest" => {
+            matches!(schema, Avro::Union(union) if union.variants() == [Avro::Null, Avro::String])
+        }
+        _ => matches!(schema, Avro::String),
+    };
+    let all_fit = record
+        .fields
+        .iter()
+        .all(|field| fits(&field.name, &field.schema));
+    if names == ENVELOPE && all_fit {
+        return Ok(record);
+    }
+    Err(format!(
+        "record.avsc: has the fields {}; every record has {}, in this order: strings, a timestamp-micros, a record, and [\"null\", \"string\"]",
+        names.join(", "),
+        ENVELOPE.join(", ")
+    ))
+}
+
+/// An object around a value, while it is compiled.
+struct Around {
+    /// Where its currency is among its fields
+    currency: Option<(usize, Case)>,
+}
+
+#[derive(Default)]
+struct Compiler<'a> {
+    /// The record's types that have a name
+    named: HashMap<String, &'a Avro>,
+    around: Vec<Around>,
+    /// The roles of the record's fields: names of fields (an empty one steps into a list) and the role
+    roles: Vec<(Vec<String>, Role)>,
+    /// Pointers of what says something of the delivery
+    delivery: Vec<String>,
+    path: Vec<String>,
+    lists: usize,
+}
+
+impl<'a> Compiler<'a> {
+    fn name_types(&mut self, avro: &'a Avro, namespace: Option<&str>) {
+        match avro {
+            Avro::Record(record) => {
+                let name = record.name.fully_qualified_name(namespace);
+                self.named.insert(name.fullname(None), avro);
+                for field in &record.fields {
+                    self.name_types(&field.schema, name.namespace());
+                }
+            }
+            Avro::Enum(symbols) => {
+                let name = symbols.name.fullname(namespace);
+                self.named.insert(name, avro);
+            }
+            Avro::Fixed(fixed)
+            | Avro::Duration(fixed)
+            | Avro::Uuid(UuidSchema::Fixed(fixed))
+            | Avro::Decimal(DecimalSchema {
+                inner: InnerDecimalSchema::Fixed(fixed),
+                ..
+            }) => {
+                let name = fixed.name.fullname(namespace);
+                self.named.insert(name, avro);
+            }
+            Avro::Union(union) => union
+                .variants()
+                .iter()
+                .for_each(|variant| self.name_types(variant, namespace)),
+            Avro::Array(array) => self.name_types(&array.items, namespace),
+            Avro::Map(map) => self.name_types(&map.types, namespace),
+            _ => {}
+        }
+    }
+
+    /// What a type is, by name or not.
+    fn resolved(&self, avro: &'a Avro) -> &'a Avro {
+        match avro {
+            Avro::Ref { name } => {
+                let short = name.fullname(None);
+                let ends = format!(".{short}");
+                let found = self.named.get(&short).or_else(|| {
+                    let mut names = self.named.iter().filter(|(name, _)| name.ends_with(&ends));
+                    names.next().map(|(_, avro)| avro)
+                });
+                found.copied().unwrap_or(avro)
+            }
+            other => other,
+        }
+    }
+
+    fn root(&mut self, schema: Schema, avro: Option<&'a Avro>) -> Result<Node, String> {
+        if matches!(schema.shape, schema::Shape::Object(_)) {
+            return self.node(schema, avro, true);
+        }
+        if let Some(Avro::Record(record)) = avro
+            && let Some(field) = record.fields.first()
+        {
+            let problem = "the schema declares no such field of the payload; remove it, or describe the payload as an object with properties";
+            return Err(format!("record.avsc: /payload/{}: {problem}", field.name));
+        }
+        // All of it is kept whole.
+        self.node(schema, None, true)
+    }
+
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.path {
+            crate::json::push_token(step, &mut pointer);
+        }
+        if pointer.is_empty() {
+            "/".to_owned()
+        } else {
+            pointer
+        }
+    }
+
+    /// Compiles a value; `sure`: it is always there.
+    fn node(&mut self, schema: Schema, avro: Option<&'a Avro>, sure: bool) -> Result<Node, String> {
+        let Schema {
+            shape,
+            nullable,
+            role,
+        } = schema;
+        if role == Some(Role::Delivery) {
+            if self.lists > 0 {
+                return Err(format!(
+                    "schema.json: {}: x-eventflow \"delivery\" has no effect within a list; give it to the whole list",
+                    self.pointer()
+                ));
+            }
+            self.delivery.push(self.pointer());
+        }
+        let (write, avro) = match avro.map(|avro| self.resolved(avro)) {
+            None => (Write::Whole, None),
+            Some(Avro::Union(union)) => {
+                let null = union.variants().iter().position(|one| *one == Avro::Null);
+                match (null, union.variants()) {
+                    (Some(null), [first, second]) => {
+                        let other = if null == 0 { second } else { first };
+                        let branch = i64::from(null == 1);
+                        (Write::OrNull(branch), Some(self.resolved(other)))
+                    }
+                    (_, _) => {
+                        return Err(self.unfit("only a union of null and one type is supported"));
+                    }
+                }
+            }
+            Some(other) => (Write::Plain, Some(other)),
+        };
+        if write == Write::Plain && (!sure || nullable) {
+            return Err(self.unfit(
+                "is always written, so schema.json must require it, and not allow null (or make it a union with null)",
+            ));
+        }
+        if let (Some(role), true) = (role, avro.is_some()) {
+            self.roles.push((self.path.clone(), role));
+        }
+        let shape = match shape {
+            schema::Shape::Raw(_) if avro.is_some() => {
+                return Err(self.unfit(
+                    "the schema does not say of which one type it is, so it travels in the field rest; remove it here",
+                ));
+            }
+            schema::Shape::Raw(types) => Shape::Raw(types),
+            schema::Shape::Object(object) => self.object(object, avro)?,
+            schema::Shape::Map(values) => {
+                let inner = match avro {
+                    None => None,
+                    Some(Avro::Map(map)) => Some(&*map.types),
+                    Some(other) => return Err(self.mismatch("a map", other)),
+                };
+                Shape::Map(Box::new(self.listed(*values, inner)?))
+            }
+            schema::Shape::Array(array) => {
+                let inner = match avro {
+                    None => None,
+                    Some(Avro::Array(items)) => Some(&*items.items),
+                    Some(other) => return Err(self.mismatch("an array", other)),
+                };
+                Shape::Array {
+                    items: Box::new(self.listed(*array.items, inner)?),
+                    least: array.least,
+                    most: array.most,
+                }
+            }
+            schema::Shape::Text(text) => Shape::Value(self.text(text, avro)?),
+            schema::Shape::Number(number) => {
+                let write = self.number(number.integer, avro)?;
+                Shape::Value(Rule::Number {
+                    integer: number.integer,
+                    bounds: number.bounds,
+                    allowed: number.allowed,
+                    write,
+                })
+            }
+            schema::Shape::Amount(amount) => Shape::Value(self.amount(amount, avro)?),
+            schema::Shape::Boolean { allowed } => match avro {
+                None | Some(Avro::Boolean) => Shape::Value(Rule::Boolean { allowed }),
+                Some(other) => return Err(self.mismatch("a boolean", other)),
+            },
+        };
+        Ok(Node {
+            nullable,
+            shape,
+            write,
+        })
+    }
+
+    /// The items of a list.
+    fn listed(&mut self, schema: Schema, avro: Option<&'a Avro>) -> Result<Node, String> {
+        self.path.push("*".to_owned());
+        self.lists += 1;
+        let node = self.node(schema, avro, true)?;
+        self.lists -= 1;
+        self.path.pop();
+        Ok(node)
     }
 
     fn object(
         &mut self,
-        schema: &Value,
-        record: Option<&RecordSchema>,
-        at: &str,
-    ) -> Result<Object, String> {
-        let fail = |problem: String| {
-            Err(format!(
-                "schema.json: {}: {problem}",
-                if at.is_empty() { "/" } else { at }
-            ))
+        schema: schema::ObjectSchema,
+        avro: Option<&'a Avro>,
+    ) -> Result<Shape, String> {
+        let record = match avro {
+            None => None,
+            Some(Avro::Record(record)) => Some(record),
+            Some(other) => return Err(self.mismatch("an object", other)),
         };
-        let Some(keywords) = schema.as_object() else {
-            return fail("not an object".to_owned());
-        };
-        for keyword in keywords.keys() {
-            if !["type", "properties", "required"].contains(&keyword.as_str())
-                && !NOTES.contains(&keyword.as_str())
-            {
-                return fail(format!("keyword {keyword:?} is not supported"));
-            }
-        }
-        if schema["additionalProperties"] == Value::Bool(false) {
-            return fail(
-                "additionalProperties: false is not supported, since unknown fields are no error; remove it"
-                    .to_owned(),
-            );
-        }
-        if schema["type"] != "object" {
-            return fail("type must be \"object\"".to_owned());
-        }
-        let required: Vec<&str> = schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let Some(properties) = schema["properties"].as_object() else {
-            return fail("properties are missing".to_owned());
-        };
-        if properties.len() > MAX_FIELDS {
-            return fail(format!(
-                "at most {MAX_FIELDS} fields an object are supported"
-            ));
-        }
-        if let Some(stray) = required
-            .iter()
-            .find(|name| !properties.contains_key(**name))
-        {
-            return fail(format!(
-                "required field {stray:?} is not among the properties"
-            ));
-        }
-        let currency_slot = properties
-            .iter()
-            .position(|(_, property)| property["x-eventflow"] == "currency");
-        // Slots are given in the order of the properties, so a currency's is known before its amount is compiled.
-        let mut values_before = 0;
-        let mut currency = None;
-        for (index, (_, property)) in properties.iter().enumerate() {
-            if Some(index) == currency_slot {
-                currency = Some(self.slots + values_before);
-            }
-            values_before += count_values(property);
-        }
-        let mut fields = Vec::with_capacity(properties.len());
-        for (name, property) in properties {
-            let pointer = format!("{at}/{name}");
+        let currency = self.currency_of(&schema)?;
+        self.around.push(Around { currency });
+        let mut fields = Vec::with_capacity(schema.fields.len());
+        for field in schema.fields {
             let avro = record
-                .and_then(|record| record.fields.iter().find(|field| field.name == *name))
-                .map(|field| &field.schema);
-            let kind = if property["type"] == "object" {
-                let inner = match avro {
-                    Some(Schema::Record(inner)) => Some(inner),
-                    None => None,
-                    Some(_) => {
-                        return fail(format!(
-                            "{name:?} is an object here, but not a record in record.avsc"
-                        ));
-                    }
-                };
-                Kind::Object(self.object(property, inner, &pointer)?)
-            } else {
-                let slot = self.slots;
-                self.slots += 1;
-                self.paths
-                    .push((pointer.clone(), slot, required.contains(&name.as_str())));
-                let rule = self
-                    .rule(property, avro, currency, &pointer)
-                    .map_err(|problem| format!("schema.json: {pointer}: {problem}"))?;
-                Kind::Value { slot, rule }
-            };
+                .and_then(|record| record.fields.iter().find(|avro| avro.name == field.name))
+                .map(|avro| &avro.schema);
+            self.path.push(field.name.clone());
+            let node = self.node(field.schema, avro, field.required)?;
+            self.path.pop();
             fields.push(Field {
-                name: name.clone(),
-                pointer,
-                required: required.contains(&name.as_str()),
-                kind,
+                name: field.name,
+                required: field.required,
+                node,
             });
         }
-        Ok(Object { fields })
-    }
-
-    fn rule(
-        &self,
-        property: &Value,
-        avro: Option<&Schema>,
-        currency: Option<usize>,
-        pointer: &str,
-    ) -> Result<Rule, String> {
-        let known = [
-            "type",
-            "const",
-            "enum",
-            "maxLength",
-            "minLength",
-            "format",
-            "x-eventflow",
-        ];
-        if let Some(keyword) = property
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(k, _)| k.as_str())
-            .find(|k| !known.contains(k) && !NOTES.contains(k))
-        {
-            return Err(format!("keyword {keyword:?} is not supported"));
-        }
-        let max_length = match &property["maxLength"] {
-            Value::Null => None,
-            length => Some(
-                usize::try_from(length.as_u64().ok_or("maxLength must be a whole number")?)
-                    .map_err(|error| error.to_string())?,
-            ),
-        };
-        let rule = match (property["x-eventflow"].as_str(), property["type"].as_str()) {
-            (Some("amount"), _) => {
-                let Some(Schema::Decimal(decimal)) = avro.map(not_null) else {
-                    return Err("an amount must be a decimal in record.avsc".to_owned());
-                };
-                if !matches!(decimal.inner, InnerDecimalSchema::Bytes) || decimal.precision > 38 {
-                    return Err("an amount must be bytes with a decimal of at most 38 digits in record.avsc".to_owned());
-                }
-                let bound =
-                    |number: usize| u32::try_from(number).map_err(|error| error.to_string());
-                return Ok(Rule::Amount {
-                    currency,
-                    precision: bound(decimal.precision)?,
-                    scale: bound(decimal.scale)?,
-                });
-            }
-            (Some("currency"), Some("string")) => Rule::Currency,
-            (Some("id"), Some("string")) => Rule::Text {
-                blank: false,
-                max_length: max_length.or(Some(256)),
-                allowed: None,
-            },
-            (Some(other), _) => {
-                return Err(format!(
-                    "x-eventflow {other:?} is not id, amount or currency, or not for this type"
-                ));
-            }
-            (None, Some("string")) if property["format"] == "date-time" => Rule::Time,
-            (None, Some("string")) => {
-                let allowed = match (&property["const"], &property["enum"]) {
-                    (Value::String(only), _) => Some(vec![only.clone()]),
-                    (_, Value::Array(several)) => Some(
-                        several
-                            .iter()
-                            .filter_map(Value::as_str)
-                            .map(str::to_owned)
-                            .collect(),
-                    ),
-                    (Value::Null, Value::Null) => None,
-                    _ => return Err("const and enum of a string must be strings".to_owned()),
-                };
-                if pointer == "/event_type"
-                    && allowed.as_deref() != Some(&[self.event_type.to_owned()])
-                {
-                    return Err(format!(
-                        "const must be the folder's name, {:?}",
-                        self.event_type
-                    ));
-                }
-                Rule::Text {
-                    blank: property["minLength"].as_u64().unwrap_or(0) == 0,
-                    max_length,
-                    allowed,
-                }
-            }
-            (None, Some("integer")) => {
-                let version = property["const"].as_i64();
-                if pointer != "/schema_version" && !property["const"].is_null() {
+        self.around.pop();
+        let mut order = Vec::new();
+        for avro in record.into_iter().flat_map(|record| &record.fields) {
+            match fields.iter().position(|field| field.name == avro.name) {
+                Some(index) => order.push(index),
+                None => {
+                    self.path.push(avro.name.clone());
                     return Err(
-                        "const of an integer is supported for schema_version only".to_owned()
+                        self.unfit("is not in schema.json; describe it there, or remove it here")
                     );
                 }
-                Rule::Integer { version }
             }
-            (None, Some("boolean")) => Rule::Boolean,
-            (None, Some(other)) => {
-                return Err(format!(
-                    "type {other:?} is not supported; use string, integer, boolean or object"
-                ));
-            }
-            (None, None) => return Err("type is missing".to_owned()),
-        };
-        let Some(avro) = avro else { return Ok(rule) };
-        let fits = matches!(
-            (&rule, not_null(avro)),
-            (Rule::Text { .. } | Rule::Currency, Schema::String)
-                | (Rule::Time, Schema::TimestampMicros)
-                | (Rule::Boolean, Schema::Boolean)
-                | (Rule::Integer { .. }, Schema::Long | Schema::Int)
-        );
-        if fits {
-            Ok(rule)
-        } else {
-            Err(format!("does not fit {:?} in record.avsc", not_null(avro)))
         }
+        let mut by_name: Vec<usize> = (0..fields.len()).collect();
+        by_name.sort_by(|one, other| fields[*one].name.cmp(&fields[*other].name));
+        Ok(Shape::Object(Object {
+            fields,
+            by_name,
+            order,
+            closed: schema.closed,
+        }))
     }
 
-    /// The writes, in the order of the Avro fields.
-    fn order(&mut self, record: &RecordSchema, at: &str) -> Result<(), String> {
-        for field in &record.fields {
-            let pointer = format!("{at}/{}", field.name);
-            if let Schema::Record(inner) = &field.schema {
-                self.order(inner, &pointer)?;
-                continue;
-            }
-            let null_branch = match &field.schema {
-                Schema::Union(union) => {
-                    let variants = union.variants();
-                    let null = variants
-                        .iter()
-                        .position(|variant| matches!(variant, Schema::Null));
-                    match (variants.len(), null) {
-                        (2, Some(null)) => Some(i64::try_from(null).unwrap_or_default()),
-                        _ => {
-                            return Err(format!(
-                                "record.avsc: {pointer}: only unions of null and one type are supported"
-                            ));
-                        }
-                    }
-                }
-                _ => None,
-            };
-            let Some((_, slot, required)) = self.paths.iter().find(|(path, ..)| *path == pointer)
-            else {
-                return Err(format!("record.avsc: {pointer} is not in schema.json"));
-            };
-            if null_branch.is_none() && !required {
-                return Err(format!(
-                    "record.avsc: {pointer} is always written, so schema.json must require it (or make it a union with null)"
-                ));
-            }
-            self.writes.push(Write {
-                slot: *slot,
-                null_branch,
-            });
-        }
-        Ok(())
-    }
-}
-
-fn not_null(schema: &Schema) -> &Schema {
-    match schema {
-        Schema::Union(union) => union
-            .variants()
+    /// Where an object's currency is among its fields.
+    fn currency_of(&self, object: &schema::ObjectSchema) -> Result<Option<(usize, Case)>, String> {
+        let mut currencies = object
+            .fields
             .iter()
-            .find(|variant| !matches!(variant, Schema::Null))
-            .unwrap_or(schema),
-        other => other,
+            .enumerate()
+            .filter_map(|(index, field)| match &field.schema.shape {
+                schema::Shape::Text(TextSchema {
+                    kind: TextKind::Currency(case),
+                    ..
+                }) => Some((index, *case)),
+                _ => None,
+            });
+        let first = currencies.next();
+        let has_amount = object
+            .fields
+            .iter()
+            .any(|field| matches!(field.schema.shape, schema::Shape::Amount(_)));
+        match currencies.next() {
+            Some((second, _)) if has_amount => Err(format!(
+                "schema.json: {}: x-eventflow \"currency\" is there twice beside an amount (again at {:?}); put each amount and its currency into an object of their own",
+                self.pointer(),
+                object.fields[second].name
+            )),
+            Some(_) | None => Ok(first),
+        }
     }
-}
 
-fn count_values(property: &Value) -> usize {
-    match property["properties"].as_object() {
-        Some(properties) => properties.values().map(count_values).sum(),
-        None => 1,
+    fn unfit(&self, problem: &str) -> String {
+        format!("record.avsc: /payload{}: {problem}", self.pointer())
+    }
+
+    fn mismatch(&self, what: &str, avro: &Avro) -> String {
+        let kind = serde_json::to_string(avro).unwrap_or_default();
+        let kind: String = kind.chars().take(80).collect();
+        format!(
+            "schema.json: {}: is {what}, which does not fit {kind} in record.avsc; change one of them",
+            self.pointer()
+        )
     }
 }

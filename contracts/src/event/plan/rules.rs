@@ -1,209 +1,199 @@
-//! The rules of a contract, over the slots of one body.
+//! The rules of a contract, over the slots of one payload.
 
-use super::{Kind, Object, Rule, Slot};
-use crate::event::money::{check_amount, minor_digits};
-use crate::{Rejection, RejectionCode};
+mod values;
+
+use super::read::{State, Step};
+use super::{CurrencyAt, Node, Object, Rule, Shape, Slot, Write, WriteText};
+use crate::RejectionCode;
+use crate::event::money::check_amount;
+use crate::event::schema::{TextKind, Type};
+use crate::event::time::rfc3339;
 use std::borrow::Cow;
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use values::{among, check_length, check_text, in_case, integer_slot, number_slot, parse_date};
 
 /// What is wrong with a string that is no text.
-pub(super) const BROKEN_TEXT: &str =
+const BROKEN_TEXT: &str =
     "escapes one half of a surrogate pair without the other, so it is no text";
 
-pub(super) fn check_presence(object: &Object, slots: &[Slot<'_>]) -> Result<(), Rejection> {
-    for field in &object.fields {
-        match &field.kind {
-            Kind::Value { slot, .. } if field.required && slots[*slot] == Slot::Missing => {
-                return Err(Rejection::new(
-                    RejectionCode::MissingField,
-                    Some(field.pointer.clone()),
-                    "is required",
-                ));
+/// A rule that is broken, and how. Where is the path of the state.
+pub(super) type Broken = (RejectionCode, String);
+
+/// Checks the value in a slot and all that is in it; answers the first rule that is broken.
+pub(super) fn check<'p, 'a>(
+    node: &'p Node,
+    slot: usize,
+    required: bool,
+    state: &mut State<'p, 'a>,
+) -> Result<(), Broken> {
+    match &state.slots[slot] {
+        Slot::Missing if required => {
+            return Err((RejectionCode::MissingField, "is required".to_owned()));
+        }
+        Slot::Missing => return Ok(()),
+        // Null is as good as missing, unless the schema gives it a meaning.
+        Slot::Null if node.nullable || !required => return Ok(()),
+        Slot::Null => {
+            return Err((
+                RejectionCode::MissingField,
+                "is required, and not null".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    match (&node.shape, &state.slots[slot]) {
+        (Shape::Raw(types), Slot::Other(found)) => {
+            let fits = types.has(*found)
+                || (*found == Type::Integer && types.has(Type::Number))
+                || (*found == Type::Null && (node.nullable || !required));
+            if fits {
+                Ok(())
+            } else {
+                wrong_type(&node.shape)
             }
-            Kind::Value { .. } => {}
-            Kind::Object(inner) => check_presence(inner, slots)?,
+        }
+        (Shape::Object(object), Slot::Object(first)) => fields(object, *first, state),
+        (Shape::Array { items, least, most }, Slot::List(first, count)) => {
+            let (first, count) = (*first, *count);
+            check_length(count, *least, *most, "has", "items")?;
+            for index in 0..count {
+                state.path.push(Step::Index(index));
+                item(items, first + index, state)?;
+                state.path.pop();
+            }
+            Ok(())
+        }
+        (Shape::Map(values), Slot::List(first, count)) => {
+            for at in (*first..first + count).step_by(2) {
+                let Slot::Text(name) = &state.slots[at] else {
+                    continue;
+                };
+                state.path.push(Step::Key(name.clone()));
+                item(values, at + 1, state)?;
+                state.path.pop();
+            }
+            Ok(())
+        }
+        (Shape::Value(rule), _) => {
+            if let Some(replaced) = apply(rule, node, slot, state)? {
+                state.slots[slot] = replaced;
+            }
+            Ok(())
+        }
+        (Shape::Raw(_) | Shape::Object(_) | Shape::Array { .. } | Shape::Map(_), _) => {
+            wrong_type(&node.shape)
         }
     }
+}
+
+/// An item of a list, which cannot be missing.
+fn item<'p>(node: &'p Node, slot: usize, state: &mut State<'p, '_>) -> Result<(), Broken> {
+    if state.slots[slot] == Slot::Null && !node.nullable {
+        return wrong_type(&node.shape);
+    }
+    check(node, slot, true, state)
+}
+
+fn fields<'p>(object: &'p Object, first: usize, state: &mut State<'p, '_>) -> Result<(), Broken> {
+    state.around.push(first);
+    for (index, field) in object.fields.iter().enumerate() {
+        state.path.push(Step::Field(&field.name));
+        check(&field.node, first + index, field.required, state)?;
+        state.path.pop();
+    }
+    state.around.pop();
     Ok(())
 }
 
-pub(super) fn check_rules(object: &Object, slots: &mut [Slot<'_>]) -> Result<(), Rejection> {
-    for field in &object.fields {
-        match &field.kind {
-            Kind::Object(inner) => check_rules(inner, slots)?,
-            Kind::Value { slot, rule } => {
-                if let Some(replaced) = check(rule, *slot, slots).map_err(|mut rejection| {
-                    rejection.pointer = Some(field.pointer.clone());
-                    rejection
-                })? {
-                    slots[*slot] = replaced;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Applies one rule; answers what the slot becomes, where it changes.
-fn check<'a>(rule: &Rule, at: usize, slots: &[Slot<'a>]) -> Result<Option<Slot<'a>>, Rejection> {
-    let reject = |code, detail: String| Err(Rejection::new(code, None, detail));
-    let wrong = |expected: &str| {
-        Err(Rejection::new(
-            RejectionCode::WrongType,
-            None,
-            format!("must be {expected}"),
-        ))
-    };
-    match &slots[at] {
-        Slot::Missing => return Ok(None),
-        Slot::BrokenText => {
-            return reject(RejectionCode::UnpairedSurrogate, BROKEN_TEXT.to_owned());
-        }
+/// Applies one rule to a value that is there; answers what the slot becomes, where it changes.
+fn apply<'a>(
+    rule: &Rule,
+    node: &Node,
+    at: usize,
+    state: &mut State<'_, 'a>,
+) -> Result<Option<Slot<'a>>, Broken> {
+    match (rule, &state.slots[at]) {
+        (_, Slot::BrokenText) => Err((RejectionCode::UnpairedSurrogate, BROKEN_TEXT.to_owned())),
         // PostgreSQL stores no such text. JSON has the character only as an escape, so a borrowed text is without.
-        Slot::Text(Cow::Owned(text)) if text.contains('\0') => {
-            return reject(RejectionCode::NulCharacter, "contains U+0000".to_owned());
+        (_, Slot::Text(Cow::Owned(text))) if text.contains('\0') => {
+            Err((RejectionCode::NulCharacter, "contains U+0000".to_owned()))
         }
-        Slot::Text(_)
-        | Slot::Number(_)
-        | Slot::Boolean(_)
-        | Slot::Other
-        | Slot::Long(_)
-        | Slot::Decimal(_) => {}
-    }
-    match rule {
-        Rule::Text {
-            blank,
-            max_length,
-            allowed,
-        } => {
-            let Slot::Text(text) = &slots[at] else {
-                return wrong("a string");
+        (
+            Rule::Text {
+                text: schema,
+                write,
+            },
+            Slot::Text(text),
+        ) => {
+            check_text(text, schema)?;
+            let long = match schema.kind {
+                TextKind::Time => rfc3339(text)?,
+                TextKind::Date => parse_date(text)?,
+                TextKind::Plain | TextKind::Id | TextKind::Currency(_) | TextKind::Uuid => 0,
             };
-            if !blank && text.trim().is_empty() {
-                return reject(RejectionCode::BlankField, "is blank".to_owned());
+            Ok(match write {
+                WriteText::Days | WriteText::Micros => Some(Slot::Long(long)),
+                WriteText::Text | WriteText::Enum(_) => None,
+            })
+        }
+        (
+            Rule::Amount {
+                number,
+                text,
+                rule,
+                currency,
+                size: _,
+            },
+            value,
+        ) => {
+            let amount = match value {
+                Slot::Number(amount) if *number => *amount,
+                Slot::Text(amount) if *text => amount,
+                _ => return wrong_type(&node.shape),
+            };
+            let currency = currency.and_then(|at| currency_of(at, state));
+            let unscaled = check_amount(amount, currency.as_deref(), rule)?;
+            Ok(Some(Slot::Decimal(unscaled)))
+        }
+        (
+            Rule::Number {
+                integer,
+                bounds,
+                allowed,
+                write,
+            },
+            Slot::Number(text),
+        ) => {
+            let text: &'a str = text;
+            if *integer {
+                return integer_slot(text, bounds, allowed.as_deref(), *write).map(Some);
             }
-            if let Some(most) = max_length
-                && text.len() > *most
-            {
-                return reject(
-                    RejectionCode::TooLong,
-                    format!("is {} bytes long; at most {most} are allowed", text.len()),
-                );
+            let (slot, exact) = number_slot(text, bounds, allowed.as_deref(), *write)?;
+            if !exact && node.write != Write::Whole {
+                // The row has it digit for digit all the same.
+                state.keep(text);
             }
-            if let Some(allowed) = allowed
-                && !allowed.iter().any(|value| value == text)
-            {
-                return reject(
-                    RejectionCode::ValueNotAllowed,
-                    format!("must be one of {allowed:?}"),
-                );
-            }
+            Ok(Some(slot))
+        }
+        (Rule::Boolean { allowed }, Slot::Boolean(value)) => {
+            among(value, allowed.as_deref())?;
             Ok(None)
         }
-        Rule::Currency => {
-            let Slot::Text(text) = &slots[at] else {
-                return wrong("a string");
-            };
-            if minor_digits(text).is_none() {
-                let shown: String = text.chars().take(20).collect();
-                return reject(
-                    RejectionCode::UnknownCurrency,
-                    format!("{shown:?} is not an uppercase ISO 4217 currency code"),
-                );
-            }
-            Ok(None)
+        (Rule::Text { .. } | Rule::Number { .. } | Rule::Boolean { .. }, _) => {
+            wrong_type(&node.shape)
         }
-        Rule::Amount {
-            currency,
-            precision,
-            scale,
-        } => {
-            let text = match &slots[at] {
-                Slot::Number(text) => *text,
-                Slot::Text(text) => text,
-                Slot::Missing
-                | Slot::Boolean(_)
-                | Slot::BrokenText
-                | Slot::Other
-                | Slot::Long(_)
-                | Slot::Decimal(_) => {
-                    return wrong("a number, or a string of one");
-                }
-            };
-            let currency = currency.and_then(|slot| match &slots[slot] {
-                Slot::Text(text) => Some(&**text),
-                Slot::Missing
-                | Slot::Number(_)
-                | Slot::Boolean(_)
-                | Slot::BrokenText
-                | Slot::Other
-                | Slot::Long(_)
-                | Slot::Decimal(_) => None,
-            });
-            check_amount(text, currency, *precision, *scale)
-                .map(|unscaled| Some(Slot::Decimal(unscaled)))
-        }
-        Rule::Time => {
-            let Slot::Text(text) = &slots[at] else {
-                return wrong("a string");
-            };
-            Ok(Some(Slot::Long(parse_time(text)?)))
-        }
-        Rule::Integer { version } => {
-            let Slot::Number(text) = &slots[at] else {
-                return wrong("an integer");
-            };
-            let Ok(number) = text.parse::<i64>() else {
-                return wrong("an integer");
-            };
-            if version.is_some_and(|version| version != number) {
-                return reject(
-                    RejectionCode::UnsupportedSchemaVersion,
-                    format!("is {number}; it must be {}", version.unwrap_or_default()),
-                );
-            }
-            Ok(Some(Slot::Long(number)))
-        }
-        Rule::Boolean => match &slots[at] {
-            Slot::Boolean(_) => Ok(None),
-            Slot::Missing
-            | Slot::Text(_)
-            | Slot::Number(_)
-            | Slot::BrokenText
-            | Slot::Other
-            | Slot::Long(_)
-            | Slot::Decimal(_) => wrong("true or false"),
-        },
     }
 }
 
-/// RFC 3339 with its zone, as microseconds since the epoch. Digits beyond microseconds are cut; a leap second (:60) counts as the second before.
-/// A time whose year in UTC is not 1 to 9999 is refused: it cannot be written as RFC 3339 again, and PostgreSQL has no year 0.
-fn parse_time(text: &str) -> Result<i64, Rejection> {
-    let parse = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    let shown = || text.chars().take(40).collect::<String>();
-    let reject = |code, detail| Err(Rejection::new(code, None, detail));
-    let Some(time) = parse(text) else {
-        return if !text.ends_with(['Z', 'z']) && parse(&format!("{text}Z")).is_some() {
-            let detail = format!("{:?} has no zone; end it with Z or an offset", shown());
-            reject(RejectionCode::TimestampWithoutZone, detail)
-        } else {
-            let detail = format!(
-                "{:?} is not RFC 3339, such as 2026-11-21T10:00:00Z",
-                shown()
-            );
-            reject(RejectionCode::InvalidTimestamp, detail)
-        };
-    };
-    let in_range = time
-        .checked_to_offset(UtcOffset::UTC)
-        .is_some_and(|time| (1..=9999).contains(&time.year()));
-    match i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)) {
-        Ok(micros) if in_range => Ok(micros),
-        Ok(_) | Err(_) => {
-            let detail = format!("{:?} is not in the years 1 to 9999, in UTC", shown());
-            reject(RejectionCode::TimeOutOfRange, detail)
-        }
+fn wrong_type<T>(expected: &Shape) -> Result<T, Broken> {
+    let detail = format!("must be {}", expected.name());
+    Err((RejectionCode::WrongType, detail))
+}
+
+/// The currency of an amount, in capital letters.
+fn currency_of(at: CurrencyAt, state: &State<'_, '_>) -> Option<String> {
+    let around = state.around.len().checked_sub(1 + at.out)?;
+    match &state.slots[state.around[around] + at.field] {
+        Slot::Text(text) => in_case(text, at.case).map(Cow::into_owned),
+        _ => None,
     }
 }

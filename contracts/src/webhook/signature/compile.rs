@@ -1,12 +1,11 @@
 //! A scheme and its keys, compiled into a verifier, or refused when they cannot work.
 
-use super::{ReadyKey, Verifier};
+use super::{Places, ReadyKey, SignedRequest, Verifier};
 use crate::Secret;
-use crate::webhook::mac::Keyed;
-use crate::webhook::scheme::{Encoding, Scheme};
+use crate::event::locator::parse_pointer;
+use crate::webhook::credential::Credential;
+use crate::webhook::scheme::{HeaderNames, Method, Scheme, TimestampFormat};
 use crate::webhook::template::{Part, Template};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A secret of a source.
@@ -29,86 +28,76 @@ impl Verifier {
     /// Compiles a scheme with its keys. `public_url` is the URL vendors sign, for schemes that sign it: configured, never rebuilt from a request.
     ///
     /// # Errors
-    /// No key, an empty or undecodable secret, a template without the body, one that needs what the scheme does not have, or a scheme
-    /// whose own signatures it would refuse (a separator inside the prefix, two headers of one name, ...).
+    /// No key, an empty or undecodable secret, a template without the body, one that needs what the scheme or the source does not have, or
+    /// a scheme whose own signatures it would refuse (a separator inside the prefix, two headers of one name, ...).
     pub fn new(
-        mut scheme: Scheme,
+        scheme: Scheme,
         keys: Vec<Key>,
         public_url: Option<String>,
     ) -> Result<Self, SchemeError> {
-        let bad = |problem: String| Err(SchemeError(problem));
-        for header in [
-            Some(&mut scheme.signature_header),
-            scheme.timestamp_header.as_mut(),
-            scheme.id_header.as_mut(),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            header.make_ascii_lowercase();
-        }
-        let name_of = |header: &String| {
-            HeaderName::from_bytes(header.as_bytes())
-                .map_err(|_| SchemeError(format!("{header:?} is not a header name")))
+        let method = scheme.algorithm.method();
+        let template = match (method, scheme.template.as_str()) {
+            (Method::Token, "") => Template::nothing(),
+            (Method::Token, _) => return bad("a token signs nothing: remove template"),
+            (Method::Mac | Method::PublicKey, text) => {
+                Template::parse(text).map_err(SchemeError)?
+            }
         };
-        let signature_header = name_of(&scheme.signature_header)?;
-        let timestamp_header = scheme.timestamp_header.as_ref().map(name_of).transpose()?;
-        let id_header = scheme.id_header.as_ref().map(name_of).transpose()?;
-        let template = Template::parse(&scheme.template).map_err(SchemeError)?;
-        let has_timestamp = scheme.timestamp_header.is_some() || scheme.timestamp_prefix.is_some();
-        if (template.has(&Part::Timestamp) || scheme.freshness.is_some()) && !has_timestamp {
+        let places = places(&scheme, &template)?;
+        let public_url = public_url.unwrap_or_default();
+        if template.has(&Part::Url) && public_url.is_empty() {
+            return bad("the template uses {url}: set public_url");
+        }
+        if template.has(&Part::WebhookId) && scheme.webhook_id.is_empty() {
             return bad(
-                "the template or freshness uses a timestamp: set timestamp_header or timestamp_prefix".to_owned(),
+                "the template uses {webhook_id}: set webhook_id in [source.scheme] to the id that the vendor shows for this webhook",
             );
         }
-        if scheme.freshness.is_some() && !template.has(&Part::Timestamp) {
-            return bad("freshness of a timestamp that is not signed proves nothing: put {timestamp} in the template".to_owned());
-        }
-        if template.has(&Part::Id) && scheme.id_header.is_none() {
-            return bad("the template uses {id}: set id_header".to_owned());
-        }
-        if template.has(&Part::Url) && public_url.as_deref().is_none_or(str::is_empty) {
-            return bad("the template uses {url}: set public_url".to_owned());
-        }
-        if scheme.timestamp_prefix.is_some() && scheme.separator.is_none() {
-            return bad("timestamp_prefix needs a separator: set it".to_owned());
-        }
-        if scheme.timestamp_prefix.is_some() && scheme.timestamp_header.is_some() {
-            return bad("set timestamp_header or timestamp_prefix, not both".to_owned());
-        }
         if keys.is_empty() {
-            return bad("at least one secret is needed".to_owned());
+            return bad("at least one secret is needed");
         }
         let mut ready = Vec::with_capacity(keys.len());
         for key in keys {
-            let bytes = decode_key(&scheme, &key)?;
-            let keyed = Keyed::new(scheme.algorithm, &bytes).ok_or_else(|| {
-                SchemeError(format!("secret {:?} is no key for this algorithm", key.id))
-            })?;
+            let credential = Credential::new(&scheme, &key.secret)
+                .map_err(|problem| SchemeError(format!("secret {:?} {problem}", key.id)))?;
             ready.push(ReadyKey {
                 id: key.id,
                 not_after: key.not_after,
-                keyed,
+                credential,
             });
         }
-        let id_borders = template.id_borders();
-        let public_url = public_url.unwrap_or_default();
         let verifier = Self {
             scheme,
             template,
-            id_borders,
             public_url,
             keys: ready,
-            signature_header,
-            timestamp_header,
-            id_header,
+            places,
         };
-        if verifier.reads_its_own_signature() {
-            Ok(verifier)
-        } else {
-            bad("a signature made by this scheme could not be read back: check prefix, separator, timestamp_prefix and header names"
-                .to_owned())
+        verifier.check_time()?;
+        if verifier.can_sign().is_ok() && !verifier.reads_its_own_signature() {
+            return bad(
+                "a signature made by this scheme could not be read back: check prefix, separator, timestamp_prefix and header names",
+            );
         }
+        Ok(verifier)
+    }
+
+    fn check_time(&self) -> Result<(), SchemeError> {
+        let places = &self.places;
+        let has_time = !places.timestamp.is_empty()
+            || places.timestamp_pointer.is_some()
+            || self.scheme.timestamp_prefix.is_some();
+        if (self.template.has(&Part::Timestamp) || self.scheme.freshness.is_some()) && !has_time {
+            return bad(
+                "the template or freshness uses a timestamp: set timestamp_header, timestamp_prefix or timestamp_pointer",
+            );
+        }
+        if self.scheme.freshness.is_some() && !self.signs_time() {
+            return bad(
+                "freshness of a timestamp that is not signed proves nothing: put {timestamp} in the template",
+            );
+        }
+        Ok(())
     }
 
     /// Whether what is signed is also what is found: catches every way in which syntax fields can contradict each other.
@@ -122,33 +111,89 @@ impl Verifier {
             };
             headers.append(name, value);
         }
-        let digest = self.mac(&self.keys[0], Some(id), Some(&timestamp.to_string()), b"");
-        self.precheck(&headers).is_ok_and(|read| {
-            matches!(read.signatures.as_slice(), [only] if bool::from(only.ct_eq(&digest)))
-                && read.timestamp.is_none_or(|read| read == timestamp)
-        })
+        let Ok(read) = self.precheck(&headers) else {
+            return false;
+        };
+        let request = SignedRequest::post(&headers, b"");
+        let form = self.form(&request).unwrap_or_default();
+        let signed = self.signed(&request, b"", form.as_deref(), &read);
+        let own = &self.keys[0].credential;
+        read.signatures.len() == 1
+            && read.timestamp.is_none_or(|read| read == timestamp)
+            && signed.is_ok_and(|signed| own.matches(&signed, &read.signatures))
     }
 }
 
-fn decode_key(scheme: &Scheme, key: &Key) -> Result<Vec<u8>, SchemeError> {
-    let text = key.secret.expose();
-    let text = text
-        .strip_prefix(scheme.key.prefix.as_bytes())
-        .unwrap_or(text);
-    let bytes = match scheme.key.encoding {
-        None => Some(text.to_vec()),
-        Some(Encoding::Hex) => hex::decode(text).ok(),
-        Some(Encoding::Base64) => STANDARD.decode(text).ok(),
+fn bad<T>(problem: &str) -> Result<T, SchemeError> {
+    Err(SchemeError(problem.to_owned()))
+}
+
+/// Where a request has what the scheme needs.
+fn places(scheme: &Scheme, template: &Template) -> Result<Places, SchemeError> {
+    let name_of = |name: &String| {
+        HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| SchemeError(format!("{name:?} is not a header name")))
     };
-    let bytes = bytes.ok_or_else(|| {
-        SchemeError(format!(
-            "secret {:?} is not encoded as the scheme says; check its text and the scheme's key",
-            key.id
-        ))
-    })?;
-    if bytes.is_empty() {
-        Err(SchemeError(format!("secret {:?} is empty", key.id)))
-    } else {
-        Ok(bytes)
+    let names_of = |names: &HeaderNames| names.0.iter().map(name_of).collect::<Result<Vec<_>, _>>();
+    let path_of = |pointer: &Option<String>| {
+        let parsed = pointer.as_deref().map(parse_pointer).transpose();
+        parsed.map_err(SchemeError)
+    };
+    let mut signatures = vec![names_of(&scheme.signature_header)?];
+    signatures.retain(|names| !names.is_empty());
+    for name in &scheme.more_signature_headers {
+        signatures.push(vec![name_of(name)?]);
     }
+    let required = scheme.require_headers.iter();
+    let required: Result<Vec<_>, _> = required
+        .map(|(name, value)| name_of(name).map(|name| (name, value.clone())))
+        .collect();
+    let certificate = scheme
+        .certificate_url
+        .as_ref()
+        .map(|rule| name_of(&rule.header));
+    let places = Places {
+        signatures,
+        signature_pointer: path_of(&scheme.signature_pointer)?,
+        timestamp: names_of(&scheme.timestamp_header)?,
+        timestamp_pointer: path_of(&scheme.timestamp_pointer)?,
+        id: names_of(&scheme.id_header)?,
+        required: required?,
+        certificate: certificate.transpose()?,
+        items: path_of(&scheme.items)?,
+        timestamp_length: match scheme.timestamp_format {
+            TimestampFormat::UnixSeconds if template.touches(&Part::Timestamp) => Some(10),
+            TimestampFormat::UnixMillis if template.touches(&Part::Timestamp) => Some(13),
+            TimestampFormat::UnixSeconds
+            | TimestampFormat::UnixMillis
+            | TimestampFormat::Rfc3339 => None,
+        },
+    };
+    let signature_places = usize::from(!places.signatures.is_empty())
+        + usize::from(places.signature_pointer.is_some())
+        + usize::from(scheme.signature_field.is_some());
+    if signature_places != 1 {
+        return bad(
+            "say where the signature is: signature_header, signature_pointer or signature_field, and only one of them",
+        );
+    }
+    if template.has(&Part::Id) && places.id.is_empty() {
+        return bad("the template uses {id}: set id_header");
+    }
+    if scheme.timestamp_prefix.is_some() && scheme.separator.is_none() {
+        return bad("timestamp_prefix needs a separator: set it");
+    }
+    let timestamp_places = usize::from(!places.timestamp.is_empty())
+        + usize::from(scheme.timestamp_prefix.is_some())
+        + usize::from(places.timestamp_pointer.is_some());
+    if timestamp_places > 1 {
+        return bad("set timestamp_header, timestamp_prefix or timestamp_pointer, not both");
+    }
+    if scheme.timestamp_prefix.is_some() && places.signatures.is_empty() {
+        return bad("timestamp_prefix is for a signature in a header: set signature_header");
+    }
+    if places.items.is_some() && places.signature_pointer.is_none() {
+        return bad("items have a signature each: set signature_pointer, which begins at the item");
+    }
+    Ok(places)
 }

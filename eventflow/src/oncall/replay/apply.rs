@@ -3,7 +3,7 @@
 use super::{Targets, follow, path, plan};
 use crate::oncall::client::{Client, read};
 use crate::oncall::error::{CommandError, Exit};
-use crate::oncall::jobs::{dry_run_text, job_text};
+use crate::oncall::jobs::{command, dry_run_text, job_text};
 use crate::oncall::text::{count, line};
 use crate::oncall::{confirm, print, print_json};
 use axum::http::Method;
@@ -11,12 +11,13 @@ use recovery::model::{DryRun, Job, JobState, Selection};
 use serde_json::json;
 
 /// How a replay is started.
-pub(super) struct Start {
-    pub(super) rate: Option<f64>,
-    pub(super) yes: bool,
-    pub(super) detach: bool,
-    pub(super) force: bool,
-    pub(super) as_json: bool,
+pub(in crate::oncall) struct Start {
+    pub(in crate::oncall) rate: Option<f64>,
+    pub(in crate::oncall) yes: bool,
+    pub(in crate::oncall) detach: bool,
+    /// Although everything is expected to fail again
+    pub(in crate::oncall) force: bool,
+    pub(in crate::oncall) as_json: bool,
 }
 
 /// Starts a planned replay, or plans and dry-runs one and starts it, then watches it.
@@ -45,17 +46,31 @@ pub(super) async fn run(
         }
         planned(client, &selection, &reason, &start).await?
     };
+    start_planned(client, job, start).await
+}
+
+/// Starts a planned job, then watches it.
+pub(in crate::oncall) async fn start_planned(
+    client: &Client,
+    job: Job,
+    start: Start,
+) -> Result<(), CommandError> {
     let is_started = matches!(
         job.state,
         JobState::Running | JobState::Finished | JobState::Stopped
     );
     if !start.yes
         && !is_started
-        && !confirm(&format!("Send {} again?", count(job.items, "dead letter")))?
+        && !confirm(&format!(
+            "Send {} again?",
+            count(job.items, job.kind.item())
+        ))?
     {
         let next = format!(
-            "replay {0} is planned and nothing was sent; send it: eventflow replay apply {0} --yes",
-            job.id
+            "{1} {0} is planned and nothing was sent; send it: eventflow {2} apply {0} --yes",
+            job.id,
+            job.kind,
+            command(job.kind)
         );
         return Err(CommandError::new(Exit::Confirmation, next));
     }
@@ -102,7 +117,12 @@ async fn planned(
         print(&dry_run_text(&dry_run))?;
     }
     let hopeless = dry_run.would_fail > 0
-        && dry_run.would_store + dry_run.would_be_duplicate + dry_run.would_process == 0;
+        && dry_run.would_store
+            + dry_run.would_be_duplicate
+            + dry_run.would_be_filtered
+            + dry_run.would_retype
+            + dry_run.would_process
+            == 0;
     if hopeless && !start.force {
         let id = &job.id;
         return Err(CommandError::failed(format!(

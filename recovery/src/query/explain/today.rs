@@ -1,15 +1,14 @@
 //! What today's checks say of what a replay would send.
 
 use super::{Case, SHOWN, plain};
-use crate::context::Context;
-use crate::envelope::rfc3339;
+use crate::context::{Checked, Context};
 use crate::error::RecoveryError;
 use crate::persistence_views;
+use contracts::avro::content;
 use contracts::avro::datum::Event;
-use contracts::avro::framing;
 use contracts::pipeline::{Offsets, Stage, Values};
-use runtime::registry::RegistryError;
-use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use store::row::RawPosition;
 
 /// What today's checks say.
 pub(super) struct Today {
@@ -60,24 +59,47 @@ pub(super) async fn check(context: &Context, case: &Case) -> Result<Today, Recov
             "not checked: no stage of this pipeline dead-lettered it",
         ));
     };
+    if case.not_genuine {
+        return Ok(Today::fails(
+            "it still fails with unverified: nobody has said that the vendor sent it; eventflow trace says whether it verifies with the secrets of today",
+        ));
+    }
     Ok(match stage.values {
-        Values::Raw => match context.contracts.validate(value) {
-            Ok(event) => Today::passes(format!(
-                "{whose} meets its contract ({}) now",
-                event.contract().event_type
-            )),
-            Err(rejection) => {
-                let place = rejection
-                    .pointer
-                    .map_or_else(String::new, |pointer| format!(" at {pointer}"));
-                Today::fails(format!(
-                    "{whose} still fails with {}{place}: {}",
-                    rejection.code.code(),
-                    rejection.detail
-                ))
-            }
-        },
+        Values::Raw => raw(context, case, value, whose)?,
         Values::Avro => datum(context, case, stage, value, whose).await?,
+    })
+}
+
+fn raw(context: &Context, case: &Case, value: &[u8], whose: &str) -> Result<Today, RecoveryError> {
+    let (vendors, headers) = (context.vendors.get(), case.headers()?);
+    // What a person edited is JSON, whatever the vendor sends.
+    let opened = match case.edited {
+        Some(_) => Ok(Cow::Borrowed(value)),
+        None => vendors.mappings.open(&headers.as_slice(), value),
+    };
+    let words = opened.and_then(|opened| {
+        let checked = context.validate(&vendors.mappings, headers.as_slice(), &opened)?;
+        Ok(match checked {
+            Checked::Filtered(rule) => format!(
+                "{whose} would be filtered now, by {rule:?} of its source: no row, and no dead letter"
+            ),
+            Checked::Valid(event) => {
+                format!("{whose} meets its contract ({}) now", event.contract().label)
+            }
+        })
+    });
+    Ok(match words {
+        Ok(words) => Today::passes(words),
+        Err(rejection) => {
+            let place = rejection
+                .pointer
+                .map_or_else(String::new, |pointer| format!(" at {pointer}"));
+            Today::fails(format!(
+                "{whose} still fails with {}{place}: {}",
+                rejection.code.code(),
+                rejection.detail
+            ))
+        }
     })
 }
 
@@ -88,34 +110,16 @@ async fn datum(
     value: &[u8],
     whose: &str,
 ) -> Result<Today, RecoveryError> {
-    let (schema_id, datum) = match framing::unframe(value) {
-        Ok(framed) => framed,
-        Err(rejection) => {
+    let event = match context.decode(value).await {
+        Ok(Ok(framed)) => framed.event,
+        Ok(Err(rejection)) => {
             return Ok(Today::fails(format!(
-                "{whose} still fails with bad_frame: {}",
+                "{whose} still fails with {}: {}",
+                rejection.code.code(),
                 rejection.detail
             )));
         }
-    };
-    let decoder = context.registry.lock().await.decoder(schema_id).await;
-    let decoder = match decoder {
-        Ok(decoder) => decoder,
-        Err(error @ RegistryError::Unavailable(_)) => {
-            return Ok(Today::unknown(format!("not checked: {error}")));
-        }
-        Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
-            return Ok(Today::fails(format!(
-                "{whose} still fails with unknown_schema_id: {error}"
-            )));
-        }
-    };
-    let event = match decoder.decode(datum) {
-        Ok(event) => event,
-        Err(error) => {
-            return Ok(Today::fails(format!(
-                "{whose} still fails with bad_datum: {error}"
-            )));
-        }
+        Err(error) => return Ok(Today::unknown(format!("not checked: {error}"))),
     };
     if stage.offsets == Offsets::Kafka {
         return Ok(Today::unknown(format!(
@@ -123,7 +127,7 @@ async fn datum(
             stage.name
         )));
     }
-    against_the_row(context, case, &event, &Sha256::digest(datum), whose).await
+    against_the_row(context, case, &event, whose).await
 }
 
 /// Whether the event's id is stored, and with what.
@@ -131,7 +135,6 @@ async fn against_the_row(
     context: &Context,
     case: &Case,
     event: &Event<'_>,
-    content_hash: &[u8],
     whose: &str,
 ) -> Result<Today, RecoveryError> {
     let is_free = || match case.code.as_str() {
@@ -145,38 +148,40 @@ async fn against_the_row(
     if !persistence_views::is_there(&context.pool).await? || event.event_id.contains('\0') {
         return Ok(is_free());
     }
-    let source = if case.source.is_empty() {
-        event.source
-    } else {
-        &case.source
-    };
     let stored: Option<StoredContent> = sqlx::query_as(persistence_views::STORED_CONTENT)
         .bind(event.event_id)
-        .bind(source)
+        .bind(&case.source)
         .fetch_optional(&context.pool)
         .await?;
     let Some(stored) = stored else {
         return Ok(is_free());
     };
     let StoredContent {
-        raw_partition,
-        raw_offset,
+        ref raw,
         ref stored_at,
         ..
     } = stored;
-    if (raw_partition, raw_offset) == (case.origin_partition, case.origin_offset) {
+    let topic = crate::raw_topic::name_of(context, &raw.epoch);
+    if (topic.as_str(), raw.partition, raw.offset)
+        == (
+            case.origin_topic.as_str(),
+            case.origin_partition,
+            case.origin_offset,
+        )
+    {
         return Ok(Today::passes(format!(
             "{whose} was stored at {stored_at}, from this same raw record"
         )));
     }
-    if stored.content_hash == content_hash {
+    let pointers = content::differences(&stored.event_type, &stored.payload, event);
+    if pointers.is_empty() {
         return Ok(Today::passes(format!(
-            "{whose} has the stored content: a replay would be a duplicate of raw record {raw_partition}:{raw_offset}"
+            "{whose} has the stored content: a replay would be a duplicate of raw record {raw}"
         )));
     }
-    let differences = differences(&stored, event);
+    let differences = shown(&pointers, &stored, event);
     let words = format!(
-        "{whose} still fails with conflict: raw record {raw_partition}:{raw_offset} is stored since {stored_at}. Different: {differences}"
+        "{whose} still fails with conflict: raw record {raw} is stored since {stored_at}. Different: {differences}"
     );
     Ok(Today::fails(plain(&words, SHOWN * 5)))
 }
@@ -184,63 +189,36 @@ async fn against_the_row(
 /// The row an event's id has.
 #[derive(sqlx::FromRow)]
 struct StoredContent {
-    content_hash: Vec<u8>,
-    raw_partition: i32,
-    raw_offset: i64,
+    #[sqlx(flatten)]
+    raw: RawPosition,
     stored_at: String,
-    event_type: Option<String>,
-    schema_version: Option<String>,
+    event_type: String,
     payload: String,
-    occurred_at_micros: Option<i64>,
 }
 
-/// Fields whose stored value is another than the event's.
-fn differences(stored: &StoredContent, event: &Event<'_>) -> String {
-    let mut differences = Vec::new();
-    let mut compare = |field: &str, stored: Option<String>, here: Option<String>| {
-        if stored != here {
-            let show = |value: Option<String>| {
-                value.map_or_else(|| "nothing".to_owned(), |value| plain(&value, 60))
-            };
-            differences.push(format!(
-                "{field}: stored {}, here {}",
-                show(stored),
-                show(here)
-            ));
-        }
+/// What is stored and what is here, at these pointers.
+fn shown(pointers: &[String], stored: &StoredContent, event: &Event<'_>) -> String {
+    let envelope = |event_type: &str, payload: &str| serde_json::json!({"event_type": event_type, "payload": serde_json::from_str::<serde_json::Value>(payload).unwrap_or_default()});
+    let stored = envelope(&stored.event_type, &stored.payload);
+    let here = envelope(event.event_type, &event.payload_json);
+    let at = |json: &serde_json::Value, pointer: &str| {
+        let value = json.pointer(pointer);
+        value.map_or_else(
+            || "nothing".to_owned(),
+            |value| plain(&value.to_string(), 60),
+        )
     };
-    compare(
-        "event_type",
-        stored.event_type.clone(),
-        Some(event.event_type.to_owned()),
-    );
-    compare(
-        "schema_version",
-        stored.schema_version.clone(),
-        Some(event.schema_version.to_string()),
-    );
-    let time = |micros: i64| rfc3339(micros).unwrap_or_else(|| micros.to_string());
-    compare(
-        "timestamp",
-        stored.occurred_at_micros.map(time),
-        Some(time(event.occurred_at_micros)),
-    );
-    let fields = |json: &str| {
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).unwrap_or_default()
+    let difference = |pointer: &String| {
+        format!(
+            "{}: stored {}, here {}",
+            plain(pointer.trim_start_matches('/'), 60).replace('/', "."),
+            at(&stored, pointer),
+            at(&here, pointer)
+        )
     };
-    let (stored, here) = (fields(&stored.payload), fields(&event.payload_json));
-    let names: std::collections::BTreeSet<&String> = stored.keys().chain(here.keys()).collect();
-    for name in names {
-        let text = |value: Option<&serde_json::Value>| value.map(ToString::to_string);
-        compare(
-            &format!("payload.{}", plain(name, 60)),
-            text(stored.get(name)),
-            text(here.get(name)),
-        );
-    }
-    if differences.is_empty() {
-        "fields that are not stored".to_owned()
-    } else {
-        differences.join("; ")
-    }
+    pointers
+        .iter()
+        .map(difference)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -1,6 +1,6 @@
 //! Rows, further deliveries and dead letters, by index only: no statement here reads a table from end to end.
 
-use super::STORIES;
+use super::TIMELINES;
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, ItemState, Time};
@@ -48,8 +48,8 @@ pub(super) struct TracedRow {
     pub(super) schema_id: i32,
     pub(super) received_at: Option<Time>,
     pub(super) stored_at: Time,
-    pub(super) raw_partition: i32,
-    pub(super) raw_offset: i64,
+    #[sqlx(flatten)]
+    pub(super) raw: RawPosition,
 }
 
 /// A further delivery.
@@ -59,8 +59,12 @@ pub(super) struct TracedDelivery {
     pub(super) event_id: String,
     pub(super) received_at: Option<Time>,
     pub(super) seen_at: Time,
-    pub(super) raw_partition: i32,
-    pub(super) raw_offset: i64,
+    /// The rule that filters it; `None` of a duplicate
+    pub(super) rule: Option<String>,
+    /// Of a copy, the id under which its signed body is stored
+    pub(super) same_body_as: Option<String>,
+    #[sqlx(flatten)]
+    pub(super) raw: RawPosition,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -89,13 +93,21 @@ pub(super) struct TracedDeadLetter {
     pub(super) settled_at: Option<Time>,
     pub(super) settled_by: Option<String>,
     pub(super) reason: Option<String>,
+    pub(super) genuine_by: Option<String>,
+    pub(super) genuine_at: Option<Time>,
+    pub(super) genuine_reason: Option<String>,
 }
 
 impl TracedDeadLetter {
     /// Its raw record, when it is one of ours.
     pub(super) fn raw(&self, topic: &str) -> Option<RawPosition> {
-        (self.origin_topic == topic && self.origin_group.is_empty())
-            .then_some((self.origin_partition, self.origin_offset))
+        let epoch = self.origin_topic.strip_prefix(topic)?;
+        let is_raw = self.origin_group.is_empty() && (epoch.is_empty() || epoch.starts_with('@'));
+        is_raw.then(|| RawPosition {
+            epoch: epoch.to_owned(),
+            partition: self.origin_partition,
+            offset: self.origin_offset,
+        })
     }
 }
 
@@ -150,6 +162,32 @@ pub(super) struct TracedReplay {
     pub(super) sent_at: Time,
 }
 
+/// A row was typed by another contract.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct TracedRetyping {
+    pub(super) contract_before: String,
+    pub(super) contract: String,
+    pub(super) retyped_at: Time,
+    #[sqlx(flatten)]
+    pub(super) raw: RawPosition,
+}
+
+/// When these rows were typed again.
+pub(super) async fn retypings(
+    context: &Context,
+    rows: &[RawPosition],
+) -> Result<Vec<TracedRetyping>, RecoveryError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = sqlx::query_as(views::RETYPED_BY_RAW)
+        .bind(MOST)
+        .bind(rows.iter().map(|raw| raw.partition).collect::<Vec<_>>())
+        .bind(rows.iter().map(|raw| raw.offset).collect::<Vec<_>>())
+        .bind(rows.iter().map(|raw| &*raw.epoch).collect::<Vec<_>>());
+    Ok(found.fetch_all(&context.pool).await?)
+}
+
 /// Earlier failures, edits and replays of dead letters.
 #[derive(Debug, Default)]
 pub(super) struct DeadLetterHistory {
@@ -163,19 +201,20 @@ const LETTERS_BY_ENTITY_KEY: &str = "SELECT id FROM dead_letters WHERE entity_ke
 const LETTERS_BY_TRACE_ID: &str = "SELECT id FROM dead_letters WHERE trace_id = $2 LIMIT $1";
 const LETTERS_BY_EVENT: &str = "SELECT d.id FROM UNNEST($2::text[], $3::text[]) AS asked (source, event_id)
      JOIN dead_letters d ON d.event_id = asked.event_id JOIN groups g ON g.id = d.group_id AND g.source IN (asked.source, '') LIMIT $1";
-const LETTERS_BY_RAW: &str = "SELECT d.id FROM UNNEST($2::integer[], $3::bigint[]) AS asked (partition, o)
-     JOIN dead_letters d ON d.origin_topic = $4 AND d.origin_partition = asked.partition AND d.origin_offset = asked.o
+const LETTERS_BY_RAW: &str = "SELECT d.id FROM UNNEST($2::integer[], $3::bigint[], $4::text[]) AS asked (partition, o, epoch)
+     JOIN dead_letters d ON d.origin_topic = $5 || asked.epoch AND d.origin_partition = asked.partition AND d.origin_offset = asked.o
           AND d.origin_group = '' LIMIT $1";
 const LETTERS: &str = "SELECT d.id, d.state, g.stage, g.code, g.source, d.origin_topic, d.origin_partition, d.origin_offset, d.origin_group,
             d.dlq_partition, d.dlq_offset, d.consumer_group, d.detail, d.replay_count, d.last_failed_at, d.received_at, d.event_id,
-            d.entity_key, d.trace_id, d.value, d.headers::text AS headers, d.settled_at, d.settled_by, d.reason
+            d.entity_key, d.trace_id, d.value, d.headers::text AS headers, d.settled_at, d.settled_by, d.reason, d.genuine_by,
+            d.genuine_at, d.genuine_reason
      FROM dead_letters d JOIN groups g ON g.id = d.group_id WHERE d.id = ANY($1)";
 
 /// Everything that belongs to what is asked for; true when there is more than is shown.
 pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, bool), RecoveryError> {
     let stored = views::is_there(&context.pool).await?;
     let (mut found, mut letters) = (Found::default(), BTreeSet::new());
-    let limit = i64::try_from(STORIES).unwrap_or(MOST) + 1;
+    let limit = i64::try_from(TIMELINES).unwrap_or(MOST) + 1;
     let (mut more, mut ids) = (false, Vec::new());
     for (text, rows, of_letters) in [
         (&asked.key, views::ROWS_BY_EVENT_ID, LETTERS_BY_EVENT_ID),
@@ -193,11 +232,11 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
                 .bind(text)
                 .fetch_all(&context.pool)
                 .await?;
-            more |= rows.len() > STORIES;
+            more |= rows.len() > TIMELINES;
             found.rows.extend(
                 rows.into_iter()
-                    .take(STORIES)
-                    .map(|row| ((row.raw_partition, row.raw_offset), row)),
+                    .take(TIMELINES)
+                    .map(|row| (row.raw.clone(), row)),
             );
         }
         let of_text: Vec<i64> = sqlx::query_scalar(of_letters)
@@ -205,8 +244,8 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .bind(text)
             .fetch_all(&context.pool)
             .await?;
-        more |= of_text.len() > STORIES;
-        ids.extend(of_text.into_iter().take(STORIES));
+        more |= of_text.len() > TIMELINES;
+        ids.extend(of_text.into_iter().take(TIMELINES));
     }
     if let (true, Some(key)) = (stored, &asked.key) {
         let deliveries = sqlx::query_as(views::DELIVERIES_BY_EVENT_ID)
@@ -232,20 +271,22 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .letters
             .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &context.pipeline.raw);
+        let raws = raws_of(&found, &context.pipeline.raw);
         if stored {
             for statement in [views::ROWS_BY_EVENT, views::ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
                 let query = if statement == views::ROWS_BY_EVENT {
                     query.bind(&sources).bind(&event_ids)
                 } else {
-                    query.bind(&partitions).bind(&offsets)
+                    query
+                        .bind(&raws.partitions)
+                        .bind(&raws.offsets)
+                        .bind(&raws.epochs)
                 };
                 let rows: Vec<TracedRow> = query.fetch_all(&context.pool).await?;
-                found.rows.extend(
-                    rows.into_iter()
-                        .map(|row| ((row.raw_partition, row.raw_offset), row)),
-                );
+                found
+                    .rows
+                    .extend(rows.into_iter().map(|row| (row.raw.clone(), row)));
             }
             let by_event = sqlx::query_as(views::DELIVERIES_BY_EVENT)
                 .bind(MOST)
@@ -254,12 +295,13 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             add_deliveries(&mut found, by_event.fetch_all(&context.pool).await?);
             let by_raw = sqlx::query_as(views::DELIVERIES_BY_RAW)
                 .bind(MOST)
-                .bind(&partitions)
-                .bind(&offsets);
+                .bind(&raws.partitions)
+                .bind(&raws.offsets)
+                .bind(&raws.epochs);
             add_deliveries(&mut found, by_raw.fetch_all(&context.pool).await?);
         }
         let (sources, event_ids) = events(&found);
-        let (partitions, offsets) = raws(&found, &context.pipeline.raw);
+        let raws = raws_of(&found, &context.pipeline.raw);
         ids = sqlx::query_scalar(LETTERS_BY_EVENT)
             .bind(MOST)
             .bind(sources)
@@ -268,8 +310,9 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .await?;
         let by_raw = sqlx::query_scalar::<_, i64>(LETTERS_BY_RAW)
             .bind(MOST)
-            .bind(partitions)
-            .bind(offsets);
+            .bind(raws.partitions)
+            .bind(raws.offsets)
+            .bind(raws.epochs);
         ids.extend(
             by_raw
                 .bind(&context.pipeline.raw)
@@ -296,7 +339,7 @@ fn add_deliveries(found: &mut Found, deliveries: Vec<TracedDelivery>) {
     found.deliveries.extend(
         deliveries
             .into_iter()
-            .map(|delivery| ((delivery.raw_partition, delivery.raw_offset), delivery)),
+            .map(|delivery| (delivery.raw.clone(), delivery)),
     );
 }
 
@@ -318,8 +361,15 @@ fn events(found: &Found) -> (Vec<String>, Vec<String>) {
     all.into_iter().unzip()
 }
 
+/// Raw coordinates, as a statement takes them.
+struct Raws {
+    partitions: Vec<i32>,
+    offsets: Vec<i64>,
+    epochs: Vec<String>,
+}
+
 /// Raw coordinates of all that was found.
-fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
+fn raws_of(found: &Found, topic: &str) -> Raws {
     let letters = found
         .letters
         .values()
@@ -328,10 +378,14 @@ fn raws(found: &Found, topic: &str) -> (Vec<i32>, Vec<i64>) {
         .rows
         .keys()
         .chain(found.deliveries.keys())
-        .copied()
+        .cloned()
         .chain(letters)
         .collect();
-    all.into_iter().unzip()
+    Raws {
+        partitions: all.iter().map(|raw| raw.partition).collect(),
+        offsets: all.iter().map(|raw| raw.offset).collect(),
+        epochs: all.into_iter().map(|raw| raw.epoch).collect(),
+    }
 }
 
 /// Earlier failures, edits and replays of these dead letters.

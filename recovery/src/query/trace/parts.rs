@@ -1,24 +1,25 @@
 //! What belongs together: the same source and event id, or the same raw record.
 
-use super::find::{Found, TracedDeadLetter, TracedDelivery, TracedRow};
+use super::find::{Found, TracedDeadLetter, TracedDelivery, TracedRetyping, TracedRow};
 use crate::context::Context;
 use std::collections::BTreeSet;
 use store::row::RawPosition;
 
-/// The parts of one story.
+/// The parts of one timeline.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) row: Option<TracedRow>,
+    pub(super) retypings: Vec<TracedRetyping>,
     pub(super) deliveries: Vec<TracedDelivery>,
     pub(super) letters: Vec<TracedDeadLetter>,
     pub(super) raws: BTreeSet<RawPosition>,
-    /// The raw record the story is about
+    /// The raw record the timeline is about
     pub(super) first: Option<RawPosition>,
 }
 
 impl Parts {
     pub(super) fn raw(&self) -> Option<RawPosition> {
-        self.first
+        self.first.clone()
     }
 
     fn is_of(&self, source: &str, event_id: &str) -> bool {
@@ -43,19 +44,19 @@ impl Parts {
 
 /// Puts together what has the same source and event id, or the same raw record.
 pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
-    let mut stories: Vec<Parts> = Vec::new();
+    let mut timelines: Vec<Parts> = Vec::new();
     for (raw, row) in found.rows {
         let mut parts = Parts {
-            first: Some(raw),
+            first: Some(raw.clone()),
             ..Parts::default()
         };
         parts.raws.insert(raw);
         parts.row = Some(row);
-        stories.push(parts);
+        timelines.push(parts);
     }
     for (raw, delivery) in found.deliveries {
         let parts = place(
-            &mut stories,
+            &mut timelines,
             Some(raw),
             Some((&delivery.source, &delivery.event_id)),
         );
@@ -66,29 +67,29 @@ pub(super) fn group(context: &Context, found: Found) -> Vec<Parts> {
             .event_id
             .as_deref()
             .map(|event_id| (letter.source.as_str(), event_id));
-        let parts = place(&mut stories, letter.raw(&context.pipeline.raw), event);
+        let parts = place(&mut timelines, letter.raw(&context.pipeline.raw), event);
         parts.letters.push(letter);
     }
-    stories
+    timelines
 }
 
 fn place<'s>(
-    stories: &'s mut Vec<Parts>,
+    timelines: &'s mut Vec<Parts>,
     raw: Option<RawPosition>,
     event: Option<(&str, &str)>,
 ) -> &'s mut Parts {
     let same = |parts: &Parts| {
-        raw.is_some_and(|raw| parts.raws.contains(&raw))
+        raw.as_ref().is_some_and(|raw| parts.raws.contains(raw))
             || event.is_some_and(|(source, event_id)| parts.is_of(source, event_id))
     };
-    let index = stories.iter().position(same).unwrap_or(stories.len());
-    if index == stories.len() {
-        stories.push(Parts {
-            first: raw,
+    let index = timelines.iter().position(same).unwrap_or(timelines.len());
+    if index == timelines.len() {
+        timelines.push(Parts {
+            first: raw.clone(),
             ..Parts::default()
         });
     }
-    let parts = &mut stories[index];
+    let parts = &mut timelines[index];
     parts.raws.extend(raw);
     parts
 }

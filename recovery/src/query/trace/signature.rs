@@ -2,11 +2,11 @@
 
 use super::{KAFKA_DEADLINE, RAW_RECORDS};
 use crate::context::Context;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use crate::replay::runner::replay_letter::header_map;
 use base64::Engine;
 use contracts::kafka::headers;
-use contracts::webhook::signature::SignatureError;
-use contracts::webhook::source::Sources;
+use contracts::webhook::signature::{SignatureError, SignatureVerdict, SignedRequest};
+use contracts::webhook::source::{Source, Sources};
 use runtime::admin::OwnedRecord;
 use std::collections::BTreeMap;
 use store::row::RawPosition;
@@ -22,10 +22,22 @@ pub(super) async fn raw_records(
     let Some(kafka) = context.kafka.clone() else {
         return BTreeMap::new();
     };
+    // What was in a topic of that name before cannot be read any more: its offsets are other records now.
+    let Ok(epoch) = crate::raw_topic::current_epoch(context).await else {
+        return BTreeMap::new();
+    };
+    let wanted: Vec<RawPosition> = wanted
+        .into_iter()
+        .flatten()
+        .filter(|raw| raw.epoch == epoch)
+        .collect();
     let topic = context.pipeline.raw.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let mut records = BTreeMap::new();
-        for (partition, offset) in wanted.into_iter().flatten().take(RAW_RECORDS) {
+        for raw in wanted.into_iter().take(RAW_RECORDS) {
+            let RawPosition {
+                partition, offset, ..
+            } = raw;
             match runtime::admin::read_range(
                 &kafka,
                 &topic,
@@ -34,7 +46,7 @@ pub(super) async fn raw_records(
                 1,
             ) {
                 Ok((mut found, _)) => {
-                    records.extend(found.pop().map(|record| ((partition, offset), record)));
+                    records.extend(found.pop().map(|record| (raw, record)));
                 }
                 Err(error) => {
                     tracing::warn!(event = "raw_record_not_read", partition, offset, error = %format!("{error:#}"));
@@ -94,21 +106,24 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: 
     let Some(source) = sources.get(&name) else {
         return format!("NOT verified: source {name} is not configured today");
     };
-    let mut presented = HeaderMap::new();
-    for (name, value) in kept {
-        let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else {
-            continue;
-        };
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            presented.append(name, value);
-        }
+    let presented = header_map(kept);
+    let now = received.div_euclid(1_000_000);
+    if source.verifier.secret_headers().next().is_some() {
+        return format!(
+            "cannot be verified again: source {name} sends a token, which is a secret and is not kept; nothing of the body is signed"
+        );
+    }
+    let query = text(kept, headers::QUERY);
+    let request = SignedRequest {
+        query: query.as_deref(),
+        ..SignedRequest::post(&presented, body)
+    };
+    if text(kept, headers::UNPROVEN).is_some() {
+        return of_unproven(source, kept, source.verifier.verify(&request, now));
     }
     let was = text(kept, headers::SECRET_ID)
         .map_or_else(|| "unknown".to_owned(), |id| crate::query::plain(&id, 100));
-    match source
-        .verifier
-        .verify(&presented, body, received.div_euclid(1_000_000))
-    {
+    match source.verifier.verify(&request, now) {
         Ok(verdict) if verdict.secret_id == was => {
             format!("verified: the stored bytes carry the signature of secret {was}")
         }
@@ -132,5 +147,24 @@ pub(super) fn verify_again(sources: Option<&Sources>, kept: &KeptHeaders, body: 
         ) => format!(
             "NOT verified: {error}, judged at its receipt by what source {name} is configured to be today"
         ),
+    }
+}
+
+/// Of a webhook that was accepted without proof: what the secrets of today say, which may be others than at the edge.
+fn of_unproven(
+    source: &Source,
+    kept: &KeptHeaders,
+    today: Result<SignatureVerdict<'_>, SignatureError>,
+) -> String {
+    let then = text(kept, headers::SIGNATURE_ERROR).map_or_else(
+        || "unknown".to_owned(),
+        |code| crate::query::plain(&code, 40),
+    );
+    match today {
+        Ok(verdict) => format!(
+            "verified by secret {}, which source {} has today; at the edge it was not ({then})",
+            verdict.secret_id, source.name
+        ),
+        Err(error) => format!("NOT verified, as at the edge ({then}): {error}"),
     }
 }

@@ -1,13 +1,15 @@
 //! What a stage itself would say of a value, before any database.
 
-use crate::context::Context;
+use crate::context::{Checked, Context};
 use crate::error::RecoveryError;
 use crate::replay::runner::no_destination;
 use crate::replay::runner::replay_letter::{Headers, ReplayLetter};
 use contracts::avro::datum::{DatumError, Decoder, Event};
-use contracts::kafka::headers;
+use contracts::kafka::headers::{CONTRACT, RawCoordinates};
 use contracts::pipeline::Values;
+use contracts::webhook::unproven;
 use contracts::{Rejection, RejectionCode};
+use runtime::registry::{Framed, RegistryError};
 use store::row::EventRow;
 
 /// Why a replay would fail.
@@ -52,6 +54,8 @@ pub(super) enum Expected<'r> {
     Row(Box<EventRow<'r>>),
     /// A stage beside the path would read it
     Processed,
+    /// This rule of its source would filter it
+    Filtered(String),
     /// It would not be sent, or its stage would reject it
     Fails(PredictedFailure),
 }
@@ -60,7 +64,7 @@ impl<'r> Expected<'r> {
     pub(super) fn row(&self) -> Option<&EventRow<'r>> {
         match self {
             Expected::Row(row) => Some(row.as_ref()),
-            Expected::Processed | Expected::Fails(_) => None,
+            Expected::Processed | Expected::Filtered(_) | Expected::Fails(_) => None,
         }
     }
 }
@@ -73,8 +77,10 @@ enum CheckedValue<'l> {
     Readable(&'l [u8]),
     /// Persistence: the framed Avro as it is
     Framed(&'l [u8]),
-    /// The validator: the Avro it would write, and its reader
-    Validated(Vec<u8>, Decoder),
+    /// The validator: the Avro it would write, its reader, and the contract
+    Validated(Vec<u8>, Decoder, String),
+    /// The validator: a rule of its source filters it
+    Filtered(String),
     /// None: it would not be sent, or the validator would reject it
     Fails(PredictedFailure),
 }
@@ -83,10 +89,15 @@ impl<'l> CheckedReplay<'l> {
     /// As a replay would send it now, checked as the validator would.
     pub(super) fn of(recovery: &Context, letter: &'l ReplayLetter) -> Self {
         // The name of the job is no matter: that it is a replay is.
+        let mut headers = letter.retry_headers("dry_run", letter.replay_count.saturating_add(1));
+        let value = value(recovery, letter, &headers);
+        if let CheckedValue::Validated(_, _, contract) = &value {
+            headers.push((CONTRACT.to_owned(), Some(contract.clone().into_bytes())));
+        }
         Self {
             letter,
-            headers: letter.retry_headers("dry_run", letter.replay_count.saturating_add(1)),
-            value: value(recovery, letter),
+            headers,
+            value,
         }
     }
 
@@ -97,24 +108,21 @@ impl<'l> CheckedReplay<'l> {
         let row = match &self.value {
             CheckedValue::Any => return Ok(Expected::Processed),
             CheckedValue::Readable(value) => {
-                return Ok(match recovery.registry.lock().await.decode(value).await? {
+                return Ok(match framed(recovery, value).await? {
                     Ok(_) => Expected::Processed,
-                    Err(rejection) => Expected::Fails(rejection.into()),
+                    Err(failure) => Expected::Fails(failure),
                 });
             }
+            CheckedValue::Filtered(rule) => return Ok(Expected::Filtered(rule.clone())),
             CheckedValue::Fails(failure) => Err(failure.clone()),
-            CheckedValue::Validated(datum, decoder) => match decoder.decode(datum) {
+            CheckedValue::Validated(datum, decoder, _) => match decoder.decode(datum) {
                 // The schema's id is the registry's to give.
-                Ok(event) => self.row_of(0, datum, event),
+                Ok(event) => self.row_of(0, event),
                 Err(error) => Err(bad_datum(error).into()),
             },
-            CheckedValue::Framed(value) => {
-                let mut registry = recovery.registry.lock().await;
-                match registry.decode(value).await? {
-                    Ok(framed) => self.row_of(framed.schema_id, framed.datum, framed.event),
-                    Err(rejection) => Err(rejection.into()),
-                }
-            }
+            CheckedValue::Framed(value) => framed(recovery, value)
+                .await?
+                .and_then(|framed| self.row_of(framed.schema_id, framed.event)),
         };
         Ok(row.map_or_else(Expected::Fails, |row| Expected::Row(Box::new(row))))
     }
@@ -122,27 +130,44 @@ impl<'l> CheckedReplay<'l> {
     fn row_of<'r>(
         &'r self,
         schema_id: i32,
-        datum: &[u8],
         event: Event<'r>,
     ) -> Result<EventRow<'r>, PredictedFailure> {
         let headers = self
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()));
-        let raw = headers::raw_position(self.letter.raw_text().as_bytes());
+        if RawCoordinates::parse(self.letter.raw_text().as_bytes()).is_none() {
+            let detail = "its ef.raw header names no raw record";
+            return Err(Rejection::new(RejectionCode::NoRawRecord, None, detail).into());
+        }
         let row = EventRow::new(
             headers,
-            self.letter.key.as_deref(),
-            raw,
+            self.letter.outgoing_key(),
+            self.letter.origin.clone(),
             schema_id,
-            datum,
             event,
         );
-        row.map_err(|problem| Rejection::new(RejectionCode::BadDatum, None, problem).into())
+        row.map_err(PredictedFailure::from)
     }
 }
 
-fn value<'l>(recovery: &Context, letter: &'l ReplayLetter) -> CheckedValue<'l> {
+/// A value as its stage reads it. One whose schema the registry does not have would hold its stage, so it fails here.
+async fn framed<'v>(
+    recovery: &Context,
+    value: &'v [u8],
+) -> Result<Result<Framed<'v>, PredictedFailure>, RecoveryError> {
+    match recovery.decode(value).await {
+        Ok(read) => Ok(read.map_err(PredictedFailure::from)),
+        Err(error @ (RegistryError::UnknownId(_) | RegistryError::Unusable { .. })) => {
+            Ok(Err(PredictedFailure::new(error.code(), error.to_string())))
+        }
+        Err(error @ RegistryError::Unavailable(_)) => {
+            Err(RecoveryError::Unavailable(error.to_string()))
+        }
+    }
+}
+
+fn value<'l>(recovery: &Context, letter: &'l ReplayLetter, headers: &Headers) -> CheckedValue<'l> {
     if recovery.pipeline.retry_of(&letter.group).is_none() {
         return CheckedValue::Fails(PredictedFailure::new(
             "destination_unknown",
@@ -175,14 +200,26 @@ fn value<'l>(recovery: &Context, letter: &'l ReplayLetter) -> CheckedValue<'l> {
             (true, Values::Raw) => {}
         }
     }
-    let event = match recovery.contracts.validate(value) {
-        Ok(event) => event,
+    let proof = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_deref()));
+    if let Some(rejection) = unproven::refused(proof, true) {
+        return CheckedValue::Fails(rejection.into());
+    }
+    let vendors = recovery.vendors.get();
+    let opened = match vendors.mappings.open(&headers.as_slice(), value) {
+        Ok(opened) => opened,
+        Err(rejection) => return CheckedValue::Fails(rejection.into()),
+    };
+    let event = match recovery.validate(&vendors.mappings, headers.as_slice(), &opened) {
+        Ok(Checked::Valid(event)) => event,
+        Ok(Checked::Filtered(rule)) => return CheckedValue::Filtered(rule.to_owned()),
         Err(rejection) => return CheckedValue::Fails(rejection.into()),
     };
     let mut datum = Vec::new();
     event.encode(&mut datum);
     match Decoder::new(&event.contract().record_avsc) {
-        Ok(decoder) => CheckedValue::Validated(datum, decoder),
+        Ok(decoder) => CheckedValue::Validated(datum, decoder, event.contract().label.clone()),
         Err(error) => CheckedValue::Fails(
             Rejection::new(RejectionCode::BadDatum, None, error.to_string()).into(),
         ),

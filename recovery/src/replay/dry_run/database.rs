@@ -10,12 +10,11 @@ use crate::persistence_views::{self, StoredEvent};
 use crate::replay::jobs::within;
 use crate::replay::runner::replay_letter::ReplayLetter;
 use contracts::RejectionCode;
-use sqlx::PgConnection;
 use std::collections::HashMap;
-use std::future::ready;
 use std::sync::LazyLock;
-use store::bisect::bisect;
+use store::copies::Copies;
 use store::fate::{Fate, RawEvents, decide};
+use store::refused::Refusals;
 use store::row::{EventRow, Insert};
 use store::scratch;
 
@@ -24,13 +23,17 @@ const TABLE: &str = "dry_run_rows";
 
 static INSERT: LazyLock<Insert> = LazyLock::new(|| Insert::into_table(TABLE));
 
+static COPIES: LazyLock<Copies> =
+    LazyLock::new(|| Copies::among(persistence_views::BODIES, persistence_views::STORED_EVENTS));
+
 /// What the database knows of some rows.
 struct Known {
-    /// Of each row, why PostgreSQL refuses it
-    refusals: Vec<Option<String>>,
+    refusals: Refusals,
     /// By (source, event id)
     stored: HashMap<(String, String), StoredEvent>,
     events: RawEvents,
+    /// By index, the id under which the signed body is stored
+    copies: HashMap<usize, String>,
 }
 
 /// The outcome of each dead letter, given what is expected of it without the database.
@@ -43,19 +46,30 @@ pub(super) async fn outcomes(
     let all: Vec<&EventRow<'_>> = expected.iter().filter_map(Expected::row).collect();
     let mut known = within(known(recovery, &all)).await?;
     let mut refusals = std::mem::take(&mut known.refusals).into_iter();
+    let mut place = 0..;
     let outcome = |(letter, expected): (&ReplayLetter, Expected<'_>)| {
         let row = match expected {
             Expected::Row(row) => row,
             Expected::Processed => return DryRunOutcome::processed(letter),
+            Expected::Filtered(rule) => return DryRunOutcome::filtered(letter, &rule),
             Expected::Fails(failure) => return DryRunOutcome::fails(letter, failure),
         };
         // In persistence's order: it inserts nothing whose raw record is another event.
-        let failure = match (known.events.conflict(&row), refusals.next().flatten()) {
+        let refusal = refusals.next().flatten();
+        let copy = place.next().and_then(|place| known.copies.get(&place));
+        let conflict = match refusal {
+            Some(_) => known.events.conflict_of_refused(&row),
+            None => known.events.conflict(&row),
+        };
+        let failure = match (conflict, refusal) {
             (Some(conflict), _) => PredictedFailure::new(RejectionCode::Conflict.code(), conflict),
             (None, Some(refusal)) => {
-                PredictedFailure::new(RejectionCode::RowRefused.code(), refusal)
+                PredictedFailure::new(RejectionCode::RowRefused.code(), refusal.to_string())
             }
-            (None, None) => return outcome(letter, &row, known.stored.get(&row.key()), seen),
+            (None, None) => {
+                let copy = copy.cloned().or_else(|| seen.body(&row));
+                return outcome(letter, &row, copy, known.stored.get(&row.key()), seen);
+            }
         };
         DryRunOutcome::fails(letter, failure)
     };
@@ -66,8 +80,9 @@ async fn known(recovery: &Context, rows: &[&EventRow<'_>]) -> Result<Known, Reco
     let mut transaction = recovery.pool.begin().await?;
     let there = persistence_views::is_there(&mut *transaction).await?;
     scratch::create(&mut transaction, TABLE, persistence_views::EVENTS).await?;
-    let refusals = refusals(&mut transaction, rows).await?;
+    let refusals = INSERT.refusals(&mut transaction, rows).await?;
     let (mut stored, mut events) = (HashMap::new(), RawEvents::default());
+    let mut copies = HashMap::new();
     if there {
         let fine: Vec<&EventRow<'_>> = rows
             .iter()
@@ -77,6 +92,15 @@ async fn known(recovery: &Context, rows: &[&EventRow<'_>]) -> Result<Known, Reco
             .collect();
         stored = persistence_views::stored_events(&mut transaction, &fine).await?;
         events = persistence_views::raw_events(&mut transaction, rows).await?;
+        // A refused row has no text that can be asked for.
+        let places: Vec<usize> = (0..rows.len())
+            .filter(|place| refusals[*place].is_none())
+            .collect();
+        copies = COPIES.find(&mut transaction, &fine).await?;
+        copies = copies
+            .into_iter()
+            .map(|(place, first)| (places[place], first))
+            .collect();
     }
     // What stays is the empty table, for this connection's next page.
     transaction.commit().await?;
@@ -84,76 +108,76 @@ async fn known(recovery: &Context, rows: &[&EventRow<'_>]) -> Result<Known, Reco
         refusals,
         stored,
         events,
+        copies,
     })
-}
-
-/// Of each row, why PostgreSQL refuses it.
-async fn refusals(
-    connection: &mut PgConnection,
-    rows: &[&EventRow<'_>],
-) -> Result<Vec<Option<String>>, sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
-    let parts = bisect(
-        connection,
-        rows,
-        |connection, rows| {
-            Box::pin(async move {
-                INSERT.run(connection, rows).await?;
-                Ok(vec![None; rows.len()])
-            })
-        },
-        |_, _, refusal| Box::pin(ready(Ok(vec![Some(refusal.to_string())]))),
-    )
-    .await?;
-    Ok(parts.into_iter().flatten().collect())
 }
 
 /// The outcome of a row nothing stands against but what is stored, or would be by an earlier dead letter.
 fn outcome(
     letter: &ReplayLetter,
     row: &EventRow<'_>,
+    copy: Option<String>,
     stored: Option<&StoredEvent>,
     seen: &mut Seen,
 ) -> DryRunOutcome {
     let first = match stored {
-        Some(stored) => Some(stored.stored()),
+        Some(stored) => Some(stored.beside(row)),
         None => seen.first(row),
     };
     let json = RowFields::of(row).json();
-    let raw = first.as_ref().map_or(row.raw, |first| first.raw);
-    let (would, code, detail) = match decide(row, first.as_ref()) {
+    let raw = first.as_ref().map_or(&row.raw, |first| &first.raw);
+    let fate = match copy {
+        Some(first) => Fate::Copy(first),
+        None => decide(row, first.as_ref()),
+    };
+    let (would, code, detail) = match fate {
         Fate::Stored => {
             seen.insert(row);
             (Prediction::Store, None, None)
+        }
+        Fate::StoredBefore if letter.revalidates.is_some() => {
+            let detail = format!(
+                "today's contracts give it {}, which says no more than the one that its row has",
+                row.contract.unwrap_or("none")
+            );
+            (Prediction::Unchanged, Some("unchanged"), Some(detail))
         }
         Fate::StoredBefore => {
             let detail = "this raw record is stored already".to_owned();
             (Prediction::Duplicate, None, Some(detail))
         }
-        Fate::Duplicate => {
+        Fate::Retyped => {
+            let before = stored.and_then(|stored| stored.contract.as_deref());
             let detail = format!(
-                "the same event is stored from raw record {}:{}",
-                raw.0, raw.1
+                "its row has contract {} and would have {}",
+                before.unwrap_or_default(),
+                row.contract.unwrap_or_default()
             );
+            (Prediction::Retype, None, Some(detail))
+        }
+        Fate::Copy(first) => {
+            let detail = format!("the same signed body is stored as event {first}");
+            (Prediction::Duplicate, None, Some(detail))
+        }
+        Fate::Duplicate => {
+            let detail = format!("the same event is stored from raw record {raw}");
             (Prediction::Duplicate, None, Some(detail))
         }
         Fate::Conflict(detail) => (
             Prediction::Fail,
-            Some(RejectionCode::Conflict),
+            Some(RejectionCode::Conflict.code()),
             Some(detail),
         ),
         Fate::Refused(detail) => (
             Prediction::Fail,
-            Some(RejectionCode::RowRefused),
+            Some(RejectionCode::RowRefused.code()),
             Some(detail),
         ),
     };
     DryRunOutcome {
         letter: letter.id,
         would,
-        code: code.map(|code| code.code()),
+        code,
         pointer: None,
         detail,
         diff: diff(letter, stored, &json),

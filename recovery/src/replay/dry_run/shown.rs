@@ -10,14 +10,14 @@ pub(super) struct RowFields<'a> {
     source: &'a str,
     event_id: &'a str,
     event_type: &'a str,
-    schema_version: &'a str,
+    contract: Option<&'a str>,
     entity_key: Option<&'a str>,
     occurred_at: OffsetDateTime,
     received_at: Option<OffsetDateTime>,
     amount: Option<&'a str>,
     currency: Option<&'a str>,
     payload: &'a str,
-    raw: RawPosition,
+    raw: &'a RawPosition,
 }
 
 impl<'a> RowFields<'a> {
@@ -27,14 +27,14 @@ impl<'a> RowFields<'a> {
             source: row.source,
             event_id: event.event_id,
             event_type: event.event_type,
-            schema_version: &event.schema_version,
+            contract: row.contract,
             entity_key: row.entity_key,
             occurred_at: row.occurred_at,
             received_at: row.received_at,
             amount: event.amount.as_deref(),
             currency: event.currency.as_deref(),
             payload: &event.payload_json,
-            raw: row.raw,
+            raw: &row.raw,
         }
     }
 
@@ -43,14 +43,14 @@ impl<'a> RowFields<'a> {
             source: &row.source,
             event_id: &row.event_id,
             event_type: &row.event_type,
-            schema_version: &row.schema_version,
+            contract: row.contract.as_deref(),
             entity_key: row.entity_key.as_deref(),
             occurred_at: row.occurred_at,
             received_at: row.received_at,
             amount: row.amount.as_deref(),
             currency: row.currency.as_deref(),
             payload: &row.payload,
-            raw: (row.raw_partition, row.raw_offset),
+            raw: &row.raw,
         }
     }
 
@@ -60,14 +60,14 @@ impl<'a> RowFields<'a> {
             "source": self.source,
             "event_id": self.event_id,
             "event_type": self.event_type,
-            "schema_version": self.schema_version,
+            "contract": self.contract,
             "entity_key": self.entity_key,
             "occurred_at": time(self.occurred_at),
             "received_at": self.received_at.map(time),
             "amount": self.amount,
             "currency": self.currency,
             "payload": serde_json::from_str::<serde_json::Value>(self.payload).unwrap_or_default(),
-            "raw": format!("{}:{}", self.raw.0, self.raw.1),
+            "raw": self.raw.to_string(),
         })
     }
 }

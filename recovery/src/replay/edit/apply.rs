@@ -1,14 +1,16 @@
 //! One edit: what it changes, and the change written.
 
-use super::{exact_json, value};
+use super::{exact_json, key, value};
 use crate::audit_log::clean;
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::index::row::entity_key;
 use crate::model::DeadLetterState;
 use crate::query::no_such_dead_letter;
 use crate::replay::runner::no_destination;
 use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::PgConnection;
+use std::borrow::Cow;
 
 /// Who edits, and why.
 pub(super) struct Author<'a> {
@@ -18,10 +20,18 @@ pub(super) struct Author<'a> {
 
 /// What an edit makes of a value.
 pub(super) enum Change {
-    /// These bytes, and the JSON Patch from the original, for people
-    To(Vec<u8>, String),
+    To(EditedTo),
     /// The original again
     Back,
+}
+
+/// A new value.
+pub(super) struct EditedTo {
+    value: Vec<u8>,
+    /// That a replay of it is sent with
+    key: Option<Vec<u8>>,
+    /// JSON Patch from the original, for people
+    patch: String,
 }
 
 pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
@@ -68,7 +78,8 @@ pub(super) async fn change(
     let now = value::text(context, letter, letter.outgoing()).await?;
     if text == now
         && letter.outgoing().is_some_and(|sent| {
-            value::stage_of_avro(context, letter).is_some() || sent == text.as_bytes()
+            value::stage_of_avro(context, letter).is_some()
+                || *value::opened(context, letter, sent) == *text.as_bytes()
         })
     {
         return Ok(None);
@@ -81,13 +92,18 @@ pub(super) async fn change(
         .await
         .map_err(|refusal| value::of_letter(letter.id, refusal))?;
     value::same_event(context, letter, &original, text)?;
+    let key = key::of_edit(context, letter, &original, text)?;
     if letter.outgoing() == Some(&bytes) {
         return Ok(None);
     }
     if letter.value.as_deref() == Some(&bytes) {
         return Ok(Some(Change::Back));
     }
-    Ok(Some(Change::To(bytes, patch_between(&original, text))))
+    Ok(Some(Change::To(EditedTo {
+        value: bytes,
+        key,
+        patch: patch_between(&original, text),
+    })))
 }
 
 /// From the original to the edited text; of an original that is no JSON, the whole.
@@ -108,34 +124,51 @@ pub(super) async fn write(
     author: &Author<'_>,
     changes: &[(ReplayLetter, Change)],
 ) -> Result<(), sqlx::Error> {
-    let (mut ids, mut values, mut patches, mut back) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut edits: Vec<(i64, &EditedTo)> = Vec::new();
+    // What a dead letter is found by follows what would be sent.
+    let mut found_by: Vec<(i64, Option<Cow<'_, str>>)> = Vec::new();
+    let mut back = Vec::new();
     for (letter, change) in changes {
-        match change {
-            Change::To(value, patch) => {
-                ids.push(letter.id);
-                values.push(value.as_slice());
-                patches.push(patch.as_str());
+        let key = match change {
+            Change::To(edit) => {
+                edits.push((letter.id, edit));
+                edit.key.as_deref()
             }
-            Change::Back => back.push(letter.id),
-        }
+            Change::Back => {
+                back.push(letter.id);
+                letter.key.as_deref()
+            }
+        };
+        found_by.push((letter.id, entity_key(key)));
     }
+    let (ids, edits): (Vec<i64>, Vec<&EditedTo>) = edits.into_iter().unzip();
     sqlx::query(
-        "WITH made AS (INSERT INTO edits (dead_letter_id, edited_by, reason, value, patch)
-                       SELECT e.id, $4, $5, e.value, e.patch::json FROM UNNEST($1::bigint[], $2::bytea[], $3::text[]) AS e (id, value, patch)
+        "WITH made AS (INSERT INTO edits (dead_letter_id, edited_by, reason, value, key, patch)
+                       SELECT e.id, $5, $6, e.value, e.key, e.patch::json
+                       FROM UNNEST($1::bigint[], $2::bytea[], $3::bytea[], $4::text[]) AS e (id, value, key, patch)
                        RETURNING id, dead_letter_id)
          UPDATE dead_letters d SET edit_id = made.id FROM made WHERE d.id = made.dead_letter_id",
     )
     .bind(ids)
-    .bind(values)
-    .bind(patches)
+    .bind(edits.iter().map(|edit| &*edit.value).collect::<Vec<_>>())
+    .bind(edits.iter().map(|edit| edit.key.as_deref()).collect::<Vec<_>>())
+    .bind(edits.iter().map(|edit| &*edit.patch).collect::<Vec<_>>())
     .bind(clean(author.who))
     .bind(clean(author.reason))
     .execute(&mut *connection)
     .await?;
     sqlx::query("UPDATE dead_letters SET edit_id = NULL WHERE id = ANY($1)")
         .bind(back)
-        .execute(connection)
-        .await
-        .map(drop)
+        .execute(&mut *connection)
+        .await?;
+    let (ids, keys): (Vec<i64>, Vec<Option<Cow<'_, str>>>) = found_by.into_iter().unzip();
+    sqlx::query(
+        "UPDATE dead_letters d SET entity_key = f.key FROM UNNEST($1::bigint[], $2::text[]) AS f (id, key)
+         WHERE d.id = f.id AND d.entity_key IS DISTINCT FROM f.key",
+    )
+    .bind(ids)
+    .bind(keys)
+    .execute(connection)
+    .await
+    .map(drop)
 }

@@ -2,12 +2,14 @@
 
 use super::apply::{self, Author, Change};
 use super::idempotency::Idempotency;
+use super::ids::{self, IdFields, LiteralId};
 use super::selected::{log_entry, needs_confirmation, push_open, unconfirmed, work};
 use super::{MAX_BYTES, exact_json, value};
 use crate::audit_log::{self, clean};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{EditSummary, Selection};
+use crate::query::{known, plain};
 use crate::replay::jobs::within;
 use crate::replay::runner::replay_letter::{self, ReplayLetter};
 use sqlx::{PgConnection, QueryBuilder};
@@ -28,6 +30,7 @@ pub(super) async fn patch(
     yes: bool,
 ) -> Result<EditSummary, RecoveryError> {
     apply::name(author.who)?;
+    known::check(context, selection).await?;
     let idempotency = Idempotency::new(key, selection, patch)?;
     let marked =
         exact_json::read(patch).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
@@ -64,17 +67,26 @@ pub(super) async fn patch(
         changed: 0,
         unchanged: 0,
     };
+    let mut fields = IdFields::new(context);
+    let mut literal: Option<(LiteralId, u64)> = None;
     for page in ids.chunks(PAGE) {
         let letters = work(replay_letter::load(&mut transaction, page)).await?;
         let mut changes: Vec<(ReplayLetter, Change)> = Vec::with_capacity(letters.len());
         for letter in letters {
-            match patched(context, &letter, &patch).await? {
-                Some(change) => changes.push((letter, change)),
-                None => edited.unchanged += 1,
+            let Some((change, id)) = patched(&mut fields, context, &letter, &patch).await? else {
+                edited.unchanged += 1;
+                continue;
+            };
+            changes.push((letter, change));
+            if let Some(id) = id {
+                literal.get_or_insert((id, 0)).1 += 1;
             }
         }
         edited.changed += changes.len() as u64;
         work(apply::write(&mut transaction, author, &changes)).await?;
+    }
+    if let Some((id, count)) = literal.filter(|(_, count)| *count > 1 && !yes) {
+        return Err(one_id_for_many(&id, count));
     }
     let counts = serde_json::json!({"changed": edited.changed, "unchanged": edited.unchanged});
     work(async {
@@ -90,11 +102,22 @@ pub(super) async fn patch(
     Ok(edited)
 }
 
+/// The refusal of a patch that gives many events or entities the same id.
+fn one_id_for_many(id: &LiteralId, count: u64) -> RecoveryError {
+    let (pointer, value) = (clean(&id.pointer), plain(&id.value, 100));
+    RecoveryError::NeedsConfirmation(format!(
+        "this patch would write the same id, {pointer} = {value}, into {count} dead letters, and an id belongs to one event: give each its \
+         own with `eventflow dlq edit NUMBER --set {pointer}=VALUE`, or add --yes if this one is true for all of them"
+    ))
+}
+
+/// What a patch makes of a dead letter, and an id that it writes as it stands.
 async fn patched(
+    fields: &mut IdFields<'_>,
     context: &Context,
     letter: &ReplayLetter,
     patch: &json_patch::Patch,
-) -> Result<Option<Change>, RecoveryError> {
+) -> Result<Option<(Change, Option<LiteralId>)>, RecoveryError> {
     let text = value::text(context, letter, letter.outgoing()).await?;
     let before = exact_json::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
     let mut document = before.clone();
@@ -117,7 +140,9 @@ async fn patched(
     }
     let text = exact_json::write(&document);
     check_size(letter.id, &text)?;
-    apply::change(context, letter, &text).await
+    let id = ids::literal(patch, &fields.of(letter, &text), &before, &document);
+    let change = apply::change(context, letter, &text).await?;
+    Ok(change.map(|change| (change, id)))
 }
 
 fn check_size(letter: i64, text: &str) -> Result<(), RecoveryError> {
@@ -135,7 +160,7 @@ async fn selected(
     selection: &Selection,
 ) -> Result<Vec<i64>, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT id FROM dead_letters WHERE id IN (");
-    push_open(&mut query, selection, i64::MAX, MAX_PATCHED + 1);
+    push_open(&mut query, selection, "true", i64::MAX, MAX_PATCHED + 1);
     query.push(") AND state = 'open' ORDER BY id FOR UPDATE");
     query.build_query_scalar().fetch_all(connection).await
 }

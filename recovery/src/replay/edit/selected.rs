@@ -60,10 +60,11 @@ fn too_long(error: sqlx::Error) -> RecoveryError {
     }
 }
 
-/// Appends a query for the numbers of a selection's open dead letters, the newest first.
+/// Appends a query for the numbers of a selection's open dead letters `d`, the newest first; only those of which `also` holds.
 pub(super) fn push_open(
     query: &mut QueryBuilder<sqlx::Postgres>,
     selection: &Selection,
+    also: &'static str,
     up_to: i64,
     max: i64,
 ) {
@@ -73,6 +74,8 @@ pub(super) fn push_open(
         .push(" AND ");
     push_conditions(query, selection);
     query
+        .push(" AND ")
+        .push(also)
         .push(" ORDER BY d.id DESC LIMIT ")
         .push_bind(selection.limit.map_or(max, i64::from).min(max));
 }

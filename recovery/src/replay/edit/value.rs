@@ -1,14 +1,19 @@
 //! Between the bytes of a value and the text a person edits.
 
+use super::exact_json;
 use crate::context::Context;
 use crate::envelope;
 use crate::error::RecoveryError;
-use crate::replay::runner::replay_letter::ReplayLetter;
+use crate::replay::runner::replay_letter::{ReplayLetter, header_map};
 use contracts::avro::framing;
+use contracts::event::{Envelope, Locator, Mapping, Mappings, Validated};
+use contracts::kafka::headers;
 use contracts::pipeline::{Stage, Values};
 use contracts::{Rejection, RejectionCode};
+use runtime::registry::RegistryError;
+use std::borrow::Cow;
 
-/// The text of a value: a raw body as it is (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
+/// The text of a value: the JSON of a raw body (what is no UTF-8 is replaced), framed Avro as the envelope it was made from.
 pub(super) async fn text(
     context: &Context,
     letter: &ReplayLetter,
@@ -21,12 +26,32 @@ pub(super) async fn text(
         )));
     }
     let value = value.unwrap_or_default();
-    if stage_of_avro(context, letter).is_some()
-        && let Ok(framed) = context.registry.lock().await.decode(value).await?
-    {
-        return Ok(envelope::lines(&framed.event));
+    if stage_of_avro(context, letter).is_some() {
+        match context.decode(value).await {
+            Ok(Ok(framed)) => return Ok(envelope::lines(&framed.event)),
+            Err(error @ RegistryError::Unavailable(_)) => {
+                return Err(RecoveryError::Unavailable(error.to_string()));
+            }
+            Ok(Err(_)) | Err(RegistryError::UnknownId(_) | RegistryError::Unusable { .. }) => {}
+        }
     }
-    Ok(String::from_utf8_lossy(value).into_owned())
+    Ok(String::from_utf8_lossy(&opened(context, letter, value)).into_owned())
+}
+
+/// The JSON of a raw value, as a person edits it: what a form or a compressed body holds. What a person wrote is JSON already, and what cannot
+/// be opened is left as it is.
+pub(super) fn opened<'v>(
+    context: &Context,
+    letter: &'v ReplayLetter,
+    value: &'v [u8],
+) -> Cow<'v, [u8]> {
+    let is_edited = letter.edit.as_ref().is_some_and(|edit| edit.value == value);
+    if is_edited || stage_of_avro(context, letter).is_some() {
+        return Cow::Borrowed(value);
+    }
+    let vendors = context.vendors.get();
+    let opened = vendors.mappings.open(&letter.headers.as_slice(), value);
+    opened.unwrap_or(Cow::Borrowed(value))
 }
 
 /// The stage of a dead letter, when it reads framed Avro.
@@ -38,16 +63,53 @@ pub(super) fn stage_of_avro<'a>(context: &'a Context, letter: &ReplayLetter) -> 
     }
 }
 
+/// The envelope of a letter's text. What stands in EventFlow's own keeps the contract that its record names.
+pub(super) fn envelope<'a>(
+    context: &'a Context,
+    mappings: &'a Mappings,
+    letter: &'a ReplayLetter,
+    text: &'a str,
+) -> Result<Envelope<'a>, Rejection> {
+    if stage_of_avro(context, letter).is_none() {
+        return mappings.find(letter.headers.as_slice(), text.as_bytes());
+    }
+    let mut envelope = Envelope::own(text.as_bytes())?;
+    if let Some(contract) = letter.header(headers::CONTRACT) {
+        envelope.contract = contract.into();
+    }
+    Ok(envelope)
+}
+
+/// A text as the stage that validates would check it.
+fn validate<'a>(
+    context: &'a Context,
+    mappings: &'a Mappings,
+    letter: &'a ReplayLetter,
+    text: &'a str,
+) -> Result<Validated<'a>, Rejection> {
+    let envelope = envelope(context, mappings, letter, text)?;
+    context.contracts.validate(envelope)
+}
+
+/// Where the id and the entity are in a letter's text; `None` when its source is not configured here.
+pub(super) fn places(context: &Context, letter: &ReplayLetter) -> Option<(Locator, Locator)> {
+    let vendors = context.vendors.get();
+    let mapping = vendors.mappings.get(letter.header(headers::SOURCE)?)?;
+    Some(match stage_of_avro(context, letter) {
+        None => (mapping.id.clone(), mapping.entity.clone()),
+        Some(_) => (Mapping::own().id.clone(), mapping.entity_in_own_envelope()),
+    })
+}
+
 /// The bytes a replay of an edited text sends: checked against its contract; for a stage that reads Avro, encoded and framed again.
 pub(super) async fn bytes(
     context: &Context,
     letter: &ReplayLetter,
     text: &str,
 ) -> Result<Vec<u8>, RecoveryError> {
-    let event = context
-        .contracts
-        .validate(text.as_bytes())
-        .map_err(RecoveryError::StillBroken)?;
+    let vendors = context.vendors.get();
+    let event =
+        validate(context, &vendors.mappings, letter, text).map_err(RecoveryError::StillBroken)?;
     let Some(stage) = stage_of_avro(context, letter) else {
         return Ok(text.as_bytes().to_vec());
     };
@@ -71,39 +133,49 @@ pub(super) fn same_event(
     original: &str,
     edited: &str,
 ) -> Result<(), RecoveryError> {
-    let fault = context
-        .contracts
-        .validate(original.as_bytes())
-        .err()
-        .and_then(|rejection| rejection.pointer);
-    let mut names = vec!["event_id"];
-    if letter.header(contracts::kafka::headers::SOURCE).is_none() {
-        names.push("source");
+    let Some((id, _)) = places(context, letter) else {
+        return Ok(());
+    };
+    let request = header_map(&letter.headers);
+    let Some(known) = id.find(&request, original.as_bytes()) else {
+        return Ok(());
+    };
+    let same = id.find(&request, edited.as_bytes()).as_deref() == Some(&known);
+    if same
+        || id
+            .pointers()
+            .any(|pointer| is_fault(context, letter, (original, edited), &pointer))
+    {
+        return Ok(());
     }
-    for name in names {
-        if fault.as_deref() == Some(&format!("/{name}")) {
-            continue;
-        }
-        let Some(known) = field(original, name) else {
-            continue;
-        };
-        if field(edited, name).as_deref() != Some(&known) {
-            let shown = crate::audit_log::clean(&known);
-            return Err(RecoveryError::Invalid(format!(
-                "an edit must not make another event: keep {name} {shown:?} of dead letter {}; if it is another event, \
-                 discard this one and have its vendor send it again",
-                letter.id
-            )));
-        }
-    }
-    Ok(())
+    Err(RecoveryError::Invalid(format!(
+        "an edit must not make another event: keep the event id {:?} ({id}) of dead letter {}; if it is another event, discard this one and \
+         have its vendor send it again",
+        crate::audit_log::clean(&known),
+        letter.id
+    )))
 }
 
-/// A text field of the envelope that says something.
-fn field(text: &str, name: &str) -> Option<String> {
-    let document = super::exact_json::read(text).ok()?;
-    let value = document.get(name)?.as_str()?;
-    (!value.trim().is_empty()).then(|| value.to_owned())
+/// Whether the original's value at a pointer is itself against the contract, whatever else is wrong with the original: what is right but for
+/// that value is rejected for it.
+pub(super) fn is_fault(
+    context: &Context,
+    letter: &ReplayLetter,
+    (original, edited): (&str, &str),
+    pointer: &str,
+) -> bool {
+    let (Ok(original), Ok(mut edited)) = (exact_json::read(original), exact_json::read(edited))
+    else {
+        return false;
+    };
+    let (Some(was), Some(is)) = (original.pointer(pointer), edited.pointer_mut(pointer)) else {
+        return false;
+    };
+    is.clone_from(was);
+    let edited = exact_json::write(&edited);
+    let vendors = context.vendors.get();
+    let judged = validate(context, &vendors.mappings, letter, &edited).map(drop);
+    judged.is_err_and(|rejection| rejection.pointer.as_deref() == Some(pointer))
 }
 
 /// A rejection that names the dead letter.

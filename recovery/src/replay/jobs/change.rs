@@ -4,12 +4,13 @@ use super::{MAX_RATE, unknown};
 use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::JobState;
-use crate::replay::state;
+use crate::model::{JobKind, JobState};
+use crate::replay::{approval, state};
 use sqlx::{FromRow, PgConnection};
 
 #[derive(FromRow)]
 struct LockedJob {
+    kind: JobKind,
     state: JobState,
     created_by: String,
     needs_confirmation: bool,
@@ -23,7 +24,7 @@ async fn lock(connection: &mut PgConnection, job: &str) -> Result<LockedJob, Rec
         return Err(unknown(job));
     }
     sqlx::query_as(
-        "SELECT state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE",
+        "SELECT kind, state, created_by, needs_confirmation, approved_by, rate FROM replay_jobs WHERE id = $1 FOR UPDATE",
     )
     .bind(job)
     .fetch_optional(connection)
@@ -51,16 +52,16 @@ pub(super) async fn apply(
         JobState::Planned => {
             if known.needs_confirmation && !yes {
                 return Err(RecoveryError::NeedsConfirmation(format!(
-                    "replay {job} is of many dead letters, or of a selection without a filter: check its dry run, then apply it with --yes"
+                    "{} {job} is of many {}s, or of a selection without a filter: check its dry run, then apply it with --yes",
+                    known.kind,
+                    known.kind.item()
                 )));
             }
-            if known.needs_confirmation
-                && context.args.require_approval
-                && known.approved_by.is_none()
-            {
+            approval::serialize(&mut transaction, &known.created_by).await?;
+            if let Some(why) = approval::missing(&mut transaction, job, &context.args).await? {
                 return Err(RecoveryError::NeedsApproval(format!(
-                    "replay {job} needs approval by a second person: somebody other than {} must approve it first",
-                    known.created_by
+                    "replay {job} needs approval by a second person, since {why}: somebody who neither planned it nor edited a value of it \
+                     must approve it first"
                 )));
             }
             "replay.apply"
@@ -100,12 +101,8 @@ pub(super) async fn apply(
 pub(super) async fn approve(context: &Context, who: &str, job: &str) -> Result<(), RecoveryError> {
     let mut transaction = context.pool.begin().await?;
     let known = lock(&mut transaction, job).await?;
-    if who.trim().is_empty() || audit_log::clean(who).trim() == known.created_by.trim() {
-        return Err(RecoveryError::WrongState(format!(
-            "replay {job} was planned by {}: another person must approve it",
-            known.created_by
-        )));
-    }
+    let approver = audit_log::clean(who);
+    approval::check_approver(&mut transaction, job, &known.created_by, &approver).await?;
     if known.approved_by.is_some() {
         return Ok(());
     }
@@ -120,7 +117,7 @@ pub(super) async fn approve(context: &Context, who: &str, job: &str) -> Result<(
         "UPDATE replay_jobs SET approved_by = $2, approved_at = clock_timestamp() WHERE id = $1",
     )
     .bind(job)
-    .bind(audit_log::clean(who))
+    .bind(approver)
     .execute(&mut *transaction)
     .await?;
     audit_log::write(

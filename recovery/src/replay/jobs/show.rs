@@ -3,7 +3,8 @@
 use super::{ROLE_GONE_SECONDS, unknown};
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobState, Selection, Time};
+use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobKind, JobState, Selection, Time};
+use crate::replay::approval;
 use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ pub(super) async fn jobs(
     }
     let mut connection = context.pool.acquire().await?;
     let rows: Vec<JobRow> = sqlx::query_as(
-        "SELECT j.id, j.state, j.selection::text AS selection, j.reason, j.created_by, j.created_at, j.policy, j.approved_by,
+        "SELECT j.id, j.kind, j.state, j.selection::text AS selection, j.reason, j.created_by, j.created_at, j.policy, j.approved_by,
                 j.needs_confirmation, j.rate, j.blocked, j.started_at, j.finished_at, j.items,
                 NOT EXISTS (SELECT FROM instances WHERE seen_at > clock_timestamp() - make_interval(secs => $3)) AS no_role
          FROM replay_jobs j WHERE $1::text IS NULL OR j.id = $1 ORDER BY j.created_at DESC, j.id LIMIT $2",
@@ -31,7 +32,11 @@ pub(super) async fn jobs(
     .await?;
     let mut jobs = Vec::with_capacity(rows.len());
     for row in rows {
-        let mut job = row.into_job(context.args.require_approval)?;
+        let mut job = row.into_job()?;
+        if job.state == JobState::Planned {
+            let missing = approval::missing(&mut connection, &job.id, &context.args).await?;
+            job.needs_approval = missing.is_some();
+        }
         count(&mut connection, &mut job).await?;
         jobs.push(job);
     }
@@ -41,6 +46,7 @@ pub(super) async fn jobs(
 #[derive(FromRow)]
 struct JobRow {
     id: String,
+    kind: JobKind,
     state: JobState,
     selection: String,
     reason: String,
@@ -58,19 +64,17 @@ struct JobRow {
 }
 
 impl JobRow {
-    fn into_job(self, require_approval: bool) -> Result<Job, RecoveryError> {
+    fn into_job(self) -> Result<Job, RecoveryError> {
         let selection: Selection = serde_json::from_str(&self.selection).map_err(|error| {
             RecoveryError::WrongState(format!(
                 "this replay was planned by another version of EventFlow: {error}; plan it again"
             ))
         })?;
         Ok(Job {
-            needs_approval: require_approval
-                && self.needs_confirmation
-                && self.approved_by.is_none()
-                && self.state == JobState::Planned,
+            needs_approval: false,
             no_role: !is_over(self.state) && self.no_role,
             id: self.id,
+            kind: self.kind,
             state: self.state,
             selection,
             reason: self.reason,
@@ -139,7 +143,8 @@ pub(super) async fn items(
         return Err(unknown(job));
     }
     let items = sqlx::query_as(
-        "SELECT i.dead_letter_id AS letter, d.event_id, i.state, i.code, i.detail, i.would, i.would_code, i.would_detail
+        "SELECT CASE WHEN i.dead_letter_id > 0 THEN i.dead_letter_id END AS letter, i.raw_partition || ':' || i.raw_offset AS raw,
+                coalesce(i.event_id, d.event_id) AS event_id, i.state, i.code, i.detail, i.would, i.would_code, i.would_detail
          FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id
          WHERE i.job_id = $1 AND (cardinality($2::text[]) = 0 OR i.state = ANY($2)) ORDER BY i.position LIMIT $3",
     )
@@ -151,6 +156,8 @@ pub(super) async fn items(
 
 #[derive(FromRow)]
 struct AuditLogRow {
+    seq: i64,
+    hash: Vec<u8>,
     at: Time,
     who: String,
     action: String,
@@ -170,7 +177,7 @@ pub(super) async fn audit_log(
         return Ok(Vec::new());
     }
     let rows: Vec<AuditLogRow> = sqlx::query_as(
-        "SELECT at, who, action, job_id, dead_letter_id, reason, counts::text AS counts FROM audit_log
+        "SELECT seq, hash, at, who, action, job_id, dead_letter_id, reason, counts::text AS counts FROM audit_log
          WHERE ($1::text IS NULL OR job_id = $1) AND ($2::bigint IS NULL OR dead_letter_id = $2) ORDER BY seq DESC LIMIT $3",
     )
     .bind(job)
@@ -179,6 +186,8 @@ pub(super) async fn audit_log(
     .fetch_all(&context.pool)
     .await?;
     let entry = |row: AuditLogRow| AuditLogEntry {
+        seq: row.seq,
+        hash: hex::encode(row.hash),
         at: row.at,
         who: row.who,
         action: row.action,

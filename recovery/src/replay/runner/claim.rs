@@ -5,9 +5,9 @@ use super::replay_letter::{self, ReplayLetter};
 use super::{ClaimContext, no_destination};
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState};
-use crate::replay::state;
+use crate::replay::{approval, state};
 use contracts::pipeline::Pipeline;
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{Connection, FromRow, PgConnection, Postgres, Transaction};
 use std::collections::BTreeMap;
 
 /// Most records a chunk.
@@ -75,6 +75,13 @@ pub(crate) fn decide(
             "it was edited since it was selected; plan it again".to_owned(),
         );
     }
+    if !letter.is_genuine() {
+        return Decision::Skip(
+            "not_genuine",
+            "its source was in onboarding, and nobody has said that the vendor sent it: eventflow dlq genuine, or discard it"
+                .to_owned(),
+        );
+    }
     if letter.dropped && letter.edit.is_none() {
         return Decision::Skip(
             "value_dropped",
@@ -116,8 +123,8 @@ pub(crate) type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
 pub(crate) enum Claim {
     /// To be sent now; empty when none of the next items may be
     Chunk(Vec<Claimed>),
-    /// Nothing is sent without the word of a second person
-    NeedsApproval,
+    /// Nothing is sent without the word of a second person, and why
+    NeedsApproval(String),
     /// The job is not running any more
     Over,
 }
@@ -131,21 +138,8 @@ pub(crate) async fn claim(
     ends: &Ends,
 ) -> Result<Claim, RecoveryError> {
     let mut transaction = connection.begin().await?;
-    let job: Option<(JobState, bool)> =
-        sqlx::query_as("SELECT state, needs_confirmation AND approved_by IS NULL FROM replay_jobs WHERE id = $1 FOR UPDATE")
-            .bind(claim.job)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    match job {
-        Some((JobState::Running, true)) if claim.require_approval => {
-            return Ok(Claim::NeedsApproval);
-        }
-        Some((JobState::Running, _)) => {}
-        None
-        | Some((
-            JobState::Planned | JobState::Paused | JobState::Stopped | JobState::Finished,
-            _,
-        )) => return Ok(Claim::Over),
+    if let Some(over) = blocked(&mut transaction, claim).await? {
+        return Ok(over);
     }
     let planned = next(&mut transaction, claim, records.clamp(1, CHUNK_RECORDS)).await?;
     let ids: Vec<i64> = planned.iter().map(|planned| planned.letter).collect();
@@ -154,25 +148,95 @@ pub(crate) async fn claim(
         .into_iter()
         .map(|letter| (letter.id, letter))
         .collect();
-    let (mut claimed, mut skipped) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
+    let mut decided = Decided::default();
     for planned in &planned {
         match decide(planned, letters.get(&planned.letter), claim.pipeline) {
             Decision::Send(topic) => {
                 if let Some(letter) = letters.remove(&planned.letter) {
-                    claimed.push(Claimed {
-                        count: letter.replay_count.saturating_add(1),
-                        letter,
-                        topic,
-                    });
+                    decided.send(letter, topic);
                 }
             }
-            Decision::Skip(code, detail) => {
-                skipped.0.push(planned.letter);
-                skipped.1.push(code);
-                skipped.2.push(crate::audit_log::clean(&detail));
-            }
+            Decision::Skip(code, detail) => decided.skip(planned.letter, code, &detail),
         }
     }
+    note(transaction, claim, decided, ends).await
+}
+
+/// What is done with the items of a chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    claimed: Vec<Claimed>,
+    /// Item, code, detail
+    skipped: (Vec<i64>, Vec<&'static str>, Vec<String>),
+}
+
+impl Decided {
+    pub(crate) fn send(&mut self, letter: ReplayLetter, topic: String) {
+        self.claimed.push(Claimed {
+            count: letter.replay_count.saturating_add(1),
+            letter,
+            topic,
+        });
+    }
+
+    pub(crate) fn skip(&mut self, item: i64, code: &'static str, detail: &str) {
+        self.skipped.0.push(item);
+        self.skipped.1.push(code);
+        self.skipped.2.push(crate::audit_log::clean(detail));
+    }
+}
+
+/// Why nothing of the job would be claimed now.
+pub(crate) async fn closed(
+    connection: &mut PgConnection,
+    claim: &ClaimContext<'_>,
+) -> Result<Option<Claim>, RecoveryError> {
+    let mut transaction = connection.begin().await?;
+    blocked(&mut transaction, claim).await
+}
+
+/// As [`claim`], of items about which everything is decided: those of a revalidation, which only who holds the job's lock changes.
+pub(crate) async fn claim_decided(
+    connection: &mut PgConnection,
+    claim: &ClaimContext<'_>,
+    decided: Decided,
+    ends: &Ends,
+) -> Result<Claim, RecoveryError> {
+    let mut transaction = connection.begin().await?;
+    match blocked(&mut transaction, claim).await? {
+        Some(over) => Ok(over),
+        None => note(transaction, claim, decided, ends).await,
+    }
+}
+
+/// Why nothing of the job may be claimed now. Its row is locked until the transaction ends.
+async fn blocked(
+    transaction: &mut PgConnection,
+    claim: &ClaimContext<'_>,
+) -> Result<Option<Claim>, RecoveryError> {
+    let job: Option<JobState> =
+        sqlx::query_scalar("SELECT state FROM replay_jobs WHERE id = $1 FOR UPDATE")
+            .bind(claim.job)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    match job {
+        Some(JobState::Running) => {}
+        None
+        | Some(JobState::Planned | JobState::Paused | JobState::Stopped | JobState::Finished) => {
+            return Ok(Some(Claim::Over));
+        }
+    }
+    let missing = approval::missing(transaction, claim.job, claim.args).await?;
+    Ok(missing.map(Claim::NeedsApproval))
+}
+
+/// Writes down what is sent next and what is not.
+async fn note(
+    mut transaction: Transaction<'_, Postgres>,
+    claim: &ClaimContext<'_>,
+    Decided { claimed, skipped }: Decided,
+    ends: &Ends,
+) -> Result<Claim, RecoveryError> {
     state::skip(&mut transaction, claim.job, &skipped).await?;
     let ids: Vec<i64> = claimed.iter().map(|claimed| claimed.letter.id).collect();
     let counts: Vec<i32> = claimed.iter().map(|claimed| claimed.count).collect();
@@ -201,7 +265,7 @@ async fn next(
     let rows: Vec<PlannedRow> = sqlx::query_as(
         "SELECT i.dead_letter_id AS letter, i.value_sha256, i.edit_id AS edit,
                 coalesce(octet_length(d.value), 0)::bigint + coalesce(octet_length(e.value), 0) AS bytes,
-                coalesce(d.origin_topic = $3 AND d.origin_group = CASE WHEN d.consumer_group = ANY($4) THEN d.consumer_group ELSE '' END,
+                coalesce(of_raw_topic(d.origin_topic, $3) AND d.origin_group = CASE WHEN d.consumer_group = ANY($4) THEN d.consumer_group ELSE '' END,
                          false) AS of_raw
          FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id LEFT JOIN edits e ON e.id = d.edit_id
          WHERE i.job_id = $1 AND i.state = 'pending' ORDER BY i.position LIMIT $2",
@@ -234,6 +298,7 @@ mod tests {
     use super::*;
     use crate::replay::runner::replay_letter::EditedValue;
     use proptest::prelude::*;
+    use store::row::RawPosition;
 
     fn letters() -> impl Strategy<Value = ReplayLetter> {
         let edit = prop::option::of(1_i64..3).prop_map(|id| {
@@ -241,6 +306,7 @@ mod tests {
                 id,
                 by: "eve".to_owned(),
                 value: Vec::new(),
+                key: None,
             })
         });
         (
@@ -250,21 +316,32 @@ mod tests {
             any::<bool>(),
             edit,
             prop::sample::select(vec![0, 3, i32::MAX]),
+            prop::sample::select(vec![
+                None,
+                Some(("stale", None)),
+                Some(("unverified", None)),
+                Some(("unverified", Some("ann"))),
+            ]),
         )
             .prop_map(
-                |(state, group, value_sha256, dropped, edit, replay_count)| ReplayLetter {
-                    id: 1,
-                    state,
-                    job: None,
-                    group: group.to_owned(),
-                    raw: (0, 0),
-                    replay_count,
-                    key: None,
-                    value: None,
-                    value_sha256,
-                    dropped,
-                    headers: Vec::new(),
-                    edit,
+                |(state, group, value_sha256, dropped, edit, replay_count, unproven)| {
+                    ReplayLetter {
+                        id: 1,
+                        state,
+                        job: None,
+                        group: group.to_owned(),
+                        origin: RawPosition::new(0, 0),
+                        replay_count,
+                        key: None,
+                        value: None,
+                        value_sha256,
+                        dropped,
+                        headers: Vec::new(),
+                        edit,
+                        unproven: unproven.map(|(unproven, _)| unproven.to_owned()),
+                        genuine_by: unproven.and_then(|(_, who)| who).map(str::to_owned),
+                        revalidates: None,
+                    }
                 },
             )
     }
@@ -287,6 +364,7 @@ mod tests {
                 letter.state == DeadLetterState::Open
                     && letter.value_sha256 == planned.value_sha256
                     && letter.edit.as_ref().map(|edit| edit.id) == planned.edit
+                    && (letter.unproven.as_deref() != Some("unverified") || letter.genuine_by.is_some())
                     && (letter.edit.is_some() || !letter.dropped)
                     && ["v", "p"].contains(&letter.group.as_str())
                     && of_raw

@@ -5,7 +5,9 @@ use super::rate::{Due, RateLimit};
 use super::send::{self, Published};
 use super::{ClaimContext, Runner, metrics as names};
 use crate::error::RecoveryError;
+use crate::model::JobKind;
 use crate::replay::jobs::within;
+use crate::replay::revalidation;
 use sqlx::{Connection, FromRow, PgConnection};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,6 +22,7 @@ enum Next {
 /// The job as it is now.
 #[derive(FromRow)]
 struct JobProgress {
+    kind: JobKind,
     running: bool,
     /// Records a second
     rate: f64,
@@ -155,7 +158,16 @@ async fn turn(
     };
     let groups = match groups {
         Some(groups) => groups,
-        None => groups.insert(within(groups_of(context, job, connection)).await?),
+        None => groups.insert(match now.kind {
+            JobKind::Replay => within(groups_of(context, job, connection)).await?,
+            JobKind::Revalidation => {
+                let first = revalidation::destination(&context.recovery.pipeline);
+                first
+                    .map(|(stage, _)| stage.group.clone())
+                    .into_iter()
+                    .collect()
+            }
+        }),
     };
     let ends = match context.destinations.open(groups).await {
         Ok(ends) => ends,
@@ -174,16 +186,27 @@ async fn turn(
         job,
         instance: &context.instance,
         pipeline: &context.recovery.pipeline,
-        require_approval: context.recovery.args.require_approval,
+        args: &context.recovery.args,
     };
     let started = Instant::now();
-    let chunk = match within(claim::claim(connection, &holder, records, &ends)).await? {
+    let claimed = match now.kind {
+        JobKind::Replay => within(claim::claim(connection, &holder, records, &ends)).await?,
+        JobKind::Revalidation => match within(claim::closed(connection, &holder)).await? {
+            Some(closed) => closed,
+            None => {
+                let decided = revalidation::decide_next(&context.recovery, job, records).await?;
+                within(claim::claim_decided(connection, &holder, decided, &ends)).await?
+            }
+        },
+    };
+    let chunk = match claimed {
         Claim::Chunk(chunk) => chunk,
         Claim::Over => return Ok(Next::Done),
-        Claim::NeedsApproval => {
+        Claim::NeedsApproval(why) => {
             metrics::counter!(names::WAITS, "code" => "needs_approval").increment(1);
-            let reason =
-                format!("needs the approval of a second person: eventflow replay approve {job}");
+            let reason = format!(
+                "needs the approval of a second person, since {why}: eventflow replay approve {job}"
+            );
             within(block(connection, job, &reason)).await?;
             context
                 .shutdown
@@ -222,7 +245,7 @@ async fn progress(
     connection: &mut PgConnection,
 ) -> Result<JobProgress, RecoveryError> {
     let progress = sqlx::query_as(
-        "SELECT state = 'running' AS running, rate,
+        "SELECT kind, state = 'running' AS running, rate,
                 EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'sending') AS sending,
                 EXISTS (SELECT FROM replay_items i WHERE i.job_id = j.id AND i.state = 'pending') AS pending,
                 claimed_by IS DISTINCT FROM $2 AS claimed_by_another,

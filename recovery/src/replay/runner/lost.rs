@@ -6,6 +6,7 @@
 //! - sent to a stage on the path to a row: lost. Retention deleted the record, the topic was recreated, or the group was set ahead.
 //! - sent to a stage beside the path: processed. Such a stage stores no row that could be found, and would have dead-lettered what it
 //!   could not process.
+//! - of a revalidation: not typed. Its row is as it was.
 
 use super::metrics as names;
 use crate::audit_log::{self, Entry};
@@ -15,6 +16,7 @@ use crate::error::RecoveryError;
 use crate::model::{ItemState, Time};
 use crate::persistence_views;
 use crate::replay::jobs::within;
+use crate::replay::revalidation;
 use crate::replay::state::{self, Settled};
 use contracts::pipeline::Stage;
 use sqlx::{FromRow, PgConnection};
@@ -41,7 +43,7 @@ const AWAITED: &str =
     "SELECT d.id AS letter, i.job_id AS job, j.created_by AS who
      FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id JOIN replay_jobs j ON j.id = i.job_id
      WHERE i.state = 'sent' AND i.sent_at <= $2 AND d.state = 'replaying' AND d.job_id = i.job_id AND d.consumer_group = $1
-       AND d.origin_topic = $3
+       AND of_raw_topic(d.origin_topic, $3)
      ORDER BY d.id LIMIT $4 FOR UPDATE OF d";
 
 /// The search for what one group was sent.
@@ -123,18 +125,34 @@ async fn unsettled_until(context: &Context, stage: &Stage) -> Result<Option<Time
     }
     let until = sqlx::query_scalar(
         "SELECT now() - make_interval(secs => $2)
-         WHERE EXISTS (SELECT FROM replay_items i JOIN dead_letters d ON d.id = i.dead_letter_id
-                       WHERE i.state = 'sent' AND i.sent_at <= now() - make_interval(secs => $2) AND d.consumer_group = $1)",
+         WHERE EXISTS (SELECT FROM replay_items i LEFT JOIN dead_letters d ON d.id = i.dead_letter_id
+                       WHERE i.state = 'sent' AND i.sent_at <= now() - make_interval(secs => $2)
+                         AND (d.consumer_group = $1 OR i.dead_letter_id < 0 AND $3))",
     );
     Ok(until
         .bind(&stage.group)
         .bind(if stage.on_path { PATH_SECONDS } else { 0 })
+        .bind(is_first(context, stage))
         .fetch_optional(&context.pool)
         .await?)
 }
 
+/// Whether what a revalidation sends goes to this stage.
+fn is_first(context: &Context, stage: &Stage) -> bool {
+    let first = revalidation::destination(&context.pipeline);
+    first.is_some_and(|(first, _)| first.name == stage.name)
+}
+
 /// Settles a page of what still has no outcome. True when there may be more.
 async fn settle(context: &Context, stage: &Stage, until: Time) -> Result<bool, RecoveryError> {
+    if is_first(context, stage) {
+        let mut connection = context.pool.acquire().await?;
+        let failed = state::not_retyped(&mut connection, until, PAGE).await?;
+        if failed > 0 {
+            metrics::counter!(names::REPLAYED, "outcome" => "not_retyped").increment(failed);
+            return Ok(true);
+        }
+    }
     let mut transaction = context.pool.begin().await?;
     let statement = if stage.on_path {
         persistence_views::AWAITED_WITHOUT_ROW

@@ -4,10 +4,13 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 
 /// Items of replays, by `outcome` ([`OUTCOMES`]).
 pub(crate) const REPLAYED: &str = "eventflow_recovery_replayed_total";
-const OUTCOMES: [&str; 8] = [
+const OUTCOMES: [&str; 11] = [
     "sent",
     "stored",
     "duplicate",
+    "filtered",
+    "retyped",
+    "not_retyped",
     "processed",
     "failed",
     "lost",
@@ -41,6 +44,7 @@ pub(crate) fn describe() {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use store::fate::RecordedFate;
 
     #[test]
     fn every_outcome_is_counted_from_the_start() {
@@ -53,8 +57,14 @@ mod tests {
         let counted = sources
             .iter()
             .flat_map(|text| text.split("names::REPLAYED, \"outcome\" => \"").skip(1));
+        let counted = counted.map(|rest| rest.split('"').next().unwrap_or_default());
+        let by_fate = [
+            RecordedFate::Stored,
+            RecordedFate::Duplicate,
+            RecordedFate::Filtered,
+        ];
         let counted: BTreeSet<&str> = counted
-            .map(|rest| rest.split('"').next().unwrap_or_default())
+            .chain(by_fate.into_iter().map(RecordedFate::as_str))
             .collect();
         assert_eq!(counted, OUTCOMES.into());
     }

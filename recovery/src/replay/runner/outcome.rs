@@ -7,8 +7,11 @@ use crate::error::RecoveryError;
 use crate::model::ItemState;
 use crate::persistence_views;
 use crate::replay::jobs::within;
+use crate::replay::revalidation;
 use crate::replay::state::{self, Settled};
 use sqlx::FromRow;
+use std::collections::BTreeMap;
+use store::fate::RecordedFate;
 
 /// Most items resolved in one transaction.
 const PAGE: i64 = 2000;
@@ -18,14 +21,19 @@ const PAGE: i64 = 2000;
 struct SettledReplay {
     job: String,
     letter: i64,
-    fate: String,
+    fate: RecordedFate,
     who: String,
 }
 
 /// Resolves what persistence has stored or found a duplicate since, then ends the jobs of which nothing is awaited any more.
 pub(crate) async fn settle(context: &Context) -> Result<(), RecoveryError> {
     let there = within(async { Ok(persistence_views::is_there(&context.pool).await?) });
-    let mut after = if there.await? { Some(i64::MIN) } else { None };
+    // Items of revalidations have numbers below zero.
+    let mut after = if there.await? { Some(0) } else { None };
+    if after.is_some() {
+        let retyped = revalidation::settle(context).await?;
+        metrics::counter!(names::REPLAYED, "outcome" => "retyped").increment(retyped);
+    }
     while let Some(from) = after {
         after = within(settle_page(context, from)).await?;
     }
@@ -52,21 +60,21 @@ async fn settle_page(context: &Context, after: i64) -> Result<Option<i64>, Recov
     if rows.is_empty() {
         return Ok(next);
     }
-    let (mut settled, mut stored) = (Settled::default(), 0);
+    let (mut settled, mut counts) = (Settled::default(), BTreeMap::<&str, u64>::new());
     for row in rows {
-        let outcome = if row.fate == "stored" {
-            stored += 1;
-            ItemState::Stored
-        } else {
-            ItemState::Duplicate
+        let outcome = match row.fate {
+            RecordedFate::Stored => ItemState::Stored,
+            RecordedFate::Duplicate => ItemState::Duplicate,
+            RecordedFate::Filtered => ItemState::Filtered,
         };
+        *counts.entry(row.fate.as_str()).or_default() += 1;
         settled.add(row.job, row.letter, outcome, row.who);
     }
-    let all = settled.len();
     state::resolve(&mut transaction, &settled).await?;
     transaction.commit().await?;
-    metrics::counter!(names::REPLAYED, "outcome" => "stored").increment(stored);
-    metrics::counter!(names::REPLAYED, "outcome" => "duplicate").increment(all - stored);
+    for (outcome, count) in counts {
+        metrics::counter!(names::REPLAYED, "outcome" => outcome).increment(count);
+    }
     Ok(next)
 }
 

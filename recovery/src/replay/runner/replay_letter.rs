@@ -1,12 +1,15 @@
 //! A dead letter as a replay would send it: loaded from the index, made into a record of the retry topic.
 
 use crate::model::DeadLetterState;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contracts::kafka::headers as h;
 use runtime::publisher::RecordHeaders;
 use sha2::{Digest, Sha256};
 use sqlx::{FromRow, PgConnection};
+use store::raw_topic::id_of;
+use store::row::RawPosition;
 
 /// Headers in order; none is a null value.
 pub(crate) type Headers = Vec<(String, Option<Vec<u8>>)>;
@@ -20,7 +23,8 @@ pub(crate) struct ReplayLetter {
     pub(crate) job: Option<String>,
     /// That failed: what it sent to is where a replay goes
     pub(crate) group: String,
-    pub(crate) raw: (i32, i64),
+    /// Of what its origin names, whatever topic that is
+    pub(crate) origin: RawPosition,
     pub(crate) replay_count: i32,
     pub(crate) key: Option<Vec<u8>>,
     /// As it failed; none is Kafka's null, or [`dropped`](Self::dropped)
@@ -30,6 +34,12 @@ pub(crate) struct ReplayLetter {
     pub(crate) dropped: bool,
     pub(crate) headers: Headers,
     pub(crate) edit: Option<EditedValue>,
+    /// What its edge could not prove; none: all is proven
+    pub(crate) unproven: Option<String>,
+    /// Who said that the vendor sent it although it was not verified
+    pub(crate) genuine_by: Option<String>,
+    /// It is no dead letter but a stored event's raw record, whose row has this contract
+    pub(crate) revalidates: Option<String>,
 }
 
 /// What a person made of the value.
@@ -38,6 +48,8 @@ pub(crate) struct EditedValue {
     pub(crate) id: i64,
     pub(crate) by: String,
     pub(crate) value: Vec<u8>,
+    /// Of what is sent; none: that of the dead letter
+    pub(crate) key: Option<Vec<u8>>,
 }
 
 /// As it is stored: the edit's columns are null where there is none.
@@ -47,8 +59,8 @@ struct ReplayLetterRow {
     state: DeadLetterState,
     job: Option<String>,
     group: String,
-    raw_partition: i32,
-    raw_offset: i64,
+    #[sqlx(flatten)]
+    raw: RawPosition,
     replay_count: i32,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
@@ -58,12 +70,16 @@ struct ReplayLetterRow {
     edit_id: Option<i64>,
     edited_by: Option<String>,
     edited: Option<Vec<u8>>,
+    edited_key: Option<Vec<u8>>,
+    unproven: Option<String>,
+    genuine_by: Option<String>,
 }
 
 const COLUMNS: &str =
     "SELECT d.id, d.state, d.job_id AS job, d.consumer_group AS \"group\", d.origin_partition AS raw_partition,
-        d.origin_offset AS raw_offset, d.replay_count, d.key, d.value, d.value_sha256,
-        d.value IS NULL AND d.value_bytes IS NOT NULL AS dropped, d.headers::text, e.id AS edit_id, e.edited_by, e.value AS edited
+        substr(d.origin_topic, strpos(d.origin_topic || '@', '@')) AS raw_epoch, d.origin_offset AS raw_offset, d.replay_count, d.key, d.value,
+        d.value_sha256, d.value IS NULL AND d.value_bytes IS NOT NULL AS dropped, d.headers::text, e.id AS edit_id, e.edited_by, e.value AS edited,
+        e.key AS edited_key, d.unproven, d.genuine_by
  FROM dead_letters d LEFT JOIN edits e ON e.id = d.edit_id WHERE d.id = ANY($1) ORDER BY d.id";
 
 /// These dead letters, by number; those that are not there are left out.
@@ -93,7 +109,12 @@ pub(crate) async fn lock(
 
 fn letter_of(row: ReplayLetterRow) -> Result<ReplayLetter, sqlx::Error> {
     let edit = match (row.edit_id, row.edited_by, row.edited) {
-        (Some(id), Some(by), Some(value)) => Some(EditedValue { id, by, value }),
+        (Some(id), Some(by), Some(value)) => Some(EditedValue {
+            id,
+            by,
+            value,
+            key: row.edited_key,
+        }),
         (_, _, _) => None,
     };
     Ok(ReplayLetter {
@@ -101,7 +122,7 @@ fn letter_of(row: ReplayLetterRow) -> Result<ReplayLetter, sqlx::Error> {
         state: row.state,
         job: row.job,
         group: row.group,
-        raw: (row.raw_partition, row.raw_offset),
+        origin: row.raw,
         replay_count: row.replay_count,
         key: row.key,
         value: row.value,
@@ -109,11 +130,14 @@ fn letter_of(row: ReplayLetterRow) -> Result<ReplayLetter, sqlx::Error> {
         dropped: row.dropped,
         headers: headers_of(&row.headers).map_err(|problem| sqlx::Error::Decode(problem.into()))?,
         edit,
+        unproven: row.unproven,
+        genuine_by: row.genuine_by,
+        revalidates: None,
     })
 }
 
 /// `[[name, text or null or {"base64": ...}], ...]`
-fn headers_of(text: &str) -> Result<Headers, String> {
+pub(crate) fn headers_of(text: &str) -> Result<Headers, String> {
     let pairs: Vec<(String, serde_json::Value)> =
         serde_json::from_str(text).map_err(|error| format!("headers: {error}"))?;
     let value_of = |value: serde_json::Value| match value {
@@ -135,12 +159,26 @@ fn headers_of(text: &str) -> Result<Headers, String> {
 }
 
 impl ReplayLetter {
+    /// False while nobody knows whether its vendor sent it.
+    pub(crate) fn is_genuine(&self) -> bool {
+        match self.unproven.as_deref() {
+            None | Some("stale") => true,
+            Some(_) => self.genuine_by.is_some(),
+        }
+    }
+
     /// The value a replay would send now.
     pub(crate) fn outgoing(&self) -> Option<&[u8]> {
         self.edit
             .as_ref()
             .map(|edit| edit.value.as_slice())
             .or(self.value.as_deref())
+    }
+
+    /// The key a replay would send now.
+    pub(crate) fn outgoing_key(&self) -> Option<&[u8]> {
+        let edited = self.edit.as_ref().and_then(|edit| edit.key.as_deref());
+        edited.or(self.key.as_deref())
     }
 
     /// The first header of that name, as text.
@@ -152,7 +190,7 @@ impl ReplayLetter {
     /// The `ef.raw` of what is sent: its own header, else where it comes from.
     pub(crate) fn raw_text(&self) -> String {
         self.header(h::RAW)
-            .map_or_else(|| format!("{}:{}", self.raw.0, self.raw.1), str::to_owned)
+            .map_or_else(|| raw_header(&self.origin), str::to_owned)
     }
 
     /// The headers of what is sent: its own, in order, without the verdict, then what the replay says of itself. What was edited once stays
@@ -160,7 +198,7 @@ impl ReplayLetter {
     pub(crate) fn retry_headers(&self, job: &str, count: i32) -> Headers {
         let (again, ours) = (
             [h::EDITED_BY, h::ORIGINAL_HASH],
-            [h::REPLAY_ID, h::REPLAY_COUNT],
+            [h::REPLAY_ID, h::REPLAY_COUNT, h::REVALIDATES],
         );
         let ours: Vec<&str> = if self.edit.is_some() {
             [&again[..], &ours[..]].concat()
@@ -169,6 +207,7 @@ impl ReplayLetter {
         };
         let stays = |name: &str| {
             !ours.contains(&name)
+                && name != h::GENUINE_BY
                 && (!h::dlq::ALL.contains(&name) || name == h::dlq::FIRST_FAILED_AT)
         };
         let mut headers: Headers = self
@@ -181,6 +220,18 @@ impl ReplayLetter {
             |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
         if !self.headers.iter().any(|(name, _)| name == h::RAW) {
             add(h::RAW, self.raw_text());
+        }
+        // Also where its headers were dropped by retention: what it is not, it does not become by that.
+        if let Some(unproven) = &self.unproven
+            && !self.headers.iter().any(|(name, _)| name == h::UNPROVEN)
+        {
+            add(h::UNPROVEN, unproven.clone());
+        }
+        if let Some(who) = &self.genuine_by {
+            add(h::GENUINE_BY, who.clone());
+        }
+        if let Some(contract) = &self.revalidates {
+            add(h::REVALIDATES, contract.clone());
         }
         add(h::REPLAY_ID, job.to_owned());
         add(h::REPLAY_COUNT, count.to_string());
@@ -198,6 +249,29 @@ impl ReplayLetter {
         }
         headers
     }
+}
+
+/// How `ef.raw` names a raw record.
+pub(crate) fn raw_header(raw: &RawPosition) -> String {
+    let coordinates = h::RawCoordinates {
+        topic_id: id_of(&raw.epoch),
+        partition: raw.partition,
+        offset: raw.offset,
+    };
+    coordinates.to_string()
+}
+
+/// As an HTTP request had them; what is no HTTP header is left out.
+pub(crate) fn header_map(headers: &Headers) -> HeaderMap {
+    let pair = |(name, value): &(String, Option<Vec<u8>>)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_deref()?).ok()?))
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.iter().filter_map(pair) {
+        map.append(name, value);
+    }
+    map
 }
 
 /// As the publisher takes them.
@@ -219,7 +293,7 @@ mod tests {
             state: DeadLetterState::Open,
             job: None,
             group: "eventflow-validator".to_owned(),
-            raw: (3, 4),
+            origin: RawPosition::new(3, 4),
             replay_count: 1,
             key: None,
             value: Some(b"now".to_vec()),
@@ -233,7 +307,11 @@ mod tests {
                 id: 7,
                 by: by.to_owned(),
                 value: b"edited".to_vec(),
+                key: None,
             }),
+            unproven: None,
+            genuine_by: None,
+            revalidates: None,
         }
     }
 
@@ -244,6 +322,27 @@ mod tests {
             .filter(|(key, _)| key == name);
         all.filter_map(|(_, value)| String::from_utf8(value?).ok())
             .collect()
+    }
+
+    #[test]
+    fn only_the_word_of_a_person_makes_an_unverified_one_genuine() {
+        let forged = [(h::UNPROVEN, "unverified"), (h::GENUINE_BY, "mallory")];
+        let unverified = |genuine_by: Option<&str>| ReplayLetter {
+            unproven: Some("unverified".to_owned()),
+            genuine_by: genuine_by.map(str::to_owned),
+            ..letter(&forged, None)
+        };
+        assert!(!unverified(None).is_genuine());
+        assert_eq!(sent(&unverified(None), h::GENUINE_BY), Vec::<String>::new());
+        let vouched = unverified(Some("ann"));
+        assert!(vouched.is_genuine());
+        assert_eq!(sent(&vouched, h::GENUINE_BY), ["ann"]);
+        assert_eq!(sent(&vouched, h::UNPROVEN), ["unverified"]);
+        let without_headers = ReplayLetter {
+            headers: Vec::new(),
+            ..unverified(None)
+        };
+        assert_eq!(sent(&without_headers, h::UNPROVEN), ["unverified"]);
     }
 
     #[test]

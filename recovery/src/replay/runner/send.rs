@@ -2,9 +2,9 @@
 
 use super::claim::{Claimed, Ends};
 use super::metrics as names;
-use super::replay_letter::record_headers;
+use super::replay_letter::{self, record_headers};
 use crate::error::RecoveryError;
-use crate::replay::state;
+use crate::replay::{revalidation, state};
 use runtime::admin::Tail;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, PublishError, Publisher};
@@ -29,7 +29,7 @@ pub(crate) struct Published {
 fn record<'a>(job: &str, claimed: &'a Claimed) -> OutRecord<'a> {
     OutRecord {
         topic: &claimed.topic,
-        key: claimed.letter.key.as_deref(),
+        key: claimed.letter.outgoing_key(),
         value: claimed.letter.outgoing(),
         headers: record_headers(&claimed.letter.retry_headers(job, claimed.count)),
     }
@@ -159,17 +159,16 @@ async fn unknown(connection: &mut PgConnection, job: &str) -> Result<Vec<Unknown
     .await?;
     let counts: HashMap<i64, Option<i32>> = counts.into_iter().collect();
     let ids: Vec<i64> = counts.keys().copied().collect();
-    let letters = super::replay_letter::load(connection, &ids).await?;
+    let letters = replay_letter::load(&mut *connection, &ids).await?;
+    let letters = letters.iter().map(|letter| (letter.id, letter.raw_text()));
+    let rows = revalidation::raws(connection, job, &ids).await?;
+    let count = |id| counts.get(&id).copied().flatten().unwrap_or_default();
     Ok(letters
-        .iter()
-        .map(|letter| Unknown {
-            letter: letter.id,
-            raw: letter.raw_text(),
-            count: counts
-                .get(&letter.id)
-                .copied()
-                .flatten()
-                .unwrap_or_default(),
+        .chain(rows)
+        .map(|(letter, raw)| Unknown {
+            letter,
+            raw,
+            count: count(letter),
         })
         .collect())
 }
