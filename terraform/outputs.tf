@@ -16,7 +16,7 @@ output "edge_target" {
 output "curl" {
   description = "Command that sends one signed webhook; the secret is in no argument and no shell history"
   value       = <<-EOT
-    body='{"event_id":"evt_'$(date +%s)'","event_type":"payment.authorized.v1","schema_version":1,"source":"payment-authorized","timestamp":"'$(date -u +%FT%TZ)'","payload":{"payment_id":"pay_1","provider_auth_id":"auth_1","order_id":"ord_1","amount":"49.90","currency":"USD"}}'
+    body='{"event_id":"evt_'$(date +%s)'","event_type":"payment.authorized.v1","schema_version":1,"timestamp":"'$(date -u +%FT%TZ)'","payload":{"payment_id":"pay_1","provider_auth_id":"auth_1","order_id":"ord_1","amount":"49.90","currency":"USD"}}'
     at=$(date +%s)
     signature=$(${local.read_secret} | { IFS= read -r SECRET; export SECRET; printf '%s.%s' "$at" "$body" | python3 -c 'import hashlib, hmac, os, sys; print(hmac.new(os.environb[b"SECRET"], sys.stdin.buffer.read(), hashlib.sha256).hexdigest())'; })
     curl -sS -i '${local.webhook_url}' -H 'content-type: application/json' -H "X-Provider-Timestamp: $at" -H "X-Provider-Signature: $signature" -d "$body"

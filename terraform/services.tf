@@ -29,6 +29,8 @@ locals {
     { for name in ["EVENTFLOW_KAFKA_USERNAME"] : name => role == "ops" ? "admin" : role if local.own_broker && contains(local.on_kafka, role) },
     { for name in ["EVENTFLOW_REGISTRY_URL"] : name => "http://registry.${local.namespace}:${local.port.registry}" if contains(local.on_registry, role) },
     { for name in ["EVENTFLOW_DATABASE_URL"] : name => module.database.url if contains(local.on_database, role) },
+    # The load balancer appends the address it was called from.
+    { for name in ["EVENTFLOW_TRUSTED_PROXIES"] : name => var.vpc_cidr if role == "producer" && local.settings.edge == "alb" },
     { for name in ["PGUSER"] : name => "eventflow_${role}" if contains(local.database_users, role) },
     lookup(local.own_settings, role, {}),
   ) }

@@ -21,11 +21,11 @@ locals {
   # What each may do on Kafka, as `Pipeline::principals` has it. On our own broker, ops is the superuser admin.
   principals = merge(
     {
-      producer = { write = [local.pipeline.raw], read = [], groups = [], describe_groups = [] }
+      producer = { write = [local.pipeline.raw, local.pipeline.rejections], read = [], groups = [], describe_groups = [] }
       recovery = {
         write           = local.retry_topics
-        read            = distinct(concat([local.pipeline.raw, local.pipeline.dead_letters], values(local.stages)[*].reads, local.retry_topics))
-        groups          = [local.pipeline.recovery.group]
+        read            = distinct(concat([local.pipeline.raw, local.pipeline.dead_letters, local.pipeline.rejections], values(local.stages)[*].reads, local.retry_topics))
+        groups          = [local.pipeline.recovery.group, local.pipeline.recovery.rejections_group]
         describe_groups = [for stage in values(local.stages) : stage.group if length(stage.retry) > 0 || stage.on_path]
       }
     },

@@ -33,8 +33,9 @@ run "msk" {
       "kafka-cluster:Connect 11111111-2222-3333-4444-555555555555-1",
       "kafka-cluster:WriteDataIdempotently 11111111-2222-3333-4444-555555555555-1",
       "kafka-cluster:DescribeTopic events.raw.v1", "kafka-cluster:WriteData events.raw.v1",
+      "kafka-cluster:DescribeTopic events.rejections.v1", "kafka-cluster:WriteData events.rejections.v1",
     ])
-    error_message = "The producer writes events.raw.v1 and does nothing else: ${jsonencode(module.identity.policies["producer"].kafka)}"
+    error_message = "The producer writes events.raw.v1 and events.rejections.v1, and does nothing else: ${jsonencode(module.identity.policies["producer"].kafka)}"
   }
   assert {
     condition = toset(flatten([for s in module.identity.policies["persistence"].kafka : [for a in s.Action : [for r in s.Resource : "${a} ${split("/", r)[length(split("/", r)) - 1]}"]]])) == toset([
@@ -50,7 +51,7 @@ run "msk" {
   # Who may write what, over all roles.
   assert {
     condition = toset(flatten([for role, p in module.identity.policies : [for s in p.kafka : [for r in s.Resource : "${role} ${split("/", r)[3]}" if length(split("/", r)) == 4] if contains(s.Action, "kafka-cluster:WriteData")]])) == toset([
-      "producer events.raw.v1", "validator events.validated.v1", "validator events.dlq.v1", "persistence events.dlq.v1",
+      "producer events.raw.v1", "producer events.rejections.v1", "validator events.validated.v1", "validator events.dlq.v1", "persistence events.dlq.v1",
       "recovery events.retry.eventflow-validator.v1", "recovery events.retry.eventflow-persistence.v1",
     ])
     error_message = "Another role may write, or to another topic."
@@ -60,9 +61,9 @@ run "msk" {
     condition = toset(flatten([for role, p in module.identity.policies : [for s in p.kafka : [for r in s.Resource : "${role} ${split("/", r)[3]}"] if contains(s.Action, "kafka-cluster:ReadData")]])) == toset([
       "validator events.raw.v1", "validator events.retry.eventflow-validator.v1", "analytics events.validated.v1",
       "persistence events.validated.v1", "persistence events.retry.eventflow-persistence.v1",
-      "recovery events.raw.v1", "recovery events.validated.v1", "recovery events.dlq.v1",
+      "recovery events.raw.v1", "recovery events.validated.v1", "recovery events.dlq.v1", "recovery events.rejections.v1",
       "recovery events.retry.eventflow-validator.v1", "recovery events.retry.eventflow-persistence.v1",
-      "ops events.raw.v1", "ops events.validated.v1", "ops events.dlq.v1",
+      "ops events.raw.v1", "ops events.validated.v1", "ops events.dlq.v1", "ops events.rejections.v1",
       "ops events.retry.eventflow-validator.v1", "ops events.retry.eventflow-persistence.v1",
     ])
     error_message = "Another role may read, or another topic."

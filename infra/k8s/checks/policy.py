@@ -49,6 +49,10 @@ class Overlay:
         if not holds:
             self.problems.append(what)
 
+    def settings(self):
+        """The ConfigMap of environment variables; the other one has a file."""
+        return [d for d in self.of("ConfigMap") if d["metadata"]["name"].startswith("settings")]
+
     def matching(self, selector):
         """The workloads whose pods a selector selects."""
         wanted = selector.get("matchLabels", {})
@@ -147,6 +151,12 @@ class Overlay:
             for container in spec["containers"]:
                 for source in container.get("envFrom", []):
                     self.expect(source["configMapRef"]["name"] in maps, f"{title(workload)}: no such ConfigMap")
+                for mount in container.get("volumeMounts", []):
+                    # The kubelet renews no subPath: a secret that is rotated would never arrive.
+                    self.expect("subPath" not in mount, f"{title(workload)}: mounts a subPath")
+            for volume in spec.get("volumes", []):
+                name = volume.get("configMap", {}).get("name")
+                self.expect(name is None or name in maps, f"{title(workload)}: no such ConfigMap in a volume")
 
     def network_is_the_table(self):
         policies = self.of("NetworkPolicy")
@@ -203,7 +213,7 @@ class Overlay:
             self.expect(False, f"secret {name}/{key} of README.md is used by nothing")
 
     def scaling_fits_the_topics(self):
-        (settings,) = self.of("ConfigMap")
+        (settings,) = self.settings()
         deployments = {d["metadata"]["name"]: d for d in self.of("Deployment")}
         for scaler in self.of("ScaledObject", "HorizontalPodAutoscaler"):
             name = scaler["spec"]["scaleTargetRef"]["name"]
@@ -224,7 +234,7 @@ class Overlay:
     def settings_exist(self):
         """Every variable is one that the program reads: a typo would be ignored in silence."""
         sources = "\n".join(p.read_text() for p in ROOT.glob("*/src/**/*.rs"))
-        names = {n for d in self.of("ConfigMap") for n in d["data"]}
+        names = {n for d in self.settings() for n in d["data"]}
         values = ""
         for workload in self.workloads:
             for container in pod(workload)["spec"]["containers"]:
@@ -248,6 +258,8 @@ def references(node):
         if "secretKeyRef" in node:
             yield node["secretKeyRef"]
         yield from node.get("secretTargetRef", [])
+        if "secretName" in node and "items" in node:
+            yield from ({"name": node["secretName"], "key": item["key"]} for item in node["items"])
         node = node.values()
     elif not isinstance(node, list):
         return

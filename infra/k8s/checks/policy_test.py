@@ -48,6 +48,8 @@ MISTAKES = {  # what must be said: what is done
     "Service producer: selects 0": lambda d: find(d, "Service", "producer")["spec"]["selector"].update({"app.kubernetes.io/component": "edge"}),
     "no port": lambda d: find(d, "Service", "registry")["spec"]["ports"][0].update(targetPort="http"),
     "no PodDisruptionBudget": lambda d: d.remove(find(d, "PodDisruptionBudget", "persistence")),
+    "mounts a subPath": lambda d: container(d)["volumeMounts"][0].update(subPath="sources.toml"),
+    "no such ConfigMap in a volume": lambda d: pod(find(d, "Deployment", "recovery"))["spec"]["volumes"][0]["configMap"].update(name="vendors"),
     "no such service account": lambda d: d.remove(find(d, "ServiceAccount", "admin")),
     "not restricted": lambda d: find(d, "Namespace", "eventflow")["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce"),
     "in another namespace": lambda d: find(d, "Service", "producer")["metadata"].update(namespace="default"),
