@@ -89,6 +89,25 @@ pytool() {
     touch "$home/.complete"
 }
 
+# The vendors' own libraries (npm), which sign and verify as vendors do; sets `vendors` to where they are.
+set_up_vendors() {
+    local make=contracts/tests/vectors/make
+    need nodejs "the vendors' libraries" command -v node
+    need npm "the vendors' libraries" command -v npm
+    need openssl "certificates as vendors have them" command -v openssl
+    install_missing || return 1
+    vendors=${XDG_CACHE_HOME:-$HOME/.cache}/eventflow/vendors-$(sha256sum "$make/package-lock.json" | cut -c1-16)
+    [ ! -e "$vendors/.complete" ] || return 0
+    say "fetching the vendors' libraries (npm, once)"
+    rm -rf "$vendors"
+    mkdir -p "$vendors" && cp "$make"/package*.json "$vendors" &&
+        npm ci --prefix "$vendors" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 || {
+        say "cannot fetch the vendors' libraries from npm: check the network, then run this again"
+        return 1
+    }
+    touch "$vendors/.complete"
+}
+
 # Installs Prometheus and its node exporter, and stops the servers that their packages start.
 set_up_prometheus() {
     need prometheus "to check rules, and to scrape the running pipeline" command -v promtool
