@@ -8,6 +8,7 @@ use crate::audit_log::{self, Entry};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState, Prediction, Selection, Time};
+use crate::replay::approval::IS_EDITED;
 use crate::replay::{dry_run, jobs};
 use runtime::health::Health;
 use std::collections::HashSet;
@@ -84,39 +85,37 @@ async fn standing(
     policy: &Policy,
     fingerprint: &str,
 ) -> Result<Standing, RecoveryError> {
-    let known: Option<(String, bool)> =
-        sqlx::query_as("SELECT fingerprint, stopped_at IS NOT NULL FROM policies WHERE name = $1")
+    sqlx::query(
+        "INSERT INTO policies AS known (name, fingerprint) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET fingerprint = $2, stopped_at = NULL, stopped_reason = NULL, looked_at = clock_timestamp()
+         WHERE known.fingerprint <> $2",
+    )
+    .bind(&policy.name)
+    .bind(fingerprint)
+    .execute(&context.pool)
+    .await?;
+    let stopped: bool =
+        sqlx::query_scalar("SELECT stopped_at IS NOT NULL FROM policies WHERE name = $1")
             .bind(&policy.name)
-            .fetch_optional(&context.pool)
+            .fetch_one(&context.pool)
             .await?;
-    let (known, stopped) = known.map_or((None, false), |(known, stopped)| (Some(known), stopped));
-    let changed = known.as_deref() != Some(fingerprint);
-    if changed {
-        sqlx::query(
-            "INSERT INTO policies (name, fingerprint) VALUES ($1, $2)
-             ON CONFLICT (name) DO UPDATE SET fingerprint = $2, stopped_at = NULL, stopped_reason = NULL, looked_at = clock_timestamp()",
-        )
-        .bind(&policy.name)
-        .bind(fingerprint)
-        .execute(&context.pool)
-        .await?;
-    }
-    let mut stopped_with = (stopped && !changed).then(|| fingerprint.to_owned());
-    let last: Option<(String, JobState, i64)> = sqlx::query_as(
-        "SELECT id, state, (SELECT count(*) FROM replay_items i WHERE i.job_id = j.id AND i.state = 'failed')
-         FROM replay_jobs j WHERE policy = $1 ORDER BY created_at DESC LIMIT 1",
+    let mut stopped_with = stopped.then(|| fingerprint.to_owned());
+    // `looked_at` is when the fingerprint changed last.
+    let last: Option<(String, JobState, bool, i64)> = sqlx::query_as(
+        "SELECT j.id, j.state, j.created_at >= p.looked_at, (SELECT count(*) FROM replay_items i WHERE i.job_id = j.id AND i.state = 'failed')
+         FROM replay_jobs j JOIN policies p ON p.name = j.policy WHERE j.policy = $1 ORDER BY j.created_at DESC LIMIT 1",
     )
     .bind(&policy.name)
     .fetch_optional(&context.pool)
     .await?;
     let mut busy = false;
-    if let Some((job, state, failed)) = last {
+    if let Some((job, state, since_change, failed)) = last {
         let ended = match state {
             JobState::Finished | JobState::Stopped => true,
             JobState::Planned | JobState::Running | JobState::Paused => false,
         };
-        // After a change a replay that is over says nothing of what is now.
-        let counts = !(changed && ended);
+        // A replay that was over before the change says nothing of what is now, however long after it this is asked.
+        let counts = since_change || !ended;
         if counts
             && stopped_with.is_none()
             && must_stop(policy, usize::try_from(failed).unwrap_or(usize::MAX))
@@ -293,38 +292,45 @@ async fn apply_own(context: &Context, policy: &Policy, job: &str) -> Result<(), 
 }
 
 /// Open dead letters the policy's codes and sources fit and nothing rules out for good, the oldest first. What a person has edited is
-/// that person's.
+/// that person's, and what was accepted without proof is never a policy's.
 async fn candidates(
     context: &Context,
     policy: &Policy,
     fingerprint: &str,
 ) -> Result<Vec<Candidate>, RecoveryError> {
-    Ok(sqlx::query_as(
+    let query = format!(
         "SELECT d.id, d.last_failed_at, d.replay_count, coalesce(t.tries, 0) AS tries, t.next_try_at, t.failed_with
          FROM groups g
          CROSS JOIN LATERAL (
              SELECT d.id, d.last_failed_at, d.replay_count FROM dead_letters d
-             WHERE d.group_id = g.id AND d.state = 'open' AND d.edit_id IS NULL AND d.last_failed_at >= $6
+             WHERE d.group_id = g.id AND d.state = 'open' AND NOT {IS_EDITED} AND d.last_failed_at >= $6
                AND d.consumer_group = ANY($7) AND d.replay_count < $8
-               AND d.origin_topic = $9 AND d.origin_group = ''
+               AND of_raw_topic(d.origin_topic, $9) AND d.origin_group = '' AND d.unproven IS NULL
                AND NOT EXISTS (SELECT FROM policy_tries t WHERE t.dead_letter_id = d.id
                                AND (t.failed_with = $3 OR t.tries >= $4 OR t.next_try_at > now()))
              ORDER BY d.id LIMIT $5) d
          LEFT JOIN policy_tries t ON t.dead_letter_id = d.id
          WHERE g.code = ANY($1) AND (cardinality($2::text[]) = 0 OR g.source = ANY($2))
-         ORDER BY d.id LIMIT $5",
-    )
-    .bind(&policy.codes)
-    .bind(&policy.sources)
-    .bind(fingerprint)
-    .bind(i32::try_from(policy.max_tries).unwrap_or(i32::MAX))
-    .bind(i64::try_from(MAX_CANDIDATES).unwrap_or(i64::MAX))
-    .bind(Time::now_utc() - policy.oldest)
-    .bind(context.pipeline.replayable().map(|(stage, _)| &*stage.group).collect::<Vec<_>>())
-    .bind(i32::try_from(context.args.max_replays).unwrap_or(i32::MAX))
-    .bind(&context.pipeline.raw)
-    .fetch_all(&context.pool)
-    .await?)
+         ORDER BY d.id LIMIT $5"
+    );
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(&policy.codes)
+        .bind(&policy.sources)
+        .bind(fingerprint)
+        .bind(i32::try_from(policy.max_tries).unwrap_or(i32::MAX))
+        .bind(i64::try_from(MAX_CANDIDATES).unwrap_or(i64::MAX))
+        .bind(Time::now_utc() - policy.oldest)
+        .bind(
+            context
+                .pipeline
+                .replayable()
+                .map(|(stage, _)| &*stage.group)
+                .collect::<Vec<_>>(),
+        )
+        .bind(i32::try_from(context.args.max_replays).unwrap_or(i32::MAX))
+        .bind(&context.pipeline.raw)
+        .fetch_all(&context.pool)
+        .await?)
 }
 
 fn count(policy: &Policy, decision: &'static str, letters: usize) {
