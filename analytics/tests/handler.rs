@@ -13,7 +13,7 @@ use analytics::stats::{Stats, stats};
 use analytics::{Shared, no_figures};
 use common::{Schemas, framed, now_ms};
 use contracts::kafka::headers;
-use runtime::consumer::{Handler, Outcome, Record, StageError, Start};
+use runtime::consumer::{Handler, Header, Outcome, Record, StageError, Start};
 use runtime::registry::{Registry, RegistryArgs};
 use std::sync::atomic::Ordering;
 use tokio::runtime::Runtime;
@@ -41,12 +41,12 @@ fn given(partition: i32, offset: i64, value: Vec<u8>) -> Given {
 
 /// Hands a batch over, as the loop does.
 fn handle(stage: &mut Analytics, batch: &[Given]) -> Result<Vec<Outcome>, StageError> {
-    let of_each: Vec<[(&str, &[u8]); 2]> = batch
+    let of_each: Vec<[Header<'_>; 2]> = batch
         .iter()
         .map(|record| {
             [
-                (headers::RAW, record.raw.as_bytes()),
-                (headers::RECEIVED_AT, record.received_at.as_bytes()),
+                (headers::RAW, Some(record.raw.as_bytes())),
+                (headers::RECEIVED_AT, Some(record.received_at.as_bytes())),
             ]
         })
         .collect();

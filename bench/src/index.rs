@@ -11,7 +11,7 @@ use recovery::query::detail;
 use recovery::query::list;
 use recovery::query::stats;
 use recovery::{Context, PipelineArgs, SCHEMA};
-use runtime::consumer::{Handler as _, Record};
+use runtime::consumer::{Handler as _, Header, Record};
 use sandbox::postgres::PrivatePostgres;
 use sqlx::{Connection as _, PgConnection};
 use std::time::{Duration, Instant};
@@ -158,12 +158,12 @@ pub(crate) async fn measure(letters: u64) -> anyhow::Result<()> {
     let mut ours = Duration::ZERO;
     for first in (0..letters).step_by(usize::try_from(BATCH)?) {
         let batch: Vec<Sample> = (first..letters.min(first + BATCH)).map(made).collect();
-        let headers: Vec<Vec<(&str, &[u8])>> = batch
+        let headers: Vec<Vec<Header<'_>>> = batch
             .iter()
             .map(|made| {
                 made.headers
                     .iter()
-                    .map(|(name, value)| (*name, value.as_slice()))
+                    .map(|(name, value)| (*name, Some(value.as_slice())))
                     .collect()
             })
             .collect();

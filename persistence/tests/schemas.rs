@@ -72,7 +72,12 @@ async fn handle(
             .collect();
         let headers: Vec<_> = raws
             .iter()
-            .map(|raw| [(headers::SOURCE, &b"s"[..]), (headers::RAW, raw.as_bytes())])
+            .map(|raw| {
+                [
+                    (headers::SOURCE, Some(&b"s"[..])),
+                    (headers::RAW, Some(raw.as_bytes())),
+                ]
+            })
             .collect();
         let batch: Vec<Record<'_>> = (first..)
             .zip(values.iter().zip(&headers))

@@ -10,7 +10,7 @@ use contracts::event::Catalog;
 use persistence::writer::{BatchRow, Writer};
 use recovery::replay::{dry_run, jobs};
 use replay::{Dead, PERSISTENCE, body, framed, registry, world};
-use runtime::consumer::Record;
+use runtime::consumer::{Header, Record};
 use runtime::health::Health;
 use store::fate::Fate;
 use store::offsets::{BatchOffsets, Positions};
@@ -48,13 +48,13 @@ async fn stored(writer: &Writer, cases: &[Case], replays: bool) -> Vec<Fate> {
     let decoder = Decoder::new(avsc).unwrap();
     let values: Vec<Vec<u8>> = cases.iter().map(|case| case.value()).collect();
     let owned: Vec<_> = cases.iter().map(|case| case.headers()).collect();
-    let headers: Vec<Vec<(&str, &[u8])>> = owned
+    let headers: Vec<Vec<Header<'_>>> = owned
         .iter()
         .map(|headers| {
-            let replay = replays.then_some(("ef.replay_id", &b"job"[..]));
+            let replay = replays.then_some(("ef.replay_id", Some(&b"job"[..])));
             let all = headers
                 .iter()
-                .map(|(name, value)| (*name, value.as_slice()));
+                .map(|(name, value)| (*name, Some(value.as_slice())));
             all.chain(replay).collect()
         })
         .collect();

@@ -31,7 +31,7 @@ mod start;
 mod topic_probe;
 mod waiting;
 
-pub use crate::record::Record;
+pub use crate::record::{Header, Record};
 pub use handler::{Assigned, Forward, Handler, Outcome, StageError, Start};
 pub use settings::{
     BatchArgs, COMMIT_EVERY, ConsumerSettings, DeadLetterArgs, DeadLetterSettings, StageArgs,

@@ -4,6 +4,9 @@ use contracts::kafka::headers::{RAW, RawCoordinates};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 
+/// A header's name and value; `None` is a null value.
+pub type Header<'a> = (&'a str, Option<&'a [u8]>);
+
 /// One record of a batch. Everything is borrowed from the Kafka client's buffers (or, in tests, from the caller).
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -19,7 +22,7 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// Value; `None` is Kafka's null
     pub payload: Option<&'a [u8]>,
-    headers: HeadersOf<'a>,
+    headers: &'a [Header<'a>],
     read_from: ReadFrom<'a>,
 }
 
@@ -33,15 +36,38 @@ enum ReadFrom<'a> {
     Other,
 }
 
-#[derive(Clone, Copy)]
-enum HeadersOf<'a> {
-    Client(Option<&'a rdkafka::message::BorrowedHeaders>),
-    Given(&'a [(&'a str, &'a [u8])]),
+/// A message's headers, in order, from the Kafka client.
+pub(crate) fn headers_of<'a>(message: &'a BorrowedMessage<'_>) -> impl Iterator<Item = Header<'a>> {
+    let headers = message.headers().into_iter();
+    headers.flat_map(|headers| headers.iter().map(|header| (header.key, header.value)))
 }
 
-impl std::fmt::Debug for HeadersOf<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("headers")
+/// The headers of messages, each read from the Kafka client once: asking it for a header by name walks all of them and checks every name
+/// again.
+#[derive(Debug)]
+pub(crate) struct MessageHeaders<'a> {
+    all: Vec<Header<'a>>,
+    /// By message: where its headers end in `all`
+    ends: Vec<usize>,
+}
+
+impl<'a> MessageHeaders<'a> {
+    pub(crate) fn of(messages: &'a [BorrowedMessage<'_>]) -> Self {
+        let mut all = Vec::new();
+        let ends = messages.iter().map(|message| {
+            all.extend(headers_of(message));
+            all.len()
+        });
+        let ends = ends.collect();
+        Self { all, ends }
+    }
+
+    /// Of each message, in order.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[Header<'a>]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.all[start..*end])
     }
 }
 
@@ -66,7 +92,7 @@ impl<'a> Record<'a> {
         timestamp_ms: i64,
         key: Option<&'a [u8]>,
         payload: Option<&'a [u8]>,
-        headers: &'a [(&'a str, &'a [u8])],
+        headers: &'a [Header<'a>],
     ) -> Self {
         Self {
             topic,
@@ -75,7 +101,7 @@ impl<'a> Record<'a> {
             timestamp_ms,
             key,
             payload,
-            headers: HeadersOf::Given(headers),
+            headers,
             read_from: ReadFrom::Other,
         }
     }
@@ -111,7 +137,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    pub(crate) fn of(message: &'a BorrowedMessage<'_>) -> Self {
+    pub(crate) fn of(message: &'a BorrowedMessage<'_>, headers: &'a [Header<'a>]) -> Self {
         Self {
             topic: message.topic(),
             partition: message.partition(),
@@ -119,7 +145,7 @@ impl<'a> Record<'a> {
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
             key: message.key(),
             payload: message.payload(),
-            headers: HeadersOf::Client(message.headers()),
+            headers,
             read_from: ReadFrom::Other,
         }
     }
@@ -146,15 +172,8 @@ impl<'a> Record<'a> {
     }
 
     /// All headers in order; `None` is a null value.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
-        let (client, given) = match self.headers {
-            HeadersOf::Client(headers) => (headers, &[][..]),
-            HeadersOf::Given(headers) => (None, headers),
-        };
-        let client = client
-            .into_iter()
-            .flat_map(|headers| headers.iter().map(|header| (header.key, header.value)));
-        client.chain(given.iter().map(|(key, value)| (*key, Some(*value))))
+    pub fn headers(&self) -> impl Iterator<Item = Header<'a>> {
+        self.headers.iter().copied()
     }
 
     /// The raw record this one was made from: its `ef.raw` header, or, only in the raw topic, itself. `None` when the header is unreadable,

@@ -131,8 +131,10 @@ mod tests {
             (&["4294967296"], Some("not a count")),
         ];
         for (counts, expected) in cases {
-            let counts_of = counts.iter().map(|count| (REPLAY_COUNT, count.as_bytes()));
-            let headers: Vec<_> = std::iter::once((RAW, &b"1:2"[..]))
+            let counts_of = counts
+                .iter()
+                .map(|count| (REPLAY_COUNT, Some(count.as_bytes())));
+            let headers: Vec<_> = std::iter::once((RAW, Some(&b"1:2"[..])))
                 .chain(counts_of)
                 .collect();
             let record = Record::new("t", 0, 0, 0, None, None, &headers);
@@ -163,7 +165,7 @@ mod tests {
                 0,
                 None,
                 None,
-                &[(RAW, b"1:2"), (REPLAY_COUNT, b"1")]
+                &[(RAW, Some(b"1:2")), (REPLAY_COUNT, Some(b"1"))]
             )
             .as_replay(0)
             .refused()
@@ -174,7 +176,11 @@ mod tests {
     #[test]
     fn only_a_record_of_the_raw_topic_stands_for_itself() {
         let id = "pWt5kqO-QF6tq_Yk0xyzAA";
-        for headers in [&[][..], &[(RAW, &b"here"[..])], &[(RAW, &b"3:4:"[..])]] {
+        for headers in [
+            &[][..],
+            &[(RAW, Some(&b"here"[..]))],
+            &[(RAW, Some(&b"3:4:"[..]))],
+        ] {
             let record = Record::new("t", 3, 4, 0, None, None, headers);
             for record in [record, record.as_replay(5)] {
                 let refused = record.refused().map(|refused| refused.code);
@@ -185,7 +191,7 @@ mod tests {
         let raw = Record::new("t", 3, 4, 0, None, None, &[]).as_raw(Some(id));
         assert_eq!(raw.refused(), None);
         assert_eq!(raw.raw().unwrap().to_string(), format!("3:4:{id}"));
-        let made = [(RAW, &b"7:8"[..])];
+        let made = [(RAW, Some(&b"7:8"[..]))];
         let made = Record::new("t", 3, 4, 0, None, None, &made);
         assert_eq!(made.raw().unwrap().to_string(), "7:8");
     }

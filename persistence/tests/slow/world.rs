@@ -5,7 +5,7 @@ use contracts::avro::framing;
 use contracts::event::{Catalog, Envelope};
 use persistence::handler::Persistence;
 use persistence::writer::Writer;
-use runtime::consumer::{Handler, Outcome, Record, StageError};
+use runtime::consumer::{Handler, Header, Outcome, Record, StageError};
 use runtime::health::Health;
 use runtime::registry::{Registry, RegistryArgs};
 use sandbox::broker::EmbeddedBroker;
@@ -83,9 +83,14 @@ pub(crate) async fn handle(
         let raws: Vec<String> = (0..values.len())
             .map(|offset| format!("3:{offset}"))
             .collect();
-        let headers: Vec<[(&str, &[u8]); 2]> = raws
+        let headers: Vec<[Header<'_>; 2]> = raws
             .iter()
-            .map(|raw| [("ef.source", &b"s"[..]), ("ef.raw", raw.as_bytes())])
+            .map(|raw| {
+                [
+                    ("ef.source", Some(&b"s"[..])),
+                    ("ef.raw", Some(raw.as_bytes())),
+                ]
+            })
             .collect();
         let records: Vec<Record<'_>> = values
             .iter()

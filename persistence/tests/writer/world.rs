@@ -5,7 +5,7 @@ use contracts::avro::datum::Decoder;
 use contracts::event::{Catalog, Envelope};
 use contracts::kafka::headers::SignedBody;
 use persistence::writer::{BatchRow, Writer};
-use runtime::consumer::{Assigned, Record, StageError};
+use runtime::consumer::{Assigned, Header, Record, StageError};
 use runtime::health::Health;
 use sandbox::broker::EmbeddedBroker;
 use sandbox::harness::{database, wait_for};
@@ -232,7 +232,7 @@ impl Member {
             .iter()
             .map(|delivery| delivery.received_at.to_string())
             .collect();
-        let headers: Vec<[(&str, &[u8]); 7]> = batch
+        let headers: Vec<[Header<'_>; 7]> = batch
             .iter()
             .zip(&received)
             .map(|(delivery, received)| {
@@ -243,18 +243,18 @@ impl Member {
                     "x-other"
                 };
                 [
-                    ("ef.source", &b"acme"[..]),
-                    ("ef.raw", delivery.raw.as_bytes()),
-                    ("ef.received_at", received.as_bytes()),
-                    ("traceparent", trace),
-                    (last, b"ann"),
+                    ("ef.source", Some(&b"acme"[..])),
+                    ("ef.raw", Some(delivery.raw.as_bytes())),
+                    ("ef.received_at", Some(received.as_bytes())),
+                    ("traceparent", Some(trace)),
+                    (last, Some(b"ann")),
                     match &delivery.contract {
-                        Some((label, _)) => ("ef.contract", label.as_bytes()),
-                        None => ("x-other", b""),
+                        Some((label, _)) => ("ef.contract", Some(label.as_bytes())),
+                        None => ("x-other", Some(b"")),
                     },
                     match &delivery.signed_body {
-                        Some(body) => ("ef.signed_body", body.as_bytes()),
-                        None => ("x-other", b""),
+                        Some(body) => ("ef.signed_body", Some(body.as_bytes())),
+                        None => ("x-other", Some(b"")),
                     },
                 ]
             })

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use contracts::RejectionCode;
 use recovery::index::Index;
 use recovery::{Context, PipelineArgs, SCHEMA};
-use runtime::consumer::{Handler as _, Record, StageError};
+use runtime::consumer::{Handler as _, Header, Record, StageError};
 use runtime::kafka::KafkaArgs;
 use sandbox::harness::database;
 use sqlx::PgPool;
@@ -173,12 +173,12 @@ impl Made {
 
 /// Hands a batch to the index as the consumer loop does: on a thread that may block.
 pub fn take(index: &mut Index, batch: &[Made]) -> Result<(), StageError> {
-    let headers: Vec<Vec<(&str, &[u8])>> = batch
+    let headers: Vec<Vec<Header<'_>>> = batch
         .iter()
         .map(|made| {
             made.headers
                 .iter()
-                .map(|(name, value)| (name.as_str(), value.as_slice()))
+                .map(|(name, value)| (name.as_str(), Some(value.as_slice())))
                 .collect()
         })
         .collect();

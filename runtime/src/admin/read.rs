@@ -2,6 +2,7 @@
 
 use super::{AdminConsumer, DEADLINE, connect, inspector, inspector_config, partitions};
 use crate::kafka::KafkaArgs;
+use crate::record::{Record, headers_of};
 use contracts::kafka::headers::{RAW, RawCoordinates};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -27,7 +28,7 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
-    fn of(record: &crate::record::Record<'_>) -> Self {
+    fn of(record: &Record<'_>) -> Self {
         Self {
             partition: record.partition,
             offset: record.offset,
@@ -173,7 +174,8 @@ impl Tail {
                 Err(error) if is_connectivity(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let record = crate::record::Record::of(&message);
+            let headers: Vec<_> = headers_of(&message).collect();
+            let record = Record::of(&message, &headers);
             self.next.insert(record.partition, record.offset + 1);
             if ends
                 .get(&record.partition)
@@ -239,7 +241,8 @@ pub fn read_range(
             Some(Err(error)) if is_connectivity(&error) => continue,
             Some(Err(error)) => return Err(error.into()),
         };
-        let record = crate::record::Record::of(&message);
+        let headers: Vec<_> = headers_of(&message).collect();
+        let record = Record::of(&message, &headers);
         if record.offset >= end {
             return Ok((records, end));
         }
@@ -304,7 +307,8 @@ pub fn read_at(
             match consumer.poll(Duration::from_millis(100)) {
                 None => {}
                 Some(Ok(message)) => {
-                    let record = crate::record::Record::of(&message);
+                    let headers: Vec<_> = headers_of(&message).collect();
+                    let record = Record::of(&message, &headers);
                     next = Some(record.offset + 1);
                     last = Some(OwnedRecord::of(&record));
                 }

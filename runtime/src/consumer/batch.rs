@@ -5,6 +5,7 @@ use super::incarnation::commit_note;
 use crate::admin::TopicIds;
 use crate::clock::now_micros;
 use crate::metrics as names;
+use crate::record::MessageHeaders;
 use crate::replay::Retry;
 use rdkafka::Message;
 use rdkafka::error::KafkaResult;
@@ -43,9 +44,15 @@ impl<'c> Batch<'c> {
         &self.messages
     }
 
+    /// Their headers, for [`records`](Self::records).
+    pub(super) fn headers(&self) -> MessageHeaders<'_> {
+        MessageHeaders::of(&self.messages)
+    }
+
     /// The records, those of the retry topic as replays, those of the raw topic as raw records.
     pub(super) fn records<'b>(
         &'b self,
+        headers: &'b MessageHeaders<'b>,
         retry: Option<&Retry>,
         raw_topic: Option<&str>,
         ids: &'b TopicIds,
@@ -53,15 +60,19 @@ impl<'c> Batch<'c> {
         let raw_id = raw_topic
             .and_then(|topic| ids.get(topic))
             .map(String::as_str);
-        let record = |message| {
-            let record = Record::of(message);
+        let record = |(message, headers)| {
+            let record = Record::of(message, headers);
             match retry {
                 Some(retry) if retry.topic == record.topic => record.as_replay(retry.max_replays),
                 Some(_) | None if raw_topic == Some(record.topic) => record.as_raw(raw_id),
                 Some(_) | None => record,
             }
         };
-        self.messages.iter().map(record).collect()
+        self.messages
+            .iter()
+            .zip(headers.each())
+            .map(record)
+            .collect()
     }
 
     pub(super) fn held(&self, records: &[Record<'_>]) -> Held {

@@ -162,9 +162,9 @@ impl<H: Handler> Loop<'_, H> {
 
     /// Brings every record of the batch to its outcome, acknowledged.
     fn settle(&mut self, batch: &Batch<'_>, summary: &mut StageSummary) -> Result<(), Interrupted> {
-        // The records borrow them, and the ids of an assignment stay while a batch of it is in hand.
-        let ids = self.incarnations.ids().clone();
-        let records = batch.records(self.retry, self.raw_topic, &ids);
+        // The records borrow both, and the ids of an assignment stay while a batch of it is in hand.
+        let (headers, ids) = (batch.headers(), self.incarnations.ids().clone());
+        let records = batch.records(&headers, self.retry, self.raw_topic, &ids);
         let held = batch.held(&records);
         held.report_lag(self.stage);
         self.count_consumed(records.len());
