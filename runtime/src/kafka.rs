@@ -214,8 +214,9 @@ impl KafkaArgs {
             .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
-            // Also how often a client asks for the new leader of a partition: what waits for one waits this much longer.
-            .set("retry.backoff.max.ms", "250")
+            // How often a client asks for the new leader of a partition: what waits for one waits this much longer.
+            .set("retry.backoff.max.ms", "100")
+            .set("topic.metadata.refresh.fast.interval.ms", "50")
             .set(
                 "security.protocol",
                 match self.kafka_security {
