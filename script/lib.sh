@@ -71,6 +71,32 @@ has_java() {
     [ "${version:-0}" -ge 17 ]
 }
 
+# Notes what infra/kafka/local/kafka needs.
+need_kafka() {
+    local java
+    java=$(apt-cache search --names-only '^openjdk-(17|21|25)-jre-headless$' 2>/dev/null | cut -d' ' -f1 | sort | head -1) || true
+    need "${java:-default-jre-headless}" "a real Apache Kafka" has_java
+    need maven "to fetch Apache Kafka" command -v mvn
+}
+
+# own_tmpdir NAME: a TMPDIR of this script's own, so that brokers that were interrupted are found and ended with it. Shared like /tmp: as root,
+# PostgreSQL runs as another user.
+own_tmpdir() {
+    TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/eventflow-$1.XXXXXX")
+    export TMPDIR
+    chmod 1777 "$TMPDIR"
+    trap end_tmpdir EXIT
+    trap 'exit 130' INT TERM
+}
+# shellcheck disable=SC2317
+end_tmpdir() {
+    local pid
+    for pid in "$TMPDIR"/*/pid; do
+        [ ! -e "$pid" ] || infra/kafka/local/kafka stop --kill --dir "${pid%/pid}" || true
+    done
+    rm -rf "$TMPDIR"
+}
+
 # pytool NAME VERSION [MORE...]: a tool from PyPI, in an environment of its own under the user's cache; sets `tool_bin` to where its commands are.
 pytool() {
     local name=$1 version=$2

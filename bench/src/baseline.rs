@@ -1,9 +1,9 @@
 //! What EventFlow is held against: the least that could do the same job.
 
+use crate::brokers::all_topics;
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::routing::post;
-use contracts::kafka::topics;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -19,16 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The embedded broker; prints its address, and ends when its standard input does.
 pub(crate) fn broker(partitions: i32) -> anyhow::Result<()> {
-    let retry = ["eventflow-validator", "eventflow-persistence"].map(topics::retry);
-    let live = [
-        (topics::RAW, partitions),
-        (topics::VALIDATED, partitions),
-        (topics::DLQ, 3),
-        ("copy", partitions),
-    ];
-    let topics: Vec<_> = live
-        .into_iter()
-        .chain(retry.iter().map(|topic| (topic.as_str(), 3)))
+    let all = all_topics(partitions);
+    let topics: Vec<_> = all
+        .iter()
+        .map(|(name, partitions)| (name.as_str(), *partitions))
         .collect();
     let broker = EmbeddedBroker::start(&topics)?;
     writeln!(std::io::stdout(), "{}", broker.kafka().kafka_brokers)?;

@@ -1,5 +1,6 @@
 //! Processes under measurement: started, watched, charged for the CPU they used, and gone when dropped.
 
+use crate::figures::{Stat, resident};
 use anyhow::Context;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -8,8 +9,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// Linux counts CPU time in these (`getconf CLK_TCK`).
-const TICK: Duration = Duration::from_millis(10);
+/// The secret requests are signed with here; roles find it in [`SECRET_NAME`].
+pub(crate) const SECRET: &str = "bench-secret";
+/// An environment variable.
+pub(crate) const SECRET_NAME: &str = "EVENTFLOW_BENCH_SECRET";
+/// Longest orderly end of a process.
+const END: Duration = Duration::from_secs(20);
 
 /// A running process.
 pub(crate) struct Process {
@@ -39,7 +44,12 @@ impl Process {
         Self::start(name, std::env::current_exe()?, &with_part)
     }
 
-    fn start(name: &'static str, program: PathBuf, arguments: &[String]) -> anyhow::Result<Self> {
+    /// Any other program.
+    pub(crate) fn start(
+        name: &'static str,
+        program: PathBuf,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
         let address = free_address()?;
         let arguments = arguments
             .iter()
@@ -48,6 +58,7 @@ impl Process {
         command
             .args(arguments)
             .env("EVENTFLOW_LOG", "error,librdkafka=off")
+            .env(SECRET_NAME, SECRET)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         Ok(Self {
@@ -111,18 +122,41 @@ impl Process {
 
     /// Resident memory in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
+        resident(&std::fs::read_to_string(format!(
+            "/proc/{}/status",
+            self.child.id()
+        ))?)
+    }
+
+    /// Asks it to end, so that a consumer leaves its group at once. Whether it has ended in time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "polls for the end of a process, with a deadline"
+    )]
+    fn end(&mut self) -> bool {
+        let asked = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .stderr(Stdio::null())
+            .status();
+        let deadline = Instant::now() + END;
+        while asked.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                ended => return matches!(ended, Ok(Some(_))),
+            }
+        }
+        false
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // Already gone is as good.
+        if matches!(self.child.try_wait(), Ok(Some(_))) || self.end() {
+            return;
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -142,42 +176,29 @@ pub(crate) fn free_address() -> anyhow::Result<String> {
 
 /// CPU time of a process, without its children.
 pub(crate) fn cpu_of(pid: u32) -> anyhow::Result<Duration> {
-    let fields = stat(pid)?;
-    let ticks: u32 = fields.get(11).context("utime")?.parse::<u32>()?
-        + fields.get(12).context("stime")?.parse::<u32>()?;
-    Ok(TICK * ticks)
+    Ok(stat(pid)?.used)
 }
 
 /// CPU time of all of a PostgreSQL server's processes, given one backend of it.
 pub(crate) fn cpu_of_server(backend: u32) -> anyhow::Result<Duration> {
-    let parent = |pid: u32| {
-        stat(pid)
-            .ok()
-            .and_then(|fields| fields.get(1)?.parse::<u32>().ok())
-    };
-    let postmaster = parent(backend).context("the backend has ended")?;
-    let reaped = stat(postmaster)?;
-    let reaped: u32 = reaped.get(13).context("cutime")?.parse::<u32>()?
-        + reaped.get(14).context("cstime")?.parse::<u32>()?;
-    let mut total = TICK * reaped + cpu_of(postmaster)?;
+    let postmaster = stat(backend).context("the backend has ended")?.parent;
+    let own = stat(postmaster)?;
+    let mut total = own.children + own.used;
     for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if parent(pid) == Some(postmaster) {
-            total += cpu_of(pid).unwrap_or_default();
+        // It may end while it is looked at.
+        if let Ok(child) = stat(pid)
+            && child.parent == postmaster
+        {
+            total += child.used;
         }
     }
     Ok(total)
 }
 
-/// The fields of `/proc/PID/stat` from the state on, which is field 3 of proc(5) and number 0 here.
-fn stat(pid: u32) -> anyhow::Result<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, after_name) = text.rsplit_once(") ").context("unreadable stat")?;
-    Ok(after_name.split(' ').map(str::to_owned).collect())
+fn stat(pid: u32) -> anyhow::Result<Stat> {
+    Stat::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?)
 }

@@ -1,29 +1,8 @@
-//! What is printed: one line a figure, ours, the baseline, the ratio.
+//! What is printed: one line a figure, ours, the baseline, the ratio; and at the end, which goals are met.
 
+use crate::figures::{Goal, Run};
 use std::io::Write as _;
-use std::time::Duration;
-
-/// One measured run: how many events in how long, and the CPU each process used meanwhile.
-#[derive(Debug, Clone)]
-pub(crate) struct Run {
-    pub(crate) events: u64,
-    pub(crate) took: Duration,
-    pub(crate) cpu: Vec<(&'static str, Duration)>,
-}
-
-impl Run {
-    /// Events a second.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    pub(crate) fn rate(&self) -> f64 {
-        self.events as f64 / self.took.as_secs_f64()
-    }
-}
-
-/// The run in the middle by rate.
-pub(crate) fn median(mut runs: Vec<Run>) -> Run {
-    runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
-    runs.swap_remove(runs.len() / 2)
-}
+use std::sync::Mutex;
 
 pub(crate) fn print(line: &str) {
     // A closed terminal is no reason to stop measuring.
@@ -31,7 +10,7 @@ pub(crate) fn print(line: &str) {
 }
 
 /// What the figures were measured on.
-pub(crate) fn machine() {
+pub(crate) fn machine(brokers: &str) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -43,10 +22,11 @@ pub(crate) fn machine() {
         "{model}, {cores} cores for everything, load generator included; load before: {}",
         load.split(' ').next().unwrap_or("?")
     ));
+    print(brokers);
     print("rates are medians; CPU is microseconds per event (user and system) of that process\n");
 }
 
-/// Ours against a baseline, with the goal for what the goal is about.
+/// Ours against a baseline.
 pub(crate) fn compare(what: &str, unit: &str, ours: &Run, baseline: (&str, &Run)) {
     let (name, base) = baseline;
     print(&format!(
@@ -59,15 +39,89 @@ pub(crate) fn compare(what: &str, unit: &str, ours: &Run, baseline: (&str, &Run)
     ));
 }
 
-/// CPU an event, by process.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+/// CPU an event, by process, and in all.
 pub(crate) fn cpu(run: &Run) -> String {
     let mut text = String::from("CPU us/event:");
-    for (name, used) in &run.cpu {
-        text.push_str(&format!(
-            " {name} {:.2}",
-            used.as_secs_f64() * 1e6 / run.events as f64
-        ));
+    for (name, cost) in run.costs() {
+        text.push_str(&format!(" {name} {cost:.2}"));
+    }
+    if run.cpu.len() > 1 {
+        text.push_str(&format!(" = {:.2} in all", run.cost()));
     }
     text
+}
+
+/// What was measured of what has a goal.
+#[derive(Debug, Default)]
+pub(crate) struct Goals(Mutex<Vec<(String, Goal, f64)>>);
+
+impl Goals {
+    /// A figure and its goal; `what` has the unit.
+    pub(crate) fn note(&self, what: impl Into<String>, goal: Goal, figure: f64) {
+        let mut all = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.push((what.into(), goal, figure));
+    }
+
+    /// Every goal of this run, met or not. Nothing is printed where none was measured.
+    pub(crate) fn print(&self) {
+        let all = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if all.is_empty() {
+            return;
+        }
+        print("goals");
+        for (what, goal, figure) in all.iter() {
+            print(&verdict(what, *goal, *figure));
+        }
+    }
+}
+
+fn verdict(what: &str, goal: Goal, figure: f64) -> String {
+    let (side, bound) = match goal {
+        Goal::AtLeast(bound) => (">=", bound),
+        Goal::Below(bound) => ("< ", bound),
+    };
+    let met = if goal.met(figure) { "met" } else { "NOT MET" };
+    format!(
+        "  {met:<7} {:>9} {side} {:<8} {what}",
+        short(figure),
+        short(bound)
+    )
+}
+
+/// Three digits at least, and no more than the figure has to say.
+fn short(figure: f64) -> String {
+    if figure.abs() >= 100.0 {
+        format!("{figure:.0}")
+    } else {
+        format!("{figure:.2}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_met_or_not_and_says_by_how_much() {
+        let line = verdict("edge, POST/s", Goal::AtLeast(65_000.0), 64_999.0);
+        assert_eq!(line, "  NOT MET     64999 >= 65000    edge, POST/s");
+        let line = verdict("p50, ms", Goal::Below(15.0), 13.4);
+        assert_eq!(line, "  met         13.40 <  15.00    p50, ms");
+    }
+
+    #[test]
+    fn goals_are_kept_in_order() {
+        let goals = Goals::default();
+        goals.note("first", Goal::AtLeast(1.0), 2.0);
+        goals.note("second", Goal::Below(1.0), 2.0);
+        let kept = goals.0.lock().unwrap();
+        let names: Vec<_> = kept.iter().map(|(what, ..)| what.as_str()).collect();
+        assert_eq!(names, ["first", "second"]);
+    }
 }

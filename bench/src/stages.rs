@@ -1,36 +1,41 @@
 //! One stage alone, reading a full topic.
 
-use crate::process::{Process, cpu_of_server};
-use crate::report::{Run, compare, median};
-use crate::world::{World, until};
+use crate::bench::Bench;
+use crate::brokers::COPY;
+use crate::figures::{Cpu, Goal, Run, median, spent};
+use crate::pipeline::{Database, durable_postgres};
+use crate::process::Process;
+use crate::report::compare;
+use crate::world::{Look, World, until};
 use contracts::kafka::topics;
-use sandbox::postgres::PrivatePostgres;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use std::time::Instant;
 
 /// The validator against a copy that checks nothing.
-pub(crate) async fn validator(runs: usize, events: u64) -> anyhow::Result<()> {
+pub(crate) async fn validator(bench: &Bench) -> anyhow::Result<()> {
     let (mut ours, mut base) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        let world = World::start(16).await?;
-        world.fill(events).await?;
+    for _ in 0..bench.runs {
+        let world = World::start(bench, 16).await?;
+        let events = world.fill(bench.events).await?;
         let validator = world.validator()?;
         ours.push(drain(&world, topics::VALIDATED, events, &validator).await?);
         drop(validator);
         let arguments = [
-            format!("--brokers={}", world.kafka.kafka_brokers),
+            format!("--brokers={}", world.brokers()),
             format!("--from={}", topics::RAW),
-            "--to=copy".to_owned(),
+            format!("--to={COPY}"),
         ];
         let copy = Process::part("copy", &arguments)?;
-        base.push(drain(&world, "copy", events, &copy).await?);
+        base.push(drain(&world, COPY, events, &copy).await?);
     }
+    let (ours, base) = (median(ours), median(base));
     compare(
-        "validator, from a full topic (goal 350000 event/s)",
+        "validator, from a full topic",
         "event/s",
-        &median(ours),
-        ("bare copy", &median(base)),
+        &ours,
+        ("bare copy", &base),
     );
+    bench.note_ratio("validator, of the bare copy", 0.9, &ours, &base);
     Ok(())
 }
 
@@ -41,17 +46,31 @@ pub(crate) async fn drain(
     events: u64,
     stage: &Process,
 ) -> anyhow::Result<Run> {
-    let sample = || Ok([stage.cpu()?, world.broker.cpu()?]);
-    let ((first, began, before), (last, ended, after)) =
-        until(events, async || world.count_kept(topic).await, sample).await?;
-    Ok(Run {
-        events: last - first,
-        took: ended - began,
-        cpu: vec![
-            (stage.name, after[0] - before[0]),
-            (world.broker.name, after[1] - before[1]),
-        ],
-    })
+    let used = || charged(world, &[stage]);
+    let looks = until(events, async || world.count(topic).await, used).await?;
+    if world.cluster.is_embedded() {
+        world.ensure_kept(topic).await?;
+    }
+    Ok(between(&looks))
+}
+
+/// CPU time of processes, and of the brokers.
+pub(crate) fn charged(world: &World, processes: &[&Process]) -> anyhow::Result<Cpu> {
+    let mut cpu = Cpu::new();
+    for process in processes {
+        cpu.push((process.name, process.cpu()?));
+    }
+    cpu.push((world.cluster.name(), world.cluster.cpu()?));
+    Ok(cpu)
+}
+
+/// What was done between two looks.
+pub(crate) fn between((first, last): &(Look<Cpu>, Look<Cpu>)) -> Run {
+    Run {
+        events: last.0 - first.0,
+        took: last.1 - first.1,
+        cpu: spent(&first.2, &last.2),
+    }
 }
 
 /// Columns of `events` that are given, in order.
@@ -59,60 +78,52 @@ const COLUMNS: &str = "source, event_id, event_type, contract, entity_key, occur
                        payload, content_hash, schema_id, secret_id, trace_id, raw_partition, raw_offset";
 
 /// Persistence against one COPY of the same rows into a table with the same indexes and constraints.
-pub(crate) async fn persistence(runs: usize, events: u64) -> anyhow::Result<()> {
+pub(crate) async fn persistence(bench: &Bench) -> anyhow::Result<()> {
     let (mut ours, mut base) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        let world = World::start(16).await?;
-        world.fill(events).await?;
+    for _ in 0..bench.runs {
+        let world = World::start(bench, 16).await?;
+        let events = world.fill(bench.events).await?;
         let validator = world.validator()?;
         drain(&world, topics::VALIDATED, events, &validator).await?;
         drop(validator);
-        let cluster = tokio::task::spawn_blocking(|| PrivatePostgres::start(true)).await??;
-        let mut database = PgConnection::connect(&cluster.url()).await?;
-        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
-            .fetch_one(&mut database)
-            .await?;
-        let backend = u32::try_from(backend)?;
+        let cluster = durable_postgres().await?;
+        let mut database = Database::connect(&cluster.url()).await?;
+        let server = Database::connect(&cluster.url()).await?;
         let stage = world.persistence(&cluster.url())?;
-        let count = async || {
-            let exists: bool = sqlx::query_scalar(
-                "SELECT to_regclass('persistence.consumer_offsets') IS NOT NULL",
-            )
-            .fetch_one(&mut database)
-            .await?;
-            if !exists {
-                return Ok(0);
-            }
-            let stored = "SELECT coalesce(sum(stored + duplicate), 0)::bigint FROM persistence.consumer_offsets";
-            Ok(u64::try_from(
-                sqlx::query_scalar::<_, i64>(stored)
-                    .fetch_one(&mut database)
-                    .await?,
-            )?)
+        let used = || {
+            Ok(vec![
+                (stage.name, stage.cpu()?),
+                ("postgresql", server.cpu()?),
+            ])
         };
-        let sample = || Ok([stage.cpu()?, cpu_of_server(backend)?]);
-        let ((first, began, before), (last, ended, after)) = until(events, count, sample).await?;
-        ours.push(Run {
-            events: last - first,
-            took: ended - began,
-            cpu: vec![
-                (stage.name, after[0] - before[0]),
-                ("postgresql", after[1] - before[1]),
-            ],
-        });
+        let looks = until(events, async || database.settled().await, used).await?;
+        ours.push(between(&looks));
         drop(stage);
-        base.push(copy_in(&mut database, backend).await?);
+        base.push(copy_in(&mut database.connection, &server).await?);
     }
+    let (ours, base) = (median(ours), median(base));
     compare(
-        "persistence, from a full topic (goal 0.80)",
+        "persistence, from a full topic",
         "row/s",
-        &median(ours),
-        ("one COPY of the same rows", &median(base)),
+        &ours,
+        ("one COPY of the same rows", &base),
     );
+    bench.note_ratio("persistence, of one COPY", 0.8, &ours, &base);
+    let postgresql = ours
+        .costs()
+        .into_iter()
+        .find(|(name, _)| *name == "postgresql");
+    if let Some((_, cost)) = postgresql {
+        bench.goals.note(
+            "persistence, PostgreSQL's CPU us/row",
+            Goal::Below(8.0),
+            cost,
+        );
+    }
     Ok(())
 }
 
-async fn copy_in(database: &mut PgConnection, backend: u32) -> anyhow::Result<Run> {
+async fn copy_in(database: &mut PgConnection, server: &Database) -> anyhow::Result<Run> {
     sqlx::raw_sql(
         "CREATE TABLE persistence.copied (LIKE persistence.events INCLUDING ALL); CHECKPOINT",
     )
@@ -127,7 +138,7 @@ async fn copy_in(database: &mut PgConnection, backend: u32) -> anyhow::Result<Ru
             rows.extend_from_slice(&chunk);
         }
     }
-    let before = cpu_of_server(backend)?;
+    let before = server.cpu()?;
     let began = Instant::now();
     let mut sink = database
         .copy_in_raw(&format!("COPY persistence.copied ({COLUMNS}) FROM STDIN"))
@@ -140,6 +151,6 @@ async fn copy_in(database: &mut PgConnection, backend: u32) -> anyhow::Result<Ru
     Ok(Run {
         events,
         took,
-        cpu: vec![("postgresql", cpu_of_server(backend)? - before)],
+        cpu: vec![("postgresql", server.cpu()? - before)],
     })
 }

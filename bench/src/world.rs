@@ -1,63 +1,79 @@
-//! The broker, the registry, and the flags every role needs to find them.
+//! The brokers, the registry, and the flags every role needs to find them.
 
-use crate::process::{Process, free_address};
+use crate::bench::Bench;
+use crate::brokers::{Cluster, VALIDATORS};
+use crate::process::{Process, SECRET, free_address};
 use contracts::kafka::topics;
-use runtime::kafka::KafkaArgs;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::admin::Inspector;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The secret requests are signed with here.
-const SECRET: &str = "bench-secret";
+/// Longest answer of a broker about its topics.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Between two looks at how far a stage is.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the roles live in.
 pub(crate) struct World {
-    pub(crate) broker: Process,
-    pub(crate) kafka: KafkaArgs,
+    pub(crate) cluster: Cluster,
+    inspector: Arc<Inspector>,
     registry: Process,
 }
 
 impl World {
-    pub(crate) async fn start(partitions: i32) -> anyhow::Result<Self> {
-        Self::with_contracts(partitions, &[]).await
+    pub(crate) async fn start(bench: &Bench, partitions: i32) -> anyhow::Result<Self> {
+        Self::with_contracts(bench, partitions, &[]).await
     }
 
     /// `contracts` are the registry's flags.
     pub(crate) async fn with_contracts(
+        bench: &Bench,
         partitions: i32,
         contracts: &[String],
     ) -> anyhow::Result<Self> {
-        let mut broker = Process::part("broker", &[format!("--partitions={partitions}")])?;
-        let kafka = KafkaArgs::plaintext(&broker.first_line()?);
+        let cluster = bench.brokers.fresh(partitions).await?;
+        let inspector = Arc::new(Inspector::new(&cluster.kafka, DEADLINE)?);
         let listen = ["--listen={address}".to_owned()];
         let mut registry = Process::role("registry", &[&listen, contracts].concat())?;
         registry.until_ready().await?;
         Ok(Self {
-            broker,
-            kafka,
+            cluster,
+            inspector,
             registry,
         })
     }
 
-    /// Flags of a role: the broker, its operations endpoints, and those given.
+    /// `host:port` of the brokers.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.cluster.kafka.kafka_brokers
+    }
+
+    /// Flags of a role: the brokers, its operations endpoints, and those given.
     pub(crate) fn flags(&self, more: &[String]) -> Vec<String> {
         let mut flags = vec![
-            format!("--kafka-brokers={}", self.kafka.kafka_brokers),
+            format!("--kafka-brokers={}", self.brokers()),
             "--kafka-config=session.timeout.ms=6000".to_owned(),
-            "--kafka-config=fetch.wait.max.ms=5".to_owned(),
             "--ops-listen={address}".to_owned(),
         ];
+        if self.cluster.is_embedded() {
+            // A real broker answers as soon as there is a record; this one when the wait is over.
+            flags.push("--kafka-config=fetch.wait.max.ms=5".to_owned());
+        }
         flags.extend_from_slice(more);
         flags
     }
 
     /// A producer that is ready, and its address for webhooks.
-    pub(crate) async fn producer(&self, more: &[&str]) -> anyhow::Result<(Process, String)> {
+    pub(crate) async fn producer(&self, more: &[String]) -> anyhow::Result<(Process, String)> {
         let listen = free_address()?;
-        let mut flags = self.flags(&[
+        let own = [
             format!("--listen={listen}"),
             format!("--webhook-signing-secret={SECRET}"),
-        ]);
-        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-        let mut producer = Process::role("producer", &flags)?;
+        ];
+        let mut producer = Process::role("producer", &self.flags(&[&own, more].concat()))?;
         producer.until_ready().await?;
         Ok((producer, listen))
     }
@@ -93,56 +109,110 @@ impl World {
 
     /// How many records were ever published to a topic.
     pub(crate) async fn count(&self, topic: &'static str) -> anyhow::Result<u64> {
-        let kafka = self.kafka.clone();
-        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic))
-            .await??;
-        Ok(u64::try_from(
-            marks.iter().map(|(_, _, high)| high).sum::<i64>(),
-        )?)
+        let inspector = Arc::clone(&self.inspector);
+        let ends = tokio::task::spawn_blocking(move || inspector.ends(topic)).await??;
+        Ok(u64::try_from(ends.values().sum::<i64>())?)
     }
 
-    /// As [`count`](Self::count), of a topic that still has all of them: the embedded broker keeps 5 MiB a partition.
-    pub(crate) async fn count_kept(&self, topic: &'static str) -> anyhow::Result<u64> {
-        let kafka = self.kafka.clone();
-        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic))
-            .await??;
+    /// That a topic still has all its records: the embedded broker keeps 5 MiB a partition.
+    pub(crate) async fn ensure_kept(&self, topic: &'static str) -> anyhow::Result<()> {
+        let kafka = self.cluster.kafka.clone();
+        let marks = tokio::task::spawn_blocking(move || runtime::admin::watermarks(&kafka, topic));
         anyhow::ensure!(
-            marks.iter().all(|(_, low, _)| *low == 0),
-            "the embedded broker dropped records of {topic}: use fewer --events"
+            marks.await??.iter().all(|(_, low, _)| *low == 0),
+            "the embedded broker dropped records of {topic}: use fewer --events, or --kafka"
         );
-        Ok(u64::try_from(
-            marks.iter().map(|(_, _, high)| high).sum::<i64>(),
-        )?)
+        Ok(())
     }
 
-    /// Fills the raw topic through the producer, in requests of many events and after a long linger: large Kafka batches, as a backlog has them.
-    pub(crate) async fn fill(&self, events: u64) -> anyhow::Result<()> {
-        let (_producer, address) = self
-            .producer(&["--linger-ms=100", "--publish-deadline-ms=10000"])
-            .await?;
+    /// How far a group has committed to have read the raw topic.
+    pub(crate) fn read_by(&self, group: &str) -> anyhow::Result<Committed> {
+        Committed::new(self.brokers(), group, topics::RAW)
+    }
+
+    /// How far the validators have read the raw topic.
+    pub(crate) fn read_by_validators(&self) -> anyhow::Result<Committed> {
+        self.read_by(VALIDATORS)
+    }
+
+    /// Fills the raw topic through the producer, in requests of many events and after a long linger: large Kafka batches, as a backlog has
+    /// them. How many there are then.
+    pub(crate) async fn fill(&self, events: u64) -> anyhow::Result<u64> {
+        let patient = ["--linger-ms=100", "--publish-deadline-ms=10000"].map(str::to_owned);
+        let (_producer, address) = self.producer(&patient).await?;
         let requests = format!("--requests={}", events.div_ceil(500));
-        let load = load(
-            &address,
-            &[
-                "--max",
-                "--batch=500",
-                "--connections=64",
-                "--duration=120s",
-                &requests,
-            ],
-        )?;
-        tokio::task::spawn_blocking(move || load.output()).await??;
-        let published = self.count_kept(topics::RAW).await?;
+        let flags = [
+            "--max",
+            "--batch=500",
+            "--connections=32",
+            "--duration=600s",
+        ];
+        load(&address, &[&flags[..], &[&requests]].concat()).await?;
+        let published = self.count(topics::RAW).await?;
         anyhow::ensure!(
             published >= events,
             "only {published} of {events} events were published"
         );
-        Ok(())
+        if self.cluster.is_embedded() {
+            self.ensure_kept(topics::RAW).await?;
+        }
+        Ok(published)
     }
 }
 
-/// The load generator against a producer.
-pub(crate) fn load(address: &str, flags: &[&str]) -> anyhow::Result<Process> {
+/// What a group has committed to have read of a topic, by a client that is kept.
+#[derive(Clone)]
+pub(crate) struct Committed {
+    client: Arc<BaseConsumer>,
+    topic: &'static str,
+}
+
+impl Committed {
+    fn new(brokers: &str, group: &str, topic: &'static str) -> anyhow::Result<Self> {
+        let client = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .create()?;
+        Ok(Self {
+            client: Arc::new(client),
+            topic,
+        })
+    }
+
+    /// Records that were read, of all partitions.
+    pub(crate) async fn count(&self) -> anyhow::Result<u64> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.ask()).await?
+    }
+
+    fn ask(&self) -> anyhow::Result<u64> {
+        let metadata = self.client.fetch_metadata(Some(self.topic), DEADLINE)?;
+        let mut list = TopicPartitionList::new();
+        for topic in metadata.topics() {
+            for partition in topic.partitions() {
+                list.add_partition(self.topic, partition.id());
+            }
+        }
+        let answer = self.client.committed_offsets(list, DEADLINE)?;
+        let next = |offset: Offset| offset.to_raw().and_then(|next| u64::try_from(next).ok());
+        Ok(answer
+            .elements()
+            .iter()
+            .filter_map(|element| next(element.offset()))
+            .sum())
+    }
+}
+
+/// The load generator against a producer, until it ends; its report.
+pub(crate) async fn load(address: &str, flags: &[&str]) -> anyhow::Result<serde_json::Value> {
+    let generator = generator(address, flags)?;
+    let text = tokio::task::spawn_blocking(move || generator.output()).await??;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The load generator against a producer, running.
+pub(crate) fn generator(address: &str, flags: &[&str]) -> anyhow::Result<Process> {
     let mut arguments = vec![
         format!("--url=http://{address}/api/webhooks/payment-authorized"),
         format!("--secret={SECRET}"),
@@ -152,32 +222,68 @@ pub(crate) fn load(address: &str, flags: &[&str]) -> anyhow::Result<Process> {
     Process::role("load", &arguments)
 }
 
-/// Polls every few milliseconds until `count` reaches `target`; returns `seen` at the first and at the last record.
+/// One look at a stage: how far it was, when, and what else was `seen`.
+pub(crate) type Look<T> = (u64, Instant, T);
+
+/// Polls until `count` reaches `target`; the looks at the first and at the last record.
 pub(crate) async fn until<T>(
+    target: u64,
+    count: impl AsyncFnMut() -> anyhow::Result<u64>,
+    seen: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<(Look<T>, Look<T>)> {
+    from(1, target, count, seen).await
+}
+
+/// As [`until`], from the first look with at least `start`.
+pub(crate) async fn from<T>(
+    start: u64,
     target: u64,
     mut count: impl AsyncFnMut() -> anyhow::Result<u64>,
     mut seen: impl FnMut() -> anyhow::Result<T>,
-) -> anyhow::Result<((u64, Instant, T), (u64, Instant, T))> {
-    let deadline = Instant::now() + Duration::from_secs(180);
+) -> anyhow::Result<(Look<T>, Look<T>)> {
+    // A thousand a second is less than anything measured here does.
+    let allowed = Duration::from_secs(180 + target / 1000);
+    let deadline = Instant::now() + allowed;
     let mut first = None;
     loop {
         let now = count().await?;
-        let sample = (now, Instant::now(), seen()?);
+        let look = (now, Instant::now(), seen()?);
         if now >= target {
-            return Ok((
-                first.ok_or_else(|| {
-                    anyhow::anyhow!("done before the first sample: use more --events")
-                })?,
-                sample,
-            ));
+            let first = first
+                .ok_or_else(|| anyhow::anyhow!("done before the first look: use more --events"))?;
+            return Ok((first, look));
         }
-        if now > 0 && first.is_none() {
-            first = Some(sample);
+        if now >= start && first.is_none() {
+            first = Some(look);
         }
         anyhow::ensure!(
             Instant::now() < deadline,
-            "only {now} of {target} after 180 s"
+            "only {now} of {target} after {} s",
+            allowed.as_secs()
         );
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn it_is_measured_from_the_first_record_to_the_last() {
+        let count = Cell::new(0);
+        let next = async || {
+            count.set(count.get() + 40);
+            Ok(count.get() - 40)
+        };
+        let (first, last) = from(50, 150, next, || Ok(count.get())).await.unwrap();
+        assert_eq!((first.0, first.2), (80, 120));
+        assert_eq!((last.0, last.2), (160, 200));
+    }
+
+    #[tokio::test]
+    async fn what_is_over_at_once_is_not_measured() {
+        assert!(until(10, async || Ok(10), || Ok(())).await.is_err());
     }
 }
