@@ -7,7 +7,9 @@ use contracts::kafka::topics;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use runtime::kafka::KafkaArgs;
 use sandbox::harness::{RealCluster, RealKafka};
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Longest answer of a broker about its topics.
+pub(crate) const ANSWER: Duration = Duration::from_secs(15);
 /// Longest change of topics.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What a baseline writes.
@@ -212,5 +216,49 @@ impl Cluster {
             Broker::Embedded(broker) => broker.cpu(),
             Broker::Real(brokers) => brokers.cpu(),
         }
+    }
+}
+
+/// What a group has committed to have read of a topic, by a client that is kept.
+#[derive(Clone)]
+pub(crate) struct Committed {
+    client: Arc<BaseConsumer>,
+    topic: &'static str,
+}
+
+impl Committed {
+    pub(crate) fn new(brokers: &str, group: &str, topic: &'static str) -> anyhow::Result<Self> {
+        let client = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .create()?;
+        Ok(Self {
+            client: Arc::new(client),
+            topic,
+        })
+    }
+
+    /// Records that were read, of all partitions.
+    pub(crate) async fn count(&self) -> anyhow::Result<u64> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.ask()).await?
+    }
+
+    fn ask(&self) -> anyhow::Result<u64> {
+        let metadata = self.client.fetch_metadata(Some(self.topic), ANSWER)?;
+        let mut list = TopicPartitionList::new();
+        for topic in metadata.topics() {
+            for partition in topic.partitions() {
+                list.add_partition(self.topic, partition.id());
+            }
+        }
+        let answer = self.client.committed_offsets(list, ANSWER)?;
+        let next = |offset: Offset| offset.to_raw().and_then(|next| u64::try_from(next).ok());
+        Ok(answer
+            .elements()
+            .iter()
+            .filter_map(|element| next(element.offset()))
+            .sum())
     }
 }

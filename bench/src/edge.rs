@@ -62,6 +62,8 @@ pub(crate) async fn under_load(
     flags: &[&str],
     used: impl Fn() -> anyhow::Result<Cpu>,
 ) -> anyhow::Result<(Run, String)> {
+    // Connections are made, and the producer knows the brokers, before it counts.
+    load(address, &["--rate=1000", "--duration=1s"]).await?;
     let before = used()?;
     let duration = format!("--duration={}s", bench.seconds);
     let report = load(address, &[flags, &["--max", &duration]].concat()).await?;

@@ -1,18 +1,15 @@
 //! The brokers, the registry, and the flags every role needs to find them.
 
 use crate::bench::Bench;
-use crate::brokers::{Cluster, VALIDATORS};
+use crate::brokers::{ANSWER, Cluster, Committed, VALIDATORS, all_topics};
 use crate::process::{Process, SECRET, free_address};
 use contracts::kafka::topics;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use runtime::admin::Inspector;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest answer of a broker about its topics.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// Longest wait for the leaders of new topics.
+const SERVED: Duration = Duration::from_secs(60);
 /// Between two looks at how far a stage is.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -35,7 +32,10 @@ impl World {
         contracts: &[String],
     ) -> anyhow::Result<Self> {
         let cluster = bench.brokers.fresh(partitions).await?;
-        let inspector = Arc::new(Inspector::new(&cluster.kafka, DEADLINE)?);
+        let inspector = Arc::new(Inspector::new(&cluster.kafka, ANSWER)?);
+        for (topic, _) in all_topics(partitions) {
+            until_served(&inspector, topic).await?;
+        }
         let listen = ["--listen={address}".to_owned()];
         let mut registry = Process::role("registry", &[&listen, contracts].concat())?;
         registry.until_ready().await?;
@@ -160,47 +160,18 @@ impl World {
     }
 }
 
-/// What a group has committed to have read of a topic, by a client that is kept.
-#[derive(Clone)]
-pub(crate) struct Committed {
-    client: Arc<BaseConsumer>,
-    topic: &'static str,
-}
-
-impl Committed {
-    fn new(brokers: &str, group: &str, topic: &'static str) -> anyhow::Result<Self> {
-        let client = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .create()?;
-        Ok(Self {
-            client: Arc::new(client),
-            topic,
-        })
-    }
-
-    /// Records that were read, of all partitions.
-    pub(crate) async fn count(&self) -> anyhow::Result<u64> {
-        let this = self.clone();
-        tokio::task::spawn_blocking(move || this.ask()).await?
-    }
-
-    fn ask(&self) -> anyhow::Result<u64> {
-        let metadata = self.client.fetch_metadata(Some(self.topic), DEADLINE)?;
-        let mut list = TopicPartitionList::new();
-        for topic in metadata.topics() {
-            for partition in topic.partitions() {
-                list.add_partition(self.topic, partition.id());
+/// Waits until the leaders of a topic answer: a new topic is known before each of its partitions is served.
+async fn until_served(inspector: &Arc<Inspector>, topic: String) -> anyhow::Result<()> {
+    let deadline = Instant::now() + SERVED;
+    loop {
+        let (inspector, name) = (Arc::clone(inspector), topic.clone());
+        match tokio::task::spawn_blocking(move || inspector.ends(&name)).await? {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("topic {topic} is not served after 60 s")));
             }
+            Err(_) => tokio::time::sleep(LOOK).await,
         }
-        let answer = self.client.committed_offsets(list, DEADLINE)?;
-        let next = |offset: Offset| offset.to_raw().and_then(|next| u64::try_from(next).ok());
-        Ok(answer
-            .elements()
-            .iter()
-            .filter_map(|element| next(element.offset()))
-            .sum())
     }
 }
 
