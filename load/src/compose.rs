@@ -1,6 +1,7 @@
 //! Signed requests, built by patching a template: what differs between two events has a fixed width.
 
-use super::Target;
+use super::{Items, Journal, Sent, Target};
+use simulator::event::EVENT_TYPE;
 use std::io::Write;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -24,7 +25,9 @@ pub(super) struct Payments {
     /// The request, ready to send
     pub(super) request: Vec<u8>,
     /// Ids of its events
-    pub(super) ids: Vec<Uuid>,
+    ids: Vec<Uuid>,
+    /// The headers that sign it
+    signed: Vec<(String, String)>,
 }
 
 impl Payments {
@@ -53,6 +56,7 @@ impl Payments {
             amount_at: at("AAA."),
             request: Vec::new(),
             ids: Vec::with_capacity(target.batch),
+            signed: Vec::new(),
         }
     }
 
@@ -80,16 +84,34 @@ impl Payments {
         }
         self.request.clear();
         self.request.extend_from_slice(&self.head);
-        for (name, value) in target
+        self.signed = target
             .verifier
-            .sign(None, micros / 1_000_000, &self.body, 0)
-        {
+            .sign(None, micros / 1_000_000, &self.body, 0);
+        for (name, value) in &self.signed {
             for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 self.request.extend_from_slice(part);
             }
         }
         self.request.extend_from_slice(b"\r\n");
         self.request.extend_from_slice(&self.body);
+    }
+
+    /// Notes the last request; its number in the journal.
+    pub(super) fn note(&self, journal: &Journal, target: &Target) -> u64 {
+        let ids: Vec<String> = self.ids.iter().map(Uuid::to_string).collect();
+        let events: Vec<_> = ids.iter().map(|id| (id.as_str(), EVENT_TYPE)).collect();
+        journal.sent(&Sent {
+            source: &target.source,
+            url: &format!("http://{}{}", target.host, target.path),
+            body: &self.body,
+            headers: &self.signed,
+            items: match target.batch {
+                1 => Items::Body,
+                _ => Items::Lines,
+            },
+            expect: "stored",
+            events: &events,
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use contracts::webhook::signature::Verifier;
 use hdrhistogram::Histogram;
 use runtime::config::{ConfigError, parse_positive_duration};
 use simulator::delivery::{signer, source_of};
-use simulator::journal::{Journal, Line};
+use simulator::journal::{Items, Journal, Sent};
 use simulator::vendor::{Played, Vendor};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,7 +70,7 @@ pub struct LoadArgs {
     /// Number of connections
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
-    /// File that gets one JSON line per event: its id and what was answered
+    /// File to which is added what was sent and answered, as JSON lines: the journal for eventflow verify
     #[arg(long)]
     pub journal: Option<PathBuf>,
     /// Print the report as JSON
@@ -164,24 +164,29 @@ impl Composer {
     }
 
     /// Signs a request of fresh events, and counts them.
-    fn compose(&mut self, target: &Target) -> anyhow::Result<(&[u8], u64)> {
+    fn compose(&mut self, target: &Target) -> anyhow::Result<u64> {
         match self {
             Self::Payments(payments) => {
                 payments.compose(target);
-                Ok((&payments.request, target.batch as u64))
+                Ok(target.batch as u64)
             }
             Self::Vendors(turns) => turns.compose(target),
         }
     }
 
-    /// Calls this with source and id of each event of the last request.
-    fn each_event(&self, target: &Target, mut call: impl FnMut(&str, &str)) {
+    /// The last request, as it is sent.
+    fn request(&self) -> &[u8] {
         match self {
-            Self::Payments(payments) => {
-                let ids = payments.ids.iter();
-                ids.for_each(|id| call(&target.source, &id.to_string()));
-            }
-            Self::Vendors(turns) => turns.each_event(call),
+            Self::Payments(payments) => &payments.request,
+            Self::Vendors(turns) => turns.request(),
+        }
+    }
+
+    /// Notes the last request in a journal; its number there.
+    fn note(&self, journal: &Journal, target: &Target) -> u64 {
+        match self {
+            Self::Payments(payments) => payments.note(journal, target),
+            Self::Vendors(turns) => turns.note(journal, target),
         }
     }
 }
@@ -242,7 +247,7 @@ pub async fn run_and_print(args: &LoadArgs, shutdown: CancellationToken) -> anyh
 /// Bad settings, no answer at all, or a journal that could not be written whole.
 pub async fn run(args: &LoadArgs, shutdown: CancellationToken) -> anyhow::Result<LoadReport> {
     let target = target(args)?;
-    let journal = args.journal.as_deref().map(Journal::create).transpose()?;
+    let journal = args.journal.as_deref().map(Journal::open).transpose()?;
     let started = Instant::now();
     let run = Arc::new(Run {
         target,
@@ -352,27 +357,18 @@ async fn work(run: Arc<Run>) -> anyhow::Result<Counts> {
             continue;
         }
         counts.late.saturating_record(micros(now - due));
-        let (request, events) = composer.compose(&run.target)?;
-        let status = wire.exchange(request).await;
+        let events = composer.compose(&run.target)?;
+        let noted = run.journal.as_ref();
+        let noted = noted.map(|journal| (journal, composer.note(journal, &run.target)));
+        let status = wire.exchange(composer.request()).await;
         counts.latency.saturating_record(micros(due.elapsed()));
         let ok = matches!(status, Some(200..=299));
         if ok {
             counts.accepted += events;
         }
         *counts.answers.entry(status).or_default() += 1;
-        if let Some(journal) = &run.journal {
-            composer.each_event(&run.target, |source, event_id| {
-                journal.write(&Line {
-                    event_id,
-                    source,
-                    fault: None,
-                    expected: Line::expected(None),
-                    ok,
-                    attempts: 1,
-                    statuses: &[status],
-                    code: None,
-                });
-            });
+        if let Some((journal, n)) = noted {
+            journal.answered(n, status, None);
         }
     }
     Ok(counts)

@@ -1,8 +1,8 @@
 //! Requests of vendors, in turn, each signed as its vendor signs.
 
-use super::Target;
+use super::{Items, Journal, Sent, Target};
 use anyhow::Context;
-use simulator::vendor::EventSent;
+use simulator::vendor::Request;
 use std::sync::Arc;
 
 /// Builds the requests of one worker.
@@ -10,8 +10,7 @@ pub(super) struct Turns {
     turn: usize,
     rng: fastrand::Rng,
     request: Vec<u8>,
-    source: String,
-    events: Vec<EventSent>,
+    signed: Option<Request>,
 }
 
 impl Turns {
@@ -21,13 +20,12 @@ impl Turns {
             turn: rng.usize(0..target.vendors.len().max(1)),
             rng,
             request: Vec::new(),
-            source: String::new(),
-            events: Vec::new(),
+            signed: None,
         }
     }
 
-    /// The next vendor's request, and how many events it has.
-    pub(super) fn compose(&mut self, target: &Target) -> anyhow::Result<(&[u8], u64)> {
+    /// Makes the next vendor's request, and counts its events.
+    pub(super) fn compose(&mut self, target: &Target) -> anyhow::Result<u64> {
         let vendors = Arc::clone(&target.vendors);
         self.turn = (self.turn + 1) % vendors.len().max(1);
         let vendor = vendors.get(self.turn).context("there is no vendor")?;
@@ -48,14 +46,29 @@ impl Turns {
         }
         self.request.extend_from_slice(b"\r\n");
         self.request.extend_from_slice(&body);
-        self.source = signed.source;
-        self.events = signed.events;
-        Ok((&self.request, self.events.len() as u64))
+        Ok(self.signed.insert(signed).events.len() as u64)
     }
 
-    pub(super) fn each_event(&self, mut call: impl FnMut(&str, &str)) {
-        self.events
-            .iter()
-            .for_each(|event| call(&self.source, &event.id));
+    /// The last request, as it is sent.
+    pub(super) fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Notes the last request; its number in the journal.
+    pub(super) fn note(&self, journal: &Journal, target: &Target) -> u64 {
+        let Some(signed) = &self.signed else { return 0 };
+        let events = signed.events.iter();
+        let events: Vec<_> = events
+            .map(|event| (event.id.as_str(), event.event_type.as_str()))
+            .collect();
+        journal.sent(&Sent {
+            source: &signed.source,
+            url: &format!("http://{}/api/webhooks/{}", target.host, signed.source),
+            body: &signed.body(),
+            headers: &signed.headers_to_show(),
+            items: signed.items.as_deref().map_or(Items::Body, Items::At),
+            expect: "stored",
+            events: &events,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Delivering one event: sign, post, and retry on anything but a 2xx, as providers do.
 
 use crate::event::{Event, Fault};
+use crate::journal::{Items, Journal, Sent, expected};
 use crate::metrics;
 use bytes::Bytes;
 use contracts::Secret;
@@ -71,6 +72,7 @@ pub struct Deliverer {
     verifier: std::sync::Arc<Verifier>,
     impostor: std::sync::Arc<Verifier>,
     source: String,
+    journal: Option<std::sync::Arc<Journal>>,
 }
 
 /// The source a webhook URL names: the last part of its path.
@@ -198,7 +200,17 @@ impl Deliverer {
             verifier,
             impostor,
             source: source_of(&url),
+            journal: None,
         })
+    }
+
+    /// The same, with every attempt in a journal.
+    #[must_use]
+    pub fn with_journal(self, journal: std::sync::Arc<Journal>) -> Self {
+        Self {
+            journal: Some(journal),
+            ..self
+        }
     }
 
     /// The source the webhook URL names.
@@ -273,20 +285,31 @@ impl Deliverer {
             Some(Fault::FutureTimestamp) => (&self.verifier, now + 600),
             _ => (&self.verifier, now),
         };
-        let mut request = self
-            .client
-            .post(&self.args.webhook_url)
-            .header("content-type", "application/json");
-        for (name, value) in signer.sign(Some(&event.id), at, &event.body, 0) {
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        headers.extend(signer.sign(Some(&event.id), at, &event.body, 0));
+        let mut request = self.client.post(&self.args.webhook_url);
+        for (name, value) in &headers {
             request = request.header(name, value);
         }
+        let noted = self.journal.as_ref().map(|journal| {
+            let sent = Sent {
+                source: &self.source,
+                url: &self.args.webhook_url,
+                body: &event.body,
+                headers: &headers,
+                items: Items::Body,
+                expect: &expected(fault),
+                events: &[(&event.id, crate::event::EVENT_TYPE)],
+            };
+            (journal, journal.sent(&sent))
+        });
         let body = event.body.clone();
         request = if fault == Some(Fault::SlowBody) {
             request.body(trickle(&body))
         } else {
             request.body(body)
         };
-        match request.send().await {
+        let (status, retry_after) = match request.send().await {
             Err(error) => {
                 delivered.message = error.to_string();
                 delivered.code = None;
@@ -298,7 +321,11 @@ impl Deliverer {
                 delivered.code = answer.code;
                 (Some(answer.status), answer.retry_after)
             }
+        };
+        if let Some((journal, n)) = noted {
+            journal.answered(n, status, delivered.code.as_deref());
         }
+        (status, retry_after)
     }
 }
 

@@ -4,6 +4,9 @@ use fastrand::Rng;
 use std::fmt;
 use std::str::FromStr;
 
+/// Type of the events that are built.
+pub const EVENT_TYPE: &str = "payment.authorized.v1";
+
 /// A payment to announce.
 #[derive(Debug, Clone)]
 pub struct Payment {
@@ -242,7 +245,7 @@ pub fn build(payment: &Payment, fault: Option<Fault>, now_micros: i64, rng: &mut
         text(amount)
     };
     let mut body = format!(
-        r#"{{"event_id":"{id}","event_type":"payment.authorized.v1","schema_version":1,"timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
+        r#"{{"event_id":"{id}","event_type":"{EVENT_TYPE}","schema_version":1,"timestamp":"{timestamp}","payload":{{"payment_id":{},"order_id":{},"amount":{amount},"currency":{}{auth_field}}}}}"#,
         text(&payment.payment_id),
         text(order),
         text(currency),

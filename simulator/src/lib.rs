@@ -77,7 +77,7 @@ pub struct Config {
     /// Seed of the random numbers; without it every run differs
     #[arg(long, env = "SIMULATOR_SEED")]
     pub seed: Option<u64>,
-    /// File that gets one JSON line per delivery of the stream: what was sent and answered
+    /// File to which the stream adds what was sent and answered, as JSON lines: the journal for eventflow verify
     #[arg(long, env = "SIMULATOR_JOURNAL")]
     pub journal: Option<PathBuf>,
     #[command(flatten)]

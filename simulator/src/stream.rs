@@ -1,8 +1,8 @@
 //! A stream of events with faults among them, seeded so that a run can be repeated.
 
-use crate::delivery::{Delivered, Deliverer};
+use crate::delivery::Deliverer;
 use crate::event::{Event, Fault, Payment, Rate, build};
-use crate::journal::{Journal, Line};
+use crate::journal::Journal;
 use crate::metrics;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct StreamSettings {
     pub payment_prefix: String,
     /// Prefix of order ids
     pub order_prefix: String,
-    /// Where to write one JSON line per delivery
+    /// Where to write what is sent and answered ([`crate::journal`])
     pub journal: Option<PathBuf>,
 }
 
@@ -106,9 +106,13 @@ pub async fn stream(
     let journal = settings
         .journal
         .as_deref()
-        .map(Journal::create)
+        .map(Journal::open)
         .transpose()?
         .map(Arc::new);
+    let deliverer = match &journal {
+        Some(journal) => deliverer.clone().with_journal(Arc::clone(journal)),
+        None => deliverer.clone(),
+    };
     let mut rng = fastrand::Rng::with_seed(settings.seed);
     let permits = Arc::new(Semaphore::new(settings.concurrency.max(1)));
     let mut deliveries = JoinSet::new();
@@ -133,8 +137,7 @@ pub async fn stream(
                 runtime::clock::now_micros(),
                 &mut rng,
             );
-            let (deliverer, totals, journal) =
-                (deliverer.clone(), Arc::clone(&totals), journal.clone());
+            let (deliverer, totals) = (deliverer.clone(), Arc::clone(&totals));
             let mut rng = fastrand::Rng::with_seed(rng.u64(..));
             deliveries.spawn(async move {
                 for step in plan {
@@ -151,9 +154,6 @@ pub async fn stream(
                             code: delivered.code.as_deref(),
                         },
                     );
-                    if let Some(journal) = &journal {
-                        journal.write(&line(deliverer.source(), &step, &delivered));
-                    }
                 }
                 drop(permit);
             });
@@ -205,7 +205,12 @@ fn plan(
     const CURRENCIES: [(&str, u32); 5] =
         [("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3), ("GBP", 2)];
     let (currency, digits) = rng.choice(CURRENCIES).unwrap_or(("USD", 2));
-    let amount = contracts::event::money::text(i128::from(rng.u64(1..10_000_000)), digits);
+    // Some have more digits than a float holds, so that one on the way would show.
+    let unscaled = match rng.u8(..) {
+        0..8 => rng.u64(10_u64.pow(17)..10_u64.pow(18)),
+        _ => rng.u64(1..10_000_000),
+    };
+    let amount = contracts::event::money::text(i128::from(unscaled), digits);
     let payment = Payment {
         payment_id: format!("{}_{index}", settings.payment_prefix),
         order_id: format!("{}_{index}", settings.order_prefix),
@@ -291,19 +296,6 @@ pub(crate) fn note_answer(totals: &SharedTotals, ended: &Ended<'_>) {
         }
         (false, Some(Some(_))) => of_source.refused += 1,
         (false, _) => of_source.unanswered += 1,
-    }
-}
-
-fn line<'a>(source: &'a str, step: &'a Step, delivered: &'a Delivered) -> Line<'a> {
-    Line {
-        event_id: &step.event.id,
-        source,
-        fault: step.fault.map(Fault::name),
-        expected: Line::expected(step.fault),
-        ok: delivered.ok,
-        attempts: delivered.attempts,
-        statuses: &delivered.statuses,
-        code: delivered.code.as_deref(),
     }
 }
 

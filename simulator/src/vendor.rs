@@ -68,8 +68,12 @@ pub struct Request {
     pub source: String,
     /// Its events: one or several
     pub events: Vec<EventSent>,
+    /// JSON pointer to the array of its events; `None`: the body is the one event
+    pub items: Option<String>,
     draft: Draft,
     new_id: String,
+    /// A header has the secret itself
+    has_secret: bool,
 }
 
 impl Request {
@@ -77,6 +81,19 @@ impl Request {
     #[must_use]
     pub fn headers(&self) -> &[(String, String)] {
         self.draft.headers()
+    }
+
+    /// The headers as a file may keep them: of a request that proves itself by the secret, the names alone.
+    #[must_use]
+    pub fn headers_to_show(&self) -> Vec<(String, String)> {
+        let mut headers = self.draft.headers().to_vec();
+        if self.has_secret {
+            let others = headers
+                .iter_mut()
+                .filter(|(name, _)| name != "content-type");
+            others.for_each(|(_, value)| *value = "(not shown)".to_owned());
+        }
+        headers
     }
 
     /// The body to send.
@@ -219,11 +236,13 @@ impl Vendor {
         let mut request = Request {
             source: self.source.name.clone(),
             events: Vec::new(),
+            items: None,
+            has_secret: self.source.verifier.scheme().algorithm.method() == Method::Token,
             draft,
             new_id: format!("msg_{}", fresh::letters(26, rng)),
         };
         self.sign(&mut request, fault, now_micros / 1_000_000)?;
-        request.events = self.events(&request.draft, now_micros);
+        (request.items, request.events) = self.events(&request.draft, now_micros);
         Ok(request)
     }
 
@@ -279,12 +298,12 @@ impl Vendor {
         paths.take_while(|path| draft.at(path).is_some()).collect()
     }
 
-    /// What the mapping finds in a signed request.
-    fn events(&self, draft: &Draft, now_micros: i64) -> Vec<EventSent> {
+    /// What the mapping finds in a signed request, and where its events are.
+    fn events(&self, draft: &Draft, now_micros: i64) -> (Option<String>, Vec<EventSent>) {
         let body = draft.json();
-        let parts = match self.source.body.parts(&body, MOST_EVENTS) {
-            Parts::Events(parts) => parts,
-            Parts::TooMany | Parts::None => vec![body.as_slice()],
+        let (items, parts) = match self.source.body.parts(&body, MOST_EVENTS) {
+            Parts::Events(parts) => (self.source.body.items_path().map(pointer), parts),
+            Parts::TooMany | Parts::None => (None, vec![body.as_slice()]),
         };
         let event = |part: &[u8]| match self.source.event.find(draft, Some(now_micros), part) {
             Ok(envelope) => EventSent {
@@ -298,6 +317,12 @@ impl Vendor {
                 event_type: "-".to_owned(),
             },
         };
-        parts.into_iter().map(event).collect()
+        (items, parts.into_iter().map(event).collect())
     }
+}
+
+/// Reference tokens as a JSON pointer.
+fn pointer(path: &[String]) -> String {
+    let token = |token: &String| format!("/{}", token.replace('~', "~0").replace('/', "~1"));
+    path.iter().map(token).collect()
 }

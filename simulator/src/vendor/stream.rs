@@ -4,7 +4,7 @@ use super::waiting::{Waiting, wait};
 use super::{Request, Vendor};
 use crate::delivery::{Answer, client, note_attempt, unix_micros};
 use crate::event::{Fault, Rate};
-use crate::journal::{Journal, Line};
+use crate::journal::{Items, Journal, Sent, expected};
 use crate::metrics;
 use crate::stream::{Ended, SharedTotals, StreamTotals, note_answer, note_sent};
 use anyhow::Context;
@@ -42,7 +42,7 @@ pub struct VendorSettings {
     pub timeout: Duration,
     /// The vendors' waits are so many times shorter
     pub retry_factor: f64,
-    /// Where to write one JSON line per event
+    /// Where to write what is sent and answered ([`crate::journal`])
     pub journal: Option<PathBuf>,
 }
 
@@ -91,8 +91,9 @@ pub async fn stream(
     let journal = settings
         .journal
         .as_deref()
-        .map(Journal::create)
-        .transpose()?;
+        .map(Journal::open)
+        .transpose()?
+        .map(Arc::new);
     let run = Run {
         settings,
         vendors,
@@ -151,7 +152,7 @@ struct Run<'s> {
     vendors: Vendors,
     client: reqwest::Client,
     totals: SharedTotals,
-    journal: Option<Journal>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Run<'_> {
@@ -179,6 +180,10 @@ impl Run<'_> {
             "{}/api/webhooks/{}",
             self.settings.url, delivery.request.source
         );
+        let noted = self.journal.as_ref().map(|journal| {
+            let n = note(journal, &url, &delivery.request, delivery.fault);
+            (Arc::clone(journal), n)
+        });
         let mut posted = self.client.post(url).body(delivery.request.body());
         for (name, value) in delivery.request.headers() {
             posted = posted.header(name, value);
@@ -196,6 +201,9 @@ impl Run<'_> {
                 Some(answer) => (answer.code, answer.retry_after),
                 None => (None, None),
             };
+            if let Some((journal, n)) = noted {
+                journal.answered(n, status, delivery.code.as_deref());
+            }
             delivery
         }
     }
@@ -279,20 +287,25 @@ impl Run<'_> {
             code: delivery.code.as_deref(),
         };
         note_answer(&self.totals, &ended);
-        let Some(journal) = &self.journal else { return };
-        for event in &request.events {
-            journal.write(&Line {
-                event_id: &event.id,
-                source: &request.source,
-                fault: delivery.fault.map(Fault::name),
-                expected: Line::expected(delivery.fault.filter(|fault| *fault != Fault::Duplicate)),
-                ok: ended.ok,
-                attempts: u32::try_from(delivery.statuses.len()).unwrap_or(u32::MAX),
-                statuses: &delivery.statuses,
-                code: ended.code,
-            });
-        }
     }
+}
+
+/// Notes a request that is about to go out; its number in the journal.
+fn note(journal: &Journal, url: &str, request: &Request, fault: Option<Fault>) -> u64 {
+    let events: Vec<(&str, &str)> = request
+        .events
+        .iter()
+        .map(|event| (event.id.as_str(), event.event_type.as_str()))
+        .collect();
+    journal.sent(&Sent {
+        source: &request.source,
+        url,
+        body: &request.body(),
+        headers: &request.headers_to_show(),
+        items: request.items.as_deref().map_or(Items::Body, Items::At),
+        expect: &expected(fault.filter(|fault| *fault != Fault::Duplicate)),
+        events: &events,
+    })
 }
 
 /// The faults that vendors of presets can send.
