@@ -13,6 +13,7 @@ mod send;
 mod simulate;
 mod smoke;
 mod sources;
+mod verify;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use runtime::config::ConfigError;
@@ -81,6 +82,8 @@ enum Command {
     Demo(demo::Config),
     /// Check that a running stack works: post valid, forged and broken webhooks, and verify what becomes of each
     Smoke(smoke::Config),
+    /// Judge a run from outside: by the journal of what was sent, the topics and the database
+    Verify(verify::Config),
     /// Sign a body with a source's secret and post it to the edge
     Send(send::Config),
     /// Post webhooks at a given rate, and measure throughput and latency
@@ -188,6 +191,7 @@ impl Command {
             #[cfg(feature = "demo")]
             Self::Demo(config) => demo::run(config, shutdown).await,
             Self::Smoke(config) => Ok(smoke::run(config).await?),
+            Self::Verify(config) => Ok(verify::run(config).await?),
             Self::Send(config) => send::run(&config).await,
             Self::Load(args) => load::run_and_print(&args, shutdown).await,
             Self::Admin(config) => admin::run(config, shutdown).await,
@@ -212,7 +216,7 @@ fn main() -> ExitCode {
     match &command {
         #[cfg(feature = "demo")]
         Command::Demo(_) => {}
-        Command::OnCall(_) | Command::Smoke(_) => {
+        Command::OnCall(_) | Command::Smoke(_) | Command::Verify(_) => {
             runtime::telemetry::init_at(false, "warn,librdkafka=off");
         }
         Command::Role(role) => runtime::telemetry::init(role.role().process().log_json),
@@ -257,7 +261,10 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         // On-call's commands and smoke have nothing to finish: a signal ends them, and a watched replay goes on without them.
-        if !matches!(command, Command::OnCall(_) | Command::Smoke(_)) {
+        if !matches!(
+            command,
+            Command::OnCall(_) | Command::Smoke(_) | Command::Verify(_)
+        ) {
             tokio::spawn(cancel_on_signal(shutdown.clone()));
         }
         let too_late = overdue(shutdown.clone(), command.stop_timeout());

@@ -74,7 +74,7 @@ pub(crate) struct StreamConfig {
     /// Seed of the random numbers; without it every run differs
     #[arg(long)]
     seed: Option<u64>,
-    /// File that gets one JSON line per event: its id and what was answered
+    /// File to which is added what was sent and answered, as JSON lines: the journal for eventflow verify
     #[arg(long)]
     journal: Option<PathBuf>,
     /// Print the totals as JSON

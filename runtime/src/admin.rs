@@ -148,6 +148,21 @@ pub fn committed(
 /// A consumer that joins no group: it only queries offsets and metadata.
 type AdminConsumer = BaseConsumer<Login>;
 
+/// A consumer of no group, for whoever reads topics by code of its own.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn plain_consumer(
+    kafka: &KafkaArgs,
+    settings: &[(&str, &str)],
+) -> anyhow::Result<BaseConsumer<Login>> {
+    let mut config = inspector_config(kafka);
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    connect(&config)
+}
+
 fn inspector(kafka: &KafkaArgs) -> anyhow::Result<AdminConsumer> {
     connect(&inspector_config(kafka))
 }

@@ -3,8 +3,8 @@
 pub(crate) mod brokers;
 mod login;
 
-pub use login::msk_iam_token;
-pub(crate) use login::{Login, token};
+pub(crate) use login::token;
+pub use login::{Login, msk_iam_token};
 
 use crate::config_error::ConfigError;
 use crate::health::Health;

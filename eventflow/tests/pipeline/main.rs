@@ -36,4 +36,5 @@ mod smoke;
 mod strangers;
 mod unsigned;
 mod vendors;
+mod verified;
 mod world;

@@ -206,7 +206,7 @@ impl World {
         let database_url = self
             .database
             .map_or(superuser.clone(), |of| of(role, &superuser));
-        let registry_url = format!("http://{}{}", self.registry_login, self.registry);
+        let registry_url = self.registry_url();
         match role {
             "registry" => {
                 command.args(["--listen", &self.registry]);
@@ -259,6 +259,10 @@ impl World {
             log,
             ops,
         }
+    }
+
+    pub(crate) fn registry_url(&self) -> String {
+        format!("http://{}{}", self.registry_login, self.registry)
     }
 
     /// A file of sources with this text.

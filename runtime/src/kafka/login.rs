@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The context of a client that only queries.
-#[derive(Default)]
-pub(crate) struct Login {
+#[derive(Debug, Default)]
+pub struct Login {
     answered: AtomicBool,
 }
 
