@@ -1,6 +1,7 @@
 //! From a URL to a usable schema.
 
 use crate::fault::{classify, sqlstate};
+use crate::online;
 use crate::reach::reach;
 use crate::servers::Servers;
 use crate::{CHECK, DEADLINE, silent};
@@ -147,8 +148,8 @@ impl Schema {
         if !there.await.map_err(classify)? {
             self.create(&one).await?;
         }
-        self.migrations
-            .run(&one)
+        let mut connection = one.acquire().await.map_err(classify)?;
+        online::migrate(self.migrations, self.role, &mut connection)
             .await
             .map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {

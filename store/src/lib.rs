@@ -1,5 +1,5 @@
 //! PostgreSQL as the roles that write to it use it: [`servers`] finds the one to write to, [`reach`] says why there is none, [`connect`]
-//! brings a role's own schema up to date, [`users`] gives each
+//! brings a role's own schema up to date, large indexes while rows are stored (`online`), [`users`] gives each
 //! role a login of its own, [`fault`] says whose fault an error is, [`offsets`] moves a consumer's offsets in the transaction that stores
 //! what was read, [`refused`] finds the rows of a batch that PostgreSQL refuses, [`parts`] makes the next attempt smaller after a time-out.
 //!
@@ -15,6 +15,7 @@ pub mod copies;
 pub mod fate;
 pub mod fault;
 pub mod offsets;
+mod online;
 pub mod parts;
 pub mod raw_topic;
 pub mod reach;
