@@ -130,7 +130,7 @@ async fn copy_in(database: &mut PgConnection, server: &Database) -> anyhow::Resu
     .execute(&mut *database)
     .await?;
     let mut rows = Vec::new();
-    let out = format!("COPY (SELECT {COLUMNS} FROM persistence.events ORDER BY seq) TO STDOUT");
+    let out = format!("COPY (SELECT {COLUMNS} FROM persistence.events ORDER BY ctid) TO STDOUT");
     {
         use futures_util::TryStreamExt;
         let mut stream = database.copy_out_raw(&out).await?;

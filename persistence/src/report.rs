@@ -47,7 +47,7 @@ impl Writer {
         sqlx::query_as(
             "SELECT f.raw_epoch, f.raw_partition, f.raw_offset, f.source, f.event_id, f.fate, coalesce(x.event_type, e.event_type) AS event_type
              FROM event_fates f
-             LEFT JOIN events e ON f.fate <> 'filtered' AND e.source = f.source AND e.event_id = f.event_id
+             LEFT JOIN events e ON f.fate <> 'filtered' AND e.source = f.source COLLATE \"C\" AND e.event_id = f.event_id COLLATE \"C\"
              LEFT JOIN filtered x ON f.fate = 'filtered' AND x.raw_partition = f.raw_partition AND x.raw_offset = f.raw_offset
                                   AND x.raw_epoch = f.raw_epoch",
         )
@@ -67,7 +67,7 @@ impl Writer {
                     (SELECT count(*) FROM filtered) AS filtered,
                     p[1] AS p50_seconds, p[2] AS p99_seconds FROM (
                  SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM stored_at - received_at)::float8) AS p
-                 FROM (SELECT stored_at, received_at FROM events ORDER BY seq DESC LIMIT $1) newest) quantiles",
+                 FROM (SELECT stored_at, received_at FROM events ORDER BY stored_at DESC LIMIT $1) newest) quantiles",
         )
         .bind(window)
         .fetch_one(&self.pool)

@@ -1,12 +1,12 @@
 //! A batch's rows in the database: inserted, or classified by what is there.
 
 use crate::copies;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use store::fate::{Fate, RawEvent, RawEvents, Stored, decide};
 use store::refused::Refusals;
-use store::row::{EventRow, Insert, Outdone, RawPosition, Retype};
+use store::row::{EventRow, Insert, Outdone, RawPosition, Retype, same_event};
 
 pub(crate) static INSERT: LazyLock<Insert> = LazyLock::new(|| Insert::into_table("events"));
 
@@ -83,31 +83,21 @@ pub(crate) async fn insert_all(
     }
     let existing = lookup(connection, rows).await?;
     let mut differences = differences(connection, rows, &existing).await?;
-    // Of the rows that are from our own raw records, the youngest are those just inserted. Asking the insert to return them would
-    // cost every batch what only one with duplicates needs.
-    let mut ours: Vec<(i64, &RawPosition)> = rows
-        .iter()
-        .filter_map(|row| {
-            existing
-                .get(&row.key())
-                .filter(|stored| stored.raw == row.raw)
-                .map(|stored| (stored.seq, &row.raw))
-        })
-        .collect();
-    ours.sort_unstable();
-    ours.dedup();
-    let mut new: HashSet<&RawPosition> = ours
-        .into_iter()
-        .rev()
-        .take(inserted)
-        .map(|(_, raw)| raw)
-        .collect();
+    // Asking the insert to return what it inserted would cost every batch what only one with duplicates needs.
+    let is_ours = |(row, found): &(&&EventRow<'_>, &Option<Found>)| {
+        found
+            .as_ref()
+            .is_some_and(|found| found.is_new && found.raw == row.raw)
+    };
+    let ours = rows.iter().zip(&existing).filter(is_ours);
+    let mut new: HashSet<&RawPosition> = ours.map(|(row, _)| &row.raw).collect();
     let fates = rows
         .iter()
+        .zip(&existing)
         .enumerate()
-        .map(|(index, row)| {
+        .map(|(index, (row, found))| {
             // Not inserted and not there: somebody deleted it between the two statements. Retried, it is inserted.
-            let found = existing.get(&row.key()).ok_or(sqlx::Error::RowNotFound)?;
+            let found = found.as_ref().ok_or(sqlx::Error::RowNotFound)?;
             let stored = Stored {
                 raw: found.raw.clone(),
                 differences: differences.remove(&index),
@@ -128,24 +118,19 @@ pub(crate) async fn insert_all(
 async fn retype(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
-    existing: &Existing,
+    existing: &[Option<Found>],
     mut fates: Vec<Fate>,
 ) -> Result<Vec<Fate>, sqlx::Error> {
-    let mut most: HashMap<i64, (usize, Outdone<'_>)> = HashMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        let found = existing.get(&row.key());
-        let (Fate::Retyped, Some(found), Some(contract)) = (
-            &fates[index],
-            found,
-            found.and_then(|found| found.contract.as_deref()),
-        ) else {
+    let mut most: HashMap<(String, String), (usize, Outdone<'_>)> = HashMap::new();
+    for (index, (row, found)) in rows.iter().zip(existing).enumerate() {
+        let stored = found.as_ref().and_then(|found| found.contract.as_deref());
+        let (Fate::Retyped, Some(contract)) = (&fates[index], stored) else {
             continue;
         };
-        let seq = found.seq;
-        let outdone = Outdone { seq, contract, row };
-        match most.get(&seq) {
+        let outdone = Outdone { contract, row };
+        match most.get(&row.key()) {
             Some((_, other)) if !row.says_more_than(other.row.contract) => {}
-            Some(_) | None => drop(most.insert(seq, (index, outdone))),
+            Some(_) | None => drop(most.insert(row.key(), (index, outdone))),
         }
     }
     if most.is_empty() {
@@ -155,7 +140,7 @@ async fn retype(
     let changed = RETYPE.run(connection, &outdone).await?;
     let changed: HashSet<usize> = changed
         .iter()
-        .filter_map(|seq| most.get(seq).map(|(index, _)| *index))
+        .filter_map(|event| most.get(event).map(|(index, _)| *index))
         .collect();
     for (index, fate) in fates.iter_mut().enumerate() {
         if *fate == Fate::Retyped && !changed.contains(&index) {
@@ -168,70 +153,104 @@ async fn retype(
 /// A stored row.
 #[derive(FromRow)]
 struct Found {
-    source: String,
-    event_id: String,
     content_hash: Vec<u8>,
     contract: Option<String>,
     edited: bool,
     #[sqlx(flatten)]
     raw: RawPosition,
-    seq: i64,
+    /// This transaction inserted it
+    is_new: bool,
+    place: i64,
 }
 
-/// Stored rows by (source, event id).
-type Existing = HashMap<(String, String), Found>;
+static LOOKUP: LazyLock<Arc<str>> = LazyLock::new(|| {
+    let same = same_event("e", "b");
+    let statement = format!(
+        "SELECT e.content_hash, e.contract, e.edited_by IS NOT NULL AS edited, e.raw_epoch, e.raw_partition, e.raw_offset,
+                e.xmin = pg_current_xact_id()::xid AS is_new, b.place
+         FROM UNNEST($1::text[], $2::text[]) WITH ORDINALITY AS b (source, event_id, place) JOIN events e ON {same}"
+    );
+    statement.into()
+});
 
+/// Of each row, what is stored of its event.
 async fn lookup(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
-) -> Result<Existing, sqlx::Error> {
-    let found: Vec<Found> = sqlx::query_as(
-        "SELECT e.source, e.event_id, e.content_hash, e.contract, e.edited_by IS NOT NULL AS edited, e.raw_epoch, e.raw_partition, e.raw_offset, e.seq
-         FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
-         JOIN events e ON e.source = batch.source AND e.event_id = batch.event_id",
-    )
-    .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
-    .bind(
-        rows.iter()
-            .map(|row| row.event.event_id)
-            .collect::<Vec<_>>(),
-    )
-    .fetch_all(connection)
-    .await?;
-    let entry = |row: Found| ((row.source.clone(), row.event_id.clone()), row);
-    Ok(found.into_iter().map(entry).collect())
+) -> Result<Vec<Option<Found>>, sqlx::Error> {
+    let found: Vec<Found> = sqlx::query_as(AssertSqlSafe(Arc::clone(&LOOKUP)))
+        .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
+        .bind(
+            rows.iter()
+                .map(|row| row.event.event_id)
+                .collect::<Vec<_>>(),
+        )
+        .fetch_all(connection)
+        .await?;
+    let mut existing: Vec<Option<Found>> = rows.iter().map(|_| None).collect();
+    for found in found {
+        let place = usize::try_from(found.place - 1).ok();
+        if let Some(existing) = place.and_then(|place| existing.get_mut(place)) {
+            *existing = Some(found);
+        }
+    }
+    Ok(existing)
 }
 
 /// Contents looked at at once: each may be as large as a body.
 const CONTENTS_AT_ONCE: usize = 16;
 
+static CONTENTS: LazyLock<Arc<str>> = LazyLock::new(|| {
+    let same = same_event("e", "b");
+    let statement = format!(
+        "SELECT b.place, e.event_type, e.payload::text FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS b (source, event_id, place) JOIN events e ON {same}"
+    );
+    statement.into()
+});
+
 /// By index, the rows whose content differs from what is stored, and where. Only those with another hash are looked at.
 async fn differences(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
-    existing: &Existing,
+    existing: &[Option<Found>],
 ) -> Result<HashMap<usize, Vec<String>>, sqlx::Error> {
-    let other_hash = |(_, row): &(usize, &&EventRow<'_>)| {
-        let stored = existing.get(&row.key());
+    let is_other = |(_, (row, found)): &(usize, (&&EventRow<'_>, &Option<Found>))| {
+        let stored = found.as_ref();
         stored.is_some_and(|stored| stored.content_hash != row.content_hash)
     };
-    let suspects: Vec<(usize, &&EventRow<'_>)> =
-        rows.iter().enumerate().filter(other_hash).collect();
+    let suspects: Vec<(usize, &EventRow<'_>)> = rows
+        .iter()
+        .zip(existing)
+        .enumerate()
+        .filter(is_other)
+        .map(|(index, (row, _))| (index, *row))
+        .collect();
     let mut differences = HashMap::new();
     for suspects in suspects.chunks(CONTENTS_AT_ONCE) {
-        let seqs: Vec<i64> = suspects
+        let places = suspects
             .iter()
-            .filter_map(|(_, row)| existing.get(&row.key()).map(|stored| stored.seq))
-            .collect();
+            .map(|(index, _)| i64::try_from(*index).unwrap_or(i64::MAX));
         let contents: Vec<(i64, String, String)> =
-            sqlx::query_as("SELECT seq, event_type, payload::text FROM events WHERE seq = ANY($1)")
-                .bind(seqs)
+            sqlx::query_as(AssertSqlSafe(Arc::clone(&CONTENTS)))
+                .bind(
+                    suspects
+                        .iter()
+                        .map(|(_, row)| row.source)
+                        .collect::<Vec<_>>(),
+                )
+                .bind(
+                    suspects
+                        .iter()
+                        .map(|(_, row)| row.event.event_id)
+                        .collect::<Vec<_>>(),
+                )
+                .bind(places.collect::<Vec<_>>())
                 .fetch_all(&mut *connection)
                 .await?;
         for (index, row) in suspects {
-            let seq = existing.get(&row.key()).map(|stored| stored.seq);
-            let content = contents.iter().find(|(found, ..)| Some(*found) == seq);
-            let (_, event_type, payload) = content.ok_or(sqlx::Error::RowNotFound)?;
+            let at = |(place, ..): &&(i64, String, String)| usize::try_from(*place) == Ok(*index);
+            let (_, event_type, payload) =
+                contents.iter().find(at).ok_or(sqlx::Error::RowNotFound)?;
             if let Some(found) = row.differences(event_type, payload) {
                 differences.insert(*index, found);
             }

@@ -153,7 +153,7 @@ impl World {
 
     /// Every stored event with its amount, and how many duplicates are recorded.
     async fn rows(&self) -> (Vec<String>, i64) {
-        let rows = "SELECT event_id || ' ' || amount || ' ' || raw_partition || ':' || raw_offset FROM persistence.events ORDER BY seq";
+        let rows = "SELECT event_id || ' ' || amount || ' ' || raw_partition || ':' || raw_offset FROM persistence.events ORDER BY stored_at";
         let duplicates = "SELECT count(*) FROM persistence.duplicates";
         (
             sqlx::query_scalar(rows)

@@ -25,13 +25,14 @@ async fn columns(connection: &mut PgConnection, table: &str) -> Vec<(String, Str
     .unwrap()
 }
 
-/// Indexes that can refuse a text: whether each is unique, and its columns.
+/// Indexes that can refuse a text: whether each is unique, and the columns of its key. A summary of pages refuses none.
 async fn text_indexes(connection: &mut PgConnection, table: &str) -> Vec<(bool, Vec<String>)> {
     sqlx::query_as(
         "SELECT i.indisunique, array_agg(a.attname::text ORDER BY k.n)
          FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-         WHERE i.indrelid = to_regclass($1) GROUP BY i.indexrelid, i.indisunique
+         JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+         WHERE i.indrelid = to_regclass($1) AND k.n <= i.indnkeyatts GROUP BY i.indexrelid, i.indisunique
          HAVING bool_or(a.atttypid = 'text'::regtype) ORDER BY 2",
     )
     .bind(table)

@@ -30,6 +30,22 @@ pub(crate) const BODIES: &str = "persistence.known_bodies";
 /// Its rows.
 pub(crate) const STORED_EVENTS: &str = "persistence.stored_events";
 
+/// That two relations, by their aliases, have rows of one event: `store::row::same_event` in the literals of this file.
+macro_rules! same_event {
+    ($one:literal, $other:literal) => {
+        concat!(
+            $one,
+            ".event_id = ",
+            $other,
+            ".event_id COLLATE \"C\" AND ",
+            $one,
+            ".source = ",
+            $other,
+            ".source COLLATE \"C\""
+        )
+    };
+}
+
 /// A stored event, as a dry run compares it.
 #[derive(Debug, FromRow)]
 pub(crate) struct StoredEvent {
@@ -71,12 +87,13 @@ pub(crate) async fn stored_events(
     connection: &mut PgConnection,
     rows: &[&EventRow<'_>],
 ) -> Result<HashMap<(String, String), StoredEvent>, sqlx::Error> {
-    let found: Vec<StoredEvent> = sqlx::query_as(
+    let found: Vec<StoredEvent> = sqlx::query_as(concat!(
         "SELECT e.source, e.event_id, e.event_type, e.contract, e.entity_key, e.occurred_at, e.received_at,
                 e.amount::text AS amount, e.currency, e.payload::text AS payload, e.content_hash, e.edited_by IS NOT NULL AS edited, e.raw_epoch, e.raw_partition, e.raw_offset
          FROM UNNEST($1::text[], $2::text[]) AS batch (source, event_id)
-         JOIN persistence.stored_events e ON e.source = batch.source AND e.event_id = batch.event_id",
-    )
+         JOIN persistence.stored_events e ON ",
+        same_event!("e", "batch")
+    ))
     .bind(rows.iter().map(|row| row.source).collect::<Vec<_>>())
     .bind(
         rows.iter()
@@ -225,8 +242,9 @@ macro_rules! row_of_item {
     ($has:literal) => {
         concat!(
             $has,
-            " (SELECT FROM persistence.stored_events e WHERE e.source = i.source AND e.event_id = i.event_id
-                       AND e.raw_partition = i.raw_partition AND e.raw_offset = i.raw_offset AND e.raw_epoch = i.raw_epoch
+            " (SELECT FROM persistence.stored_events e WHERE ",
+            same_event!("e", "i"),
+            "          AND e.raw_partition = i.raw_partition AND e.raw_offset = i.raw_offset AND e.raw_epoch = i.raw_epoch
                        AND e.contract <> i.contract)"
         )
     };
@@ -263,15 +281,18 @@ pub(crate) const FREEZE_ROWS: &str =
 
 /// The pending events of a revalidation ($1) after a position ($2), at most $3, each with the contract that its row has now. Of its raw record's (of
 /// topic $4) dead letter, if there was one: whether it was edited, which rows of former versions do not say, and who called it genuine.
-pub(crate) const PENDING_ROWS: &str =
+pub(crate) const PENDING_ROWS: &str = concat!(
     "SELECT i.dead_letter_id AS id, i.position, i.raw_partition, i.raw_offset, i.raw_epoch, i.event_id, i.contract, e.contract AS contract_now,
             e.edited_by IS NOT NULL OR d.edit_id IS NOT NULL AS edited, d.genuine_by
      FROM replay_items i
-     LEFT JOIN persistence.stored_events e ON e.source = i.source AND e.event_id = i.event_id AND e.raw_partition = i.raw_partition
+     LEFT JOIN persistence.stored_events e ON ",
+    same_event!("e", "i"),
+    "          AND e.raw_partition = i.raw_partition
                AND e.raw_offset = i.raw_offset AND e.raw_epoch = i.raw_epoch
      LEFT JOIN dead_letters d ON d.origin_topic = $4 || i.raw_epoch AND d.origin_partition = i.raw_partition
                AND d.origin_offset = i.raw_offset AND d.origin_group = ''
-     WHERE i.job_id = $1 AND i.state = 'pending' AND i.position > $2 ORDER BY i.position LIMIT $3";
+     WHERE i.job_id = $1 AND i.state = 'pending' AND i.position > $2 ORDER BY i.position LIMIT $3"
+);
 
 /// When rows of these raw records ($2 to $4) were typed again; at most $1.
 pub(crate) const RETYPED_BY_RAW: &str =
@@ -293,12 +314,12 @@ pub(crate) const RESOLVE_STORED: &str =
 /// What is stored of an event ($1, of source $2).
 pub(crate) const STORED_CONTENT: &str =
     "SELECT raw_epoch, raw_partition, raw_offset, stored_at::text AS stored_at, event_type, payload::text AS payload
-         FROM persistence.stored_events WHERE event_id = $1 AND source = $2";
+         FROM persistence.stored_events WHERE event_id = $1 COLLATE \"C\" AND source = $2 COLLATE \"C\"";
 
 // Rows and further deliveries of a trace; at most $1.
 
 macro_rules! rows_where {
-    ($condition:literal) => {
+    ($condition:expr) => {
         concat!(
             "SELECT e.source, e.event_id, e.event_type, e.entity_key, e.trace_id, e.secret_id, e.schema_id, e.received_at, e.stored_at,
                     e.raw_epoch, e.raw_partition, e.raw_offset FROM persistence.stored_events e ",
@@ -323,12 +344,13 @@ macro_rules! deliveries_where {
     };
 }
 
-pub(crate) const ROWS_BY_EVENT_ID: &str = rows_where!("WHERE e.event_id = $2");
+pub(crate) const ROWS_BY_EVENT_ID: &str = rows_where!("WHERE e.event_id = $2 COLLATE \"C\"");
 pub(crate) const ROWS_BY_ENTITY_KEY: &str = rows_where!("WHERE e.entity_key = $2");
 pub(crate) const ROWS_BY_TRACE_ID: &str = rows_where!("WHERE e.trace_id = $2");
-pub(crate) const ROWS_BY_EVENT: &str = rows_where!(
-    "JOIN UNNEST($2::text[], $3::text[]) AS asked (source, event_id) ON e.event_id = asked.event_id AND e.source = asked.source"
-);
+pub(crate) const ROWS_BY_EVENT: &str = rows_where!(concat!(
+    "JOIN UNNEST($2::text[], $3::text[]) AS asked (source, event_id) ON ",
+    same_event!("e", "asked")
+));
 pub(crate) const ROWS_BY_RAW: &str = rows_where!(
     "JOIN UNNEST($2::integer[], $3::bigint[], $4::text[]) AS asked (raw_partition, raw_offset, raw_epoch)
          USING (raw_partition, raw_offset, raw_epoch)"

@@ -3,7 +3,7 @@
 //!
 //! A body belongs to the first event that was stored of it. Who stores rows claims their bodies in the same transaction, and a dry run asks.
 
-use crate::row::{EventRow, time_of_micros};
+use crate::row::{EventRow, same_event, time_of_micros};
 use contracts::kafka::headers::SignedBody;
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::{BTreeMap, HashMap};
@@ -29,13 +29,14 @@ impl Copies {
     /// raw record is no copy, whoever has its body now.
     #[must_use]
     pub fn among(bodies: &str, events: &str) -> Self {
+        let same = same_event("e", "b");
         let statement = format!(
             "SELECT b.place, s.event_id
              FROM UNNEST($1::bigint[], $2::text[], $3::bytea[], $4::integer[], $5::text[], $6::timestamptz[], $7::integer[], $8::bigint[], $9::text[])
                   AS b (place, source, digest, item, event_id, received_at, raw_partition, raw_offset, raw_epoch)
              JOIN {bodies} s ON s.source = b.source AND s.digest = b.digest AND s.item = b.item
              WHERE s.event_id <> b.event_id AND (b.received_at IS NULL OR b.received_at <= s.until)
-               AND NOT EXISTS (SELECT FROM {events} e WHERE e.source = b.source AND e.event_id = b.event_id AND e.raw_partition = b.raw_partition
+               AND NOT EXISTS (SELECT FROM {events} e WHERE {same} AND e.raw_partition = b.raw_partition
                                       AND e.raw_offset = b.raw_offset AND e.raw_epoch = b.raw_epoch)"
         );
         Self(statement.into())

@@ -2,6 +2,10 @@
 //!
 //! A new column is one line in [`columns`] and a migration of the role that owns the table.
 
+mod retype;
+
+pub use retype::{Outdone, Retype};
+
 use crate::refused::{self, Cell, Refusals};
 use contracts::avro::content;
 use contracts::avro::datum::Event;
@@ -10,7 +14,7 @@ use contracts::{Rejection, RejectionCode};
 use serde_json::Value;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, Row};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -252,6 +256,18 @@ fn list(text: &dyn Fn(usize, &Column) -> String) -> String {
         .join(", ")
 }
 
+/// The unique index on (source, event id), as a statement names it. Texts are compared byte by byte: the rules of a language cost as much again as the rest of
+/// the index, and ids have none.
+const KEY: &str = r#"event_id COLLATE "C", source COLLATE "C""#;
+
+/// That two relations, by their aliases, have rows of one event, as the unique index finds it.
+#[must_use]
+pub fn same_event(one: &str, other: &str) -> String {
+    format!(
+        r#"{one}.event_id = {other}.event_id COLLATE "C" AND {one}.source = {other}.source COLLATE "C""#
+    )
+}
+
 /// Inserts rows into a table, all in one statement; rows whose (source, event id) is there already are left out.
 #[derive(Debug, Clone)]
 pub struct Insert {
@@ -273,7 +289,7 @@ impl Insert {
         let typed = list(&|_, column| [column.name, column.sent].join(" "));
         let from = |rows: String| -> Arc<str> {
             let statement = format!(
-                "INSERT INTO {table} ({names}) SELECT {values} FROM {rows} ON CONFLICT (source, event_id) DO NOTHING"
+                "INSERT INTO {table} ({names}) SELECT {values} FROM {rows} ON CONFLICT ({KEY}) DO NOTHING"
             );
             statement.into()
         };
@@ -307,88 +323,6 @@ impl Insert {
     ) -> Result<Refusals, sqlx::Error> {
         let rows: Vec<Value> = rows.iter().map(|row| document(row)).collect();
         refused::refusals(connection, &self.trial, &rows).await
-    }
-}
-
-/// The columns that mapping and contract decide. The others are the delivery's.
-const TYPED: [&str; 9] = [
-    "event_type",
-    "contract",
-    "entity_key",
-    "occurred_at",
-    "amount",
-    "currency",
-    "payload",
-    "content_hash",
-    "schema_id",
-];
-
-/// Gives rows what a contract that says more makes of them, all in one statement.
-#[derive(Debug, Clone)]
-pub struct Retype(Arc<str>);
-
-/// A row of the table that is typed again.
-#[derive(Debug, Clone, Copy)]
-pub struct Outdone<'r> {
-    /// Its number in the table
-    pub seq: i64,
-    /// The contract that it has
-    pub contract: &'r str,
-    /// What it becomes
-    pub row: &'r EventRow<'r>,
-}
-
-impl Retype {
-    /// In this table, which has the columns and a number `seq` of each row; what was changed goes to the table `history`.
-    #[must_use]
-    pub fn in_table(table: &'static str, history: &'static str) -> Self {
-        let names = list(&|_, column| column.name.to_owned());
-        let arrays = list(&|index, column| format!("${}::{}[]", index + 1, column.sent));
-        let typed = COLUMNS.iter().filter(|column| TYPED.contains(&column.name));
-        let set = typed.map(|column| format!("{0} = b.{0}::{1}", column.name, column.kept));
-        let set = set.collect::<Vec<_>>().join(", ");
-        let (seqs, contracts) = (COLUMNS.len() + 1, COLUMNS.len() + 2);
-        // Locked in one order, so that two of them do not wait for each other in a circle; a row that another has changed since is left alone.
-        let statement = format!(
-            "WITH batch AS (SELECT * FROM UNNEST({arrays}, ${seqs}::bigint[], ${contracts}::text[]) AS batch ({names}, seq, outdone)),
-             locked AS (SELECT e.seq FROM {table} e JOIN batch b ON b.seq = e.seq AND b.outdone = e.contract ORDER BY e.seq FOR UPDATE OF e),
-             changed AS (UPDATE {table} e SET {set} FROM batch b JOIN locked USING (seq) WHERE e.seq = b.seq
-                         RETURNING e.seq, e.source, e.event_id, e.raw_partition, e.raw_offset, e.raw_epoch, b.outdone, e.contract),
-             noted AS (INSERT INTO {history} (raw_partition, raw_offset, raw_epoch, source, event_id, contract_before, contract)
-                       SELECT raw_partition, raw_offset, raw_epoch, source, event_id, outdone, contract FROM changed
-                       ON CONFLICT (raw_partition, raw_offset, raw_epoch, contract)
-                       DO UPDATE SET contract_before = excluded.contract_before, retyped_at = clock_timestamp())
-             SELECT seq FROM changed"
-        );
-        Self(statement.into())
-    }
-
-    /// Answers the numbers of the rows that were changed. Each row is here once.
-    ///
-    /// # Errors
-    /// Those of the statement.
-    pub async fn run(
-        &self,
-        connection: &mut PgConnection,
-        outdone: &[Outdone<'_>],
-    ) -> Result<Vec<i64>, sqlx::Error> {
-        let rows: Vec<&EventRow<'_>> = outdone.iter().map(|outdone| outdone.row).collect();
-        let changed = bind(&self.0, &rows)
-            .bind(
-                outdone
-                    .iter()
-                    .map(|outdone| outdone.seq)
-                    .collect::<Vec<_>>(),
-            )
-            .bind(
-                outdone
-                    .iter()
-                    .map(|outdone| outdone.contract)
-                    .collect::<Vec<_>>(),
-            )
-            .fetch_all(connection)
-            .await?;
-        changed.iter().map(|row| row.try_get("seq")).collect()
     }
 }
 

@@ -21,11 +21,10 @@ const INDEXES: &str = "
       AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) AND a.attidentity <> '')";
 
 /// Without the table: those of its indexes that can refuse a text. `persistence/tests/scratch.rs` compares them with the migrations.
-const FALLBACK_INDEXES: [(bool, &str); 3] = [
-    (true, " USING btree (event_id, source)"),
-    (false, " USING btree (entity_key)"),
-    (false, " USING btree (trace_id)"),
-];
+const FALLBACK_INDEXES: [(bool, &str); 1] = [(
+    true,
+    r#" USING btree (event_id COLLATE "C", source COLLATE "C")"#,
+)];
 
 /// Makes the temporary table `name` once a connection (one a transaction would fill PostgreSQL's catalogue); every transaction finds it empty.
 ///

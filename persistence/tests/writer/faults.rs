@@ -104,7 +104,7 @@ async fn a_fault_of_the_table_is_no_fault_of_a_row() {
     let world = world().await;
     let mut member = Member::new(&world, &[0]).await;
     member.write(&[event(0, "a", "1")]).await;
-    sqlx::query("ALTER SEQUENCE persistence.events_seq_seq RESTART 1")
+    sqlx::query("CREATE UNIQUE INDEX ON persistence.events (event_type)")
         .execute(&world.pool)
         .await
         .unwrap();

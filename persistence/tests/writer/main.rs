@@ -5,6 +5,7 @@
 mod content;
 mod copies;
 mod faults;
+mod indexes;
 mod partitions;
 mod retyped;
 mod rows;
