@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::kafka;
 use crate::persistence_views;
+use crate::raw_topic;
 use crate::replay::jobs::within;
 use contracts::pipeline::{self, Pipeline, Stage};
 use runtime::admin;
@@ -186,7 +187,8 @@ async fn offsets(context: &Context, hop: &Hop<'_>) -> Result<PartitionOffsets, R
     }
 }
 
-/// A stage's committed offsets of a topic; partitions without one are left out.
+/// A stage's committed offsets of a topic; partitions without one are left out. What it committed late, in a topic that had the same name
+/// before, says nothing of the records of this one.
 ///
 /// # Errors
 /// [`RecoveryError::Unavailable`]
@@ -195,9 +197,10 @@ pub(crate) async fn committed(
     stage: &Stage,
     topic: &str,
 ) -> Result<PartitionOffsets, RecoveryError> {
+    let id = raw_topic::topic_id(context, topic).await?;
     let (group, topic) = (stage.group.clone(), topic.to_owned());
     let committed = kafka::query(context, move |kafka| {
-        admin::committed(kafka, &group, &topic)
+        admin::committed_in(kafka, &group, &topic, id.as_deref())
     })
     .await?;
     Ok(committed

@@ -56,18 +56,29 @@ pub(crate) async fn learn(pool: &PgPool, seen: Option<&str>) -> Result<RawTopic,
 /// # Errors
 /// [`RecoveryError::Unavailable`], also for a command line that works without Kafka.
 pub(crate) async fn current_epoch(context: &Context) -> Result<String, RecoveryError> {
+    let id = topic_id(context, &context.pipeline.raw).await?;
+    let id = id.as_deref();
+    Ok(learn(&context.pool, id).await?.epoch(id))
+}
+
+/// The id of a topic, where the broker gives any.
+///
+/// # Errors
+/// As [`current_epoch`].
+pub(crate) async fn topic_id(
+    context: &Context,
+    topic: &str,
+) -> Result<Option<String>, RecoveryError> {
     let Some(kafka) = &context.kafka else {
         return Err(RecoveryError::Unavailable(
             "this needs Kafka: give --kafka-brokers".to_owned(),
         ));
     };
-    let name = &context.pipeline.raw;
-    let ids = TopicIdsReader::new(kafka, [name.clone()])
+    let mut ids = TopicIdsReader::new(kafka, [topic.to_owned()])
         .read(KAFKA_DEADLINE)
         .await
         .map_err(|error| RecoveryError::Unavailable(format!("Kafka does not answer: {error:#}")))?;
-    let id = ids.get(name).map(String::as_str);
-    Ok(learn(&context.pool, id).await?.epoch(id))
+    Ok(ids.remove(topic))
 }
 
 /// What the raw topic is called in the index and the audit, by its epoch.

@@ -12,6 +12,7 @@ pub use read::{OwnedRecord, Picked, Tail, read_all, read_at, read_range};
 pub use topic_ids::{TopicIds, TopicIdsReader};
 pub use topic_setting::topic_setting;
 
+use crate::consumer::incarnation::read_commit_note;
 use crate::kafka::{KafkaArgs, Login};
 use anyhow::Context;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -120,6 +121,20 @@ pub fn committed(
     group: &str,
     topic: &str,
 ) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
+    committed_in(kafka, group, topic, None)
+}
+
+/// As [`committed`], of the topic with this id: `None`, too, where a stage noted with its commit that it was in a topic with another id, which
+/// was deleted since and made again under its name.
+///
+/// # Errors
+/// As [`committed`].
+pub fn committed_in(
+    kafka: &KafkaArgs,
+    group: &str,
+    topic: &str,
+    topic_id: Option<&str>,
+) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
     let mut config = kafka.client_config("admin");
     config.set("group.id", group);
     let consumer = connect(&config)?;
@@ -132,7 +147,10 @@ pub fn committed(
         .elements()
         .iter()
         .map(|element| {
+            let (of, _) = read_commit_note(element.metadata());
+            let is_of_another = topic_id.zip(of).is_some_and(|(id, of)| id != of);
             let next = match element.offset() {
+                Offset::Offset(_) if is_of_another => None,
                 Offset::Offset(next) => Some(next),
                 Offset::Beginning
                 | Offset::End

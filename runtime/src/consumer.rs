@@ -22,7 +22,7 @@ mod checks;
 mod commit_log;
 mod delivery;
 mod handler;
-mod incarnation;
+pub(crate) mod incarnation;
 mod membership;
 mod run;
 mod settings;

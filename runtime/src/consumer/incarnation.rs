@@ -102,7 +102,7 @@ pub(super) fn commit_note(topic_id: Option<&String>, note: &str) -> String {
 }
 
 /// The id and the note.
-pub(super) fn read_commit_note(text: &str) -> (Option<&str>, &str) {
+pub(crate) fn read_commit_note(text: &str) -> (Option<&str>, &str) {
     match text.strip_prefix(TOPIC_ID) {
         Some(rest) => {
             let (id, note) = rest.split_once(' ').unwrap_or((rest, ""));
