@@ -6,6 +6,7 @@ use crate::metrics as names;
 use crate::rows;
 use contracts::Secret;
 use runtime::consumer::StageError;
+use runtime::faults;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use sqlx::postgres::PgPool;
@@ -109,6 +110,15 @@ impl Writer {
         positions: &Positions,
     ) -> Result<Written, StageError> {
         let started = Instant::now();
+        if faults::planted("dedupe_removed") {
+            self.drop_unique_index().await?;
+        }
+        if faults::planted("commit_before_insert") {
+            let mut first = self.pool.begin().await.map_err(classify)?;
+            let moves = offsets.before_dead_letters();
+            offsets::advance(&mut first, group, &moves, positions).await?;
+            first.commit().await.map_err(classify)?;
+        }
         let events: Vec<&EventRow<'_>> = rows.iter().map(|row| &row.event).collect();
         let (mut transaction, fates) = refused::apply(
             &self.pool,
@@ -160,7 +170,9 @@ impl Writer {
             .for_each(|event| offsets.count_filtered(event.record));
         let moves = offsets.before_dead_letters();
         let moved = offsets::advance(&mut transaction, group, &moves, positions).await?;
+        faults::kill_point("rows_in_transaction");
         transaction.commit().await.map_err(classify)?;
+        faults::kill_point("rows_committed");
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
         let count =
             |wanted: fn(&Fate) -> bool| fates.iter().filter(|fate| wanted(fate)).count() as u64;
@@ -177,6 +189,12 @@ impl Writer {
             offsets,
             moved,
         })
+    }
+
+    /// What somebody did for the sake of fast inserts: the bug `dedupe_removed`.
+    async fn drop_unique_index(&self) -> Result<(), StageError> {
+        let dropped = sqlx::query("DROP INDEX IF EXISTS events_key").execute(&self.pool);
+        dropped.await.map(drop).map_err(classify)
     }
 
     /// Forgets signed bodies that no vendor sends again.

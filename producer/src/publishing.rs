@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use contracts::webhook::source::Source;
+use runtime::faults;
 use runtime::publisher::{Batch, OutRecord, PublishError};
 use std::time::{Duration, Instant};
 
@@ -60,14 +61,22 @@ impl<'a> Events<'a> {
             meter,
             mut unconfirmed,
         } = self;
+        faults::kill_point("edge_handed_over");
+        if faults::planted("answer_before_ack") {
+            return Ok(());
+        }
         let started = Instant::now();
-        let failed = batch.wait(deadline).await;
+        let mut failed = batch.wait(deadline).await;
+        if faults::planted("deadline_is_success") {
+            failed.retain(|(_, error)| !matches!(error, PublishError::NotAcknowledged(_)));
+        }
         let waited = started.elapsed();
         edge.meters.ack_seconds.record(waited);
         if let Some((_, error)) = failed.into_iter().next() {
             return Err(ApiError::Publish { error, waited });
         }
         meter.accepted(std::mem::take(&mut unconfirmed.events));
+        faults::kill_point("edge_acknowledged");
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use contracts::webhook::source::{Source, Sources};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use runtime::faults;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -117,11 +118,11 @@ impl Quotas {
     /// # Errors
     /// [`ApiError::OverQuota`], or [`ApiError::TooManyEvents`] for a batch larger than the whole quota: waiting would never admit it.
     pub fn admit(&self, source: &str, events: usize) -> Result<(), ApiError> {
-        let Some(bucket) = self
-            .sources
-            .get(source)
-            .and_then(|buckets| buckets.events.as_ref())
-        else {
+        let own = match faults::planted("quota_over_all_sources") {
+            true => self.sources.values().find(|all| all.events.is_some()),
+            false => self.sources.get(source),
+        };
+        let Some(bucket) = own.and_then(|buckets| buckets.events.as_ref()) else {
             return Ok(());
         };
         let events = u32::try_from(events)

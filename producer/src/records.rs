@@ -11,6 +11,7 @@ use contracts::event::Located;
 use contracts::kafka::headers as h;
 use contracts::webhook::source::Source;
 use runtime::clock::now_micros;
+use runtime::faults;
 use runtime::publisher::{OutRecord, RecordHeaders};
 
 /// The headers that all records of one request have in common: ours, then the vendor's.
@@ -32,7 +33,10 @@ pub(crate) fn common_headers(source: &Source, head: &Head, proof: &Proof<'_>) ->
     {
         common = common.with(h::QUERY, Some(query));
     }
-    let kept = source.kept_headers.of(headers);
+    let mut kept = source.kept_headers.of(headers);
+    if faults::planted("vendor_headers_dropped") {
+        kept.headers.clear();
+    }
     for (name, value) in kept.headers {
         common = common.with(name.as_str(), Some(value));
     }
@@ -83,10 +87,16 @@ pub(crate) fn publish(
     // Events of one entity keep their order; without a key a record goes to any partition, never to one hot one.
     let key = entity_key.as_ref().or(event_id);
     let key = key.map(|found| found.text.as_bytes());
+    let rewritten = match faults::planted("raw_json_rewritten") {
+        true => serde_json::from_slice::<serde_json::Value>(part.json).ok(),
+        false => None,
+    };
+    let rewritten = rewritten.map(|json| json.to_string());
+    let value = rewritten.as_ref().map_or(part.value, String::as_bytes);
     events.add(OutRecord {
         topic: &edge.topic,
         key,
-        value: Some(part.value),
+        value: Some(value),
         headers,
     })?;
     Ok(())

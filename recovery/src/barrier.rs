@@ -23,7 +23,7 @@ use crate::persistence_views;
 use crate::raw_topic;
 use crate::replay::jobs::within;
 use contracts::pipeline::{self, Pipeline, Stage};
-use runtime::admin;
+use runtime::{admin, faults};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -173,7 +173,8 @@ fn hops<'a>(pipeline: &'a Pipeline, stage: &'a Stage) -> Vec<Hop<'a>> {
         topic: &pipeline.dead_letters,
         reader: Reader::Index,
     };
-    retry.into_iter().chain(behind).chain([index]).collect()
+    let index = Some(index).filter(|_| !faults::planted("index_not_awaited"));
+    retry.into_iter().chain(behind).chain(index).collect()
 }
 
 /// How far a topic was read, as whoever knows says.

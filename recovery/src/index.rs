@@ -27,6 +27,7 @@ use runtime::config::ConfigError;
 use runtime::consumer::{
     self, Assigned, ConsumerSettings, Handler, Outcome, Record, StageError, Start,
 };
+use runtime::faults;
 use runtime::health::Health;
 use runtime::registry::Registry;
 use runtime::reload::Live;
@@ -185,7 +186,9 @@ impl Index {
             &self.positions,
         )
         .await?;
+        faults::kill_point("index_in_transaction");
         transaction.commit().await.map_err(classify)?;
+        faults::kill_point("index_committed");
         self.positions.extend(moved);
         metrics::histogram!(names::TRANSACTION_SECONDS).record(started.elapsed());
         written.count();

@@ -2,6 +2,7 @@
 //!
 //! The first names follow KIP-1191 (`__dlq.errors.*`), so that tools for share groups read them; the rest are ours.
 
+use crate::faults;
 use crate::publisher::RecordHeaders;
 use crate::record::Record;
 use contracts::Rejection;
@@ -27,7 +28,7 @@ pub(crate) fn headers(
 ) -> RecordHeaders {
     let mut headers = RecordHeaders::new(24);
     for (key, value) in record.headers() {
-        if !dlq::ALL.contains(&key) {
+        if !dlq::ALL.contains(&key) && !faults::planted("dead_letter_headers_dropped") {
             headers = headers.with(key, value);
         }
     }
@@ -77,6 +78,9 @@ pub(crate) fn forwarded(record: &Record<'_>, more: usize) -> RecordHeaders {
         }
     }
     match (raw, record.raw()) {
+        (Some(_), Some(own)) if faults::planted("replay_is_a_new_record") => {
+            headers.with(h::RAW, Some(&own.to_string()))
+        }
         (Some(raw), _) => headers.with(h::RAW, Some(raw)),
         (None, Some(raw)) => headers.with(h::RAW, Some(&raw.to_string())),
         (None, None) => headers,

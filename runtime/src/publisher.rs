@@ -13,6 +13,7 @@ mod watch;
 pub use batch::{Batch, OutRecord, RecordHeaders};
 pub use error::PublishError;
 
+use crate::faults;
 use crate::health::Health;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::{self, KafkaArgs};
@@ -137,10 +138,14 @@ impl Publisher {
         settings: &PublisherSettings,
         health: &Health,
     ) -> anyhow::Result<Self> {
+        let (idempotent, acks) = match faults::planted("acks_of_the_leader") {
+            true => ("false", "1"),
+            false => ("true", "all"),
+        };
         let mut config = kafka.client_config(&settings.client_id);
         config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
+            .set("enable.idempotence", idempotent)
+            .set("acks", acks)
             .set(
                 "message.timeout.ms",
                 settings.record_timeout.as_millis().to_string(),

@@ -1,5 +1,6 @@
 //! A consumed record: Kafka's own buffers, borrowed.
 
+use crate::faults;
 use contracts::kafka::headers::{RAW, RawCoordinates};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
@@ -181,6 +182,13 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn raw(&self) -> Option<RawCoordinates<'a>> {
         match (self.header(RAW), self.read_from) {
+            (Some(_), ReadFrom::Retry(_)) if faults::planted("replay_is_a_new_record") => {
+                Some(RawCoordinates {
+                    topic_id: None,
+                    partition: self.partition,
+                    offset: self.offset,
+                })
+            }
             (Some(value), _) => RawCoordinates::parse(value),
             (None, ReadFrom::Raw(topic_id)) => Some(RawCoordinates {
                 topic_id,

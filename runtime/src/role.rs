@@ -3,7 +3,7 @@
 use crate::config::{ConfigError, ProcessArgs};
 use crate::connection::Connection;
 use crate::health::Health;
-use crate::{ops, telemetry};
+use crate::{faults, ops, telemetry};
 use axum::Router;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -89,6 +89,7 @@ pub async fn connect(role: &dyn Role) -> bool {
 /// # Errors
 /// Bad configuration ([`ConfigError`]), an address that is taken, or what ended the role's work.
 pub async fn run(role: &dyn Role, shutdown: CancellationToken) -> anyhow::Result<()> {
+    faults::check();
     role.check()?;
     let (setting, address) = role.ops();
     let listener = ops::bind(setting, address).await?;

@@ -1,6 +1,7 @@
 //! What becomes of a row, given what is stored. Pure: persistence does it, a dry run predicts it, and both ask here.
 
 use crate::row::{EventRow, RawPosition};
+use runtime::faults;
 use std::collections::HashMap;
 
 /// What becomes of a row.
@@ -86,6 +87,7 @@ pub fn decide(row: &EventRow<'_>, stored: Option<&Stored>) -> Fate {
         }
         (true, _) => Fate::StoredBefore,
         (false, None) => Fate::Duplicate,
+        (false, _) if faults::planted("content_not_compared") => Fate::Duplicate,
         (false, Some(pointers)) => Fate::Conflict(format!(
             "event {} of source {} is stored with other content, from raw record {raw}{}",
             row.event.event_id,

@@ -2,6 +2,7 @@
 
 use crate::timed_out;
 use runtime::consumer::StageError;
+use runtime::faults;
 
 /// The five characters PostgreSQL classifies an error by; none when it is not the server's.
 #[must_use]
@@ -27,6 +28,7 @@ pub(crate) fn is_row_fault_of(sqlstate: &str, names_constraint: bool) -> bool {
     sqlstate == "23502"
         || (sqlstate == "23514" && names_constraint)
         || ["22", "54"].contains(&class)
+        || (class == "40" && faults::planted("serialization_is_the_rows_fault"))
 }
 
 /// A dependency's faults wait; what waiting cannot fix ends the process. Source: PostgreSQL manual, appendix A.

@@ -17,6 +17,7 @@ pub mod fault;
 pub mod offsets;
 mod online;
 pub mod parts;
+mod planted;
 pub mod raw_topic;
 pub mod reach;
 pub mod refused;

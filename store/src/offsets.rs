@@ -6,7 +6,8 @@ pub use start::{check, starts};
 
 use crate::fault::classify;
 use runtime::consumer::{Record, StageError};
-use sqlx::{FromRow, PgConnection};
+use runtime::faults;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use std::collections::BTreeMap;
 
 /// Topic and partition.
@@ -286,7 +287,13 @@ async fn step(
                 .collect::<Vec<_>>()
         };
     }
-    sqlx::query_as(statement)
+    let query = match faults::planted("compare_and_set_removed") {
+        true => sqlx::query_as(AssertSqlSafe(
+            statement.replace(" AND o.next_offset = step.expected", ""),
+        )),
+        false => sqlx::query_as(statement),
+    };
+    query
         .bind(group)
         .bind(column!(|step, _from| step.span.partition.0.as_str()))
         .bind(column!(|step, _from| step.span.partition.1))

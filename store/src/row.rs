@@ -6,11 +6,13 @@ mod retype;
 
 pub use retype::{Outdone, Retype};
 
+use crate::planted;
 use crate::refused::{self, Cell, Refusals};
 use contracts::avro::content;
 use contracts::avro::datum::Event;
 use contracts::kafka::headers::{self, SignedBody};
 use contracts::{Rejection, RejectionCode};
+use runtime::faults;
 use serde_json::Value;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -97,8 +99,14 @@ impl<'a> EventRow<'a> {
         key: Option<&'a [u8]>,
         raw: RawPosition,
         schema_id: i32,
-        event: Event<'a>,
+        mut event: Event<'a>,
     ) -> Result<Self, Rejection> {
+        if faults::planted("amount_through_a_float") {
+            planted::through_a_float(&mut event);
+        }
+        if faults::planted("unknown_fields_dropped") {
+            planted::known_fields_only(&mut event);
+        }
         let (mut source, mut received_at, mut secret_id, mut trace_id) = (None, None, None, None);
         let (mut contract, mut signed_body) = (None, None);
         let (mut replayed, mut edited_by) = (false, None);
@@ -287,10 +295,13 @@ impl Insert {
         });
         let arrays = list(&|index, column| format!("${}::{}[]", index + 1, column.sent));
         let typed = list(&|_, column| [column.name, column.sent].join(" "));
+        let unless_there = match faults::planted("dedupe_removed") {
+            true => String::new(),
+            false => format!("ON CONFLICT ({KEY}) DO NOTHING"),
+        };
         let from = |rows: String| -> Arc<str> {
-            let statement = format!(
-                "INSERT INTO {table} ({names}) SELECT {values} FROM {rows} ON CONFLICT ({KEY}) DO NOTHING"
-            );
+            let statement =
+                format!("INSERT INTO {table} ({names}) SELECT {values} FROM {rows} {unless_there}");
             statement.into()
         };
         Self {

@@ -6,6 +6,7 @@
 use crate::reach::{REACH, describe, reach};
 use contracts::Secret;
 use runtime::config::ConfigError;
+use runtime::faults;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, Error};
 use std::str::FromStr;
@@ -34,6 +35,9 @@ impl Servers {
     pub fn parse(url: &Secret, role: &str) -> Result<Self, ConfigError> {
         let bad = |problem: &str| ConfigError::new("--database-url", problem);
         let text = std::str::from_utf8(url.expose()).map_err(|_| bad("not UTF-8"))?;
+        if faults::planted("secret_logged") {
+            tracing::info!(event = "database", role, url = text);
+        }
         if text.is_empty() {
             return Err(bad(
                 "not given: set it, or EVENTFLOW_DATABASE_URL, to postgres://user:password@host:port/database",

@@ -4,6 +4,7 @@ use super::classify::{Fates, classify, classify_with_kafka, large};
 use crate::context::Context;
 use crate::error::RecoveryError;
 use crate::persistence_views;
+use runtime::faults;
 use sqlx::PgConnection;
 use std::ops::Range;
 
@@ -150,6 +151,7 @@ async fn extend(
             return Ok(frontier - from);
         }
         write_page(&mut transaction, topic, partition, &range, &fates, true).await?;
+        faults::kill_point("audit_page_in_transaction");
         transaction.commit().await?;
         frontier = range.end;
     }

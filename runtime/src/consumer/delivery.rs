@@ -3,6 +3,7 @@
 use super::{ConsumerSettings, Outcome, Record, StageError};
 use crate::clock::now_micros;
 use crate::dead_letter;
+use crate::faults;
 use crate::publisher::{self, OutRecord, PublishError, Publisher};
 use std::time::{Duration, Instant};
 
@@ -121,6 +122,9 @@ impl Delivery {
                     .map(|(index, error)| (made[index], error)),
             );
         }
+        if faults::planted("skip_failed_dead_letter") {
+            failed.retain(|((index, _), _)| handled.outcomes[*index].rejection().is_none());
+        }
         let Some((_, error)) = failed.first() else {
             return Ok(());
         };
@@ -195,9 +199,11 @@ impl Delivery {
             }
             Outcome::Done | Outcome::Forward(_) | Outcome::Reject(_) => return Ok(None),
         };
+        let forgets_key = faults::planted("dead_letter_key_dropped");
+        let is_dead = handled.outcomes[index].rejection().is_some();
         Ok(Some(OutRecord {
             topic,
-            key: record.key,
+            key: record.key.filter(|_| !(forgets_key && is_dead)),
             value,
             headers,
         }))

@@ -10,12 +10,13 @@ use super::waiting::{Blocked, Interrupted, Waiting};
 use super::{Assigned, Handler, Outcome, Record, StageError, StageSummary, checks};
 use crate::breaker::Breaker;
 use crate::clock::now_micros;
+use crate::faults;
 use crate::health::Health;
 use crate::kafka::brokers::FORGOTTEN;
 use crate::metrics as names;
 use crate::replay::Retry;
-use contracts::Rejection;
 use contracts::kafka::headers;
+use contracts::{Rejection, RejectionCode};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -66,19 +67,30 @@ impl<H: Handler> Loop<'_, H> {
                 continue;
             };
             let started = Instant::now();
+            if faults::planted("commit_before_settle") {
+                self.source
+                    .store_offsets(&batch, self.incarnations.ids(), "")?;
+            }
             match self.settle(&batch, summary) {
                 Ok(()) => {
+                    faults::kill_point("batch_settled");
                     let note = self
                         .breaker
                         .as_ref()
                         .map(|breaker| breaker.note(Instant::now(), now_micros()));
                     let (ids, note) = (self.incarnations.ids(), note.unwrap_or_default());
                     self.source.store_offsets(&batch, ids, &note)?;
+                    faults::kill_point("offsets_stored");
                     metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage)
                         .record(started.elapsed());
                 }
                 Err(Interrupted::Failed(error)) => return Err(error),
                 Err(Interrupted::Released) => {
+                    if faults::planted("no_drain_on_revoke") {
+                        self.source
+                            .store_offsets(&batch, self.incarnations.ids(), "")?;
+                        continue;
+                    }
                     self.source.read_again(&batch)?;
                     tracing::warn!(
                         event = "batch_released",
@@ -173,6 +185,7 @@ impl<H: Handler> Loop<'_, H> {
         let mut attempts = 1;
         for piece in records.chunks(self.piece_records) {
             let (made, tried) = self.handle(piece, held)?;
+            faults::kill_point("batch_handled");
             attempts = attempts.max(tried);
             let indices = outcomes.len()..outcomes.len() + made.len();
             outcomes.extend(made);
@@ -191,6 +204,7 @@ impl<H: Handler> Loop<'_, H> {
         self.waiting.until_ok(&mut self.source, held, |_| {
             Ok(self.delivery.await_acks(&mut in_flight, handled)?)
         })?;
+        faults::kill_point("batch_acknowledged");
         self.waiting
             .until_ok(&mut self.source, held, |_| Ok(self.handler.settled()?))?;
         self.waiting.clear();
@@ -212,7 +226,14 @@ impl<H: Handler> Loop<'_, H> {
             ..
         } = self;
         self.waiting.until_ok(&mut self.source, held, |attempt| {
-            let mut outcomes = handler.handle(piece)?;
+            let mut outcomes = match handler.handle(piece) {
+                Err(StageError::Wait { code, .. })
+                    if attempt > 3 && faults::planted("outage_dead_letters") =>
+                {
+                    dead_letter_all(piece, code)
+                }
+                outcomes => outcomes?,
+            };
             if outcomes.len() != piece.len() {
                 return Err(Blocked::Stage(StageError::stop(
                     "handler_contract",
@@ -286,4 +307,10 @@ fn spare_revalidated(stage: &'static str, records: &[Record<'_>], outcomes: &mut
             *outcome = Outcome::Done;
         }
     }
+}
+
+/// What an outage would make of a batch where somebody gave up on it: the bug `outage_dead_letters`.
+fn dead_letter_all(records: &[Record<'_>], code: &str) -> Vec<Outcome> {
+    let rejection = |_| Rejection::new(RejectionCode::RowRefused, None, code);
+    records.iter().map(rejection).map(Outcome::Reject).collect()
 }

@@ -7,6 +7,7 @@ use crate::error::RecoveryError;
 use crate::model::{DeadLetterState, JobState};
 use crate::replay::{approval, state};
 use contracts::pipeline::Pipeline;
+use runtime::faults;
 use sqlx::{Connection, FromRow, PgConnection, Postgres, Transaction};
 use std::collections::BTreeMap;
 
@@ -55,6 +56,7 @@ pub(crate) fn decide(
         );
     };
     match letter.state {
+        _ if faults::planted("claim_unchecked") => {}
         DeadLetterState::Open => {}
         DeadLetterState::Replaying => {
             let job = letter.job.as_deref().unwrap_or("another one");
@@ -252,6 +254,7 @@ async fn note(
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
+    faults::kill_point("replay_claimed");
     metrics::counter!(names::REPLAYED, "outcome" => "skipped").increment(skipped.0.len() as u64);
     Ok(Claim::Chunk(claimed))
 }

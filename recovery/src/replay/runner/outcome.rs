@@ -9,6 +9,7 @@ use crate::persistence_views;
 use crate::replay::jobs::within;
 use crate::replay::revalidation;
 use crate::replay::state::{self, Settled};
+use runtime::faults;
 use sqlx::FromRow;
 use std::collections::BTreeMap;
 use store::fate::RecordedFate;
@@ -71,6 +72,7 @@ async fn settle_page(context: &Context, after: i64) -> Result<Option<i64>, Recov
         settled.add(row.job, row.letter, outcome, row.who);
     }
     state::resolve(&mut transaction, &settled).await?;
+    faults::kill_point("replay_outcome_in_transaction");
     transaction.commit().await?;
     for (outcome, count) in counts {
         metrics::counter!(names::REPLAYED, "outcome" => outcome).increment(count);

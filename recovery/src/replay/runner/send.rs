@@ -6,6 +6,7 @@ use super::replay_letter::{self, record_headers};
 use crate::error::RecoveryError;
 use crate::replay::{revalidation, state};
 use runtime::admin::Tail;
+use runtime::faults;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, PublishError, Publisher};
 use sqlx::{Connection, PgConnection};
@@ -53,6 +54,7 @@ pub(crate) async fn publish(publisher: &Publisher, job: &str, chunk: &[Claimed])
             }
         }
     }
+    faults::kill_point("replay_handed_over");
     let failed: HashMap<usize, PublishError> =
         batch.wait(ACKNOWLEDGED_WITHIN).await.into_iter().collect();
     for (index, claimed) in handed.into_iter().enumerate() {
@@ -85,6 +87,7 @@ pub(crate) async fn mark(
     job: &str,
     published: &Published,
 ) -> Result<(), RecoveryError> {
+    faults::kill_point("replay_acknowledged");
     let mut transaction = connection.begin().await?;
     state::refuse(&mut transaction, job, &published.too_large).await?;
     let sent = state::sent(&mut transaction, job, &published.sent).await?;
@@ -127,9 +130,12 @@ pub(crate) async fn find_sent(
     let (kafka, id) = (kafka.clone(), job.to_owned());
     let found = tokio::task::spawn_blocking(move || read_back(&kafka, &id, &from, &wanted)).await;
     let found = found.map_err(|error| RecoveryError::Unavailable(error.to_string()))?;
-    let found = found.map_err(|error| {
+    let mut found = found.map_err(|error| {
         RecoveryError::Unavailable(format!("the retry topic cannot be read: {error:#}"))
     })?;
+    if faults::planted("unknown_is_sent_again") {
+        found.clear();
+    }
     let gone: Vec<i64> = unknown
         .iter()
         .map(|item| item.letter)
