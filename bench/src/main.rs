@@ -118,7 +118,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match cli.part {
         Some(Part::Broker { partitions }) => baseline::broker(partitions)?,
         Some(Part::AnswerAtOnce { listen }) => {
-            runtime.block_on(baseline::answer_at_once(listen))?
+            runtime.block_on(baseline::answer_at_once(listen))?;
         }
         Some(Part::Copy { brokers, from, to }) => baseline::copy(&brokers, &from, &to)?,
         None => return runtime.block_on(measure(&cli)),

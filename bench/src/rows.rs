@@ -6,7 +6,8 @@ use crate::pipeline::{Database, durable_postgres};
 use crate::process::Process;
 use crate::report::{cpu, print};
 use crate::stages::{between, charged};
-use crate::world::{World, from};
+use crate::world::{World, at_least};
+use contracts::kafka::topics;
 
 /// Partitions of the topics; as many instances could share them.
 pub(crate) const PARTITIONS: i32 = 16;
@@ -14,29 +15,29 @@ pub(crate) const PARTITIONS: i32 = 16;
 const LARGEST: u64 = 50;
 const DEARER: f64 = 1.15;
 
-/// A raw topic of so many events, and one new database for its rows. Each role runs in so many instances. Counted from the first row; where
-/// there are several instances, from when each has its partitions.
+/// A raw topic of so many events, and one new database for its rows. Each role runs in so many instances. Persistence has its partitions before
+/// the validator starts. Counted from the first validated record (where there are several validators, from when each has its partitions) to
+/// the last row, so that neither stage has done work that is not counted.
 pub(crate) async fn drain(bench: &Bench, events: u64, instances: usize) -> anyhow::Result<Run> {
     let world = World::start(bench, PARTITIONS).await?;
     let events = world.fill(events).await?;
     let postgres = durable_postgres().await?;
-    let mut database = Database::connect(&postgres.url()).await?;
-    let server = Database::connect(&postgres.url()).await?;
     let mut stages = Vec::new();
     for _ in 0..instances {
-        stages.push(world.validator()?);
         stages.push(world.persistence(&postgres.url())?);
     }
-    let mut start = 1;
+    for stage in &mut stages {
+        stage.until_ready().await?;
+    }
+    let mut database = Database::connect(&postgres.url()).await?;
+    let server = Database::connect(&postgres.url()).await?;
+    for _ in 0..instances {
+        stages.push(world.validator()?);
+    }
     if instances > 1 {
-        for stage in &mut stages {
-            stage.until_ready().await?;
+        for validator in &mut stages[instances..] {
+            validator.until_ready().await?;
         }
-        start += database.settled().await?;
-        anyhow::ensure!(
-            start < events / 2,
-            "{start} of {events} were rows before every instance had its partitions: use more --events"
-        );
     }
     let stages: Vec<&Process> = stages.iter().collect();
     let used = || {
@@ -44,8 +45,15 @@ pub(crate) async fn drain(bench: &Bench, events: u64, instances: usize) -> anyho
         cpu.push(("postgresql", server.cpu()?));
         Ok(cpu)
     };
-    let looks = from(start, events, async || database.settled().await, used).await?;
-    Ok(between(&looks))
+    let validated = async || world.count(topics::VALIDATED).await;
+    let first = at_least(1, events, validated, &used).await?;
+    anyhow::ensure!(
+        first.0 < events / 2,
+        "{} of {events} were validated before it counted: use more --events or a larger --backlog",
+        first.0
+    );
+    let last = at_least(events, events, async || database.settled().await, &used).await?;
+    Ok(between(&(first, last)))
 }
 
 /// What an event costs while a backlog of 1x, 5x and 50x is worked off.

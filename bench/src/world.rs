@@ -196,36 +196,36 @@ pub(crate) fn generator(address: &str, flags: &[&str]) -> anyhow::Result<Process
 /// One look at a stage: how far it was, when, and what else was `seen`.
 pub(crate) type Look<T> = (u64, Instant, T);
 
-/// Polls until `count` reaches `target`; the looks at the first and at the last record.
+/// Polls until `count` reaches `target`; the looks at the first record and at the last.
 pub(crate) async fn until<T>(
-    target: u64,
-    count: impl AsyncFnMut() -> anyhow::Result<u64>,
-    seen: impl FnMut() -> anyhow::Result<T>,
-) -> anyhow::Result<(Look<T>, Look<T>)> {
-    from(1, target, count, seen).await
-}
-
-/// As [`until`], from the first look with at least `start`.
-pub(crate) async fn from<T>(
-    start: u64,
     target: u64,
     mut count: impl AsyncFnMut() -> anyhow::Result<u64>,
     mut seen: impl FnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<(Look<T>, Look<T>)> {
+    let first = at_least(1, target, &mut count, &mut seen).await?;
+    anyhow::ensure!(
+        first.0 < target,
+        "done before the first look: use more --events"
+    );
+    let last = at_least(target, target, count, seen).await?;
+    Ok((first, last))
+}
+
+/// The first look with at least `start`, of `target` that come in all.
+pub(crate) async fn at_least<T>(
+    start: u64,
+    target: u64,
+    mut count: impl AsyncFnMut() -> anyhow::Result<u64>,
+    mut seen: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<Look<T>> {
     // A thousand a second is less than anything measured here does.
     let allowed = Duration::from_secs(180 + target / 1000);
     let deadline = Instant::now() + allowed;
-    let mut first = None;
     loop {
         let now = count().await?;
         let look = (now, Instant::now(), seen()?);
-        if now >= target {
-            let first = first
-                .ok_or_else(|| anyhow::anyhow!("done before the first look: use more --events"))?;
-            return Ok((first, look));
-        }
-        if now >= start && first.is_none() {
-            first = Some(look);
+        if now >= start {
+            return Ok(look);
         }
         anyhow::ensure!(
             Instant::now() < deadline,
@@ -248,8 +248,8 @@ mod tests {
             count.set(count.get() + 40);
             Ok(count.get() - 40)
         };
-        let (first, last) = from(50, 150, next, || Ok(count.get())).await.unwrap();
-        assert_eq!((first.0, first.2), (80, 120));
+        let (first, last) = until(150, next, || Ok(count.get())).await.unwrap();
+        assert_eq!((first.0, first.2), (40, 80));
         assert_eq!((last.0, last.2), (160, 200));
     }
 
