@@ -10,8 +10,9 @@ mod machine;
 mod process;
 mod watcher;
 
-use machine::{find_programs, free_port, unprivileged_user};
-use process::{Programs, has_ended, pause};
+use crate::ports::free_port;
+use machine::{find_programs, unprivileged_user};
+use process::{Programs, children_of, has_ended, pause};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use watcher::Watcher;
@@ -250,6 +251,31 @@ impl PrivatePostgres {
         // Where nobody reaps the dead process, PostgreSQL would take it for a running server.
         std::fs::remove_file(&lock)?;
         Ok(())
+    }
+
+    /// Sends a signal to the server and to all of its processes, such as `STOP`: connections stay open, and nothing answers on them; then
+    /// `CONT`.
+    ///
+    /// # Errors
+    /// What `kill` said, or that the server does not run.
+    pub fn signal(&self, signal: &str) -> std::io::Result<()> {
+        let lock = std::fs::read_to_string(self.data().join("postmaster.pid"))?;
+        let postmaster = lock.lines().next().unwrap_or_default().trim();
+        // The postmaster first: while it is stopped, it starts no further process.
+        self.programs.kill(signal, postmaster)?;
+        for child in children_of(postmaster)? {
+            match self.programs.kill(signal, &child) {
+                Err(_) if has_ended(&child) => {}
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
+    /// User and group that the server runs as, when this process is root.
+    #[must_use]
+    pub fn user(&self) -> Option<(u32, u32)> {
+        self.programs.user
     }
 
     fn data(&self) -> PathBuf {

@@ -1,11 +1,11 @@
 //! A real Apache Kafka of a test's own.
 
+use crate::kafka::{self, Node};
 use runtime::kafka::KafkaArgs;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -15,6 +15,7 @@ const START: Duration = Duration::from_secs(120);
 /// A real Apache Kafka, killed when dropped. Started by `infra/kafka/local/kafka`. A secure one has a user for each principal of the pipeline.
 pub struct RealKafka {
     script: PathBuf,
+    node: Node,
     /// Its files
     pub directory: TempDir,
     env: HashMap<String, String>,
@@ -37,7 +38,7 @@ impl RealKafka {
         } else {
             &[]
         };
-        kafka.env = kafka.call(&[&["start"], secure].concat());
+        kafka.env = kafka.node.call(&[&["start"], secure].concat()).unwrap();
         Some(kafka)
     }
 
@@ -62,6 +63,7 @@ impl RealKafka {
             .tempdir()
             .unwrap();
         Some(Self {
+            node: Node::new(&script, directory.path()),
             script,
             directory,
             env: HashMap::new(),
@@ -71,71 +73,17 @@ impl RealKafka {
 
     /// Starts a prepared one with these settings; it is up when it listens at these addresses.
     pub fn start_with(&self, properties: &BTreeMap<String, String>, addresses: &[&str]) {
-        let lines = |pairs: Vec<(&str, &str)>| {
-            pairs
-                .iter()
-                .map(|(name, value)| format!("{name}={value}\n"))
-                .collect::<String>()
-        };
-        let file = self.directory.path().join("settings");
-        std::fs::write(
-            &file,
-            lines(
-                properties
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str()))
-                    .collect(),
-            ),
-        )
-        .unwrap();
-        let ports = addresses
-            .iter()
-            .map(|address| address.rsplit_once(':').unwrap().1)
-            .collect::<Vec<_>>()
-            .join(",");
-        let mut command = vec![
-            "start",
-            "--properties",
-            file.to_str().unwrap(),
-            "--listens",
-            &ports,
-        ];
-        if let Some(id) = &self.cluster_id {
-            command.extend(["--cluster", id]);
-        }
-        self.call(&command);
+        let port = |address: &&str| address.rsplit_once(':').unwrap().1.to_owned();
+        let ports: Vec<_> = addresses.iter().map(port).collect();
+        let ports: Vec<_> = ports.iter().map(String::as_str).collect();
+        self.node
+            .start_with(properties, &ports, self.cluster_id.as_deref())
+            .unwrap();
     }
 
     /// One of Kafka's own programs.
     pub fn tool(&self, class: &str, arguments: &[&str]) {
-        let mut run = Command::new(&self.script);
-        run.args(["tool", class, "--bootstrap-server", self.get("BOOTSTRAP")])
-            .args(arguments);
-        let output = run.stdin(Stdio::null()).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{class}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-
-    fn call(&self, command: &[&str]) -> HashMap<String, String> {
-        let mut run = Command::new(&self.script);
-        run.arg(command[0])
-            .arg("--dir")
-            .arg(self.directory.path())
-            .args(&command[1..]);
-        let output = run.stdin(Stdio::null()).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{command:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+        kafka::tool(&self.script, class, self.get("BOOTSTRAP"), arguments).unwrap();
     }
 
     /// What the script printed at the start, such as `BOOTSTRAP`.
@@ -152,28 +100,22 @@ impl RealKafka {
 
     /// Stops it, or kills it.
     pub fn stop(&self, kill: bool) {
-        self.call(if kill { &["stop", "--kill"] } else { &["stop"] });
+        self.node.stop(kill).unwrap();
     }
 
     /// Starts it again: same data, same ports.
     pub fn restart(&self) {
-        self.call(&["restart"]);
+        self.node.restart().unwrap();
     }
 
     /// SIGSTOP: its connections stay open, and nothing answers on them.
     pub fn pause(&self) {
-        self.signal("-STOP");
+        self.node.signal("STOP").unwrap();
     }
 
     /// Goes on after [`Self::pause`].
     pub fn resume(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = std::fs::read_to_string(self.directory.path().join("pid")).unwrap();
-        let sent = Command::new("kill").args([signal, pid.trim()]).status();
-        assert!(sent.unwrap().success(), "kill {signal} {pid}");
+        self.node.signal("CONT").unwrap();
     }
 }
 
@@ -201,31 +143,18 @@ impl RealCluster {
             brokers.push(broker);
         }
         for ((id, broker), (listener, controller)) in (1..).zip(&brokers).zip(&addresses) {
-            let mut properties: BTreeMap<String, String> = [
-                ("process.roles", "broker,controller"),
-                ("controller.listener.names", "CONTROLLER"),
-                ("inter.broker.listener.name", "PLAIN"),
-                (
-                    "listener.security.protocol.map",
-                    "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
-                ),
-                ("auto.create.topics.enable", "false"),
-                ("default.replication.factor", "3"),
-                ("min.insync.replicas", "2"),
-                ("offsets.topic.num.partitions", "8"),
-                ("group.initial.rebalance.delay.ms", "0"),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
             let data = broker.directory.path().join("data");
+            let mut properties = kafka::settings(id, &voters.join(","), 3, &data);
             properties.extend([
-                ("node.id".to_owned(), id.to_string()),
-                ("controller.quorum.voters".to_owned(), voters.join(",")),
+                ("inter.broker.listener.name".to_owned(), "PLAIN".to_owned()),
+                (
+                    "listener.security.protocol.map".to_owned(),
+                    "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+                ),
                 (
                     "listeners".to_owned(),
                     format!("PLAIN://{listener},CONTROLLER://{controller}"),
                 ),
-                ("log.dirs".to_owned(), data.display().to_string()),
             ]);
             // The first brokers listen only once most controllers are there.
             broker.start_with(&properties, &[controller]);
@@ -245,22 +174,5 @@ impl RealCluster {
     #[must_use]
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
-    }
-}
-
-impl Drop for RealKafka {
-    fn drop(&mut self) {
-        let mut stop = Command::new(&self.script);
-        stop.arg("stop")
-            .arg("--kill")
-            .arg("--dir")
-            .arg(self.directory.path())
-            .stdin(Stdio::null());
-        if let Err(error) = stop.status() {
-            println!(
-                "the broker of {} may be left running: {error}",
-                self.directory.path().display()
-            );
-        }
     }
 }

@@ -1,6 +1,5 @@
-//! What the machine has: PostgreSQL's programs, a user to run them as, a free port.
+//! What the machine has: PostgreSQL's programs, and a user to run them as.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 /// The folder with `initdb` and `pg_ctl`: as EVENTFLOW_PG_BIN says, or where Debian keeps them, newest first, or on the path.
@@ -47,21 +46,4 @@ pub(super) fn unprivileged_user() -> Option<(u32, u32)> {
         let mut parts = line.split(':').skip(2);
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     })
-}
-
-/// A free port below the ones the kernel gives to outgoing connections: while the server is stopped, none of them takes it.
-pub(super) fn free_port() -> std::io::Result<u16> {
-    let mut last = None;
-    for _ in 0..100 {
-        let port = 15_000
-            + u16::from_le_bytes([
-                uuid::Uuid::new_v4().as_bytes()[0],
-                uuid::Uuid::new_v4().as_bytes()[1],
-            ]) % 16_000;
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => return Ok(port),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into()))
 }

@@ -27,6 +27,21 @@ impl Programs {
         command
     }
 
+    /// Sends a signal.
+    pub(super) fn kill(&self, signal: &str, pid: &str) -> std::io::Result<()> {
+        let sent = self
+            .command("kill")
+            .args([&format!("-{signal}"), pid])
+            .stderr(Stdio::null())
+            .status()?;
+        if sent.success() {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!(
+            "process {pid} cannot be sent {signal}"
+        )))
+    }
+
     /// Runs one of them to its end.
     ///
     /// # Errors
@@ -64,6 +79,25 @@ impl Programs {
             output: gist(&format!("{output}\n{newest}")),
         })
     }
+}
+
+/// The processes that a process has started, by number.
+pub(super) fn children_of(pid: &str) -> std::io::Result<Vec<String>> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // After the name, which may contain anything: the state, then the parent.
+        let parent = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.split(' ').nth(1));
+        if parent == Some(pid) {
+            children.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(children)
 }
 
 /// What went wrong, out of all that a program and the server's log say, on one line.
