@@ -7,7 +7,6 @@ use crate::world::World;
 use anyhow::Context;
 use contracts::kafka::topics;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ const DRAIN: Duration = Duration::from_secs(120);
 /// What became of a run.
 #[derive(Debug)]
 pub(crate) struct Judgement {
-    /// Webhooks answered 2xx
+    /// Events in webhooks answered 2xx
     pub(crate) accepted: u64,
     /// From the last webhook until nothing was in progress
     pub(crate) drain: Duration,
@@ -44,8 +43,8 @@ pub(crate) async fn judge(world: &World, traffic: &mut Traffic) -> anyhow::Resul
         .collect();
     wrong.extend(audit(world).await);
     wrong.extend(panics(world).await);
-    let (accepted, missing) = journals(world, traffic.journals()).await?;
-    wrong.extend(missing);
+    let (accepted, found) = verify(world, traffic.journals()).await?;
+    wrong.extend(found);
     for sentence in &wrong {
         world.log.note(&format!("WRONG: {sentence}"));
     }
@@ -130,36 +129,40 @@ async fn panics(world: &World) -> Vec<String> {
     wrong
 }
 
-/// What vendors sent and were answered, against the rows: what is accepted and sound is stored, or filtered by a rule of
-/// its source; what was never sent is neither.
-async fn journals(world: &World, files: &[PathBuf]) -> anyhow::Result<(u64, Vec<String>)> {
-    let mut connection = world.database.connect().await?;
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT source, event_id FROM persistence.stored_events UNION SELECT source, event_id FROM persistence.filtered_events")
-            .fetch_all(&mut connection)
-            .await?;
-    let stored: BTreeSet<(String, String)> = rows.into_iter().collect();
-    let (mut accepted, mut sent, mut wrong) = (0, BTreeSet::new(), Vec::new());
-    for file in files {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line)?;
-            let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-            let key = (word("source"), word("event_id"));
-            accepted += u64::from(line["ok"] == true);
-            let is_sound = line["expected"] == "stored" || line["expected"] == "duplicate";
-            if line["ok"] == true && is_sound && !stored.contains(&key) {
-                wrong.push(format!("accepted, and no row: {line}"));
-            }
-            sent.insert(key);
+/// What `eventflow verify` finds in the journals, the topics and the database; its report is kept beside the journals. How many events were
+/// accepted, and what is wrong.
+async fn verify(world: &World, journals: &[PathBuf]) -> anyhow::Result<(u64, Vec<String>)> {
+    let files: Vec<String> = journals
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let mut command = vec!["verify", "--json", "--journal"];
+    command.extend(files.iter().map(String::as_str));
+    let output = world.output(&command).await?;
+    let cannot = || {
+        let said = String::from_utf8_lossy(&output.stderr);
+        format!("verify: {}: {}", output.status, said.trim())
+    };
+    anyhow::ensure!(matches!(output.status.code(), Some(0 | 1)), cannot());
+    if let Some(journal) = journals.first() {
+        std::fs::write(journal.with_file_name("verify.json"), &output.stdout)?;
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).with_context(cannot)?;
+    let mut wrong = Vec::new();
+    for check in report["checks"].as_array().context("no checks")? {
+        if check["failed"] != 0 {
+            let first = &check["offenders"][0]["what"];
+            wrong.push(format!(
+                "{}: {} of {} failed: {first}",
+                check["check"].as_str().unwrap_or_default(),
+                check["failed"],
+                check["checked"],
+            ));
         }
     }
-    let invented = stored.iter().filter(|key| !sent.contains(*key));
-    wrong.extend(invented.map(|(source, id)| format!("a row that nobody sent: {source} {id}")));
-    let more = wrong.len().saturating_sub(5);
-    wrong.truncate(5);
-    if more > 0 {
-        wrong.push(format!("and {more} more webhooks"));
-    }
-    Ok((accepted, wrong))
+    anyhow::ensure!(
+        report["clean"].as_bool() == Some(wrong.is_empty()),
+        cannot()
+    );
+    Ok((report["counts"]["accepted"].as_u64().unwrap_or(0), wrong))
 }

@@ -109,8 +109,7 @@ impl Traffic {
             format!("--url=http://{}", edges[1]),
             format!("--rate={VENDORS}"),
             "--retry-factor=3600".to_owned(),
-            "--fault=duplicate=0.05,not_json=0.02,bad_signature=0.01,stale_timestamp=0.01"
-                .to_owned(),
+            "--fault=duplicate=0.05,bad_signature=0.01,stale_timestamp=0.01".to_owned(),
             format!("--seed={}", setting.seed),
             format!("--journal={}", journal("vendors").display()),
         ];

@@ -11,7 +11,7 @@ use sandbox::ports::free_port;
 use simulator::vendor::Folder;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -33,6 +33,7 @@ pub(crate) struct World {
     members: BTreeMap<&'static str, Member>,
     pub(crate) log: RunLog,
     recovery: String,
+    registry: String,
     /// Starts ended roles again
     watch: Mutex<Option<JoinHandle<()>>>,
 }
@@ -114,6 +115,7 @@ impl World {
             members,
             log,
             recovery,
+            registry: format!("http://{registry}"),
             watch: Mutex::new(None),
         };
         world.administer(setting).await?;
@@ -128,10 +130,7 @@ impl World {
     /// Topics and tables, as an administrator makes them.
     async fn administer(&self, setting: &Setting) -> anyhow::Result<()> {
         self.apply_topics(setting.brokers).await?;
-        let url = self.database.direct().await;
-        self.eventflow(&["admin", "migrate", "--database-url", &url])
-            .await?;
-        Ok(())
+        self.eventflow(&["admin", "migrate"]).await.map(drop)
     }
 
     /// Makes the topics that are missing, with so many copies.
@@ -141,8 +140,22 @@ impl World {
         self.eventflow(&apply).await.map(drop)
     }
 
-    /// Runs a command of `eventflow` to its end, as on-call and administrators do; what it printed.
+    /// Runs a command of `eventflow` that must succeed; what it printed.
     pub(crate) async fn eventflow(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.output(arguments).await?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        anyhow::ensure!(
+            output.status.success(),
+            "{}: {}: {} {printed}",
+            arguments[..arguments.len().min(2)].join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(printed)
+    }
+
+    /// Runs a command of `eventflow` to its end, as on-call and administrators do.
+    pub(crate) async fn output(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = tokio::process::Command::new(program()?);
         command
             .args(arguments)
@@ -151,30 +164,17 @@ impl World {
                 format!("http://{}", self.recovery),
             )
             .env("EVENTFLOW_RECOVERY_TOKEN", TOKEN)
+            .env("EVENTFLOW_REGISTRY_URL", &self.registry)
             .env(
                 "EVENTFLOW_KAFKA_BROKERS",
                 self.cluster.direct().kafka_brokers,
             )
+            .env("EVENTFLOW_DATABASE_URL", self.database.direct().await)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let what = arguments
-            .iter()
-            .take(2)
-            .copied()
-            .collect::<Vec<_>>()
-            .join(" ");
-        let output = tokio::time::timeout(COMMAND, command.output())
-            .await
-            .with_context(|| format!("{what} did not end"))??;
-        let error = String::from_utf8_lossy(&output.stderr);
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        anyhow::ensure!(
-            output.status.success(),
-            "{what}: {}: {} {printed}",
-            output.status,
-            error.trim()
-        );
-        Ok(printed)
+        let ended = tokio::time::timeout(COMMAND, command.output()).await;
+        let ended = ended.with_context(|| format!("{arguments:?} did not end in time"))?;
+        Ok(ended?)
     }
 
     /// A process by its name.
