@@ -209,7 +209,7 @@ pub const PLANTED: &[Planted] = &[
         stage: "stage",
         sentence: "what is made of a replay names its place in the retry topic as its raw record",
         profile: "replay",
-        caught_by: "",
+        caught_by: "runtime: retry::a_replay_keeps_its_raw_record_and_its_headers_forwarded_dead_lettered_or_exhausted",
     },
     Planted {
         name: "breaker_over_all_sources",
