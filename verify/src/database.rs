@@ -34,7 +34,7 @@ pub(crate) enum Kept {
 }
 
 /// Sums of the audit's pages.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Audited {
     pub(crate) stored: u64,
     pub(crate) duplicate: u64,

@@ -244,18 +244,12 @@ mod tests {
             double_fates: 0,
         };
         let others = [
-            Audited {
-                stored: 8,
-                ..sound.clone()
-            },
+            Audited { stored: 8, ..sound },
             Audited {
                 dead_lettered: 1,
-                ..sound.clone()
+                ..sound
             },
-            Audited {
-                gaps: 1,
-                ..sound.clone()
-            },
+            Audited { gaps: 1, ..sound },
         ];
         let failed = |audited: &Audited| {
             let mut found = Findings::new(1);
