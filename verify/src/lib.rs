@@ -8,7 +8,7 @@
 //! look at one key (bytes, raw record, event, entity); `content` and `json` decide whether a field is the one that was signed; `totals` compares
 //! sums; `report` says what was found. The checks and their meanings are in [`report::Check`], and in `docs/VERIFY.md`.
 //!
-//! Memory is bounded: about 160 MiB, and the pieces of 20,000 events, however many there are. What one key has is in memory together: an event
+//! Memory is bounded: 16 MiB for each of four joins and for what is fetched ahead, and the pieces of about 20,000 events, however many there are. What one key has is in memory together: an event
 //! that was delivered a million times is not bounded. The disk holds everything that is read, twice for raw records.
 
 mod avro;

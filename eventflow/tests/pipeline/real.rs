@@ -1,6 +1,6 @@
 //! 20,000 events of all kinds on a real Apache Kafka, while processes are killed, the broker stops and a second member joins.
 
-use crate::secure::{load, until_reason};
+use crate::secure::{load_into, until_reason};
 use crate::world::{DEADLINE, RealKafka, SECRET, World};
 use sandbox::harness::until;
 use simulator::delivery::{Deliverer, DeliveryArgs};
@@ -90,7 +90,8 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
     );
     reached(10_000).await;
     kafka.stop(false);
-    let silent = load(&world, 5).await;
+    let unanswered = tempfile::NamedTempFile::new().unwrap();
+    let silent = load_into(&world, 5, Some(unanswered.path().to_owned())).await;
     assert_eq!(
         silent.answers.keys().collect::<Vec<_>>(),
         ["503"],
@@ -151,7 +152,8 @@ async fn twenty_thousand_events_have_one_fate_each_through_kills_outages_and_reb
         assert!(expected.contains(kind), "{counts:?}");
     }
     // P1, P5: every event that got a 2xx and was sound is a row. And all else that can be judged from outside.
-    let report = crate::verified::judge(&world, journal.path(), DEADLINE).await;
+    let report =
+        crate::verified::judge(&world, &[journal.path(), unanswered.path()], DEADLINE).await;
     assert!(report.is_clean(), "{report}");
     assert!(report.checked("lost") > 10_000 && report.checked("field_differs") > 10_000);
     assert!(!ids.is_empty());

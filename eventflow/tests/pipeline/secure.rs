@@ -3,10 +3,20 @@
 use crate::world::{DEADLINE, RealKafka, Role, SECRET, World};
 use load::{LoadArgs, run};
 use sandbox::harness::wait_for;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn load(world: &World, requests: u64) -> load::LoadReport {
+    load_into(world, requests, None).await
+}
+
+/// The same, in a journal.
+pub(crate) async fn load_into(
+    world: &World,
+    requests: u64,
+    journal: Option<PathBuf>,
+) -> load::LoadReport {
     let args = LoadArgs {
         url: format!("http://{}/api/webhooks/payment-authorized", world.edge),
         secret: contracts::Secret::new(SECRET),
@@ -17,7 +27,7 @@ pub(crate) async fn load(world: &World, requests: u64) -> load::LoadReport {
         duration: Duration::from_secs(60),
         requests: Some(requests),
         connections: 8,
-        journal: None,
+        journal,
         json: false,
     };
     run(&args, CancellationToken::new()).await.unwrap()

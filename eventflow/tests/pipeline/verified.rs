@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 const PATCH: &str = r#"[{"op":"replace","path":"/payload/currency","value":"EUR"},{"op":"replace","path":"/payload/amount","value":1.50}]"#;
 
 /// The verdict of the command on a run.
-pub(crate) async fn judge(world: &World, journal: &Path, within: Duration) -> verify::Report {
+pub(crate) async fn judge(world: &World, journals: &[&Path], within: Duration) -> verify::Report {
     let args = verify::VerifyArgs {
-        journal: vec![journal.to_owned()],
+        journal: journals.iter().map(|&path| path.to_owned()).collect(),
         kafka: world.admin.clone(),
         database: store::DatabaseArgs {
             database_url: contracts::Secret::new(world.postgres.url()),
@@ -147,7 +147,7 @@ async fn a_run_is_clean_and_what_is_broken_by_hand_is_named() {
     oncall.json(&["dlq", "edit", &id, "--patch", PATCH]).await;
     let replay = ["replay", "apply", &id, "--yes"];
     assert_eq!(oncall.types("anna", &replay).await.code, Some(0));
-    let report = judge(&world, journal.path(), DEADLINE).await;
+    let report = judge(&world, &[journal.path()], DEADLINE).await;
     assert!(report.is_clean(), "{report}");
     for check in [
         "lost",
@@ -181,7 +181,7 @@ async fn a_run_is_clean_and_what_is_broken_by_hand_is_named() {
         CommandOutput::of(command, DEADLINE).await
     };
     assert_eq!(command(&url).await.json(0)["clean"], true);
-    run_sql(&world, "UPDATE persistence.events SET amount = amount + 0.01 WHERE seq = (SELECT min(seq) FROM persistence.events)").await;
+    run_sql(&world, "UPDATE persistence.events SET amount = amount + 0.01 WHERE ctid = (SELECT min(ctid) FROM persistence.events)").await;
     let found = command(&url).await;
     assert!(found.err.contains("failed: field_differs"), "{found:?}");
     let checks = found.json(1)["checks"].clone();
@@ -202,20 +202,20 @@ async fn a_run_is_clean_and_what_is_broken_by_hand_is_named() {
     let mut expected = BTreeSet::from(["field_differs"]);
     let mut judged = async |adds: &[&'static str]| {
         expected.extend(adds);
-        let report = judge(&world, journal.path(), Duration::from_secs(1)).await;
+        let report = judge(&world, &[journal.path()], Duration::from_secs(1)).await;
         assert_eq!(
             report.failed().into_iter().collect::<BTreeSet<_>>(),
             expected,
             "{report}"
         );
     };
-    run_sql(&world, "DELETE FROM persistence.events WHERE seq = (SELECT max(seq) FROM persistence.events
-             WHERE edited_by IS NULL AND (source, event_id) NOT IN (SELECT source, event_id FROM persistence.duplicates))").await;
+    run_sql(&world, "DELETE FROM persistence.events WHERE (source, event_id) = (SELECT source, event_id FROM persistence.events
+             WHERE edited_by IS NULL AND (source, event_id) NOT IN (SELECT source, event_id FROM persistence.duplicates) ORDER BY stored_at DESC LIMIT 1)").await;
     judged(&["no_fate", "audit_differs"]).await;
     run_sql(
         &world,
-        "DELETE FROM persistence.events WHERE seq = (SELECT max(seq) FROM persistence.events
-             WHERE (source, event_id) IN (SELECT source, event_id FROM persistence.duplicates))",
+        "DELETE FROM persistence.events WHERE (source, event_id) = (SELECT source, event_id FROM persistence.events
+             WHERE (source, event_id) IN (SELECT source, event_id FROM persistence.duplicates) ORDER BY stored_at DESC LIMIT 1)",
     )
     .await;
     judged(&["duplicate_of_nothing"]).await;
@@ -224,7 +224,7 @@ async fn a_run_is_clean_and_what_is_broken_by_hand_is_named() {
              FROM persistence.events LIMIT 1").await;
     judged(&["invented"]).await;
     run_sql(&world, "INSERT INTO persistence.duplicates (raw_partition, raw_offset, source, event_id)
-             SELECT raw_partition, raw_offset, source, event_id FROM persistence.events WHERE raw_offset < 1000000 ORDER BY seq LIMIT 1").await;
+             SELECT raw_partition, raw_offset, source, event_id FROM persistence.events WHERE raw_offset < 1000000 ORDER BY ctid LIMIT 1").await;
     judged(&["two_fates"]).await;
     let letters = topic(&world, topics::DLQ.to_owned()).await;
     let letter = letters
