@@ -21,19 +21,21 @@ locals {
   # What each may do on Kafka, as `Pipeline::principals` has it. On our own broker, ops is the superuser admin.
   principals = merge(
     {
-      producer = { write = [local.pipeline.raw, local.pipeline.rejections], read = [], groups = [], describe_groups = [] }
+      producer = { write = [local.pipeline.raw, local.pipeline.rejections], read = [], groups = [], describe_groups = [], transactional_ids = [] }
       recovery = {
-        write           = local.retry_topics
-        read            = distinct(concat([local.pipeline.raw, local.pipeline.dead_letters, local.pipeline.rejections], values(local.stages)[*].reads, local.retry_topics))
-        groups          = [local.pipeline.recovery.group, local.pipeline.recovery.rejections_group]
-        describe_groups = [for stage in values(local.stages) : stage.group if length(stage.retry) > 0 || stage.on_path]
+        write             = local.retry_topics
+        read              = distinct(concat([local.pipeline.raw, local.pipeline.dead_letters, local.pipeline.rejections], values(local.stages)[*].reads, local.retry_topics))
+        groups            = [local.pipeline.recovery.group, local.pipeline.recovery.rejections_group]
+        describe_groups   = [for stage in values(local.stages) : stage.group if length(stage.retry) > 0 || stage.on_path]
+        transactional_ids = []
       }
     },
     { for name, stage in local.stages : name => {
-      write           = concat(stage.writes, length(stage.retry) > 0 ? [local.pipeline.dead_letters] : [])
-      read            = concat([stage.reads], stage.retry)
-      groups          = [stage.group]
-      describe_groups = []
+      write             = concat(stage.writes, length(stage.retry) > 0 ? [local.pipeline.dead_letters] : [])
+      read              = concat([stage.reads], stage.retry)
+      groups            = [stage.group]
+      describe_groups   = []
+      transactional_ids = length(stage.writes) > 0 ? ["${stage.group}-"] : []
     } },
   )
   on_kafka    = setunion(keys(local.principals), ["ops"])

@@ -109,6 +109,8 @@ pub struct Principal {
     pub groups: BTreeSet<String>,
     /// Consumer groups whose members and offsets it may see
     pub describe_groups: BTreeSet<String>,
+    /// What the transactional ids it may write begin with (exactly-once delivery)
+    pub transactional_ids: BTreeSet<String>,
 }
 
 /// What is wrong with a description: where, and what.
@@ -121,6 +123,12 @@ impl Stage {
     #[must_use]
     pub fn dead_letters(&self) -> bool {
         self.retry.is_some()
+    }
+
+    /// What its transactional ids begin with; none for a stage that makes no records of those it reads.
+    #[must_use]
+    pub fn transactional_id(&self) -> Option<String> {
+        (!self.writes.is_empty()).then(|| format!("{}-", self.group))
     }
 }
 
@@ -345,6 +353,7 @@ impl Pipeline {
                     .collect(),
                 groups: set(&[&stage.group]),
                 describe_groups: BTreeSet::new(),
+                transactional_ids: stage.transactional_id().into_iter().collect(),
             };
             (stage.name.clone(), rights)
         });
@@ -367,6 +376,7 @@ impl Pipeline {
                 .filter(|stage| stage.dead_letters() || stage.on_path)
                 .map(|stage| stage.group.clone())
                 .collect(),
+            ..Principal::default()
         };
         let retired = self
             .retired

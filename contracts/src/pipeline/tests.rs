@@ -66,6 +66,12 @@ fn the_built_in_one_has_the_default_topics_and_no_role_may_do_more_than_its_work
     assert_eq!(rejections, ["recovery"]);
     let describes = names(&may("recovery").describe_groups);
     assert_eq!(describes, ["eventflow-persistence", "eventflow-validator"]);
+    // Only a stage that makes records of others has transactions.
+    for (who, may) in &principals {
+        let own = ["eventflow-validator-"];
+        let expected = if who == "validator" { &own[..] } else { &[] };
+        assert_eq!(names(&may.transactional_ids), expected, "{who}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ const SECURITY_DISABLED: i16 = 54;
 // The numbers of Kafka's ResourceType, PatternType, AclOperation and AclPermissionType.
 const ANY: i8 = 1;
 const LITERAL: i8 = 3;
+const PREFIXED: i8 = 4;
 const ALLOW: i8 = 3;
 
 /// What an ACL is about.
@@ -25,6 +26,7 @@ const ALLOW: i8 = 3;
 enum Resource {
     Topic,
     Group,
+    TransactionalId,
     /// Any other, by Kafka's number
     Other(i8),
 }
@@ -34,12 +36,13 @@ impl Resource {
         match self {
             Self::Topic => 2,
             Self::Group => 3,
+            Self::TransactionalId => 5,
             Self::Other(number) => number,
         }
     }
 
     fn of(number: i8) -> Self {
-        [Self::Topic, Self::Group]
+        [Self::Topic, Self::Group, Self::TransactionalId]
             .into_iter()
             .find(|known| known.number() == number)
             .unwrap_or(Self::Other(number))
@@ -120,22 +123,25 @@ pub(super) fn principals(pipeline: &Pipeline, principal: &str) -> BTreeSet<Strin
 pub(super) fn wanted(pipeline: &Pipeline, principal: &str) -> BTreeSet<Acl> {
     let mut all = BTreeSet::new();
     for (role, rights) in &pipeline.principals() {
+        let (write, read, describe) = (Operation::Write, Operation::Read, Operation::Describe);
         let lists = [
-            (Resource::Topic, Operation::Write, &rights.write),
-            (Resource::Topic, Operation::Read, &rights.read),
-            (Resource::Group, Operation::Read, &rights.groups),
+            (Resource::Topic, LITERAL, write, &rights.write),
+            (Resource::Topic, LITERAL, read, &rights.read),
+            (Resource::Group, LITERAL, read, &rights.groups),
+            (Resource::Group, LITERAL, describe, &rights.describe_groups),
             (
-                Resource::Group,
-                Operation::Describe,
-                &rights.describe_groups,
+                Resource::TransactionalId,
+                PREFIXED,
+                write,
+                &rights.transactional_ids,
             ),
         ];
-        for (resource, operation, names) in lists {
+        for (resource, pattern, operation, names) in lists {
             all.extend(names.iter().map(|name| Acl {
                 principal: principal.replace("{}", role),
                 resource,
                 name: name.clone(),
-                pattern: LITERAL,
+                pattern,
                 host: "*".to_owned(),
                 operation,
                 permission: ALLOW,

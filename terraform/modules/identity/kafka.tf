@@ -1,8 +1,10 @@
-# The ACLs as IAM policies, for MSK. Only literal ARNs: this cluster, and its topics and groups by name.
+# The ACLs as IAM policies, for MSK. Only literal ARNs: this cluster, and its topics and groups by name. Transactional ids go by their beginning,
+# which is a group's name: each process ends its own with random letters.
 locals {
   cluster = coalesce(var.msk_cluster_arn, "none")
   topic   = "${replace(local.cluster, ":cluster/", ":topic/")}/"
   group   = "${replace(local.cluster, ":cluster/", ":group/")}/"
+  id      = "${replace(local.cluster, ":cluster/", ":transactional-id/")}/"
 
   matrix = { for role, may in var.principals : role => [for statement in [
     {
@@ -29,6 +31,11 @@ locals {
       Sid      = "WatchGroups"
       Action   = ["kafka-cluster:DescribeGroup"]
       Resource = [for name in may.describe_groups : "${local.group}${name}"]
+    },
+    {
+      Sid      = "UseTransactions"
+      Action   = ["kafka-cluster:AlterTransactionalId", "kafka-cluster:DescribeTransactionalId"]
+      Resource = [for beginning in may.transactional_ids : "${local.id}${beginning}*"]
     },
   ] : merge({ Effect = "Allow" }, statement) if length(statement.Resource) > 0] }
 

@@ -34,14 +34,15 @@ variable "roles" {
 variable "principals" {
   description = "What each role may do on Kafka, derived from infra/kafka/pipeline.json"
   type = map(object({
-    write           = list(string)
-    read            = list(string)
-    groups          = list(string)
-    describe_groups = list(string)
+    write             = list(string)
+    read              = list(string)
+    groups            = list(string)
+    describe_groups   = list(string)
+    transactional_ids = list(string)
   }))
 
   validation {
-    condition     = alltrue([for name in flatten([for p in values(var.principals) : concat(p.write, p.read, p.groups, p.describe_groups)]) : can(regex("^[A-Za-z0-9._-]+$", name))])
+    condition     = alltrue([for name in flatten([for p in values(var.principals) : concat(p.write, p.read, p.groups, p.describe_groups, p.transactional_ids)]) : can(regex("^[A-Za-z0-9._-]+$", name))])
     error_message = "principals name topics and groups literally: no wildcards."
   }
 }
