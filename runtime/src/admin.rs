@@ -5,12 +5,14 @@ mod inspect;
 mod read;
 mod topic_ids;
 mod topic_setting;
+mod transactions;
 pub mod wire;
 
 pub use inspect::{Inspector, Readers};
 pub use read::{OwnedRecord, Picked, Tail, read_all, read_at, read_range};
 pub use topic_ids::{TopicIds, TopicIdsReader};
 pub use topic_setting::topic_setting;
+pub use transactions::require_transactions;
 
 use crate::consumer::incarnation::read_commit_note;
 use crate::kafka::{KafkaArgs, Login};
@@ -112,7 +114,7 @@ pub fn ends(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<Vec<(i32, i64)>> {
         .collect()
 }
 
-/// A group's committed next offsets on a topic; `None` where it never committed.
+/// A group's committed next offsets on a topic; `None` where it never committed. Those of a transaction that has not ended yet do not count.
 ///
 /// # Errors
 /// When the topic is unknown or no broker answers in time.
@@ -136,7 +138,10 @@ pub fn committed_in(
     topic_id: Option<&str>,
 ) -> anyhow::Result<Vec<(i32, Option<i64>)>> {
     let mut config = kafka.client_config("admin");
-    config.set("group.id", group);
+    config
+        .set("group.id", group)
+        // Otherwise the broker answers nothing while a transaction holds them, for as long as one of a killed process does.
+        .set("isolation.level", "read_uncommitted");
     let consumer = connect(&config)?;
     let mut list = TopicPartitionList::new();
     for partition in partitions(&consumer, topic, DEADLINE)? {

@@ -171,7 +171,7 @@ impl Tail {
             let message = match message {
                 Ok(message) => message,
                 // Reports of an outage, also of one long over: the deadline decides when it is too long.
-                Err(error) if is_connectivity(&error) => continue,
+                Err(error) if says_nothing(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
             let headers: Vec<_> = headers_of(&message).collect();
@@ -238,7 +238,7 @@ pub fn read_range(
             None => continue,
             Some(Ok(message)) => message,
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok((records, end)),
-            Some(Err(error)) if is_connectivity(&error) => continue,
+            Some(Err(error)) if says_nothing(&error) => continue,
             Some(Err(error)) => return Err(error.into()),
         };
         let headers: Vec<_> = headers_of(&message).collect();
@@ -314,7 +314,7 @@ pub fn read_at(
                 }
                 // Nothing that can be read lies between: markers of transactions, or what was aborted.
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) if is_connectivity(&error) => {}
+                Some(Err(error)) if says_nothing(&error) => {}
                 Some(Err(error)) => return Err(error.into()),
             }
         }
@@ -326,7 +326,9 @@ pub fn read_at(
     Ok(picked)
 }
 
-fn is_connectivity(error: &KafkaError) -> bool {
+/// Whether reading goes on all the same: reports of a connection, and that nobody may join the inspector's group, which is only a name that the
+/// client demands.
+fn says_nothing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -334,6 +336,7 @@ fn is_connectivity(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::Resolve
                 | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::GroupAuthorizationFailed
         )
     )
 }
