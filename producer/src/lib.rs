@@ -416,6 +416,7 @@ async fn serve_sources(
         queue_records: config.queue_records,
         queue_bytes: config.queue_mebibytes << 20,
         linger: Duration::from_millis(config.linger_ms),
+        transactional_id: None,
     };
     let publisher = Publisher::new(&config.common.kafka, &settings, &health)?;
     publisher

@@ -9,7 +9,8 @@
 //!    The [breaker](crate::breaker) refuses outcomes that would dead-letter too many.
 //! 5. `delivery.rs` publishes what is forwarded or dead-lettered, and waits for every acknowledgement.
 //! 6. Only then are the batch's offsets stored; the client commits stored offsets every [`COMMIT_EVERY`] and when partitions are revoked.
-//!    So every record before a committed offset has its outcome, durably.
+//!    So every record before a committed offset has its outcome, durably. With a transactional publisher, steps 5 and 6 are one Kafka
+//!    transaction instead (`transaction.rs`), so that a batch that is read again has left nothing that anybody reads.
 //!
 //! While a dependency is down (broker, schema registry, database) a step answers [`StageError::Wait`], and `waiting.rs` retries it with the
 //! same batch in hand: partitions are paused and `poll` still called, so the stage stays in its group, and nothing is dead-lettered. A
@@ -29,13 +30,14 @@ mod settings;
 mod source;
 mod start;
 mod topic_probe;
+mod transaction;
 mod waiting;
 
 pub use crate::record::{Header, Record};
 pub use handler::{Assigned, Forward, Handler, Outcome, StageError, Start};
 pub use settings::{
-    BatchArgs, COMMIT_EVERY, ConsumerSettings, DeadLetterArgs, DeadLetterSettings, StageArgs,
-    Switch,
+    BatchArgs, COMMIT_EVERY, ConsumerSettings, DeadLetterArgs, DeadLetterSettings, DeliveryArgs,
+    Guarantee, StageArgs, Switch,
 };
 
 use crate::breaker::Breaker;
@@ -123,7 +125,7 @@ fn consume<H: Handler>(
         .dead_letters
         .as_ref()
         .map(|dead_letters| Breaker::new(dead_letters.breaker, &dead_letters.rules));
-    let delivery = Delivery::new(settings, stage, publisher, runtime.clone());
+    let mut delivery = Delivery::new(settings, stage, publisher, runtime.clone());
     let mut incarnations = Incarnations::new(settings, runtime);
     let mut summary = StageSummary::default();
     loop {
@@ -137,7 +139,7 @@ fn consume<H: Handler>(
             source: Source::new(&consumer, settings, stage, health.clone(), shutdown.clone()),
             waiting: Waiting::new(stage, health.clone()),
             breaker: &mut breaker,
-            delivery: &delivery,
+            delivery: &mut delivery,
             retry: settings.retry.as_ref(),
             raw_topic: settings.raw_topic.as_deref(),
             incarnations: &mut incarnations,

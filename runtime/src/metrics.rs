@@ -18,6 +18,8 @@ pub(crate) const BREAKER_RELEASES: &str = "eventflow_consumer_breaker_releases_t
 /// By `stage` and `source`.
 pub(crate) const SOURCE_OVER_RATIO: &str = "eventflow_consumer_source_over_dead_letter_ratio";
 pub(crate) const PARTITIONS: &str = "eventflow_consumer_partitions_assigned";
+/// By `stage` and `outcome` (committed, aborted, in_doubt).
+pub(crate) const TRANSACTIONS: &str = "eventflow_consumer_transactions_total";
 pub(crate) const COMMIT_FAILURES: &str = "eventflow_consumer_commit_failures_total";
 pub(crate) const PUBLISHED: &str = "eventflow_publisher_records_published_total";
 pub(crate) const PUBLISH_FAILURES: &str = "eventflow_publisher_failures_total";
@@ -75,6 +77,10 @@ pub fn describe() {
     describe_counter!(
         COMMIT_FAILURES,
         "Offset commits that failed (retried with the next batch), by stage"
+    );
+    describe_counter!(
+        TRANSACTIONS,
+        "Kafka transactions of exactly-once delivery, by stage and outcome: committed, aborted, or in_doubt when the commit failed and the group's offsets had to be asked"
     );
     describe_counter!(
         PUBLISHED,

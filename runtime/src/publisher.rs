@@ -8,10 +8,12 @@ mod batch;
 mod error;
 mod leaders;
 mod progress;
+mod transaction;
 mod watch;
 
 pub use batch::{Batch, OutRecord, RecordHeaders};
 pub use error::PublishError;
+pub(crate) use transaction::reason;
 
 use crate::faults;
 use crate::health::Health;
@@ -42,6 +44,8 @@ pub struct PublisherSettings {
     pub queue_bytes: usize,
     /// How long a record may wait for company
     pub linger: Duration,
+    /// Every record is published in a transaction of this id, which no other producer may have; without one, there are no transactions
+    pub transactional_id: Option<String>,
 }
 
 impl PublisherSettings {
@@ -54,6 +58,16 @@ impl PublisherSettings {
             queue_records: 100_000,
             queue_bytes: 256 << 20,
             linger: Duration::from_millis(1),
+            transactional_id: None,
+        }
+    }
+
+    /// For a consuming stage whose batches are transactions: the name of its `group` begins the transactional id, for the right to it.
+    #[must_use]
+    pub fn transactional_stage(client_id: &str, group: &str) -> Self {
+        Self {
+            transactional_id: Some(format!("{group}-{}", uuid::Uuid::new_v4())),
+            ..Self::stage(client_id)
         }
     }
 }
@@ -63,6 +77,8 @@ struct Reports {
     progress: Arc<Progress>,
     /// True once the broker gave this producer its id: before, a first send takes half a second.
     warm: AtomicBool,
+    /// True once this producer may begin transactions.
+    may_begin: AtomicBool,
     brokers: Brokers,
 }
 
@@ -120,6 +136,7 @@ pub struct Publisher {
     health: Health,
     progress: Arc<Progress>,
     published: metrics::Counter,
+    is_transactional: bool,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -168,6 +185,12 @@ impl Publisher {
             // A lost request is retried within the record's own time-out, under the same number: the broker appends it once.
             .set("retry.backoff.ms", "50")
             .set("topic.metadata.refresh.interval.ms", "30000");
+        if let Some(id) = &settings.transactional_id {
+            config.set("transactional.id", id).set(
+                "transaction.timeout.ms",
+                transaction::LONGEST.as_millis().to_string(),
+            );
+        }
         let progress = Arc::new(Progress::new());
         let client = Arc::new(RwLock::new(Arc::new(connect(&config, health, &progress)?)));
         // The recorder first: a handle made before it counts into the void.
@@ -183,6 +206,7 @@ impl Publisher {
             health: health.clone(),
             progress,
             published,
+            is_transactional: settings.transactional_id.is_some(),
         })
     }
 
@@ -199,6 +223,14 @@ impl Publisher {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             if let Err(reason) = self.probe(topic, left).await {
                 health.fail_if_fine(kafka::CHECK, reason);
+                return;
+            }
+        }
+        if self.is_transactional {
+            let publisher = self.clone();
+            let asked = tokio::task::spawn_blocking(move || publisher.init_transactions());
+            if let Ok(Err(error)) = asked.await {
+                health.fail_if_fine(kafka::CHECK, reason(&error));
                 return;
             }
         }
@@ -274,6 +306,7 @@ fn connect(
         health: health.clone(),
         progress: Arc::clone(progress),
         warm: AtomicBool::new(false),
+        may_begin: AtomicBool::new(false),
         brokers: Brokers::default(),
     };
     Ok(ThreadedProducer::from_config_and_context(config, reports)?)

@@ -14,9 +14,11 @@ use contracts::event::{Catalog, Envelope, Mappings, Validated};
 use contracts::kafka::headers;
 use runtime::config::{Common, ConfigError, ProcessArgs, check_topic};
 use runtime::connection::Connection;
-use runtime::consumer::{self, Forward, Handler, Outcome, Record, StageArgs, StageError, Start};
+use runtime::consumer::{
+    self, DeliveryArgs, Forward, Handler, Outcome, Record, StageArgs, StageError, Start,
+};
 use runtime::health::Health;
-use runtime::publisher::{Publisher, PublisherSettings};
+use runtime::publisher::Publisher;
 use runtime::registry::{Registry, RegistryArgs};
 use runtime::reload::{FilesRead, Live, Reload};
 use runtime::replay::RetryArgs;
@@ -40,6 +42,9 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub stage: StageArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub delivery: DeliveryArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub retry: RetryArgs,
@@ -80,6 +85,7 @@ impl Role for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.common.kafka.check()?;
         self.stage.check(&self.group)?;
+        self.delivery.check()?;
         check_topic("--topic-raw", &self.topic_raw)?;
         check_topic("--topic-validated", &self.topic_validated)?;
         let others = [
@@ -124,7 +130,11 @@ pub async fn consume(
     let mappings = Reload::new("sources", move |_, files| {
         runtime::files::load_mappings(file.as_deref(), files)
     })?;
-    let publisher = Publisher::new(kafka, &PublisherSettings::stage("validator"), &health)?;
+    if config.delivery.is_exactly_once() {
+        runtime::admin::require_transactions(kafka, "--delivery", &health, &shutdown).await?;
+    }
+    let publisher = config.delivery.publisher("validator", &config.group);
+    let publisher = Publisher::new(kafka, &publisher, &health)?;
     publisher
         .warm_up(
             &[
@@ -155,11 +165,11 @@ pub async fn consume(
         Some(retry),
         &rules,
     );
-    let settings = consumer::ConsumerSettings {
+    let settings = config.delivery.apply(consumer::ConsumerSettings {
         raw_topic: Some(config.topic_raw.clone()),
         piece_records: PIECE_RECORDS,
         ..settings
-    };
+    });
     tokio::spawn(mappings.run(health.clone(), shutdown.clone()));
     consumer::run(settings, handler, Some(publisher.clone()), health, shutdown).await?;
     publisher.drain(Duration::from_secs(5)).await;

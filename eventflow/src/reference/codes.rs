@@ -259,7 +259,7 @@ fn items() -> String {
 }
 
 /// Codes of waits and stops with their meaning.
-const WAITS_AND_STOPS: [(&str, &str); 23] = [
+const WAITS_AND_STOPS: [(&str, &str); 25] = [
     (
         "bad_configuration",
         "A setting is wrong; the last line names it",
@@ -302,6 +302,10 @@ const WAITS_AND_STOPS: [(&str, &str); 23] = [
     ),
     ("kafka_unavailable", "No broker answered"),
     (
+        "membership_lost",
+        "The group has replaced this instance, as after a pause of its process; its batch is released, and it rejoins",
+    ),
+    (
         "migration_failed",
         "The migrations in the database do not match this version; check that no newer version has migrated it",
     ),
@@ -341,6 +345,10 @@ const WAITS_AND_STOPS: [(&str, &str); 23] = [
     (
         "schema_not_found",
         "The registry has no schema with the id that a record names: it is another registry, was restored, or lags behind",
+    ),
+    (
+        "transaction_failed",
+        "A Kafka transaction of exactly-once delivery failed; the same batch is sent again once it is known not to be committed",
     ),
     (
         "unusable_schema",

@@ -1,10 +1,15 @@
-//! Outcomes become records, and every record an acknowledgement.
+//! Outcomes become records, every record an acknowledgement, and the batch a committed offset: at least once, or exactly once in a transaction.
 
+use super::membership::GroupConsumer;
+use super::transaction::{Position, Transactions};
 use super::{ConsumerSettings, Outcome, Record, StageError};
 use crate::clock::now_micros;
 use crate::dead_letter;
 use crate::faults;
+use crate::metrics as names;
 use crate::publisher::{self, OutRecord, PublishError, Publisher};
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::TopicPartitionList;
 use std::time::{Duration, Instant};
 
 /// Longest wait for acknowledgements without a poll.
@@ -15,6 +20,8 @@ pub(super) struct Delivery {
     stage: &'static str,
     group: String,
     publisher: Option<Publisher>,
+    /// Exactly once: a batch is a transaction. Otherwise its offsets are stored once all is acknowledged
+    transactions: Option<Transactions>,
     dead_letter_topic: Option<String>,
     deadline: Duration,
     runtime: tokio::runtime::Handle,
@@ -58,10 +65,12 @@ impl Delivery {
         publisher: Option<Publisher>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
+        let transactional = publisher.clone().filter(Publisher::is_transactional);
         Self {
             stage,
             group: settings.group.clone(),
             publisher,
+            transactions: transactional.map(|publisher| Transactions::new(stage, publisher)),
             dead_letter_topic: settings
                 .dead_letters
                 .as_ref()
@@ -76,8 +85,21 @@ impl Delivery {
         self.publisher.is_some()
     }
 
-    /// Hands what these outcomes ask for to the Kafka client, which sends it in the background.
-    pub(super) fn send(
+    /// Hands what these outcomes ask for to the Kafka client, which sends it in the background. In a transaction nothing is sent before all
+    /// outcomes are known: they may have to wait for a dependency or the breaker, and a transaction must not.
+    pub(super) fn send_early(
+        &self,
+        in_flight: &mut InFlight,
+        indices: impl Iterator<Item = usize>,
+        handled: Handled<'_>,
+    ) -> Result<(), StageError> {
+        if self.transactions.is_some() {
+            return Ok(());
+        }
+        self.send(in_flight, indices, handled)
+    }
+
+    fn send(
         &self,
         in_flight: &mut InFlight,
         indices: impl Iterator<Item = usize>,
@@ -93,13 +115,57 @@ impl Delivery {
         Ok(())
     }
 
-    /// Waits for every acknowledgement, a second at most: between two calls the loop polls, and stays in its group. Called again after an
-    /// error, it first sends again what is missing, and only that.
-    pub(super) fn await_acks(
-        &self,
+    /// Publishes what the outcomes ask for and is not published yet, and waits for every acknowledgement, a second at most: between two calls
+    /// the loop polls, and stays in its group. Called again after an error, it first sends again what is missing, and only that; a
+    /// transaction is aborted by one, and all of it is sent again in the next.
+    pub(super) fn publish(
+        &mut self,
         in_flight: &mut InFlight,
         handled: Handled<'_>,
+        at: Position<'_>,
     ) -> Result<(), StageError> {
+        let Some(transactions) = &mut self.transactions else {
+            return self.await_acks(in_flight, handled);
+        };
+        if transactions.begin(at)? {
+            *in_flight = InFlight::new(handled.records.len());
+            self.send(in_flight, 0..handled.outcomes.len(), handled)?;
+        }
+        let awaited = self.await_acks(in_flight, handled);
+        if awaited.is_err() && !in_flight.is_awaited() {
+            self.transactions.iter_mut().for_each(Transactions::abort);
+        }
+        awaited
+    }
+
+    /// Commits the offsets behind the batch, for which everything is done. Without a transaction they are stored, and the client commits
+    /// them soon.
+    pub(super) fn commit(&mut self, at: Position<'_>) -> Result<(), StageError> {
+        if let Some(transactions) = &mut self.transactions {
+            return transactions.commit(at);
+        }
+        self.store(at.consumer, at.offsets);
+        Ok(())
+    }
+
+    /// Stores offsets for the client to commit.
+    pub(super) fn store(&self, consumer: &GroupConsumer, offsets: &TopicPartitionList) {
+        if let Err(error) = consumer.store_offsets(offsets) {
+            // The client stores nothing for partitions it has lost: their new owner reads the batch again.
+            metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(1);
+            tracing::warn!(event = "offset_store_failed", stage = self.stage, %error);
+        }
+    }
+
+    /// The batch is not settled, and not in hand any more. True: it may be committed all the same, so only the group's committed offsets say
+    /// where to go on.
+    pub(super) fn release(&mut self) -> bool {
+        self.transactions
+            .as_mut()
+            .is_some_and(Transactions::release)
+    }
+
+    fn await_acks(&self, in_flight: &mut InFlight, handled: Handled<'_>) -> Result<(), StageError> {
         for made in std::mem::take(&mut in_flight.resend) {
             self.send_one(in_flight, made, handled)?;
         }
@@ -220,6 +286,11 @@ impl InFlight {
             resend: Vec::new(),
             awaited_since: None,
         }
+    }
+
+    /// Its acknowledgements are still waited for.
+    fn is_awaited(&self) -> bool {
+        self.awaited_since.is_some()
     }
 
     fn add(&mut self, publisher: &Publisher, made: Made, record: OutRecord<'_>) {

@@ -6,6 +6,7 @@ use super::delivery::{Delivery, Handled, InFlight};
 use super::incarnation::Incarnations;
 use super::source::Source;
 use super::start::{committed, start_offsets};
+use super::transaction::Position;
 use super::waiting::{Blocked, Interrupted, Waiting};
 use super::{Assigned, Handler, Outcome, Record, StageError, StageSummary, checks};
 use crate::breaker::Breaker;
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the handler is asked to look.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Why the client is replaced: where partitions are kept through a rebalance, they would be read on from a batch that is perhaps committed.
+const IN_DOUBT: &str = "partitions were revoked while a transaction's end was not known; the rest are read on from the committed offsets";
 
 pub(super) struct Loop<'c, H> {
     pub(super) stage: &'static str,
@@ -30,7 +33,7 @@ pub(super) struct Loop<'c, H> {
     pub(super) waiting: Waiting,
     /// `None`: the stage dead-letters nothing
     pub(super) breaker: &'c mut Option<Breaker>,
-    pub(super) delivery: &'c Delivery,
+    pub(super) delivery: &'c mut Delivery,
     pub(super) retry: Option<&'c Retry>,
     pub(super) raw_topic: Option<&'c str>,
     pub(super) incarnations: &'c mut Incarnations,
@@ -68,27 +71,19 @@ impl<H: Handler> Loop<'_, H> {
             };
             let started = Instant::now();
             if faults::planted("commit_before_settle") {
-                self.source
-                    .store_offsets(&batch, self.incarnations.ids(), "")?;
+                let offsets = batch.next_offsets(self.incarnations.ids(), "")?;
+                self.delivery.store(self.source.consumer(), &offsets);
             }
-            match self.settle(&batch, summary) {
-                Ok(()) => {
-                    faults::kill_point("batch_settled");
-                    let note = self
-                        .breaker
-                        .as_ref()
-                        .map(|breaker| breaker.note(Instant::now(), now_micros()));
-                    let (ids, note) = (self.incarnations.ids(), note.unwrap_or_default());
-                    self.source.store_offsets(&batch, ids, &note)?;
-                    faults::kill_point("offsets_stored");
-                    metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage)
-                        .record(started.elapsed());
-                }
+            let settled = self.settle(&batch, summary);
+            let is_in_doubt = settled.is_err() && self.delivery.release();
+            match settled {
+                Ok(()) => metrics::histogram!(names::BATCH_SECONDS, "stage" => self.stage)
+                    .record(started.elapsed()),
                 Err(Interrupted::Failed(error)) => return Err(error),
                 Err(Interrupted::Released) => {
                     if faults::planted("no_drain_on_revoke") {
-                        self.source
-                            .store_offsets(&batch, self.incarnations.ids(), "")?;
+                        let offsets = batch.next_offsets(self.incarnations.ids(), "")?;
+                        self.delivery.store(self.source.consumer(), &offsets);
                         continue;
                     }
                     self.source.read_again(&batch)?;
@@ -96,10 +91,13 @@ impl<H: Handler> Loop<'_, H> {
                         event = "batch_released",
                         stage = self.stage,
                         records = batch.len(),
-                        "not committed; it is read again"
+                        is_in_doubt,
+                        "not settled here; what is not committed is read again"
                     );
                     if self.shutdown.is_cancelled() {
                         summary.left_unsettled = batch.len() as u64;
+                    } else if is_in_doubt && self.source.keeps_others() {
+                        return Ok(Some(IN_DOUBT.to_owned()));
                     }
                 }
             }
@@ -194,19 +192,35 @@ impl<H: Handler> Loop<'_, H> {
                 outcomes: &outcomes,
                 attempts,
             };
-            self.delivery.send(&mut in_flight, indices, handled)?;
+            self.delivery.send_early(&mut in_flight, indices, handled)?;
         }
         let handled = Handled {
             records: &records,
             outcomes: &outcomes,
             attempts,
         };
+        let note = self
+            .breaker
+            .as_ref()
+            .map(|breaker| breaker.note(Instant::now(), now_micros()));
+        let offsets = batch
+            .next_offsets(&ids, &note.unwrap_or_default())
+            .map_err(anyhow::Error::from)?;
+        let at = Position {
+            consumer: self.source.consumer(),
+            offsets: &offsets,
+            topic_ids: &ids,
+        };
+        // Each step is done once where it succeeds; only a transaction that failed is begun again.
         self.waiting.until_ok(&mut self.source, held, |_| {
-            Ok(self.delivery.await_acks(&mut in_flight, handled)?)
+            self.delivery.publish(&mut in_flight, handled, at)?;
+            faults::kill_point("batch_acknowledged");
+            self.handler.settled()?;
+            faults::kill_point("batch_settled");
+            self.delivery.commit(at)?;
+            faults::kill_point("offsets_stored");
+            Ok(())
         })?;
-        faults::kill_point("batch_acknowledged");
-        self.waiting
-            .until_ok(&mut self.source, held, |_| Ok(self.handler.settled()?))?;
         self.waiting.clear();
         self.health.set(checks::AUTHORIZATION, Ok(()));
         self.count_settled(&outcomes, summary);

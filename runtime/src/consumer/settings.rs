@@ -3,6 +3,7 @@
 use crate::breaker::BreakerSettings;
 use crate::config::{ConfigError, check_range, check_topic};
 use crate::kafka::KafkaArgs;
+use crate::publisher::PublisherSettings;
 use crate::replay::Retry;
 use rdkafka::ClientConfig;
 use std::time::Duration;
@@ -177,6 +178,64 @@ impl BatchArgs {
             batch_records: self.batch_records.max(1),
             batch_age: Duration::from_millis(self.batch_age_ms),
             ..ConsumerSettings::new(kafka, group, topics)
+        }
+    }
+}
+
+/// What a crash, a lost answer or a rebalance may leave in the topics a stage writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Guarantee {
+    /// A record may be there more than once: whoever reads it drops duplicates, as persistence does by the event's id
+    AtLeastOnce,
+    /// Every batch is a Kafka transaction: for each record read, what was made of it is there exactly once for readers of committed records
+    ExactlyOnce,
+}
+
+/// Flags of a stage that can deliver exactly once.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeliveryArgs {
+    /// Whether a crash may leave a record more than once in the topics this stage writes. Exactly-once needs Apache Kafka 3.0 or later; its
+    /// records are read once their transaction is committed
+    #[arg(long, env = "EVENTFLOW_DELIVERY", value_enum, default_value_t = Guarantee::AtLeastOnce)]
+    pub delivery: Guarantee,
+    /// Maximum milliseconds a transaction waits for more records after its first (exactly-once). It ends earlier at --batch-records or 16 MiB
+    #[arg(long, env = "EVENTFLOW_TRANSACTION_MS", default_value_t = 100)]
+    pub transaction_ms: u64,
+}
+
+impl DeliveryArgs {
+    /// Refuses values no stage can work with.
+    ///
+    /// # Errors
+    /// Names the setting.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_range("--transaction-ms", self.transaction_ms, 0..=5_000)
+    }
+
+    /// Whether batches are transactions.
+    #[must_use]
+    pub fn is_exactly_once(&self) -> bool {
+        self.delivery == Guarantee::ExactlyOnce
+    }
+
+    /// A publisher for a stage of this group.
+    #[must_use]
+    pub fn publisher(&self, client_id: &str, group: &str) -> PublisherSettings {
+        match self.delivery {
+            Guarantee::AtLeastOnce => PublisherSettings::stage(client_id),
+            Guarantee::ExactlyOnce => PublisherSettings::transactional_stage(client_id, group),
+        }
+    }
+
+    /// A batch is a transaction: it gathers records for as long as one may.
+    #[must_use]
+    pub fn apply(&self, settings: ConsumerSettings) -> ConsumerSettings {
+        match self.delivery {
+            Guarantee::AtLeastOnce => settings,
+            Guarantee::ExactlyOnce => ConsumerSettings {
+                batch_age: Duration::from_millis(self.transaction_ms),
+                ..settings
+            },
         }
     }
 }

@@ -4,7 +4,6 @@ use super::batch::{Batch, Held};
 use super::membership::{GroupConsumer, keeps_others};
 use super::topic_probe::TopicProbe;
 use super::{ConsumerSettings, checks};
-use crate::admin::TopicIds;
 use crate::health::Health;
 use crate::kafka;
 use crate::metrics as names;
@@ -250,21 +249,6 @@ impl<'c> Source<'c> {
         if self.consumer.context().is_connected() && self.health.is_failing(kafka::CHECK) {
             self.health.set(kafka::CHECK, Ok(()));
         }
-    }
-
-    /// Stores the offsets after a settled batch, for the client to commit with this note.
-    pub(super) fn store_offsets(
-        &self,
-        batch: &Batch<'_>,
-        ids: &TopicIds,
-        note: &str,
-    ) -> anyhow::Result<()> {
-        if let Err(error) = self.consumer.store_offsets(&batch.next_offsets(ids, note)?) {
-            // The client stores nothing for partitions it has lost: their new owner reads the batch again.
-            metrics::counter!(names::COMMIT_FAILURES, "stage" => self.stage).increment(1);
-            tracing::warn!(event = "offset_store_failed", stage = self.stage, %error);
-        }
-        Ok(())
     }
 
     /// Ends the stage when the client cannot recover.

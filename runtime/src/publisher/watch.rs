@@ -24,7 +24,7 @@ impl Publisher {
     /// acknowledgement, or, while no record is on its way, once every partition has a leader and enough replicas that can be reached.
     ///
     /// A client that cannot recover is replaced: what it held was reported as not acknowledged, and once the ACL or cluster is fixed no
-    /// restart is needed.
+    /// restart is needed. One with transactions is replaced by whoever has a transaction open (`transaction.rs`).
     pub async fn watch(self, topic: String, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -33,10 +33,10 @@ impl Publisher {
         let mut shown: Option<String> = None;
         let mut asked: Option<Instant> = None;
         while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Some(reason) = self.client_failure() {
+            if let Some(reason) = self.client_failure().filter(|_| !self.is_transactional) {
                 tracing::error!(event = "kafka_client_failed", reason, "replaced");
                 self.health.fail_if_fine(CHECK, reason);
-                self.replace().await;
+                self.replace();
                 continue;
             }
             let current = self.health.reason(CHECK);
@@ -105,17 +105,17 @@ impl Publisher {
         }
     }
 
-    async fn replace(&self) {
+    /// A new client in place of this one, whose end waits for its threads.
+    pub(super) fn replace(&self) {
         let fresh: Arc<Client> = match connect(&self.config, &self.health, &self.progress) {
             Ok(client) => Arc::new(client),
             Err(error) => return tracing::error!(event = "kafka_client_refused", %error),
         };
-        let failed = std::mem::replace(
-            &mut *self.client.write().unwrap_or_else(PoisonError::into_inner),
-            fresh,
-        );
-        // Its end waits for its threads.
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(failed)).await {
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        let failed = std::mem::replace(&mut *client, fresh);
+        drop(client);
+        let end = std::thread::Builder::new().name("abandoned".to_owned());
+        if let Err(error) = end.spawn(move || drop(failed)) {
             tracing::error!(event = "kafka_client_end", %error);
         }
     }
