@@ -425,6 +425,16 @@ fn a_taken_port_is_a_sentence_and_exit_code_2() {
 }
 
 #[test]
+fn exactly_once_is_refused_on_the_embedded_broker() {
+    let mut demo = Demo::new(&[]);
+    demo.command.env("EVENTFLOW_DELIVERY", "exactly-once");
+    let (code, text, err) = demo.run();
+    assert_eq!(code, Some(2), "{text}\n{err}");
+    let said = "--delivery: exactly-once needs a broker that keeps transactions";
+    assert!(err.contains(said), "{err}");
+}
+
+#[test]
 fn no_postgresql_is_a_sentence_that_names_the_package() {
     let mut demo = Demo::new(&[]);
     demo.command.env("EVENTFLOW_PG_BIN", demo.temporary.path());

@@ -8,6 +8,7 @@ mod attacks;
 mod compose;
 mod contracts;
 mod embedded;
+mod exactly_once;
 mod filtered;
 mod grown;
 mod headers;

@@ -51,11 +51,21 @@ impl Role {
     }
 
     /// SIGTERM, and the exit code.
-    pub(crate) fn terminate(mut self) -> Option<i32> {
-        Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
+    pub(crate) fn terminate(self) -> Option<i32> {
+        self.signal("-TERM");
+        self.exit_code()
+    }
+
+    /// Any signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success(), "kill {signal}");
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
