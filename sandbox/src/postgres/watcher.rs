@@ -6,8 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 
 /// Waits until the owner's end of the pipe closes, then leaves nothing. An `initdb` that outlives its owner may still be writing: then the
-/// folder is not empty at its removal, and is removed again.
-const SCRIPT: &str = r#"cat >/dev/null; "$1/pg_ctl" stop -m immediate -w -t 30 -s -D "$2/data"
+/// folder is not empty at its removal, and is removed again. A server that a test paused does not hear that it should stop.
+const SCRIPT: &str = r#"cat >/dev/null
+read -r server <"$2/data/postmaster.pid" && kill -CONT "$server"
+"$1/pg_ctl" stop -m immediate -w -t 30 -s -D "$2/data"
 for try in 1 2 3 4 5; do rm -rf "$2" && break; sleep 1; done"#;
 
 /// A shell that stops the server and deletes its files when this process drops it or ends.
