@@ -1,4 +1,4 @@
-//! The audit's checkpoint: one partition of the raw topic, which may be deleted and made anew, and every offset on the way to a fate.
+//! The audit's checkpoint: one partition of the raw topic, which may be deleted and created again, and every offset on the way to a fate.
 //!
 //! In words: **what the audit counts as accounted for has a fate in the database, and what it calls a gap has lost its fate for good; stages
 //! crash, commit late and read again, and the topic may be another of the same name.**
@@ -7,7 +7,7 @@
 
 use stateright::{Model, Property};
 
-/// The topic, and the one that was made anew.
+/// The topic, and the one that was created again.
 const TOPICS: usize = 2;
 /// Records of each of them.
 const RECORDS: [u8; TOPICS] = [1, 2];
@@ -23,9 +23,9 @@ pub enum Bug {
     EndsFirst,
     /// The checkpoint does not wait for the index
     IndexNotAwaited,
-    /// Positions of the topic made anew are taken for those of the old one
+    /// Positions of the recreated topic are taken for those of the old one
     TopicIdIgnored,
-    /// What was committed in the old topic counts for the one made anew: Kafka keeps commits by the topic's name
+    /// What was committed in the old topic counts for the recreated one: Kafka keeps commits by the topic's name
     CommitOfOldTopicCounts,
 }
 

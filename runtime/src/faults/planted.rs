@@ -199,7 +199,7 @@ pub const PLANTED: &[Planted] = &[
         name: "topic_id_ignored",
         promise: "P10",
         stage: "persistence",
-        sentence: "positions in a raw topic that was made anew are taken for those of the old one",
+        sentence: "positions in a raw topic that was recreated are taken for those of the old one",
         profile: "growth",
         caught_by: "",
     },
