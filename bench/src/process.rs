@@ -3,10 +3,8 @@
 use crate::figures::{Stat, resident};
 use anyhow::Context;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// The secret requests are signed with here; roles find it in [`SECRET_NAME`].
@@ -162,16 +160,9 @@ impl Drop for Process {
     }
 }
 
-/// An address nobody listens on, below the ports the kernel gives to outgoing connections, and not given before.
+/// An address nobody listens on.
 pub(crate) fn free_address() -> anyhow::Result<String> {
-    static NEXT: AtomicU16 = AtomicU16::new(20_000);
-    loop {
-        let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        anyhow::ensure!(port < 32_000, "no free port");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(format!("127.0.0.1:{port}"));
-        }
-    }
+    Ok(format!("127.0.0.1:{}", sandbox::ports::free_port()?))
 }
 
 /// CPU time of a process, without its children.

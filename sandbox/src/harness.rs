@@ -10,10 +10,11 @@ mod real_kafka;
 
 pub use real_kafka::{RealCluster, RealKafka};
 
+use crate::ports::free_port;
 use crate::postgres::PrivatePostgres;
 use runtime::kafka::KafkaArgs;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -47,11 +48,10 @@ pub async fn wait_for<T>(timeout: Duration, mut look: impl AsyncFnMut() -> Resul
     }
 }
 
-/// `127.0.0.1:port`, free a moment ago: for a process that is told where to listen, or for one that finds nobody there.
+/// `127.0.0.1:port`, of a [free port](crate::ports::free_port): for a process that is told where to listen, or for one that finds nobody there.
 #[must_use]
 pub fn free_address() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().to_string()
+    format!("{}:{}", Ipv4Addr::LOCALHOST, free_port().unwrap())
 }
 
 /// The flags that lead a role in another process to a plaintext broker.
