@@ -56,6 +56,13 @@ run "msk" {
     ])
     error_message = "Another role may write, or to another topic."
   }
+  # Who may use transactions, and under which ids, over all roles.
+  assert {
+    condition = toset(flatten([for role, p in module.identity.policies : [for s in p.kafka : [for r in s.Resource : "${role} ${split("/", r)[3]}"] if contains(s.Action, "kafka-cluster:AlterTransactionalId")]])) == toset([
+      "validator eventflow-validator-*",
+    ])
+    error_message = "Another role may use transactions, or under other ids."
+  }
   # Who may read what, over all roles.
   assert {
     condition = toset(flatten([for role, p in module.identity.policies : [for s in p.kafka : [for r in s.Resource : "${role} ${split("/", r)[3]}"] if contains(s.Action, "kafka-cluster:ReadData")]])) == toset([
@@ -70,9 +77,9 @@ run "msk" {
   }
   assert {
     condition = alltrue(flatten([for p in values(module.identity.policies) : [for s in p.kafka : [for r in s.Resource :
-      can(regex("^arn:aws:kafka:us-east-1:123456789012:(cluster|topic|group)/eventflow-production/11111111-2222-3333-4444-555555555555-1(/[A-Za-z0-9._-]+)?$", r))
+      can(regex("^arn:aws:kafka:us-east-1:123456789012:((cluster|topic|group)/eventflow-production/11111111-2222-3333-4444-555555555555-1(/[A-Za-z0-9._-]+)?|transactional-id/eventflow-production/11111111-2222-3333-4444-555555555555-1/[A-Za-z0-9._-]+-[*])$", r))
     ]]]))
-    error_message = "A Kafka right that is not for one cluster, topic or group of this stack by name."
+    error_message = "A Kafka right that is not for one cluster, topic or group of this stack by name, or for the transactional ids of one group."
   }
   assert {
     condition     = !anytrue(flatten([for p in values(module.identity.policies) : [for s in p.kafka : [for a in s.Action : strcontains(a, "*") || strcontains(a, "Delete")]]]))
