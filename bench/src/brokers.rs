@@ -106,8 +106,8 @@ impl RealBrokers {
         Ok(total)
     }
 
-    /// Makes every topic anew.
-    async fn renew_topics(&self, partitions: i32) -> anyhow::Result<()> {
+    /// Deletes every topic and creates it again.
+    async fn recreate_topics(&self, partitions: i32) -> anyhow::Result<()> {
         let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
             .set("bootstrap.servers", &self.kafka.kafka_brokers)
             .create()?;
@@ -175,7 +175,7 @@ impl Brokers {
                 })
             }
             Self::Real(brokers) => {
-                brokers.renew_topics(partitions).await?;
+                brokers.recreate_topics(partitions).await?;
                 Ok(Cluster {
                     kafka: brokers.kafka.clone(),
                     broker: Broker::Real(Arc::clone(brokers)),

@@ -153,7 +153,7 @@ async fn act(world: &World, fault: &Fault, lasts: Duration) -> anyhow::Result<St
         }
         Kind::Grow => grow(world, target).await,
         Kind::OffsetsDropped => drop_offsets(world, target).await,
-        Kind::TopicMadeAnew => make_anew(world, target).await,
+        Kind::TopicRecreated => recreate_topic(world, target).await,
         Kind::EditAndReplay => oncall::edit_and_replay(world).await,
         Kind::ReplayAsItIs => oncall::replay_as_it_is(world).await,
         Kind::PauseAndResume => oncall::pause_and_resume(world, lasts).await,
@@ -273,7 +273,7 @@ async fn drop_offsets(world: &World, role: &str) -> anyhow::Result<String> {
 }
 
 /// A retry topic is deleted and created again: what was in it and not read is lost, and its replays say so.
-async fn make_anew(world: &World, topic: &str) -> anyhow::Result<String> {
+async fn recreate_topic(world: &World, topic: &str) -> anyhow::Result<String> {
     let command = "org.apache.kafka.tools.TopicCommand";
     world
         .cluster

@@ -49,7 +49,7 @@ pub(crate) enum Kind {
     DatabaseCut,
     Grow,
     OffsetsDropped,
-    TopicMadeAnew,
+    TopicRecreated,
     EditAndReplay,
     ReplayAsItIs,
     PauseAndResume,
@@ -98,7 +98,7 @@ const ONCALL: [Kind; 6] = [
     Kind::Discard,
     Kind::Revalidate,
 ];
-const GROWTH: [Kind; 3] = [Kind::Grow, Kind::OffsetsDropped, Kind::TopicMadeAnew];
+const GROWTH: [Kind; 3] = [Kind::Grow, Kind::OffsetsDropped, Kind::TopicRecreated];
 
 impl Profile {
     /// All of them.
@@ -177,7 +177,7 @@ impl Kind {
             Self::DatabaseCut => "database-cut",
             Self::Grow => "partitions-grown",
             Self::OffsetsDropped => "offsets-dropped",
-            Self::TopicMadeAnew => "topic-made-anew",
+            Self::TopicRecreated => "topic-recreated",
             Self::EditAndReplay => "edit-and-replay",
             Self::ReplayAsItIs => "replay-as-it-is",
             Self::PauseAndResume => "pause-and-resume",

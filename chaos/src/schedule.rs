@@ -148,7 +148,7 @@ fn step(kind: Kind, at: Duration, brokers: usize, rng: &mut Rng) -> Step {
             0,
         ),
         Kind::OffsetsDropped => (one(&["validator", "persistence", "analytics"], rng), 0),
-        Kind::TopicMadeAnew => (
+        Kind::TopicRecreated => (
             one(
                 &[
                     "events.retry.eventflow-validator.v1",
