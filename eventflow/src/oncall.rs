@@ -1,6 +1,6 @@
 //! On-call's commands: `eventflow dlq`, `replay`, `revalidate`, `rejections`, `trace`, `audit`, `explain`. Each is one or two requests to the recovery API ([`client`]):
-//! that of a running role, or the same routes in this process on the database ([`connection`]). [`render`] prints the answers, [`text`] makes
-//! them safe for a terminal.
+//! that of a running role, or the same routes in this process on the database ([`connection`]). [`render`] prints the answers, [`runtime::text`]
+//! makes them safe for a terminal.
 
 mod client;
 mod connection;
@@ -13,7 +13,6 @@ mod render;
 mod replay;
 mod revalidate;
 mod table;
-mod text;
 mod trace;
 mod watch;
 
@@ -22,12 +21,12 @@ pub(crate) use client::{Client, read, reason, trusting};
 pub(crate) use connection::{Api, DatabaseFlags, Origin, Target, Way};
 pub(crate) use error::{CommandError, Exit};
 use recovery::model::Selection;
+use runtime::text;
+#[cfg(feature = "demo")]
+pub(crate) use runtime::text::quoted;
+pub(crate) use runtime::text::{count, line, when};
 use std::io::{IsTerminal, Write};
 pub(crate) use table::TextTable;
-#[cfg(feature = "demo")]
-pub(crate) use text::quoted;
-pub(crate) use text::{count, line, when};
-use time::format_description::well_known::Rfc3339;
 
 /// At the end of every command's help.
 const EXIT_CODES: &str = "\
@@ -146,43 +145,6 @@ fn confirm(question: &str) -> Result<bool, CommandError> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-/// A selection as query parameters.
-fn query(selection: &Selection) -> Result<Vec<(&'static str, String)>, CommandError> {
-    fn join<T: ToString>(values: &[T]) -> Option<String> {
-        (!values.is_empty()).then(|| {
-            values
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        })
-    }
-    let time =
-        |time: Option<recovery::model::Time>| time.map(|time| time.format(&Rfc3339)).transpose();
-    let bad =
-        |error: time::error::Format| CommandError::usage(format!("--since, --until: {error}"));
-    let states: Vec<&str> = selection.state.iter().map(|state| state.as_str()).collect();
-    let parameters = [
-        ("id", join(&selection.id)),
-        ("group", join(&selection.group)),
-        ("state", join(&states)),
-        ("code", join(&selection.code)),
-        ("stage", join(&selection.stage)),
-        ("source", join(&selection.source)),
-        ("event_type", join(&selection.event_type)),
-        ("event_id", selection.event_id.clone()),
-        ("entity_key", selection.entity_key.clone()),
-        ("since", time(selection.since).map_err(bad)?),
-        ("until", time(selection.until).map_err(bad)?),
-        ("contains", selection.contains.clone()),
-        ("limit", selection.limit.map(|limit| limit.to_string())),
-    ];
-    Ok(parameters
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect())
 }
 
 /// The selection with these dead letters added: numbers given without `--id`.

@@ -15,7 +15,7 @@ pub use audit::{Audit, Finding, FindingKind};
 pub use audit_log::{AuditLogCheck, AuditLogEntry, BrokenEntry};
 pub use dead_letter::{
     DeadLetter, DeadLetterDetail, DeadLetterPage, DeadLetterState, EarlierFailure, Edit,
-    EditSummary, Format, Payload, Resolution,
+    EditPreview, EditSummary, Format, PatchPreview, Payload, Refusal, Resolution,
 };
 pub use explanation::Explanation;
 pub use group::{DeadLetterGroup, IndexStats};

@@ -4,7 +4,7 @@
 //! [`role`] the life of a role, [`config`] its settings, [`files`] what it loads, [`reload`] what it loads again, [`telemetry`] logs and metrics, [`health`] and [`ops`]
 //! whether it can do its job, [`http`] the one server, [`memory`] the container's limit, [`kafka`] how a client connects, [`publisher`] a record is published when the broker
 //! has acknowledged it, [`record`] a consumed record, [`consumer`] the loop that never steps over a record, [`breaker`] what stops a bad
-//! deploy, [`connection`] what `--check --connect` tries, [`replay`] retry topics, `dead_letter` the headers of a dead letter, [`backoff`] delays between attempts, [`faults`] bugs and crashes that tests switch on, [`registry`] schemas by id.
+//! deploy, [`connection`] what `--check --connect` tries, [`replay`] retry topics, `dead_letter` the headers of a dead letter, [`backoff`] delays between attempts, [`text`] strangers' text for people, [`faults`] bugs and crashes that tests switch on, [`registry`] schemas by id.
 
 pub mod admin;
 pub mod backoff;
@@ -32,4 +32,5 @@ pub mod reload;
 pub mod replay;
 pub mod role;
 pub mod telemetry;
+pub mod text;
 pub mod traceparent;

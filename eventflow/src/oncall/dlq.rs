@@ -4,7 +4,7 @@ use super::client::{Client, encoded, read};
 use super::connection::Connection;
 use super::edit::{self, EditArgs};
 use super::error::CommandError;
-use super::{confirm, note, print, print_bytes, print_json, query, render, with_ids};
+use super::{confirm, note, print, print_bytes, print_json, render, with_ids};
 use axum::http::Method;
 use recovery::model::{AuditLogCheck, Selection};
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), CommandErro
     };
     match work {
         Work::Ls { selection, before } => {
-            let mut parameters = query(&selection)?;
+            let mut parameters = selection.to_query();
             parameters.extend(before.map(|before| ("before", before.to_string())));
             let text = client.get("/api/v1/dead-letters", &parameters).await?;
             if as_json {
@@ -134,7 +134,7 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), CommandErro
             }
         }
         Work::Groups(selection) => {
-            let text = client.get("/api/v1/groups", &query(&selection)?).await?;
+            let text = client.get("/api/v1/groups", &selection.to_query()).await?;
             show(&text, render::groups)
         }
         Work::Show { letter } => show(
@@ -274,7 +274,8 @@ async fn export(
     selection: &Selection,
     to: Option<PathBuf>,
 ) -> Result<(), CommandError> {
-    let parameters: Vec<String> = query(selection)?
+    let parameters: Vec<String> = selection
+        .to_query()
         .into_iter()
         .map(|(name, value)| format!("{name}={}", encoded(&value)))
         .collect();

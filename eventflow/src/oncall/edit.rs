@@ -2,10 +2,10 @@
 
 use super::client::{Client, read};
 use super::error::CommandError;
-use super::text::{count, line, lines, pretty, put, quoted};
+use super::text::{count, line, lines, pretty, put};
 use super::{confirm, note, print, print_json, table, with_ids};
 use axum::http::Method;
-use recovery::model::{EditSummary, Selection};
+use recovery::model::{EditSummary, PatchPreview, Selection};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
@@ -25,6 +25,9 @@ pub(crate) struct EditArgs {
     /// JSON Patch (RFC 6902): the text itself, or a file
     #[arg(long, value_name = "FILE|JSON", conflicts_with = "set")]
     patch: Option<String>,
+    /// Show what --set or --patch would make of the newest ten, and why it would be refused; nothing is changed
+    #[arg(long)]
+    preview: bool,
     /// Reason, kept with each edit and in the audit log
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
@@ -40,12 +43,7 @@ fn parse_set(text: &str) -> Result<(String, Value), String> {
     if !pointer.starts_with('/') {
         return Err("a JSON pointer begins with a slash, such as /payload/amount".to_owned());
     }
-    let value = match serde_json::from_str::<Value>(value) {
-        Ok(Value::Number(number)) if number.to_string() != value => Value::String(value.to_owned()),
-        Ok(value) => value,
-        Err(_) => Value::String(value.to_owned()),
-    };
-    Ok((pointer.to_owned(), value))
+    Ok((pointer.to_owned(), recovery::replay::edit::written(value)))
 }
 
 pub(super) async fn run(
@@ -58,10 +56,16 @@ pub(super) async fn run(
         selection,
         set,
         patch,
+        preview,
         reason,
         yes,
     } = edit;
     if set.is_empty() && patch.is_none() {
+        if preview {
+            return Err(CommandError::usage(
+                "--preview needs --set or --patch; the editor shows what differs by itself",
+            ));
+        }
         let [letter] = letters.as_slice() else {
             return Err(CommandError::usage(
                 "give one number to open it in the editor, or --set or --patch to change several",
@@ -86,14 +90,26 @@ pub(super) async fn run(
                 .map_err(|error| CommandError::failed(error.to_string()))?
         }
     };
-    let key = uuid::Uuid::new_v4().to_string();
-    let send = async |yes: bool| {
-        let body = serde_json::to_string(&PatchBody {
+    let body = |yes: bool| {
+        serde_json::to_string(&PatchBody {
             selection: &selection,
             patch: &patch,
             reason: &reason,
             yes,
-        })?;
+        })
+    };
+    if preview {
+        let path = "/api/v1/dead-letters/patch/preview";
+        let text = client.send(Method::POST, path, body(false)?).await?;
+        return if as_json {
+            print_json(&text)
+        } else {
+            print(&preview_text(&read(&text)?))
+        };
+    }
+    let key = uuid::Uuid::new_v4().to_string();
+    let send = async |yes: bool| {
+        let body = body(yes)?;
         client
             .open(
                 Method::POST,
@@ -116,27 +132,8 @@ pub(super) async fn run(
     report(
         &answer?,
         as_json,
-        &format!("eventflow replay plan{}", flags_of(&selection)?),
+        &format!("eventflow replay plan{}", selection.to_flags()),
     )
-}
-
-/// A selection as command-line flags.
-fn flags_of(selection: &Selection) -> Result<String, CommandError> {
-    let fields =
-        serde_json::to_value(selection).map_err(|error| CommandError::failed(error.to_string()))?;
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let flag = |(name, value): (&String, &Value)| {
-        let value = value.as_array().map_or_else(
-            || text(value),
-            |all| all.iter().map(text).collect::<Vec<_>>().join(","),
-        );
-        format!(" --{} {}", name.replace('_', "-"), quoted(&value))
-    };
-    Ok(fields.as_object().into_iter().flatten().map(flag).collect())
 }
 
 /// As text: a number of the patch keeps its digits.
@@ -160,6 +157,30 @@ fn read_patch(patch: &str) -> Result<Box<RawValue>, CommandError> {
         })?
     };
     serde_json::from_str(&text).map_err(|error| bad(format!("not JSON: {error}")))
+}
+
+/// What a patch would make of the newest of a selection.
+fn preview_text(preview: &PatchPreview) -> String {
+    let mut out = String::new();
+    let (selected, shown) = (preview.selected, preview.previews.len() as i64);
+    let these = if selected > shown {
+        format!("the newest {shown} of {}", count(selected, "dead letter"))
+    } else {
+        count(selected, "dead letter")
+    };
+    put(&mut out, &format!("nothing is changed; {these} would be:"));
+    for one in &preview.previews {
+        let what = match (&one.refused, one.changes) {
+            (Some(why), _) => format!("refused: {} ({})", why.detail, why.code),
+            (None, true) => "changed".to_owned(),
+            (None, false) => "unchanged".to_owned(),
+        };
+        put(&mut out, &format!("dead letter {}: {what}", one.letter));
+        if one.changes {
+            out.push_str(&diff(&pretty(&one.before), &pretty(&one.after)));
+        }
+    }
+    out
 }
 
 fn report(text: &str, as_json: bool, next: &str) -> Result<(), CommandError> {

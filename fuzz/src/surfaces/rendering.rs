@@ -1,13 +1,6 @@
-//! What the command line prints of a vendor's text.
+//! What the command line and the console show of a vendor's text.
 
-#[allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "the command line's own file: its crate is a program"
-)]
-#[path = "../../../eventflow/src/oncall/text.rs"]
-mod text;
+use runtime::text;
 
 fn is_harmless(printed: &str) -> bool {
     let moves = |character: char| {

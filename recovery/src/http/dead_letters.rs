@@ -7,7 +7,8 @@ use super::tokens::Who;
 use crate::audit;
 use crate::context::Context;
 use crate::model::{
-    Audit, DeadLetterDetail, DeadLetterPage, EditSummary, Explanation, IndexStats, Selection, Trace,
+    Audit, DeadLetterDetail, DeadLetterPage, EditPreview, EditSummary, Explanation, IndexStats,
+    PatchPreview, Selection, Trace,
 };
 use crate::query::{detail, explain, export, list, stats, trace};
 use crate::replay::edit;
@@ -98,6 +99,16 @@ pub(super) async fn edit(
     ))
 }
 
+pub(super) async fn check(
+    State(context): State<Context>,
+    Named(id): Named<i64>,
+    query: Query,
+    Body(asked): Body<NewValue>,
+) -> Answer<EditPreview> {
+    query.end()?;
+    Ok(Json(edit::check(&context, id, &asked.text).await?))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
@@ -131,6 +142,18 @@ pub(super) async fn patch(
             asked.yes,
         )
         .await?,
+    ))
+}
+
+pub(super) async fn preview(
+    State(context): State<Context>,
+    query: Query,
+    Body(asked): Body<Patch>,
+) -> Answer<PatchPreview> {
+    query.end()?;
+    clean(&asked.selection)?;
+    Ok(Json(
+        edit::preview(&context, &asked.selection, asked.patch.get()).await?,
     ))
 }
 

@@ -96,6 +96,22 @@ pub(super) fn all() -> Vec<Endpoint> {
         .body("NewValue")
         .at(Method::PUT, put(dead_letters::edit)),
         change(
+            "/api/v1/dead-letters/{id}/check",
+            "checkValue",
+            "EditPreview",
+            "What a new value would change, and why it would be refused; nothing is changed",
+        )
+        .body("NewValue")
+        .at(Method::POST, post(dead_letters::check)),
+        change(
+            "/api/v1/dead-letters/patch/preview",
+            "previewPatch",
+            "PatchPreview",
+            "What a JSON Patch would make of the newest ten of a selection, and why it would be refused; nothing is changed",
+        )
+        .body("Patch")
+        .at(Method::POST, post(dead_letters::preview)),
+        change(
             "/api/v1/dead-letters/patch",
             "patchDeadLetters",
             "Edited",
@@ -196,7 +212,7 @@ pub(super) fn all() -> Vec<Endpoint> {
 }
 
 /// What is taken and answered, field by field: a name, its type, and `?` when it may be null. `Name*` is a list of a schema's.
-const SCHEMAS: [(&str, &str); 34] = [
+const SCHEMAS: [(&str, &str); 36] = [
     (
         "Letters",
         "letters Letter*, total integer?, last_settled_at time?",
@@ -242,6 +258,11 @@ const SCHEMAS: [(&str, &str); 34] = [
     ),
     ("Value", "text string"),
     ("Edited", "changed integer, unchanged integer"),
+    (
+        "EditPreview",
+        "letter integer, before string, after string, changes boolean, refused object?",
+    ),
+    ("PatchPreview", "selected integer, previews EditPreview*"),
     ("Discarded", "discarded integer"),
     ("Genuine", "genuine integer"),
     (

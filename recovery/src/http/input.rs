@@ -6,8 +6,8 @@ use crate::model::{Selection, parse_time};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::str::FromStr;
@@ -63,12 +63,29 @@ pub(crate) struct Query {
     known: Vec<&'static str>,
 }
 
+/// The selection that the query of a URI says; words that are no selection's are refused.
+///
+/// # Errors
+/// Names the word.
+pub fn selection(uri: &Uri) -> Result<Selection, ApiProblem> {
+    let mut query = Query::of(uri)?;
+    let selection = query.selection()?;
+    query.end()?;
+    Ok(selection)
+}
+
 impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        Self::of(&parts.uri)
+    }
+}
+
+impl Query {
+    fn of(uri: &Uri) -> Result<Self, ApiProblem> {
         let axum::extract::Query(pairs) =
-            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
                 .map_err(|error| bad("query", error.body_text()))?;
         pairs.iter().try_for_each(|(word, value)| {
             without_nul("query", word).and_then(|()| without_nul(word, value))
@@ -78,9 +95,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
             known: Vec::new(),
         })
     }
-}
 
-impl Query {
     /// A word that is there once or not at all. Empty is as good as not there.
     pub(crate) fn text(&mut self, word: &'static str) -> Result<Option<String>, ApiProblem> {
         self.known.push(word);

@@ -176,3 +176,38 @@ pub struct EditSummary {
     /// Dead letters that had this value already
     pub unchanged: u64,
 }
+
+/// What an edit would make of a dead letter's value. Nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct EditPreview {
+    pub letter: i64,
+    /// The value as text: what a replay would send now, and after the edit
+    pub before: String,
+    pub after: String,
+    /// They differ
+    pub changes: bool,
+    /// Why it would be refused
+    pub refused: Option<Refusal>,
+}
+
+/// Why a value is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Refusal {
+    pub code: String,
+    /// The code in one line
+    pub meaning: String,
+    /// Where in the JSON, as a pointer
+    pub pointer: Option<String>,
+    pub detail: String,
+}
+
+/// What a patch would make of a selection. Nothing is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchPreview {
+    /// How many dead letters it would be applied to
+    pub selected: i64,
+    /// The newest of them, each with the patch applied
+    pub previews: Vec<EditPreview>,
+}

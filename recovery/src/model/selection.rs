@@ -2,7 +2,9 @@
 
 use super::{DeadLetterState, Time};
 use runtime::config::parse_duration;
+use runtime::text::quoted;
 use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
 
 /// Which dead letters: all conditions must hold; several values of one are alternatives. The same words in every command and query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -88,7 +90,7 @@ pub struct Selection {
 /// # Errors
 /// What it must look like.
 pub fn parse_time(text: &str) -> Result<Time, String> {
-    if let Ok(time) = Time::parse(text, &time::format_description::well_known::Rfc3339) {
+    if let Ok(time) = Time::parse(text, &Rfc3339) {
         return Ok(time);
     }
     let age = parse_duration(text).ok();
@@ -99,6 +101,45 @@ pub fn parse_time(text: &str) -> Result<Time, String> {
 }
 
 impl Selection {
+    /// As the words of a query.
+    #[must_use]
+    pub fn to_query(&self) -> Vec<(&'static str, String)> {
+        fn join<T: ToString>(values: &[T]) -> Option<String> {
+            let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+            (!texts.is_empty()).then(|| texts.join(","))
+        }
+        // A time that RFC 3339 cannot write is left for the API to refuse.
+        let written = |time: Time| time.format(&Rfc3339).unwrap_or_else(|_| time.to_string());
+        let words = [
+            ("id", join(&self.id)),
+            ("group", join(&self.group)),
+            ("state", join(&self.state)),
+            ("code", join(&self.code)),
+            ("stage", join(&self.stage)),
+            ("source", join(&self.source)),
+            ("event_type", join(&self.event_type)),
+            ("event_id", self.event_id.clone()),
+            ("entity_key", self.entity_key.clone()),
+            ("since", self.since.map(written)),
+            ("until", self.until.map(written)),
+            ("contains", self.contains.clone()),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+        ];
+        words
+            .into_iter()
+            .filter_map(|(word, value)| Some((word, value?)))
+            .collect()
+    }
+
+    /// As flags of the command line, each with a space before it.
+    #[must_use]
+    pub fn to_flags(&self) -> String {
+        self.to_query()
+            .into_iter()
+            .map(|(word, value)| format!(" --{} {}", word.replace('_', "-"), quoted(&value)))
+            .collect()
+    }
+
     /// Whether anything but state and limit narrows it.
     #[must_use]
     pub fn has_filter(&self) -> bool {

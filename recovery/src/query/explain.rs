@@ -4,6 +4,8 @@ mod advice;
 mod pointer;
 mod today;
 
+pub use pointer::value_at;
+
 use super::{no_such_dead_letter, plain};
 use crate::context::Context;
 use crate::error::RecoveryError;

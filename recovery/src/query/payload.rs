@@ -5,6 +5,7 @@ use crate::envelope;
 use crate::model::Payload;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use runtime::text::is_unsafe;
 use std::time::Duration;
 
 /// Longest wait for the registry; then the bytes are shown as they are.
@@ -66,17 +67,13 @@ pub(super) fn header_text(value: &serde_json::Value) -> Option<String> {
 /// Bounds a text and takes out what would drive a terminal or turn the reading direction. Markup stays as it is: whoever writes HTML
 /// escapes it.
 pub(crate) fn plain(text: &str, most: usize) -> String {
-    let hidden = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     let mut shown = String::with_capacity(text.len().min(most * 4));
     for (place, character) in text.chars().enumerate() {
         if place == most {
             shown.push('…');
             break;
         }
-        shown.push(if hidden(character) {
+        shown.push(if is_unsafe(character) {
             '\u{fffd}'
         } else {
             character

@@ -11,6 +11,7 @@ mod idempotency;
 mod ids;
 mod key;
 mod patch;
+mod preview;
 mod selected;
 mod value;
 
@@ -20,6 +21,8 @@ use crate::model::{EditSummary, Selection};
 use crate::query::no_such_dead_letter;
 use crate::replay::jobs::within;
 use decision::{DISCARD, GENUINE};
+pub use preview::{check, preview};
+use serde_json::Value;
 use sqlx::Connection;
 
 /// Longest edited value: the largest record a Kafka client sends by default.
@@ -54,12 +57,7 @@ pub async fn edit(
     reason: &str,
 ) -> Result<EditSummary, RecoveryError> {
     apply::name(who)?;
-    if text.len() > MAX_BYTES {
-        return Err(RecoveryError::Invalid(format!(
-            "the edited value has {} bytes; it must have at most {MAX_BYTES}",
-            text.len()
-        )));
-    }
+    apply::size(text)?;
     within(async {
         let mut connection = context.pool.acquire().await?;
         let mut transaction = connection.begin().await?;
@@ -89,6 +87,16 @@ pub async fn edit(
         })
     })
     .await
+}
+
+/// A new value as people write it: JSON where it is JSON, text otherwise; a number whose digits JSON would change is a text.
+#[must_use]
+pub fn written(value: &str) -> Value {
+    match serde_json::from_str::<Value>(value) {
+        Ok(Value::Number(number)) if number.to_string() != value => Value::from(value),
+        Ok(json) => json,
+        Err(_) => Value::from(value),
+    }
 }
 
 /// Applies a JSON Patch (RFC 6902) to every dead letter of a selection: to all or, when one would still be broken, to none. The same

@@ -10,7 +10,8 @@ pub(super) fn of_detail(detail: &str, raw: bool) -> Option<&str> {
 }
 
 /// The text of the value at a pointer, as it was sent; the last one, where a field is there twice.
-pub(super) fn value_at<'a>(body: &'a str, pointer: &str) -> Option<&'a str> {
+#[must_use]
+pub fn value_at<'a>(body: &'a str, pointer: &str) -> Option<&'a str> {
     let mut value: &'a RawValue = serde_json::from_str(body).ok()?;
     for token in tokens(pointer) {
         let text = value.get();

@@ -1,6 +1,6 @@
 //! One edit: what it changes, and the change written.
 
-use super::{exact_json, key, value};
+use super::{MAX_BYTES, exact_json, key, value};
 use crate::audit_log::clean;
 use crate::context::Context;
 use crate::error::RecoveryError;
@@ -43,6 +43,16 @@ pub(super) fn name(who: &str) -> Result<(), RecoveryError> {
     Ok(())
 }
 
+pub(super) fn size(text: &str) -> Result<(), RecoveryError> {
+    if text.len() > MAX_BYTES {
+        return Err(RecoveryError::Invalid(format!(
+            "the edited value has {} bytes; it must have at most {MAX_BYTES}",
+            text.len()
+        )));
+    }
+    Ok(())
+}
+
 /// The dead letter, locked, if it can be edited.
 pub(super) async fn open_letter(
     connection: &mut PgConnection,
@@ -53,10 +63,15 @@ pub(super) async fn open_letter(
         .into_iter()
         .next()
         .ok_or_else(|| no_such_dead_letter(id))?;
+    open(letter)
+}
+
+/// It, if it can be edited.
+pub(super) fn open(letter: ReplayLetter) -> Result<ReplayLetter, RecoveryError> {
     if letter.state != DeadLetterState::Open {
         return Err(RecoveryError::WrongState(format!(
-            "dead letter {id} is {}; only open ones can be edited",
-            letter.state
+            "dead letter {} is {}; only open ones can be edited",
+            letter.id, letter.state
         )));
     }
     Ok(letter)

@@ -12,6 +12,7 @@ use crate::model::{EditSummary, Selection};
 use crate::query::{known, plain};
 use crate::replay::jobs::within;
 use crate::replay::runner::replay_letter::{self, ReplayLetter};
+use serde_json::Value;
 use sqlx::{PgConnection, QueryBuilder};
 use std::slice;
 
@@ -32,28 +33,14 @@ pub(super) async fn patch(
     apply::name(author.who)?;
     known::check(context, selection).await?;
     let idempotency = Idempotency::new(key, selection, patch)?;
-    let marked =
-        exact_json::read(patch).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
-    let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
-        RecoveryError::Invalid(format!(
-            "not a JSON Patch (RFC 6902) such as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
-        ))
-    })?;
-    if patch.len() > MAX_OPERATIONS {
-        return Err(RecoveryError::Invalid(format!(
-            "the patch has {} operations; at most {MAX_OPERATIONS} are allowed",
-            patch.len()
-        )));
-    }
+    let patch = parse(patch)?;
     let mut transaction = work(context.pool.begin()).await?;
     if let Some(answer) = within(idempotency.begin(&mut transaction)).await? {
         return Ok(answer);
     }
     let ids = work(selected(&mut transaction, selection)).await?;
     if ids.is_empty() {
-        return Err(RecoveryError::NotFound(
-            "no open dead letter is selected; list them with `eventflow dlq ls` and the same selection".to_owned(),
-        ));
+        return Err(none_selected());
     }
     if ids.len() as i64 > MAX_PATCHED {
         return Err(RecoveryError::Invalid(format!(
@@ -102,6 +89,31 @@ pub(super) async fn patch(
     Ok(edited)
 }
 
+/// A patch as it was written.
+pub(super) fn parse(text: &str) -> Result<json_patch::Patch, RecoveryError> {
+    let marked =
+        exact_json::read(text).map_err(|error| RecoveryError::Invalid(error.to_string()))?;
+    let patch: json_patch::Patch = serde_json::from_value(marked).map_err(|error| {
+        RecoveryError::Invalid(format!(
+            "not a JSON Patch (RFC 6902) such as [{{\"op\":\"replace\",\"path\":\"/payload/currency\",\"value\":\"EUR\"}}]: {error}"
+        ))
+    })?;
+    if patch.len() > MAX_OPERATIONS {
+        return Err(RecoveryError::Invalid(format!(
+            "the patch has {} operations; at most {MAX_OPERATIONS} are allowed",
+            patch.len()
+        )));
+    }
+    Ok(patch)
+}
+
+pub(super) fn none_selected() -> RecoveryError {
+    RecoveryError::NotFound(
+        "no open dead letter is selected; list them with `eventflow dlq ls` and the same selection"
+            .to_owned(),
+    )
+}
+
 /// The refusal of a patch that gives many events or entities the same id.
 fn one_id_for_many(id: &LiteralId, count: u64) -> RecoveryError {
     let (pointer, value) = (clean(&id.pointer), plain(&id.value, 100));
@@ -119,7 +131,37 @@ async fn patched(
     patch: &json_patch::Patch,
 ) -> Result<Option<(Change, Option<LiteralId>)>, RecoveryError> {
     let text = value::text(context, letter, letter.outgoing()).await?;
-    let before = exact_json::read(&text).map_err(|error| value::not_json(letter.id, &error))?;
+    let Some((before, document)) = documents(letter, &text, patch)? else {
+        return Ok(None);
+    };
+    let text = exact_json::write(&document);
+    check_size(letter.id, &text)?;
+    let id = ids::literal(patch, &fields.of(letter, &text), &before, &document);
+    let change = apply::change(context, letter, &text).await?;
+    Ok(change.map(|change| (change, id)))
+}
+
+/// The text that a patch makes of a dead letter's; nothing when it stays as it is.
+pub(super) fn patched_text(
+    letter: &ReplayLetter,
+    text: &str,
+    patch: &json_patch::Patch,
+) -> Result<Option<String>, RecoveryError> {
+    let Some((_, document)) = documents(letter, text, patch)? else {
+        return Ok(None);
+    };
+    let text = exact_json::write(&document);
+    check_size(letter.id, &text)?;
+    Ok(Some(text))
+}
+
+/// A dead letter's document before and after a patch, where they differ.
+fn documents(
+    letter: &ReplayLetter,
+    text: &str,
+    patch: &json_patch::Patch,
+) -> Result<Option<(Value, Value)>, RecoveryError> {
+    let before = exact_json::read(text).map_err(|error| value::not_json(letter.id, &error))?;
     let mut document = before.clone();
     for (index, operation) in patch.iter().enumerate() {
         json_patch::patch(&mut document, slice::from_ref(operation)).map_err(|mut error| {
@@ -135,14 +177,7 @@ async fn patched(
             check_size(letter.id, &exact_json::write(&document))?;
         }
     }
-    if document == before {
-        return Ok(None);
-    }
-    let text = exact_json::write(&document);
-    check_size(letter.id, &text)?;
-    let id = ids::literal(patch, &fields.of(letter, &text), &before, &document);
-    let change = apply::change(context, letter, &text).await?;
-    Ok(change.map(|change| (change, id)))
+    Ok((document != before).then_some((before, document)))
 }
 
 fn check_size(letter: i64, text: &str) -> Result<(), RecoveryError> {

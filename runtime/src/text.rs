@@ -1,16 +1,18 @@
-//! Text for a terminal: nothing a vendor wrote may move the cursor, change a colour or the reading direction.
+//! Text for people: nothing a vendor wrote may move a terminal's cursor, change a colour or the reading direction, in a terminal or in a browser.
 
 use contracts::json::string_length;
 use time::OffsetDateTime;
 
 /// Whether a character does more than stand there: controls a terminal, is invisible, or changes the reading direction.
-fn is_unsafe(character: char) -> bool {
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// One line, with a replacement character for everything unsafe.
-pub(crate) fn line(text: &str) -> String {
+#[must_use]
+pub fn line(text: &str) -> String {
     text.chars()
         .map(|character| {
             if matches!(character, '\n' | '\t') {
@@ -23,7 +25,8 @@ pub(crate) fn line(text: &str) -> String {
 }
 
 /// The same over several lines.
-pub(crate) fn lines(text: &str) -> String {
+#[must_use]
+pub fn lines(text: &str) -> String {
     text.chars()
         .map(|character| {
             if matches!(character, '\n' | '\t') {
@@ -44,7 +47,8 @@ fn visible(character: char) -> char {
 }
 
 /// The same JSON, with what could reach a terminal written as escapes.
-pub(crate) fn json(text: &str) -> String {
+#[must_use]
+pub fn json(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if is_unsafe(character) && !matches!(character, '\n' | '\r' | '\t') {
@@ -59,7 +63,8 @@ pub(crate) fn json(text: &str) -> String {
 }
 
 /// JSON over several lines. Works on the text, so that no digit of an amount changes; what is not JSON stays as it is.
-pub(crate) fn pretty(text: &str) -> String {
+#[must_use]
+pub fn pretty(text: &str) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
         return text.to_owned();
     }
@@ -108,7 +113,8 @@ fn new_line(out: &mut String, depth: usize) {
 }
 
 /// `3 h ago`.
-pub(crate) fn age(then: OffsetDateTime) -> String {
+#[must_use]
+pub fn age(then: OffsetDateTime) -> String {
     age_at(then, OffsetDateTime::now_utc())
 }
 
@@ -122,7 +128,8 @@ fn age_at(then: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 /// `3 h`.
-pub(crate) fn span(seconds: u64) -> String {
+#[must_use]
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -132,19 +139,22 @@ pub(crate) fn span(seconds: u64) -> String {
 }
 
 /// `3 h ago (2026-11-21 10:00:00 UTC)`.
-pub(crate) fn when(then: OffsetDateTime) -> String {
+#[must_use]
+pub fn when(then: OffsetDateTime) -> String {
     format!("{} ({})", age(then), moment(then))
 }
 
 /// `2026-11-21 10:00:00 UTC`.
-pub(crate) fn moment(then: OffsetDateTime) -> String {
+#[must_use]
+pub fn moment(then: OffsetDateTime) -> String {
     let then = then.to_offset(time::UtcOffset::UTC);
     let (date, hour, minute, second) = (then.date(), then.hour(), then.minute(), then.second());
     format!("{date} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 /// `1 dead letter`, `2 dead letters`.
-pub(crate) fn count(number: i64, what: &str) -> String {
+#[must_use]
+pub fn count(number: i64, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")
     } else {
@@ -153,13 +163,14 @@ pub(crate) fn count(number: i64, what: &str) -> String {
 }
 
 /// Appends a line, made safe.
-pub(crate) fn put(out: &mut String, text: &str) {
+pub fn put(out: &mut String, text: &str) {
     out.push_str(&line(text));
     out.push('\n');
 }
 
 /// Quoted for a shell.
-pub(crate) fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=".contains(character);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
