@@ -232,8 +232,9 @@ fn send(
 /// Where to look and what to try.
 fn welcome(roles: &Roles, vendors: &Vendors, took: Duration) -> String {
     let mut text = format!(
-        "EventFlow is up after {:.1} s. Look at:\n",
-        took.as_secs_f64()
+        "EventFlow is up after {:.1} s. Its console, by a link that works once (the token is {TOKEN}):\n  {}\nLook at:\n",
+        took.as_secs_f64(),
+        roles.console_url
     );
     for (role, address, what) in &roles.addresses {
         text.push_str(&format!("  {role:<12} http://{address}  {what}\n"));

@@ -150,7 +150,7 @@ impl RoleCommand {
             Self::Validator(config) => config,
             Self::Analytics(config) => config,
             Self::Persistence(config) => config,
-            Self::Recovery(config) => &config.role,
+            Self::Recovery(config) => config,
             Self::Simulator(config) => &config.role,
             Self::Registry(config) => config,
         }

@@ -1,8 +1,13 @@
-//! `eventflow recovery`, and `eventflow recovery reindex`: the dead-letter topic read into the index once more.
+//! `eventflow recovery`, the role with its console; and `eventflow recovery reindex`: the dead-letter topic read into the index once more.
 
+use console::{Console, ConsoleSettings};
 use recovery::Context;
 use recovery::index::reindex;
-use runtime::role::Role;
+use runtime::config::{ConfigError, ProcessArgs};
+use runtime::connection::Connection;
+use runtime::health::Health;
+use runtime::role::{Role, Service};
+use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
 /// The role, or its one-off work. Its flags may stand before or after the subcommand.
@@ -23,6 +28,38 @@ pub(crate) enum Work {
                             while the role runs, and to run again."
     )]
     Reindex,
+}
+
+/// Recovery, with the console around its API.
+impl Role for RecoveryRole {
+    fn name(&self) -> &'static str {
+        self.role.name()
+    }
+
+    fn process(&self) -> &ProcessArgs {
+        self.role.process()
+    }
+
+    fn ops(&self) -> (&'static str, SocketAddr) {
+        self.role.ops()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.role.check()
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        self.role.connections()
+    }
+
+    fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        let settings = ConsoleSettings {
+            https: self.role.api.tls_cert.is_some(),
+        };
+        let end = shutdown.clone();
+        let around = move |api, tokens: &_| Console::new(tokens, settings, end).around(api);
+        self.role.start_with(around, health, shutdown)
+    }
 }
 
 /// `reindex`.

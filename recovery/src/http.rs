@@ -1,6 +1,6 @@
 //! Everything on-call can do, over HTTP: one route a word, tokens with roles, problem documents.
 //!
-//! A request passes in this order: its token ([`tokens`]), a permit among those in flight, a time limit, then the words of its query and
+//! A request passes in this order: its token, or the [`Person`] that a caller in this process has checked ([`tokens`]), a permit among those in flight, a time limit, then the words of its query and
 //! body ([`input`]), then the work. [`endpoints`] is the table the router and [`openapi`] are made of.
 
 mod dead_letters;
@@ -14,9 +14,11 @@ mod role;
 mod server;
 mod tokens;
 
+pub use input::selection;
+pub use problem::ApiProblem;
 pub use role::TokenRole;
 pub use server::serve;
-pub use tokens::Tokens;
+pub use tokens::{Person, Tokens};
 
 use crate::context::Context;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -25,7 +27,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use problem::ApiProblem;
+
 use runtime::config::ConfigError;
 use runtime::http::Certificates;
 use std::net::SocketAddr;
@@ -157,9 +159,13 @@ pub fn routes(recovery: Context, tokens: &Tokens) -> Router {
         .with_state(recovery)
 }
 
-/// A request without a known token costs a hash and takes no permit.
+/// A request without a known token costs a comparison and takes no permit.
 async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let who = match gate.tokens.admit(request.headers(), gate.needs) {
+    let who = match request.extensions().get::<Person>() {
+        Some(person) => person.admit(gate.needs),
+        None => gate.tokens.admit(request.headers(), gate.needs),
+    };
+    let who = match who {
         Ok(who) => who,
         Err(error) => return error.into_response(),
     };

@@ -27,6 +27,7 @@ mod restored;
 pub use config::{Config, PipelineArgs};
 pub use context::{Context, SCHEMA, database_person, migrate_if_needed};
 
+use axum::Router;
 use index::retention;
 use replay::{policy, runner};
 use runtime::config::{ConfigError, ProcessArgs, check_range};
@@ -71,6 +72,21 @@ impl Role for Config {
     }
 
     fn start(&self, health: Health, shutdown: CancellationToken) -> Result<Service, ConfigError> {
+        self.start_with(|api, _| api, health, shutdown)
+    }
+}
+
+impl Config {
+    /// As [`Role::start`]; `around` makes of the API's routes, and of who may use them, what is served in their place.
+    ///
+    /// # Errors
+    /// As [`Role::check`].
+    pub fn start_with(
+        &self,
+        around: impl FnOnce(Router, &http::Tokens) -> Router + Send + 'static,
+        health: Health,
+        shutdown: CancellationToken,
+    ) -> Result<Service, ConfigError> {
         let (config, tokens) = (self.clone(), self.api.check(self.listen)?);
         if tokens.is_empty() {
             tracing::warn!(
@@ -80,19 +96,20 @@ impl Role for Config {
         }
         Ok(Service::new(async move {
             let listener = runtime::ops::bind("--listen", config.listen).await?;
-            serve(&config, &tokens, listener, health, shutdown).await
+            serve(&config, &tokens, around, listener, health, shutdown).await
         }))
     }
 }
 
 /// The role without its operations endpoints: the API, and once the database is usable the index, the runner,
-/// the audit, the limits and automatic recovery.
+/// the audit, the limits and automatic recovery. `around` is as in [`Config::start_with`].
 ///
 /// # Errors
 /// Bad configuration ([`ConfigError`]), a database of another Kafka cluster, or a fatal client error.
 pub async fn serve(
     config: &Config,
     tokens: &http::Tokens,
+    around: impl FnOnce(Router, &http::Tokens) -> Router,
     listener: tokio::net::TcpListener,
     health: Health,
     shutdown: CancellationToken,
@@ -106,7 +123,7 @@ pub async fn serve(
         vendors: vendors.live(),
         ..Context::new(config.pipeline.clone(), kafka)?
     };
-    let router = http::routes(asked, tokens);
+    let router = around(http::routes(asked, tokens), tokens);
     tokio::spawn(vendors.run(health.clone(), shutdown.clone()));
     let (args, end) = (config.api.clone(), shutdown.clone());
     // Before the database is there: its answer is then a sentence, not a refused connection.

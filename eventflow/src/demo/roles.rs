@@ -4,6 +4,7 @@ use super::config::{PortArgs, STOPPED, TIMEOUT, TOKEN};
 use super::vendors::{PAYMENTS, Vendors};
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches};
+use console::{Console, ConsoleSettings};
 use contracts::Secret;
 use contracts::pipeline::Pipeline;
 use recovery::Context;
@@ -65,6 +66,8 @@ pub(super) struct Roles {
     /// Base URL of the producer
     pub(super) edge_url: String,
     pub(super) recovery_address: SocketAddr,
+    /// Logs in whoever opens it first
+    pub(super) console_url: String,
     /// Recovery's queries, straight on its database
     pub(super) recovery_context: Context,
     /// How the demo's own vendors deliver
@@ -158,7 +161,7 @@ impl Roles {
                 "POST /authorize",
             ),
             ("registry", listeners.registry.local_addr()?, "/subjects"),
-            ("recovery", recovery_address, "/openapi.json"),
+            ("recovery", recovery_address, "the console, /openapi.json"),
         ];
         let (edge, simulator) = (
             listeners.producer.local_addr()?,
@@ -262,8 +265,11 @@ impl Roles {
         let recovery_context = Context::new(settings.pipeline.clone(), None)?;
         let tokens = Tokens::one("demo", TokenRole::Operator, Secret::new(TOKEN));
         let (health, end) = (tasks.health("recovery"), tasks.stop.clone());
+        let console = Console::new(&tokens, ConsoleSettings::default(), end.clone());
+        let invitation = console.invitation(TOKEN.as_bytes()).unwrap_or_default();
+        let around = move |api, _: &_| console.around(api);
         tasks.spawn("recovery", async move {
-            recovery::serve(&settings, &tokens, listeners.recovery, health, end).await
+            recovery::serve(&settings, &tokens, around, listeners.recovery, health, end).await
         });
         for stage in &Pipeline::built_in().stages {
             let name = &stage.name;
@@ -282,6 +288,7 @@ impl Roles {
             simulator_address: simulator,
             edge_url: format!("http://{edge}"),
             recovery_address,
+            console_url: format!("http://{recovery_address}{invitation}"),
             recovery_context,
             delivery,
             _postgres: postgres,

@@ -15,6 +15,40 @@ const MIN_BYTES: usize = 16;
 #[derive(Debug, Clone)]
 pub(crate) struct Who(pub(crate) String);
 
+/// Somebody whose token was right. A request of this process that carries one as an extension needs no token: nothing but
+/// [`Tokens::person`] makes one, and no request from outside has an extension.
+#[derive(Debug, Clone)]
+pub struct Person {
+    name: String,
+    role: TokenRole,
+}
+
+impl Person {
+    /// What the audit log calls them.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub fn role(&self) -> TokenRole {
+        self.role
+    }
+
+    /// They, if they may do what needs `needs`.
+    pub(crate) fn admit(&self, needs: TokenRole) -> Result<Who, ApiProblem> {
+        if self.role < needs {
+            return Err(ApiProblem::RoleTooLow {
+                who: self.name.clone(),
+                has: self.role,
+                needs,
+            });
+        }
+        Ok(Who(self.name.clone()))
+    }
+}
+
 #[derive(Debug)]
 struct Token {
     name: String,
@@ -97,7 +131,7 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// Who sends this, if they may do what needs `needs`. Every token is compared, in constant time, whichever it is.
+    /// Who sends this, if they may do what needs `needs`.
     pub(crate) fn admit(&self, headers: &HeaderMap, needs: TokenRole) -> Result<Who, ApiProblem> {
         if self.is_empty() {
             return Err(ApiProblem::NoTokensConfigured);
@@ -110,21 +144,22 @@ impl Tokens {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token,
             _ => return Err(ApiProblem::BadToken),
         };
+        self.person(given).ok_or(ApiProblem::BadToken)?.admit(needs)
+    }
+
+    /// Whose token this is. Every token is compared, in constant time, whichever it is.
+    #[must_use]
+    pub fn person(&self, given: &[u8]) -> Option<Person> {
         let mut found = None;
         for token in self.0.iter() {
             if token.secret.ct_eq(given) {
                 found = Some(token);
             }
         }
-        match found {
-            None => Err(ApiProblem::BadToken),
-            Some(token) if token.role < needs => Err(ApiProblem::RoleTooLow {
-                who: token.name.clone(),
-                has: token.role,
-                needs,
-            }),
-            Some(token) => Ok(Who(token.name.clone())),
-        }
+        found.map(|token| Person {
+            name: token.name.clone(),
+            role: token.role,
+        })
     }
 }
 

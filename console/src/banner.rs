@@ -1,0 +1,77 @@
+//! What needs a person now, on top of every page.
+
+use crate::page::Fragment;
+use crate::view::text;
+use crate::visit::Visit;
+use crate::{App, asked::Asked, asked::segment};
+use axum::Router;
+use axum::routing::get;
+use maud::{Markup, html};
+use recovery::model::{Job, JobState};
+use serde::Deserialize;
+
+/// Jobs that are looked at, the newest.
+const JOBS: u32 = 50;
+
+/// One thing that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alert {
+    /// Something is wrong; otherwise somebody is waited for
+    pub(crate) wrong: bool,
+    /// One sentence
+    pub(crate) what: String,
+    /// Where to look
+    pub(crate) place: String,
+}
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new().route("/live/banner", get(show))
+}
+
+/// Where it appears: empty until it has something to say.
+pub(crate) fn place() -> Markup {
+    html! { div #banner role="status" aria-label="What needs a person" hx-get="/live/banner" hx-trigger="load, every 15s" hx-swap="innerMorph" {} }
+}
+
+async fn show(visit: Visit) -> Fragment {
+    let alerts = alerts(&visit).await;
+    Fragment(html! {
+        @for alert in alerts {
+            a.alert.wrong[alert.wrong] href=(alert.place) { (text(&alert.what)) }
+        }
+    })
+}
+
+#[derive(Deserialize)]
+struct Jobs {
+    replays: Vec<Job>,
+}
+
+/// All there is. What cannot be asked just now is left out: the page itself says so.
+async fn alerts(visit: &Visit) -> Vec<Alert> {
+    let newest = Asked::from_iter([("limit", JOBS)]);
+    let jobs = visit.get::<Jobs>("/api/v1/replays", &newest).await;
+    let jobs = jobs.map(|jobs| jobs.replays).unwrap_or_default();
+    jobs.iter().filter_map(of_job).collect()
+}
+
+fn of_job(job: &Job) -> Option<Alert> {
+    let place = format!("/replays/{}", segment(&job.id));
+    let unapproved = job.needs_approval && job.approved_by.is_none();
+    match (job.state, &job.blocked) {
+        (JobState::Running, Some(why)) => Some(Alert {
+            wrong: true,
+            what: format!("{} {} waits: {why}", job.kind, job.id),
+            place,
+        }),
+        (JobState::Planned | JobState::Running, _) if unapproved => Some(Alert {
+            wrong: false,
+            what: format!(
+                "{} {} of {} waits for the approval of a second person",
+                job.kind, job.id, job.created_by
+            ),
+            place,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,198 @@
+//! Dead letters by what they have in common: where on-call begins. And one group.
+
+use crate::App;
+use crate::api::Problem;
+use crate::asked::Asked;
+use crate::page::{Answer, Page};
+use crate::view::{
+    Filter, ago, command, count, empty, explanation, filters, letters, not_allowed, number, short,
+};
+use crate::visit::{Named, Visit};
+use axum::Router;
+use axum::routing::get;
+use maud::{Markup, html};
+use recovery::model::{DeadLetterDetail, DeadLetterGroup, DeadLetterPage, Explanation};
+use serde::Deserialize;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/groups", get(list))
+        .route("/groups/{id}", get(show))
+}
+
+/// Letters on the page of a group; a link leads to all.
+const LETTERS: u32 = 20;
+const STATES: &str = "open,replaying,resolved,discarded";
+
+#[derive(Deserialize)]
+pub(super) struct Groups {
+    pub(super) groups: Vec<DeadLetterGroup>,
+}
+
+const FILTERS: [Filter; 5] = [
+    Filter::text("contains", "Detail has", "text"),
+    Filter::text("source", "Source", "any"),
+    Filter::text("code", "Code", "any"),
+    Filter::choice("since", "Failed within", &["15m", "1h", "24h", "7d"]),
+    Filter::choice(
+        "state",
+        "State",
+        &["open", "replaying", "resolved", "discarded"],
+    ),
+];
+
+async fn list(visit: Visit) -> Answer {
+    let Groups { groups } = visit.get("/api/v1/groups", &visit.asked).await?;
+    let open: i64 = groups.iter().map(|group| group.open).sum();
+    let selection = visit.asked.selection()?;
+    let body = html! {
+        div.head {
+            h1 { "Dead letters" }
+            p.lead {
+                @if open == 0 { "Nothing is open." }
+                @else { a href="/dead-letters" { (count(open, "dead letter")) } " open in " (count(groups.len() as i64, "group")) ". One group usually has one cause." }
+            }
+        }
+        (filters("/groups", &visit.asked, &FILTERS))
+        @if groups.is_empty() {
+            (nothing(&visit))
+        } @else {
+            div.table tabindex="0" role="region" aria-label="Groups" {
+                table {
+                    thead { tr {
+                        th { "Why" } th.number { "Open" } th { "Source" } th { "Event type" } th { "Stage" } th { "First" } th { "Last" }
+                    } }
+                    tbody { @for group in &groups { (row(group)) } }
+                }
+            }
+        }
+        (command(&format!("eventflow dlq groups{}", selection.to_flags())))
+    };
+    Ok(Page::new("Dead letters", body))
+}
+
+fn nothing(visit: &Visit) -> Markup {
+    if visit.asked.pairs().is_empty() {
+        return empty(
+            "No dead letter is open.",
+            &html! {
+                "Every accepted event that had its fate was stored, was a duplicate or was filtered. Those that were "
+                a href="/groups?state=resolved,discarded" { "resolved or discarded" } " are still here."
+            },
+        );
+    }
+    empty(
+        "No dead letter matches.",
+        &html! { a href="/groups" { "Remove the filters" } ", or look " a href=(visit.asked.with("state", STATES).to("/groups")) { "in every state" } "." },
+    )
+}
+
+fn row(group: &DeadLetterGroup) -> Markup {
+    html! {
+        tr data-row {
+            td { a href={ "/groups/" (group.id) } { (meaning(&group.code)) } div.under { code { (short(&group.code, 60)) } } }
+            td.number { strong { (number(group.open)) } @if group.replaying > 0 { div.under { (number(group.replaying)) " replaying" } } }
+            td { (short(&group.source, 40)) }
+            td { @if group.event_type.is_empty() { span.none { "unknown" } } @else { (short(&group.event_type, 40)) } }
+            td { (short(&group.stage, 30)) }
+            td.when { @if let Some(time) = group.first_seen { (ago(time)) } }
+            td.when { @if let Some(time) = group.last_seen { (ago(time)) } }
+        }
+    }
+}
+
+/// A code in words, where this version knows it.
+pub(super) fn meaning(code: &str) -> Markup {
+    let known = contracts::RejectionCode::ALL
+        .iter()
+        .find(|known| known.code() == code);
+    match known {
+        Some(known) => html! { (known.meaning()) },
+        None => short(code, 60),
+    }
+}
+
+async fn show(visit: Visit, Named(id): Named) -> Answer {
+    let asked = Asked::from_iter([("group", id.as_str()), ("state", STATES)]);
+    let Groups { groups } = visit.get("/api/v1/groups", &asked).await?;
+    let Some(group) = groups.into_iter().next() else {
+        return Err(Problem::new(
+            404,
+            "not_found",
+            format!("there is no group {id} with dead letters"),
+        ));
+    };
+    let open = Asked::from_iter([
+        ("group", group.id.to_string()),
+        ("limit", LETTERS.to_string()),
+    ]);
+    let page: DeadLetterPage = visit.get("/api/v1/dead-letters", &open).await?;
+    let sample = page
+        .letters
+        .first()
+        .map(|letter| letter.id)
+        .or(group.sample);
+    let explained = match sample {
+        Some(letter) => Some((
+            visit
+                .get::<Explanation>(
+                    &format!("/api/v1/dead-letters/{letter}/explain"),
+                    &Asked::default(),
+                )
+                .await?,
+            visit
+                .get::<DeadLetterDetail>(
+                    &format!("/api/v1/dead-letters/{letter}"),
+                    &Asked::default(),
+                )
+                .await?,
+        )),
+        None => None,
+    };
+    let words = Asked::from_iter([("group", group.id)]);
+    let body = html! {
+        p.way { a href="/groups" { "Dead letters" } }
+        div.head {
+            h1 { (meaning(&group.code)) }
+            p.lead {
+                (count(group.open, "dead letter")) " open, " (number(group.replaying)) " replaying, " (number(group.resolved)) " resolved, "
+                (number(group.discarded)) " discarded · from " strong { (short(&group.source, 60)) }
+                @if !group.event_type.is_empty() { " · " (short(&group.event_type, 60)) }
+                " · at " (short(&group.stage, 40))
+            }
+        }
+        (actions(&visit, &group, &words))
+        @if let Some((explanation_of, detail)) = &explained {
+            h2 { "One of them: " a href={ "/dead-letters/" (detail.letter.id) } { "dead letter " (detail.letter.id) } }
+            (explanation(explanation_of, detail))
+        }
+        h2 { "The open ones" }
+        @if page.letters.is_empty() {
+            (empty("None is open any more.", &html! { a href=(words.with("state", STATES).to("/dead-letters")) { "See what became of them" } "." }))
+        } @else {
+            (letters(&page.letters, true))
+            @if group.open > page.letters.len() as i64 {
+                p { a href=(words.to("/dead-letters")) { "All " (number(group.open)) } }
+            }
+        }
+        (command(&format!("eventflow dlq ls --group {}", group.id)))
+    };
+    Ok(Page::new(format!("Group {}", group.id), body))
+}
+
+fn actions(visit: &Visit, group: &DeadLetterGroup, words: &Asked) -> Markup {
+    if group.open == 0 {
+        return html! {};
+    }
+    if !visit.may_change() {
+        return not_allowed(visit);
+    }
+    html! {
+        p.actions {
+            a.button.primary href=(words.to("/plan")) { "Replay all " (number(group.open)) }
+            a.button href=(words.to("/patch")) { "Patch all" }
+            a.button href=(words.to("/discard")) { "Discard all" }
+            @if group.code == "unverified" { a.button href=(words.to("/genuine")) { "Call genuine" } }
+        }
+    }
+}
