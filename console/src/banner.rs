@@ -11,7 +11,7 @@ use recovery::model::{Job, JobState};
 use serde::Deserialize;
 
 /// Jobs that are looked at, the newest.
-const JOBS: u32 = 50;
+const JOBS: &str = "10";
 
 /// One thing that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) fn routes() -> Router<App> {
 
 /// Where it appears: empty until it has something to say.
 pub(crate) fn place() -> Markup {
-    html! { div #banner role="status" aria-label="What needs a person" hx-get="/live/banner" hx-trigger="load, every 15s" hx-swap="innerMorph" {} }
+    html! { div #banner role="status" aria-label="What needs a person" hx-get="/live/banner" hx-trigger="load, every 20s" hx-swap="innerMorph" {} }
 }
 
 async fn show(visit: Visit) -> Fragment {
@@ -49,8 +49,9 @@ struct Jobs {
 
 /// All there is. What cannot be asked just now is left out: the page itself says so.
 async fn alerts(visit: &Visit) -> Vec<Alert> {
-    let newest = Asked::from_iter([("limit", JOBS)]);
-    let jobs = visit.get::<Jobs>("/api/v1/replays", &newest).await;
+    // Only those that can need somebody: the API counts the items of each.
+    let going_on = Asked::from_iter([("state", "planned,running"), ("limit", JOBS)]);
+    let jobs = visit.get::<Jobs>("/api/v1/replays", &going_on).await;
     let jobs = jobs.map(|jobs| jobs.replays).unwrap_or_default();
     jobs.iter().filter_map(of_job).collect()
 }

@@ -48,8 +48,10 @@ fn problem_page(problem: &Problem) -> Page {
 pub(crate) fn problem_box(problem: &Problem) -> Markup {
     html! {
         div.problem role="alert" {
-            p { (text(&problem.detail)) }
-            @if let Some(refusal) = &problem.rejection { (view::refusal(refusal)) }
+            @match &problem.rejection {
+                Some(refusal) => (view::refusal(refusal)),
+                None => p { (text(&problem.detail)) },
+            }
             p.code { code { (problem.code) } }
         }
     }

@@ -140,6 +140,8 @@ fn login_page(app: &App, next: &str, problem: Option<&str>) -> Response {
         form.card method="post" action="/login" {
             input type="hidden" name="next" value=(next);
             label for="token" { "Your API token" }
+            // For the browser's memory of passwords.
+            input type="text" name="username" value="eventflow" autocomplete="username" aria-label="Name" hidden;
             input #token type="password" name="token" autocomplete="current-password" required autofocus spellcheck="false";
             p.hint { "It is sent once and not kept: a cookie takes its place for as long as you work, at most 12 hours. Your name goes to the log of what was done." }
             button.primary type="submit" { "Log in" }

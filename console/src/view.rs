@@ -10,7 +10,7 @@ mod letters;
 pub(crate) use command::{command, with_commands};
 pub(crate) use diff::{diff, steps};
 pub(crate) use explained::explanation;
-pub(crate) use filters::{Filter, filters};
+pub(crate) use filters::{EVERY_STATE, Filter, filters};
 pub(crate) use json::marked;
 pub(crate) use letters::{is_open, letters};
 

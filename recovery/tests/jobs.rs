@@ -119,7 +119,10 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
             "invalid_request"
         );
     }
-    assert_eq!(jobs::history(&world.recovery, 10).await.unwrap().len(), 2);
+    assert_eq!(
+        jobs::history(&world.recovery, &[], 10).await.unwrap().len(),
+        2
+    );
 }
 
 /// All at once.

@@ -5,14 +5,13 @@ use crate::App;
 use crate::asked::{Asked, segment};
 use crate::page::{Answer, Page};
 use crate::view::{
-    ago, at, badge, command, count, diff, explanation, facts, is_open, not_allowed, short, steps,
-    text,
+    ago, at, badge, command, count, explanation, facts, is_open, not_allowed, short, steps, text,
 };
 use crate::visit::{Named, Visit};
 use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
-use recovery::model::{DeadLetterDetail, Explanation, Payload};
+use recovery::model::{DeadLetterDetail, Explanation};
 use serde::Deserialize;
 
 pub(super) fn routes() -> Router<App> {
@@ -34,10 +33,6 @@ async fn show(visit: Visit, Named(id): Named) -> Answer {
     let none = Asked::default();
     let detail: DeadLetterDetail = visit.get(&api(&id, ""), &none).await?;
     let explained: Explanation = visit.get(&api(&id, "/explain"), &none).await?;
-    let edited = match detail.letter.edited {
-        true => Some(visit.get::<ValueText>(&api(&id, "/value"), &none).await?),
-        false => None,
-    };
     let letter = &detail.letter;
     let body = html! {
         p.way { a href="/groups" { "Dead letters" } " / " a href={ "/groups/" (letter.group) } { (meaning(&letter.code)) } }
@@ -52,10 +47,10 @@ async fn show(visit: Visit, Named(id): Named) -> Answer {
         }
         (actions(&visit, &detail))
         (explanation(&explained, &detail))
-        @if let Some(edited) = &edited {
+        @if let Some(edit) = detail.edits.iter().max_by_key(|edit| edit.id).filter(|_| letter.edited) {
             h2 { "Edited" }
             p.hint { "A replay sends the edited value. The original, above, is kept." }
-            (diff(original(&detail.value), &edited.text))
+            (steps(&edit.patch))
         }
         (history(&detail))
         h2 { "Facts" }
@@ -64,13 +59,6 @@ async fn show(visit: Visit, Named(id): Named) -> Answer {
         (command(&format!("eventflow dlq show {}", letter.id)))
     };
     Ok(Page::new(format!("Dead letter {}", letter.id), body))
-}
-
-fn original(value: &Payload) -> &str {
-    match value {
-        Payload::Text { text } | Payload::Avro { text, .. } => text,
-        Payload::Binary { .. } | Payload::Null | Payload::Dropped { .. } => "",
-    }
 }
 
 fn actions(visit: &Visit, detail: &DeadLetterDetail) -> Markup {

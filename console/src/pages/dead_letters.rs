@@ -4,7 +4,7 @@ use super::groups::meaning;
 use crate::App;
 use crate::asked::Asked;
 use crate::page::{Answer, Page};
-use crate::view::{Filter, ago, command, count, empty, filters, letters, number};
+use crate::view::{EVERY_STATE, Filter, ago, command, count, empty, filters, letters, number};
 use crate::visit::Visit;
 use axum::Router;
 use axum::routing::get;
@@ -24,12 +24,8 @@ const FILTERS: [Filter; 7] = [
     Filter::text("entity_key", "Entity key", "any"),
     Filter::text("source", "Source", "any"),
     Filter::text("code", "Code", "any"),
-    Filter::choice("since", "Failed within", &["15m", "1h", "24h", "7d"]),
-    Filter::choice(
-        "state",
-        "State",
-        &["open", "replaying", "resolved", "discarded"],
-    ),
+    Filter::since("Failed within"),
+    Filter::state(),
 ];
 
 async fn list(visit: Visit) -> Answer {
@@ -89,7 +85,7 @@ fn nothing(visit: &Visit, page: &DeadLetterPage) -> Markup {
     empty(
         "No dead letter matches.",
         &html! {
-            a href=(visit.asked.with("state", "open,replaying,resolved,discarded").without("before").to(PATH)) { "Look in every state" }
+            a href=(visit.asked.with("state", EVERY_STATE).without("before").to(PATH)) { "Look in every state" }
             ", or " a href=(PATH) { "remove the filters" } "." (last)
         },
     )

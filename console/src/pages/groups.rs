@@ -3,26 +3,29 @@
 use crate::App;
 use crate::api::Problem;
 use crate::asked::Asked;
-use crate::page::{Answer, Page};
+use crate::page::{Answer, Fragment, Page};
 use crate::view::{
-    Filter, ago, command, count, empty, explanation, filters, letters, not_allowed, number, short,
+    EVERY_STATE, Filter, ago, command, count, empty, explanation, filters, letters, not_allowed,
+    number, short,
 };
 use crate::visit::{Named, Visit};
 use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
-use recovery::model::{DeadLetterDetail, DeadLetterGroup, DeadLetterPage, Explanation};
+use recovery::model::{
+    DeadLetterDetail, DeadLetterGroup, DeadLetterPage, DeadLetterState, Explanation, Selection,
+};
 use serde::Deserialize;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/groups", get(list))
         .route("/groups/{id}", get(show))
+        .route("/live/new", get(news))
 }
 
 /// Letters on the page of a group; a link leads to all.
 const LETTERS: u32 = 20;
-const STATES: &str = "open,replaying,resolved,discarded";
 
 #[derive(Deserialize)]
 pub(super) struct Groups {
@@ -33,12 +36,8 @@ const FILTERS: [Filter; 5] = [
     Filter::text("contains", "Detail has", "text"),
     Filter::text("source", "Source", "any"),
     Filter::text("code", "Code", "any"),
-    Filter::choice("since", "Failed within", &["15m", "1h", "24h", "7d"]),
-    Filter::choice(
-        "state",
-        "State",
-        &["open", "replaying", "resolved", "discarded"],
-    ),
+    Filter::since("Failed within"),
+    Filter::state(),
 ];
 
 async fn list(visit: Visit) -> Answer {
@@ -54,13 +53,14 @@ async fn list(visit: Visit) -> Answer {
             }
         }
         (filters("/groups", &visit.asked, &FILTERS))
+        (what_is_new(&visit.asked, selected(&groups, &selection)))
         @if groups.is_empty() {
             (nothing(&visit))
         } @else {
             div.table tabindex="0" role="region" aria-label="Groups" {
                 table {
                     thead { tr {
-                        th { "Why" } th.number { "Open" } th { "Source" } th { "Event type" } th { "Stage" } th { "First" } th { "Last" }
+                        th { "Why" } th.number { "Open" } th { "Source" } th.extra { "Event type" } th.extra { "Stage" } th.extra { "First" } th { "Last" }
                     } }
                     tbody { @for group in &groups { (row(group)) } }
                 }
@@ -69,6 +69,46 @@ async fn list(visit: Visit) -> Answer {
         (command(&format!("eventflow dlq groups{}", selection.to_flags())))
     };
     Ok(Page::new("Dead letters", body))
+}
+
+/// How many dead letters of a selection's states there are.
+fn selected(groups: &[DeadLetterGroup], selection: &Selection) -> i64 {
+    let open = [DeadLetterState::Open];
+    let states = match selection.state.as_slice() {
+        [] => &open,
+        states => states,
+    };
+    let many = |group: &DeadLetterGroup| {
+        states
+            .iter()
+            .map(|state| match state {
+                DeadLetterState::Open => group.open,
+                DeadLetterState::Replaying => group.replaying,
+                DeadLetterState::Resolved => group.resolved,
+                DeadLetterState::Discarded => group.discarded,
+            })
+            .sum::<i64>()
+    };
+    groups.iter().map(many).sum()
+}
+
+/// Says how many came since the list was made, instead of moving it.
+fn what_is_new(asked: &Asked, known: i64) -> Markup {
+    let place = asked.with("known", known.to_string()).to("/live/new");
+    html! { div.new role="status" hx-get=(place) hx-trigger="every 10s" {} }
+}
+
+async fn news(visit: Visit) -> Result<Fragment, Problem> {
+    let asked = visit.asked.without("known");
+    let known = visit
+        .asked
+        .get("known")
+        .and_then(|known| known.parse::<i64>().ok());
+    let Groups { groups } = visit.get("/api/v1/groups", &asked).await?;
+    let new = selected(&groups, &asked.selection()?) - known.unwrap_or_default();
+    Ok(Fragment(html! {
+        @if new > 0 { a data-new href=(asked.to("/groups")) { (number(new)) " new, press " kbd { "." } " to load" } }
+    }))
 }
 
 fn nothing(visit: &Visit) -> Markup {
@@ -83,7 +123,7 @@ fn nothing(visit: &Visit) -> Markup {
     }
     empty(
         "No dead letter matches.",
-        &html! { a href="/groups" { "Remove the filters" } ", or look " a href=(visit.asked.with("state", STATES).to("/groups")) { "in every state" } "." },
+        &html! { a href="/groups" { "Remove the filters" } ", or look " a href=(visit.asked.with("state", EVERY_STATE).to("/groups")) { "in every state" } "." },
     )
 }
 
@@ -92,10 +132,10 @@ fn row(group: &DeadLetterGroup) -> Markup {
         tr data-row {
             td { a href={ "/groups/" (group.id) } { (meaning(&group.code)) } div.under { code { (short(&group.code, 60)) } } }
             td.number { strong { (number(group.open)) } @if group.replaying > 0 { div.under { (number(group.replaying)) " replaying" } } }
-            td { (short(&group.source, 40)) }
-            td { @if group.event_type.is_empty() { span.none { "unknown" } } @else { (short(&group.event_type, 40)) } }
-            td { (short(&group.stage, 30)) }
-            td.when { @if let Some(time) = group.first_seen { (ago(time)) } }
+            td.name { (short(&group.source, 40)) }
+            td.extra { @if group.event_type.is_empty() { span.none { "unknown" } } @else { (short(&group.event_type, 40)) } }
+            td.extra { (short(&group.stage, 30)) }
+            td.when.extra { @if let Some(time) = group.first_seen { (ago(time)) } }
             td.when { @if let Some(time) = group.last_seen { (ago(time)) } }
         }
     }
@@ -113,7 +153,7 @@ pub(super) fn meaning(code: &str) -> Markup {
 }
 
 async fn show(visit: Visit, Named(id): Named) -> Answer {
-    let asked = Asked::from_iter([("group", id.as_str()), ("state", STATES)]);
+    let asked = Asked::from_iter([("group", id.as_str()), ("state", EVERY_STATE)]);
     let Groups { groups } = visit.get("/api/v1/groups", &asked).await?;
     let Some(group) = groups.into_iter().next() else {
         return Err(Problem::new(
@@ -168,7 +208,7 @@ async fn show(visit: Visit, Named(id): Named) -> Answer {
         }
         h2 { "The open ones" }
         @if page.letters.is_empty() {
-            (empty("None is open any more.", &html! { a href=(words.with("state", STATES).to("/dead-letters")) { "See what became of them" } "." }))
+            (empty("None is open any more.", &html! { a href=(words.with("state", EVERY_STATE).to("/dead-letters")) { "See what became of them" } "." }))
         } @else {
             (letters(&page.letters, true))
             @if group.open > page.letters.len() as i64 {

@@ -22,7 +22,12 @@ const LISTED: u32 = 100;
 const FILTERS: [Filter; 3] = [
     Filter::text("job", "Replay", "its id"),
     Filter::text("letter", "Dead letter", "its number"),
-    Filter::choice("limit", "Entries", &["500", "2000", "10000"]),
+    Filter::choice(
+        "limit",
+        "Entries",
+        &[("500", "500"), ("2000", "2,000"), ("10000", "10,000")],
+        "100",
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -86,19 +91,20 @@ fn checked(check: &AuditLogCheck) -> Markup {
 }
 
 fn row(entry: &AuditLogEntry) -> Markup {
-    let counts = entry.counts.as_object().filter(|counts| !counts.is_empty());
+    let counts = entry.counts.as_object().into_iter().flatten();
+    let counts = counts.filter(|(_, value)| **value != 0);
     html! {
         tr data-row {
             td.number title=(entry.hash) { (entry.seq) }
             td.when { (at(entry.at)) }
             td { (short(&entry.who, 40)) }
-            td { code { (text(&entry.action)) } }
+            td.name { code { (text(&entry.action)) } }
             td {
                 @if let Some(job) = &entry.job { a href={ "/replays/" (segment(job)) } { (text(job)) } " " }
                 @if let Some(letter) = entry.letter { a href={ "/dead-letters/" (letter) } { "dead letter " (letter) } }
             }
             td.detail { (short(&entry.reason, 160)) }
-            td.detail { @if let Some(counts) = counts { @for (name, value) in counts { (text(name)) " " (short(&value.to_string(), 80)) " " } } }
+            td.detail { @for (name, value) in counts { (text(name)) " " (short(&value.to_string(), 80)) " " } }
         }
     }
 }

@@ -27,7 +27,7 @@ const FILTERS: [Filter; 4] = [
     Filter::text("source", "Source", "any"),
     Filter::text("code", "Code", "any"),
     Filter::text("peer", "Address", "any"),
-    Filter::choice("since", "Refused within", &["15m", "1h", "24h", "7d"]),
+    Filter::since("Refused within"),
 ];
 
 #[derive(Deserialize)]

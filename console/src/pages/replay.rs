@@ -75,6 +75,7 @@ async fn page(visit: &Visit, id: &str, problem: Option<&Problem>) -> Answer {
         @if job.state == JobState::Planned { (predicted::dry_run(visit, &job, tried.as_ref(), &items)) }
         h2 { "Each of them" }
         (items_of(&job, &items, state))
+        h2 { "Facts" }
         (facts(&[
             ("Planned", Some(html! { (ago(job.created_at)) " by " (text(&job.created_by)) })),
             ("Reason", (!job.reason.is_empty()).then(|| text(&job.reason))),
@@ -158,7 +159,7 @@ fn row(item: &JobItem) -> Markup {
             }
             td { (badge(item.state.as_str())) }
             td { @if let (Some(would), true) = (item.would, waits) { (badge(would.as_str())) } }
-            td { @if let Some(event) = &item.event_id { (short(event, 40)) } }
+            td.name { @if let Some(event) = &item.event_id { (short(event, 24)) } }
             td.detail {
                 @if let Some(code) = code { code { (short(code, 40)) } " " }
                 @if let Some(detail) = detail { (short(detail, 160)) }

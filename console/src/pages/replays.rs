@@ -1,9 +1,9 @@
 //! Replays and revalidations, the newest first.
 
 use crate::App;
-use crate::asked::{Asked, segment};
+use crate::asked::segment;
 use crate::page::{Answer, Page};
-use crate::view::{ago, badge, command, empty, number, short, text};
+use crate::view::{Filter, ago, badge, command, empty, filters, number, short, text};
 use crate::visit::Visit;
 use axum::Router;
 use axum::routing::get;
@@ -19,6 +19,19 @@ const LISTED: u32 = 50;
 /// The API lists no more.
 const MOST: u32 = 200;
 
+const FILTERS: [Filter; 1] = [Filter::choice(
+    "state",
+    "State",
+    &[
+        ("planned", "planned"),
+        ("running", "running"),
+        ("paused", "paused"),
+        ("stopped", "stopped"),
+        ("finished", "finished"),
+    ],
+    "any",
+)];
+
 #[derive(Deserialize)]
 struct Jobs {
     replays: Vec<Job>,
@@ -32,7 +45,10 @@ async fn list(visit: Visit) -> Answer {
     let Jobs { replays } = visit.get("/api/v1/replays", &asked).await?;
     let body = html! {
         div.head { h1 { "Replays" } p.lead { "Dead letters sent once more to the stage that failed, and stored events validated again." } }
-        @if replays.is_empty() {
+        (filters("/replays", &visit.asked, &FILTERS))
+        @if replays.is_empty() && visit.asked.get("state").is_some() {
+            (empty("No replay is in this state.", &html! { a href="/replays" { "See all" } "." }))
+        } @else if replays.is_empty() {
             (empty("Nothing was replayed yet.", &html! { "Begin with a group of " a href="/groups" { "dead letters" } "." }))
         } @else {
             div.table tabindex="0" role="region" aria-label="Replays" {
@@ -42,7 +58,7 @@ async fn list(visit: Visit) -> Answer {
                 }
             }
             @if replays.len() as u32 == LISTED && visit.asked.get("limit").is_none() {
-                nav.pager aria-label="More" { a href=(Asked::from_iter([("limit", MOST)]).to("/replays")) { "Show up to " (MOST) } }
+                nav.pager aria-label="More" { a href=(visit.asked.with("limit", MOST.to_string()).to("/replays")) { "Show up to " (MOST) } }
             }
         }
         (command("eventflow replay ls"))

@@ -19,9 +19,10 @@ pub(crate) fn explanation(explanation: &Explanation, detail: &DeadLetterDetail) 
                         div { dt { "Like it" } dd { a href={ "/groups/" (detail.letter.group) } { (number(explanation.like_it)) " open" } } }
                     }
                 }
-                @if !explanation.next.is_empty() {
+                @if let Some(first) = explanation.next.first() {
+                    p.first { (text(sentence(first))) }
                     details.next {
-                        summary { "What to do, and its commands" }
+                        summary { "All that can be done, with its commands" }
                         ol { @for sentence in &explanation.next { li { (with_commands(sentence)) } } }
                     }
                 }
@@ -29,6 +30,12 @@ pub(crate) fn explanation(explanation: &Explanation, detail: &DeadLetterDetail) 
             section.value aria-label="Value" { (payload(&detail.value, explanation.pointer.as_deref())) }
         }
     }
+}
+
+/// Without the command that it ends with.
+fn sentence(whole: &str) -> &str {
+    let end = whole.find(" eventflow ").unwrap_or(whole.len());
+    whole[..end].trim_end_matches(':')
 }
 
 fn payload(value: &Payload, pointer: Option<&str>) -> Markup {

@@ -4,13 +4,17 @@ use super::text;
 use crate::asked::Asked;
 use maud::{Markup, html};
 
+/// Dead letters in whatever state.
+pub(crate) const EVERY_STATE: &str = "open,replaying,resolved,discarded";
+
 /// One field.
 pub(crate) struct Filter {
     /// The word in the address, as the API has it
     word: &'static str,
     label: &'static str,
-    /// What can be chosen; nothing: anything can be written
-    choices: &'static [&'static str],
+    /// What can be chosen, as the API says it and in words; nothing: anything can be written
+    choices: &'static [(&'static str, &'static str)],
+    /// What it is without a choice
     hint: &'static str,
 }
 
@@ -27,14 +31,37 @@ impl Filter {
     pub(crate) const fn choice(
         word: &'static str,
         label: &'static str,
-        choices: &'static [&'static str],
+        choices: &'static [(&'static str, &'static str)],
+        hint: &'static str,
     ) -> Self {
         Self {
             word,
             label,
             choices,
-            hint: "any",
+            hint,
         }
+    }
+
+    /// How long ago at most.
+    pub(crate) const fn since(label: &'static str) -> Self {
+        let choices = &[
+            ("15m", "15 minutes"),
+            ("1h", "an hour"),
+            ("24h", "a day"),
+            ("7d", "a week"),
+        ];
+        Self::choice("since", label, choices, "any time")
+    }
+
+    /// States of dead letters: open ones, unless something else is chosen.
+    pub(crate) const fn state() -> Self {
+        let choices = &[
+            ("replaying", "replaying"),
+            ("resolved", "resolved"),
+            ("discarded", "discarded"),
+            (EVERY_STATE, "every state"),
+        ];
+        Self::choice("state", "State", choices, "open")
     }
 }
 
@@ -62,8 +89,8 @@ pub(crate) fn filters(path: &str, asked: &Asked, fields: &[Filter]) -> Markup {
                     } @else {
                         select name=(field.word) {
                             option value="" { (field.hint) }
-                            @if !value.is_empty() && !field.choices.contains(&value) { option value=(value) selected { (text(value)) } }
-                            @for choice in field.choices { option value=(choice) selected[*choice == value] { (choice) } }
+                            @if !value.is_empty() && field.choices.iter().all(|(choice, _)| *choice != value) { option value=(value) selected { (text(value)) } }
+                            @for (choice, label) in field.choices { option value=(choice) selected[*choice == value] { (label) } }
                         }
                     }
                 }

@@ -12,7 +12,7 @@ pub(crate) fn letters(letters: &[DeadLetter], grouped: bool) -> Markup {
                 thead { tr {
                     th { "Letter" }
                     th { "State" }
-                    @if !grouped { th { "Why" } th { "Source" } }
+                    @if !grouped { th { "Why" } th.extra { "Source" } }
                     th { "Event" }
                     th { "Detail" }
                     th { "Failed" }
@@ -23,10 +23,10 @@ pub(crate) fn letters(letters: &[DeadLetter], grouped: bool) -> Markup {
                             td { a href={ "/dead-letters/" (letter.id) } { (letter.id) } @if letter.edited { span.edited title="edited since it failed" { " ✎" } } }
                             td { (badge(letter.state.as_str())) }
                             @if !grouped {
-                                td { code { (short(&letter.code, 40)) } div.under { (short(&letter.stage, 40)) } }
-                                td { (short(&letter.source, 40)) }
+                                td.name { code { (short(&letter.code, 40)) } div.under { (short(&letter.stage, 40)) } }
+                                td.name.extra { (short(&letter.source, 40)) }
                             }
-                            td { (event(letter)) }
+                            td.name { (event(letter)) }
                             td.detail { (short(&letter.detail, 140)) }
                             td.when { (ago(letter.last_failed_at)) }
                         }
@@ -40,8 +40,8 @@ pub(crate) fn letters(letters: &[DeadLetter], grouped: bool) -> Markup {
 fn event(letter: &DeadLetter) -> Markup {
     html! {
         @match (&letter.event_id, &letter.entity_key) {
-            (Some(id), Some(key)) => { (short(id, 30)) div.under { (short(key, 30)) } },
-            (Some(one), None) | (None, Some(one)) => (short(one, 30)),
+            (Some(id), Some(key)) => { (short(key, 26)) div.under { (short(id, 18)) } },
+            (Some(one), None) | (None, Some(one)) => (short(one, 26)),
             (None, None) => span.none { "no id" },
         }
     }

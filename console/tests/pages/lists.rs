@@ -126,6 +126,25 @@ async fn a_list_is_filtered_by_its_address_and_turned_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_list_says_what_is_new_and_stays_as_it_is() {
+    let world = World::new().await;
+    world.dead_letters("amount_not_positive", 2).await;
+    let mut vera = world.browser("vera").await;
+    vera.open("/groups").await.says(200, &["/live/new?known=2"]);
+    assert_eq!(vera.part("/live/new?known=2").await.text, "");
+    world.dead_letters("not_json", 3).await;
+    vera.part("/live/new?known=2")
+        .await
+        .says(200, &["3 new, press"]);
+    assert_eq!(
+        vera.part("/live/new?known=2&code=amount_not_positive")
+            .await
+            .text,
+        ""
+    );
+}
+
+#[tokio::test]
 async fn empty_pages_say_what_to_do() {
     let world = World::new().await;
     let mut vera = world.browser("vera").await;

@@ -142,6 +142,15 @@ async fn a_dead_letter_is_understood_fixed_and_replayed() {
         .await
         .says(200, &["is-finished", "1 of 1 have their outcome"]);
     olga.open("/replays").await.says(200, &[&job, "1 stored"]);
+    olga.open("/replays?state=finished")
+        .await
+        .says(200, &[&job]);
+    olga.open("/replays?state=planned,running")
+        .await
+        .says(200, &["No replay is in this state"]);
+    olga.open("/replays?state=gone")
+        .await
+        .says(400, &["is not one of planned"]);
     let log = olga.open("/log").await;
     log.says(
         200,
@@ -269,5 +278,12 @@ async fn many_are_patched_after_a_preview_or_none() {
         .says(200, &["12 dead letters changed"]);
     olga.open(&format!("/dead-letters/{}", letters[3]))
         .await
-        .says(200, &["A replay sends the edited value", "<ins>"]);
+        .says(
+            200,
+            &[
+                "A replay sends the edited value",
+                "<code>/payload/amount</code>",
+                "7.00",
+            ],
+        );
 }

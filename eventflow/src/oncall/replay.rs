@@ -110,6 +110,9 @@ enum Work {
         after_help = "Example: eventflow replay ls --limit 5"
     )]
     Ls {
+        /// Only those in these states, comma separated: planned, running, paused, stopped, finished
+        #[arg(long, value_delimiter = ',')]
+        state: Vec<JobState>,
         /// Maximum replays to list
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -188,10 +191,10 @@ pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Comma
         Work::Status {
             job, items, limit, ..
         } => return status(&client, &job, items.then_some(limit), as_json).await,
-        Work::Ls { limit } => {
-            let text = client
-                .get("/api/v1/replays", &[("limit", limit.to_string())])
-                .await?;
+        Work::Ls { state, limit } => {
+            let states: Vec<&str> = state.iter().map(|state| state.as_str()).collect();
+            let words = [("state", states.join(",")), ("limit", limit.to_string())];
+            let text = client.get("/api/v1/replays", &words).await?;
             return if as_json {
                 print_json(&text)
             } else {

@@ -159,8 +159,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         .body("Plan")
         .slow()
         .at(Method::POST, post(replays::plan_revalidation)),
-        read("/api/v1/replays", "listReplays", "Jobs", "Replays and revalidations, the newest first")
-            .words(&["limit"])
+        read("/api/v1/replays", "listReplays", "Jobs", "Replays and revalidations, the newest first; in whatever state, unless state says otherwise")
+            .words(&["state", "limit"])
             .at(Method::GET, get(replays::history)),
         read("/api/v1/replays/{id}", "showReplay", "Job", "One replay and its progress").at(Method::GET, get(replays::show)),
         read("/api/v1/replays/{id}/items", "listItems", "Items", "The state of each of its items")

@@ -7,12 +7,13 @@ use super::tokens::Who;
 use crate::audit_log;
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{AuditLogCheck, DryRun, ItemState, Job, Selection};
+use crate::model::{AuditLogCheck, DryRun, Job, Selection};
 use crate::replay::{dry_run, jobs, revalidation};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::str::FromStr;
 
 type Answer<T> = Result<Json<T>, ApiProblem>;
 
@@ -29,6 +30,13 @@ fn limit(query: &mut Query) -> Result<u32, ApiProblem> {
             problem: format!("must be between 1 and {MAX}"),
         }),
     }
+}
+
+/// States of jobs or of items.
+fn states<S: FromStr<Err = String>>(query: &mut Query) -> Result<Vec<S>, ApiProblem> {
+    let states = query.list("state");
+    let states: Result<Vec<S>, String> = states.iter().map(|state| state.parse()).collect();
+    Ok(states.map_err(RecoveryError::Invalid)?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,22 +174,18 @@ pub(super) async fn items(
     Named(job): Named<String>,
     mut query: Query,
 ) -> Answer<Value> {
-    let (states, limit) = (query.list("state"), limit(&mut query)?);
+    let (states, limit) = (states(&mut query)?, limit(&mut query)?);
     query.end()?;
-    let states = states.iter().map(|state| state.parse());
-    let states: Vec<ItemState> = states
-        .collect::<Result<_, _>>()
-        .map_err(RecoveryError::Invalid)?;
     Ok(Json(
         json!({"items": jobs::items(&context, &job, &states, limit).await?}),
     ))
 }
 
 pub(super) async fn history(State(context): State<Context>, mut query: Query) -> Answer<Value> {
-    let limit = limit(&mut query)?;
+    let (states, limit) = (states(&mut query)?, limit(&mut query)?);
     query.end()?;
     Ok(Json(
-        json!({"replays": jobs::history(&context, limit).await?}),
+        json!({"replays": jobs::history(&context, &states, limit).await?}),
     ))
 }
 

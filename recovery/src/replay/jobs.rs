@@ -9,7 +9,7 @@ mod show;
 
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobKind, Selection};
+use crate::model::{AuditLogEntry, ItemState, Job, JobItem, JobKind, JobState, Selection};
 
 /// Most dead letters of one job.
 const MAX_ITEMS: i64 = 1_000_000;
@@ -124,7 +124,7 @@ pub async fn stop(context: &Context, who: &str, job: &str) -> Result<Job, Recove
 /// # Errors
 /// [`RecoveryError::NotFound`]
 pub async fn get(context: &Context, job: &str) -> Result<Job, RecoveryError> {
-    let found = within(show::jobs(context, Some(job), 1)).await?;
+    let found = within(show::jobs(context, Some(job), &[], 1)).await?;
     found.into_iter().next().ok_or_else(|| unknown(job))
 }
 
@@ -141,12 +141,16 @@ pub async fn items(
     within(show::items(context, job, states, limit)).await
 }
 
-/// Jobs, the newest first.
+/// Jobs in one of `states`, or all, the newest first.
 ///
 /// # Errors
 /// [`RecoveryError`]
-pub async fn history(context: &Context, limit: u32) -> Result<Vec<Job>, RecoveryError> {
-    within(show::jobs(context, None, limit.clamp(1, 200))).await
+pub async fn history(
+    context: &Context,
+    states: &[JobState],
+    limit: u32,
+) -> Result<Vec<Job>, RecoveryError> {
+    within(show::jobs(context, None, states, limit.clamp(1, 200))).await
 }
 
 /// The audit log, the newest first; of one job or dead letter, or all.

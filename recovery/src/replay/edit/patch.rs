@@ -141,18 +141,18 @@ async fn patched(
     Ok(change.map(|change| (change, id)))
 }
 
-/// The text that a patch makes of a dead letter's; nothing when it stays as it is.
+/// The text of a dead letter before and after a patch, both with their fields in the same order; nothing when it stays as it is.
 pub(super) fn patched_text(
     letter: &ReplayLetter,
     text: &str,
     patch: &json_patch::Patch,
-) -> Result<Option<String>, RecoveryError> {
-    let Some((_, document)) = documents(letter, text, patch)? else {
+) -> Result<Option<(String, String)>, RecoveryError> {
+    let Some((before, document)) = documents(letter, text, patch)? else {
         return Ok(None);
     };
     let text = exact_json::write(&document);
     check_size(letter.id, &text)?;
-    Ok(Some(text))
+    Ok(Some((exact_json::write(&before), text)))
 }
 
 /// A dead letter's document before and after a patch, where they differ.

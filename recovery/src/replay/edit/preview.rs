@@ -53,7 +53,7 @@ pub async fn preview(
     for letter in loaded(context, newest).await? {
         let before = value::text(context, &letter, letter.outgoing()).await?;
         let preview = match patch::patched_text(&letter, &before, &patch) {
-            Ok(Some(after)) => tried(context, &letter, before, after).await?,
+            Ok(Some((before, after))) => tried(context, &letter, before, after).await?,
             Ok(None) => unchanged(&letter, before),
             Err(error) => EditPreview {
                 refused: Some(refusal(error)?),

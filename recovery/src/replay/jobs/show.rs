@@ -13,6 +13,7 @@ const MAX_ROWS: u32 = 10_000;
 pub(super) async fn jobs(
     context: &Context,
     id: Option<&str>,
+    states: &[JobState],
     limit: u32,
 ) -> Result<Vec<Job>, RecoveryError> {
     if id.is_some_and(|id| id.contains('\0')) {
@@ -23,11 +24,12 @@ pub(super) async fn jobs(
         "SELECT j.id, j.kind, j.state, j.selection::text AS selection, j.reason, j.created_by, j.created_at, j.policy, j.approved_by,
                 j.needs_confirmation, j.rate, j.blocked, j.started_at, j.finished_at, j.items,
                 NOT EXISTS (SELECT FROM instances WHERE seen_at > clock_timestamp() - make_interval(secs => $3)) AS no_role
-         FROM replay_jobs j WHERE $1::text IS NULL OR j.id = $1 ORDER BY j.created_at DESC, j.id LIMIT $2",
+         FROM replay_jobs j WHERE ($1::text IS NULL OR j.id = $1) AND (cardinality($4::text[]) = 0 OR j.state = ANY($4)) ORDER BY j.created_at DESC, j.id LIMIT $2",
     )
     .bind(id)
     .bind(i64::from(limit))
     .bind(f64::from(ROLE_GONE_SECONDS))
+    .bind(states)
     .fetch_all(&mut *connection)
     .await?;
     let mut jobs = Vec::with_capacity(rows.len());
