@@ -79,7 +79,7 @@ fn checked(check: &AuditLogCheck) -> Markup {
     html! {
         @match &check.broken {
             None => div.verdict.taken role="status" {
-                p { strong { "✓ Chain verified: " } (number(check.entries)) " of the log as they were written." }
+                p { strong { "✓ Chain verified: " } (number(check.entries)) " entries, all as they were written." }
                 @if let (Some(seq), Some(hash)) = (check.seq, &check.hash) { p.hint { "The last is " (seq) ", " code { (hash) } }}
             },
             Some(broken) => div.verdict.refused role="alert" {
