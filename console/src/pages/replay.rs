@@ -74,6 +74,7 @@ async fn page(visit: &Visit, id: &str, problem: Option<&Problem>) -> Answer {
         }
         @if job.state == JobState::Planned { (predicted::dry_run(visit, &job, tried.as_ref(), &items)) }
         h2 { "Each of them" }
+        @if is_moving(&job) { p.hint { "As it was when this page was loaded; at the end it is loaded again." } }
         (items_of(&job, &items, state))
         h2 { "Facts" }
         (facts(&[
