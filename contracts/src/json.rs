@@ -1,9 +1,11 @@
 //! JSON read without building a tree.
 
 mod canonical;
+mod cursor;
 mod ordered;
 
 pub(crate) use canonical::canonical;
+pub(crate) use cursor::{Cursor, unquoted};
 pub(crate) use ordered::Json;
 
 use crate::{Rejection, RejectionCode};
@@ -76,28 +78,20 @@ pub(crate) fn find<'de>(
 }
 
 /// The text of a JSON string, borrowed where it has no escapes; `None` for anything else.
-pub(crate) fn text(json: &RawValue) -> Option<Cow<'_, str>> {
-    let json = json.get();
-    if !json.starts_with('"') {
-        None
-    } else if json.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        json.get(1..json.len() - 1).map(Cow::Borrowed)
-    }
+pub(crate) fn text(json: &str) -> Option<Cow<'_, str>> {
+    json.starts_with('"').then(|| unquoted(json)).flatten()
 }
 
 /// Length, in bytes and with its quotes, of the JSON string that a text begins with. For what works on the text of valid JSON, so that no
 /// digit of a number changes.
 #[must_use]
 pub fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (index, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return index + 1,
-            _ => {}
+    let mut at = 1;
+    while let Some(rest) = text.as_bytes().get(at..) {
+        match memchr::memchr2(b'"', b'\\', rest) {
+            Some(found) if rest[found] == b'"' => return at + found + 1,
+            Some(found) => at += found + 2,
+            None => break,
         }
     }
     text.len()

@@ -559,9 +559,9 @@ fn what_is_not_there_or_not_what_it_must_be_has_its_code_and_its_places() {
             STRIPE,
             &[],
             r#"{"id":"e","type":"t","created":1,"data":1e999}"#.to_owned(),
-            C::WrongType,
-            "",
-            "cannot be read",
+            C::MissingField,
+            "/data/object",
+            "is required",
         ),
         (
             STANDARD,

@@ -5,7 +5,6 @@ use crate::json;
 use crate::webhook::draft::Place;
 use crate::{Rejection, RejectionCode};
 use http::HeaderName;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use toml::Value as Toml;
 
@@ -58,7 +57,8 @@ pub(crate) struct Pointer {
 pub(crate) trait Look<'a> {
     /// The one value of a header that is a text.
     fn header(&self, name: &HeaderName) -> Option<&'a str>;
-    fn pointer(&self, pointer: &Pointer) -> Option<&'a RawValue>;
+    /// What is there, as it is written.
+    fn pointer(&self, pointer: &Pointer) -> Option<&'a str>;
 }
 
 /// Looks up in a body what is asked for, and no more.
@@ -72,12 +72,10 @@ impl<'a, H: HeaderValues<'a>> Look<'a> for Lazily<'a, H> {
         self.headers.one(name.as_str())
     }
 
-    fn pointer(&self, pointer: &Pointer) -> Option<&'a RawValue> {
+    fn pointer(&self, pointer: &Pointer) -> Option<&'a str> {
         // It is taken even when what comes after it is broken.
-        json::find(
-            &pointer.path,
-            serde_json::Deserializer::from_slice(self.body),
-        )
+        let json = serde_json::Deserializer::from_slice(self.body);
+        json::find(&pointer.path, json).map(serde_json::value::RawValue::get)
     }
 }
 
@@ -383,8 +381,8 @@ impl Alternative {
             Self::Pointer(pointer) => {
                 let value = look.pointer(pointer)?;
                 let text = text_of(value);
-                if text.is_none() && value.get() != "null" {
-                    let (code, detail) = if value.get().starts_with('"') {
+                if text.is_none() && value != "null" {
+                    let (code, detail) = if value.starts_with('"') {
                         (RejectionCode::UnpairedSurrogate, BROKEN_TEXT)
                     } else {
                         (RejectionCode::WrongType, "must be a string or a number")
@@ -493,9 +491,9 @@ pub(crate) fn parse_pointer(pointer: &str) -> Result<Vec<String>, String> {
 }
 
 /// A JSON string, or the digits of a number.
-pub(crate) fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
-    match value.get().as_bytes().first()? {
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
+pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
+    match value.as_bytes().first()? {
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value)),
         _ => json::text(value),
     }
 }

@@ -1,7 +1,7 @@
 //! Where an event's envelope is in a request: its id, type, time, entity and payload. Data of a source (`[source.event]`), compiled once.
 //!
-//! The validator applies it to the raw record alone, so that a mapping changed later and a replay put everything right. One pass over the
-//! body finds all places ([`places`]); the payload is a slice of the body, which its contract reads.
+//! The validator applies it to the raw record alone, so that a mapping changed later and a replay put everything right. The body is
+//! checked once; then one walk finds all places ([`places`]), and the payload is a slice of the body, which its contract walks through.
 
 mod parse;
 mod pattern;
@@ -17,7 +17,6 @@ use crate::{Rejection, RejectionCode};
 use http::HeaderName;
 use pattern::{Pattern, UnknownTypes};
 use places::{Found, Places};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Headers of a request or a raw record: a reference to them.
@@ -149,7 +148,7 @@ pub struct Sample<'a> {
     pub payload: &'a str,
 }
 
-/// The parts of one event: what one pass over its body found.
+/// The parts of one event: what a walk through its body found.
 struct Read<'a, H> {
     headers: H,
     found: Found<'a>,
@@ -160,7 +159,7 @@ impl<'a, H: HeaderValues<'a>> Look<'a> for Read<'a, H> {
         self.headers.one(name.as_str())
     }
 
-    fn pointer(&self, pointer: &Pointer) -> Option<&'a RawValue> {
+    fn pointer(&self, pointer: &Pointer) -> Option<&'a str> {
         self.found[pointer.slot]
     }
 }
@@ -279,7 +278,7 @@ impl Mapping {
         let Some(pointer) = &self.payload else {
             return Ok(text.trim_ascii());
         };
-        match read.pointer(pointer).map(RawValue::get) {
+        match read.pointer(pointer) {
             None | Some("null") => {
                 let at = Some(self.payload_at.clone());
                 Err(Rejection::new(

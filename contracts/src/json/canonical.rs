@@ -1,6 +1,6 @@
 //! One text for what is the same JSON: no white space, names in their order, strings with the fewest escapes. Numbers stay digit for digit.
 
-use super::{push_text, push_token, string_length};
+use super::{Cursor, push_text, push_token, unquoted};
 use crate::RejectionCode;
 use std::ops::Range;
 
@@ -41,26 +41,22 @@ impl Flaw {
 /// # Errors
 /// `duplicate_field`, `nul_character`, `unpaired_surrogate`, or `number_out_of_range` for an exponent beyond 400.
 pub(crate) fn canonical(text: &str, out: &mut String) -> Result<(), Flaw> {
-    Canonical { text, at: 0, out }.value()
+    let cursor = Cursor::new(text);
+    Canonical { cursor, out }.value()
 }
 
 struct Canonical<'t, 'o> {
-    text: &'t str,
-    at: usize,
+    cursor: Cursor<'t>,
     out: &'o mut String,
 }
 
 impl Canonical<'_, '_> {
-    fn next(&mut self) -> u8 {
-        let rest = &self.text.as_bytes()[self.at..];
-        let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
-        self.at += blank.count();
-        self.text.as_bytes().get(self.at).copied().unwrap_or(0)
-    }
-
     fn value(&mut self) -> Result<(), Flaw> {
-        match self.next() {
-            b'"' => self.string(),
+        match self.cursor.peek() {
+            b'"' => {
+                let quoted = self.cursor.value();
+                self.string(quoted)
+            }
             b'{' => self.object(),
             b'[' => self.array(),
             _ => self.word(),
@@ -69,10 +65,7 @@ impl Canonical<'_, '_> {
 
     /// A number, true, false or null.
     fn word(&mut self) -> Result<(), Flaw> {
-        let rest = &self.text[self.at..];
-        let end = rest.find(|c: char| matches!(c, ',' | ']' | '}') || c.is_ascii_whitespace());
-        let word = &rest[..end.unwrap_or(rest.len())];
-        self.at += word.len();
+        let word = self.cursor.value();
         self.out.push_str(word);
         let is_number = word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
         match word.split_once(['e', 'E']) {
@@ -87,16 +80,12 @@ impl Canonical<'_, '_> {
         }
     }
 
-    fn string(&mut self) -> Result<(), Flaw> {
-        let rest = &self.text[self.at..];
-        let quoted = &rest[..string_length(rest)];
-        self.at += quoted.len();
+    fn string(&mut self, quoted: &str) -> Result<(), Flaw> {
         if !quoted.contains('\\') {
             self.out.push_str(quoted);
             return Ok(());
         }
-        let text: String = serde_json::from_str(quoted)
-            .map_err(|_| Flaw::new(RejectionCode::UnpairedSurrogate))?;
+        let text = unquoted(quoted).ok_or(Flaw::new(RejectionCode::UnpairedSurrogate))?;
         // PostgreSQL stores no such text.
         if text.contains('\0') {
             return Err(Flaw::new(RejectionCode::NulCharacter));
@@ -107,44 +96,37 @@ impl Canonical<'_, '_> {
 
     fn array(&mut self) -> Result<(), Flaw> {
         self.out.push('[');
-        self.at += 1;
+        self.cursor.enter();
         let mut index = 0_usize;
-        while self.next() != b']' {
+        while self.cursor.item() {
             if index > 0 {
-                self.at += 1;
                 self.out.push(',');
             }
             self.value().map_err(|flaw| flaw.below(index.to_string()))?;
             index += 1;
         }
-        self.at += 1;
         self.out.push(']');
         Ok(())
     }
 
     fn object(&mut self) -> Result<(), Flaw> {
         self.out.push('{');
-        self.at += 1;
+        self.cursor.enter();
         let first = self.out.len();
         // Each member's name, and all of it, in `out`.
         let mut members: Vec<(Range<usize>, Range<usize>)> = Vec::new();
-        while self.next() != b'}' {
+        while let Some(name) = self.cursor.name() {
             if !members.is_empty() {
-                self.at += 1;
                 self.out.push(',');
-                self.next();
             }
             let start = self.out.len();
-            self.string()?;
+            self.string(name)?;
             let name = start..self.out.len();
-            self.next();
-            self.at += 1;
             self.out.push(':');
             self.value()
                 .map_err(|flaw| flaw.below(name_of(&self.out[name.clone()])))?;
             members.push((name, start..self.out.len()));
         }
-        self.at += 1;
         let name = |member: &(Range<usize>, Range<usize>)| &self.out[member.0.clone()];
         if !members.is_sorted_by(|one, next| name(one) < name(next)) {
             members.sort_by(|one, other| name(one).cmp(name(other)));

@@ -116,7 +116,7 @@ impl Draft {
             Place::Body(path) => match &self.body {
                 Body::Json(text) => {
                     let value = find(text, path)?;
-                    json::text(value)
+                    json::text(value.get())
                         .map(std::borrow::Cow::into_owned)
                         .or_else(|| {
                             let is_number = value.get().starts_with([

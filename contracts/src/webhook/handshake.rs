@@ -232,7 +232,7 @@ impl Place {
         match self {
             Self::Pointer(path) => {
                 let json = serde_json::Deserializer::from_slice(asked.body);
-                text_of(json::find(path, json)?)
+                text_of(json::find(path, json)?.get())
             }
             Self::Header(name) => {
                 let mut values = asked.headers.get_all(name).iter();

@@ -1,17 +1,19 @@
-//! From a payload to slots: one pass over the JSON.
+//! From a payload to slots: one walk through the JSON.
 
 use super::{Field, Node, Object, Shape, Slot, Write};
 use crate::event::schema::Type;
-use crate::json::{self, Name, push_token};
+use crate::json::{Cursor, push_token, unquoted};
 use crate::{Rejection, RejectionCode};
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 
 /// Objects with more fields than this are searched by halves.
 const MANY: usize = 16;
+/// Slots and steps of most payloads, so that their lists grow once.
+const USUAL_SLOTS: usize = 32;
+const USUAL_DEPTH: usize = 8;
+const TWICE: &str = "appears more than once";
+const BROKEN_NAME: &str =
+    "has a name that escapes one half of a surrogate pair without the other, so it is no text";
 
 /// One step into a payload.
 #[derive(Debug)]
@@ -37,7 +39,6 @@ pub(super) struct State<'p, 'a> {
     at: &'p str,
     /// It is read within a value that is kept whole
     whole: bool,
-    rejection: Option<Rejection>,
 }
 
 impl<'a> State<'_, 'a> {
@@ -67,240 +68,149 @@ impl<'a> State<'_, 'a> {
         }
     }
 
-    /// Notes the first broken rule; reading ends.
-    fn refuse<E: serde::de::Error>(&mut self, code: RejectionCode, detail: &str) -> E {
-        let pointer = Some(self.pointer());
-        self.rejection
-            .get_or_insert_with(|| Rejection::new(code, pointer, detail));
-        E::custom(detail)
+    fn refusal(&self, code: RejectionCode, detail: &str) -> Rejection {
+        Rejection::new(code, Some(self.pointer()), detail)
     }
 }
 
-/// Reads a payload. The root's slot is the first.
+/// Walks through a payload, which is JSON for certain. The root's slot is the first.
 pub(super) fn read<'p, 'a>(
     root: &'p Node,
     text: &'a str,
     at: &'p str,
 ) -> Result<State<'p, 'a>, Rejection> {
     let mut state = State {
-        slots: vec![Slot::Missing],
-        path: Vec::new(),
-        around: Vec::new(),
+        slots: Vec::with_capacity(USUAL_SLOTS),
+        path: Vec::with_capacity(USUAL_DEPTH),
+        around: Vec::with_capacity(USUAL_DEPTH),
         rest: Vec::new(),
         unknown: None,
         at,
         whole: false,
-        rejection: None,
     };
-    let mut json = serde_json::Deserializer::from_str(text);
-    let fill = Fill {
-        node: root,
-        slot: 0,
-        state: &mut state,
-    };
-    if let Err(error) = fill.deserialize(&mut json).and_then(|()| json.end()) {
-        return Err(state.rejection.unwrap_or_else(|| {
-            if serde_json::from_str::<IgnoredAny>(text).is_ok() {
-                return Rejection::new(
-                    RejectionCode::WrongType,
-                    Some(at.to_owned()),
-                    "a number or string that cannot be read stands where an object or array must be",
-                );
-            }
-            let place = format!("line {} column {}", error.line(), error.column());
-            Rejection::new(RejectionCode::NotJson, None, format!("not JSON at {place}"))
-        }));
-    }
+    state.slots.push(Slot::Missing);
+    state.value(root, 0, &mut Cursor::new(text))?;
     Ok(state)
 }
 
-/// Reads one value into its slot.
-struct Fill<'p, 's, 'a> {
-    node: &'p Node,
-    slot: usize,
-    state: &'s mut State<'p, 'a>,
-}
-
-impl<'a> DeserializeSeed<'a> for Fill<'_, '_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        let structured = matches!(
-            self.node.shape,
-            Shape::Object(_) | Shape::Map(_) | Shape::Array { .. }
-        );
-        if structured && (self.node.write != Write::Whole || self.state.whole) {
-            return deserializer.deserialize_any(self);
-        }
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        if !structured {
-            if self.node.write == Write::Whole {
-                self.state.keep(raw.get());
-            }
-            self.state.slots[self.slot] = match self.node.shape {
-                Shape::Raw(_) => Slot::Other(type_of(raw)),
-                Shape::Object(_) | Shape::Map(_) | Shape::Array { .. } | Shape::Value(_) => {
-                    slot(raw)
+impl<'p, 'a> State<'p, 'a> {
+    /// Steps over one value, into its slot.
+    fn value(
+        &mut self,
+        node: &'p Node,
+        slot: usize,
+        cursor: &mut Cursor<'a>,
+    ) -> Result<(), Rejection> {
+        let keeps = node.write == Write::Whole && !self.whole;
+        let mark = cursor.mark();
+        self.whole |= keeps;
+        self.slots[slot] = match (&node.shape, cursor.peek()) {
+            (Shape::Object(object), b'{') => self.object(object, cursor)?,
+            (Shape::Map(values), b'{') => self.map(values, cursor)?,
+            (Shape::Array { items, .. }, b'[') => self.array(items, cursor)?,
+            (Shape::Value(_), _) => scalar(cursor.value()),
+            (Shape::Raw(_), _) => Slot::Other(type_of(cursor.value())),
+            (Shape::Object(_) | Shape::Map(_) | Shape::Array { .. }, _) => {
+                match type_of(cursor.value()) {
+                    Type::Null => Slot::Null,
+                    other => Slot::Other(other),
                 }
-            };
-            return Ok(());
-        }
-        self.state.keep(raw.get());
-        self.state.whole = true;
-        let read = Fill {
-            node: self.node,
-            slot: self.slot,
-            state: &mut *self.state,
-        }
-        .deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
-        self.state.whole = false;
-        read.map_err(serde::de::Error::custom)
-    }
-}
-
-impl<'a> Fill<'_, '_, 'a> {
-    fn note<E>(self, what: Slot<'a>) -> Result<(), E> {
-        self.state.slots[self.slot] = what;
-        Ok(())
-    }
-}
-
-impl<'a> Visitor<'a> for Fill<'_, '_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        let Self { node, slot, state } = self;
-        let object = match &node.shape {
-            Shape::Object(object) => object,
-            Shape::Map(values) => return read_map(values, slot, state, map),
-            Shape::Raw(_) | Shape::Array { .. } | Shape::Value(_) => {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                state.slots[slot] = Slot::Other(Type::Object);
-                return Ok(());
             }
         };
-        let first = state.slots.len();
-        state
-            .slots
-            .resize(first + object.fields.len(), Slot::Missing);
-        state.slots[slot] = Slot::Object(first);
-        while let Some(Name(key)) = map.next_key()? {
+        if keeps {
+            self.whole = false;
+            self.keep(cursor.since(mark));
+        }
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        object: &'p Object,
+        cursor: &mut Cursor<'a>,
+    ) -> Result<Slot<'a>, Rejection> {
+        let first = self.slots.len();
+        let end = first + object.fields.len();
+        self.slots.resize(end, Slot::Missing);
+        cursor.enter();
+        while let Some(key) = self.name(cursor)? {
             let Some((index, Field { name, node, .. })) = object.field(&key) else {
-                let value: &RawValue = map.next_value()?;
-                state.path.push(Step::Key(key));
-                if object.closed && state.unknown.is_none() {
-                    state.unknown = Some(state.place());
+                let value = cursor.value();
+                self.path.push(Step::Key(key));
+                if object.closed && self.unknown.is_none() {
+                    self.unknown = Some(self.place());
                 }
-                state.keep(value.get());
-                state.path.pop();
+                self.keep(value);
+                self.path.pop();
                 continue;
             };
-            state.path.push(Step::Field(name));
+            self.path.push(Step::Field(name));
             let slot = first + index;
-            if state.slots[slot] != Slot::Missing {
-                return Err(state.refuse(RejectionCode::DuplicateField, "appears more than once"));
+            if self.slots[slot] != Slot::Missing {
+                return Err(self.refusal(RejectionCode::DuplicateField, TWICE));
             }
-            map.next_value_seed(Fill {
-                node,
-                slot,
-                state: &mut *state,
-            })?;
-            state.path.pop();
+            self.value(node, slot, cursor)?;
+            self.path.pop();
         }
-        Ok(())
+        Ok(Slot::Object(first))
     }
 
-    fn visit_seq<S: SeqAccess<'a>>(self, mut items: S) -> Result<(), S::Error> {
-        let Self { node, slot, state } = self;
-        let Shape::Array { items: item, .. } = &node.shape else {
-            while items.next_element::<IgnoredAny>()?.is_some() {}
-            state.slots[slot] = Slot::Other(Type::Array);
-            return Ok(());
-        };
+    fn array(&mut self, item: &'p Node, cursor: &mut Cursor<'a>) -> Result<Slot<'a>, Rejection> {
         let mut read = Vec::new();
-        loop {
-            let slot = state.slots.len();
-            state.slots.push(Slot::Missing);
-            state.path.push(Step::Index(read.len()));
-            let more = items.next_element_seed(Fill {
-                node: item,
-                slot,
-                state: &mut *state,
-            })?;
-            state.path.pop();
-            if more.is_none() {
-                break;
+        cursor.enter();
+        while cursor.item() {
+            self.path.push(Step::Index(read.len()));
+            read.push(self.apart(item, cursor)?);
+            self.path.pop();
+        }
+        let list = Slot::List(self.slots.len(), read.len());
+        self.slots.append(&mut read);
+        Ok(list)
+    }
+
+    /// Reads an object whose names are data: what it holds is put in the order of the names, so that theirs in the body does not count.
+    fn map(&mut self, values: &'p Node, cursor: &mut Cursor<'a>) -> Result<Slot<'a>, Rejection> {
+        let mut entries: Vec<(Cow<'a, str>, Slot<'a>)> = Vec::new();
+        cursor.enter();
+        while let Some(key) = self.name(cursor)? {
+            if key.contains('\0') {
+                return Err(self.refusal(RejectionCode::NulCharacter, "has a name with U+0000"));
             }
-            read.push(std::mem::replace(&mut state.slots[slot], Slot::Missing));
+            self.path.push(Step::Key(key.clone()));
+            let value = self.apart(values, cursor)?;
+            self.path.pop();
+            entries.push((key, value));
         }
-        state.slots[slot] = Slot::List(state.slots.len(), read.len());
-        state.slots.append(&mut read);
-        Ok(())
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        self.note(Slot::Null)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        self.note(Slot::Other(Type::Boolean))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        self.note(Slot::Other(Type::Number))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
-        self.note(Slot::Other(Type::Number))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        self.note(Slot::Other(Type::Number))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-        self.note(Slot::Other(Type::String))
-    }
-}
-
-/// Reads an object whose names are data: what it holds is put in the order of the names, so that theirs in the body does not count.
-fn read_map<'p, 'a, M: MapAccess<'a>>(
-    values: &'p Node,
-    slot: usize,
-    state: &mut State<'p, 'a>,
-    mut map: M,
-) -> Result<(), M::Error> {
-    let mut entries: Vec<(Cow<'a, str>, Slot<'a>)> = Vec::new();
-    while let Some(Name(key)) = map.next_key()? {
-        if key.contains('\0') {
-            return Err(state.refuse(RejectionCode::NulCharacter, "has a name with U+0000"));
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if let Some(twice) = entries.windows(2).find(|two| two[0].0 == two[1].0) {
+            self.path.push(Step::Key(twice[0].0.clone()));
+            return Err(self.refusal(RejectionCode::DuplicateField, TWICE));
         }
-        let at = state.slots.len();
-        state.slots.push(Slot::Missing);
-        state.path.push(Step::Key(key.clone()));
-        map.next_value_seed(Fill {
-            node: values,
-            slot: at,
-            state: &mut *state,
-        })?;
-        state.path.pop();
-        entries.push((key, std::mem::replace(&mut state.slots[at], Slot::Missing)));
+        let list = Slot::List(self.slots.len(), 2 * entries.len());
+        for (key, value) in entries {
+            self.slots.extend([Slot::Text(key), value]);
+        }
+        Ok(list)
     }
-    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-    if let Some(twice) = entries.windows(2).find(|two| two[0].0 == two[1].0) {
-        state.path.push(Step::Key(twice[0].0.clone()));
-        return Err(state.refuse(RejectionCode::DuplicateField, "appears more than once"));
+
+    /// Reads a value whose slot has its place later.
+    fn apart(&mut self, node: &'p Node, cursor: &mut Cursor<'a>) -> Result<Slot<'a>, Rejection> {
+        let slot = self.slots.len();
+        self.slots.push(Slot::Missing);
+        self.value(node, slot, cursor)?;
+        Ok(std::mem::replace(&mut self.slots[slot], Slot::Missing))
     }
-    state.slots[slot] = Slot::List(state.slots.len(), 2 * entries.len());
-    for (key, value) in entries {
-        state.slots.push(Slot::Text(key));
-        state.slots.push(value);
+
+    /// The name of the next member.
+    fn name(&self, cursor: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, Rejection> {
+        let Some(quoted) = cursor.name() else {
+            return Ok(None);
+        };
+        match unquoted(quoted) {
+            Some(name) => Ok(Some(name)),
+            None => Err(self.refusal(RejectionCode::UnpairedSurrogate, BROKEN_NAME)),
+        }
     }
-    Ok(())
 }
 
 impl Object {
@@ -317,29 +227,29 @@ impl Object {
     }
 }
 
-fn type_of(raw: &RawValue) -> Type {
-    match raw.get().as_bytes().first() {
+fn type_of(json: &str) -> Type {
+    match json.as_bytes().first() {
         Some(b'"') => Type::String,
         Some(b't' | b'f') => Type::Boolean,
         Some(b'n') | None => Type::Null,
         Some(b'{') => Type::Object,
         Some(b'[') => Type::Array,
-        Some(_) => match crate::event::money::Decimal::parse(raw.get()) {
+        Some(_) => match crate::event::money::Decimal::parse(json) {
             Ok(number) if number.scale == 0 => Type::Integer,
             Ok(_) | Err(_) => Type::Number,
         },
     }
 }
 
-/// What a raw JSON value is, before any rule.
-fn slot(raw: &RawValue) -> Slot<'_> {
-    match raw.get().as_bytes().first() {
-        Some(b'"') => json::text(raw).map_or(Slot::BrokenText, Slot::Text),
+/// What a value of a plain type is, before any rule.
+fn scalar(json: &str) -> Slot<'_> {
+    match json.as_bytes().first() {
+        Some(b'"') => unquoted(json).map_or(Slot::BrokenText, Slot::Text),
         Some(b't') => Slot::Boolean(true),
         Some(b'f') => Slot::Boolean(false),
         Some(b'n') | None => Slot::Null,
         Some(b'{') => Slot::Other(Type::Object),
         Some(b'[') => Slot::Other(Type::Array),
-        Some(_) => Slot::Number(raw.get()),
+        Some(_) => Slot::Number(json),
     }
 }

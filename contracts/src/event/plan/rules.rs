@@ -5,15 +5,12 @@ mod values;
 use super::read::{State, Step};
 use super::{CurrencyAt, Node, Object, Rule, Shape, Slot, Write, WriteText};
 use crate::RejectionCode;
+use crate::event::locator::BROKEN_TEXT;
 use crate::event::money::check_amount;
 use crate::event::schema::{TextKind, Type};
 use crate::event::time::rfc3339;
 use std::borrow::Cow;
 use values::{among, check_length, check_text, in_case, integer_slot, number_slot, parse_date};
-
-/// What is wrong with a string that is no text.
-const BROKEN_TEXT: &str =
-    "escapes one half of a surrogate pair without the other, so it is no text";
 
 /// A rule that is broken, and how. Where is the path of the state.
 pub(super) type Broken = (RejectionCode, String);

@@ -286,7 +286,7 @@ impl<'a> Json<'a> {
                 let Items(items) = serde_json::from_str(text).ok()?;
                 Self::List(items.into_iter().map(Self::of).collect::<Option<_>>()?)
             }
-            b'"' => Self::Text(crate::json::text(raw)?),
+            b'"' => Self::Text(crate::json::text(raw.get())?),
             _ => Self::Scalar(text),
         })
     }

@@ -107,7 +107,7 @@ pub(super) fn find<'b>(path: &[String], body: &'b [u8]) -> Option<&'b RawValue> 
 pub(super) fn json_text(value: &RawValue) -> Option<Cow<'_, str>> {
     match value.get().as_bytes().first()? {
         b'-' | b'0'..=b'9' | b't' | b'f' => Some(Cow::Borrowed(value.get())),
-        _ => json::text(value),
+        _ => json::text(value.get()),
     }
 }
 
