@@ -8,6 +8,9 @@ use crate::record::Record;
 use contracts::Rejection;
 use contracts::kafka::headers::{self as h, dlq};
 
+/// Headers that most records carry, at most.
+const USUAL: usize = 12;
+
 /// The stage that dead-letters a record, and when.
 #[derive(Debug, Clone)]
 pub(crate) struct Author<'a> {
@@ -68,10 +71,10 @@ pub(crate) fn headers(
 
 /// The headers of a record made from `record`: those that still apply, then `ef.raw`; with room for `more`.
 pub(crate) fn forwarded(record: &Record<'_>, more: usize) -> RecordHeaders {
-    let mut headers = RecordHeaders::new(h::CARRIED.len() + 1 + more);
+    let mut headers = RecordHeaders::new(USUAL + 1 + more);
     let mut raw = None;
     for (key, value) in record.headers() {
-        if h::CARRIED.contains(&key) {
+        if h::is_carried(key) {
             headers = headers.with(key, value);
         } else if key == h::RAW {
             raw = value;
