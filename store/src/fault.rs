@@ -1,5 +1,6 @@
 //! Whose fault a database error is: the row's, or a dependency's.
 
+use crate::row::KEY_INDEX;
 use crate::timed_out;
 use runtime::consumer::StageError;
 use runtime::faults;
@@ -31,6 +32,15 @@ pub(crate) fn is_row_fault_of(sqlstate: &str, names_constraint: bool) -> bool {
         || (class == "40" && faults::planted("serialization_is_the_rows_fault"))
 }
 
+/// Another transaction stored one of the events of rows that are copied, after they were looked up.
+#[must_use]
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    let is_key = |error: &dyn sqlx::error::DatabaseError| {
+        error.is_unique_violation() && error.constraint() == Some(KEY_INDEX)
+    };
+    error.as_database_error().is_some_and(is_key)
+}
+
 /// A dependency's faults wait; what waiting cannot fix ends the process. Source: PostgreSQL manual, appendix A.
 #[must_use]
 pub fn classify(error: sqlx::Error) -> StageError {
@@ -52,6 +62,12 @@ pub fn classify(error: sqlx::Error) -> StageError {
         _ if ["57014", "55P03"].contains(&&*state) => {
             timed_out(format!("{error} (SQLSTATE {state})"))
         }
+        _ if is_taken(&error) => StageError::wait(
+            "row_taken",
+            format!(
+                "{error} (SQLSTATE {state}): another instance stored an event of the batch meanwhile; retrying"
+            ),
+        ),
         // Wrong password, no such database, missing privileges: an operator fixes these while we wait.
         "08" | "53" | "57" | "40" | "55" | "28" | "3D" | "25" | "58" | "XX" => StageError::wait(
             "database_unavailable",

@@ -4,7 +4,7 @@ mod cell;
 
 pub use cell::Cell;
 
-use crate::fault::{classify, is_row_fault, is_row_fault_of};
+use crate::fault::{classify, is_row_fault, is_row_fault_of, is_taken};
 use futures_util::future::BoxFuture;
 use runtime::consumer::StageError;
 use serde_json::Value;
@@ -39,7 +39,8 @@ pub type Refusals = Vec<Option<Refusal>>;
 /// Writes a batch in a transaction that is left open, for whatever must be committed with it.
 ///
 /// `write` is first told of no refusals. When PostgreSQL refuses a row, `trial` finds all that it refuses ([`refusals`]), and `write` is
-/// called once more with them: the number of round trips does not depend on the number of bad rows.
+/// called once more with them: the number of round trips does not depend on the number of bad rows. So it is, without a trial, when another
+/// transaction stored one of the events meanwhile.
 ///
 /// # Errors
 /// [`StageError`]: nothing is written.
@@ -51,15 +52,18 @@ pub async fn apply<R: Sync, T: Send>(
 ) -> Result<(Transaction<'static, Postgres>, T), StageError> {
     let mut transaction = pool.begin().await.map_err(classify)?;
     let mut refusals = vec![None; rows.len()];
-    match write(&mut transaction, rows, &refusals).await {
+    let refuses_a_row = match write(&mut transaction, rows, &refusals).await {
         Ok(written) => return Ok((transaction, written)),
-        Err(error) if is_row_fault(&error) => {}
+        Err(error) if is_row_fault(&error) => true,
+        Err(error) if is_taken(&error) => false,
         Err(error) => return Err(classify(error)),
-    }
+    };
     // The statement has spoilt the transaction; a savepoint before each would cost every batch what only a few need.
     transaction.rollback().await.map_err(classify)?;
     transaction = pool.begin().await.map_err(classify)?;
-    refusals = trial(&mut transaction, rows).await.map_err(classify)?;
+    if refuses_a_row {
+        refusals = trial(&mut transaction, rows).await.map_err(classify)?;
+    }
     let written = write(&mut transaction, rows, &refusals).await;
     Ok((transaction, written.map_err(classify)?))
 }

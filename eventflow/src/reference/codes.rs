@@ -259,7 +259,7 @@ fn items() -> String {
 }
 
 /// Codes of waits and stops with their meaning.
-const WAITS_AND_STOPS: [(&str, &str); 25] = [
+const WAITS_AND_STOPS: [(&str, &str); 26] = [
     (
         "bad_configuration",
         "A setting is wrong; the last line names it",
@@ -340,6 +340,10 @@ const WAITS_AND_STOPS: [(&str, &str); 25] = [
     (
         "registry_unavailable",
         "The schema registry does not answer, or answers with an error",
+    ),
+    (
+        "row_taken",
+        "Another instance stored an event of the batch meanwhile",
     ),
     ("row_vanished", "A row was deleted while a batch was stored"),
     (
