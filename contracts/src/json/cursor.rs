@@ -180,7 +180,7 @@ mod tests {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
             let text = format!(" {} ", text.unwrap());
             let mut cursor = Cursor::new(&text);
-            prop_assert_eq!(tree(&mut cursor), value.clone());
+            prop_assert_eq!(tree(&mut cursor), value);
             prop_assert_eq!(cursor.peek(), 0);
             let mut cursor = Cursor::new(&text);
             prop_assert_eq!(cursor.value(), text.trim());
