@@ -1,7 +1,8 @@
 //! A headless Chromium, driven over WebDriver. It ends with the test.
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -93,9 +94,22 @@ impl Driver {
     }
 }
 
+/// Killed, it would leave its browsers behind, also where a test fails: asked to shut down, it ends them first.
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.child.kill().ok();
+        let ask = || -> std::io::Result<()> {
+            let address = self.url.trim_start_matches("http://");
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            write!(
+                stream,
+                "GET /shutdown HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+            )?;
+            stream.read_to_end(&mut Vec::new()).map(drop)
+        };
+        if ask().is_err() {
+            self.child.kill().ok();
+        }
         self.child.wait().ok();
     }
 }
