@@ -5,6 +5,7 @@ use crate::writer::{BatchRow, Writer};
 use contracts::{Rejection, RejectionCode};
 use runtime::consumer::{Assigned, Handler, Outcome, Record, StageError, Start};
 use runtime::registry::{Framed, Registry};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use store::fate::Fate;
 use store::offsets::{self, BatchOffsets, Positions, TopicPartition};
@@ -182,14 +183,19 @@ fn outcome_of(fate: Fate) -> Outcome {
 }
 
 fn record_age(rows: &[BatchRow<'_>]) {
-    let (now, age) = (
-        time::OffsetDateTime::now_utc(),
-        metrics::histogram!(crate::metrics::AGE_SECONDS),
-    );
-    rows.iter()
-        .filter(|row| !row.event.replayed)
-        .filter_map(|row| row.event.age_seconds(now))
-        .for_each(|seconds| age.record(seconds));
+    let now = time::OffsetDateTime::now_utc();
+    // Looked up once a batch: by its name and labels a metric costs more than to record in it.
+    let mut of_source: BTreeMap<&str, metrics::Histogram> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !row.event.replayed) {
+        let Some(seconds) = row.event.age_seconds(now) else {
+            continue;
+        };
+        let source = row.event.source;
+        let age = of_source.entry(source).or_insert_with(
+            || metrics::histogram!(crate::metrics::ROW_SECONDS, "source" => source.to_owned()),
+        );
+        age.record(seconds);
+    }
 }
 
 impl Handler for Persistence {

@@ -3,14 +3,14 @@
 use metrics::{Unit, counter, describe_counter, describe_histogram};
 
 /// Rows inserted.
-pub const STORED: &str = "eventflow_persistence_events_stored_total";
+pub const STORED: &str = runtime::metrics::EVENTS_STORED;
 pub(crate) const DUPLICATES: &str = "eventflow_persistence_events_duplicate_total";
 pub(crate) const COPIES: &str = "eventflow_persistence_events_copied_total";
 pub(crate) const FILTERED: &str = "eventflow_persistence_events_filtered_total";
 pub(crate) const RETYPED: &str = "eventflow_persistence_rows_retyped_total";
 pub(crate) const CONFLICTS: &str = "eventflow_persistence_events_conflicting_total";
 pub(crate) const REFUSED: &str = "eventflow_persistence_rows_refused_total";
-pub(crate) const AGE_SECONDS: &str = "eventflow_persistence_webhook_to_row_seconds";
+pub(crate) use runtime::metrics::ROW_SECONDS;
 pub(crate) const TRANSACTION_SECONDS: &str = "eventflow_persistence_transaction_duration_seconds";
 
 /// Registers help texts and units.
@@ -41,9 +41,9 @@ pub fn describe() {
     .into_iter()
     .for_each(|name| counter!(name).increment(0));
     describe_histogram!(
-        AGE_SECONDS,
+        ROW_SECONDS,
         Unit::Seconds,
-        "From the webhook's receipt at the edge to the committed row; replays left out"
+        "From the webhook's receipt at the edge to the committed row, by source; replays left out"
     );
     describe_histogram!(
         TRANSACTION_SECONDS,

@@ -10,19 +10,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-pub(crate) const REQUESTS: &str = "eventflow_producer_requests_total";
+pub(crate) use runtime::metrics::{REQUEST_SECONDS, REQUESTS, SECRET_MATCHED};
 /// Events accepted, by `source`.
-pub const EVENTS: &str = "eventflow_producer_events_accepted_total";
+pub const EVENTS: &str = runtime::metrics::EVENTS_ACCEPTED;
 /// Events handed to the Kafka client and not answered 200, by `source`.
 pub const UNCONFIRMED: &str = "eventflow_producer_events_unconfirmed_total";
 const UNPROVEN: &str = "eventflow_producer_unproven_events_total";
 const ONBOARDING_UNTIL: &str = "eventflow_producer_onboarding_until_seconds";
-const SECRET_MATCHED: &str = "eventflow_producer_secret_last_matched_seconds";
 const SECRET_EXPIRED: &str = "eventflow_producer_expired_secret_requests_total";
 pub(crate) const HEADERS_LEFT_OUT: &str = "eventflow_producer_headers_left_out_total";
 /// Refused requests, by `outcome`: in the topic, over the rate, or lost on the way there.
 pub const REJECTIONS: &str = "eventflow_producer_rejections_total";
-pub(crate) const REQUEST_SECONDS: &str = "eventflow_producer_request_duration_seconds";
 pub(crate) const ACK_SECONDS: &str = "eventflow_producer_acknowledgement_duration_seconds";
 
 /// Registers help texts and units.
@@ -66,7 +64,7 @@ pub fn describe() {
     describe_histogram!(
         REQUEST_SECONDS,
         Unit::Seconds,
-        "From the request's headers to the answer"
+        "From the request's headers to the answer, by source; unknown: those whose URL no source has"
     );
     describe_histogram!(
         ACK_SECONDS,
@@ -85,9 +83,15 @@ pub(crate) fn onboarding_until(source: &str) -> Gauge {
     gauge!(ONBOARDING_UNTIL, "source" => source.to_owned())
 }
 
+/// From a request's headers to its answer.
+fn request_seconds(source: &str) -> Histogram {
+    histogram!(REQUEST_SECONDS, "source" => source.to_owned())
+}
+
 /// What every accepted request touches, looked up once: by its name and labels a metric costs more than the HMAC.
 pub(crate) struct Meters {
-    pub(crate) request_seconds: Histogram,
+    /// Of requests to URLs that no source has
+    pub(crate) unknown_seconds: Histogram,
     pub(crate) ack_seconds: Histogram,
     /// Of /api/ingest
     pub(crate) ingest: SourceMeter,
@@ -98,7 +102,7 @@ impl Meters {
         // The recorder first: a handle created before it counts into the void.
         runtime::telemetry::metrics_handle();
         Self {
-            request_seconds: histogram!(REQUEST_SECONDS),
+            unknown_seconds: request_seconds(contracts::webhook::refused::UNKNOWN_SOURCE),
             ack_seconds: histogram!(ACK_SECONDS),
             ingest: SourceMeter::named(crate::ingest::SOURCE, BTreeMap::new()),
         }
@@ -115,6 +119,7 @@ impl std::fmt::Debug for Meters {
 pub(crate) struct SourceMeter {
     requests: Counter,
     events: Counter,
+    pub(crate) request_seconds: Histogram,
     /// By the secret's id
     pub(crate) secrets: BTreeMap<String, Arc<SecretMeter>>,
 }
@@ -155,6 +160,7 @@ impl SourceMeter {
         Self {
             requests: counter!(REQUESTS, "source" => name.to_owned(), "code" => "accepted"),
             events: counter!(EVENTS, "source" => name.to_owned()),
+            request_seconds: request_seconds(name),
             secrets,
         }
     }

@@ -80,9 +80,12 @@ fn answer(
     started: Instant,
     result: Result<Response, ApiError>,
 ) -> Response {
-    edge.meters.request_seconds.record(started.elapsed());
+    let source = vendors.sources.get(name);
+    let seconds = source.map_or(&edge.meters.unknown_seconds, |source| {
+        &vendors.meter(source).request_seconds
+    });
+    seconds.record(started.elapsed());
     result.unwrap_or_else(|error| {
-        let source = vendors.sources.get(name);
         let refused = Refused {
             source,
             name: name_of(source),

@@ -2,21 +2,38 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
+// Counted by one role and shown by recovery, which reads the others' metrics (recovery/src/now).
+
+/// Events accepted by the edge, by `source`.
+pub const EVENTS_ACCEPTED: &str = "eventflow_producer_events_accepted_total";
+/// Requests the edge answered, by `source` and `code`.
+pub const REQUESTS: &str = "eventflow_producer_requests_total";
+/// From a request's headers to the edge's answer, by `source`.
+pub const REQUEST_SECONDS: &str = "eventflow_producer_request_duration_seconds";
+/// When a secret last verified a request, by `source` and `secret`.
+pub const SECRET_MATCHED: &str = "eventflow_producer_secret_last_matched_seconds";
+/// Rows inserted by persistence.
+pub const EVENTS_STORED: &str = "eventflow_persistence_events_stored_total";
+/// From the webhook's receipt at the edge to its row, by `source`.
+pub const ROW_SECONDS: &str = "eventflow_persistence_webhook_to_row_seconds";
+
 pub(crate) const RECORDS_CONSUMED: &str = "eventflow_consumer_records_consumed_total";
 /// Records this stage has settled, by `stage` and `outcome` (done, forwarded, dead_lettered).
-pub(crate) const RECORDS_SETTLED: &str = "eventflow_consumer_records_settled_total";
+pub const RECORDS_SETTLED: &str = "eventflow_consumer_records_settled_total";
 pub(crate) const DEAD_LETTERS: &str = "eventflow_consumer_dead_letters_total";
 /// By `stage` and `code`.
 pub(crate) const REVALIDATIONS_REFUSED: &str = "eventflow_consumer_revalidations_refused_total";
-pub(crate) const LAG_SECONDS: &str = "eventflow_consumer_lag_seconds";
+/// Age of the oldest record that is not settled, by `stage`.
+pub const LAG_SECONDS: &str = "eventflow_consumer_lag_seconds";
 pub(crate) const BATCH_SECONDS: &str = "eventflow_consumer_batch_duration_seconds";
 pub(crate) const BATCH_RECORDS: &str = "eventflow_consumer_batch_records";
 pub(crate) const WAITS: &str = "eventflow_consumer_waits_total";
-pub(crate) const BREAKER_OPEN: &str = "eventflow_consumer_breaker_open";
+/// 1 while the breaker holds the stage, by `stage`.
+pub const BREAKER_OPEN: &str = "eventflow_consumer_breaker_open";
 /// By `stage`.
 pub(crate) const BREAKER_RELEASES: &str = "eventflow_consumer_breaker_releases_total";
-/// By `stage` and `source`.
-pub(crate) const SOURCE_OVER_RATIO: &str = "eventflow_consumer_source_over_dead_letter_ratio";
+/// 1 while more of a source's latest records are dead-lettered than allowed, by `stage` and `source`.
+pub const SOURCE_OVER_RATIO: &str = "eventflow_consumer_source_over_dead_letter_ratio";
 pub(crate) const PARTITIONS: &str = "eventflow_consumer_partitions_assigned";
 /// By `stage` and `outcome` (committed, aborted, in_doubt).
 pub(crate) const TRANSACTIONS: &str = "eventflow_consumer_transactions_total";

@@ -8,13 +8,16 @@ impl Counters {
         Self(runtime::telemetry::metrics_handle().render())
     }
 
-    /// A counter, summed over its labels: lines such as `name{source="a"} 12`.
+    /// A counter, summed over its labels.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a counter is a whole number"
+    )]
     pub(super) fn sum(&self, name: &str) -> u64 {
-        let value = |line: &str| {
-            let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
-            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<u64>().ok())?
-        };
-        self.0.lines().filter_map(value).sum()
+        let samples = runtime::exposition::samples(&self.0);
+        let values = samples.filter(|sample| sample.name == name);
+        values.map(|sample| sample.value as u64).sum()
     }
 }
 
