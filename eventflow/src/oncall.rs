@@ -1,4 +1,4 @@
-//! On-call's commands: `eventflow dlq`, `replay`, `revalidate`, `rejections`, `trace`, `audit`, `explain`. Each is one or two requests to the recovery API ([`client`]):
+//! On-call's commands: `eventflow now`, `events`, `dlq`, `replay`, `revalidate`, `rejections`, `trace`, `audit`, `explain`. Each is one or two requests to the recovery API ([`client`]):
 //! that of a running role, or the same routes in this process on the database ([`connection`]). [`render`] prints the answers, [`runtime::text`]
 //! makes them safe for a terminal.
 
@@ -7,7 +7,9 @@ mod connection;
 mod dlq;
 mod edit;
 mod error;
+mod events;
 mod jobs;
+mod now;
 mod rejections;
 mod render;
 mod replay;
@@ -38,6 +40,11 @@ The API token is read from EVENTFLOW_RECOVERY_TOKEN or --token-file. Set NO_COLO
 /// On-call's commands.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Show the pipeline now: its roles with rates, lag and readiness, its sources, what needs a person
+    #[command(after_help = "Example: eventflow now")]
+    Now(now::NowArgs),
+    /// Accepted events: list and search them with their fates, show one
+    Events(events::Events),
     /// Dead letters: group, list, show, edit, discard and export them, and read the audit log
     Dlq(dlq::Dlq),
     /// Replays: send dead letters again, to the stage in which they failed
@@ -68,6 +75,8 @@ pub(crate) enum Command {
 /// Adds the exit codes to the long help of every on-call command: clap has no text that subcommands inherit.
 pub(crate) fn with_exit_codes(command: Clap) -> Clap {
     let commands = [
+        "now",
+        "events",
         "dlq",
         "replay",
         "revalidate",
@@ -94,6 +103,8 @@ fn add_exit_codes(command: Clap) -> Clap {
 /// Runs one command to its end.
 pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), CommandError> {
     match command {
+        Command::Now(args) => now::run(args).await,
+        Command::Events(events) => events::run(events).await,
         Command::Dlq(dlq) => dlq::run(dlq).await,
         Command::Replay(replay) => replay::run(replay).await,
         Command::Revalidate(revalidate) => revalidate::run(revalidate).await,

@@ -17,11 +17,14 @@
 
 mod checkpoint;
 mod classify;
+mod hours;
 mod pages;
 mod report;
 
 use checkpoint::Checkpoint;
+pub use hours::hours;
 pub use pages::{Examined, PAGE, Reading, examine_pages};
+pub(crate) use report::{ends_after, ends_before, topic_now};
 
 use crate::context::Context;
 use crate::error::RecoveryError;

@@ -5,6 +5,7 @@ mod renames;
 use crate::context::Vendors;
 use crate::http;
 use crate::index::retention;
+use crate::now::RoleArgs;
 use crate::rejections::RejectionLimits;
 use crate::replay::policy;
 use contracts::Secret;
@@ -117,6 +118,9 @@ pub struct Config {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub api: http::ApiArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub roles: RoleArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub retention: retention::RetentionArgs,

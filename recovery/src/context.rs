@@ -2,6 +2,7 @@
 
 use crate::config::PipelineArgs;
 use crate::error::RecoveryError;
+use crate::now::Observed;
 use contracts::Rejection;
 use contracts::event::{Catalog, Envelope, HeaderValues, Mappings, Validated};
 use contracts::pipeline::Pipeline;
@@ -44,6 +45,8 @@ pub struct Context {
     pub(crate) args: Arc<PipelineArgs>,
     /// None for a command line that works straight on the database: what needs Kafka then waits for a running role, or is left out
     pub(crate) kafka: Option<KafkaArgs>,
+    /// What the running role has seen of the pipeline
+    pub(crate) observed: Observed,
 }
 
 /// What is known of the vendors; recreated when their files change.
@@ -79,6 +82,7 @@ impl Context {
             pipeline: Arc::new(args.pipeline()?),
             args: Arc::new(args),
             kafka,
+            observed: Observed::default(),
         };
         Ok((context, vendors))
     }

@@ -5,6 +5,7 @@
 
 mod dead_letters;
 mod endpoints;
+mod events;
 mod input;
 pub mod openapi;
 pub mod problem;

@@ -7,6 +7,7 @@
 
 pub mod dead_letter_headers;
 mod groups;
+pub mod lag;
 pub mod reindex;
 pub mod retention;
 pub(crate) mod row;

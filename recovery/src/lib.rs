@@ -3,7 +3,7 @@
 //! The way of one dead letter: the dead-letter topic → [`index`] → `dead_letters` → a person (or a policy) selects it ([`query`]) →
 //! a job freezes the selection, tries it on today's checks and sends it ([`replay`]) to `events.retry.<group>.v1`
 //! → back to the stage that failed → stored, duplicate, or a dead letter again, which the index and the runner see.
-//! [`audit`] proves that nothing is missing, [`query`] tells about one event. [`http`] is all of it over HTTP.
+//! [`audit`] proves that nothing is missing, [`query`] tells about one event, [`mod@now`] shows the whole pipeline. [`http`] is all of it over HTTP.
 
 pub mod audit;
 pub mod audit_log;
@@ -17,6 +17,7 @@ pub mod index;
 mod kafka;
 pub mod metrics;
 pub mod model;
+pub mod now;
 mod persistence_views;
 pub mod query;
 mod raw_topic;
@@ -60,6 +61,7 @@ impl Role for Config {
         self.rejections.check()?;
         check_range("--audit-seconds", self.audit_seconds, 1..=86_400)?;
         self.load_policies()?;
+        self.roles.parse(&self.pipeline.pipeline()?)?;
         self.api.check(self.listen).map(drop)
     }
 
@@ -121,9 +123,18 @@ pub async fn serve(
     // With connections and a registry of its own: no number of questions keeps the index or a replay waiting.
     let asked = Context {
         vendors: vendors.live(),
+        observed: recovery.observed.clone(),
         ..Context::new(config.pipeline.clone(), kafka)?
     };
     let router = around(http::routes(asked, tokens), tokens);
+    let roles = config.roles.parse(&recovery.pipeline)?;
+    // Also while the database is down: that is when people look.
+    tokio::spawn(now::run(
+        recovery.clone(),
+        roles,
+        health.clone(),
+        shutdown.clone(),
+    ));
     tokio::spawn(vendors.run(health.clone(), shutdown.clone()));
     let (args, end) = (config.api.clone(), shutdown.clone());
     // Before the database is there: its answer is then a sentence, not a refused connection.
@@ -163,6 +174,7 @@ pub async fn serve(
             recovery.clone(),
             shutdown.clone(),
         ));
+        beside.spawn(index::lag::run(recovery.clone(), shutdown.clone()));
         if let Some(policies) = policies {
             beside.spawn(policy::run(
                 recovery.clone(),

@@ -3,22 +3,31 @@
 mod audit;
 mod audit_log;
 mod dead_letter;
+mod event;
 mod explanation;
 mod group;
+mod now;
 mod rejection;
 mod replay;
 mod selection;
 mod text_enum;
 mod trace;
 
-pub use audit::{Audit, Finding, FindingKind};
+pub use audit::{Audit, AuditCell, AuditHours, AuditPartition, Finding, FindingKind, Hour};
 pub use audit_log::{AuditLogCheck, AuditLogEntry, BrokenEntry};
 pub use dead_letter::{
     DeadLetter, DeadLetterDetail, DeadLetterPage, DeadLetterState, EarlierFailure, Edit,
     EditPreview, EditSummary, Format, PatchPreview, Payload, Refusal, Resolution,
 };
+pub use event::{
+    EventDetail, EventFate, EventFilter, EventPage, EventSummary, ReceivedRecord, StoredRow,
+};
 pub use explanation::Explanation;
 pub use group::{DeadLetterGroup, IndexStats};
+pub use now::{
+    Attention, AttentionKind, DeadLettersNow, FatesNow, Now, Quantiles, RoleKind, RoleNow,
+    RoleState, SourceNow, TopicNow,
+};
 pub use rejection::{
     RefusedRequestRow, RejectionDetail, RejectionExplanation, RejectionFilter, RejectionGroup,
     RejectionPage,

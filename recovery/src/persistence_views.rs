@@ -3,6 +3,8 @@
 //!
 //! Persistence may never have run in this database: ask [`is_there`] first, or use the statement that does without.
 
+pub(crate) mod search;
+
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use std::collections::HashMap;
 use store::fate::{RawEvent, RawEvents, Stored};

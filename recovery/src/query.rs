@@ -1,7 +1,8 @@
 //! Questions about dead letters and events. [`known`] refuses a mistyped filter, [`select`] turns a selection into SQL; [`list`], [`stats`], [`detail`] and [`export`] show
-//! what it selects; [`explain`] says what to do about one dead letter; [`trace`] tells the whole timeline of an event.
+//! what it selects; [`explain`] says what to do about one dead letter; [`trace`] tells the whole timeline of an event, [`events`] finds events.
 
 pub mod detail;
+pub mod events;
 pub mod explain;
 pub mod export;
 pub(crate) mod known;

@@ -10,7 +10,7 @@ use contracts::event::{Catalog, Envelope};
 use contracts::{Rejection, RejectionCode};
 use index_world::{DLQ, World, world_with};
 use recovery::index;
-use recovery::index::reindex;
+use recovery::index::{lag, reindex};
 use recovery::model::{DeadLetterState, Payload, Resolution, Selection};
 use recovery::query::detail;
 use recovery::query::list;
@@ -271,8 +271,16 @@ async fn every_code_reaches_the_index_and_a_lost_index_is_rebuilt() {
         .unwrap()
         .encode(&mut again);
     assert_eq!(again, framed, "the envelope it was made from");
+    // The brokers are asked beside: what a page polls never waits for them.
+    let unknown = stats::stats(&world.recovery).await.unwrap();
+    assert_eq!(
+        (unknown.index_lag, unknown.index_lag_age_seconds),
+        (None, None)
+    );
+    lag::measure(&world.recovery).await.unwrap();
     let stats = stats::stats(&world.recovery).await.unwrap();
     assert_eq!(stats.index_lag, Some(0));
+    assert!(stats.index_lag_age_seconds.unwrap() < 60.0);
 
     // Beside the running role it finds nothing new.
     let mut reported = Vec::new();

@@ -258,8 +258,12 @@ impl Roles {
             role::serve(&settings, listeners.persistence, health, end).await
         });
 
+        // Where each of them serves its /ready and /metrics; recovery is asked itself.
+        let roles = addresses.iter().filter(|(role, ..)| *role != "recovery");
+        let roles = roles.map(|(role, address, _)| format!("--role={role}=http://{address}"));
+        let with_roles = [&with_contracts[..], &roles.collect::<Vec<_>>()].concat();
         let settings: recovery::Config = parse(&also(
-            &with_contracts,
+            &with_roles,
             &[&registry_flag, &url_flag, "--audit-seconds=2"],
         ))?;
         let recovery_context = Context::new(settings.pipeline.clone(), None)?;

@@ -3,7 +3,7 @@
 use super::client::read;
 use super::error::CommandError;
 use super::table::TextTable;
-use super::text::{age, count, lines, moment, pretty, put, when};
+use super::text::{age, count, lines, moment, pretty, put, span, when};
 use recovery::model::{
     AuditLogCheck, AuditLogEntry, DeadLetter, DeadLetterDetail, DeadLetterGroup, DeadLetterPage,
     IndexStats, Payload, Selection,
@@ -292,18 +292,20 @@ pub(super) fn stats(text: &str) -> Result<String, CommandError> {
     if let Some(oldest) = stats.oldest_open {
         put(&mut out, &format!("oldest open    {}", when(oldest)));
     }
+    let measured = stats.index_lag_age_seconds.unwrap_or_default();
+    let measured = format!("{} ago", span(measured.clamp(0.0, 1e9) as u64));
     match stats.index_lag {
-        Some(0) => put(&mut out, "index          up to date"),
+        Some(0) => put(&mut out, &format!("index          up to date, {measured}")),
         Some(lag) => put(
             &mut out,
             &format!(
-                "index          {} behind the dead-letter topic",
+                "index          {} behind the dead-letter topic, {measured}",
                 count(lag, "record")
             ),
         ),
         None => put(
             &mut out,
-            "index          lag unknown: ask a running role for it, with --api-url",
+            "index          lag not known: a running role measures it (--api-url) while Kafka answers",
         ),
     }
     put(

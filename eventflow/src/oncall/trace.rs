@@ -57,34 +57,7 @@ pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(
     let trace: model::Trace = read(&text)?;
     let mut out = String::new();
     for timeline in &trace.timelines {
-        let id = timeline
-            .event_id
-            .as_deref()
-            .unwrap_or("(no readable event id)");
-        put(&mut out, &format!("event {id}: {}", timeline.fate));
-        let facts = [
-            ("source", &timeline.source),
-            ("entity key", &timeline.entity_key),
-            ("trace", &timeline.trace_id),
-            ("signature", &timeline.signature),
-            ("verified again", &timeline.verified_again),
-        ];
-        for (name, value) in facts {
-            if let Some(value) = value {
-                put(&mut out, &format!("  {name:16}{value}"));
-            }
-        }
-        let mut rows = TextTable::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
-        for step in &timeline.steps {
-            rows.add(&[
-                moment(step.at),
-                after(step.delay_seconds),
-                step.what.to_string(),
-                step.place.clone(),
-                step.detail.clone(),
-            ]);
-        }
-        out.push_str(&rows.to_string());
+        out.push_str(&story(timeline));
         out.push('\n');
     }
     if trace.truncated {
@@ -103,6 +76,46 @@ pub(super) async fn trace(TraceArgs { connection, what }: TraceArgs) -> Result<(
         );
     }
     print(&out)
+}
+
+/// One event: its facts, and its steps in the order of time.
+pub(super) fn story(timeline: &model::Timeline) -> String {
+    let mut out = String::new();
+    let id = timeline
+        .event_id
+        .as_deref()
+        .unwrap_or("(no readable event id)");
+    put(&mut out, &format!("event {id}: {}", timeline.fate));
+    let facts = [
+        ("source", &timeline.source),
+        ("entity key", &timeline.entity_key),
+        ("trace", &timeline.trace_id),
+        ("signature", &timeline.signature),
+        ("verified again", &timeline.verified_again),
+    ];
+    for (name, value) in facts {
+        if let Some(value) = value {
+            put(&mut out, &format!("  {name:16}{value}"));
+        }
+    }
+    let mut rows = TextTable::new(&["WHEN", "AFTER", "WHAT", "WHERE", "DETAIL"]);
+    for step in &timeline.steps {
+        rows.add(&[
+            moment(step.at),
+            after(step.delay_seconds),
+            step.what.to_string(),
+            step.place.clone(),
+            step.detail.clone(),
+        ]);
+    }
+    out.push_str(&rows.to_string());
+    out
+}
+
+/// A time as a parameter of a query.
+pub(super) fn time(flag: &str, time: Option<Time>) -> Result<Option<String>, CommandError> {
+    let text = time.map(|time| time.format(&Rfc3339)).transpose();
+    text.map_err(|error| CommandError::usage(format!("--{flag}: {error}")))
 }
 
 fn after(seconds: f64) -> String {
@@ -125,12 +138,8 @@ pub(super) async fn audit(
     let as_json = connection.json;
     let client = Client::new(connection.target()?).await?;
     let mut parameters: Vec<(&str, String)> = Vec::new();
-    for (name, time) in [("from", from), ("to", to)] {
-        let text = time.map(|time| time.format(&Rfc3339)).transpose();
-        parameters.extend(
-            text.map_err(|error| CommandError::usage(format!("--{name}: {error}")))?
-                .map(|text| (name, text)),
-        );
+    for (name, at) in [("from", from), ("to", to)] {
+        parameters.extend(time(name, at)?.map(|text| (name, text)));
     }
     parameters.extend(topic.map(|topic| ("topic", topic)));
     parameters.extend(now.then(|| ("within", "60".to_owned())));

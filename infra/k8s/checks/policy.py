@@ -18,16 +18,16 @@ STAGES = {stage["name"]: stage for stage in PIPELINE["stages"]}
 # registry, and the database if that keeps its offsets.
 CALLS = {name: {"kafka", "registry"} | ({"database"} if stage.get("offsets") == "database" else set()) for name, stage in STAGES.items()} | {
     "producer": {"kafka"},
-    "recovery": {"kafka", "registry", "database"},
+    "recovery": {"kafka", "registry", "database", "producer"} | STAGES.keys(),
     "registry": set(),
     "migrate": {"database"},
     "topics": {"kafka"},
     "simulator": {"producer"},
 }
 CALLED_BY = {
-    "producer": {"ingress", "monitoring", "simulator"},
+    "producer": {"ingress", "monitoring", "simulator", "recovery"},
     "registry": {"recovery", "monitoring"} | STAGES.keys(),
-}
+} | {name: {"monitoring", "recovery"} for name in STAGES}
 # Only ready pods get traffic. But the producer's answer without Kafka is its own (503, Retry-After): it must have been ready once, and alive from then on.
 PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
 PRODUCER = {"startupProbe": "/ready", "livenessProbe": "/health", "readinessProbe": "/health"}

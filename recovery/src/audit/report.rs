@@ -17,11 +17,11 @@ const PUBLISHED_WITHIN: time::Duration = time::Duration::minutes(1);
 
 /// A partition as far as it was examined.
 #[derive(FromRow)]
-struct Frontier {
-    partition: i32,
-    first: i64,
-    next: i64,
-    high: i64,
+pub(super) struct Frontier {
+    pub(super) partition: i32,
+    pub(super) first: i64,
+    pub(super) next: i64,
+    pub(super) high: i64,
 }
 
 /// What was found, over all pages.
@@ -39,7 +39,7 @@ struct Sums {
 }
 
 /// What the raw topic that was last looked at is called.
-pub(super) async fn topic_now(context: &Context) -> Result<String, RecoveryError> {
+pub(crate) async fn topic_now(context: &Context) -> Result<String, RecoveryError> {
     let last: Option<String> = sqlx::query_scalar(
         "SELECT topic FROM audit_checkpoints WHERE of_raw_topic(topic, $1) ORDER BY id DESC LIMIT 1",
     )
@@ -116,8 +116,8 @@ pub(super) async fn of_range(
 ) -> Result<Audit, RecoveryError> {
     let mut audit = empty(context, topic).await?;
     let (lower, upper) = (
-        before(context, topic, from).await?,
-        after(context, topic, to).await?,
+        ends_before(context, topic, from).await?,
+        ends_after(context, topic, to).await?,
     );
     for Frontier {
         partition,
@@ -207,7 +207,10 @@ async fn empty(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
     })
 }
 
-async fn frontiers(context: &Context, topic: &str) -> Result<Vec<Frontier>, RecoveryError> {
+pub(super) async fn frontiers(
+    context: &Context,
+    topic: &str,
+) -> Result<Vec<Frontier>, RecoveryError> {
     let frontiers = sqlx::query_as(
         "SELECT partition, first_offset AS first, next_offset AS next, high FROM audit_frontier WHERE topic = $1 ORDER BY partition",
     );
@@ -215,7 +218,7 @@ async fn frontiers(context: &Context, topic: &str) -> Result<Vec<Frontier>, Reco
 }
 
 /// The ends of the topic at the last checkpoint before a time: what was received since is not before them.
-async fn before(
+pub(crate) async fn ends_before(
     context: &Context,
     topic: &str,
     time: Option<Time>,
@@ -226,7 +229,7 @@ async fn before(
 }
 
 /// The ends of the topic at the first checkpoint after a time, when all that was received until then was published.
-async fn after(
+pub(crate) async fn ends_after(
     context: &Context,
     topic: &str,
     time: Option<Time>,

@@ -7,9 +7,10 @@ use super::tokens::Who;
 use crate::audit;
 use crate::context::Context;
 use crate::model::{
-    Audit, DeadLetterDetail, DeadLetterPage, EditPreview, EditSummary, Explanation, IndexStats,
-    PatchPreview, Selection, Trace,
+    Audit, AuditHours, DeadLetterDetail, DeadLetterPage, EditPreview, EditSummary, Explanation,
+    IndexStats, Now, PatchPreview, Selection, Trace,
 };
+use crate::now;
 use crate::query::{detail, explain, export, list, stats, trace};
 use crate::replay::edit;
 use axum::body::Bytes;
@@ -46,6 +47,11 @@ pub(super) async fn groups(State(context): State<Context>, mut query: Query) -> 
 pub(super) async fn stats(State(context): State<Context>, query: Query) -> Answer<IndexStats> {
     query.end()?;
     Ok(Json(stats::stats(&context).await?))
+}
+
+pub(super) async fn now(State(context): State<Context>, query: Query) -> Answer<Now> {
+    query.end()?;
+    Ok(Json(now::now(&context).await?))
 }
 
 pub(super) async fn show(
@@ -267,6 +273,18 @@ pub(super) async fn trace(State(context): State<Context>, mut query: Query) -> A
         problem,
     })?;
     Ok(Json(trace::trace(&context, &asked).await?))
+}
+
+/// Hours of the audit, unless asked.
+const HOURS: u16 = 24;
+
+pub(super) async fn audit_hours(
+    State(context): State<Context>,
+    mut query: Query,
+) -> Answer<AuditHours> {
+    let hours = query.number("hours")?.unwrap_or(HOURS);
+    query.end()?;
+    Ok(Json(audit::hours(&context, hours).await?))
 }
 
 /// Longest wait for an audit up to now, in seconds: less than a request may take.

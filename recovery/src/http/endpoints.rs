@@ -2,7 +2,7 @@
 
 use super::input::SELECTION;
 use super::role::TokenRole::{self, Operator, Viewer};
-use super::{dead_letters, rejections, replays};
+use super::{dead_letters, events, rejections, replays};
 use crate::context::Context;
 use axum::http::Method;
 use axum::routing::{MethodRouter, get, post, put};
@@ -80,6 +80,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         read("/api/v1/groups", "listGroups", "Groups", "What dead letters have in common, the largest group first")
             .words(&SELECTION)
             .at(Method::GET, get(dead_letters::groups)),
+        read("/api/v1/now", "now", "Now", "The pipeline now: its sources, roles and topics with rates, lag and readiness, what needs a person, and every record by its fate")
+            .at(Method::GET, get(dead_letters::now)),
         read("/api/v1/stats", "stats", "Stats", "Totals of the index").at(Method::GET, get(dead_letters::stats)),
         read("/api/v1/dead-letters/{id}", "showDeadLetter", "LetterDetail", "Everything about one dead letter")
             .at(Method::GET, get(dead_letters::show)),
@@ -196,9 +198,18 @@ pub(super) fn all() -> Vec<Endpoint> {
             .at(Method::GET, get(rejections::show)),
         read("/api/v1/rejections/{id}/explain", "explainRejection", "RejectionExplanation", "Why it was refused: which known mistake fits its signature, and what to do")
             .at(Method::GET, get(rejections::explain)),
+        read("/api/v1/events", "listEvents", "Events", "Accepted events, each with its fate, the newest first: by id, source, type, fate, time or a field of the payload")
+            .words(&events::FILTER)
+            .words(&["before"])
+            .at(Method::GET, get(events::list)),
+        read("/api/v1/events/{id}", "showEvent", "EventDetail", "Everything about one event, by its raw position: timeline, signed bytes, row")
+            .at(Method::GET, get(events::show)),
         read("/api/v1/trace", "trace", "Trace", "What happened to an event id, entity key or traceparent")
             .words(&["q"])
             .at(Method::GET, get(dead_letters::trace)),
+        read("/api/v1/audit/hours", "auditHours", "AuditHours", "The audit by partition and hour: records received, not examined yet, gaps and double fates")
+            .words(&["hours"])
+            .at(Method::GET, get(dead_letters::audit_hours)),
         read(
             "/api/v1/audit",
             "audit",
@@ -212,7 +223,7 @@ pub(super) fn all() -> Vec<Endpoint> {
 }
 
 /// What is taken and answered, field by field: a name, its type, and `?` when it may be null. `Name*` is a list of a schema's.
-const SCHEMAS: [(&str, &str); 36] = [
+const SCHEMAS: [(&str, &str); 52] = [
     (
         "Letters",
         "letters Letter*, total integer?, last_settled_at time?",
@@ -249,7 +260,37 @@ const SCHEMAS: [(&str, &str); 36] = [
     (
         "Stats",
         "open integer, replaying integer, resolved integer, discarded integer, by_code object, by_stage object, by_source object, \
-         oldest_open time?, index_lag integer?, index_bytes integer",
+         oldest_open time?, index_lag integer?, index_lag_age_seconds number?, index_bytes integer",
+    ),
+    (
+        "Now",
+        "at time, looked_at time?, attention Attention*, sources SourceNow*, roles RoleNow*, topics TopicNow*, fates FatesNow, \
+         dead_letters DeadLettersNow, history_seconds number",
+    ),
+    (
+        "Attention",
+        "kind string, of string?, what string, next string",
+    ),
+    (
+        "SourceNow",
+        "name string, rate number?, accepted integer, refused array, answer_seconds Quantiles?, row_seconds Quantiles?, last_seen time?, \
+         fails_in array, history array",
+    ),
+    ("Quantiles", "p50 number, p99 number"),
+    (
+        "RoleNow",
+        "name string, kind string, reads array, writes array, on_path boolean, stores boolean, state string, reasons array, warnings array, \
+         instances integer, rate number?, failed_rate number?, lag_seconds number?, breaker_open boolean, history array",
+    ),
+    ("TopicNow", "name string, rate number?"),
+    (
+        "FatesNow",
+        "accepted integer, stored integer, duplicate integer, filtered integer, dead_lettered integer, in_flight integer, gaps integer, \
+         double_fates integer, checkpoint_age_seconds number?",
+    ),
+    (
+        "DeadLettersNow",
+        "open integer, replaying integer, index_lag integer?",
     ),
     (
         "Explanation",
@@ -309,6 +350,26 @@ const SCHEMAS: [(&str, &str); 36] = [
         "Step",
         "at time, what string, place string, detail string, delay_seconds number",
     ),
+    ("Events", "events Event*, next string?, searched_to time?"),
+    (
+        "Event",
+        "raw string, at time, settled_at time, fate string, source string, event_type string?, event_id string?, entity_key string?, \
+         trace_id string?, letter integer?, why string?",
+    ),
+    (
+        "EventDetail",
+        "raw string, timeline Timeline, received Received?, row Row?, letters array",
+    ),
+    (
+        "Received",
+        "key string?, value object, headers array, curl string?",
+    ),
+    (
+        "Row",
+        "source string, event_id string, event_type string, contract string?, entity_key string?, occurred_at time, received_at time?, \
+         stored_at time, amount string?, currency string?, schema_id integer, secret_id string?, trace_id string?, edited_by string?, \
+         payload string",
+    ),
     ("Rejections", "rejections Rejection*"),
     (
         "Rejection",
@@ -336,6 +397,15 @@ const SCHEMAS: [(&str, &str); 36] = [
         "Audit",
         "topic string, at time, partitions array, records integer, stored integer, duplicate integer, filtered integer, dead_lettered object, \
          in_flight integer, unseen integer, absent integer, gaps integer, double_fates integer, findings Finding*, checkpoint_age_seconds number?",
+    ),
+    (
+        "AuditHours",
+        "topic string, hours array, partitions AuditPartition*",
+    ),
+    ("AuditPartition", "partition integer, cells AuditCell*"),
+    (
+        "AuditCell",
+        "from integer, to integer, unexamined integer, gaps integer, double_fates integer",
     ),
     (
         "Finding",
@@ -409,7 +479,10 @@ fn property(kind: &str) -> Value {
         (kind, None)
     };
     if kind.starts_with(char::is_uppercase) {
-        return reference(kind);
+        return match nullable {
+            true => json!({"anyOf": [reference(kind), {"type": "null"}]}),
+            false => reference(kind),
+        };
     }
     let mut property = if nullable {
         json!({"type": [kind, "null"]})

@@ -145,6 +145,17 @@ impl Query {
             .collect()
     }
 
+    /// A word that may be given several times, each value as it is.
+    pub(crate) fn texts(&mut self, word: &'static str) -> Vec<String> {
+        self.known.push(word);
+        let (these, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pairs)
+            .into_iter()
+            .partition(|(name, _)| name == word);
+        self.pairs = others;
+        let values = these.into_iter().map(|(_, value)| value);
+        values.filter(|value| !value.is_empty()).collect()
+    }
+
     pub(crate) fn selection(&mut self) -> Result<Selection, ApiProblem> {
         let mut fields = Map::new();
         for word in SELECTION {

@@ -59,3 +59,39 @@ pub struct Finding {
     pub kind: FindingKind,
     pub detail: String,
 }
+
+/// The audit by partition and hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct AuditHours {
+    pub topic: String,
+    /// When each hour begins, the oldest first
+    pub hours: Vec<Hour>,
+    pub partitions: Vec<AuditPartition>,
+}
+
+/// When an hour begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hour(#[serde(with = "time::serde::rfc3339")] pub Time);
+
+/// A partition of the raw topic, hour by hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct AuditPartition {
+    pub partition: i32,
+    pub cells: Vec<AuditCell>,
+}
+
+/// An hour of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct AuditCell {
+    /// Offsets received in it
+    pub from: i64,
+    pub to: i64,
+    /// Of these, not examined yet
+    pub unexamined: i64,
+    pub gaps: i64,
+    pub double_fates: i64,
+}

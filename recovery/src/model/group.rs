@@ -25,7 +25,7 @@ pub struct DeadLetterGroup {
 }
 
 /// Totals of the index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct IndexStats {
     pub open: i64,
@@ -37,8 +37,11 @@ pub struct IndexStats {
     pub by_source: std::collections::BTreeMap<String, i64>,
     #[serde(with = "time::serde::rfc3339::option")]
     pub oldest_open: Option<Time>,
-    /// Records of the dead-letter topic not indexed yet, where that can be known
+    /// Records of the dead-letter topic not indexed yet, as last measured by the running role; none when that is more than a minute ago
     pub index_lag: Option<i64>,
+    /// Seconds since then
+    #[serde(default)]
+    pub index_lag_age_seconds: Option<f64>,
     /// Bytes the index takes in the database
     pub index_bytes: i64,
 }

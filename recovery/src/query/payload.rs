@@ -38,7 +38,7 @@ pub(super) async fn payload(
 }
 
 /// The text that bytes are. A text with NUL is no text to a terminal or a browser.
-fn printable(bytes: &[u8]) -> Option<&str> {
+pub(super) fn printable(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes)
         .ok()
         .filter(|text| !text.contains('\0'))

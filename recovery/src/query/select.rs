@@ -13,6 +13,9 @@ use sqlx::{Acquire as _, FromRow, PgConnection, Postgres, QueryBuilder};
 /// Longest a query may take the database.
 const TIMEOUT: &str = "SET LOCAL statement_timeout = '5s'";
 
+/// The same, and no sorting.
+const ALONG_AN_INDEX: &str = "SET LOCAL statement_timeout = '5s'; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off";
+
 /// The states of a selection: open ones, unless it says.
 fn states(selection: &Selection) -> Vec<DeadLetterState> {
     if selection.state.is_empty() {
@@ -248,13 +251,35 @@ pub(crate) fn push_group_filters(query: &mut QueryBuilder<Postgres>, selection: 
 /// Runs a query that may scan, for so long and no longer. Inside somebody's transaction the limit ends with the query.
 pub(crate) async fn with_timeout<T>(
     connection: &mut PgConnection,
+    query: QueryBuilder<Postgres>,
+) -> Result<Vec<T>, RecoveryError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    with_settings(connection, TIMEOUT, query).await
+}
+
+/// As [`with_timeout`], and every order comes from an index: a limit then bounds the rows that are read, whatever the statistics say.
+pub(crate) async fn along_an_index<T>(
+    connection: &mut PgConnection,
+    query: QueryBuilder<Postgres>,
+) -> Result<Vec<T>, RecoveryError>
+where
+    T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    with_settings(connection, ALONG_AN_INDEX, query).await
+}
+
+async fn with_settings<T>(
+    connection: &mut PgConnection,
+    settings: &'static str,
     mut query: QueryBuilder<Postgres>,
 ) -> Result<Vec<T>, RecoveryError>
 where
     T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     let mut guard = connection.begin().await?;
-    sqlx::query(TIMEOUT).execute(&mut *guard).await?;
+    sqlx::raw_sql(settings).execute(&mut *guard).await?;
     let rows = query
         .build_query_as()
         .fetch_all(&mut *guard)

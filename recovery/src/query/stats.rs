@@ -2,13 +2,10 @@
 
 use crate::context::Context;
 use crate::error::RecoveryError;
+use crate::index::lag;
 use crate::model::IndexStats;
 use sqlx::FromRow;
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Longest wait for the brokers' offsets.
-const LAG_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(FromRow)]
 struct GroupCounts {
@@ -47,13 +44,8 @@ pub async fn stats(context: &Context) -> Result<IndexStats, RecoveryError> {
     )
     .fetch_one(&mut *connection)
     .await?;
-    let next: Vec<(i32, i64)> = sqlx::query_as(
-        "SELECT partition, max(next_offset) FROM consumer_offsets WHERE topic = $1 GROUP BY partition",
-    )
-    .bind(&context.pipeline.dead_letters)
-    .fetch_all(&mut *connection)
-    .await?;
     drop(connection);
+    let lag = lag::known(&context.observed.lock());
     let mut stats = IndexStats {
         open: 0,
         replaying: 0,
@@ -63,7 +55,8 @@ pub async fn stats(context: &Context) -> Result<IndexStats, RecoveryError> {
         by_stage: BTreeMap::new(),
         by_source: BTreeMap::new(),
         oldest_open,
-        index_lag: lag(context, &next.into_iter().collect()).await,
+        index_lag: lag.map(|(records, _)| records),
+        index_lag_age_seconds: lag.map(|(_, age)| age),
         index_bytes,
     };
     for group in groups {
@@ -78,33 +71,4 @@ pub async fn stats(context: &Context) -> Result<IndexStats, RecoveryError> {
         }
     }
     Ok(stats)
-}
-
-/// Records of the dead-letter topic that are not indexed yet; none when the brokers do not answer in time.
-async fn lag(context: &Context, next: &BTreeMap<i32, i64>) -> Option<i64> {
-    let (kafka, topic) = (
-        context.kafka.clone()?,
-        context.pipeline.dead_letters.clone(),
-    );
-    let next = next.clone();
-    let query = tokio::task::spawn_blocking(move || {
-        let mut behind = 0;
-        for (partition, low, high) in runtime::admin::watermarks(&kafka, &topic)? {
-            let next = next.get(&partition).copied().unwrap_or(low).max(low);
-            // The marker that ends a transaction takes an offset, and is no record.
-            if next < high
-                && !runtime::admin::read_range(&kafka, &topic, partition, next..high, 1)?
-                    .0
-                    .is_empty()
-            {
-                behind += high - next;
-            }
-        }
-        anyhow::Ok(behind)
-    });
-    tokio::time::timeout(LAG_TIMEOUT, query)
-        .await
-        .ok()?
-        .ok()?
-        .ok()
 }

@@ -11,8 +11,11 @@ mod timeline;
 
 use crate::context::Context;
 use crate::error::RecoveryError;
-use crate::model::Trace;
-use find::Asked;
+use crate::model::{Timeline, Trace};
+use find::{Asked, Found};
+use runtime::admin::OwnedRecord;
+use signature::KeptHeaders;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use store::row::RawPosition;
 
@@ -47,6 +50,74 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
     let mut parts = parts::group(context, found);
     let truncated = more || parts.len() > TIMELINES;
     parts.truncate(TIMELINES);
+    let (mut timelines, _) = timelines(context, &mut parts).await?;
+    timelines.sort_by_key(|timeline| timeline.steps.first().map(|step| step.at));
+    Ok(Trace {
+        asked: asked.to_owned(),
+        timelines,
+        truncated,
+    })
+}
+
+/// One raw record's timeline, and what it was made of.
+pub(crate) struct Traced {
+    pub(crate) timeline: Timeline,
+    /// The record as the vendor sent it, from Kafka or a dead letter
+    pub(crate) bytes: Option<RawBytes>,
+    /// Numbers of its dead letters
+    pub(crate) letters: Vec<i64>,
+}
+
+/// A raw record.
+pub(crate) struct RawBytes {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) headers: KeptHeaders,
+    pub(crate) value: Vec<u8>,
+}
+
+/// What happened to a raw record.
+///
+/// # Errors
+/// [`RecoveryError::NotFound`]
+pub(crate) async fn of_raw(
+    context: &Context,
+    position: &RawPosition,
+) -> Result<Traced, RecoveryError> {
+    let found: Found = find::find_raw(context, position).await?;
+    let mut parts = parts::group(context, found);
+    parts.retain(|parts| parts.raws.contains(position));
+    parts.truncate(1);
+    let nothing = || {
+        RecoveryError::NotFound(format!(
+            "raw record {position} has no fate: it is still in flight, or there is none (eventflow audit)"
+        ))
+    };
+    if let Some(parts) = parts.first_mut() {
+        // The question is about this one, also where it is a further delivery.
+        parts.first = Some(position.clone());
+    }
+    let (timelines, mut raw) = timelines(context, &mut parts).await?;
+    let parts = parts.into_iter().next().ok_or_else(nothing)?;
+    let record = raw.remove(position).and_then(|record| {
+        Some(RawBytes {
+            key: record.key,
+            headers: record.headers,
+            value: record.value?,
+        })
+    });
+    let letters = parts.letters.iter().map(|letter| letter.id).collect();
+    Ok(Traced {
+        timeline: timelines.into_iter().next().ok_or_else(nothing)?,
+        bytes: record.or_else(|| parts.kept_bytes(context, position)),
+        letters,
+    })
+}
+
+/// Each part's timeline, and the raw records that Kafka still has.
+async fn timelines(
+    context: &Context,
+    parts: &mut [parts::Parts],
+) -> Result<(Vec<Timeline>, BTreeMap<RawPosition, OwnedRecord>), RecoveryError> {
     let raw = signature::raw_records(
         context,
         parts
@@ -76,14 +147,7 @@ pub async fn trace(context: &Context, asked: &str) -> Result<Trace, RecoveryErro
             parts.retypings.push(retyping);
         }
     }
-    let mut timelines: Vec<_> = parts
-        .iter()
-        .map(|parts| timeline::build(context, parts, &raw, &history))
-        .collect();
-    timelines.sort_by_key(|timeline| timeline.steps.first().map(|step| step.at));
-    Ok(Trace {
-        asked: asked.to_owned(),
-        timelines,
-        truncated,
-    })
+    let build = |parts: &parts::Parts| timeline::build(context, parts, &raw, &history);
+    let timelines = parts.iter().map(build).collect();
+    Ok((timelines, raw))
 }

@@ -7,5 +7,6 @@ mod edits;
 mod guard;
 mod letters;
 mod listener;
+mod now;
 mod replays;
 mod world;

@@ -4,6 +4,7 @@
 
 mod apart;
 mod by_index;
+mod search;
 #[path = "../timeline/mod.rs"]
 mod timeline;
 mod whole;

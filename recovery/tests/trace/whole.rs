@@ -3,7 +3,8 @@
 use crate::timeline::{RAW, World, world};
 use crate::traced;
 use contracts::kafka::headers as h;
-use recovery::model::{Timeline, TraceFate};
+use recovery::model::{Payload, Timeline, TraceFate};
+use recovery::query::events;
 use runtime::health::Health;
 use runtime::kafka::KafkaArgs;
 use runtime::publisher::{OutRecord, Publisher, PublisherSettings, RecordHeaders};
@@ -214,6 +215,48 @@ async fn the_whole_story_is_found_whatever_it_is_asked_by_and_its_bytes_verify_a
                 .any(|step| step.detail.contains('\u{1b}')),
             "a terminal would take that for a command"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_event_shows_the_signed_bytes_beside_its_row() {
+    let vendors = Vendors::with("s3cret");
+    let broker = EmbeddedBroker::start(&[(RAW, 1)]).unwrap();
+    let headers = edge_headers("s3cret");
+    publish(&broker.kafka(), &headers, BODY).await;
+    let with_kafka = world(true, Some(broker.kafka()), &["--sources", &vendors.path()]).await;
+    let without = world(true, None, &["--sources", &vendors.path()]).await;
+    for world in [with_kafka, without] {
+        a_long_story(&world, &headers).await;
+        let event = events::detail(&world.recovery, "0:0").await.unwrap();
+        let row = event.row.unwrap();
+        assert_eq!((row.event_id.as_str(), row.payload.as_str()), ("e-1", "{}"));
+        assert_eq!(event.timeline.fate, TraceFate::Stored);
+        let verdict = event.timeline.verified_again.unwrap();
+        assert!(verdict.starts_with("verified: "), "{verdict}");
+        let received = event.received.unwrap();
+        let text = String::from_utf8(BODY.to_vec()).unwrap();
+        assert_eq!(received.value, Payload::Text { text });
+        let kept = (h::SOURCE.to_owned(), Some("acme".to_owned()));
+        assert!(received.headers.contains(&kept), "{:?}", received.headers);
+        let curl = received.curl.unwrap();
+        assert!(
+            curl.contains("/api/webhooks/acme") && curl.contains("x-provider-signature"),
+            "{curl}"
+        );
+        assert_eq!(event.letters.len(), 1);
+        // The further delivery has a raw record of its own, and the same timeline.
+        let again = events::detail(&world.recovery, "1:5").await.unwrap();
+        assert_eq!((again.row, again.received), (None, None));
+        assert_eq!(again.timeline.event_id.as_deref(), Some("e-1"));
+        for (raw, code) in [
+            ("7:7", "not_found"),
+            ("x", "invalid_request"),
+            ("0:0@other", "not_found"),
+        ] {
+            let refused = events::detail(&world.recovery, raw).await.unwrap_err();
+            assert_eq!(refused.code(), code, "{raw}");
+        }
     }
 }
 

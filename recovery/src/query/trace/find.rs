@@ -213,7 +213,7 @@ const LETTERS: &str = "SELECT d.id, d.state, g.stage, g.code, g.source, d.origin
 /// Everything that belongs to what is asked for; true when there is more than is shown.
 pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, bool), RecoveryError> {
     let stored = views::is_there(&context.pool).await?;
-    let (mut found, mut letters) = (Found::default(), BTreeSet::new());
+    let mut found = Found::default();
     let limit = i64::try_from(TIMELINES).unwrap_or(MOST) + 1;
     let (mut more, mut ids) = (false, Vec::new());
     for (text, rows, of_letters) in [
@@ -255,7 +255,57 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
             .await?;
         add_deliveries(&mut found, deliveries);
     }
-    // What belongs to what was found: twice, since an edit may have changed the event id between a dead letter and its row.
+    belonging(context, &mut found, ids, stored).await?;
+    Ok((found, more))
+}
+
+/// Everything that belongs to one raw record.
+pub(super) async fn find_raw(context: &Context, raw: &RawPosition) -> Result<Found, RecoveryError> {
+    let stored = views::is_there(&context.pool).await?;
+    let mut found = Found::default();
+    let place = (
+        vec![raw.partition],
+        vec![raw.offset],
+        vec![raw.epoch.clone()],
+    );
+    if stored {
+        let rows: Vec<TracedRow> = sqlx::query_as(views::ROWS_BY_RAW)
+            .bind(MOST)
+            .bind(&place.0)
+            .bind(&place.1)
+            .bind(&place.2)
+            .fetch_all(&context.pool)
+            .await?;
+        found
+            .rows
+            .extend(rows.into_iter().map(|row| (row.raw.clone(), row)));
+        let deliveries = sqlx::query_as(views::DELIVERIES_BY_RAW)
+            .bind(MOST)
+            .bind(&place.0)
+            .bind(&place.1)
+            .bind(&place.2);
+        add_deliveries(&mut found, deliveries.fetch_all(&context.pool).await?);
+    }
+    let ids = sqlx::query_scalar(LETTERS_BY_RAW)
+        .bind(MOST)
+        .bind(&place.0)
+        .bind(&place.1)
+        .bind(&place.2)
+        .bind(&context.pipeline.raw)
+        .fetch_all(&context.pool)
+        .await?;
+    belonging(context, &mut found, ids, stored).await?;
+    Ok(found)
+}
+
+/// What belongs to what was found: twice, since an edit may have changed the event id between a dead letter and its row.
+async fn belonging(
+    context: &Context,
+    found: &mut Found,
+    mut ids: Vec<i64>,
+    stored: bool,
+) -> Result<(), RecoveryError> {
+    let mut letters = BTreeSet::new();
     for _ in 0..2 {
         letters.extend(ids);
         let new: Vec<i64> = letters
@@ -270,8 +320,8 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
         found
             .letters
             .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
-        let (sources, event_ids) = events(&found);
-        let raws = raws_of(&found, &context.pipeline.raw);
+        let (sources, event_ids) = events(found);
+        let raws = raws_of(found, &context.pipeline.raw);
         if stored {
             for statement in [views::ROWS_BY_EVENT, views::ROWS_BY_RAW] {
                 let query = sqlx::query_as(statement).bind(MOST);
@@ -292,16 +342,16 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
                 .bind(MOST)
                 .bind(&sources)
                 .bind(&event_ids);
-            add_deliveries(&mut found, by_event.fetch_all(&context.pool).await?);
+            add_deliveries(found, by_event.fetch_all(&context.pool).await?);
             let by_raw = sqlx::query_as(views::DELIVERIES_BY_RAW)
                 .bind(MOST)
                 .bind(&raws.partitions)
                 .bind(&raws.offsets)
                 .bind(&raws.epochs);
-            add_deliveries(&mut found, by_raw.fetch_all(&context.pool).await?);
+            add_deliveries(found, by_raw.fetch_all(&context.pool).await?);
         }
-        let (sources, event_ids) = events(&found);
-        let raws = raws_of(&found, &context.pipeline.raw);
+        let (sources, event_ids) = events(found);
+        let raws = raws_of(found, &context.pipeline.raw);
         ids = sqlx::query_scalar(LETTERS_BY_EVENT)
             .bind(MOST)
             .bind(sources)
@@ -332,7 +382,7 @@ pub(super) async fn find(context: &Context, asked: &Asked) -> Result<(Found, boo
     found
         .letters
         .extend(of_new.into_iter().map(|letter| (letter.id, letter)));
-    Ok((found, more))
+    Ok(())
 }
 
 fn add_deliveries(found: &mut Found, deliveries: Vec<TracedDelivery>) {

@@ -1,7 +1,10 @@
 //! What belongs together: the same source and event id, or the same raw record.
 
+use super::RawBytes;
 use super::find::{Found, TracedDeadLetter, TracedDelivery, TracedRetyping, TracedRow};
+use super::signature::kept_headers;
 use crate::context::Context;
+use contracts::pipeline::Values;
 use std::collections::BTreeSet;
 use store::row::RawPosition;
 
@@ -20,6 +23,22 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn raw(&self) -> Option<RawPosition> {
         self.first.clone()
+    }
+
+    /// What a dead letter of a stage that reads raw events holds: the body as it came.
+    pub(super) fn kept_bytes(&self, context: &Context, position: &RawPosition) -> Option<RawBytes> {
+        let (topic, pipeline) = (&context.pipeline.raw, &context.pipeline);
+        let is_raw = |letter: &&TracedDeadLetter| {
+            let stage = pipeline.stage_of(&letter.consumer_group, &letter.stage);
+            letter.raw(topic).as_ref() == Some(position)
+                && stage.is_some_and(|stage| stage.values == Values::Raw)
+        };
+        let letter = self.letters.iter().find(is_raw)?;
+        Some(RawBytes {
+            key: letter.entity_key.clone().map(String::into_bytes),
+            headers: kept_headers(&letter.headers),
+            value: letter.value.clone()?,
+        })
     }
 
     fn is_of(&self, source: &str, event_id: &str) -> bool {
