@@ -7,7 +7,7 @@ use crate::{App, asked::Asked, asked::segment};
 use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
-use recovery::model::{Job, JobState};
+use recovery::model::{Attention, AttentionKind, Job, JobState, Now};
 use serde::Deserialize;
 
 /// Jobs that are looked at, the newest.
@@ -49,11 +49,34 @@ struct Jobs {
 
 /// All there is. What cannot be asked just now is left out: the page itself says so.
 async fn alerts(visit: &Visit) -> Vec<Alert> {
+    let now = visit.get::<Now>("/api/v1/now", &Asked::default()).await;
+    let attention = now.map(|now| now.attention).unwrap_or_default();
     // Only those that can need somebody: the API counts the items of each.
     let going_on = Asked::from_iter([("state", "planned,running"), ("limit", JOBS)]);
     let jobs = visit.get::<Jobs>("/api/v1/replays", &going_on).await;
     let jobs = jobs.map(|jobs| jobs.replays).unwrap_or_default();
-    jobs.iter().filter_map(of_job).collect()
+    let of_jobs = jobs.iter().filter_map(of_job);
+    attention.iter().map(of_attention).chain(of_jobs).collect()
+}
+
+/// What the pipeline says of itself.
+fn of_attention(attention: &Attention) -> Alert {
+    let place = match (attention.kind, &attention.of) {
+        (AttentionKind::Unaccounted, _) => "/audit".to_owned(),
+        (AttentionKind::SourceFails, Some(source)) => {
+            Asked::from_iter([("source", source)]).to("/groups")
+        }
+        (AttentionKind::Unproven, _) => "/groups?code=stale,unverified".to_owned(),
+        _ => "/now#roles".to_owned(),
+    };
+    Alert {
+        wrong: !matches!(
+            attention.kind,
+            AttentionKind::Unproven | AttentionKind::Warning
+        ),
+        what: attention.what.clone(),
+        place,
+    }
 }
 
 fn of_job(job: &Job) -> Option<Alert> {

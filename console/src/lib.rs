@@ -24,6 +24,7 @@ mod login;
 mod page;
 mod pages;
 mod session;
+mod stream;
 mod view;
 mod visit;
 

@@ -1,11 +1,15 @@
 //! The table of pages. One line is one section: where it begins, what it is called, its key after `g`, its routes, and where else its pages are.
 
+mod audit;
 mod change;
 mod dead_letter;
 mod dead_letters;
 mod edit;
+mod event;
+mod events;
 mod groups;
 mod log;
+mod now;
 mod patch;
 mod plan;
 mod rejections;
@@ -29,7 +33,7 @@ pub(crate) struct Section {
 }
 
 /// In the order of the navigation; the first is the first page.
-pub(crate) fn sections() -> [Section; 4] {
+pub(crate) fn sections() -> [Section; 7] {
     let section = |path, name, key, routes, also| Section {
         path,
         name,
@@ -38,6 +42,8 @@ pub(crate) fn sections() -> [Section; 4] {
         routes,
     };
     [
+        section("/now", "Now", 'n', now::routes, &[]),
+        section("/events", "Events", 'e', event_pages, &[]),
         section(
             "/groups",
             "Dead letters",
@@ -47,6 +53,7 @@ pub(crate) fn sections() -> [Section; 4] {
         ),
         section("/replays", "Replays", 'r', replay_pages, &[]),
         section("/rejections", "Rejections", 'x', rejections::routes, &[]),
+        section("/audit", "Audit", 'a', audit::routes, &[]),
         section("/log", "Log", 'l', log::routes, &[]),
     ]
 }
@@ -60,6 +67,10 @@ fn dead_letter_pages() -> Router<App> {
         .merge(patch::routes())
         .merge(change::routes())
         .merge(plan::routes())
+}
+
+fn event_pages() -> Router<App> {
+    events::routes().merge(event::routes())
 }
 
 fn replay_pages() -> Router<App> {

@@ -4,6 +4,7 @@ mod command;
 mod diff;
 mod explained;
 mod filters;
+mod flow;
 mod json;
 mod letters;
 
@@ -11,12 +12,13 @@ pub(crate) use command::{command, with_commands};
 pub(crate) use diff::{diff, steps};
 pub(crate) use explained::explanation;
 pub(crate) use filters::{EVERY_STATE, Filter, filters};
+pub(crate) use flow::{duration, points, rate, sparkline};
 pub(crate) use json::marked;
 pub(crate) use letters::{is_open, letters};
 
 use crate::visit::Visit;
 use maud::{Markup, html};
-use recovery::model::{Refusal, Time};
+use recovery::model::{Refusal, Time, TraceFate};
 use runtime::text::{age, is_unsafe, moment};
 use time::format_description::well_known::Rfc3339;
 
@@ -106,6 +108,18 @@ pub(crate) fn count(many: i64, what: &str) -> String {
 /// A word of a closed set, with its colour.
 pub(crate) fn badge(word: &str) -> Markup {
     html! { span class={ "badge is-" (word) } { (word) } }
+}
+
+/// What became of an event, with its colour.
+pub(crate) fn fate(fate: &TraceFate) -> Markup {
+    let class = match fate {
+        TraceFate::Stored => "stored",
+        TraceFate::Duplicate => "duplicate",
+        TraceFate::Filtered => "filtered",
+        TraceFate::DeadLettered(_) => "dead_lettered",
+        TraceFate::InFlight => "in_flight",
+    };
+    html! { span class={ "badge is-" (class) } { (fate.to_string().replace('_', " ")) } }
 }
 
 /// In every form: it was this session's.
