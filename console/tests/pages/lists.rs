@@ -41,6 +41,13 @@ async fn what_a_vendor_wrote_is_text_on_every_page() {
         format!("/log?job={hostile}"),
         format!("/rejections?source={hostile}"),
         format!("/rejections/all?peer={hostile}"),
+        "/now".to_owned(),
+        "/events".to_owned(),
+        format!("/events?q={hostile}"),
+        format!("/events?source={hostile}&field={hostile}&event_type={hostile}"),
+        format!("/events/0:{}", group * 100_000 + 1),
+        format!("/events/{hostile}"),
+        format!("/audit?hours={hostile}"),
     ] {
         let page = olga.open(&path).await;
         assert!(
@@ -152,6 +159,8 @@ async fn empty_pages_say_what_to_do() {
         ("/groups", "No dead letter is open."),
         ("/dead-letters", "No dead letter is open."),
         ("/replays", "Nothing was replayed yet."),
+        ("/events", "No event has its fate yet."),
+        ("/audit", "Nothing was audited yet."),
         ("/log", "Nobody has done anything here yet."),
         ("/rejections", "Nothing was refused."),
         ("/rejections/all", "No refused request matches."),

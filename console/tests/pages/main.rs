@@ -4,5 +4,6 @@
 
 mod access;
 mod lists;
+mod pipeline;
 mod story;
 mod world;
