@@ -11,6 +11,7 @@ use maud::{Markup, html};
 use recovery::model::{
     EventDetail, Payload, ReceivedRecord, StepKind, StoredRow, Timeline, TraceStep,
 };
+use runtime::text::is_unsafe;
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/events/{raw}", get(show))
@@ -170,12 +171,15 @@ fn stored(row: Option<&StoredRow>) -> Markup {
 
 /// The command that posts the same bytes once more.
 fn sent(received: &ReceivedRecord) -> Markup {
+    // Nobody copies what they cannot see.
+    let hides = |text: &str| text.chars().any(|c| c != '\n' && is_unsafe(c));
+    let hides = received.curl.as_deref().is_some_and(hides);
     html! {
         @if let Some(curl) = &received.curl {
             details {
                 summary { "The same request as a command" }
                 p.hint { "EVENTFLOW_EDGE_URL is the edge's URL. A duplicate if it was stored; too old, where the signed time says so." }
-                div.command.long { pre { code { (text(curl)) } } button.copy type="button" data-copy=(curl) { "Copy" } }
+                div.command.long { pre { code { (text(curl)) } } @if !hides { button.copy type="button" data-copy=(curl) { "Copy" } } }
             }
         }
     }

@@ -32,14 +32,15 @@ fn whole(value: f64) -> i64 {
 /// Width and height of a line, in units of its picture.
 const WIDTH: f64 = 120.0;
 const HEIGHT: f64 = 24.0;
-/// Values of a full line.
+/// Values of a full line; and of one that has just begun, so that it is seen.
 const FULL: usize = 120;
+const SHORT: usize = 12;
 
 /// The points of a line of `values` in a box, the newest at its right end. The highest value is at its top.
 pub(crate) fn points(values: &[f64], x: f64, y: f64, width: f64, height: f64) -> String {
     let values = &values[values.len().saturating_sub(FULL)..];
     let top = values.iter().copied().fold(0.0, f64::max);
-    let step = width / (FULL - 1) as f64;
+    let step = width / (values.len().max(SHORT) - 1) as f64;
     let start = x + width - step * values.len().saturating_sub(1) as f64;
     let mut points = String::new();
     for (place, value) in values.iter().enumerate() {
@@ -85,12 +86,12 @@ mod tests {
     #[test]
     fn a_line_ends_at_the_right_and_stays_in_its_box() {
         assert_eq!(
-            points(&[0.0, 5.0, 10.0], 0.0, 0.0, 119.0, 10.0),
-            "117.0,10.0 118.0,5.0 119.0,0.0 "
+            points(&[0.0, 5.0, 10.0], 0.0, 0.0, 11.0, 10.0),
+            "9.0,10.0 10.0,5.0 11.0,0.0 "
         );
         assert_eq!(
-            points(&[0.0, 0.0], 0.0, 0.0, 119.0, 10.0),
-            "118.0,10.0 119.0,10.0 "
+            points(&[0.0, 0.0], 0.0, 0.0, 11.0, 10.0),
+            "10.0,10.0 11.0,10.0 "
         );
         let many = points(&[1.0; 500], 0.0, 0.0, 119.0, 10.0);
         assert!(many.starts_with("0.0,0.0 ") && many.split(' ').count() == 121);

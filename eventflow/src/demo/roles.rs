@@ -201,6 +201,18 @@ impl Roles {
         };
         let settings: producer::Config = parse(&also(&sources, &["--ingest-api-key=demo"]))?;
         let (health, end) = (tasks.health("producer"), stop.clone());
+        // Its public port has no /metrics: recovery reads them at another.
+        let edge_ops = bind(
+            "--producer-port",
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        )
+        .await?;
+        let edge_ops_address = edge_ops.local_addr()?;
+        let ops = runtime::ops::serve(edge_ops, runtime::ops::routes(health.clone()), end.clone());
+        tasks.spawn("producer", async move {
+            ops.await;
+            Ok(())
+        });
         tasks.spawn("producer", async move {
             producer::serve(&settings, listeners.producer, health, end).await
         });
@@ -259,8 +271,13 @@ impl Roles {
         });
 
         // Where each of them serves its /ready and /metrics; recovery is asked itself.
+        let at = |role: &str, address: SocketAddr| match role {
+            "producer" => edge_ops_address,
+            _ => address,
+        };
         let roles = addresses.iter().filter(|(role, ..)| *role != "recovery");
-        let roles = roles.map(|(role, address, _)| format!("--role={role}=http://{address}"));
+        let roles =
+            roles.map(|(role, address, _)| format!("--role={role}=http://{}", at(role, *address)));
         let with_roles = [&with_contracts[..], &roles.collect::<Vec<_>>()].concat();
         let settings: recovery::Config = parse(&also(
             &with_roles,

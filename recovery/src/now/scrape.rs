@@ -88,9 +88,14 @@ impl Scraper {
             self.get(address, "ready", READY_BYTES),
             self.get(address, "metrics", METRICS_BYTES)
         );
-        let answer: Answer = serde_json::from_slice(&ready?)
+        let answer: Answer = serde_json::from_slice(&ready?.1)
             .map_err(|_| "its /ready is not that of a role; check --role".to_owned())?;
-        let metrics = metrics?;
+        let (answered, metrics) = metrics?;
+        if answered != 200 {
+            return Err(format!(
+                "{address} answers {answered} to /metrics; give --role the address of --ops-listen"
+            ));
+        }
         let list = |checks: Vec<Check>| {
             let text = |it: Check| plain(&format!("{}: {}", it.check, it.reason), REASON);
             checks.into_iter().map(text).collect()
@@ -107,7 +112,12 @@ impl Scraper {
     }
 
     /// 503 is an answer too: of a role that is not ready.
-    async fn get(&self, address: SocketAddr, path: &str, most: usize) -> Result<Vec<u8>, String> {
+    async fn get(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        most: usize,
+    ) -> Result<(u16, Vec<u8>), String> {
         let problem = |error: reqwest::Error| {
             let why = if error.is_timeout() {
                 format!("does not answer within {} ms", DEADLINE.as_millis())
@@ -120,14 +130,14 @@ impl Scraper {
         };
         let request = self.0.get(format!("http://{address}/{path}"));
         let mut response = request.send().await.map_err(problem)?;
-        let mut body = Vec::new();
+        let (status, mut body) = (response.status().as_u16(), Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(problem)? {
             if body.len() + chunk.len() > most {
                 return Err(format!("{address} /{path} is larger than {most} bytes"));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok((status, body))
     }
 }
 
