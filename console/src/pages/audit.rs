@@ -136,7 +136,7 @@ fn heat(by_hour: &AuditHours) -> Markup {
                 } }
             }
         }
-        p.hint { "Hours in UTC. Darker: more records, up to " (number(most)) " in an hour. Dotted: not examined yet. Red: records without a fate, or with two." }
+        p.hint { "Hours in UTC. Darker: more records, up to " (number(most)) " in an hour. Outlined: not examined to its end yet. Red: records without a fate, or with two." }
     }
 }
 

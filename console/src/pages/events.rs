@@ -28,10 +28,16 @@ const FILTERS: [Filter; 6] = [
     Filter::choice(
         "fate",
         "Fate",
-        &["stored", "duplicate", "filtered", "dead_lettered"],
+        &[
+            ("stored", "stored"),
+            ("duplicate", "duplicate"),
+            ("filtered", "filtered"),
+            ("dead_lettered", "dead-lettered"),
+        ],
+        "any",
     ),
     Filter::text("field", "Field of the payload", "/path=value"),
-    Filter::choice("since", "Received within", &["15m", "1h", "24h", "7d"]),
+    Filter::since("Received within"),
 ];
 
 async fn list(visit: Visit) -> Answer {
