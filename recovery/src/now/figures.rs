@@ -154,7 +154,8 @@ pub(super) fn between(before: &Counts, now: &Counts) -> Counts {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "eventflow_producer_events_accepted_total{source=\"stripe\"} 7\n\
+    const PAGE: &str = "# of a process with every role\n\
+        eventflow_producer_events_accepted_total{source=\"stripe\"} 7\n\
         eventflow_producer_requests_total{source=\"stripe\",code=\"bad\"} 2\n\
         eventflow_producer_request_duration_seconds_bucket{source=\"stripe\",le=\"0.1\"} 9\n\
         eventflow_producer_request_duration_seconds_sum{source=\"stripe\"} 1\n\
