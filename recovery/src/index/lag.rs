@@ -65,5 +65,5 @@ pub async fn measure(context: &Context) -> Result<(), RecoveryError> {
 pub(crate) fn known(state: &now::State) -> Option<(i64, f64)> {
     let (behind, measured) = state.index_lag?;
     let age = measured.elapsed();
-    (age <= OLDEST).then(|| (behind, age.as_secs_f64()))
+    (age <= OLDEST).then_some((behind, age.as_secs_f64()))
 }

@@ -24,7 +24,7 @@ pub(super) fn page(
     oldest: &BTreeMap<i32, Option<Time>>,
     limit: usize,
 ) -> Result<EventPage, RecoveryError> {
-    found.sort_by(|one, other| other.raw.offset.cmp(&one.raw.offset));
+    found.sort_by_key(|event| std::cmp::Reverse(event.raw.offset));
     let mut of_partition: BTreeMap<i32, VecDeque<FoundEvent>> = BTreeMap::new();
     for event in found {
         let all = of_partition.entry(event.raw.partition).or_default();
