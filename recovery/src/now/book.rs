@@ -135,7 +135,11 @@ fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::float_cmp,
+        reason = "a test; sums of whole numbers are exact"
+    )]
     use super::super::figures::What;
     use super::*;
 

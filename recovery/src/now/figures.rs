@@ -152,6 +152,7 @@ pub(super) fn between(before: &Counts, now: &Counts) -> Counts {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "sums of whole numbers are exact")]
     use super::*;
 
     const PAGE: &str = "# of a process with every role\n\
