@@ -230,7 +230,7 @@ async fn instances_are_added_up_and_a_restart_loses_nothing() {
     assert_eq!(source.fails_in, ["validator"]);
     let answer = source.answer_seconds.unwrap();
     assert!(
-        answer.p50 <= 0.01 && answer.p99 == 0.01,
+        answer.p50 <= 0.01 && (answer.p99 - 0.01).abs() < 1e-9,
         "beyond the last bound: {answer:?}"
     );
     let now = running
