@@ -163,7 +163,7 @@ mod tests {
         assert_eq!((book.steps.len(), book.looks.len()), (120, 150));
         assert_eq!(book.history(|_| true).len(), 120);
         assert!(book.history(|_| true).iter().all(|rate| *rate == 5.0));
-        assert_eq!(book.sum(|series| series.what == What::Accepted), 17_870.0);
+        assert_eq!(book.sum(|series| series.what == What::Accepted), 17_950.0);
         assert_eq!(book.sum(|series| series.what == What::Stored), 0.0);
         for _ in 0..6 {
             book.add(2.0, counts(What::Accepted, "", 10.0));
