@@ -136,7 +136,7 @@ fn count(page: &mut Page, (what, label): (What, &str), sample: &Sample<'_>) {
     *page.counts.entry(series).or_default() += sample.value;
 }
 
-/// What was counted between two pages of an instance. A counter that went back began anew with the process.
+/// What was counted between two pages of an instance. A counter that went back was reset: its process was restarted.
 pub(super) fn between(before: &Counts, now: &Counts) -> Counts {
     let more = |(series, &value): (&Series, &f64)| {
         let before = before.get(series).copied().unwrap_or(0.0);

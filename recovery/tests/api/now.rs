@@ -245,7 +245,7 @@ async fn instances_are_added_up_and_a_restart_loses_nothing() {
         .unwrap();
     assert!(raw.rate.is_some());
 
-    // It begins anew.
+    // It was restarted, and counts from 0.
     one.say(true, &edge(5, 0));
     running
         .until("5 more", |now| {
