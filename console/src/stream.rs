@@ -10,21 +10,31 @@ use maud::Markup;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
-/// Draws the part.
-pub(crate) type Draw = fn(Visit) -> BoxFuture<'static, Result<Markup, Problem>>;
-
-/// Where a stream stands.
-struct Watched {
-    visit: Visit,
-    every: Duration,
-    draw: Draw,
-    shown: Option<String>,
-    _place: tokio::sync::OwnedSemaphorePermit,
+/// A part as it is now.
+pub(crate) struct Drawn {
+    pub(crate) part: Markup,
+    /// It will not change any more
+    pub(crate) is_last: bool,
 }
 
-/// Streams it until the session or the role ends, or it cannot be drawn: the page then polls.
-pub(crate) fn stream(visit: Visit, every: Duration, draw: Draw) -> Response {
+/// Where a stream stands.
+struct Watched<D> {
+    visit: Visit,
+    every: Duration,
+    draw: D,
+    shown: Option<String>,
+    ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Streams what `draw` draws until it is the last, and then the event `end`; or until the session or the role ends, or it cannot be drawn: the page
+/// then polls.
+pub(crate) fn stream<D>(visit: Visit, every: Duration, draw: D) -> Response
+where
+    D: Fn(Visit) -> BoxFuture<'static, Result<Drawn, Problem>> + Send + Sync + 'static,
+{
     let streams = Arc::clone(&visit.app.console.streams);
     let Ok(place) = streams.try_acquire_owned() else {
         return Problem::new(
@@ -39,6 +49,7 @@ pub(crate) fn stream(visit: Visit, every: Duration, draw: Draw) -> Response {
         every,
         draw,
         shown: None,
+        ended: false,
         _place: place,
     };
     let events = stream::unfold(watched, |mut watched| async {
@@ -50,8 +61,11 @@ pub(crate) fn stream(visit: Visit, every: Duration, draw: Draw) -> Response {
         .into_response()
 }
 
-impl Watched {
+impl<D: Fn(Visit) -> BoxFuture<'static, Result<Drawn, Problem>>> Watched<D> {
     async fn next(&mut self) -> Option<Event> {
+        if self.ended {
+            return None;
+        }
         loop {
             let console = &self.visit.app.console;
             if self.shown.is_some() {
@@ -65,10 +79,15 @@ impl Watched {
             {
                 return None;
             }
-            let part = (self.draw)(self.visit.clone()).await.ok()?.into_string();
+            let drawn = (self.draw)(self.visit.clone()).await.ok()?;
+            let part = drawn.part.into_string();
             if self.shown.as_ref() != Some(&part) {
                 self.shown = Some(part.clone());
                 return Some(Event::default().data(part));
+            }
+            if drawn.is_last {
+                self.ended = true;
+                return Some(Event::default().event("end").data("end"));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::App;
 use crate::api::Problem;
 use crate::asked::Asked;
 use crate::page::{Answer, Fragment, Page};
-use crate::stream::stream;
+use crate::stream::{Drawn, stream};
 use crate::view::{command, duration, number};
 use crate::visit::Visit;
 use axum::Router;
@@ -51,7 +51,11 @@ async fn part(visit: Visit) -> Result<Fragment, Problem> {
 
 async fn streamed(visit: Visit) -> Response {
     stream(visit, EVERY, |visit| {
-        Box::pin(async move { ask(&visit).await.map(|now| moving(&now)) })
+        Box::pin(async move {
+            let part = moving(&ask(&visit).await?);
+            let is_last = false;
+            Ok(Drawn { part, is_last })
+        })
     })
 }
 

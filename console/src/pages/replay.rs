@@ -27,7 +27,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/replays/{id}/apply", post(apply))
         .route("/replays/{id}/change/{what}", post(change))
         .route("/live/replays/{id}", get(part))
-        .route("/live/replays/{id}/stream", get(progress::stream))
+        .route("/live/replays/{id}/stream", get(progress::streamed))
 }
 
 /// Items listed; a filter by state leads to the others.

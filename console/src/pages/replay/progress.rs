@@ -1,18 +1,14 @@
 //! The part of a replay's page that moves: drawn, and streamed as it changes.
 
-use super::{api, moving};
-use crate::api::Problem;
-use crate::asked::{Asked, segment};
+use super::{job, moving};
+use crate::asked::segment;
+use crate::stream::{Drawn, stream};
 use crate::view::{count, csrf, number, text};
 use crate::visit::{Named, Visit};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use axum::response::Response;
 use maud::{Markup, html};
 use recovery::model::{ItemState, Job, JobState};
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often a stream looks.
 const EVERY: Duration = Duration::from_millis(700);
@@ -117,74 +113,15 @@ pub(super) fn actions(visit: &Visit, job: &Job) -> Markup {
     }
 }
 
-/// Where a stream stands.
-struct Watched {
-    visit: Visit,
-    id: String,
-    shown: Option<String>,
-    ended: bool,
-    _place: tokio::sync::OwnedSemaphorePermit,
-}
-
-/// The moving part whenever it has changed, until the replay or the session ends; then `end`.
-pub(super) async fn stream(visit: Visit, Named(id): Named) -> Response {
-    let streams = Arc::clone(&visit.app.console.streams);
-    let Ok(place) = streams.try_acquire_owned() else {
-        return Problem::new(
-            503,
-            "overloaded",
-            "too many pages stream at once; this one asks again by itself",
-        )
-        .into_response();
-    };
-    let watched = Watched {
-        visit,
-        id,
-        shown: None,
-        ended: false,
-        _place: place,
-    };
-    let events = stream::unfold(watched, |mut watched| async {
-        let event = watched.next().await?;
-        Some((Ok::<_, Infallible>(event), watched))
-    });
-    Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response()
-}
-
-impl Watched {
-    async fn next(&mut self) -> Option<Event> {
-        if self.ended {
-            return None;
-        }
-        loop {
-            let console = &self.visit.app.console;
-            if self.shown.is_some() {
-                let wait = tokio::time::sleep(EVERY);
-                // At the role's end the browser finds the next one by itself.
-                console.shutdown.run_until_cancelled(wait).await?;
-            }
-            if !console
-                .sessions
-                .is_open(&self.visit.member.session, Instant::now())
-            {
-                return None;
-            }
-            let job: Job = self
-                .visit
-                .get(&api(&self.id, ""), &Asked::default())
-                .await
-                .ok()?;
-            let part = moving(&self.visit, &job).into_string();
-            if self.shown.as_ref() != Some(&part) {
-                self.shown = Some(part.clone());
-                return Some(Event::default().data(part));
-            }
-            if matches!(job.state, JobState::Stopped | JobState::Finished) {
-                self.ended = true;
-                return Some(Event::default().event("end").data("end"));
-            }
-        }
-    }
+/// The moving part whenever it has changed, until the replay ends.
+pub(super) async fn streamed(visit: Visit, Named(id): Named) -> Response {
+    stream(visit, EVERY, move |visit| {
+        let id = id.clone();
+        Box::pin(async move {
+            let job = job(&visit, &id).await?;
+            let is_last = matches!(job.state, JobState::Stopped | JobState::Finished);
+            let part = moving(&visit, &job);
+            Ok(Drawn { part, is_last })
+        })
+    })
 }
