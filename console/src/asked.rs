@@ -68,18 +68,6 @@ impl<W: ToString, V: ToString> FromIterator<(W, V)> for Asked {
     }
 }
 
-/// A part of a path, percent-encoded.
-pub(crate) fn segment(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +82,5 @@ mod tests {
             "/y?contains=%3Cb%3E+c&code=b"
         );
         assert_eq!(asked.without("code").without("contains").to("/y"), "/y");
-        assert_eq!(segment("a/b?c"), "a%2Fb%3Fc");
     }
 }

@@ -3,11 +3,12 @@
 use crate::page::Fragment;
 use crate::view::text;
 use crate::visit::Visit;
-use crate::{App, asked::Asked, asked::segment};
+use crate::{App, asked::Asked};
 use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
 use recovery::model::{Attention, AttentionKind, Job, JobState, Now};
+use runtime::text::encoded;
 use serde::Deserialize;
 
 /// Jobs that are looked at, the newest.
@@ -80,7 +81,7 @@ fn of_attention(attention: &Attention) -> Alert {
 }
 
 fn of_job(job: &Job) -> Option<Alert> {
-    let place = format!("/replays/{}", segment(&job.id));
+    let place = format!("/replays/{}", encoded(&job.id));
     let unapproved = job.needs_approval && job.approved_by.is_none();
     match (job.state, &job.blocked) {
         (JobState::Running, Some(why)) => Some(Alert {

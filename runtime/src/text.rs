@@ -10,6 +10,19 @@ pub fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Percent-encoded for a path or a query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
 /// One line, with a replacement character for everything unsafe.
 #[must_use]
 pub fn line(text: &str) -> String {
@@ -184,6 +197,11 @@ mod tests {
     use super::*;
 
     const HOSTILE: &str = "a\u{1b}[2J\u{9b}31m\u{202e}b\u{7f}\u{200b}\u{e0041}\r\nc\0\u{8}";
+
+    #[test]
+    fn what_is_encoded_is_one_part_of_a_path() {
+        assert_eq!(encoded("a/b?c \u{e9}~"), "a%2Fb%3Fc%20%C3%A9~");
+    }
 
     #[test]
     fn nothing_of_a_vendor_moves_the_cursor() {

@@ -1,7 +1,7 @@
 //! The audit: every raw record by its fate, by partition and hour, and what is missing.
 
 use crate::App;
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::page::{Answer, Page};
 use crate::view::{command, duration, empty, number, text};
 use crate::visit::Visit;
@@ -9,6 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
 use recovery::model::{Audit, AuditCell, AuditHours, FindingKind, Time};
+use runtime::text::encoded;
 use time::format_description::well_known::Rfc3339;
 
 pub(super) fn routes() -> Router<App> {
@@ -89,7 +90,7 @@ fn findings(audit: &Audit) -> Markup {
                 tbody { @for finding in &audit.findings {
                     @let record = format!("{}:{}", finding.partition, finding.offset);
                     tr data-row {
-                        td { a href={ "/events/" (segment(&record)) } { (record) } }
+                        td { a href={ "/events/" (encoded(&record)) } { (record) } }
                         td { span.badge.is-failed { (words(finding.kind)) } }
                         td.detail { (text(&finding.detail)) }
                     }

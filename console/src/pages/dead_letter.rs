@@ -2,7 +2,7 @@
 
 use super::groups::meaning;
 use crate::App;
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::page::{Answer, Page};
 use crate::view::{
     ago, at, badge, command, count, explanation, facts, is_open, not_allowed, short, steps, text,
@@ -12,6 +12,7 @@ use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
 use recovery::model::{DeadLetterDetail, Explanation};
+use runtime::text::encoded;
 use serde::Deserialize;
 
 pub(super) fn routes() -> Router<App> {
@@ -26,7 +27,7 @@ pub(super) struct ValueText {
 
 /// Where the API has a dead letter.
 pub(super) fn api(id: &str, what: &str) -> String {
-    format!("/api/v1/dead-letters/{}{what}", segment(id))
+    format!("/api/v1/dead-letters/{}{what}", encoded(id))
 }
 
 async fn show(visit: Visit, Named(id): Named) -> Answer {
@@ -65,7 +66,7 @@ fn actions(visit: &Visit, detail: &DeadLetterDetail) -> Markup {
     let letter = &detail.letter;
     if !is_open(letter) {
         return html! {
-            @if let Some(job) = &letter.job { p.actions { a.button href={ "/replays/" (segment(job)) } { "Its replay" } } }
+            @if let Some(job) = &letter.job { p.actions { a.button href={ "/replays/" (encoded(job)) } { "Its replay" } } }
         };
     }
     if !visit.may_change() {
@@ -129,7 +130,7 @@ fn facts_of(detail: &DeadLetterDetail) -> Markup {
         ("Raw record", Some(html! { code { (text(&letter.origin)) } })),
         ("In the dead-letter topic", Some(html! { code { (position) } ", headers of " (detail.family) })),
         ("Replayed", (letter.replay_count > 0).then(|| html! { (count(letter.replay_count.into(), "time")) })),
-        ("Replay", letter.job.as_ref().map(|job| html! { a href={ "/replays/" (segment(job)) } { (text(job)) } })),
+        ("Replay", letter.job.as_ref().map(|job| html! { a href={ "/replays/" (encoded(job)) } { (text(job)) } })),
         ("Resolved as", letter.resolution.map(|resolution| html! { (resolution) })),
         ("Discarded for", said(&letter.reason)),
         ("Not proven", said(&letter.unproven)),

@@ -144,7 +144,7 @@ async fn save(visit: Visit, Named(id): Named, form: Form) -> Result<Changed, Pro
             let next = Asked::from_iter([("id", &id)]);
             Ok(Changed::Done(match form.text("then") {
                 "replay" => next.to("/plan"),
-                _ => format!("/dead-letters/{}", crate::asked::segment(&id)),
+                _ => format!("/dead-letters/{}", runtime::text::encoded(&id)),
             }))
         }
         Err(problem) if matches!(problem.status, 400 | 422) => {

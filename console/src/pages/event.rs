@@ -1,7 +1,7 @@
 //! One event: its story step by step, what was signed beside what is stored, and the signature verified once more.
 
 use crate::App;
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::page::{Answer, Page};
 use crate::view::{at, command, duration, facts, fate, marked, short, text};
 use crate::visit::{Named, Visit};
@@ -11,6 +11,7 @@ use maud::{Markup, html};
 use recovery::model::{
     EventDetail, Payload, ReceivedRecord, StepKind, StoredRow, Timeline, TraceStep,
 };
+use runtime::text::encoded;
 use runtime::text::is_unsafe;
 
 pub(super) fn routes() -> Router<App> {
@@ -18,7 +19,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn show(visit: Visit, Named(raw): Named) -> Answer {
-    let place = format!("/api/v1/events/{}", segment(&raw));
+    let place = format!("/api/v1/events/{}", encoded(&raw));
     let event: EventDetail = visit.get(&place, &Asked::default()).await?;
     let timeline = &event.timeline;
     let title = timeline
@@ -107,7 +108,7 @@ fn signature(timeline: &Timeline, raw: &str) -> Markup {
         div #signature class=(class) {
             p { strong { "Signature: " } (text(verdict)) }
             @if let Some(signature) = &timeline.signature { p.hint { "At the edge: " (text(signature)) } }
-            form method="get" action={ "/events/" (segment(raw)) "#signature" } { button type="submit" { "Verify it again" } }
+            form method="get" action={ "/events/" (encoded(raw)) "#signature" } { button type="submit" { "Verify it again" } }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::App;
 use crate::api::Problem;
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::page::{Answer, Fragment, Page};
 use crate::view::{Filter, ago, at, command, count, empty, fate, filters, number, short};
 use crate::visit::Visit;
@@ -10,6 +10,7 @@ use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
 use recovery::model::{EventPage, EventSummary};
+use runtime::text::encoded;
 use runtime::text::quoted;
 
 pub(super) fn routes() -> Router<App> {
@@ -109,7 +110,7 @@ fn nothing(visit: &Visit, page: &EventPage) -> Markup {
 }
 
 fn row(event: &EventSummary) -> Markup {
-    let place = format!("/events/{}", segment(&event.raw));
+    let place = format!("/events/{}", encoded(&event.raw));
     html! {
         tr data-row {
             td {

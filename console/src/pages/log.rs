@@ -1,7 +1,7 @@
 //! Who did what, when and why; and whether anybody changed it since.
 
 use crate::App;
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::page::{Answer, Page};
 use crate::view::{Filter, at, command, empty, filters, number, short, text};
 use crate::visit::Visit;
@@ -9,6 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
 use recovery::model::{AuditLogCheck, AuditLogEntry};
+use runtime::text::encoded;
 use serde::Deserialize;
 
 pub(super) fn routes() -> Router<App> {
@@ -100,7 +101,7 @@ fn row(entry: &AuditLogEntry) -> Markup {
             td { (short(&entry.who, 40)) }
             td.name { code { (text(&entry.action)) } }
             td {
-                @if let Some(job) = &entry.job { a href={ "/replays/" (segment(job)) } { (text(job)) } " " }
+                @if let Some(job) = &entry.job { a href={ "/replays/" (encoded(job)) } { (text(job)) } " " }
                 @if let Some(letter) = entry.letter { a href={ "/dead-letters/" (letter) } { "dead letter " (letter) } }
             }
             td.detail { (short(&entry.reason, 160)) }

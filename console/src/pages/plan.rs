@@ -3,7 +3,6 @@
 use super::change::{open, selected};
 use crate::App;
 use crate::api::Problem;
-use crate::asked::segment;
 use crate::guard::Form;
 use crate::layout::problem_box;
 use crate::page::{Answer, Changed, Page};
@@ -13,6 +12,7 @@ use axum::Router;
 use axum::routing::get;
 use maud::html;
 use recovery::model::{DryRun, Job};
+use runtime::text::encoded;
 use runtime::text::quoted;
 use serde_json::json;
 
@@ -86,12 +86,12 @@ async fn submit(visit: Visit, form: Form) -> Result<Changed, Problem> {
             ));
         }
     }
-    Ok(Changed::Done(format!("/replays/{}", segment(&job.id))))
+    Ok(Changed::Done(format!("/replays/{}", encoded(&job.id))))
 }
 
 /// Runs it, and keeps its answer for the page of the replay.
 pub(super) async fn dry_run(visit: &Visit, job: &str) -> Result<(), Problem> {
-    let path = format!("/api/v1/replays/{}/dry-run", segment(job));
+    let path = format!("/api/v1/replays/{}/dry-run", encoded(job));
     let answer: DryRun = visit.post(&path, &json!({})).await?;
     let sessions = &visit.app.console.sessions;
     sessions.keep_dry_run(&visit.member.session, answer);

@@ -6,7 +6,7 @@ mod progress;
 use super::plan::dry_run;
 use crate::App;
 use crate::api::Problem;
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::guard::Form;
 use crate::layout::problem_box;
 use crate::page::{Answer, Changed, Fragment, Page};
@@ -17,6 +17,7 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use maud::{Markup, html};
 use recovery::model::{ItemState, Job, JobItem, JobKind, JobState};
+use runtime::text::encoded;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ const ITEMS: u32 = 200;
 
 /// Where the API has a replay.
 fn api(id: &str, what: &str) -> String {
-    format!("/api/v1/replays/{}{what}", segment(id))
+    format!("/api/v1/replays/{}{what}", encoded(id))
 }
 
 async fn job(visit: &Visit, id: &str) -> Result<Job, Problem> {
@@ -63,7 +64,7 @@ async fn page(visit: &Visit, id: &str, problem: Option<&Problem>) -> Answer {
     let state = visit.asked.get("state").unwrap_or_default();
     let words = Asked::from_iter([("state", state), ("limit", &ITEMS.to_string())]);
     let Items { items } = visit.get(&api(id, "/items"), &words).await?;
-    let place = format!("/live/replays/{}", segment(&job.id));
+    let place = format!("/live/replays/{}", encoded(&job.id));
     let body = html! {
         p.way { a href="/replays" { "Replays" } }
         @if let Some(problem) = problem { (problem_box(problem)) }
@@ -121,7 +122,7 @@ async fn part(visit: Visit, Named(id): Named) -> Result<Fragment, Problem> {
 }
 
 fn items_of(job: &Job, items: &[JobItem], state: &str) -> Markup {
-    let here = format!("/replays/{}", segment(&job.id));
+    let here = format!("/replays/{}", encoded(&job.id));
     html! {
         nav.tabs aria-label="Items by state" {
             a href=(here) aria-current=[state.is_empty().then_some("true")] { "all " (number(job.items)) }
@@ -171,7 +172,7 @@ fn row(item: &JobItem) -> Markup {
 
 async fn try_it(visit: Visit, Named(id): Named) -> Result<Changed, Problem> {
     dry_run(&visit, &id).await?;
-    Ok(Changed::Done(format!("/replays/{}", segment(&id))))
+    Ok(Changed::Done(format!("/replays/{}", encoded(&id))))
 }
 
 async fn apply(visit: Visit, Named(id): Named, form: Form) -> Result<Changed, Problem> {
@@ -219,7 +220,7 @@ async fn change(
 /// The replay's page: by its own address when it was done, with the reason when it was refused.
 async fn done(visit: &Visit, id: &str, answer: Result<(), Problem>) -> Result<Changed, Problem> {
     match answer {
-        Ok(()) => Ok(Changed::Done(format!("/replays/{}", segment(id)))),
+        Ok(()) => Ok(Changed::Done(format!("/replays/{}", encoded(id)))),
         Err(problem) if problem.status == 409 => {
             let page = page(visit, id, Some(&problem)).await?;
             Ok(Changed::Again(page.with_status(problem.status)))

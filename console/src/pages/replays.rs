@@ -1,7 +1,6 @@
 //! Replays and revalidations, the newest first.
 
 use crate::App;
-use crate::asked::segment;
 use crate::page::{Answer, Page};
 use crate::view::{Filter, ago, badge, command, empty, filters, number, short, text};
 use crate::visit::Visit;
@@ -9,6 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use maud::{Markup, html};
 use recovery::model::{ItemState, Job};
+use runtime::text::encoded;
 use serde::Deserialize;
 
 pub(super) fn routes() -> Router<App> {
@@ -73,7 +73,7 @@ fn row(job: &Job) -> Markup {
         .filter(|(state, many)| **many > 0 && **state != ItemState::Pending);
     html! {
         tr data-row {
-            td { a href={ "/replays/" (segment(&job.id)) } { (text(&job.id)) } div.under { (job.kind) } }
+            td { a href={ "/replays/" (encoded(&job.id)) } { (text(&job.id)) } div.under { (job.kind) } }
             td { (badge(job.state.as_str())) @if job.needs_approval && job.approved_by.is_none() { div.under { "needs approval" } } }
             td.number { (number(job.items)) }
             td { @for (state, many) in settled { (number(*many)) " " (state) " " } }

@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use recovery::http::{TokenRole, Tokens};
 use recovery::{Context, PipelineArgs};
 use runtime::config::ConfigError;
+use runtime::text::encoded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -310,16 +311,4 @@ fn with_query(path: &str, query: &[(&str, String)]) -> String {
         full.push_str(&format!("{sign}{word}={}", encoded(value)));
     }
     full
-}
-
-/// Percent-encoded for a path or a query.
-pub(crate) fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
 }

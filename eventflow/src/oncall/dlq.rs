@@ -1,12 +1,13 @@
 //! `eventflow dlq`.
 
-use super::client::{Client, encoded, read};
+use super::client::{Client, read};
 use super::connection::Connection;
 use super::edit::{self, EditArgs};
 use super::error::CommandError;
 use super::{confirm, note, print, print_bytes, print_json, render, with_ids};
 use axum::http::Method;
 use recovery::model::{AuditLogCheck, Selection};
+use runtime::text::encoded;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 

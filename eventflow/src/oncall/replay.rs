@@ -2,7 +2,7 @@
 
 pub(super) mod apply;
 
-use super::client::{Client, encoded, read};
+use super::client::{Client, read};
 use super::connection::Connection;
 use super::error::CommandError;
 use super::jobs::{dry_run_text, job_text, list_text, named};
@@ -12,6 +12,7 @@ use super::{note, print, print_json, with_ids};
 use apply::Start;
 use axum::http::Method;
 use recovery::model::{Job, JobItem, JobKind, JobState, Selection};
+use runtime::text::encoded;
 use serde::Deserialize;
 use serde_json::json;
 

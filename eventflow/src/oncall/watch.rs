@@ -1,10 +1,11 @@
 //! Follows a running replay to its end. An interrupt stops the watching and nothing else.
 
-use super::client::{Client, encoded, read};
+use super::client::{Client, read};
 use super::error::CommandError;
 use super::{note, text};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recovery::model::{ItemState, Job, JobState};
+use runtime::text::encoded;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};

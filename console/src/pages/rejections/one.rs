@@ -1,16 +1,17 @@
 //! One refused request: why, what was tried, and everything that is kept of it.
 
-use crate::asked::{Asked, segment};
+use crate::asked::Asked;
 use crate::page::{Answer, Page};
 use crate::view::{at, command, count, facts, marked, number, short, text, with_commands};
 use crate::visit::{Named, Visit};
 use maud::{Markup, html};
 use recovery::model::{RejectionDetail, RejectionExplanation};
+use runtime::text::encoded;
 
 pub(super) async fn show(visit: Visit, Named(id): Named) -> Answer {
     let (none, path) = (
         Asked::default(),
-        format!("/api/v1/rejections/{}", segment(&id)),
+        format!("/api/v1/rejections/{}", encoded(&id)),
     );
     let detail: RejectionDetail = visit.get(&path, &none).await?;
     let explained: RejectionExplanation = visit.get(&format!("{path}/explain"), &none).await?;

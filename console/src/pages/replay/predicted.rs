@@ -1,10 +1,10 @@
 //! What a dry run expects of a replay: in numbers, and for some of them what would be stored.
 
-use crate::asked::segment;
 use crate::view::{badge, command, count, csrf, number, short, steps, text};
 use crate::visit::Visit;
 use maud::{Markup, html};
 use recovery::model::{DryRun, DryRunSample, Job, JobItem, JobKind, Prediction};
+use runtime::text::encoded;
 use std::collections::BTreeMap;
 
 /// `answer` is there on the page of whoever ran it; others see what it left with the items.
@@ -29,7 +29,7 @@ pub(super) fn dry_run(
             },
         }
         @if visit.may_change() {
-            form method="post" action={ "/replays/" (segment(&job.id)) "/dry-run" } {
+            form method="post" action={ "/replays/" (encoded(&job.id)) "/dry-run" } {
                 (csrf(visit))
                 button type="submit" { @if answer.is_some() || !left.is_empty() { "Try it again" } @else { "Try it" } }
             }

@@ -1,13 +1,13 @@
 //! The part of a replay's page that moves: drawn, and streamed as it changes.
 
 use super::{job, moving};
-use crate::asked::segment;
 use crate::stream::{Drawn, stream};
 use crate::view::{count, csrf, number, text};
 use crate::visit::{Named, Visit};
 use axum::response::Response;
 use maud::{Markup, html};
 use recovery::model::{ItemState, Job, JobState};
+use runtime::text::encoded;
 use std::time::Duration;
 
 /// How often a stream looks.
@@ -72,7 +72,7 @@ pub(super) fn actions(visit: &Visit, job: &Job) -> Markup {
     }
     let change = |what: &str, name: &str, class: &str| {
         html! {
-            form method="post" action={ "/replays/" (segment(&job.id)) "/change/" (what) } { (csrf(visit)) button class=(class) type="submit" { (name) } }
+            form method="post" action={ "/replays/" (encoded(&job.id)) "/change/" (what) } { (csrf(visit)) button class=(class) type="submit" { (name) } }
         }
     };
     let unapproved = job.needs_approval && job.approved_by.is_none();
@@ -86,7 +86,7 @@ pub(super) fn actions(visit: &Visit, job: &Job) -> Markup {
                     }
                 }
                 div.row {
-                    form.inline method="post" action={ "/replays/" (segment(&job.id)) "/apply" } {
+                    form.inline method="post" action={ "/replays/" (encoded(&job.id)) "/apply" } {
                         (csrf(visit))
                         label { "Records a second " input.small name="rate" inputmode="decimal" value=(job.rate); }
                         @if job.needs_confirmation {
@@ -101,7 +101,7 @@ pub(super) fn actions(visit: &Visit, job: &Job) -> Markup {
                 (change("pause", "Pause", "primary"))
                 (change("stop", "Stop for good", ""))
                 @if unapproved { (change("approve", "Approve", "")) }
-                form.inline method="post" action={ "/replays/" (segment(&job.id)) "/apply" } {
+                form.inline method="post" action={ "/replays/" (encoded(&job.id)) "/apply" } {
                     (csrf(visit))
                     label { "Records a second " input.small name="rate" inputmode="decimal" value=(job.rate); }
                     button type="submit" { "Change" }
