@@ -183,7 +183,7 @@ fn outcome_of(fate: Fate) -> Outcome {
 }
 
 fn record_age(rows: &[BatchRow<'_>]) {
-    let now = time::OffsetDateTime::now_utc();
+    let now = time::OffsetDateTime::from(runtime::clock::now());
     // Looked up once a batch: by its name and labels a metric costs more than to record in it.
     let mut of_source: BTreeMap<&str, metrics::Histogram> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.event.replayed) {

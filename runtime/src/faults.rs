@@ -6,8 +6,9 @@
 //!
 //! - `EVENTFLOW_PLANTED=<name>` switches on one bug of `PLANTED`, for the whole process.
 //! - `EVENTFLOW_KILL_AT=<point>[:<N>]` aborts the process at a point of `POINTS`, on average once in N passes (every time without N).
+//! - `EVENTFLOW_CLOCK_OFFSET_SECONDS=<N>` makes the wall clock of the process wrong by N seconds, which may be negative.
 //!
-//! A name that is in neither list ends the process with exit code 2 and the list.
+//! A name that is in neither list, or an offset that is no number, ends the process with exit code 2 and what there is.
 
 #[cfg(feature = "faults")]
 mod planted;
@@ -21,10 +22,10 @@ pub use planted::{PLANTED, Planted};
 #[cfg(feature = "faults")]
 pub use points::{POINTS, Point};
 #[cfg(feature = "faults")]
-pub use switches::{check, kill_point, planted};
+pub use switches::{check, clock, kill_point, planted};
 
 #[cfg(not(feature = "faults"))]
-pub use without::{check, kill_point, planted};
+pub use without::{check, clock, kill_point, planted};
 
 /// What remains where the feature is off.
 #[cfg(not(feature = "faults"))]
@@ -39,6 +40,13 @@ mod without {
     /// No process ends here.
     #[inline(always)]
     pub const fn kill_point(_name: &str) {}
+
+    /// The clock is right.
+    #[must_use]
+    #[inline(always)]
+    pub const fn clock(now: std::time::SystemTime) -> std::time::SystemTime {
+        now
+    }
 
     /// There are no switches to check.
     #[inline(always)]

@@ -190,7 +190,7 @@ async fn empty(context: &Context, topic: &str) -> Result<Audit, RecoveryError> {
     }
     Ok(Audit {
         topic: topic.to_owned(),
-        at: Time::now_utc(),
+        at: Time::from(runtime::clock::now()),
         partitions: Vec::new(),
         records: 0,
         stored: 0,

@@ -94,7 +94,7 @@ pub fn parse_time(text: &str) -> Result<Time, String> {
         return Ok(time);
     }
     let age = parse_duration(text).ok();
-    age.and_then(|age| Time::now_utc().checked_sub(age.try_into().ok()?))
+    age.and_then(|age| Time::from(runtime::clock::now()).checked_sub(age.try_into().ok()?))
         .ok_or_else(|| {
             "write RFC 3339 (2026-11-21T10:00:00Z) or an age (90s, 30m, 2h, 7d)".to_owned()
         })

@@ -116,7 +116,7 @@ pub(super) async fn kept(context: &Context, id: i64) -> Result<Kept, RecoveryErr
     // Past its time it is gone, whether retention has been there or not.
     let is_kept = row
         .captured_until
-        .is_some_and(|until| until > Time::now_utc());
+        .is_some_and(|until| until > Time::from(runtime::clock::now()));
     let head = row.head.filter(|_| is_kept);
     let mut rejection = row.rejection;
     rejection.captured = head.is_some();

@@ -3,14 +3,17 @@
 use super::{PLANTED, POINTS};
 use std::io::Write;
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 const PLANTED_BY: &str = "EVENTFLOW_PLANTED";
 const KILL_AT: &str = "EVENTFLOW_KILL_AT";
+const CLOCK_OFFSET: &str = "EVENTFLOW_CLOCK_OFFSET_SECONDS";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Switches {
     planted: Option<String>,
     kill_at: Option<KillAt>,
+    clock_offset_seconds: i64,
 }
 
 /// Once in how many passes the process ends at this point, on average.
@@ -22,7 +25,7 @@ struct KillAt {
 
 static SWITCHES: LazyLock<Switches> = LazyLock::new(|| {
     let set = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-    match Switches::parse(set(PLANTED_BY), set(KILL_AT)) {
+    match Switches::parse(set(PLANTED_BY), set(KILL_AT), set(CLOCK_OFFSET).as_deref()) {
         Ok(switches) => {
             if switches != Switches::default() {
                 tracing::warn!(event = "faults_switched_on", ?switches, "for tests only");
@@ -53,6 +56,18 @@ pub fn kill_point(name: &str) {
     }
 }
 
+/// What a clock that is wrong shows instead.
+#[must_use]
+pub fn clock(now: SystemTime) -> SystemTime {
+    let offset = SWITCHES.clock_offset_seconds;
+    let by = Duration::from_secs(offset.unsigned_abs());
+    let shown = match offset < 0 {
+        true => now.checked_sub(by),
+        false => now.checked_add(by),
+    };
+    shown.unwrap_or(now)
+}
+
 /// Ends the process with exit code 2 when the environment names what there is not.
 pub fn check() {
     LazyLock::force(&SWITCHES);
@@ -65,7 +80,11 @@ fn say(text: &str) {
 }
 
 impl Switches {
-    fn parse(planted: Option<String>, kill_at: Option<String>) -> Result<Self, String> {
+    fn parse(
+        planted: Option<String>,
+        kill_at: Option<String>,
+        clock_offset: Option<&str>,
+    ) -> Result<Self, String> {
         if let Some(name) = &planted
             && PLANTED.iter().all(|known| known.name != name)
         {
@@ -73,7 +92,15 @@ impl Switches {
             return Err(unknown(PLANTED_BY, name, &names));
         }
         let kill_at = kill_at.map(|text| KillAt::parse(&text)).transpose()?;
-        Ok(Self { planted, kill_at })
+        let clock_offset_seconds = clock_offset
+            .unwrap_or("0")
+            .parse()
+            .map_err(|error| format!("{CLOCK_OFFSET}: {error}; give seconds, as in 90 or -90"))?;
+        Ok(Self {
+            planted,
+            kill_at,
+            clock_offset_seconds,
+        })
     }
 }
 
@@ -108,7 +135,17 @@ mod tests {
 
     fn parse(planted: &str, kill_at: &str) -> Result<Switches, String> {
         let set = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Switches::parse(set(planted), set(kill_at))
+        Switches::parse(set(planted), set(kill_at), None)
+    }
+
+    #[test]
+    fn a_clock_is_wrong_by_seconds_in_either_direction() {
+        let offset = |text: &str| {
+            Switches::parse(None, None, Some(text)).map(|switches| switches.clock_offset_seconds)
+        };
+        assert_eq!(offset("90"), Ok(90));
+        assert_eq!(offset("-90"), Ok(-90));
+        assert!(offset("1m").unwrap_err().contains("as in 90 or -90"));
     }
 
     #[test]

@@ -186,7 +186,7 @@ async fn evaluate(
     standing: &Standing,
 ) -> Result<(), RecoveryError> {
     let candidates = candidates(context, policy, fingerprint).await?;
-    let now = Time::now_utc();
+    let now = Time::from(runtime::clock::now());
     let chosen = choose(
         policy,
         fingerprint,
@@ -319,7 +319,7 @@ async fn candidates(
         .bind(fingerprint)
         .bind(i32::try_from(policy.max_tries).unwrap_or(i32::MAX))
         .bind(i64::try_from(MAX_CANDIDATES).unwrap_or(i64::MAX))
-        .bind(Time::now_utc() - policy.oldest)
+        .bind(Time::from(runtime::clock::now()) - policy.oldest)
         .bind(
             context
                 .pipeline
