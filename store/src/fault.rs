@@ -3,7 +3,6 @@
 use crate::row::KEY_INDEX;
 use crate::timed_out;
 use runtime::consumer::StageError;
-use runtime::faults;
 
 /// The five characters PostgreSQL classifies an error by; none when it is not the server's.
 #[must_use]
@@ -29,7 +28,6 @@ pub(crate) fn is_row_fault_of(sqlstate: &str, names_constraint: bool) -> bool {
     sqlstate == "23502"
         || (sqlstate == "23514" && names_constraint)
         || ["22", "54"].contains(&class)
-        || (class == "40" && faults::planted("serialization_is_the_rows_fault"))
 }
 
 /// Another transaction stored one of the events of rows that are copied, after they were looked up.

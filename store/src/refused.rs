@@ -4,9 +4,10 @@ mod cell;
 
 pub use cell::Cell;
 
-use crate::fault::{classify, is_row_fault, is_row_fault_of, is_taken};
+use crate::fault::{classify, is_row_fault, is_row_fault_of, is_taken, sqlstate};
 use futures_util::future::BoxFuture;
 use runtime::consumer::StageError;
+use runtime::faults;
 use serde_json::Value;
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection, Postgres, Transaction};
@@ -52,20 +53,34 @@ pub async fn apply<R: Sync, T: Send>(
 ) -> Result<(Transaction<'static, Postgres>, T), StageError> {
     let mut transaction = pool.begin().await.map_err(classify)?;
     let mut refusals = vec![None; rows.len()];
-    let refuses_a_row = match write(&mut transaction, rows, &refusals).await {
+    let error = match write(&mut transaction, rows, &refusals).await {
         Ok(written) => return Ok((transaction, written)),
-        Err(error) if is_row_fault(&error) => true,
-        Err(error) if is_taken(&error) => false,
-        Err(error) => return Err(classify(error)),
+        Err(error) => error,
     };
+    let (blamed, refuses_a_row) = (blamed_on_rows(&error), is_row_fault(&error));
+    if blamed.is_none() && !refuses_a_row && !is_taken(&error) {
+        return Err(classify(error));
+    }
     // The statement has spoilt the transaction; a savepoint before each would cost every batch what only a few need.
     transaction.rollback().await.map_err(classify)?;
     transaction = pool.begin().await.map_err(classify)?;
     if refuses_a_row {
         refusals = trial(&mut transaction, rows).await.map_err(classify)?;
+    } else if blamed.is_some() {
+        refusals.fill(blamed);
     }
     let written = write(&mut transaction, rows, &refusals).await;
     Ok((transaction, written.map_err(classify)?))
+}
+
+/// The bug `serialization_is_the_rows_fault`: what another transaction caused refuses every row. Nothing without it.
+fn blamed_on_rows(error: &sqlx::Error) -> Option<Refusal> {
+    if !faults::planted("serialization_is_the_rows_fault") {
+        return None;
+    }
+    let sqlstate = sqlstate(error).filter(|state| state.starts_with("40"))?;
+    let message = error.to_string();
+    Some(Refusal { message, sqlstate })
 }
 
 /// What the function `refused_rows` of the role's schema returns.

@@ -64,7 +64,7 @@ pub const PLANTED: &[Planted] = &[
         promise: "P3",
         stage: "stage",
         sentence: "the loop stores a batch's offsets before the batch is settled",
-        profile: "roles",
+        profile: "brokers",
         caught_by: "runtime: settling::stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again",
     },
     Planted {
@@ -88,7 +88,7 @@ pub const PLANTED: &[Planted] = &[
         promise: "P3",
         stage: "stage",
         sentence: "a batch that a rebalance or a stop interrupts counts as settled",
-        profile: "roles",
+        profile: "brokers",
         caught_by: "runtime: settling::stopped_in_an_outage_it_commits_nothing_and_the_next_one_reads_it_again",
     },
     Planted {
@@ -103,7 +103,7 @@ pub const PLANTED: &[Planted] = &[
         name: "serialization_is_the_rows_fault",
         promise: "P4",
         stage: "persistence",
-        sentence: "a serialization failure or a deadlock counts as a row that PostgreSQL refuses",
+        sentence: "a serialization failure or a deadlock refuses every row of its batch",
         profile: "database",
         caught_by: "",
     },
@@ -120,7 +120,7 @@ pub const PLANTED: &[Planted] = &[
         promise: "P5",
         stage: "persistence",
         sentence: "offsets are written without a look at where they are, so that a member that lost its partition sets them back",
-        profile: "roles",
+        profile: "database",
         caught_by: "persistence: faults::a_member_that_lost_its_partition_takes_the_true_offset_and_a_gap_ends_it",
     },
     Planted {
@@ -192,7 +192,7 @@ pub const PLANTED: &[Planted] = &[
         promise: "P10",
         stage: "recovery",
         sentence: "a checkpoint of the audit is reached before the index has read the dead letters",
-        profile: "mixed",
+        profile: "replay",
         caught_by: "",
     },
     Planted {
