@@ -149,6 +149,30 @@ impl Snapshot {
         Ok(Some((audited, frontier)))
     }
 
+    /// What the audit called a gap or a double fate and took back, the first of it; `None` where the database was set back to an
+    /// earlier state, whose rows were gone for a while.
+    pub(crate) async fn taken_back(&mut self) -> anyhow::Result<Option<Vec<String>>> {
+        let there: bool = sqlx::query_scalar(
+            "SELECT to_regclass('recovery.audit_findings') IS NOT NULL AND to_regclass('persistence.set_back') IS NOT NULL",
+        )
+        .fetch_one(self.connection())
+        .await?;
+        if !there {
+            return Ok(Some(Vec::new()));
+        }
+        let is_set_back: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM persistence.set_back)")
+                .fetch_one(self.connection())
+                .await?;
+        if is_set_back {
+            return Ok(None);
+        }
+        let findings = "SELECT format('%s:%s of %s, a %s until %s: %s', partition, \"offset\", topic, kind, healed_at, detail)
+             FROM recovery.audit_findings WHERE kind IN ('gap', 'double_fate') AND healed_at IS NOT NULL ORDER BY found_at LIMIT 1000";
+        let findings = sqlx::query_scalar(findings).fetch_all(self.connection());
+        Ok(Some(findings.await?))
+    }
+
     /// Rows of an event as JSON, to be shown.
     pub(crate) async fn shown(
         &mut self,

@@ -14,6 +14,7 @@ use std::path::Path;
 #[derive(Deserialize)]
 struct Line {
     n: u64,
+    at_micros: Option<i64>,
     status: Option<Status>,
     source: Option<String>,
     body: Option<String>,
@@ -90,6 +91,7 @@ pub(crate) fn read(
                 let request = waiting.remove(&n);
                 let request = request
                     .with_context(|| format!("{}: an answer to no request, {n}", problem()))?;
+                let answer = (answer, line.at_micros);
                 each(request, answer, file, counts, take).with_context(problem)?;
             }
         }
@@ -97,7 +99,8 @@ pub(crate) fn read(
     for request in waiting.into_values() {
         let begins = request.at;
         let problem = || format!("{name}, the line at byte {begins}");
-        each(request, Answer::Unknown, file, counts, take).with_context(problem)?;
+        let none = (Answer::Unknown, None);
+        each(request, none, file, counts, take).with_context(problem)?;
     }
     Ok(())
 }
@@ -115,7 +118,7 @@ fn answer(status: &Status) -> anyhow::Result<Answer> {
 
 fn each(
     request: Request,
-    answer: Answer,
+    (answer, answered_at_micros): (Answer, Option<i64>),
     file: u32,
     counts: &mut Counts,
     take: &mut dyn FnMut(Sent, &[u8]) -> anyhow::Result<()>,
@@ -157,6 +160,7 @@ fn each(
             source: source.clone(),
             expect: expect.clone(),
             answer,
+            answered_at_micros,
             event_id: event.map_or_else(String::new, |event| event.event_id.clone()),
             headers: line.headers.clone(),
         };

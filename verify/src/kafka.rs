@@ -2,11 +2,11 @@
 
 use crate::piece::{Record, Topic};
 use anyhow::{Context, bail};
-use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{Message, Timestamp};
 use runtime::kafka::{KafkaArgs, Login};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -145,5 +145,9 @@ fn record(topic: Topic, message: &BorrowedMessage<'_>) -> Record {
         key: message.key().map(owned),
         value: message.payload().map(owned),
         headers: headers.unwrap_or_default(),
+        appended_at_millis: match message.timestamp() {
+            Timestamp::LogAppendTime(millis) => Some(millis),
+            Timestamp::CreateTime(_) | Timestamp::NotAvailable => None,
+        },
     }
 }

@@ -69,6 +69,10 @@ pub struct VerifyArgs {
     /// Addresses of operations ports whose counters are compared; of all instances, none of which was restarted since the journal began
     #[arg(long, num_args = 1.., value_name = "URL")]
     pub metrics: Vec<String>,
+    /// By how much the clocks of brokers and senders differ at most: then no answer may come before its record was appended, if the raw
+    /// topic keeps that time (message.timestamp.type=LogAppendTime)
+    #[arg(long, value_name = "DURATION", value_parser = runtime::config::parse_positive_duration)]
+    pub clocks_within: Option<Duration>,
     /// How long the audit has to come to the end of the topic
     #[arg(long, default_value = "30s", value_parser = runtime::config::parse_positive_duration)]
     pub within: Duration,

@@ -62,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) key: Option<ByteBuf>,
     pub(crate) value: Option<ByteBuf>,
     pub(crate) headers: Vec<(String, Option<ByteBuf>)>,
+    /// When the broker appended it, where its topic keeps that (`LogAppendTime`)
+    pub(crate) appended_at_millis: Option<i64>,
 }
 
 impl Record {
@@ -149,6 +151,8 @@ pub(crate) struct Sent {
     pub(crate) source: String,
     pub(crate) expect: Expect,
     pub(crate) answer: Answer,
+    /// When the answer was there, where the journal says so
+    pub(crate) answered_at_micros: Option<i64>,
     pub(crate) event_id: String,
     pub(crate) headers: Vec<(String, String)>,
 }
@@ -211,6 +215,10 @@ pub(crate) enum OfEvent {
     },
     /// A request says that it is another event under the same id
     Conflicting,
+    /// A raw record of a request that says it is another event has a fate, and never had a dead letter
+    TakenInstead {
+        position: Position,
+    },
     /// A dead letter `conflict` of an event that says it is good
     Conflict {
         places: Vec<Place>,

@@ -33,6 +33,7 @@ macro_rules! checks {
 
 checks! {
     Lost = "lost", "an event was answered 2xx, and there is no raw record or fate of it";
+    AnsweredEarly = "answered_early", "an event was answered 2xx before its raw record was appended";
     AcceptedForgery = "accepted_forgery", "a request that must be refused was answered 2xx, or is in the raw topic";
     Invented = "invented", "a raw record that nobody sent, or was sent less often; a record, row or dead letter of a raw record that does not exist";
     NotVerbatim = "not_verbatim", "bytes, key or headers of a raw record, dead letter or unedited replay are not those it was made from";
@@ -44,9 +45,11 @@ checks! {
     OutageDeadLettered = "outage_dead_lettered", "an event without a fault was dead-lettered";
     BadCode = "bad_code", "a dead letter whose code or disposition is not one that EventFlow documents";
     ReplayUnfounded = "replay_unfounded", "a replay of what was never dead-lettered";
+    ReplayedTwice = "replayed_twice", "a replay that is in its retry topic twice: sent again, or by two people at once";
     FieldDiffers = "field_differs", "a field of a row or a validated record is not the one that was signed";
     OutOfOrder = "out_of_order", "events of one key were validated in another order than they were received in";
     AuditDiffers = "audit_differs", "eventflow audit counts something else";
+    AuditFalseAlarm = "audit_false_alarm", "eventflow audit named a gap or a double fate, and later found that there was none";
     CounterDiffers = "counter_differs", "a counter of a role counts something else";
 }
 

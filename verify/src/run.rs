@@ -76,6 +76,11 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<Report> {
     progress.begin("the audit's sums", 0);
     let not_audited = audit(args, &ends, &raw, &counts, &mut found).await?;
     not_audited.map(|why| skipped.insert(Check::AuditDiffers, why));
+    let false_alarms = totals::false_alarms(&args.database, &mut found).await?;
+    false_alarms.map(|why| skipped.insert(Check::AuditFalseAlarm, why));
+    if args.clocks_within.is_none() {
+        skipped.insert(Check::AnsweredEarly, "give --clocks-within".to_owned());
+    }
     if args.metrics.is_empty() {
         skipped.insert(Check::CounterDiffers, "give --metrics".to_owned());
     } else {

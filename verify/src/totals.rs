@@ -121,6 +121,24 @@ fn judge_audit(audited: &Audited, counts: &Counts, found: &mut Findings) {
     }
 }
 
+/// What the audit said of a record and took back. Says why where it cannot tell.
+pub(crate) async fn false_alarms(
+    database: &DatabaseArgs,
+    found: &mut Findings,
+) -> anyhow::Result<Option<String>> {
+    let mut snapshot = Snapshot::open(database).await?;
+    let Some(taken_back) = snapshot.taken_back().await? else {
+        return Ok(Some(
+            "the database was set back to an earlier state".to_owned(),
+        ));
+    };
+    found.look(Check::AuditFalseAlarm);
+    for what in taken_back {
+        found.fail(Check::AuditFalseAlarm, what, Vec::new());
+    }
+    Ok(None)
+}
+
 /// A counter, and between what it must be.
 struct Bounds {
     name: &'static str,

@@ -274,7 +274,7 @@ impl Work {
         progress.begin("judging bytes", 0);
         bodies.groups(|_, group| {
             progress.step();
-            let passed = body::judge(group, args.allow_others, &mut found);
+            let passed = body::judge(group, args.allow_others, args.clocks_within, &mut found);
             for (position, piece) in passed.raw {
                 raws.push(&position.key(), &piece)?;
             }

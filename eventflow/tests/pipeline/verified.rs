@@ -37,6 +37,7 @@ pub(crate) async fn judge(world: &World, journals: &[&Path], within: Duration) -
         topic_dlq: topics::DLQ.to_owned(),
         allow_others: false,
         audit: None,
+        clocks_within: None,
         metrics: Vec::new(),
         within,
         first: 3,

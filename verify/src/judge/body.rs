@@ -7,6 +7,7 @@ use crate::piece::{Answer, Expect, OfBody, OfEvent, OfRaw, Place, Position, Reco
 use crate::report::{Check, Findings};
 use contracts::kafka::headers;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What is passed on to the other judges.
 #[derive(Default)]
@@ -17,7 +18,14 @@ pub(crate) struct PassedOn {
 }
 
 /// Judges what has one source and value. With `others`, records that no journal knows are not judged: somebody else sent them.
-pub(crate) fn judge(group: Vec<OfBody>, others: bool, found: &mut Findings) -> PassedOn {
+///
+/// `clocks` is by how much the clocks of brokers and senders differ at most; without it no answer is compared with a time of Kafka's.
+pub(crate) fn judge(
+    group: Vec<OfBody>,
+    others: bool,
+    clocks: Option<Duration>,
+    found: &mut Findings,
+) -> PassedOn {
     let (mut sent, mut raw, mut old) = (Vec::new(), Vec::new(), BTreeSet::new());
     for piece in group {
         match piece {
@@ -68,6 +76,9 @@ pub(crate) fn judge(group: Vec<OfBody>, others: bool, found: &mut Findings) -> P
                 .push((first.source.clone(), first.event_id.clone(), missing));
         }
     }
+    if let Some(clocks) = clocks {
+        judge_times(&sent, &raw, clocks, found);
+    }
     for (position, record) in &raw {
         judge_raw(record, &sent, others, found);
         if let Some(first) = sent.first() {
@@ -100,6 +111,30 @@ pub(crate) fn judge(group: Vec<OfBody>, others: bool, found: &mut Findings) -> P
         ));
     }
     passed
+}
+
+/// The first answer 2xx comes after the first raw record was appended, the second after the second, and so on.
+fn judge_times(sent: &[Sent], raw: &[(Position, Record)], clocks: Duration, found: &mut Findings) {
+    let accepted = sent.iter().filter(|one| one.answer == Answer::Accepted);
+    let mut answers: Vec<(i64, &Sent)> = accepted
+        .filter_map(|one| Some((one.answered_at_micros?, one)))
+        .collect();
+    answers.sort_by_key(|(at, _)| *at);
+    let mut appended: Vec<(i64, &Record)> = raw
+        .iter()
+        .filter_map(|(_, record)| Some((record.appended_at_millis? * 1000, record)))
+        .collect();
+    appended.sort_by_key(|(at, _)| *at);
+    let clocks = i64::try_from(clocks.as_micros()).unwrap_or(i64::MAX);
+    for ((answered, one), (appended, record)) in answers.into_iter().zip(appended) {
+        found.look(Check::AnsweredEarly);
+        if answered.saturating_add(clocks) < appended {
+            let millis = (appended - answered) / 1000;
+            let what = format!("it was answered 2xx {millis} ms before its record was appended");
+            let places = vec![one.place.clone(), record.place()];
+            found.fail(Check::AnsweredEarly, what, places);
+        }
+    }
 }
 
 fn judge_raw(record: &Record, sent: &[Sent], others: bool, found: &mut Findings) {
@@ -147,7 +182,7 @@ mod tests {
 
     fn failed(group: Vec<OfBody>) -> (Vec<&'static str>, PassedOn) {
         let mut found = Findings::new(3);
-        let passed = judge(group, false, &mut found);
+        let passed = judge(group, false, Some(Duration::ZERO), &mut found);
         (
             found.failed().into_iter().map(|(name, _)| name).collect(),
             passed,
@@ -218,6 +253,46 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_comes_after_the_record_it_is_about() {
+        let answered = |millis: i64| {
+            let at = Some(1000 * millis);
+            OfBody::Sent(Sent {
+                answered_at_micros: at,
+                ..request()
+            })
+        };
+        let appended = |offset: i64, millis: i64| {
+            let record = Record {
+                offset,
+                appended_at_millis: Some(millis),
+                ..raw()
+            };
+            OfBody::Raw {
+                position: position(offset),
+                record,
+            }
+        };
+        let sound = vec![answered(5), appended(0, 5)];
+        assert_eq!(failed(sound).0, Vec::<&str>::new());
+        let early = vec![answered(4), appended(0, 5)];
+        assert_eq!(failed(early).0, ["answered_early"]);
+        let both = |second| {
+            vec![
+                answered(9),
+                answered(5),
+                appended(1, second),
+                appended(0, 5),
+            ]
+        };
+        assert_eq!(failed(both(8)).0, Vec::<&str>::new());
+        assert_eq!(failed(both(12)).0, ["answered_early"]);
+        let mut found = Findings::new(1);
+        let apart = Some(Duration::from_millis(2));
+        judge(vec![answered(4), appended(0, 5)], false, apart, &mut found);
+        assert!(found.failed().is_empty(), "the clocks may differ so much");
+    }
+
+    #[test]
     fn what_nobody_sent_is_invented() {
         assert_eq!(failed(vec![in_topic(0)]).0, ["invented"]);
         let good = sent(Expect::Good, Answer::Accepted);
@@ -225,7 +300,7 @@ mod tests {
         let refused = sent(Expect::Good, Answer::Refused);
         assert_eq!(failed(vec![refused, in_topic(0)]).0, ["invented"]);
         let mut found = Findings::new(1);
-        judge(vec![in_topic(0)], true, &mut found);
+        judge(vec![in_topic(0)], true, None, &mut found);
         assert!(found.failed().is_empty(), "others may send, too");
     }
 

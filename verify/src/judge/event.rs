@@ -1,6 +1,6 @@
 //! Of one source and event id: its rows, further deliveries, and what is missing.
 
-use crate::piece::{OfEvent, Place};
+use crate::piece::{OfEvent, Place, Position};
 use crate::report::{Check, Findings};
 
 /// Judges what has one source and event id. `now` is the epoch of the raw topic that was read.
@@ -40,7 +40,10 @@ pub(crate) fn judge(
         | OfEvent::Duplicate { position }
         | OfEvent::Filtered { position }
         | OfEvent::OldDead { position } => position.epoch != now,
-        OfEvent::Missing { .. } | OfEvent::Conflicting | OfEvent::Conflict { .. } => false,
+        OfEvent::Missing { .. }
+        | OfEvent::Conflicting
+        | OfEvent::Conflict { .. }
+        | OfEvent::TakenInstead { .. } => false,
     });
     let old = old.count() as u64;
     let missing = group.iter().filter_map(|piece| match piece {
@@ -56,6 +59,7 @@ pub(crate) fn judge(
         let places = missing.map(|(_, place)| place.clone()).take(4).collect();
         found.fail(Check::Lost, what, places);
     }
+    judge_contents(source, event_id, group, found);
     let may_conflict = group
         .iter()
         .any(|piece| matches!(piece, OfEvent::Conflicting));
@@ -70,11 +74,40 @@ pub(crate) fn judge(
     }
 }
 
+/// Of two contents under one id, one is stored, and what has the other is a dead letter.
+fn judge_contents(source: &str, event_id: &str, group: &[OfEvent], found: &mut Findings) {
+    let other = |wanted: &Position| {
+        let is_it = |piece: &OfEvent| matches!(piece, OfEvent::TakenInstead { position } if position == wanted);
+        group.iter().any(is_it)
+    };
+    let (mut one, mut another) = (None, None);
+    for piece in group {
+        if let OfEvent::Row { position } | OfEvent::Duplicate { position } = piece {
+            let place = if other(position) {
+                &mut another
+            } else {
+                &mut one
+            };
+            *place = Some(position);
+        }
+    }
+    if let (Some(one), Some(another)) = (one, another) {
+        let what = format!(
+            "{source} {event_id} was sent with two contents; {one} has the one, {another} the other, and neither is a conflict"
+        );
+        let (source, event_id) = (source.to_owned(), event_id.to_owned());
+        found.fail(
+            Check::WrongFate,
+            what,
+            vec![Place::Row { source, event_id }],
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::judge::world::position;
-    use crate::piece::Position;
 
     fn failed(group: &[OfEvent]) -> Vec<&'static str> {
         let mut found = Findings::new(3);
@@ -141,6 +174,26 @@ mod tests {
             ]),
             ["lost"]
         );
+    }
+
+    #[test]
+    fn of_two_contents_one_has_a_fate() {
+        let row = |offset| OfEvent::Row {
+            position: position(offset),
+        };
+        let duplicate = |offset| OfEvent::Duplicate {
+            position: position(offset),
+        };
+        let instead = |offset| OfEvent::TakenInstead {
+            position: position(offset),
+        };
+        let none = Vec::<&str>::new();
+        assert_eq!(failed(&[row(0), duplicate(1)]), none);
+        assert_eq!(failed(&[row(0), duplicate(1), instead(1)]), ["wrong_fate"]);
+        assert_eq!(failed(&[duplicate(1), row(0), instead(0)]), ["wrong_fate"]);
+        // The other content came first.
+        let all = [row(0), duplicate(1), instead(0), instead(1)];
+        assert_eq!(failed(&all), none);
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub(crate) fn judge(
     count(&one, counts);
     judge_fates(&one, found);
     judge_content(&one, raw, scope, found);
-    let mut passed = judge_expected(&one, raw, found);
+    let mut passed = judge_expected(position, &one, raw, found);
     passed.extend(old_letters(position, &one, scope));
     passed
 }
@@ -242,6 +242,7 @@ fn judge_content(one: &OfOne<'_>, raw: &Record, scope: &Scope<'_>, found: &mut F
 
 /// What the journal, or the edge, says must become of it.
 fn judge_expected(
+    position: &Position,
     one: &OfOne<'_>,
     raw: &Record,
     found: &mut Findings,
@@ -301,6 +302,12 @@ fn judge_expected(
                 None => format!("it must be dead-lettered as {code}, and has another fate"),
             };
             found.fail(Check::WrongFate, what, one.places());
+        }
+        if *code == "conflict" && codes.is_empty() && one.fates() > 0 {
+            // Right only where the other content is the conflict.
+            let position = position.clone();
+            let taken = OfEvent::TakenInstead { position };
+            return vec![(raw.source().to_owned(), event_id.to_owned(), taken)];
         }
     }
     Vec::new()

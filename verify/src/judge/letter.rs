@@ -6,6 +6,7 @@ use crate::report::{Check, Findings};
 use contracts::RejectionCode;
 use contracts::kafka::headers::{self, dlq};
 use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
 
 pub(super) fn judge(one: &OfOne<'_>, scope: &Scope<'_>, found: &mut Findings) {
     for letter in &one.dead {
@@ -20,6 +21,7 @@ pub(super) fn judge(one: &OfOne<'_>, scope: &Scope<'_>, found: &mut Findings) {
             found.fail(Check::BadCode, problem, vec![letter.place()]);
         }
     }
+    judge_twice(one, found);
     for replay in &one.retries {
         found.look(Check::ReplayUnfounded);
         let revalidates = replay.has(headers::REVALIDATES);
@@ -36,6 +38,26 @@ pub(super) fn judge(one: &OfOne<'_>, scope: &Scope<'_>, found: &mut Findings) {
             let mut places = vec![replay.place()];
             places.extend(one.dead.first().map(|letter| letter.place()));
             found.fail(Check::NotVerbatim, what, places);
+        }
+    }
+}
+
+/// Each replay of a raw record says how many there were before it, counted when it failed again: two of one number were sent for one dead letter.
+fn judge_twice(one: &OfOne<'_>, found: &mut Findings) {
+    let mut seen: BTreeMap<(Topic, &str), &Record> = BTreeMap::new();
+    let of_letters = one
+        .retries
+        .iter()
+        .filter(|replay| !replay.has(headers::REVALIDATES));
+    for replay in of_letters {
+        let Some(count) = replay.text(headers::REPLAY_COUNT) else {
+            continue;
+        };
+        found.look(Check::ReplayedTwice);
+        if let Some(first) = seen.insert((replay.topic, count), replay) {
+            let what = format!("replay {count} of this raw record is in its retry topic twice");
+            let places = vec![first.place(), replay.place()];
+            found.fail(Check::ReplayedTwice, what, places);
         }
     }
 }

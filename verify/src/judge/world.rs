@@ -24,6 +24,7 @@ pub(crate) fn request() -> Sent {
         source: "s".to_owned(),
         expect: Expect::Good,
         answer: Answer::Accepted,
+        answered_at_micros: Some(MICROS + 700_000),
         event_id: "e-1".to_owned(),
         headers: vec![("X-Signature".to_owned(), "abc".to_owned())],
     }
@@ -48,6 +49,7 @@ pub(crate) fn raw() -> Record {
             (headers::RECEIVED_AT, "1768478400500000"),
             ("x-signature", "abc"),
         ]),
+        appended_at_millis: Some(MICROS / 1000 + 600),
     }
 }
 

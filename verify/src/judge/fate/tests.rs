@@ -147,6 +147,28 @@ fn a_raw_record_has_one_fate() {
 }
 
 #[test]
+fn a_dead_letter_is_replayed_once_until_it_fails_again() {
+    let numbered = |of: &Record, count: &str, offset: i64| {
+        let mut sent = replay(of);
+        sent.offset = offset;
+        sent.headers
+            .retain(|(name, _)| name != headers::REPLAY_COUNT);
+        let number = headers_of(&[(headers::REPLAY_COUNT, count)]);
+        sent.headers.extend(number);
+        sent
+    };
+    let letter = dead(&raw(), "not_json", "poison");
+    let first = numbered(&letter, "1", 0);
+    let again = dead(&first, "not_json", "poison");
+    let second = numbered(&again, "2", 1);
+    let sound = [raw(), letter.clone(), first, again, second].map(record);
+    let stored = [&sound[..], &[OfRaw::Row(row())]].concat();
+    assert_eq!(failed(&stored), Vec::<&str>::new());
+    let twice = [&stored[..], &[record(numbered(&letter, "1", 7))]].concat();
+    assert_eq!(failed(&twice), ["replayed_twice"]);
+}
+
+#[test]
 fn what_has_no_raw_record_is_invented_unless_that_was_deleted() {
     let group = [OfRaw::Row(row())];
     assert_eq!(judged(&position(5), &group).0, ["invented"]);
