@@ -234,13 +234,8 @@ impl PrivatePostgres {
     /// # Errors
     /// What `pg_ctl` said, or that the server does not run.
     pub fn kill_server(&self) -> Result<(), PostgresError> {
-        let lock = self.data().join("postmaster.pid");
-        let pid = std::fs::read_to_string(&lock)?
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        let lock = self.lock();
+        let pid = self.postmaster()?;
         self.programs.run("pg_ctl", |command| {
             command.args(["kill", "KILL", &pid]);
         })?;
@@ -259,11 +254,10 @@ impl PrivatePostgres {
     /// # Errors
     /// What `kill` said, or that the server does not run.
     pub fn signal(&self, signal: &str) -> std::io::Result<()> {
-        let lock = std::fs::read_to_string(self.data().join("postmaster.pid"))?;
-        let postmaster = lock.lines().next().unwrap_or_default().trim();
+        let postmaster = self.postmaster()?;
         // The postmaster first: while it is stopped, it starts no further process.
-        self.programs.kill(signal, postmaster)?;
-        for child in children_of(postmaster)? {
+        self.programs.kill(signal, &postmaster)?;
+        for child in children_of(&postmaster)? {
             match self.programs.kill(signal, &child) {
                 Err(_) if has_ended(&child) => {}
                 sent => sent?,
@@ -272,10 +266,30 @@ impl PrivatePostgres {
         Ok(())
     }
 
+    /// The server's processes, by number; the first starts all others.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn processes(&self) -> std::io::Result<Vec<String>> {
+        let postmaster = self.postmaster()?;
+        let children = children_of(&postmaster)?;
+        Ok([vec![postmaster], children].concat())
+    }
+
     /// User and group that the server runs as, when this process is root.
     #[must_use]
     pub fn user(&self) -> Option<(u32, u32)> {
         self.programs.user
+    }
+
+    /// The number of the process that starts all others.
+    fn postmaster(&self) -> std::io::Result<String> {
+        let lock = std::fs::read_to_string(self.lock())?;
+        Ok(lock.lines().next().unwrap_or_default().trim().to_owned())
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.data().join("postmaster.pid")
     }
 
     fn data(&self) -> PathBuf {
