@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 /// Longest start of a broker.
 const START: Duration = Duration::from_secs(120);
 /// The way between brokers.
-const BETWEEN: &str = "brokers";
+pub(crate) const BETWEEN: &str = "brokers";
 
 /// A broker and its files.
 #[derive(Debug)]
@@ -76,6 +76,8 @@ impl Cluster {
                     ("advertised.listeners", advertised.join(",")),
                     ("listener.security.protocol.map", protocols),
                     ("inter.broker.listener.name", BETWEEN.to_uppercase()),
+                    // So that an answer before the append shows.
+                    ("log.message.timestamp.type", "LogAppendTime".to_owned()),
                     // A dead broker is noticed after 3 s, not 9: a run is short.
                     ("broker.session.timeout.ms", "3000".to_owned()),
                     ("broker.heartbeat.interval.ms", "500".to_owned()),

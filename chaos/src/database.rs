@@ -102,6 +102,17 @@ impl Database {
         self.url.replace("{servers}", &addresses.join(","))
     }
 
+    /// Of its superuser, as every role has it.
+    pub(crate) fn password(&self) -> &str {
+        let user = self.url.split_once('@').map_or("", |(user, _)| user);
+        user.rsplit_once(':').map_or("", |(_, password)| password)
+    }
+
+    /// Whether a standby was promoted.
+    pub(crate) async fn has_failed_over(&self) -> bool {
+        self.servers.lock().await.former.is_some()
+    }
+
     /// For the run's own look at the database: the primary, by no proxy.
     pub(crate) async fn direct(&self) -> String {
         self.servers.lock().await.primary.url_of(NAME)
@@ -170,9 +181,16 @@ impl Database {
         .await
     }
 
-    /// The primary is killed, and its standby is promoted. It may lack the last transactions, as any standby that nobody waits for.
-    pub(crate) async fn fail_over(&self) -> anyhow::Result<()> {
+    /// The primary is killed, and its standby is promoted. It lacks the transactions of the last while, as a standby that nobody waits for may.
+    pub(crate) async fn fail_over(&self, lacks: Duration) -> anyhow::Result<()> {
+        let mut connection = self.connect().await?;
+        let sender = sqlx::query_scalar("SELECT pid::text FROM pg_stat_replication")
+            .fetch_optional(&mut connection);
+        let sender: Option<String> = tokio::time::timeout(STATEMENT, sender).await??;
+        let sender = sender.context("the standby does not follow")?;
         let mut servers = self.servers.lock().await;
+        signal("STOP", &sender)?;
+        tokio::time::sleep(lacks).await;
         let standby = servers
             .standby
             .take()
@@ -181,11 +199,48 @@ impl Database {
         blocking(move || {
             go_on(&old);
             old.kill_server()?;
+            // It is stopped, and does not notice that its server has ended.
+            signal("KILL", &sender)?;
             Ok(new.promote()?)
         })
         .await?;
         servers.former = Some(std::mem::replace(&mut servers.primary, standby));
         Ok(())
+    }
+
+    /// For a while every write and flush of the primary takes so much longer. `strace` holds each of these system calls up.
+    pub(crate) async fn slow_disk(&self, delay: Duration, lasts: Duration) -> anyhow::Result<()> {
+        let primary = Arc::clone(&self.servers.lock().await.primary);
+        let calls = "pwrite64,pwritev,fsync,fdatasync";
+        let mut strace = tokio::process::Command::new("strace");
+        strace
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &format!("trace={calls}"),
+            ])
+            .args([
+                "-e",
+                &format!("inject={calls}:delay_enter={}", delay.as_micros()),
+            ])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for process in primary.processes()? {
+            strace.args(["-p", &process]);
+        }
+        let mut strace = strace.spawn().context("cannot start strace")?;
+        // It ends by itself when it may not do this, or when the server ends.
+        let ended = tokio::time::timeout(lasts, strace.wait()).await;
+        if ended.is_err() {
+            strace.kill().await?;
+            return Ok(());
+        }
+        let output = strace.wait_with_output().await?;
+        anyhow::bail!("strace: {}", String::from_utf8_lossy(&output.stderr).trim())
     }
 
     /// The small disk, where this run has one.
@@ -203,6 +258,15 @@ impl Database {
         }
         self.resume().await
     }
+}
+
+/// To one process.
+fn signal(signal: &str, process: &str) -> anyhow::Result<()> {
+    let sent = Command::new("kill")
+        .args([&format!("-{signal}"), process])
+        .status()?;
+    anyhow::ensure!(sent.success(), "process {process} cannot be sent {signal}");
+    Ok(())
 }
 
 /// A server that is paused does not notice that it should end.

@@ -1,9 +1,12 @@
 //! Makes a fault happen, for as long as it lasts, and undoes it.
 
-use crate::cluster::Broker;
+use crate::cluster::{BETWEEN, Broker};
+use crate::kill_point;
 use crate::oncall;
+use crate::process::until;
 use crate::profile::Kind;
 use crate::schedule::{Fault, Step};
+use crate::topics;
 use crate::world::World;
 use anyhow::Context;
 use sandbox::proxy::Link;
@@ -12,6 +15,8 @@ use tokio::time::sleep;
 
 /// Longest orderly end of a role.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How wrong the clock of a role is, in seconds.
+const CLOCK: &str = "EVENTFLOW_CLOCK_OFFSET_SECONDS";
 
 /// One fault from its beginning to its end, noted in the log.
 pub(crate) async fn inject(world: &World, step: &Step) {
@@ -49,11 +54,18 @@ async fn act(world: &World, fault: &Fault, lasts: Duration) -> anyhow::Result<St
             world.member(target)?.lock().await.signal("CONT")?;
             done("goes on")
         }
+        Kind::KilledAt => kill_point::kill_at(world, target, fault.amount).await,
+        Kind::ClockWrong => {
+            let wrong = (CLOCK.to_owned(), fault.amount.to_string());
+            let process = world.member(target)?;
+            process.lock().await.restart(DRAIN, &[wrong]).await?;
+            sleep(lasts).await;
+            process.lock().await.restart(DRAIN, &[]).await?;
+            done("has the right time again")
+        }
         Kind::RollingRestart => {
             for process in world.members_of(target) {
-                let mut process = process.lock().await;
-                process.terminate(DRAIN).await?;
-                process.start(&[])?;
+                process.lock().await.restart(DRAIN, &[]).await?;
             }
             done("restarted one after the other")
         }
@@ -87,6 +99,8 @@ async fn act(world: &World, fault: &Fault, lasts: Duration) -> anyhow::Result<St
             }
             done("two of three were down")
         }
+        Kind::LaggingLeaderKilled => kill_lagging_leader(world, fault, lasts).await,
+        Kind::DeadLettersRefused => topics::refuse_dead_letters(world, lasts).await,
         Kind::DatabaseKilled => {
             database.kill().await?;
             sleep(lasts).await;
@@ -106,7 +120,7 @@ async fn act(world: &World, fault: &Fault, lasts: Duration) -> anyhow::Result<St
             done("goes on")
         }
         Kind::FailOver => {
-            database.fail_over().await?;
+            database.fail_over(lasts / 2).await?;
             done("the standby is the primary")
         }
         Kind::SessionsCut => {
@@ -121,6 +135,12 @@ async fn act(world: &World, fault: &Fault, lasts: Duration) -> anyhow::Result<St
             sleep(lasts).await;
             sqlx::raw_sql("ROLLBACK").execute(&mut connection).await?;
             done("unlocked")
+        }
+        Kind::Deadlock => deadlock(world, lasts).await,
+        Kind::SlowDisk => {
+            let delay = Duration::from_millis(u64::try_from(fault.amount)?);
+            database.slow_disk(delay, lasts).await?;
+            done("as fast as before")
         }
         Kind::FullDisk => {
             let disk = database
@@ -151,11 +171,13 @@ async fn act(world: &World, fault: &Fault, lasts: Duration) -> anyhow::Result<St
             database.set(target, Link::Open(Duration::ZERO));
             done("as before")
         }
-        Kind::Grow => grow(world, target).await,
-        Kind::OffsetsDropped => drop_offsets(world, target).await,
-        Kind::TopicRecreated => recreate_topic(world, target).await,
+        Kind::Grow => topics::grow(world, target).await,
+        Kind::OffsetsDropped => topics::drop_offsets(world, target).await,
+        Kind::TopicRecreated => topics::recreate(world, target).await,
+        Kind::RawTopicRecreated => topics::recreate_raw(world).await,
         Kind::EditAndReplay => oncall::edit_and_replay(world).await,
         Kind::ReplayAsItIs => oncall::replay_as_it_is(world).await,
+        Kind::ReplayTwice => oncall::replay_twice(world).await,
         Kind::PauseAndResume => oncall::pause_and_resume(world, lasts).await,
         Kind::StopReplay => oncall::stop(world).await,
         Kind::Discard => oncall::discard(world).await,
@@ -214,6 +236,44 @@ async fn move_leaders(world: &World, lasts: Duration) -> anyhow::Result<String> 
     done("away and back")
 }
 
+/// A leader is killed while the others lag behind it: what they lack must not have been acknowledged.
+async fn kill_lagging_leader(
+    world: &World,
+    fault: &Fault,
+    lasts: Duration,
+) -> anyhow::Result<String> {
+    let delay = Duration::from_millis(u64::try_from(fault.amount)?);
+    let broker = world.cluster.broker(&fault.target)?;
+    world.cluster.set(BETWEEN, None, Link::Open(delay));
+    sleep(4 * delay).await;
+    let killed = Broker::stop(&broker, true).await;
+    world.cluster.set(BETWEEN, None, Link::Open(Duration::ZERO));
+    sleep(lasts).await;
+    Broker::start(&broker).await?;
+    killed?;
+    done("killed, and started again")
+}
+
+/// An administrator locks two tables in another order than persistence does, and each waits for the other.
+async fn deadlock(world: &World, lasts: Duration) -> anyhow::Result<String> {
+    let database = &world.database;
+    let mut connection = database.connect().await?;
+    let first = "BEGIN; LOCK TABLE persistence.signed_bodies IN SHARE MODE";
+    tokio::time::timeout(DRAIN, sqlx::raw_sql(first).execute(&mut connection)).await??;
+    let waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'persistence.signed_bodies'::regclass";
+    let somebody_waits = async || Ok(database.run(waiting).await? > 0);
+    let waited = until("a batch waits", lasts, somebody_waits).await;
+    if waited.is_ok() {
+        // PostgreSQL ends one of the two after a second: the batch, which waits longer, or this.
+        let second = sqlx::raw_sql("LOCK TABLE persistence.events IN SHARE MODE");
+        let ended = tokio::time::timeout(DRAIN, second.execute(&mut connection)).await?;
+        world.log.note(&format!("the other lock: {ended:?}"));
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut connection).await?;
+    waited?;
+    done("unlocked")
+}
+
 /// All transactions are serializable, so that some fail and must be done again.
 async fn serializable(world: &World, lasts: Duration) -> anyhow::Result<String> {
     let database = &world.database;
@@ -229,65 +289,4 @@ async fn serializable(world: &World, lasts: Duration) -> anyhow::Result<String> 
         .await?;
     database.run(cut).await?;
     done("as before")
-}
-
-/// A topic gets two more partitions.
-async fn grow(world: &World, topic: &str) -> anyhow::Result<String> {
-    let direct = world.cluster.direct();
-    let name = topic.to_owned();
-    let marks =
-        crate::cluster::blocking(move || runtime::admin::watermarks(&direct, &name)).await?;
-    let partitions = (marks.len() + 2).to_string();
-    let arguments = ["--alter", "--topic", topic, "--partitions", &partitions];
-    world
-        .cluster
-        .tool("org.apache.kafka.tools.TopicCommand", &arguments)
-        .await?;
-    Ok(format!("{partitions} partitions"))
-}
-
-/// A group's offsets in Kafka are lost, while its members are away.
-async fn drop_offsets(world: &World, role: &str) -> anyhow::Result<String> {
-    let members = world.members_of(role);
-    // Held, so that nobody starts them again meanwhile.
-    let mut held = Vec::new();
-    for member in &members {
-        held.push(member.lock().await);
-    }
-    for member in &mut held {
-        member.terminate(DRAIN).await?;
-    }
-    let group = format!("eventflow-{role}");
-    let deleted = world
-        .cluster
-        .tool(
-            "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-            &["--delete", "--group", &group],
-        )
-        .await;
-    for member in &mut held {
-        member.start(&[])?;
-    }
-    deleted?;
-    done("reads from the beginning")
-}
-
-/// A retry topic is deleted and created again: what was in it and not read is lost, and its replays say so.
-async fn recreate_topic(world: &World, topic: &str) -> anyhow::Result<String> {
-    let command = "org.apache.kafka.tools.TopicCommand";
-    world
-        .cluster
-        .tool(command, &["--delete", "--topic", topic])
-        .await?;
-    // Kafka deletes in the background, and refuses a topic that is on its way out.
-    let mut last = Ok(());
-    for _ in 0..10 {
-        last = world.apply_topics(world.cluster.size()).await;
-        if last.is_ok() {
-            break;
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
-    last?;
-    done("deleted, and created again")
 }

@@ -7,12 +7,17 @@ mod cluster;
 mod database;
 mod inject;
 mod judge;
+mod kill_point;
 mod oncall;
+mod planted;
 mod process;
 mod profile;
 mod report;
+mod results;
+mod run;
 mod runlog;
 mod schedule;
+mod topics;
 mod traffic;
 mod world;
 
@@ -20,24 +25,23 @@ use anyhow::Context;
 use clap::Parser;
 use profile::Profile;
 use report::Outcome;
-use runlog::RunLog;
+use results::Results;
+use run::{run_all, run_seed};
 use schedule::Setting;
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
-use world::World;
+use std::rc::Rc;
+use std::time::Duration;
 
 /// Runs EventFlow through faults, and judges what became of every webhook.
 #[derive(Debug, Parser)]
 #[command(name = "chaos", version, about)]
 struct Cli {
-    /// Seeds, one or a range, as 7 or 1..20: each is a run
-    #[arg(long, default_value = "1..6", value_parser = seeds)]
-    seeds: RangeInclusive<u64>,
+    /// Seeds, one or a range, as 7 or 1..20: each is a run [default: 1..6, and 1..20 for each planted bug]
+    #[arg(long, value_parser = seeds)]
+    seeds: Option<RangeInclusive<u64>>,
     /// How long faults happen in a run
     #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -47,15 +51,27 @@ struct Cli {
     /// Which faults; without it, the seeds take the profiles in turn
     #[arg(long)]
     profile: Option<Profile>,
+    /// Runs at once; each needs 2 GB of memory, with three brokers 3 GB
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    jobs: u8,
     /// Print the schedules, and run nothing
     #[arg(long)]
     plan: bool,
     /// Keep the files of every run, not of failed ones only
     #[arg(long)]
     keep: bool,
-    /// Switch on this planted bug, which the judgement must find
-    #[arg(long, value_name = "NAME")]
-    planted_bug: Option<String>,
+    /// Switch on planted bugs, all or these, one after the other: for each, runs until a check names it. Exit code 1 when none does
+    #[arg(long, num_args = 0.., value_name = "NAME")]
+    planted: Option<Vec<String>>,
+    /// Add the results to this file, as JSON lines; what it has of the same build is not run again
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+    /// What was built, as results name it
+    #[arg(long, env = "EVENTFLOW_CHAOS_BUILD", default_value = "unknown")]
+    build: String,
+    /// Print the table of a file of results, and run nothing
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -63,7 +79,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .init();
-    let cli = Cli::parse();
+    let cli = Rc::new(Cli::parse());
     // One thread: the kernel kills a process of a run with the thread that started it, and this one lives until the end.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -89,92 +105,63 @@ async fn interrupted() -> anyhow::Result<()> {
     }
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let mut out = std::io::stdout();
-    let mut outcomes = Vec::new();
-    for seed in cli.seeds.clone() {
-        let setting = Setting {
-            seed,
-            profile: cli.profile.unwrap_or_else(|| Profile::of_turn(seed)),
-            brokers: cli.brokers,
-            duration: cli.duration,
-        };
-        if cli.plan {
-            writeln!(
-                out,
-                "seed {seed} {} brokers {}",
-                setting.profile, setting.brokers
-            )?;
-            for step in setting.plan() {
-                writeln!(out, "  {step}")?;
-            }
-            continue;
-        }
-        let outcome = run_seed(cli, setting).await?;
-        writeln!(out, "{}", outcome.line())?;
-        outcomes.push(outcome);
+async fn run(cli: &Rc<Cli>) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &cli.table {
+        let outcomes = Results::open(Some(file))?.into_outcomes();
+        print(&report::table(&outcomes))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    if let Some(names) = &cli.planted {
+        return planted::run(cli, names).await;
+    }
+    let mut settings = cli.seeds.clone().unwrap_or(1..=6).map(|seed| Setting {
+        seed,
+        profile: cli.profile.unwrap_or_else(|| Profile::of_turn(seed)),
+        brokers: cli.brokers,
+        duration: cli.duration,
+    });
+    if cli.plan {
+        settings.try_for_each(plan)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let results = Results::open(cli.results.as_deref())?;
+    let runs: Vec<_> = settings
+        .filter(|setting| !results.has(&cli.build, setting, None))
+        .map(|setting| run_seed(Rc::clone(cli), setting, None))
+        .collect();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    run_all(cli.jobs, runs, |outcome| {
+        let outcome = outcome?;
+        print(&format!("{}\n", outcome.line()))?;
+        results.add(&outcome)?;
+        outcomes.push(outcome);
+        Ok(())
+    })
+    .await?;
     if outcomes.len() > 1 {
-        write!(out, "\n{}", report::table(&outcomes))?;
+        print(&format!("\n{}", report::table(&outcomes)))?;
     }
     let all_ok = outcomes.iter().all(Outcome::is_ok);
     Ok(ExitCode::from(u8::from(!all_ok)))
 }
 
-/// One run, in a folder that is kept when it fails.
-async fn run_seed(cli: &Cli, setting: Setting) -> anyhow::Result<Outcome> {
-    let started = Instant::now();
-    let folder = tempfile::Builder::new()
-        .prefix(&format!(
-            "eventflow-chaos-{}-{}-",
-            setting.seed, setting.profile
-        ))
-        .tempdir()?;
-    // PostgreSQL, which runs as another user when this is root, has its small disk in it.
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )?;
-    let log = RunLog::create(&folder.path().join("run.log"))?;
-    let judgement = run_world(cli, &setting, folder.path(), &log).await;
-    if let Err(error) = &judgement {
-        log.note(&format!("FAILED: {error:#}"));
-    }
-    let mut outcome = Outcome::new(setting, Some(&log), judgement, started.elapsed());
-    if cli.keep || !outcome.is_ok() {
-        outcome.kept = Some(folder.keep());
-    }
-    Ok(outcome)
+/// Prints the schedule of a seed.
+fn plan(setting: Setting) -> anyhow::Result<()> {
+    let Setting {
+        seed,
+        profile,
+        brokers,
+        ..
+    } = setting;
+    let steps = setting.plan().into_iter();
+    let steps: String = steps.map(|step| format!("  {step}\n")).collect();
+    print(&format!("seed {seed} {profile} brokers {brokers}\n{steps}"))
 }
 
-async fn run_world(
-    cli: &Cli,
-    setting: &Setting,
-    folder: &Path,
-    log: &RunLog,
-) -> anyhow::Result<judge::Judgement> {
-    let planted = cli.planted_bug.as_deref();
-    let (world, mut traffic) = World::start(setting, planted, folder, log.clone())
-        .await
-        .context("the run did not start")?;
-    let world = Arc::new(world);
-    log.note("every role is ready: traffic begins");
-    traffic.start()?;
-    let started = tokio::time::Instant::now();
-    let mut faults = JoinSet::new();
-    for step in setting.plan() {
-        tokio::time::sleep_until(started + step.at).await;
-        let world = Arc::clone(&world);
-        faults.spawn_local(async move { inject::inject(&world, &step).await });
-    }
-    tokio::time::sleep_until(started + setting.duration).await;
-    while let Some(fault) = faults.join_next().await {
-        fault?;
-    }
-    let judgement = judge::judge(&world, &mut traffic).await;
-    world.end().await?;
-    world.cluster.keep_logs(folder).await?;
-    judgement
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
 }
 
 /// The script that starts brokers.

@@ -60,6 +60,16 @@ pub(crate) async fn replay_as_it_is(world: &World) -> anyhow::Result<String> {
     replay(world, &group, &["--force"]).await
 }
 
+/// Two people replay the same dead letters at once: each is sent by one of them.
+pub(crate) async fn replay_twice(world: &World) -> anyhow::Result<String> {
+    let group = group(world, None).await?;
+    let force = ["--force"];
+    let (one, other) = tokio::join!(replay(world, &group, &force), replay(world, &group, &force));
+    // The second may find nothing left.
+    let done = one.or(other)?;
+    Ok(format!("{done} by two people"))
+}
+
 /// Pauses the newest running replay for a while.
 pub(crate) async fn pause_and_resume(world: &World, lasts: Duration) -> anyhow::Result<String> {
     let job = newest(world, "running").await?;

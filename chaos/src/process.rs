@@ -16,6 +16,7 @@ pub(crate) struct Process {
     environment: Environment,
     log: PathBuf,
     child: Option<Child>,
+    starts: u32,
 }
 
 impl Process {
@@ -32,6 +33,7 @@ impl Process {
             environment,
             log: folder.join(format!("{name}.log")),
             child: None,
+            starts: 0,
         }
     }
 
@@ -47,6 +49,7 @@ impl Process {
             environment: self.environment.iter().cloned().chain(other).collect(),
             log: self.log.with_file_name(format!("{name}.log")),
             child: None,
+            starts: 0,
         }
     }
 
@@ -76,7 +79,13 @@ impl Process {
                 )
             })?;
         self.child = Some(child);
+        self.starts += 1;
         Ok(())
+    }
+
+    /// How often it was started.
+    pub(crate) fn starts(&self) -> u32 {
+        self.starts
     }
 
     /// How it ended, if it ended by itself since it was started.
@@ -109,6 +118,17 @@ impl Process {
     pub(crate) async fn terminate(&mut self, within: Duration) -> anyhow::Result<()> {
         self.signal("TERM")?;
         self.until_ended(within).await
+    }
+
+    /// [`Self::terminate`], then [`Self::start`], whatever came of the first.
+    pub(crate) async fn restart(
+        &mut self,
+        within: Duration,
+        more: &[(String, String)],
+    ) -> anyhow::Result<()> {
+        let ended = self.terminate(within).await;
+        self.start(more)?;
+        ended
     }
 
     /// Its end within the time given; otherwise SIGKILL and an error.

@@ -1,9 +1,11 @@
 //! The kinds of faults, and which of them a profile has.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Which faults a run has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Profile {
     /// Processes of EventFlow
     Roles,
@@ -28,11 +30,15 @@ pub(crate) enum Kind {
     Pause,
     RollingRestart,
     RebalanceStorm,
+    KilledAt,
+    ClockWrong,
     BrokerKilled,
     BrokerPaused,
     BrokerRestarted,
     LeadersMoved,
     TooFewInSync,
+    LaggingLeaderKilled,
+    DeadLettersRefused,
     DatabaseKilled,
     DatabaseStopped,
     DatabasePaused,
@@ -40,7 +46,9 @@ pub(crate) enum Kind {
     SessionsCut,
     Serializable,
     RowsLocked,
+    Deadlock,
     FullDisk,
+    SlowDisk,
     Slow,
     Silent,
     Cut,
@@ -50,8 +58,10 @@ pub(crate) enum Kind {
     Grow,
     OffsetsDropped,
     TopicRecreated,
+    RawTopicRecreated,
     EditAndReplay,
     ReplayAsItIs,
+    ReplayTwice,
     PauseAndResume,
     StopReplay,
     Discard,
@@ -59,20 +69,24 @@ pub(crate) enum Kind {
     KillDuringReplay,
 }
 
-const ROLES: [Kind; 4] = [
+const ROLES: [Kind; 6] = [
     Kind::Kill,
+    Kind::KilledAt,
     Kind::Pause,
     Kind::RollingRestart,
     Kind::RebalanceStorm,
+    Kind::ClockWrong,
 ];
-const BROKERS: [Kind; 5] = [
+const BROKERS: [Kind; 7] = [
     Kind::BrokerKilled,
     Kind::BrokerPaused,
     Kind::BrokerRestarted,
     Kind::LeadersMoved,
     Kind::TooFewInSync,
+    Kind::LaggingLeaderKilled,
+    Kind::DeadLettersRefused,
 ];
-const DATABASE: [Kind; 8] = [
+const DATABASE: [Kind; 10] = [
     Kind::DatabaseKilled,
     Kind::DatabaseStopped,
     Kind::DatabasePaused,
@@ -80,7 +94,9 @@ const DATABASE: [Kind; 8] = [
     Kind::SessionsCut,
     Kind::Serializable,
     Kind::RowsLocked,
+    Kind::Deadlock,
     Kind::FullDisk,
+    Kind::SlowDisk,
 ];
 const NETWORK: [Kind; 6] = [
     Kind::Slow,
@@ -90,15 +106,21 @@ const NETWORK: [Kind; 6] = [
     Kind::DatabaseSilent,
     Kind::DatabaseCut,
 ];
-const ONCALL: [Kind; 6] = [
+const ONCALL: [Kind; 7] = [
     Kind::EditAndReplay,
     Kind::ReplayAsItIs,
+    Kind::ReplayTwice,
     Kind::PauseAndResume,
     Kind::StopReplay,
     Kind::Discard,
     Kind::Revalidate,
 ];
-const GROWTH: [Kind; 3] = [Kind::Grow, Kind::OffsetsDropped, Kind::TopicRecreated];
+const GROWTH: [Kind; 4] = [
+    Kind::Grow,
+    Kind::OffsetsDropped,
+    Kind::TopicRecreated,
+    Kind::RawTopicRecreated,
+];
 
 impl Profile {
     /// All of them.
@@ -122,12 +144,17 @@ impl Profile {
     pub(crate) fn kinds(self) -> Vec<Kind> {
         let and = |more: &[&[Kind]]| more.concat();
         let oncall = [Kind::EditAndReplay, Kind::ReplayAsItIs];
+        // What waits for an outage is interrupted.
+        let changes = [Kind::RollingRestart, Kind::RebalanceStorm];
         match self {
             Self::Roles => and(&[&ROLES, &oncall]),
-            Self::Brokers => and(&[&BROKERS, &oncall]),
-            Self::Database => and(&[&DATABASE, &oncall]),
-            Self::Network => and(&[&NETWORK, &oncall]),
-            Self::Replay => and(&[&ONCALL, &[Kind::KillDuringReplay]]),
+            Self::Brokers => and(&[&BROKERS, &changes, &oncall]),
+            Self::Database => and(&[&DATABASE, &changes, &oncall]),
+            Self::Network => and(&[&NETWORK, &changes, &oncall]),
+            Self::Replay => and(&[
+                &ONCALL,
+                &[Kind::KillDuringReplay, Kind::KilledAt, Kind::KilledAt],
+            ]),
             Self::Growth => and(&[&GROWTH, &[Kind::RollingRestart], &oncall]),
             Self::Mixed => and(&[&ROLES, &BROKERS, &DATABASE, &NETWORK, &ONCALL, &GROWTH]),
         }
@@ -156,11 +183,15 @@ impl Kind {
             Self::Pause => "pause",
             Self::RollingRestart => "rolling-restart",
             Self::RebalanceStorm => "rebalance-storm",
+            Self::KilledAt => "killed-at",
+            Self::ClockWrong => "clock-wrong",
             Self::BrokerKilled => "broker-killed",
             Self::BrokerPaused => "broker-paused",
             Self::BrokerRestarted => "broker-restarted",
             Self::LeadersMoved => "leaders-moved",
             Self::TooFewInSync => "too-few-in-sync",
+            Self::LaggingLeaderKilled => "lagging-leader-killed",
+            Self::DeadLettersRefused => "dead-letters-refused",
             Self::DatabaseKilled => "database-killed",
             Self::DatabaseStopped => "database-stopped",
             Self::DatabasePaused => "database-paused",
@@ -168,7 +199,9 @@ impl Kind {
             Self::SessionsCut => "sessions-cut",
             Self::Serializable => "serializable",
             Self::RowsLocked => "rows-locked",
+            Self::Deadlock => "deadlock",
             Self::FullDisk => "full-disk",
+            Self::SlowDisk => "slow-disk",
             Self::Slow => "slow",
             Self::Silent => "silent",
             Self::Cut => "cut",
@@ -178,8 +211,10 @@ impl Kind {
             Self::Grow => "partitions-grown",
             Self::OffsetsDropped => "offsets-dropped",
             Self::TopicRecreated => "topic-recreated",
+            Self::RawTopicRecreated => "raw-topic-recreated",
             Self::EditAndReplay => "edit-and-replay",
             Self::ReplayAsItIs => "replay-as-it-is",
+            Self::ReplayTwice => "replay-twice",
             Self::PauseAndResume => "pause-and-resume",
             Self::StopReplay => "stop-replay",
             Self::Discard => "discard",
@@ -188,8 +223,12 @@ impl Kind {
         }
     }
 
-    /// Whether a run has room for only one: a standby is promoted once, and a disk of this size is full once.
+    /// Whether a run has room for only one: a standby is promoted once, a disk of this size is full once, and all is settled once before the
+    /// end.
     pub(crate) fn is_once(self) -> bool {
-        matches!(self, Self::FailOver | Self::FullDisk)
+        matches!(
+            self,
+            Self::FailOver | Self::FullDisk | Self::RawTopicRecreated
+        )
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct RunLog(Arc<Mutex<State>>);
 struct State {
     file: File,
     started: Instant,
-    faults: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, u64>,
     /// Faults that this machine or this moment did not allow
     skipped: u64,
     /// How processes ended that nobody killed from here
@@ -51,8 +51,8 @@ impl RunLog {
     }
 
     /// Counts a fault, by its kind.
-    pub(crate) fn count_fault(&self, kind: &'static str) {
-        self.with(|state| *state.faults.entry(kind).or_default() += 1);
+    pub(crate) fn count_fault(&self, kind: &str) {
+        self.with(|state| *state.faults.entry(kind.to_owned()).or_default() += 1);
     }
 
     /// Counts a fault that could not be made.
@@ -70,7 +70,7 @@ impl RunLog {
     }
 
     /// Faults by kind.
-    pub(crate) fn faults(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn faults(&self) -> BTreeMap<String, u64> {
         self.with(|state| state.faults.clone())
     }
 

@@ -1,7 +1,9 @@
 //! What happens in a run, and when: a function of seed, profile, duration and number of brokers, and of nothing else.
 
+use crate::kill_point;
 use crate::profile::{Kind, Profile};
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -40,7 +42,7 @@ pub(crate) struct Fault {
     pub(crate) kind: Kind,
     /// The process, the broker, the way or the topic
     pub(crate) target: String,
-    /// Milliseconds of delay
+    /// Milliseconds of delay, seconds that a clock is wrong, or passes of a point
     pub(crate) amount: i64,
 }
 
@@ -77,7 +79,7 @@ impl fmt::Display for Step {
 }
 
 /// What a seed decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) seed: u64,
     pub(crate) profile: Profile,
@@ -106,7 +108,7 @@ impl Setting {
             if let Some(kind) = rng.choice(&kinds) {
                 let is_again = steps.iter().any(|step| step.fault.kind == *kind);
                 if !(kind.is_once() && is_again) {
-                    steps.push(step(*kind, at, self.brokers, &mut rng));
+                    steps.push(self.step(*kind, at, &mut rng));
                 }
             }
             at += Duration::from_millis(rng.u64(200..2 * GAP.as_millis() as u64));
@@ -114,76 +116,91 @@ impl Setting {
         steps
     }
 
+    fn step(&self, kind: Kind, at: Duration, rng: &mut Rng) -> Step {
+        let one =
+            |of: &[&str], rng: &mut Rng| rng.choice(of).copied().unwrap_or_default().to_owned();
+        let broker = |rng: &mut Rng| format!("broker-{}", rng.usize(1..=self.brokers));
+        let stage = |rng: &mut Rng| one(&MEMBERS[3..8], rng);
+        let (target, amount) = match kind {
+            Kind::Kill | Kind::Pause => (one(&MEMBERS, rng), 0),
+            Kind::RollingRestart => (one(&["producer", "validator", "persistence"], rng), 0),
+            Kind::RebalanceStorm => (one(&["validator", "persistence"], rng), 0),
+            Kind::KilledAt => kill_point::choose(self.profile, rng),
+            // Signatures are good for five minutes.
+            Kind::ClockWrong => (one(&MEMBERS[1..], rng), rng.i64(-120..120)),
+            Kind::BrokerKilled | Kind::BrokerPaused | Kind::BrokerRestarted => (broker(rng), 0),
+            Kind::LaggingLeaderKilled => (broker(rng), rng.i64(200..700)),
+            Kind::SlowDisk => (String::new(), rng.i64(1..20)),
+            Kind::Slow => (one(&WAYS, rng), rng.i64(50..800)),
+            Kind::Silent | Kind::Cut => {
+                let way = one(&WAYS, rng);
+                (format!("{way} to {}", broker(rng)), 0)
+            }
+            Kind::DatabaseSlow => (one(&DATABASE_WAYS, rng), rng.i64(20..400)),
+            Kind::DatabaseSilent | Kind::DatabaseCut => (one(&DATABASE_WAYS, rng), 0),
+            Kind::Grow => (
+                one(
+                    &["events.raw.v1", "events.validated.v1", "events.dlq.v1"],
+                    rng,
+                ),
+                0,
+            ),
+            Kind::OffsetsDropped => (one(&["validator", "persistence", "analytics"], rng), 0),
+            Kind::TopicRecreated => (
+                one(
+                    &[
+                        "events.retry.eventflow-validator.v1",
+                        "events.retry.eventflow-persistence.v1",
+                    ],
+                    rng,
+                ),
+                0,
+            ),
+            Kind::KillDuringReplay => (stage(rng), 0),
+            Kind::LeadersMoved
+            | Kind::TooFewInSync
+            | Kind::DeadLettersRefused
+            | Kind::DatabaseKilled
+            | Kind::DatabaseStopped
+            | Kind::DatabasePaused
+            | Kind::FailOver
+            | Kind::SessionsCut
+            | Kind::Serializable
+            | Kind::RowsLocked
+            | Kind::Deadlock
+            | Kind::FullDisk
+            | Kind::RawTopicRecreated
+            | Kind::EditAndReplay
+            | Kind::ReplayAsItIs
+            | Kind::ReplayTwice
+            | Kind::PauseAndResume
+            | Kind::StopReplay
+            | Kind::Discard
+            | Kind::Revalidate => (String::new(), 0),
+        };
+        let longest = match kind {
+            // Longer than a session of Kafka's, and than a few attempts to connect.
+            Kind::Pause | Kind::DatabaseKilled | Kind::DatabaseStopped => 15_000,
+            _ => 5000,
+        };
+        Step {
+            at,
+            lasts: Duration::from_millis(rng.u64(300..longest)),
+            fault: Fault {
+                kind,
+                target,
+                amount,
+            },
+        }
+    }
+
     fn can(&self, kind: Kind) -> bool {
         match kind {
-            Kind::LeadersMoved | Kind::TooFewInSync => self.brokers > 1,
+            Kind::LeadersMoved | Kind::TooFewInSync | Kind::LaggingLeaderKilled => self.brokers > 1,
             Kind::FailOver => self.has_standby(),
             Kind::FullDisk => !self.has_standby(),
             _ => true,
         }
-    }
-}
-
-fn step(kind: Kind, at: Duration, brokers: usize, rng: &mut Rng) -> Step {
-    let one = |of: &[&str], rng: &mut Rng| rng.choice(of).copied().unwrap_or_default().to_owned();
-    let broker = |rng: &mut Rng| format!("broker-{}", rng.usize(1..=brokers));
-    let stage = |rng: &mut Rng| one(&MEMBERS[3..8], rng);
-    let (target, amount) = match kind {
-        Kind::Kill | Kind::Pause => (one(&MEMBERS, rng), 0),
-        Kind::RollingRestart => (one(&["producer", "validator", "persistence"], rng), 0),
-        Kind::RebalanceStorm => (one(&["validator", "persistence"], rng), 0),
-        Kind::BrokerKilled | Kind::BrokerPaused | Kind::BrokerRestarted => (broker(rng), 0),
-        Kind::Slow => (one(&WAYS, rng), rng.i64(50..800)),
-        Kind::Silent | Kind::Cut => {
-            let way = one(&WAYS, rng);
-            (format!("{way} to {}", broker(rng)), 0)
-        }
-        Kind::DatabaseSlow => (one(&DATABASE_WAYS, rng), rng.i64(20..400)),
-        Kind::DatabaseSilent | Kind::DatabaseCut => (one(&DATABASE_WAYS, rng), 0),
-        Kind::Grow => (
-            one(
-                &["events.raw.v1", "events.validated.v1", "events.dlq.v1"],
-                rng,
-            ),
-            0,
-        ),
-        Kind::OffsetsDropped => (one(&["validator", "persistence", "analytics"], rng), 0),
-        Kind::TopicRecreated => (
-            one(
-                &[
-                    "events.retry.eventflow-validator.v1",
-                    "events.retry.eventflow-persistence.v1",
-                ],
-                rng,
-            ),
-            0,
-        ),
-        Kind::KillDuringReplay => (stage(rng), 0),
-        Kind::LeadersMoved
-        | Kind::TooFewInSync
-        | Kind::DatabaseKilled
-        | Kind::DatabaseStopped
-        | Kind::DatabasePaused
-        | Kind::FailOver
-        | Kind::SessionsCut
-        | Kind::Serializable
-        | Kind::RowsLocked
-        | Kind::FullDisk
-        | Kind::EditAndReplay
-        | Kind::ReplayAsItIs
-        | Kind::PauseAndResume
-        | Kind::StopReplay
-        | Kind::Discard
-        | Kind::Revalidate => (String::new(), 0),
-    };
-    Step {
-        at,
-        lasts: Duration::from_millis(rng.u64(300..5000)),
-        fault: Fault {
-            kind,
-            target,
-            amount,
-        },
     }
 }
 
@@ -230,11 +247,15 @@ mod tests {
             assert!(plan.len() > 5, "{plan:?}");
             assert!(plan.is_sorted_by_key(|step| step.at));
             assert!(plan.iter().all(|step| step.at < run.duration));
-            for once in [Kind::FailOver, Kind::FullDisk] {
+            for once in [Kind::FailOver, Kind::FullDisk, Kind::RawTopicRecreated] {
                 let times = plan.iter().filter(|step| step.fault.kind == once).count();
                 assert!(times <= 1, "{plan:?}");
             }
-            let needs_three = [Kind::LeadersMoved, Kind::TooFewInSync];
+            let needs_three = [
+                Kind::LeadersMoved,
+                Kind::TooFewInSync,
+                Kind::LaggingLeaderKilled,
+            ];
             assert!(
                 plan.iter()
                     .all(|step| !needs_three.contains(&step.fault.kind))

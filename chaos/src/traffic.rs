@@ -14,46 +14,62 @@ pub(crate) const SOURCES: &str = r#"
 name = "payments"
 scheme = "eventflow"
 secrets = [{ id = "first", from = "made" }]
+quota_per_second = 200
 event = { entity = "/payload/payment_id" }
 
 [[source]]
 name = "stripe"
 preset = "stripe"
 secrets = [{ id = "first", from = "made" }]
+quota_per_second = 200
 
 [[source]]
 name = "github"
 preset = "github"
 secrets = [{ id = "first", from = "made" }]
+quota_per_second = 200
 
 [[source]]
 name = "shopify"
 preset = "shopify"
 secrets = [{ id = "first", from = "made" }]
+quota_per_second = 200
 
 [[source]]
 name = "slack"
 preset = "slack"
 secrets = [{ id = "first", from = "made" }]
+quota_per_second = 200
 
 [[source]]
 name = "mallory"
 scheme = "eventflow"
 secrets = [{ id = "first", from = "made" }]
+quota_per_second = 200
 "#;
 
+/// Of each source, as [`SOURCES`] says, and each edge. The malicious one is over it, and the four vendors together with it would be.
+pub(crate) const QUOTA: usize = 200;
 /// Payments a second.
-const PAYMENTS: u32 = 60;
+const PAYMENTS: u32 = 120;
 /// Webhooks a second of the four vendors together.
-const VENDORS: u32 = 40;
+const VENDORS: u32 = 60;
 /// Webhooks a second of the malicious one: three times what the payment provider sends.
-const MALLORY: u32 = 180;
+const MALLORY: u32 = 360;
+/// Of each payment: more digits than a float has.
+const AMOUNT: &str = "9007199254740993.17";
 /// What the payment provider does wrong. Its dead letters are what on-call works on.
 const MISTAKES: &str = "conflicting=0.02,not_json=0.01,truncated_body=0.01,bad_signature=0.01,stale_timestamp=0.01,delayed=0.05,reordered=0.05,burst=0.002";
 /// All that the malicious one sends is garbage under a true signature, or forged.
 const CRIMES: &str = "not_json=0.3,truncated_body=0.3,bad_signature=0.3,stale_timestamp=0.1";
 /// How long a vendor may take to end: what it sent is answered, or sent again, until then.
 const END: Duration = Duration::from_secs(90);
+
+/// Names of the sources.
+pub(crate) fn source_names() -> impl Iterator<Item = &'static str> {
+    let of_line = |line: &'static str| line.strip_prefix("name = \"")?.strip_suffix('"');
+    SOURCES.lines().filter_map(of_line)
+}
 
 /// The processes that post.
 #[derive(Debug)]
@@ -83,6 +99,7 @@ impl Traffic {
                     format!("--webhook-url=http://{edge}/api/webhooks/{source}"),
                     format!("--auto-stream-rps={rate}"),
                     format!("--auto-stream-payment-prefix=pay_{source}"),
+                    format!("--auto-stream-amount={AMOUNT}"),
                     format!("--duplicate-rate={}", of_mistakes[0]),
                     format!("--corruption-rate={}", of_mistakes[1]),
                     format!("--fault={mistakes}"),
@@ -156,5 +173,21 @@ impl Traffic {
                 .context("its journal is not whole")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_has_the_quota_that_is_judged_by() {
+        let names: Vec<_> = source_names().collect();
+        let all = [
+            "payments", "stripe", "github", "shopify", "slack", "mallory",
+        ];
+        assert_eq!(names, all);
+        let quota = format!("quota_per_second = {QUOTA}\n");
+        assert_eq!(SOURCES.matches(&quota).count(), names.len());
     }
 }

@@ -2,15 +2,16 @@
 
 use crate::cluster::Cluster;
 use crate::database::Database;
+use crate::judge::secrets::Named;
 use crate::process::{Environment, Process, program, until};
 use crate::runlog::RunLog;
 use crate::schedule::{MEMBERS, Setting};
-use crate::traffic::{SOURCES, Traffic};
+use crate::traffic::{SOURCES, Traffic, source_names};
 use anyhow::Context;
 use sandbox::ports::free_port;
 use simulator::vendor::Folder;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub(crate) struct World {
     pub(crate) database: Database,
     members: BTreeMap<&'static str, Member>,
     pub(crate) log: RunLog,
+    /// Where everything of the run is
+    pub(crate) folder: PathBuf,
+    /// What no process may print
+    pub(crate) secrets: Vec<Named>,
     recovery: String,
     registry: String,
     /// Starts ended roles again
@@ -109,11 +114,14 @@ impl World {
             members.insert(name, Member { process, ops });
         }
         let traffic = Traffic::new(setting, &sources, &edges, folder);
+        let secrets = secrets(&sources, &database)?;
         let world = Self {
             cluster,
             database,
             members,
             log,
+            folder: folder.to_owned(),
+            secrets,
             recovery,
             registry: format!("http://{registry}"),
             watch: Mutex::new(None),
@@ -207,24 +215,30 @@ impl World {
 
     /// Waits until every role says that it can do its job.
     pub(crate) async fn until_ready(&self) -> anyhow::Result<()> {
-        let client = runtime::http_client::new();
-        for (name, member) in &self.members {
-            let (url, mut last) = (format!("http://{}/ready", member.ops), String::new());
-            let ready = async || {
-                let answer = client
-                    .get(&url)
-                    .timeout(Duration::from_secs(5))
-                    .send()
-                    .await;
-                let Ok(answer) = answer else { return Ok(false) };
-                let is_ready = answer.status().is_success();
-                last = answer.text().await.unwrap_or_default();
-                Ok(is_ready)
-            };
-            let waited = until(&format!("{name} is ready"), READY, ready).await;
-            waited.with_context(|| format!("{name} says {last}"))?;
+        for name in self.members.keys() {
+            self.until_member_ready(name).await?;
         }
         Ok(())
+    }
+
+    /// Waits until a process says that it can do its job.
+    pub(crate) async fn until_member_ready(&self, name: &str) -> anyhow::Result<()> {
+        let ops = self.members.get(name).map(|member| member.ops.as_str());
+        let url = format!("http://{}/ready", ops.context("there is no such process")?);
+        let (client, mut last) = (runtime::http_client::new(), String::new());
+        let ready = async || {
+            let answer = client
+                .get(&url)
+                .timeout(Duration::from_secs(5))
+                .send()
+                .await;
+            let Ok(answer) = answer else { return Ok(false) };
+            let is_ready = answer.status().is_success();
+            last = answer.text().await.unwrap_or_default();
+            Ok(is_ready)
+        };
+        let waited = until(&format!("{name} is ready"), READY, ready).await;
+        waited.with_context(|| format!("{name} says {last}"))
     }
 
     /// From now on a role that ends is started again, as an orchestrator does.
@@ -251,7 +265,7 @@ impl World {
         *self.watch.lock().await = Some(watch);
     }
 
-    /// Undoes every fault, and waits until every role can do its job.
+    /// Undoes every fault, and starts what does not run.
     pub(crate) async fn heal(&self) -> anyhow::Result<()> {
         self.database.heal().await.context("PostgreSQL")?;
         self.cluster.heal().await.context("Kafka")?;
@@ -260,7 +274,7 @@ impl World {
             process.signal("CONT")?;
             process.start(&[])?;
         }
-        self.until_ready().await
+        Ok(())
     }
 
     /// What the roles printed, by name.
@@ -282,6 +296,26 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// All secrets that the processes of a run are given.
+fn secrets(sources: &Folder, database: &Database) -> anyhow::Result<Vec<Named>> {
+    let named = |name: String, secret: String| Named { name, secret };
+    let mut all = vec![
+        named("the token of on-call".to_owned(), TOKEN.to_owned()),
+        named(
+            "the database's password".to_owned(),
+            database.password().to_owned(),
+        ),
+    ];
+    for source in source_names() {
+        let secret = sources
+            .secret(source)
+            .with_context(|| format!("{source} has no secret"))?;
+        let secret = String::from_utf8(secret.expose().to_vec())?;
+        all.push(named(format!("the secret of {source}"), secret));
+    }
+    Ok(all)
 }
 
 /// An address of this machine that nobody listens on.
