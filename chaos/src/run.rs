@@ -99,23 +99,19 @@ async fn run_world(
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use tokio::sync::Notify;
+    use std::time::Duration;
+    use tokio::sync::Barrier;
 
     #[tokio::test]
     async fn so_many_run_at_once_and_no_more() {
         let (now, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-        let both = Rc::new(Notify::new());
+        let both = Rc::new(Barrier::new(2));
         let one = |_| {
             let (now, most, both) = (Rc::clone(&now), Rc::clone(&most), Rc::clone(&both));
             async move {
                 now.set(now.get() + 1);
                 most.set(most.get().max(now.get()));
-                if now.get() == 2 {
-                    both.notify_one();
-                    both.notify_one();
-                } else {
-                    both.notified().await;
-                }
+                both.wait().await;
                 now.set(now.get() - 1);
             }
         };
@@ -126,7 +122,9 @@ mod tests {
             Ok(())
         };
         let local = tokio::task::LocalSet::new();
-        local.run_until(run_all(2, work, count)).await.unwrap();
+        let all = local.run_until(run_all(2, work, count));
+        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        all.unwrap().unwrap();
         assert_eq!((ended, most.get()), (4, 2));
     }
 }

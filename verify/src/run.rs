@@ -78,9 +78,11 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<Report> {
     not_audited.map(|why| skipped.insert(Check::AuditDiffers, why));
     let false_alarms = totals::false_alarms(&args.database, &mut found).await?;
     false_alarms.map(|why| skipped.insert(Check::AuditFalseAlarm, why));
-    if args.clocks_within.is_none() {
-        skipped.insert(Check::AnsweredEarly, "give --clocks-within".to_owned());
-    }
+    let not_timed = match args.clocks_within {
+        None => Some("give --clocks-within"),
+        Some(_) => (raw.epochs > 1).then_some("records of the raw topic are gone"),
+    };
+    not_timed.map(|why| skipped.insert(Check::AnsweredEarly, why.to_owned()));
     if args.metrics.is_empty() {
         skipped.insert(Check::CounterDiffers, "give --metrics".to_owned());
     } else {
