@@ -93,7 +93,10 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
     };
-    tokio::task::LocalSet::new().block_on(&runtime, work)
+    let done = tokio::task::LocalSet::new().block_on(&runtime, work);
+    // Kafka's tools ask brokers that have ended for a minute.
+    runtime.shutdown_background();
+    done
 }
 
 /// SIGINT or SIGTERM.

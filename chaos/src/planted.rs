@@ -92,6 +92,7 @@ async fn hunt(cli: Rc<Cli>, bug: Planted, results: Rc<Results>) -> anyhow::Resul
         };
         hunt.runs += 1;
         hunt.named = found.into_iter().map(|finding| finding.check).collect();
+        hunt.named.dedup();
         if !hunt.named.is_empty() {
             break;
         }

@@ -23,7 +23,7 @@ const TOKEN: &str = "chaos-token-of-on-call";
 /// Longest start of a role, on a machine that is busy with all the others.
 pub(crate) const READY: Duration = Duration::from_secs(120);
 /// A command of on-call, or of an administrator.
-const COMMAND: Duration = Duration::from_secs(90);
+const COMMAND: Duration = Duration::from_secs(180);
 /// Policies look at dead letters often, since a run is short.
 const POLICIES: &str = "every = \"2s\"\n[[policy]]\nname = \"chaos\"\ncodes = [\"unknown_source\", \"unknown_event_type\", \"missing_field\"]\nyoungest = \"1s\"\nrate = 50\nbackoff = \"2s\"\n";
 

@@ -184,7 +184,7 @@ pub const PLANTED: &[Planted] = &[
         promise: "P10",
         stage: "recovery",
         sentence: "the audit takes the end of the raw topic for the offset up to which everything is settled",
-        profile: "mixed",
+        profile: "roles",
         caught_by: "",
     },
     Planted {
