@@ -59,10 +59,18 @@ impl Publisher {
                 Verdict::Publishing | Verdict::Unknown if current.is_some() && may_ask => {
                     let probe = self.probe(&topic, PROBE).await;
                     asked = Some(Instant::now());
-                    if probe.is_ok() && self.is_warm() {
-                        self.progress.forget_failures();
-                        self.health.set(CHECK, Ok(()));
-                        shown = None;
+                    match probe {
+                        Ok(()) if self.is_warm() => {
+                            self.progress.forget_failures();
+                            self.health.set(CHECK, Ok(()));
+                            shown = None;
+                        }
+                        // No broker answered while records failed: one does now, and names the cause.
+                        Err(reason) if is_ours && is_news(shown.as_deref(), &reason) => {
+                            self.health.set(CHECK, Err(reason.clone()));
+                            shown = Some(reason);
+                        }
+                        Ok(()) | Err(_) => {}
                     }
                 }
                 Verdict::Publishing | Verdict::Failing | Verdict::Unknown => {}
