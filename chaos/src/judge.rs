@@ -189,6 +189,10 @@ async fn verify(world: &World, journals: &[PathBuf]) -> anyhow::Result<(u64, Vec
     // All clocks are this machine's, and Kafka's has milliseconds.
     let mut command = vec!["verify", "--json", "--clocks-within", "2ms", "--journal"];
     command.extend(files.iter().map(String::as_str));
+    let recreated = world.recreated.lock().await;
+    for topic in recreated.iter() {
+        command.extend(["--recreated", topic]);
+    }
     let output = world.output(&command).await?;
     let cannot = || {
         let said = String::from_utf8_lossy(&output.stderr);

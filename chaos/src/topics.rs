@@ -41,6 +41,7 @@ pub(crate) async fn drop_offsets(world: &World, role: &str) -> anyhow::Result<St
 /// A topic is deleted and created again. What was in a retry topic and not read is lost, and its replays say so.
 pub(crate) async fn recreate(world: &World, topic: &str) -> anyhow::Result<String> {
     let delete = ["--delete", "--topic", topic];
+    world.recreated.lock().await.insert(topic.to_owned());
     world.cluster.tool(TOPICS, &delete).await?;
     // Kafka deletes in the background, and refuses a topic that is on its way out.
     let mut last = Ok(());

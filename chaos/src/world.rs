@@ -10,7 +10,7 @@ use crate::traffic::{SOURCES, Traffic, source_names};
 use anyhow::Context;
 use sandbox::ports::free_port;
 use simulator::vendor::Folder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) folder: PathBuf,
     /// What no process may print
     pub(crate) secrets: Vec<Named>,
+    /// Topics that were deleted and created again
+    pub(crate) recreated: Mutex<BTreeSet<String>>,
     recovery: String,
     registry: String,
     /// Starts ended roles again
@@ -122,6 +124,7 @@ impl World {
             log,
             folder: folder.to_owned(),
             secrets,
+            recreated: Mutex::default(),
             recovery,
             registry: format!("http://{registry}"),
             watch: Mutex::new(None),

@@ -60,6 +60,9 @@ pub struct VerifyArgs {
     /// Topic of dead letters
     #[arg(long, env = "EVENTFLOW_TOPIC_DLQ", default_value = contracts::kafka::topics::DLQ)]
     pub topic_dlq: String,
+    /// Topics that were deleted and created again meanwhile: what an older one had is not missed. The raw topic needs no flag
+    #[arg(long, num_args = 1.., value_name = "TOPIC")]
+    pub recreated: Vec<String>,
     /// Judge nothing of raw records that are in no journal: others send, too
     #[arg(long, default_value_t = false)]
     pub allow_others: bool,

@@ -27,6 +27,14 @@ pub async fn run(args: &VerifyArgs) -> anyhow::Result<Report> {
     args.kafka.check()?;
     let progress = Progress::new();
     let names = names(args);
+    let unknown = |topic: &&String| !names.values().any(|name| name == *topic);
+    if let Some(topic) = args.recreated.iter().find(unknown) {
+        let known: Vec<&str> = names.values().map(String::as_str).collect();
+        anyhow::bail!(
+            "--recreated: {topic} is not a topic that is read; these are: {}",
+            known.join(", ")
+        );
+    }
     let mut snapshot = Snapshot::open(&args.database).await?;
     let first_id = snapshot.first_raw_topic().await?;
     drop(snapshot);

@@ -256,6 +256,7 @@ impl Work {
             epochs: seen_epochs.len(),
         };
         let gone = |ends: &Ends| ends.values().any(|(low, _)| *low > 0);
+        let recreated = |name: &String| args.recreated.contains(name);
         let scope = Scope {
             names: names.clone(),
             epoch: raw.epoch.clone(),
@@ -263,6 +264,11 @@ impl Work {
             gone: ends
                 .iter()
                 .filter(|(_, ends)| gone(ends))
+                .map(|(topic, _)| *topic)
+                .collect(),
+            recreated: names
+                .iter()
+                .filter(|(_, name)| recreated(name))
                 .map(|(topic, _)| *topic)
                 .collect(),
             epochs: raw.epochs,

@@ -38,6 +38,7 @@ pub(crate) async fn judge(world: &World, journals: &[&Path], within: Duration) -
         allow_others: false,
         audit: None,
         clocks_within: None,
+        recreated: Vec::new(),
         metrics: Vec::new(),
         within,
         first: 3,

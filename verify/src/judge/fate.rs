@@ -18,6 +18,8 @@ pub(crate) struct Scope<'s> {
     pub(crate) raw: BTreeMap<i32, (i64, i64, i64)>,
     /// Topics whose oldest records are gone
     pub(crate) gone: Vec<Topic>,
+    /// Topics that were deleted and created again: an offset may be that of an older record
+    pub(crate) recreated: Vec<Topic>,
     /// How many raw topics the records and rows are of
     pub(crate) epochs: usize,
     /// Where validated records can be read
@@ -31,7 +33,17 @@ impl Scope<'_> {
     }
 
     pub(crate) fn is_gone(&self, topic: Topic) -> bool {
-        self.gone.contains(&topic)
+        self.gone.contains(&topic) || self.is_recreated(topic)
+    }
+
+    pub(crate) fn is_recreated(&self, topic: Topic) -> bool {
+        self.recreated.contains(&topic)
+    }
+
+    /// Whether there may have been replays that nobody can read any more.
+    fn misses_replays(&self) -> bool {
+        let is_retry = |topic: &Topic| matches!(topic, Topic::Retry(_));
+        self.gone.iter().chain(&self.recreated).any(is_retry)
     }
 
     /// Whether a record at this position cannot be: it was looked for, or the topic never came as far.
@@ -132,9 +144,9 @@ pub(crate) fn judge(
         return old_letters(position, &one, scope);
     };
     count(&one, counts);
-    judge_fates(&one, found);
+    judge_fates(&one, scope, found);
     judge_content(&one, raw, scope, found);
-    let mut passed = judge_expected(position, &one, raw, found);
+    let mut passed = judge_expected(position, &one, raw, scope, found);
     passed.extend(old_letters(position, &one, scope));
     passed
 }
@@ -155,7 +167,7 @@ fn count(one: &OfOne<'_>, counts: &mut Counts) {
     }
 }
 
-fn judge_fates(one: &OfOne<'_>, found: &mut Findings) {
+fn judge_fates(one: &OfOne<'_>, scope: &Scope<'_>, found: &mut Findings) {
     found.look(Check::NoFate);
     found.look(Check::TwoFates);
     let (fates, dead) = (one.fates(), !one.dead.is_empty());
@@ -185,21 +197,26 @@ fn judge_fates(one: &OfOne<'_>, found: &mut Findings) {
         );
         found.fail(Check::TwoFates, what, one.places());
     }
-    if fates > 0 && dead && one.retries.is_empty() {
+    if fates > 0 && dead && one.retries.is_empty() && !scope.misses_replays() {
         let what = "it has a fate and a dead letter, and nobody replayed it";
         found.fail(Check::TwoFates, what, one.places());
     }
 }
 
 fn judge_content(one: &OfOne<'_>, raw: &Record, scope: &Scope<'_>, found: &mut Findings) {
-    // What an edit says instead is in the replay.
+    // What an edit says instead is in the replay, and not known if that is gone.
+    let is_known = |edited: bool| !(edited && scope.misses_replays());
     let edits: Vec<&[u8]> = one
         .retries
         .iter()
         .filter(|replay| replay.has(headers::EDITED_BY))
         .map(|replay| replay.value())
         .collect();
-    for row in &one.rows {
+    for row in one
+        .rows
+        .iter()
+        .filter(|row| is_known(row.edited_by.is_some()))
+    {
         found.look(Check::FieldDiffers);
         let problem = match row.edited_by {
             None => row_differs(row, raw, raw.value()),
@@ -219,8 +236,11 @@ fn judge_content(one: &OfOne<'_>, raw: &Record, scope: &Scope<'_>, found: &mut F
     let Some(schemas) = scope.schemas else { return };
     // Of a filtered event there is only the rule.
     for record in one.validated.iter().filter(|record| record.value.is_some()) {
-        found.look(Check::FieldDiffers);
         let edited = record.has(headers::EDITED_BY);
+        if !is_known(edited) {
+            continue;
+        }
+        found.look(Check::FieldDiffers);
         let problem = match schemas.read(record.value()) {
             Err(error) => Some(format!("the validated record cannot be read: {error:#}")),
             Ok(made) if edited => {
@@ -245,6 +265,7 @@ fn judge_expected(
     position: &Position,
     one: &OfOne<'_>,
     raw: &Record,
+    scope: &Scope<'_>,
     found: &mut Findings,
 ) -> Vec<(String, String, OfEvent)> {
     let codes: Vec<&str> = one
@@ -293,7 +314,8 @@ fn judge_expected(
     if let Some(code) = wanted.first().filter(|_| !good) {
         found.look(Check::WrongFate);
         // Which of two contents came first is not known; and a contract may allow today what it refused before.
-        let may_be_stored = *code == "conflict" || !one.retries.is_empty();
+        let replayed = !one.retries.is_empty() || scope.misses_replays();
+        let may_be_stored = *code == "conflict" || replayed;
         let is_undecided = one.fates() == 0 && codes.is_empty();
         let is_dead = codes.iter().any(|own| wanted.contains(own));
         if !(is_dead || is_undecided || may_be_stored && codes.is_empty()) {

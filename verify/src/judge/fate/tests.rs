@@ -12,6 +12,15 @@ const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
     {"name":"rest","type":["null","string"],"default":null}]}"#;
 
 fn judged(position: &Position, group: &[OfRaw]) -> (Vec<&'static str>, Vec<OfEvent>, Counts) {
+    judged_after(Vec::new(), position, group)
+}
+
+/// The same where these topics were deleted and created again.
+fn judged_after(
+    recreated: Vec<Topic>,
+    position: &Position,
+    group: &[OfRaw],
+) -> (Vec<&'static str>, Vec<OfEvent>, Counts) {
     let mut schemas = Schemas::default();
     schemas.add(7, SCHEMA).unwrap();
     let scope = Scope {
@@ -19,6 +28,7 @@ fn judged(position: &Position, group: &[OfRaw]) -> (Vec<&'static str>, Vec<OfEve
         epoch: String::new(),
         raw: [(0, (2, 100, 110))].into(),
         gone: Vec::new(),
+        recreated,
         epochs: 1,
         schemas: Some(&schemas),
     };
@@ -144,6 +154,43 @@ fn a_raw_record_has_one_fate() {
         failed(&[record(raw()), record(letter()), record(letter())]),
         Vec::<&str>::new()
     );
+}
+
+#[test]
+fn what_went_with_a_retry_topic_is_not_missed() {
+    let edited = |mut record: Record| {
+        record.value = Some(b"{}".to_vec().into());
+        let by = headers_of(&[(headers::EDITED_BY, "ann")]);
+        record.headers.extend(by);
+        record
+    };
+    let letter = dead(&raw(), "not_json", "poison");
+    let failed_again = dead(&edited(replay(&letter)), "missing_field", "contract");
+    let mut later = replay(&failed_again);
+    later.offset += 1;
+    let mut edited_row = row();
+    edited_row.edited_by = Some("ann".to_owned());
+    edited_row.amount = Some("1.00".to_owned());
+    let stored = [
+        record(raw()),
+        record(letter.clone()),
+        record(failed_again),
+        record(later),
+        OfRaw::Row(edited_row),
+    ];
+    let no_replay = [record(raw()), record(letter), OfRaw::Row(row())];
+    let after = |topics, group: &[OfRaw]| judged_after(topics, &position(0), group).0;
+    let none = Vec::<&str>::new();
+    assert_eq!(after(vec![Topic::Retry(0)], &stored), none);
+    assert_eq!(after(vec![Topic::Retry(0)], &no_replay), none);
+    assert_eq!(failed(&stored), ["not_verbatim", "field_differs"]);
+    assert_eq!(failed(&no_replay), ["two_fates"]);
+    let other = vec![Topic::Validated];
+    assert_eq!(after(other, &no_replay), ["two_fates"]);
+    let mut wrong = row();
+    wrong.amount = Some("1.00".to_owned());
+    let wrong = [&no_replay[..2], &[OfRaw::Row(wrong)]].concat();
+    assert_eq!(after(vec![Topic::Retry(0)], &wrong), ["field_differs"]);
 }
 
 #[test]
