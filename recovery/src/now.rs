@@ -70,7 +70,7 @@ async fn look(context: &Context, roles: &[RoleUrl], own: &Health, scraper: &Scra
         join_all(looks),
         tokio::time::timeout(DATABASE, indexed(context))
     );
-    let at = (Instant::now(), Time::now_utc());
+    let at = (Instant::now(), Time::from(runtime::clock::now()));
     let mut state = context.observed.lock();
     // A role that is given more than once is one role.
     let mut by_role: BTreeMap<&str, Vec<Instance>> = BTreeMap::new();

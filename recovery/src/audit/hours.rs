@@ -25,7 +25,7 @@ pub async fn hours(context: &Context, hours: u16) -> Result<AuditHours, Recovery
         return Err(RecoveryError::Invalid(problem));
     }
     let topic = topic_now(context).await?;
-    let begins = begins(Time::now_utc(), hours);
+    let begins = begins(Time::from(runtime::clock::now()), hours);
     let ends: Vec<Option<String>> = sqlx::query_scalar(
         "SELECT (SELECT high::text FROM audit_checkpoints WHERE topic = $1 AND at <= b ORDER BY at DESC LIMIT 1)
          FROM UNNEST($2::timestamptz[]) WITH ORDINALITY AS begins (b, n) ORDER BY n",

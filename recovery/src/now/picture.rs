@@ -21,7 +21,7 @@ const DEAD_LETTERED: &str = "dead_lettered";
 pub(super) fn draw(context: &Context, state: &State, indexed: &Indexed) -> Now {
     let pipeline = &context.pipeline;
     Now {
-        at: Time::now_utc(),
+        at: Time::from(runtime::clock::now()),
         looked_at: state.looked_at,
         attention: Vec::new(),
         sources: sources(context, state),
@@ -242,8 +242,10 @@ fn fates(indexed: &Indexed) -> FatesNow {
         in_flight: audit.in_flight,
         gaps: audit.gaps,
         double_fates: audit.double_fates,
-        checkpoint_age_seconds: audit
-            .checkpoint_age_seconds
-            .map(|age| age + (Time::now_utc() - audit.at).as_seconds_f64().max(0.0)),
+        checkpoint_age_seconds: audit.checkpoint_age_seconds.map(|age| {
+            age + (Time::from(runtime::clock::now()) - audit.at)
+                .as_seconds_f64()
+                .max(0.0)
+        }),
     }
 }
