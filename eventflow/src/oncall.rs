@@ -2,6 +2,7 @@
 //! that of a running role, or the same routes in this process on the database ([`connection`]). [`render`] prints the answers, [`runtime::text`]
 //! makes them safe for a terminal.
 
+mod audit;
 mod client;
 mod connection;
 mod dlq;
@@ -58,7 +59,7 @@ pub(crate) enum Command {
     Trace(trace::TraceArgs),
     /// Prove that every accepted webhook has exactly one fate; exit 1 if one has none (a gap) or two (a double fate)
     #[command(after_help = "Example: eventflow audit --from 24h")]
-    Audit(trace::AuditArgs),
+    Audit(audit::AuditArgs),
     /// Explain why a record was dead-lettered, and what to do next
     #[command(after_help = "Example: eventflow explain 17")]
     Explain(trace::ExplainArgs),
@@ -110,7 +111,7 @@ pub(crate) async fn run(command: Command, whole: &mut Clap) -> Result<(), Comman
         Command::Revalidate(revalidate) => revalidate::run(revalidate).await,
         Command::Rejections(rejections) => rejections::run(rejections).await,
         Command::Trace(args) => trace::trace(args).await,
-        Command::Audit(audit) => trace::audit(audit).await,
+        Command::Audit(args) => audit::audit(args).await,
         Command::Explain(explain) => trace::explain(explain).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

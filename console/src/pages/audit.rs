@@ -43,7 +43,7 @@ async fn show(visit: Visit) -> Answer {
             }
         }
         (heat(&by_hour))
-        (command("eventflow audit"))
+        (command(&format!("eventflow audit --hours {hours}")))
     };
     Ok(Page::new("Audit", body).refreshed(30))
 }
