@@ -7,6 +7,7 @@ mod filters;
 mod flow;
 mod json;
 mod letters;
+mod pager;
 
 pub(crate) use command::{command, with_commands};
 pub(crate) use diff::{diff, steps};
@@ -15,6 +16,7 @@ pub(crate) use filters::{EVERY_STATE, Filter, filters};
 pub(crate) use flow::{duration, points, rate, sparkline};
 pub(crate) use json::marked;
 pub(crate) use letters::{is_open, letters};
+pub(crate) use pager::pager;
 
 use crate::visit::Visit;
 use maud::{Markup, html};

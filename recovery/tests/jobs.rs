@@ -14,7 +14,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, RecoveryError>) -> &'static str {
 }
 
 async fn actions(world: &World, job: &Job) -> Vec<(String, String)> {
-    let log = jobs::audit_log(&world.recovery, Some(&job.id), None, 100)
+    let log = jobs::audit_log(&world.recovery, Some(&job.id), None, None, 100)
         .await
         .unwrap();
     log.into_iter()
@@ -119,10 +119,14 @@ async fn a_selection_is_frozen_once_per_key_and_only_its_open_dead_letters() {
             "invalid_request"
         );
     }
-    assert_eq!(
-        jobs::history(&world.recovery, &[], 10).await.unwrap().len(),
-        2
-    );
+    let all = jobs::history(&world.recovery, &[], None, 10).await.unwrap();
+    assert_eq!(all.len(), 2);
+    let after = async |job: &str| jobs::history(&world.recovery, &[], Some(job), 10).await;
+    let older = after(&all[0].id).await.unwrap();
+    assert_eq!(older.len(), 1);
+    assert_eq!(older[0].id, all[1].id);
+    assert!(after(&all[1].id).await.unwrap().is_empty());
+    assert_eq!(code(after("nothing").await), "not_found");
 }
 
 /// All at once.

@@ -69,7 +69,7 @@ async fn dead(world: &World, sound: i64, all: i64) -> Vec<i64> {
 /// The newest replay, once there are so many.
 async fn replays(world: &World, wanted: usize) -> Job {
     wait_for(DEADLINE, async || {
-        let jobs = jobs::history(&world.recovery, &[], 10).await.unwrap();
+        let jobs = jobs::history(&world.recovery, &[], None, 10).await.unwrap();
         if jobs.len() >= wanted {
             Ok(jobs[0].clone())
         } else {
@@ -158,7 +158,10 @@ async fn what_would_pass_is_replayed_and_the_rest_is_asked_once() {
     automatic.end().await;
     runner.end().await;
     assert_eq!(
-        jobs::history(&world.recovery, &[], 10).await.unwrap().len(),
+        jobs::history(&world.recovery, &[], None, 10)
+            .await
+            .unwrap()
+            .len(),
         1,
         "nothing is left to try"
     );
@@ -200,7 +203,10 @@ async fn a_policy_whose_replay_fails_again_stops_until_something_changes() {
     );
     again.end().await;
     assert_eq!(
-        jobs::history(&world.recovery, &[], 10).await.unwrap().len(),
+        jobs::history(&world.recovery, &[], None, 10)
+            .await
+            .unwrap()
+            .len(),
         1
     );
     let changed = Automatic::start(
@@ -287,7 +293,10 @@ async fn a_replay_that_was_planned_when_the_role_died_is_started_by_the_next() {
     assert!((job.rate - 7.0).abs() < f64::EPSILON);
     automatic.end().await;
     assert_eq!(
-        jobs::history(&world.recovery, &[], 10).await.unwrap().len(),
+        jobs::history(&world.recovery, &[], None, 10)
+            .await
+            .unwrap()
+            .len(),
         1
     );
 }

@@ -2,9 +2,10 @@
 
 use super::groups::meaning;
 use crate::App;
-use crate::asked::Asked;
 use crate::page::{Answer, Page};
-use crate::view::{EVERY_STATE, Filter, ago, command, count, empty, filters, letters, number};
+use crate::view::{
+    EVERY_STATE, Filter, ago, command, count, empty, filters, letters, number, pager,
+};
 use crate::visit::Visit;
 use axum::Router;
 use axum::routing::get;
@@ -56,7 +57,7 @@ async fn list(visit: Visit) -> Answer {
                 }
             }
             (letters(&page.letters, false))
-            (pager(&visit, &page))
+            (older(&visit, &page))
         }
         (command(&format!("eventflow dlq ls{}", selection.to_flags())))
     };
@@ -91,16 +92,10 @@ fn nothing(visit: &Visit, page: &DeadLetterPage) -> Markup {
     )
 }
 
-fn pager(visit: &Visit, page: &DeadLetterPage) -> Markup {
-    let asked: &Asked = &visit.asked;
+fn older(visit: &Visit, page: &DeadLetterPage) -> Markup {
     let last = page.letters.last().map(|letter| letter.id);
     let more = page
         .total
         .is_none_or(|total| total > page.letters.len() as i64);
-    html! {
-        nav.pager aria-label="More" {
-            @if asked.get("before").is_some() { a href=(asked.without("before").to(PATH)) { "The newest" } }
-            @if let (Some(last), true) = (last, more) { a rel="next" href=(asked.with("before", last.to_string()).to(PATH)) { "Older" } }
-        }
-    }
+    pager(&visit.asked, PATH, last.filter(|_| more))
 }

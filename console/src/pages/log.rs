@@ -3,7 +3,7 @@
 use crate::App;
 use crate::asked::Asked;
 use crate::page::{Answer, Page};
-use crate::view::{Filter, at, command, empty, filters, number, short, text};
+use crate::view::{Filter, at, command, empty, filters, number, pager, short, text};
 use crate::visit::Visit;
 use axum::Router;
 use axum::routing::get;
@@ -51,6 +51,8 @@ async fn page(visit: &Visit, check: Option<&AuditLogCheck>) -> Answer {
         Some(_) => visit.asked.clone(),
         None => visit.asked.with("limit", LISTED.to_string()),
     };
+    let listed = asked.get("limit").and_then(|limit| limit.parse().ok());
+    let listed: usize = listed.unwrap_or(usize::MAX);
     let Log { entries } = visit.get("/api/v1/log", &asked).await?;
     let body = html! {
         div.head { h1 { "Log" } p.lead { "Who did what, when and why. Each entry's hash covers the entry before it." } }
@@ -59,7 +61,9 @@ async fn page(visit: &Visit, check: Option<&AuditLogCheck>) -> Answer {
             None => p.actions { a.button href="/log/verify" { "Verify the chain" } },
         }
         (filters("/log", &visit.asked, &FILTERS))
-        @if entries.is_empty() {
+        @if entries.is_empty() && !visit.asked.pairs().is_empty() {
+            (empty("No entry matches.", &html! { a href="/log" { "See all" } "." }))
+        } @else if entries.is_empty() {
             (empty("Nobody has done anything here yet.", &html! { "Edits, replays, approvals and discards are written here, in the transaction that makes them." }))
         } @else {
             div.table tabindex="0" role="region" aria-label="Log" {
@@ -68,7 +72,8 @@ async fn page(visit: &Visit, check: Option<&AuditLogCheck>) -> Answer {
                     tbody { @for entry in &entries { (row(entry)) } }
                 }
             }
-            @if entries.len() as u32 == LISTED { p.hint { "The newest " (LISTED) ". Choose more above." } }
+            @let last = entries.last().filter(|_| entries.len() >= listed);
+            (pager(&visit.asked, "/log", last.map(|entry| entry.seq)))
         }
         (command("eventflow dlq audit-log"))
         (command("eventflow dlq audit-log --verify"))

@@ -5,7 +5,7 @@ mod one;
 use crate::App;
 use crate::asked::Asked;
 use crate::page::{Answer, Page};
-use crate::view::{Filter, ago, command, empty, filters, number, short};
+use crate::view::{Filter, ago, command, empty, filters, number, pager, short};
 use crate::visit::Visit;
 use axum::Router;
 use axum::routing::get;
@@ -98,10 +98,7 @@ async fn list(visit: Visit) -> Answer {
                     tbody { @for row in &rejections { (one_row(row)) } }
                 }
             }
-            nav.pager aria-label="More" {
-                @if visit.asked.get("before").is_some() { a href=(visit.asked.without("before").to(ALL)) { "The newest" } }
-                @if let Some(last) = last { a rel="next" href=(visit.asked.with("before", last.to_string()).to(ALL)) { "Older" } }
-            }
+            (pager(&visit.asked, ALL, last))
         }
         (command("eventflow rejections ls"))
     };

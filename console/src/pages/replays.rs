@@ -2,7 +2,7 @@
 
 use crate::App;
 use crate::page::{Answer, Page};
-use crate::view::{Filter, ago, badge, command, empty, filters, number, short, text};
+use crate::view::{Filter, ago, badge, command, empty, filters, number, pager, short, text};
 use crate::visit::Visit;
 use axum::Router;
 use axum::routing::get;
@@ -17,7 +17,7 @@ pub(super) fn routes() -> Router<App> {
 
 const LISTED: u32 = 50;
 /// The API lists no more.
-const MOST: u32 = 200;
+const MOST: usize = 200;
 
 const FILTERS: [Filter; 1] = [Filter::choice(
     "state",
@@ -42,12 +42,14 @@ async fn list(visit: Visit) -> Answer {
         Some(_) => visit.asked.clone(),
         None => visit.asked.with("limit", LISTED.to_string()),
     };
+    let listed = asked.get("limit").and_then(|limit| limit.parse().ok());
+    let listed: usize = listed.map_or(MOST, |listed: usize| listed.min(MOST));
     let Jobs { replays } = visit.get("/api/v1/replays", &asked).await?;
     let body = html! {
         div.head { h1 { "Replays" } p.lead { "Dead letters sent once more to the stage that failed, and stored events validated again." } }
         (filters("/replays", &visit.asked, &FILTERS))
-        @if replays.is_empty() && visit.asked.get("state").is_some() {
-            (empty("No replay is in this state.", &html! { a href="/replays" { "See all" } "." }))
+        @if replays.is_empty() && !visit.asked.pairs().is_empty() {
+            (empty("No replay is in this state, or none is older.", &html! { a href="/replays" { "See all" } "." }))
         } @else if replays.is_empty() {
             (empty("Nothing was replayed yet.", &html! { "Begin with a group of " a href="/groups" { "dead letters" } "." }))
         } @else {
@@ -57,9 +59,8 @@ async fn list(visit: Visit) -> Answer {
                     tbody { @for job in &replays { (row(job)) } }
                 }
             }
-            @if replays.len() as u32 == LISTED && visit.asked.get("limit").is_none() {
-                nav.pager aria-label="More" { a href=(visit.asked.with("limit", MOST.to_string()).to("/replays")) { "Show up to " (MOST) } }
-            }
+            @let last = replays.last().filter(|_| replays.len() >= listed);
+            (pager(&visit.asked, "/replays", last.map(|job| &job.id)))
         }
         (command("eventflow replay ls"))
     };

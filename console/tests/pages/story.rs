@@ -163,6 +163,22 @@ async fn a_dead_letter_is_understood_fixed_and_replayed() {
             "the vendor said so",
         ],
     );
+    // Page by page: each has one entry, and leads to the one before it.
+    let newest = olga.open("/log?limit=1").await;
+    let second = "/log?limit=1&before=2";
+    assert!(newest.text.contains("rel=\"next\""), "{}", newest.text);
+    let second = olga.open(second).await;
+    second.says(200, &["/log?limit=1&amp;before=1\"", "The newest"]);
+    olga.open("/log?limit=1&before=1")
+        .await
+        .says(200, &["No entry matches"]);
+    olga.open("/replays?limit=1").await.says(
+        200,
+        &[&format!("before={}", job.trim_start_matches("/replays/"))],
+    );
+    olga.open("/replays?before=nothing")
+        .await
+        .says(404, &["there is no replay nothing"]);
     olga.open("/log/verify")
         .await
         .says(200, &["Chain verified"]);

@@ -99,7 +99,7 @@ enum Work {
     AuditLog {
         /// Check that every entry is as it was written; exit 1, naming the first that is not. The number and hash of the last entry are printed:
         /// compare them with what the role logged
-        #[arg(long, conflicts_with_all = ["letter", "job", "limit"])]
+        #[arg(long, conflicts_with_all = ["letter", "job", "before", "limit"])]
         verify: bool,
         /// Only entries about this dead letter
         #[arg(long, value_name = "NUMBER")]
@@ -107,6 +107,9 @@ enum Work {
         /// Only entries about this replay
         #[arg(long)]
         job: Option<String>,
+        /// Only entries before this one: continues after a list
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<i64>,
         /// Maximum entries to show
         #[arg(long, default_value_t = 50)]
         limit: u32,
@@ -167,11 +170,16 @@ pub(crate) async fn run(Dlq { connection, work }: Dlq) -> Result<(), CommandErro
         Work::Export { selection, to } => export(&client, &selection, to).await,
         Work::AuditLog { verify: true, .. } => verify(&client, as_json).await,
         Work::AuditLog {
-            letter, job, limit, ..
+            letter,
+            job,
+            before,
+            limit,
+            ..
         } => {
             let parameters = [
                 ("letter", letter.map(|letter| letter.to_string())),
                 ("job", job),
+                ("before", before.map(|entry| entry.to_string())),
                 ("limit", Some(limit.to_string())),
             ];
             let parameters: Vec<_> = parameters

@@ -114,6 +114,9 @@ enum Work {
         /// Only those in these states, comma separated: planned, running, paused, stopped, finished
         #[arg(long, value_delimiter = ',')]
         state: Vec<JobState>,
+        /// Only replays planned before this one: continues after a list
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
         /// Maximum replays to list
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -192,9 +195,14 @@ pub(crate) async fn run(Replay { connection, work }: Replay) -> Result<(), Comma
         Work::Status {
             job, items, limit, ..
         } => return status(&client, &job, items.then_some(limit), as_json).await,
-        Work::Ls { state, limit } => {
+        Work::Ls {
+            state,
+            before,
+            limit,
+        } => {
             let states: Vec<&str> = state.iter().map(|state| state.as_str()).collect();
-            let words = [("state", states.join(",")), ("limit", limit.to_string())];
+            let mut words = vec![("state", states.join(",")), ("limit", limit.to_string())];
+            words.extend(before.map(|id| ("before", id)));
             let text = client.get("/api/v1/replays", &words).await?;
             return if as_json {
                 print_json(&text)

@@ -161,8 +161,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         .body("Plan")
         .slow()
         .at(Method::POST, post(replays::plan_revalidation)),
-        read("/api/v1/replays", "listReplays", "Jobs", "Replays and revalidations, the newest first; in whatever state, unless state says otherwise")
-            .words(&["state", "limit"])
+        read("/api/v1/replays", "listReplays", "Jobs", "Replays and revalidations, the newest first; in whatever state, unless state says otherwise. `before` is the id of the last of a page")
+            .words(&["state", "before", "limit"])
             .at(Method::GET, get(replays::history)),
         read("/api/v1/replays/{id}", "showReplay", "Job", "One replay and its progress").at(Method::GET, get(replays::show)),
         read("/api/v1/replays/{id}/items", "listItems", "Items", "The state of each of its items")
@@ -181,8 +181,8 @@ pub(super) fn all() -> Vec<Endpoint> {
         change("/api/v1/replays/{id}/resume", "resumeReplay", "Job", "Resume it").at(Method::POST, post(replays::resume)),
         change("/api/v1/replays/{id}/stop", "stopReplay", "Job", "Stop it for good; what was sent is followed to its end")
             .at(Method::POST, post(replays::stop)),
-        read("/api/v1/log", "auditLog", "Log", "Who did what, when and why, the newest first")
-            .words(&["job", "letter", "limit"])
+        read("/api/v1/log", "auditLog", "Log", "Who did what, when and why, the newest first. `before` is the number of the last of a page")
+            .words(&["job", "letter", "before", "limit"])
             .at(Method::GET, get(replays::log)),
         read("/api/v1/log/verify", "verifyAuditLog", "LogCheck", "Whether the audit log is as it was written: its chain of hashes, followed once more")
             .slow()

@@ -182,10 +182,14 @@ pub(super) async fn items(
 }
 
 pub(super) async fn history(State(context): State<Context>, mut query: Query) -> Answer<Value> {
-    let (states, limit) = (states(&mut query)?, limit(&mut query)?);
+    let (states, before, limit) = (
+        states(&mut query)?,
+        query.text("before")?,
+        limit(&mut query)?,
+    );
     query.end()?;
     Ok(Json(
-        json!({"replays": jobs::history(&context, &states, limit).await?}),
+        json!({"replays": jobs::history(&context, &states, before.as_deref(), limit).await?}),
     ))
 }
 
@@ -198,13 +202,14 @@ pub(super) async fn verify_log(
 }
 
 pub(super) async fn log(State(context): State<Context>, mut query: Query) -> Answer<Value> {
-    let (job, letter, limit) = (
+    let (job, letter, before, limit) = (
         query.text("job")?,
         query.number("letter")?,
+        query.number("before")?,
         limit(&mut query)?,
     );
     query.end()?;
     Ok(Json(
-        json!({"entries": jobs::audit_log(&context, job.as_deref(), letter, limit).await?}),
+        json!({"entries": jobs::audit_log(&context, job.as_deref(), letter, before, limit).await?}),
     ))
 }

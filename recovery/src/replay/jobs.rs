@@ -124,7 +124,7 @@ pub async fn stop(context: &Context, who: &str, job: &str) -> Result<Job, Recove
 /// # Errors
 /// [`RecoveryError::NotFound`]
 pub async fn get(context: &Context, job: &str) -> Result<Job, RecoveryError> {
-    let found = within(show::jobs(context, Some(job), &[], 1)).await?;
+    let found = within(show::jobs(context, Some(job), &[], None, 1)).await?;
     found.into_iter().next().ok_or_else(|| unknown(job))
 }
 
@@ -141,19 +141,27 @@ pub async fn items(
     within(show::items(context, job, states, limit)).await
 }
 
-/// Jobs in one of `states`, or all, the newest first.
+/// Jobs in one of `states`, or all, the newest first; `before` continues after the last of a page.
 ///
 /// # Errors
-/// [`RecoveryError`]
+/// [`RecoveryError::NotFound`] when there is no job `before`
 pub async fn history(
     context: &Context,
     states: &[JobState],
+    before: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Job>, RecoveryError> {
-    within(show::jobs(context, None, states, limit.clamp(1, 200))).await
+    within(show::jobs(
+        context,
+        None,
+        states,
+        before,
+        limit.clamp(1, 200),
+    ))
+    .await
 }
 
-/// The audit log, the newest first; of one job or dead letter, or all.
+/// The audit log, the newest first; of one job or dead letter, or all. `before` is the number of an entry: continues after a page.
 ///
 /// # Errors
 /// [`RecoveryError`]
@@ -161,9 +169,10 @@ pub async fn audit_log(
     context: &Context,
     job: Option<&str>,
     letter: Option<i64>,
+    before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<AuditLogEntry>, RecoveryError> {
-    within(show::audit_log(context, job, letter, limit)).await
+    within(show::audit_log(context, job, letter, before, limit)).await
 }
 
 pub(crate) fn unknown(job: &str) -> RecoveryError {

@@ -223,7 +223,7 @@ async fn what_each_dead_letter_would_come_to() {
         14
     );
     assert_eq!(
-        jobs::audit_log(&world.recovery, Some(&job.id), None, 1)
+        jobs::audit_log(&world.recovery, Some(&job.id), None, None, 1)
             .await
             .unwrap()[0]
             .action,

@@ -55,7 +55,7 @@ async fn a_discard_says_why_needs_confirmation_for_many_and_is_not_sent_by_a_rep
             .unwrap(),
         2
     );
-    let log = jobs::audit_log(&world.recovery, None, None, 1)
+    let log = jobs::audit_log(&world.recovery, None, None, None, 1)
         .await
         .unwrap();
     assert_eq!(

@@ -99,7 +99,7 @@ async fn an_unverified_one_is_replayed_only_after_a_person_said_that_it_is_genui
         0,
         "it is said"
     );
-    let log = jobs::audit_log(&world.recovery, None, None, 5)
+    let log = jobs::audit_log(&world.recovery, None, None, None, 5)
         .await
         .unwrap();
     assert_eq!(

@@ -58,7 +58,7 @@ async fn an_edit_is_taken_verbatim_once_and_the_original_stays() {
         patch, r#"[{"op":"replace","path":"/payload/amount","value":12345678901234567890.12}]"#,
         "every digit"
     );
-    let log = jobs::audit_log(&world.recovery, None, Some(id), 10)
+    let log = jobs::audit_log(&world.recovery, None, Some(id), None, 10)
         .await
         .unwrap();
     assert_eq!(log.len(), 1);

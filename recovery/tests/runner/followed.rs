@@ -37,7 +37,7 @@ async fn a_replay_is_sent_followed_and_resolved_and_says_so() {
         1
     );
     assert_eq!(world.number("SELECT open + replaying FROM groups").await, 0);
-    let actions: Vec<String> = jobs::audit_log(&world.recovery, Some(&job.id), None, 10)
+    let actions: Vec<String> = jobs::audit_log(&world.recovery, Some(&job.id), None, None, 10)
         .await
         .unwrap()
         .into_iter()

@@ -14,22 +14,29 @@ pub(super) async fn jobs(
     context: &Context,
     id: Option<&str>,
     states: &[JobState],
+    before: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Job>, RecoveryError> {
     if id.is_some_and(|id| id.contains('\0')) {
         return Ok(Vec::new());
     }
     let mut connection = context.pool.acquire().await?;
+    if let Some(before) = before {
+        check_known(&mut connection, before).await?;
+    }
     let rows: Vec<JobRow> = sqlx::query_as(
         "SELECT j.id, j.kind, j.state, j.selection::text AS selection, j.reason, j.created_by, j.created_at, j.policy, j.approved_by,
                 j.needs_confirmation, j.rate, j.blocked, j.started_at, j.finished_at, j.items,
                 NOT EXISTS (SELECT FROM instances WHERE seen_at > clock_timestamp() - make_interval(secs => $3)) AS no_role
-         FROM replay_jobs j WHERE ($1::text IS NULL OR j.id = $1) AND (cardinality($4::text[]) = 0 OR j.state = ANY($4)) ORDER BY j.created_at DESC, j.id LIMIT $2",
+         FROM replay_jobs j WHERE ($1::text IS NULL OR j.id = $1) AND (cardinality($4::text[]) = 0 OR j.state = ANY($4))
+           AND ($5::text IS NULL OR (j.created_at, j.id) < (SELECT created_at, id FROM replay_jobs WHERE id = $5))
+         ORDER BY j.created_at DESC, j.id DESC LIMIT $2",
     )
     .bind(id)
     .bind(i64::from(limit))
     .bind(f64::from(ROLE_GONE_SECONDS))
     .bind(states)
+    .bind(before)
     .fetch_all(&mut *connection)
     .await?;
     let mut jobs = Vec::with_capacity(rows.len());
@@ -127,6 +134,17 @@ async fn count(connection: &mut PgConnection, job: &mut Job) -> Result<(), Recov
     Ok(())
 }
 
+async fn check_known(connection: &mut PgConnection, job: &str) -> Result<(), RecoveryError> {
+    let known: bool = match job.contains('\0') {
+        true => false,
+        false => {
+            let known = sqlx::query_scalar("SELECT EXISTS (SELECT FROM replay_jobs WHERE id = $1)");
+            known.bind(job).fetch_one(connection).await?
+        }
+    };
+    known.then_some(()).ok_or_else(|| unknown(job))
+}
+
 pub(super) async fn items(
     context: &Context,
     job: &str,
@@ -134,16 +152,7 @@ pub(super) async fn items(
     limit: u32,
 ) -> Result<Vec<JobItem>, RecoveryError> {
     let mut connection = context.pool.acquire().await?;
-    let known: bool = match job.contains('\0') {
-        true => false,
-        false => {
-            let known = sqlx::query_scalar("SELECT EXISTS (SELECT FROM replay_jobs WHERE id = $1)");
-            known.bind(job).fetch_one(&mut *connection).await?
-        }
-    };
-    if !known {
-        return Err(unknown(job));
-    }
+    check_known(&mut connection, job).await?;
     let items = sqlx::query_as(
         "SELECT CASE WHEN i.dead_letter_id > 0 THEN i.dead_letter_id END AS letter, i.raw_partition || ':' || i.raw_offset AS raw,
                 coalesce(i.event_id, d.event_id) AS event_id, i.state, i.code, i.detail, i.would, i.would_code, i.would_detail
@@ -173,6 +182,7 @@ pub(super) async fn audit_log(
     context: &Context,
     job: Option<&str>,
     letter: Option<i64>,
+    before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<AuditLogEntry>, RecoveryError> {
     if job.is_some_and(|job| job.contains('\0')) {
@@ -180,11 +190,13 @@ pub(super) async fn audit_log(
     }
     let rows: Vec<AuditLogRow> = sqlx::query_as(
         "SELECT seq, hash, at, who, action, job_id, dead_letter_id, reason, counts::text AS counts FROM audit_log
-         WHERE ($1::text IS NULL OR job_id = $1) AND ($2::bigint IS NULL OR dead_letter_id = $2) ORDER BY seq DESC LIMIT $3",
+         WHERE ($1::text IS NULL OR job_id = $1) AND ($2::bigint IS NULL OR dead_letter_id = $2) AND ($4::bigint IS NULL OR seq < $4)
+         ORDER BY seq DESC LIMIT $3",
     )
     .bind(job)
     .bind(letter)
     .bind(i64::from(limit.min(MAX_ROWS)))
+    .bind(before)
     .fetch_all(&context.pool)
     .await?;
     let entry = |row: AuditLogRow| AuditLogEntry {
